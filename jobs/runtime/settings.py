@@ -1,0 +1,73 @@
+"""The only reader of the environment.
+
+A setting comes from, in this order: an argument, the environment (``WALRAS_…``), the file that the
+local platform writes when it starts (``<home>/run/platform.env``), the default here. So every
+command finds the running platform without being told where it is.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from jobs.runtime.clock import Clock
+
+
+def _home() -> Path:
+    return Path(os.environ.get("WALRAS_HOME", ".walras"))
+
+
+class Settings(BaseSettings):
+    """Where things are and how big they are; business numbers live in the policy instead."""
+
+    model_config = SettingsConfigDict(env_prefix="WALRAS_", extra="ignore", frozen=True)
+
+    home: Path = Field(default_factory=_home, description="the one folder that holds all state of a run")
+    data: Path = Field(Path("../shared/data"), description="recorded data sets for replays and tests")
+    kafka: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers")
+    redis: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis URL")
+    flink: str = Field("127.0.0.1:8081", description="Flink REST address")
+    clock: str = Field("wall", description="'wall' or 'sim:<start ms>:<wall ms>:<speed>'")
+    tenant: str = Field("demo", description="tenant that the simulator and the mappings write for")
+    buckets: int = Field(32, ge=1, le=65_536, description="buckets of a deployment, about listings / 32")
+    parallelism: int = Field(2, ge=1, description="parallelism of every job")
+    archive: bool = Field(True, description="write raw events, decisions and cells to Parquet")
+    policy: Path = Field(Path("infra/config/policy.yaml"), description="the business numbers")
+    edge_host: str = "127.0.0.1"
+    edge_port: int = Field(8080, ge=0, le=65_535)
+    metrics_port: int = Field(0, ge=0, le=65_535, description="Prometheus port of a plain process; 0: none")
+    edge_secret: SecretStr = Field(
+        SecretStr("local-only"), description="key of the hash that makes pseudonyms of customer ids"
+    )
+
+    @classmethod
+    def load(cls, **overrides: object) -> Settings:
+        """Read the settings of the running platform.
+
+        Raises
+        ------
+        pydantic.ValidationError
+            Naming the setting, what was expected and what came.
+        """
+        home = Path(str(overrides.get("home") or _home()))
+        return cls(_env_file=home / "run" / "platform.env", **overrides)  # type: ignore[arg-type]
+
+    @field_validator("clock")
+    @classmethod
+    def _clock_reads(cls, value: str) -> str:
+        Clock.parse(value)
+        return value
+
+    @cached_property
+    def the_clock(self) -> Clock:
+        """The run's Clock."""
+        return Clock.parse(self.clock)
+
+    @property
+    def archive_dir(self) -> Path:
+        """Parquet root: ``raw/``, ``cells/``, ``decisions/``, ``features/``."""
+        return (self.home / "archive").absolute()

@@ -1,0 +1,87 @@
+"""Reason codes: every word a machine or a person reads about why something happened, in one enum each."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class RejectCode(StrEnum):
+    """Why a record was refused."""
+
+    INVALID_UTF8 = "INVALID_UTF8"
+    NOT_JSON_OBJECT = "NOT_JSON_OBJECT"
+    TOO_LARGE = "TOO_LARGE"
+    MISSING_OR_WRONG_TYPE = "MISSING_OR_WRONG_TYPE"
+    TOO_LONG = "TOO_LONG"
+    OUT_OF_RANGE = "OUT_OF_RANGE"
+    NOT_IN_SET = "NOT_IN_SET"
+    BAD_CURRENCY = "BAD_CURRENCY"
+    FROM_THE_FUTURE = "FROM_THE_FUTURE"
+    TOO_OLD = "TOO_OLD"
+    DUPLICATE_ORDER = "DUPLICATE_ORDER"
+    UNKNOWN_LISTING = "UNKNOWN_LISTING"
+    WRONG_CURRENCY = "WRONG_CURRENCY"
+
+
+class Cause(StrEnum):
+    """What started a repricing."""
+
+    EVIDENCE = "EVIDENCE"
+    GROUP_EVIDENCE = "GROUP_EVIDENCE"
+    RIVAL_MOVED = "RIVAL_MOVED"
+    STOCK_OUT = "STOCK_OUT"
+    RESTOCKED = "RESTOCKED"
+    COST_CHANGED = "COST_CHANGED"
+    EVENT_STARTED = "EVENT_STARTED"
+    EVENT_ENDED = "EVENT_ENDED"
+    COMMAND = "COMMAND"
+    SETTLE = "SETTLE"
+    COLD_START = "COLD_START"
+    CONTINUED = "CONTINUED"
+    RENEWAL = "RENEWAL"
+
+
+class GuardrailCode(StrEnum):
+    """What a guardrail says with its band."""
+
+    COST_MISSING = "COST_MISSING"
+    INPUT_INVALID = "INPUT_INVALID"
+    MIN_MARGIN = "MIN_MARGIN"
+    MARKET_CAP = "MARKET_CAP"
+    FLOOR_CEILING = "FLOOR_CEILING"
+    SURGE_BAN = "SURGE_BAN"
+    EQUAL_PRICE = "EQUAL_PRICE"
+    UNIFORM = "UNIFORM"
+    STEP_LIMIT = "STEP_LIMIT"
+    APPROVAL = "APPROVAL"
+    LOW_CONFIDENCE = "LOW_CONFIDENCE"
+    MIN_GAP = "MIN_GAP"
+    MAX_CHANGES = "MAX_CHANGES"
+    STALE_OFFERS = "STALE_OFFERS"
+    OFFER_OUTLIER = "OFFER_OUTLIER"
+    PRICE_WAR = "PRICE_WAR"
+    FROZEN = "FROZEN"
+    PORTFOLIO_BRAKE = "PORTFOLIO_BRAKE"
+
+
+class OutcomeCode(StrEnum):
+    """How a decision ended."""
+
+    PUBLISHED = "PUBLISHED"
+    UNCHANGED = "UNCHANGED"
+    HELD = "HELD"
+    HARD_OVER_PACE = "HARD_OVER_PACE"
+    UNPRICEABLE = "UNPRICEABLE"
+    NOT_MATERIAL = "NOT_MATERIAL"
+    TARGET_BELOW_DEMAND = "TARGET_BELOW_DEMAND"
+    COLD_START = "COLD_START"
+    RENEWED = "RENEWED"
+
+
+class Sufficiency(StrEnum):
+    """How far an estimate may be trusted (science § 3)."""
+
+    SUFFICIENT = "sufficient"
+    PROVISIONAL = "provisional"
+    PRIOR = "prior"
+    NOT_IDENTIFIED = "not_identified"

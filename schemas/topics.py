@@ -1,0 +1,307 @@
+"""TOPICS: for every stream its record, key, event time, lateness, topic settings and contract.
+
+The contract is a list of checks on single fields. A check compiles to one SQL predicate that Flink
+and DuckDB both run, and runs in Python for adapters and tests; the three answers are equal (a
+property test holds them to it). The first failing check names the field and the reason code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from schemas import events
+from schemas.codes import RejectCode
+from schemas.money import EXPONENTS
+
+MINUTE_MS = 60_000
+FUTURE_TOLERANCE_MS = MINUTE_MS
+"""An event more than this ahead of its Kafka timestamp is refused."""
+OLDEST_MS = 946_684_800_000
+"""2000-01-01: an event time before this is no event time."""
+MAX_LINE_BYTES = 65_536
+MAX_PRICE_MINOR = 10_000_000_000
+ORDER_DEDUP_MS = 7 * 86_400_000
+SESSION_GAP_MS = 30 * MINUTE_MS
+
+STRING, BIGINT, DOUBLE, BOOLEAN = "STRING", "BIGINT", "DOUBLE", "BOOLEAN"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One field's contract.
+
+    Parameters
+    ----------
+    field : name on the wire.
+    type : STRING, BIGINT, DOUBLE or BOOLEAN; a value of another type reads as missing.
+    required : a missing value is refused with MISSING_OR_WRONG_TYPE.
+    low, high : inclusive range of a number (OUT_OF_RANGE).
+    max_len, values : longest string (TOO_LONG) and allowed strings (NOT_IN_SET).
+    code : reason code of a value outside ``values``.
+
+    Examples
+    --------
+    >>> price = Check("price_minor", BIGINT, low=1, high=100)
+    >>> price.judge({"price_minor": -5})
+    'OUT_OF_RANGE'
+    >>> price.judge({}), price.judge({"price_minor": 7})
+    ('MISSING_OR_WRONG_TYPE', None)
+    """
+
+    field: str
+    type: str
+    required: bool = True
+    low: float | None = None
+    high: float | None = None
+    min_len: int = 0
+    max_len: int | None = None
+    values: tuple[str, ...] | None = None
+    code: RejectCode = RejectCode.NOT_IN_SET
+
+    def sql(self, column: str | None = None) -> list[tuple[str, str]]:
+        """Failing predicates in order, each with its reason code; NULL-safe."""
+        c = column or f"`{self.field}`"
+        cases: list[tuple[str, str]] = []
+        if self.required:
+            cases.append((f"{c} IS NULL", RejectCode.MISSING_OR_WRONG_TYPE))
+        if self.type == STRING:
+            if self.min_len:
+                cases.append((f"CHAR_LENGTH({c}) < {self.min_len}", RejectCode.MISSING_OR_WRONG_TYPE))
+            if self.max_len is not None:
+                cases.append((f"CHAR_LENGTH({c}) > {self.max_len}", RejectCode.TOO_LONG))
+            if self.values is not None:
+                listed = ", ".join(f"'{v}'" for v in self.values)
+                cases.append((f"{c} NOT IN ({listed})", self.code))
+        else:
+            if self.low is not None:
+                cases.append((f"{c} < {self.low}", RejectCode.OUT_OF_RANGE))
+            if self.high is not None:
+                cases.append((f"{c} > {self.high}", RejectCode.OUT_OF_RANGE))
+        return cases
+
+    def judge(self, record: Mapping[str, Any]) -> str | None:
+        """Reason code of the refusal, or None."""
+        value = record.get(self.field)
+        if not self._typed(value):
+            value = None
+        if value is None:
+            return RejectCode.MISSING_OR_WRONG_TYPE.value if self.required else None
+        if self.type == STRING:
+            if len(value) < self.min_len:
+                return RejectCode.MISSING_OR_WRONG_TYPE.value
+            if self.max_len is not None and len(value) > self.max_len:
+                return RejectCode.TOO_LONG.value
+            if self.values is not None and value not in self.values:
+                return self.code.value
+        elif self.type != BOOLEAN:
+            if self.low is not None and value < self.low:
+                return RejectCode.OUT_OF_RANGE.value
+            if self.high is not None and value > self.high:
+                return RejectCode.OUT_OF_RANGE.value
+        return None
+
+    def _typed(self, value: Any) -> bool:
+        match self.type:
+            case "STRING":
+                return isinstance(value, str)
+            case "BOOLEAN":
+                return isinstance(value, bool)
+            case "BIGINT":
+                return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+            case _:
+                return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A stream: what travels, keyed how, judged how, kept how long.
+
+    ``input``: judged by demand_job and counted in the ledger. ``compacted``: Kafka keeps the last
+    value per key. ``key``: what the Kafka key is made of (documentation and adapters).
+    """
+
+    name: str
+    record: type
+    key: str
+    event_time: str = "event_time_ms"
+    lateness_ms: int = 10_000
+    input: bool = False
+    compacted: bool = False
+    partitions: int = 4
+    retention_ms: int = -1
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def topic(self) -> str:
+        """Kafka topic name."""
+        return f"pricing.{self.name}.v1"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Kafka topic settings: simulated and historical clocks must be neither refused nor deleted."""
+        settings = {
+            "cleanup.policy": "compact" if self.compacted else "delete",
+            "message.timestamp.after.max.ms": str(2**63 - 1),
+            "max.message.bytes": str(16 * 1024 * 1024),
+        }
+        if not self.compacted:
+            settings["retention.ms"] = str(self.retention_ms)
+        return settings
+
+    def judge(self, record: Mapping[str, Any], kafka_ts_ms: int | None = None) -> tuple[str, str] | None:
+        """Field and reason code of the refusal of a decoded record, or None (duplicates apart)."""
+        for check in self.checks:
+            code = check.judge(record)
+            if code is not None:
+                return check.field, code
+        if kafka_ts_ms is not None and record[self.event_time] > kafka_ts_ms + FUTURE_TOLERANCE_MS:
+            return self.event_time, RejectCode.FROM_THE_FUTURE.value
+        return None
+
+    def rejection_sql(self, kafka_ts_ms: str | None = "kafka_ts_ms") -> str:
+        """SQL text: NULL for a good record, else ``'<field>|<CODE>'`` of the first failing check."""
+        cases = [(p, f"{check.field}|{code}") for check in self.checks for p, code in check.sql()]
+        if kafka_ts_ms is not None:
+            ahead = f"`{self.event_time}` > {kafka_ts_ms} + {FUTURE_TOLERANCE_MS}"
+            cases.append((ahead, f"{self.event_time}|{RejectCode.FROM_THE_FUTURE}"))
+        whens = "\n  ".join(f"WHEN {predicate} THEN '{verdict}'" for predicate, verdict in cases)
+        return f"CASE\n  {whens}\n  ELSE CAST(NULL AS STRING) END"
+
+
+def _name(field: str, *, required: bool = True, max_len: int = 128) -> Check:
+    return Check(field, STRING, required=required, min_len=1 if required else 0, max_len=max_len)
+
+
+def _one_of(field: str, values: Any) -> Check:
+    return Check(field, STRING, values=tuple(str(v) for v in values))
+
+
+def _price(field: str, *, required: bool = True, low: int = 1) -> Check:
+    return Check(field, BIGINT, required=required, low=low, high=MAX_PRICE_MINOR)
+
+
+_TIME = Check("event_time_ms", BIGINT, low=OLDEST_MS)
+_CURRENCY = Check("currency", STRING, values=tuple(sorted(EXPONENTS)), code=RejectCode.BAD_CURRENCY)
+_ID = _name("event_id")
+_LISTING = (_name("tenant", max_len=64), _name("market", max_len=64), _name("sku"), _name("price_group"))
+_SHOPPER = (_name("customer"), _name("session"), _name("segment", max_len=32), _name("arm", max_len=32))
+
+TOPICS: dict[str, Topic] = {
+    topic.name: topic
+    for topic in (
+        Topic(
+            "quotes", events.Quote, "tenant/market/price_group", input=True,
+            checks=(
+                _ID, _TIME, *_LISTING, *_SHOPPER, _price("price_minor"), _CURRENCY,
+                Check("propensity", DOUBLE, low=1e-9, high=1.0),
+                _name("table_id", max_len=64),
+                Check("version", BIGINT, low=0),
+                _one_of("source", events.QuoteSource),
+                _price("offer_minor", required=False),
+                Check("bot", BOOLEAN, required=False),
+            ),
+        ),
+        Topic(
+            "clicks", events.Click, "tenant/market/price_group", input=True,
+            checks=(
+                _ID, _TIME, *_LISTING, _one_of("kind", events.ClickKind), *_SHOPPER,
+                _price("price_minor"), _CURRENCY,
+                _name("device", required=False, max_len=32), _name("geo", required=False, max_len=64),
+                _name("day_part", required=False, max_len=32), Check("bot", BOOLEAN, required=False),
+            ),
+        ),
+        Topic(
+            "orders", events.Order, "tenant/market/price_group", input=True,
+            checks=(
+                _ID, _TIME, *_LISTING, _one_of("kind", events.OrderKind), _name("order_id"),
+                Check("line", BIGINT, low=0, high=100_000), *_SHOPPER,
+                _price("quoted_price_minor"), _price("price_paid_minor", low=0),
+                _price("discount_minor", low=0), Check("quantity", BIGINT, low=1, high=100_000), _CURRENCY,
+                _name("quote_id", required=False), _price("offer_minor", required=False),
+            ),
+        ),
+        Topic(
+            "offers", events.Offer, "tenant/market/price_group", input=True,
+            checks=(
+                _ID, _TIME, *_LISTING, _name("competitor", max_len=64), _price("price_minor"),
+                _price("shipping_minor", low=0), Check("in_stock", BOOLEAN), _CURRENCY,
+                Check("pack_size", BIGINT, low=1, high=1_000_000), _name("source", max_len=64),
+                Check("match_confidence", DOUBLE, low=0.0, high=1.0),
+                Check("validity_ms", BIGINT, required=False, low=1),
+            ),
+        ),
+        Topic(
+            "catalog", events.CatalogEntry, "tenant/market/sku", input=True, compacted=True,
+            checks=(
+                _ID, _TIME, *_LISTING, _name("category"), _one_of("role", events.Role), _CURRENCY,
+                Check("pack_size", BIGINT, low=1, high=1_000_000), Check("active", BOOLEAN),
+                # A missing or senseless cost holds the price (guardrails), it does not lose the entry.
+                Check("cost_minor", BIGINT, required=False), Check("list_minor", BIGINT, required=False),
+                _price("floor_minor", required=False, low=0), _price("ceiling_minor", required=False, low=0),
+            ),
+        ),
+        Topic(
+            "stock", events.Stock, "tenant/market/price_group", input=True,
+            checks=(
+                _ID, _TIME, *_LISTING, Check("on_hand", BIGINT, low=0, high=10**12),
+                Check("inbound", BIGINT, low=0, high=10**12),
+                Check("lead_time_days", DOUBLE, low=0.0, high=3650.0),
+            ),
+        ),
+        Topic(
+            "calendar", events.CalendarEvent, "tenant", input=True,
+            checks=(
+                _ID, _TIME, _name("tenant", max_len=64), _one_of("kind", events.CalendarKind), _name("name"),
+                Check("zone", STRING, max_len=64), Check("categories", STRING, max_len=1024),
+                Check("start_ms", BIGINT, low=OLDEST_MS), Check("end_ms", BIGINT, low=OLDEST_MS),
+                Check("expected_factor", DOUBLE, low=0.01, high=100.0),
+                Check("spend_minor", BIGINT, required=False, low=0),
+            ),
+        ),
+        Topic(
+            "commands", events.Command, "tenant", input=True,
+            checks=(
+                _ID, _TIME, _name("tenant", max_len=64), _one_of("kind", events.CommandKind),
+                _name("operator", max_len=64), _name("market", required=False, max_len=64),
+                _name("sku", required=False), _price("price_minor", required=False),
+                Check("units", BIGINT, required=False, low=0, high=10**12),
+                Check("until_ms", BIGINT, required=False, low=OLDEST_MS),
+                _name("decision_id", required=False, max_len=64),
+                Check("version", BIGINT, required=False, low=0),
+                Check("reason", STRING, required=False, max_len=1024),
+            ),
+        ),
+        Topic(
+            "ticks", events.Tick, "bucket", input=True, partitions=1,
+            checks=(Check("event_time_ms", BIGINT, low=0), Check("bucket", BIGINT, low=-1, high=65_535)),
+        ),
+        Topic("cells", dict, "bucket", event_time="window_end_ms"),
+        Topic("segments", events.SegmentShare, "tenant:customer", compacted=True),
+        Topic("features", dict, "listing", event_time="window_end_ms"),
+        Topic("estimates", events.Estimate, "estimate scope", event_time="window_end_ms", compacted=True),
+        Topic("evidence", events.Evidence, "listing", event_time="window_end_ms"),
+        Topic("decisions", events.Decision, "listing"),
+        Topic("tables", dict, "listing", event_time="published_ms", compacted=True),
+        Topic("rejected", events.Rejected, "topic-partition-offset", event_time="kafka_ts_ms"),
+        Topic("ledger", events.LedgerEntry, "topic-partition", event_time="window_end_ms"),
+        Topic("rejected_cells", dict, "listing", event_time="window_end_ms"),
+    )
+}  # fmt: skip
+"""Every stream by its short name."""
+
+INPUTS: tuple[Topic, ...] = tuple(topic for topic in TOPICS.values() if topic.input)
+
+
+def kafka_key(name: str, record: Mapping[str, Any]) -> str:
+    """Kafka key of an input record, as its ``Topic.key`` says.
+
+    >>> kafka_key("stock", {"tenant": "a", "market": "m", "sku": "s", "price_group": "g"})
+    'a/m/g'
+    """
+    parts = TOPICS[name].key
+    if parts == "tenant/market/price_group":
+        return events.group_key(record["tenant"], record["market"], record["price_group"])
+    return "/".join(str(record[part]) for part in parts.split("/"))
