@@ -1,0 +1,218 @@
+"""Kafka for plain processes: topics, an idempotent publisher, and readers.
+
+Flink's jobs have their own connectors (:mod:`jobs.runtime.sources`); this is for the edge, the
+ticker, the simulator, replays and people's commands.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from schemas.topics import TOPICS, kafka_key
+
+
+class Record(NamedTuple):
+    """A record read back, with its address and Kafka timestamp."""
+
+    topic: str
+    partition: int
+    offset: int
+    kafka_ts_ms: int
+    key: str | None
+    value: bytes | None
+
+    def json(self) -> dict[str, Any]:
+        """The decoded value; an empty dict for a tombstone."""
+        return orjson.loads(self.value) if self.value else {}
+
+
+class PublishError(RuntimeError):
+    """Records that the broker did not take; says how many and why."""
+
+
+def ensure_topics(
+    bootstrap: str, names: Iterable[str] | None = None, *, partitions: int | None = None
+) -> list[str]:
+    """Create the topics that are missing, with their settings; answers the names created.
+
+    Raises
+    ------
+    KafkaException
+        If the broker refuses a topic or does not answer within 30 s.
+    """
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    there = admin.list_topics(timeout=30).topics
+    wanted = [TOPICS[name] for name in (names or TOPICS)]
+    new = [
+        NewTopic(t.topic, num_partitions=partitions or t.partitions, replication_factor=1, config=t.settings)
+        for t in wanted
+        if t.topic not in there
+    ]
+    created = []
+    for topic, future in (admin.create_topics(new) if new else {}).items():
+        try:
+            future.result(timeout=30)
+            created.append(topic)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+    return sorted(created)
+
+
+class Publisher:
+    """Idempotent JSON producer that stamps records with the run's Clock.
+
+    ``send`` queues and applies back-pressure; ``flush`` waits for the broker and raises if anything
+    was refused, so that nothing is lost without a word. Use as a context manager.
+    """
+
+    def __init__(self, bootstrap: str, **config: Any) -> None:
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "enable.idempotence": True,
+                "linger.ms": 10,
+                "compression.type": "lz4",
+                "queue.buffering.max.messages": 500_000,
+                "message.max.bytes": 16 * 1024 * 1024,
+            }
+            | config
+        )
+        self._failed: list[str] = []
+        self._partitions: dict[str, int] = {}
+
+    def send(
+        self, name: str, record: Any, *, timestamp_ms: int, partition: int = -1, key: str | None = None
+    ) -> None:
+        """Queue one record (dataclass or mapping) for the topic of that short name."""
+        value = dataclasses.asdict(record) if dataclasses.is_dataclass(record) else record  # type: ignore[arg-type]
+        if key is None and TOPICS[name].input and isinstance(value, Mapping) and not value.get("tick"):
+            key = kafka_key(name, value)
+        self.send_bytes(
+            TOPICS[name].topic, orjson.dumps(value), timestamp_ms=timestamp_ms, partition=partition, key=key
+        )
+
+    def send_bytes(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        timestamp_ms: int,
+        partition: int = -1,
+        key: str | bytes | None = None,
+    ) -> None:
+        """Queue raw bytes for a full topic name; ``None`` is a tombstone."""
+        while True:
+            try:
+                self._producer.produce(
+                    topic, value, key=key, partition=partition, timestamp=timestamp_ms, on_delivery=self._delivered
+                )
+                break
+            except BufferError:
+                self._producer.poll(0.5)
+        self._producer.poll(0)
+
+    def partitions(self, topic: str) -> int:
+        """How many partitions a topic has (looked up once)."""
+        if topic not in self._partitions:
+            self._partitions[topic] = len(self._producer.list_topics(topic, timeout=30).topics[topic].partitions)
+        return self._partitions[topic]
+
+    def flush(self, timeout_s: float = 60.0) -> None:
+        """Wait until all that was queued is taken.
+
+        Raises
+        ------
+        PublishError
+            If a record was refused or is still queued after ``timeout_s``.
+        """
+        left = self._producer.flush(timeout_s)
+        failed, self._failed = self._failed, []
+        if left or failed:
+            raise PublishError(
+                f"{left} records still queued, {len(failed)} refused: {'; '.join(sorted(set(failed))[:3])}"
+            )
+
+    def _delivered(self, error: KafkaError | None, message: Any) -> None:
+        if error is not None:
+            self._failed.append(f"{message.topic()}: {error.str()}")
+
+    def __enter__(self) -> Publisher:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.flush()
+
+
+def _record(message: Any) -> Record:
+    key = message.key()
+    return Record(
+        message.topic(), message.partition(), message.offset(), message.timestamp()[1],
+        key.decode(errors="replace") if key is not None else None, message.value(),
+    )  # fmt: skip
+
+
+def read_topic(bootstrap: str, topic: str, *, timeout_s: float = 30.0) -> Iterator[Record]:
+    """Every record of a topic from its beginning to the end it has now, partition by partition in order.
+
+    Raises
+    ------
+    KafkaException
+        If the broker does not answer.
+    """
+    consumer = Consumer(
+        {"bootstrap.servers": bootstrap, "group.id": "walras-reader", "enable.auto.commit": False,
+         "auto.offset.reset": "earliest", "enable.partition.eof": True}
+    )  # fmt: skip
+    try:
+        found = consumer.list_topics(topic, timeout=timeout_s).topics[topic]
+        if found.error is not None:
+            raise KafkaException(found.error)
+        open_partitions = set()
+        for p in found.partitions:
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=timeout_s)
+            if high > low:
+                open_partitions.add(p)
+        consumer.assign([TopicPartition(topic, p, 0) for p in sorted(open_partitions)])
+        while open_partitions:
+            message = consumer.poll(timeout_s)
+            if message is None:
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{topic}: no answer within {timeout_s} s"))
+            if message.error() is None:
+                yield _record(message)
+            elif message.error().code() == KafkaError._PARTITION_EOF:
+                open_partitions.discard(message.partition())
+            else:
+                raise KafkaException(message.error())
+    finally:
+        consumer.close()
+
+
+def follow(
+    bootstrap: str, topics: Iterable[str], *, from_start: bool = False, poll_s: float = 0.5
+) -> Iterator[Record | None]:
+    """Records as they come, and ``None`` when none came for ``poll_s`` (so a caller can do something else)."""
+    consumer = Consumer(
+        {"bootstrap.servers": bootstrap, "group.id": "walras-follower", "enable.auto.commit": False}
+    )  # fmt: skip
+    try:
+        where = []
+        for topic in topics:
+            for p in consumer.list_topics(topic, timeout=30).topics[topic].partitions:
+                low, high = consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=30)
+                where.append(TopicPartition(topic, p, low if from_start else high))
+        consumer.assign(where)
+        while True:
+            message = consumer.poll(poll_s)
+            if message is None:
+                yield None
+            elif message.error() is None:
+                yield _record(message)
+    finally:
+        consumer.close()
