@@ -130,8 +130,8 @@ def bucket_of(key: str, buckets: int) -> int:
     The same in Flink SQL (POSITION and SUBSTRING of MD5), DuckDB and Python, where hashing
     functions otherwise differ.
 
-    >>> bucket_of("acme/web-us-usd/sku-1", 32) == int(hashlib.md5(b"acme/web-us-usd/sku-1").hexdigest()[:4], 16) % 32
-    True
+    >>> bucket_of("acme/web-us-usd/sku-1", 32)
+    2
     """
     return int(hashlib.md5(key.encode(), usedforsecurity=False).hexdigest()[:4], 16) % buckets
 

@@ -54,7 +54,7 @@ class Settings(BaseSettings):
             Naming the setting, what was expected and what came.
         """
         home = Path(str(overrides.get("home") or _home()))
-        return cls(_env_file=home / "run" / "platform.env", **overrides)  # type: ignore[arg-type]
+        return cls(_env_file=home / "run" / "platform.env", **overrides)  # type: ignore[call-arg,arg-type]
 
     @field_validator("clock")
     @classmethod

@@ -1,0 +1,134 @@
+"""Hosting of a :class:`features.logic.BucketLogic`: all of it that needs no Flink.
+
+A logic is a plain object; this is where it gets its state kept, its batches once, and its outputs
+out. :mod:`jobs.runtime.flink_bucket` puts it into Flink; replay, backfill and tests use
+:func:`run_batches`. Per bucket there is one live object and one state value: Python's state costs one round trip of
+about a millisecond per dirty key whatever its size, so a bucket is one fat value, written once per
+call (infra/decisions/0001).
+
+A row in is ``(key, kind, event_time_ms, address, payload)``: kind ``batch`` carries the rows of a
+`cells` record and its key is the bucket's number; any other kind is one fact.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import orjson
+
+from features.logic import BucketLogic, Fact, Output, SnapshotError, parse_batch
+from jobs.runtime.clock import Clock
+
+log = logging.getLogger(__name__)
+
+BATCH = "batch"
+
+
+class OutputSink(Protocol):
+    """Takes some streams' outputs inside the call that made them (Redis, Feast online).
+
+    What must not be lost goes through Kafka too; a sink that cannot write now keeps what it needs to
+    try again, counts it, and does not raise.
+    """
+
+    streams: frozenset[str]
+
+    def write(self, outputs: Sequence[Output]) -> None:
+        """Write the outputs of one call; also called with none, once a minute, to try again."""
+        ...
+
+
+@dataclass(slots=True)
+class HostedBucket:
+    """A live logic with the end of the last minute it took."""
+
+    logic: BucketLogic
+    last_window_end_ms: int = 0
+
+
+class Host:
+    """Everything of the hosting that needs no Flink: once-only batches, snapshots, sinks.
+
+    Parameters
+    ----------
+    make_logic : makes an empty logic for a bucket; settings are bound into it, state is not.
+    clock : the run's Clock, whose time goes into batches and facts as ``now_ms``; None in a replay,
+        where time is what the data say.
+    sinks : see :class:`OutputSink`.
+    """
+
+    def __init__(
+        self, make_logic: Callable[[], BucketLogic], clock: Clock | None, sinks: Iterable[OutputSink] = ()
+    ) -> None:
+        self._make_logic = make_logic
+        self._clock = clock
+        self._sinks = tuple(sinks)
+        self._live: dict[str, HostedBucket] = {}
+        self.counts = {"batches": 0, "facts": 0, "repeated_batches": 0, "refused_snapshots": 0, "outputs": 0}
+
+    def bucket(self, key: str, saved: Callable[[], bytes | None]) -> HostedBucket:
+        """The live bucket; read from ``saved()`` the first time it is touched after a start."""
+        hosted = self._live.get(key)
+        if hosted is None:
+            hosted = self._live[key] = HostedBucket(self._make_logic())
+            data = saved()
+            if data:
+                self._restore(key, hosted, data)
+        return hosted
+
+    def take(self, row: Any, saved: Callable[[], bytes | None]) -> tuple[list[Output], bytes | None]:
+        """Give one row to its bucket: the outputs, and the bytes to keep (None: nothing changed)."""
+        key, kind, event_time_ms, address, payload = row[0], row[1], row[2], row[3], row[4]
+        hosted = self.bucket(key, saved)
+        now_ms = self._clock.now_ms() if self._clock else event_time_ms
+        if kind == BATCH:
+            if event_time_ms <= hosted.last_window_end_ms:
+                self.counts["repeated_batches"] += 1
+                return [], None
+            outputs = list(hosted.logic.on_batch(parse_batch(int(key), event_time_ms, payload, now_ms)))
+            hosted.last_window_end_ms = event_time_ms
+            self.counts["batches"] += 1
+        else:
+            fact = Fact(kind, orjson.loads(payload), event_time_ms, address, now_ms)
+            outputs = list(hosted.logic.on_fact(fact))
+            self.counts["facts"] += 1
+        self.counts["outputs"] += len(outputs)
+        for sink in self._sinks:
+            mine = [output for output in outputs if output.stream in sink.streams]
+            if mine or kind == BATCH:
+                sink.write(mine)
+        return outputs, self.save(hosted)
+
+    def save(self, hosted: HostedBucket) -> bytes:
+        """A bucket's bytes: versioned plain data, no settings, no pickles."""
+        return orjson.dumps(
+            {
+                "logic": hosted.logic.name,
+                "version": hosted.logic.version,
+                "last_window_end_ms": hosted.last_window_end_ms,
+                "state": hosted.logic.snapshot(),
+            },
+            option=orjson.OPT_SERIALIZE_NUMPY,
+        )
+
+    def _restore(self, key: str, hosted: HostedBucket, data: bytes) -> None:
+        saved = orjson.loads(data)
+        hosted.last_window_end_ms = saved["last_window_end_ms"]
+        try:
+            if saved["logic"] != hosted.logic.name:
+                raise SnapshotError(f"expected a snapshot of {hosted.logic.name}, got one of {saved['logic']}")
+            hosted.logic.restore(saved["state"])
+        except SnapshotError as error:
+            # Starting from the prior is safe, going on with half a state is not.
+            log.error("bucket %s: snapshot refused, starting from the prior: %s", key, error)
+            self.counts["refused_snapshots"] += 1
+            hosted.logic = self._make_logic()
+
+
+def run_batches(logic: BucketLogic, rows: Iterable[tuple[int, int, str | bytes]]) -> Iterator[Output]:
+    """Host a logic without Flink: ``(bucket, window_end_ms, payload)`` in, outputs out."""
+    for bucket, window_end_ms, payload in rows:
+        yield from logic.on_batch(parse_batch(bucket, window_end_ms, payload, window_end_ms))

@@ -1,0 +1,277 @@
+"""Price tables and segments in Redis: written by compare-and-set, read by two look-ups.
+
+Why a script: a writer that was replaced an hour ago may still wake up and write. Redis alone decides
+who is newer, in one atomic step, so that a stale writer cannot win:
+
+* a table is taken if its ``version`` is higher than the one that lies there;
+* the same ``decision_id`` again is a repeat: acknowledged, and it never lowers the version;
+* without the ``ready`` epoch nothing is taken: a Redis that lost its data must first get back each
+  listing's highest version from Kafka (:meth:`RedisPriceTables.rebuild`), or an old table could win.
+
+The layout itself is :mod:`schemas.price_table`'s; a reader needs no library of ours (system, "Redis").
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
+from redis.retry import Retry
+
+from jobs.runtime.kafka import follow, read_topic
+from schemas.events import Listing
+from schemas.price_table import READY_KEY, PriceTable, PriceTableError, price_key, segment_key, updates_channel
+from schemas.topics import TOPICS
+
+log = logging.getLogger(__name__)
+
+NOT_READY = -1
+"""``version_now`` of a refusal because the ``ready`` epoch is missing."""
+
+PUBLISH_LUA = """
+local now = tonumber(redis.call('HGET', KEYS[1], 'version') or '0')
+if ARGV[1] == '1' and redis.call('EXISTS', KEYS[2]) == 0 then return {0, -1} end
+local version = tonumber(ARGV[2])
+if version <= now then
+  if redis.call('HGET', KEYS[1], 'decision_id') == ARGV[3] then return {1, now} end
+  return {0, now}
+end
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], unpack(ARGV, 6))
+redis.call('PUBLISH', ARGV[4], ARGV[5])
+return {1, version}
+"""
+"""KEYS: price key, ready key. ARGV: must be ready (1/0), version, decision id, channel, hint, field, value, …"""
+
+
+class PublishResult(NamedTuple):
+    """What Redis answered: whether the table (or its repeat) stands, and the version that lies there now.
+
+    ``version_now`` is :data:`NOT_READY` when Redis lacks its ``ready`` epoch.
+    """
+
+    accepted: bool
+    version_now: int
+
+
+class Rebuilt(NamedTuple):
+    """What a rebuild did: listings written, records read, and records that were no price table."""
+
+    listings: int
+    read: int
+    unreadable: int
+
+
+def client_options() -> dict[str, Any]:
+    """Timeouts and the redis client's own retry, one for every client of the project.
+
+    Eight tries from 20 ms up to 1 s apart: a restart of Redis is waited out, a lost one is reported
+    within about four seconds.
+    """
+    return {
+        "decode_responses": True,
+        "socket_timeout": 2.0,
+        "socket_connect_timeout": 1.0,
+        "socket_keepalive": True,
+        "health_check_interval": 30,
+        "retry": Retry(ExponentialBackoff(cap=1.0, base=0.02), 8),
+        "retry_on_error": [ConnectionError, TimeoutError, BusyLoadingError],
+    }
+
+
+def update_hint(table: PriceTable) -> str:
+    """Message of the update channel: SKU and version with a space between.
+
+    A SKU may hold spaces; a version holds none, so it is read from the right.
+    """
+    return f"{table.listing.sku} {table.version}"
+
+
+def _arguments(table: PriceTable, *, must_be_ready: bool) -> tuple[list[str], list[str]]:
+    fields = [part for pair in table.to_redis().items() for part in pair]
+    channel = updates_channel(table.listing.tenant, table.listing.market)
+    head = ["1" if must_be_ready else "0", str(table.version), table.decision_id, channel, update_hint(table)]
+    return [price_key(table.listing), READY_KEY], [*head, *fields]
+
+
+class RedisPriceTables:
+    """The price table port on Redis; also where segments are kept.
+
+    Parameters
+    ----------
+    url : Redis URL, e.g. ``redis://127.0.0.1:6379/0``.
+
+    Notes
+    -----
+    Safe to share between threads; connects at the first call. Every method raises
+    ``redis.exceptions.ConnectionError`` or ``TimeoutError`` when the client's retries are used up.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._redis: redis.Redis = redis.Redis.from_url(url, **client_options())
+        self._publish = self._redis.register_script(PUBLISH_LUA)
+
+    def publish(self, table: PriceTable) -> PublishResult:
+        """Write a table if it is newer than what lies there, and hint readers on the update channel."""
+        keys, args = _arguments(table, must_be_ready=True)
+        accepted, version_now = cast(list[int], self._publish(keys=keys, args=args))
+        return PublishResult(bool(accepted), int(version_now))
+
+    def publish_many(
+        self, tables: Iterable[PriceTable], *, must_be_ready: bool = True, chunk: int = 500
+    ) -> list[PublishResult]:
+        """Publish many tables in pipelines of ``chunk``; the answers in the order of the tables."""
+        results: list[PublishResult] = []
+        waiting: list[tuple[list[str], list[str]]] = []
+
+        def drain() -> None:
+            with self._redis.pipeline(transaction=False) as pipe:
+                for keys, args in waiting:
+                    self._publish(keys=keys, args=args, client=pipe)
+                results.extend(PublishResult(bool(a), int(v)) for a, v in pipe.execute())
+            waiting.clear()
+
+        for table in tables:
+            waiting.append(_arguments(table, must_be_ready=must_be_ready))
+            if len(waiting) == chunk:
+                drain()
+        if waiting:
+            drain()
+        return results
+
+    def get(self, listing: Listing) -> PriceTable | None:
+        """The table that lies there, or None.
+
+        Raises
+        ------
+        PriceTableError
+            If what lies there is not a price table.
+        """
+        fields = cast(dict[str, str], self._redis.hgetall(price_key(listing)))
+        return PriceTable.from_redis(listing, fields) if fields else None
+
+    def get_many(self, listings: Sequence[Listing]) -> dict[Listing, PriceTable]:
+        """The tables of those listings that have one, in one pipeline."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for listing in listings:
+                pipe.hgetall(price_key(listing))
+            found = pipe.execute()
+        return {
+            listing: PriceTable.from_redis(listing, fields)
+            for listing, fields in zip(listings, found, strict=True)
+            if fields
+        }
+
+    def segment(self, tenant: str, customer: str) -> str | None:
+        """A pseudonym's segment; None for a newcomer."""
+        return cast("str | None", self._redis.get(segment_key(tenant, customer)))
+
+    def set_segments(self, tenant: str, segments: Mapping[str, str | None]) -> int:
+        """Write segments by pseudonym in one pipeline; None forgets the customer. Answers how many changed keys."""
+        if not segments:
+            return 0
+        with self._redis.pipeline(transaction=False) as pipe:
+            for customer, segment in sorted(segments.items()):
+                if segment is None:
+                    pipe.delete(segment_key(tenant, customer))
+                else:
+                    pipe.set(segment_key(tenant, customer), segment)
+            return sum(bool(answer) for answer in pipe.execute())
+
+    def ready(self) -> str | None:
+        """The epoch, or None when Redis holds no complete picture."""
+        return cast("str | None", self._redis.get(READY_KEY))
+
+    def mark_ready(self, epoch: str) -> None:
+        """Admit writers: Redis now holds each listing's highest version."""
+        self._redis.set(READY_KEY, epoch)
+
+    def mark_unready(self) -> None:
+        """Refuse writers until the next :meth:`mark_ready`; readers keep what they have cached."""
+        self._redis.delete(READY_KEY)
+
+    def listings(self) -> Iterator[Listing]:
+        """Every listing with a table, in no order."""
+        for key in self._redis.scan_iter(match="price:*", count=1000):
+            tag, _, sku = key.removeprefix("price:{").partition("}:")
+            tenant, _, market = tag.partition(":")
+            yield Listing(tenant, market, sku)
+
+    def ping(self) -> bool:
+        """Whether Redis answers."""
+        return bool(self._redis.ping())
+
+    def rebuild(
+        self, bootstrap: str, *, epoch: str, tail_s: float = 2.0, progress: Callable[[str], None] = log.info
+    ) -> Rebuilt:
+        """Bring Redis back from Kafka: each listing's highest version over `tables` and `decisions`.
+
+        Writers are refused meanwhile. A writer that was refused put its table into Kafka all the same,
+        so after `ready` is set the ends of both topics are followed until nothing new came for ``tail_s``.
+
+        Raises
+        ------
+        confluent_kafka.KafkaException
+            If the broker does not answer; `ready` stays unset then.
+        """
+        self.mark_unready()
+        best: dict[Listing, PriceTable] = {}
+        read = unreadable = 0
+        # The tail's readers take their place before the topics are read, so that nothing falls in between.
+        tail = follow(bootstrap, [TOPICS["tables"].topic, TOPICS["decisions"].topic], poll_s=max(0.1, tail_s / 4))
+        first = next(tail)
+        for name in ("tables", "decisions"):
+            for record in read_topic(bootstrap, TOPICS[name].topic):
+                read += 1
+                unreadable += not _take(best, record.topic, record.value and record.json())
+        self.publish_many((best[k] for k in sorted(best)), must_be_ready=False)
+        self.mark_ready(epoch)
+        progress(f"{len(best)} listings from {read} records; ready {epoch}")
+        late: dict[Listing, PriceTable] = {}
+        quiet_since, item = time.monotonic(), first
+        while time.monotonic() - quiet_since < tail_s:
+            if item is not None:
+                read += 1
+                before = len(late)
+                unreadable += not _take(late, item.topic, item.value and item.json())
+                if len(late) != before:
+                    quiet_since = time.monotonic()
+            item = next(tail)
+        tail.close()  # type: ignore[attr-defined]
+        self.publish_many(late[k] for k in sorted(late))
+        return Rebuilt(len(best.keys() | late.keys()), read, unreadable)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._redis.close()
+
+
+def _take(best: dict[Listing, PriceTable], topic: str, value: Any) -> bool:
+    """Keep a record's table if it is the listing's highest so far; False if the record is unreadable."""
+    if topic == TOPICS["decisions"].topic:
+        # A held or unchanged decision wrote no table.
+        value = table_of_decision(value or {})
+    if not value:
+        return True
+    try:
+        table = PriceTable.from_record(value)
+    except (PriceTableError, KeyError) as error:
+        log.warning("rebuild: %s: %s", topic, error)
+        return False
+    known = best.get(table.listing)
+    if known is None or table.version > known.version:
+        best[table.listing] = table
+    return True
+
+
+def table_of_decision(decision: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The `tables` record that a published decision carries in its result, or None."""
+    if not decision.get("published"):
+        return None
+    table = (decision.get("result") or {}).get("table")
+    return dict(table) if isinstance(table, Mapping) and "version" in table else None
