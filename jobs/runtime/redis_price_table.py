@@ -172,7 +172,7 @@ class RedisPriceTables:
         return cast("str | None", self._redis.get(segment_key(tenant, customer)))
 
     def set_segments(self, tenant: str, segments: Mapping[str, str | None]) -> int:
-        """Write segments by pseudonym in one pipeline; None forgets the customer. Answers how many changed keys."""
+        """Write segments by pseudonym in one pipeline; None forgets the customer. Answers how many it touched."""
         if not segments:
             return 0
         with self._redis.pipeline(transaction=False) as pipe:
@@ -212,7 +212,8 @@ class RedisPriceTables:
         """Bring Redis back from Kafka: each listing's highest version over `tables` and `decisions`.
 
         Writers are refused meanwhile. A writer that was refused put its table into Kafka all the same,
-        so after `ready` is set the ends of both topics are followed until nothing new came for ``tail_s``.
+        so after `ready` is set the ends of both topics are followed until nothing new came for ``tail_s``
+        (at most four times that, when the market never rests: by then every writer has seen `ready`).
 
         Raises
         ------
@@ -234,7 +235,8 @@ class RedisPriceTables:
         progress(f"{len(best)} listings from {read} records; ready {epoch}")
         late: dict[Listing, PriceTable] = {}
         quiet_since, item = time.monotonic(), first
-        while time.monotonic() - quiet_since < tail_s:
+        end = quiet_since + 4 * tail_s
+        while time.monotonic() < min(quiet_since + tail_s, end):
             if item is not None:
                 read += 1
                 before = len(late)
