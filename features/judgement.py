@@ -1,0 +1,155 @@
+"""Judgement that needs the catalog: is this listing known, is this money its money?
+
+demand_job judges every record against its own contract, without a look-up. What only the catalog
+can tell is judged later, on cells, by one predicate that feature, elasticity and repricing logics
+share, so that none of them learns from a cell that another refuses. A refused cell is reported by
+feature_job alone (stream ``rejected_cells``): it names listing, currency and minute, and its events
+are found in the raw archive (system.md, "Catalog-dependent judgement").
+
+Rules: the batch's catalog entries are taken before its cells are judged; an inactive listing is
+known (its late orders still count); the currency must be the entry's to the letter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from features.logic import SnapshotError
+from schemas.codes import RejectCode
+from schemas.events import CELL_COUNTS, CatalogEntry, Cell, Offer
+
+
+class RefusedCell(NamedTuple):
+    """A cell that the catalog refuses, and why."""
+
+    cell: Cell
+    code: RejectCode
+    expected_currency: str | None
+
+
+def judge_cell(cell: Cell, catalog: Mapping[str, CatalogEntry]) -> RejectCode | None:
+    """UNKNOWN_LISTING, WRONG_CURRENCY, or None for a good cell.
+
+    Parameters
+    ----------
+    cell : one minute's counts.
+    catalog : entries by listing key (``tenant/market/sku``); a :class:`CatalogBook` serves.
+
+    Examples
+    --------
+    >>> cell = Cell("acme", "web", "s1", "s1", "base", "all", 999, "USD")
+    >>> judge_cell(cell, {})
+    <RejectCode.UNKNOWN_LISTING: 'UNKNOWN_LISTING'>
+    """
+    entry = catalog.get(f"{cell.tenant}/{cell.market}/{cell.sku}")
+    if entry is None:
+        return RejectCode.UNKNOWN_LISTING
+    return None if entry.currency == cell.currency else RejectCode.WRONG_CURRENCY
+
+
+def judge_offer(offer: Offer, catalog: Mapping[str, CatalogEntry]) -> RejectCode | None:
+    """The same judgement of a rival's offer (WRONG_CURRENCY offers are set aside, never converted)."""
+    entry = catalog.get(f"{offer.tenant}/{offer.market}/{offer.sku}")
+    if entry is None:
+        return RejectCode.UNKNOWN_LISTING
+    return None if entry.currency == offer.currency else RejectCode.WRONG_CURRENCY
+
+
+def judge_cells(
+    cells: Iterable[Cell], catalog: Mapping[str, CatalogEntry]
+) -> tuple[list[Cell], list[RefusedCell]]:
+    """Good cells and refused cells, each in the order they came."""
+    good: list[Cell] = []
+    refused: list[RefusedCell] = []
+    for cell in cells:
+        code = judge_cell(cell, catalog)
+        if code is None:
+            good.append(cell)
+        else:
+            entry = catalog.get(cell.listing.key)
+            refused.append(RefusedCell(cell, code, entry.currency if entry else None))
+    return good, refused
+
+
+def refusal_record(refused: RefusedCell, window_end_ms: int) -> dict[str, Any]:
+    """The ``rejected_cells`` value: address of the cell, reason, and its counts for the second ledger."""
+    cell = refused.cell
+    return {
+        "listing": cell.listing.key,
+        "tenant": cell.tenant,
+        "market": cell.market,
+        "sku": cell.sku,
+        "price_group": cell.price_group,
+        "arm": cell.arm,
+        "segment": cell.segment,
+        "price_minor": cell.price_minor,
+        "window_end_ms": window_end_ms,
+        "code": refused.code.value,
+        "currency": cell.currency,
+        "expected_currency": refused.expected_currency,
+        **{name: getattr(cell, name) for name in CELL_COUNTS},
+    }
+
+
+class CatalogBook(Mapping[str, CatalogEntry]):
+    """The newest catalog entry per listing of a bucket, by event time.
+
+    An entry older than the one held changes nothing; of two with the same event time the later in
+    the batch's canonical order (partition, offset) wins.
+
+    Examples
+    --------
+    >>> book = CatalogBook()
+    >>> book.observe(CatalogEntry("e", 1, "acme", "web", "s1", "s1", "shoes", "margin", "USD", 1, True))
+    True
+    >>> list(book)
+    ['acme/web/s1']
+    """
+
+    version = 1
+
+    def __init__(self) -> None:
+        self._entries: dict[str, CatalogEntry] = {}
+
+    def observe(self, entry: CatalogEntry) -> bool:
+        """Take an entry; answers whether it is now the one held."""
+        key = f"{entry.tenant}/{entry.market}/{entry.sku}"
+        held = self._entries.get(key)
+        if held is not None and held.event_time_ms > entry.event_time_ms:
+            return False
+        self._entries[key] = entry
+        return True
+
+    def __getitem__(self, key: str) -> CatalogEntry:
+        return self._entries[key]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The entry of a listing key, or ``default``."""
+        return self._entries.get(key, default)
+
+    def __iter__(self) -> Any:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Plain data, in the order the listings were first seen."""
+        return {"v": self.version, "entries": [asdict(entry) for entry in self._entries.values()]}
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Take a snapshot back.
+
+        Raises
+        ------
+        SnapshotError
+            If the snapshot is of another version.
+        """
+        if snapshot.get("v") != self.version:
+            raise SnapshotError(
+                f"CatalogBook: expected snapshot version {self.version}, got {snapshot.get('v')!r}"
+            )
+        entries = (CatalogEntry(**fields) for fields in snapshot["entries"])
+        self._entries = {f"{e.tenant}/{e.market}/{e.sku}": e for e in entries}
