@@ -1,0 +1,86 @@
+"""JOBS: the four jobs of the pipeline, and the one client that submits them.
+
+Starting a client costs a Java and a Python start, so one client submits all that is asked for::
+
+    flink run -d -pym jobs.registry --job demand_job --job feature_job=file:///…/chk-42
+
+Each module has ``build(env, table_env, settings) -> StatementSet``: it declares the topology and
+executes nothing. The registry names the job, gives it its folder of checkpoints and the checkpoint
+to resume from, executes it, and prints one line a job: ``submitted <name> <job id>``.
+
+To add a job: one file with ``build`` under jobs/, and its name here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from jobs.runtime.settings import Settings
+
+JOBS: dict[str, str] = {
+    "demand_job": "jobs.demand_job",
+    "feature_job": "jobs.feature_job",
+    "elasticity_job": "jobs.elasticity_job",
+    "repricing_job": "jobs.repricing_job",
+}
+"""Name on the cluster → module, in the order in which the data passes them."""
+
+
+def parse_job(text: str) -> tuple[str, str | None]:
+    """A job's name and the checkpoint to resume from.
+
+    >>> parse_job("demand_job"), parse_job("demand_job=file:///c/chk-7")
+    (('demand_job', None), ('demand_job', 'file:///c/chk-7'))
+
+    Raises
+    ------
+    ValueError
+        If there is no such job; names those there are.
+    """
+    name, _, resume_from = text.partition("=")
+    if name not in JOBS:
+        raise ValueError(f"no job is called {name!r}; expected one of {', '.join(JOBS)}")
+    return name, resume_from or None
+
+
+def submit(name: str, settings: Settings, *, checkpoints: str | None, resume_from: str | None) -> str:
+    """Build and execute one job, detached; answers its id on the cluster."""
+    from jobs.runtime.flink_environment import job_environment
+
+    env, table_env = job_environment(
+        name, settings.parallelism, checkpoints=checkpoints, resume_from=resume_from
+    )
+    statements = importlib.import_module(JOBS[name]).build(env, table_env, settings)
+    client = statements.execute().get_job_client()
+    if client is None:
+        raise RuntimeError(f"{name}: the cluster gave no job id; was `flink run` started with -d?")
+    return str(client.get_job_id())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Submit the jobs asked for, all of them by default; the exit code counts the refused ones."""
+    parser = argparse.ArgumentParser(prog="jobs.registry", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--job", action="append", metavar="NAME[=CHECKPOINT]", help="job to submit; may be repeated; default: all"
+    )
+    parser.add_argument("--checkpoints", help="URI of the folder that holds one folder of checkpoints per job")
+    args = parser.parse_args(argv)
+    settings = Settings.load()
+    refused = 0
+    for text in args.job or list(JOBS):
+        name, resume_from = parse_job(text)
+        try:
+            job_id = submit(name, settings, checkpoints=args.checkpoints, resume_from=resume_from)
+        except Exception as error:  # one bad job must not keep the others from starting; the exit code says so
+            refused += 1
+            print(f"refused {name} {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        else:
+            print(f"submitted {name} {job_id}", flush=True)
+    return refused
+
+
+if __name__ == "__main__":
+    sys.exit(main())

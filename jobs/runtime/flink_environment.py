@@ -1,0 +1,37 @@
+"""Flink environments for the job files, and nothing else of Flink.
+
+Every job gets an environment of its own, since a name, a checkpoint folder and the checkpoint to
+resume from belong to one job. What all jobs share (restart strategy, intervals, buffers) stands in
+the cluster's ``config.yaml``, so that the same job runs unchanged on any cluster.
+"""
+
+from __future__ import annotations
+
+from pyflink.common import Configuration
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.table import StreamTableEnvironment
+
+
+def job_environment(
+    name: str, parallelism: int, *, checkpoints: str | None = None, resume_from: str | None = None
+) -> tuple[StreamExecutionEnvironment, StreamTableEnvironment]:
+    """Environment of one job.
+
+    Parameters
+    ----------
+    name : the job's name on the cluster; also the name of its folder of checkpoints.
+    parallelism : subtasks of every operator that does not say otherwise.
+    checkpoints : URI of the folder that holds one folder per job; None: as the cluster says.
+    resume_from : URI of the retained checkpoint or savepoint to start from; None: from nothing.
+    """
+    configuration = Configuration()
+    configuration.set_string("pipeline.name", name)
+    if checkpoints:
+        configuration.set_string("execution.checkpointing.dir", f"{checkpoints.rstrip('/')}/{name}")
+    if resume_from:
+        configuration.set_string("execution.state-recovery.path", resume_from)
+    env = StreamExecutionEnvironment.get_execution_environment(configuration)
+    env.set_parallelism(parallelism)
+    table_env = StreamTableEnvironment.create(env)
+    table_env.get_config().set("pipeline.name", name)
+    return env, table_env
