@@ -1,0 +1,56 @@
+"""What deciding needs from outside: a place that keeps price tables and refuses stale ones.
+
+Why a port: the decisions are pure, Redis is not. jobs/runtime/redis_price_table.py implements it,
+tests use :class:`InMemoryPriceTables`, and the host of RepricingLogic hands `tables` outputs over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from schemas.price_table import PriceTable, price_key
+
+
+class PublishResult(NamedTuple):
+    """Whether a table was taken, and the version that lies there now (compare-and-set)."""
+
+    accepted: bool
+    version_now: int
+
+
+class PriceTablePort(Protocol):
+    """Takes a table if its version is higher than the stored one, or repeats the same decision."""
+
+    def publish(self, table: PriceTable) -> PublishResult:
+        """Publish with compare-and-set; a repeat of the same decision id is accepted again."""
+        ...
+
+
+@dataclass
+class InMemoryPriceTables:
+    """The port's law in a dict: the judge of the Redis script, and what tests publish to.
+
+    Examples
+    --------
+    >>> from schemas.events import Listing
+    >>> from schemas.price_table import PriceList
+    >>> def table(version, decision):
+    ...     prices = {"base": {"all": PriceList.from_propensities([999], [1.0])}}
+    ...     return PriceTable(Listing("a", "m", "s"), "s", version, "t1", 0, 9, "USD", prices, 999, None, "", decision)
+    >>> tables = InMemoryPriceTables()
+    >>> tables.publish(table(5, "d1")), tables.publish(table(4, "d0")).accepted, tables.publish(table(5, "d1")).accepted
+    (PublishResult(accepted=True, version_now=5), False, True)
+    """
+
+    tables: dict[str, PriceTable] = field(default_factory=dict)
+
+    def publish(self, table: PriceTable) -> PublishResult:
+        """Take a higher version, or the same decision again."""
+        key = price_key(table.listing)
+        stored = self.tables.get(key)
+        if stored is not None and table.version <= stored.version and table.decision_id != stored.decision_id:
+            return PublishResult(False, stored.version)
+        if stored is None or table.version >= stored.version:
+            self.tables[key] = table
+        return PublishResult(True, self.tables[key].version)
