@@ -1,0 +1,280 @@
+"""The edge's cache of price tables and segments: answers from memory, asks Redis in batches.
+
+Three promises, whatever happens to Redis:
+
+1. a quote is never based on a version lower than one already held here;
+2. an entry is confirmed by Redis at most ``reread_s`` ago, or it says that it is not (``confirmed``);
+3. when Redis fails, hangs, or lacks its ``ready`` epoch, the entry held here goes on.
+
+Pub/sub hints shorten the wait of promise 2 and are never relied on: messages may be lost.
+Look-ups that come while one batch is under way share the next: one round trip serves them all.
+Every duration here is wall time (retries, re-reads); whether a table has expired is the caller's
+business, by the run's Clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from jobs.runtime.redis_price_table import client_options
+from schemas.events import Listing
+from schemas.price_table import READY_KEY, PriceTable, PriceTableError, price_key, segment_key
+
+log = logging.getLogger(__name__)
+
+_NEVER = float("-inf")
+
+
+class UnknownListingError(LookupError):
+    """Redis is whole and holds no table for the listing."""
+
+
+class NoPriceError(LookupError):
+    """Redis does not answer (or is not whole) and nothing is cached: there is no price to tell."""
+
+
+class Entry:
+    """A listing's newest table seen, when Redis last confirmed it, and whether it still does."""
+
+    __slots__ = ("checked_at", "confirmed", "table")
+
+    def __init__(self, table: PriceTable, checked_at: float) -> None:
+        self.table = table
+        self.checked_at = checked_at
+        self.confirmed = True
+
+
+class PriceCache:
+    """Tables and segments by key, read through to Redis.
+
+    Parameters
+    ----------
+    url : Redis URL.
+    reread_s : an entry older than this is read again before it is served.
+    segment_s : a segment older than this is read again.
+    timeout_s : how long a reader waits for Redis before the cached entry serves.
+    pause_s : after a failure Redis is left alone for this long.
+    max_segments, max_unknown : bounds of the two maps whose keys come from outside.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        reread_s: float = 1.0,
+        segment_s: float = 10.0,
+        timeout_s: float = 0.25,
+        pause_s: float = 0.5,
+        max_segments: int = 200_000,
+        max_unknown: int = 10_000,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        options = client_options() | {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+        # One immediate second try (a connection the server closed); waiting is what the cache is for.
+        options["retry"] = Retry(NoBackoff(), 1)
+        self._redis = redis.asyncio.Redis.from_url(url, **options)
+        self._reread_s, self._segment_s, self._pause_s = reread_s, segment_s, pause_s
+        self._max_segments, self._max_unknown = max_segments, max_unknown
+        self._monotonic = monotonic
+        self._tables: dict[Listing, Entry] = {}
+        self._segments: dict[tuple[str, str], tuple[str | None, float]] = {}
+        self._unknown: dict[Listing, float] = {}
+        self._wanted_tables: dict[Listing, asyncio.Future[None]] = {}
+        self._wanted_segments: dict[tuple[str, str], asyncio.Future[None]] = {}
+        self._reading: asyncio.Task[None] | None = None
+        self._listening: asyncio.Task[None] | None = None
+        self._down_until = _NEVER
+        self.epoch: str | None = None
+        self.failures = 0
+        self.lower_versions = 0
+        self.hints = 0
+
+    @property
+    def healthy(self) -> bool:
+        """Whether Redis answered the last time and held its ``ready`` epoch."""
+        return self.epoch is not None and self._monotonic() >= self._down_until
+
+    @property
+    def size(self) -> int:
+        """Tables held."""
+        return len(self._tables)
+
+    async def start(self) -> None:
+        """Begin to listen to hints and look at Redis once; a Redis that is away is no error."""
+        self._listening = asyncio.create_task(self._listen())
+        await self.check()
+
+    async def check(self) -> bool:
+        """Look whether Redis answers and is whole."""
+        await self._read_batch([], [])
+        return self.healthy
+
+    async def close(self) -> None:
+        """Stop listening and give the connections back."""
+        for task in (self._listening, self._reading):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        await self._redis.aclose()  # type: ignore[attr-defined]
+
+    def cached(self, listing: Listing, customer: tuple[str, str]) -> tuple[Entry, str | None] | None:
+        """Entry and segment if both are fresh; else None, and :meth:`lookup` must be awaited."""
+        now = self._monotonic()
+        entry = self._tables.get(listing)
+        if entry is None or entry.checked_at + self._reread_s < now:
+            return None
+        known = self._segments.get(customer)
+        if known is None or known[1] < now:
+            return None
+        return entry, known[0]
+
+    async def lookup(self, listing: Listing, customer: tuple[str, str]) -> tuple[Entry, str | None]:
+        """Entry and segment (None: newcomer), confirmed by Redis if it answers.
+
+        Parameters
+        ----------
+        customer : tenant and pseudonym.
+
+        Raises
+        ------
+        UnknownListingError
+            If Redis is whole and has no such table.
+        NoPriceError
+            If Redis does not answer and nothing is cached.
+        """
+        now = self._monotonic()
+        waits: list[asyncio.Future[None]] = []
+        entry = self._tables.get(listing)
+        if (entry is None or entry.checked_at + self._reread_s < now) and self._unknown.get(listing, _NEVER) < now:
+            waits.append(self._want(self._wanted_tables, listing))
+        known = self._segments.get(customer)
+        if known is None or known[1] < now:
+            waits.append(self._want(self._wanted_segments, customer))
+        for wait in waits:
+            await wait
+        entry = self._tables.get(listing)
+        segment, _ = self._segments.get(customer, (None, 0.0))
+        if entry is not None:
+            return entry, segment
+        if self.healthy:
+            raise UnknownListingError(listing.key)
+        raise NoPriceError(listing.key)
+
+    def hold(self, table: PriceTable) -> None:
+        """Take a table from elsewhere (a start without Redis), unconfirmed; a lower version is ignored."""
+        entry = self._tables.get(table.listing)
+        if entry is None or entry.table.version < table.version:
+            self._tables[table.listing] = entry = Entry(table, _NEVER)
+            entry.confirmed = False
+
+    def _want(self, wanted: dict[Any, asyncio.Future[None]], key: Any) -> asyncio.Future[None]:
+        future = wanted.get(key)
+        if future is None:
+            future = wanted[key] = asyncio.get_running_loop().create_future()
+            if self._reading is None or self._reading.done():
+                self._reading = asyncio.create_task(self._read())
+        return future
+
+    async def _read(self) -> None:
+        while self._wanted_tables or self._wanted_segments:
+            tables, self._wanted_tables = self._wanted_tables, {}
+            segments, self._wanted_segments = self._wanted_segments, {}
+            try:
+                await self._read_batch(list(tables), list(segments))
+            finally:
+                # Whatever came, those who wait go on, with what is cached.
+                for future in (*tables.values(), *segments.values()):
+                    if not future.done():
+                        future.set_result(None)
+
+    async def _read_batch(self, listings: list[Listing], customers: list[tuple[str, str]]) -> None:
+        now = self._monotonic()
+        if now < self._down_until:
+            return self._unconfirm(listings)
+        try:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.get(READY_KEY)
+                for listing in listings:
+                    pipe.hgetall(price_key(listing))
+                for tenant, customer in customers:
+                    pipe.get(segment_key(tenant, customer))
+                epoch, *found = await pipe.execute()
+        except (RedisError, OSError) as error:
+            if self.epoch is not None or not self.failures:
+                log.warning("edge cache: Redis does not answer, cached prices go on: %s", error)
+            self.failures += 1
+            self.epoch = None
+            self._down_until = self._monotonic() + self._pause_s
+            return self._unconfirm(listings)
+        if self.epoch is None and epoch is not None:
+            log.info("edge cache: Redis is whole, epoch %s", epoch)
+        self.epoch = epoch
+        if epoch is None:
+            return self._unconfirm(listings)
+        now = self._monotonic()
+        for listing, fields in zip(listings, found, strict=False):
+            self._take(listing, fields, now)
+        for key, segment in zip(customers, found[len(listings) :], strict=True):
+            if len(self._segments) >= self._max_segments:
+                del self._segments[next(iter(self._segments))]
+            self._segments[key] = (segment, now + self._segment_s)
+
+    def _unconfirm(self, listings: list[Listing]) -> None:
+        for listing in listings:
+            entry = self._tables.get(listing)
+            if entry is not None:
+                entry.confirmed = False
+
+    def _take(self, listing: Listing, fields: dict[str, str], now: float) -> None:
+        entry = self._tables.get(listing)
+        try:
+            table = PriceTable.from_redis(listing, fields) if fields else None
+        except PriceTableError as error:
+            log.error("edge cache: %s", error)
+            return self._unconfirm([listing])
+        if table is None and entry is None:
+            if len(self._unknown) >= self._max_unknown:
+                del self._unknown[next(iter(self._unknown))]
+            self._unknown[listing] = now + self._reread_s
+        elif entry is None or (table is not None and table.version > entry.table.version):
+            assert table is not None
+            self._tables[listing] = Entry(table, now)
+            self._unknown.pop(listing, None)
+        elif table is not None and table.version == entry.table.version:
+            entry.checked_at, entry.confirmed = now, True
+        else:
+            # Redis lost or took back what was served: hold on to the higher version, and say so.
+            self.lower_versions += 1
+            entry.checked_at, entry.confirmed = now, False
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self._redis.pubsub() as hints:
+                    await hints.psubscribe("price-updates:*")
+                    while True:
+                        message = await hints.get_message(ignore_subscribe_messages=True, timeout=30.0)
+                        if message is not None:
+                            self._hinted(message["channel"], message["data"])
+            except (RedisError, OSError) as error:
+                log.debug("edge cache: no hints for now: %s", error)
+                await asyncio.sleep(self._pause_s)
+
+    def _hinted(self, channel: str, data: str) -> None:
+        tenant, _, market = channel.removeprefix("price-updates:{").removesuffix("}").partition(":")
+        sku, _, version = data.rpartition(" ")
+        listing = Listing(tenant, market, sku)
+        entry = self._tables.get(listing)
+        self.hints += 1
+        self._unknown.pop(listing, None)
+        if entry is not None and version.isdigit() and int(version) > entry.table.version:
+            entry.checked_at = _NEVER
