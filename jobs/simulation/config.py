@@ -1,0 +1,193 @@
+"""What a simulated market looks like: sizes, schedules, shares. Plain frozen dataclasses.
+
+Times in a schedule are minutes after the start of the run, so that the same market can start at any
+time of the Clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from jobs.simulation.demand import FAMILIES
+
+SEGMENTS = ("myopic", "strategic")
+"""True segments; the column order of every ``(listing, segment)`` array."""
+MYOPIC, STRATEGIC = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class MarketPlace:
+    """One market: its share of the visits, its money and its local time.
+
+    ``level`` converts the assortment's base price (in major units of USD) to this currency.
+    """
+
+    name: str
+    currency: str
+    share: float
+    level: float
+    utc_offset_h: int
+    zone: str
+    places: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shock:
+    """A lasting shift in the demand of one listing, from ``at_min`` to ``until_min``.
+
+    ``kind`` "arrivals": more or fewer people come; "liking": those who come are more or less ready
+    to buy (odds × ``factor``), so searches are abandoned as well. ``rank`` counts a market's
+    listings from the best seller, 0.
+    """
+
+    at_min: int
+    market: str
+    rank: int
+    factor: float
+    kind: Literal["arrivals", "liking"]
+    until_min: int = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class RivalMove:
+    """All rivals of one listing multiply their price by ``factor`` and keep it for ``hold_min``."""
+
+    at_min: int
+    market: str
+    rank: int
+    factor: float
+    hold_min: int = 720
+
+
+@dataclass(frozen=True, slots=True)
+class CostChange:
+    """A supplier's new price: the catalog is sent again with the cost multiplied by ``factor``."""
+
+    at_min: int
+    market: str
+    rank: int
+    factor: float
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarPlan:
+    """An entry of the calendar: what is announced, and what it truly does to the visits.
+
+    Empty ``zone`` or ``category`` mean all of them.
+    """
+
+    at_min: int
+    until_min: int
+    kind: str
+    name: str
+    zone: str
+    category: str
+    expected_factor: float
+    true_factor: float
+    spend_minor: int = 0
+
+
+MARKETS = (
+    MarketPlace("web-us-usd", "USD", 0.5, 1.0, -5, "us", ("us-east", "us-west", "us-south")),
+    MarketPlace("web-eu-eur", "EUR", 0.3, 0.95, 1, "eu", ("de", "fr", "nl")),
+    MarketPlace("app-gb-gbp", "GBP", 0.2, 0.82, 0, "gb", ("gb-eng", "gb-sct")),
+)
+CATEGORIES = ("coffee", "kitchen", "audio", "lighting", "garden", "toys", "sport", "office")
+
+SHOCKS = (
+    Shock(75, "web-us-usd", 0, 0.4, "liking"),
+    Shock(85, "web-eu-eur", 0, 2.0, "arrivals"),
+    Shock(95, "web-us-usd", 2, 2.0, "liking"),
+    Shock(105, "app-gb-gbp", 0, 0.4, "arrivals"),
+    Shock(120, "web-us-usd", 1, 2.0, "arrivals"),
+    Shock(140, "web-eu-eur", 1, 0.4, "liking"),
+    Shock(165, "web-us-usd", 4, 0.4, "arrivals"),
+)
+RIVAL_MOVES = (
+    RivalMove(70, "web-us-usd", 3, 0.86),
+    RivalMove(80, "web-eu-eur", 2, 0.88),
+    RivalMove(90, "app-gb-gbp", 1, 1.15),
+    RivalMove(110, "web-us-usd", 5, 1.12),
+    RivalMove(130, "web-us-usd", 6, 0.84),
+    RivalMove(150, "web-eu-eur", 4, 0.87),
+)
+COST_CHANGES = (CostChange(125, "web-us-usd", 8, 1.12), CostChange(155, "web-eu-eur", 5, 0.92))
+CALENDAR = (
+    CalendarPlan(100, 340, "campaign", "audio week", "", "audio", 1.5, 1.4, spend_minor=250_000),
+    CalendarPlan(180, 900, "weather", "first warm days", "eu", "garden", 1.3, 1.45),
+    CalendarPlan(1440, 2880, "holiday", "bank holiday", "gb", "", 1.2, 1.15),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MarketConfig:
+    """One simulated market, whole. The defaults are the demo's.
+
+    Parameters
+    ----------
+    events_per_minute : expected events of a simulated minute, averaged over a week; at the demo's
+        5,000 events a wall second and speed 60 a simulated minute also holds 5,000.
+    customers : shoppers per market; a few come often (density ∝ 1/√rank), most rarely.
+    newcomer_myopic : share of unknown customers that the shop takes for myopic: its prior.
+    family : name of the demand family, one of ``FAMILIES``.
+    arms : experiment arms, equally likely over customers.
+    dirty_share : share of broken records added (0: none).
+
+    Raises
+    ------
+    ValueError
+        If a share, a size or the family's name is impossible.
+
+    Examples
+    --------
+    >>> MarketConfig(skus=20).listings
+    60
+    """
+
+    tenant: str = "demo"
+    markets: tuple[MarketPlace, ...] = MARKETS
+    skus: int = 200
+    categories: tuple[str, ...] = CATEGORIES
+    events_per_minute: float = 5000.0
+    customers: int = 200_000
+    popularity_exponent: float = 0.8
+    conversion: float = 0.05
+    elasticity: float = -2.0
+    elasticity_sd: float = 0.4
+    myopic_of_strategic: float = 0.5
+    newcomer_myopic: float = 0.4
+    dearer_share: float = 0.3
+    bot_share: float = 0.03
+    search_share: float = 0.45
+    season_amplitude: float = 0.25
+    rivals: int = 3
+    rival_look_min: int = 90
+    rival_jump_min: int = 4320
+    short_stock_share: float = 0.08
+    arms: tuple[str, ...] = ("base",)
+    family: str = "logit"
+    shocks: tuple[Shock, ...] = field(default=SHOCKS)
+    rival_moves: tuple[RivalMove, ...] = field(default=RIVAL_MOVES)
+    cost_changes: tuple[CostChange, ...] = field(default=COST_CHANGES)
+    calendar: tuple[CalendarPlan, ...] = field(default=CALENDAR)
+    dirty_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.family not in {family.name for family in FAMILIES}:
+            names = ", ".join(family.name for family in FAMILIES)
+            raise ValueError(f"family: expected one of {names}; got {self.family!r}")
+        for name in ("bot_share", "search_share", "dearer_share", "short_stock_share", "newcomer_myopic"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: expected a share in [0, 1], got {getattr(self, name)}")
+        if not 0 <= self.dirty_share < 1:
+            raise ValueError(f"dirty_share: expected a share in [0, 1), got {self.dirty_share}")
+        if self.skus < 1 or self.customers < 10 or not self.events_per_minute > 0 or not self.markets:
+            raise ValueError("expected at least one market and SKU, 10 customers and a positive events_per_minute")
+        if not self.elasticity < -1 or not 0 < self.conversion < 0.5:
+            raise ValueError("expected elasticity < -1 and conversion in (0, 0.5)")
+
+    @property
+    def listings(self) -> int:
+        """How many listings: every SKU in every market."""
+        return self.skus * len(self.markets)
