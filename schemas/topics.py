@@ -19,8 +19,8 @@ from schemas.money import EXPONENTS
 MINUTE_MS = 60_000
 FUTURE_TOLERANCE_MS = MINUTE_MS
 """An event more than this ahead of its Kafka timestamp is refused."""
-OLDEST_MS = 946_684_800_000
-"""2000-01-01: an event time before this is no event time."""
+OLDEST_MS = 315_532_800_000
+"""1980-01-01: an event time before this is no event time."""
 MAX_LINE_BYTES = 65_536
 MAX_PRICE_MINOR = 10_000_000_000
 ORDER_DEDUP_MS = 7 * 86_400_000

@@ -2,9 +2,9 @@
 
 A logic is a plain object; this is where it gets its state kept, its batches once, and its outputs
 out. :mod:`jobs.runtime.flink_bucket` puts it into Flink; replay, backfill and tests use
-:func:`run_batches`. Per bucket there is one live object and one state value: Python's state costs one round trip of
-about a millisecond per dirty key whatever its size, so a bucket is one fat value, written once per
-call (infra/decisions/0001).
+:func:`run_batches`. Per bucket there is one live object and one state value: Python's state costs
+one round trip of about a millisecond per dirty key whatever its size, so a bucket is one fat value,
+written once per call.
 
 A row in is ``(key, kind, event_time_ms, address, payload)``: kind ``batch`` carries the rows of a
 `cells` record and its key is the bucket's number; any other kind is one fact.

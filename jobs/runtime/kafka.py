@@ -184,12 +184,13 @@ def read_topic(bootstrap: str, topic: str, *, timeout_s: float = 30.0) -> Iterat
             message = consumer.poll(timeout_s)
             if message is None:
                 raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{topic}: no answer within {timeout_s} s"))
-            if message.error() is None:
+            error = message.error()
+            if error is None:
                 yield _record(message)
-            elif message.error().code() == KafkaError._PARTITION_EOF:
+            elif error.code() == KafkaError._PARTITION_EOF:
                 open_partitions.discard(message.partition())
             else:
-                raise KafkaException(message.error())
+                raise KafkaException(error)
     finally:
         consumer.close()
 

@@ -16,6 +16,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs.runtime.clock import Clock
 
+DATA_CLOCK = "data"
+"""The clock of a replay: hosted logics take the event time of what they are given."""
+
 
 def _home() -> Path:
     return Path(os.environ.get("WALRAS_HOME", ".walras"))
@@ -31,7 +34,7 @@ class Settings(BaseSettings):
     kafka: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers")
     redis: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis URL")
     flink: str = Field("127.0.0.1:8081", description="Flink REST address")
-    clock: str = Field("wall", description="'wall' or 'sim:<start ms>:<wall ms>:<speed>'")
+    clock: str = Field("wall", description="'wall', 'sim:<start ms>:<wall ms>:<speed>' or 'data'")
     tenant: str = Field("demo", description="tenant that the simulator and the mappings write for")
     buckets: int = Field(32, ge=1, le=65_536, description="buckets of a deployment, about listings / 32")
     parallelism: int = Field(2, ge=1, description="parallelism of every job")
@@ -59,13 +62,19 @@ class Settings(BaseSettings):
     @field_validator("clock")
     @classmethod
     def _clock_reads(cls, value: str) -> str:
-        Clock.parse(value)
+        if value != DATA_CLOCK:
+            Clock.parse(value)
         return value
 
     @cached_property
     def the_clock(self) -> Clock:
-        """The run's Clock."""
-        return Clock.parse(self.clock)
+        """The run's Clock; in a replay the wall's, for the few who do not live in the data's time."""
+        return Clock() if self.clock == DATA_CLOCK else Clock.parse(self.clock)
+
+    @property
+    def host_clock(self) -> Clock | None:
+        """The Clock of hosted logics; None in a replay, where time is what the data say."""
+        return None if self.clock == DATA_CLOCK else self.the_clock
 
     @property
     def archive_dir(self) -> Path:

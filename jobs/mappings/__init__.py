@@ -1,0 +1,6 @@
+"""Mapping files, one per kind of foreign data; :mod:`jobs.runtime.mapping` says how they read.
+
+To add one: copy the nearest file, name your columns, and run
+``python -m jobs.replay --mapping my.yaml --data folder --check``, which maps and judges every row and
+sends nothing.
+"""

@@ -1,0 +1,186 @@
+"""Replay recorded data through the same topics that live traffic uses, at a chosen speed.
+
+A mapping file says what the data mean (:mod:`jobs.runtime.mapping`). Records carry their event time
+as Kafka timestamp, so a replay of the same files makes the same cells however fast it runs. Ticks
+go with the data, and one past the last window closes it.
+
+The platform of a replay runs with ``WALRAS_CLOCK=data``: time is what the data say.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from jobs.runtime.kafka import Publisher
+from jobs.runtime.mapping import Made, MappedData, Mapping, MappingError, Refused
+from jobs.runtime.settings import Settings
+from schemas.events import Rejected
+from schemas.topics import INPUTS, MINUTE_MS, TOPICS
+
+MAPPINGS = Path(__file__).parent / "mappings"
+app = typer.Typer(add_completion=False, help=__doc__)
+console = Console(stderr=True)
+
+
+class Heartbeat(NamedTuple):
+    """A moment at which every bucket and every partition gets its tick."""
+
+    event_time_ms: int
+
+
+def with_heartbeats(records: Iterable[Made], tick_minutes: int) -> Iterator[Made | Heartbeat]:
+    """The records with a heartbeat at every period that has passed, and two past the last window.
+
+    The first closing one lies in the minute after the last record; the second, an hour later, moves
+    the watermark past it whatever the lateness.
+
+    >>> a = Made(90_000, "stock", "k", b"{}")
+    >>> [x.event_time_ms for x in with_heartbeats([a], 1)]
+    [90000, 120000, 3780000]
+    """
+    period = tick_minutes * MINUTE_MS
+    due: int | None = None
+    last = 0
+    for record in records:
+        if due is None:
+            due = (record.event_time_ms // period + 1) * period
+        while record.event_time_ms >= due:
+            yield Heartbeat(due)
+            due += period
+        yield record
+        last = record.event_time_ms
+    if due is not None:
+        closing = (last // MINUTE_MS + 1) * MINUTE_MS
+        yield Heartbeat(closing)
+        yield Heartbeat(closing + 61 * MINUTE_MS)
+
+
+def find_mapping(folder: Path) -> Path:
+    """The shipped mapping whose files a folder holds.
+
+    Raises
+    ------
+    MappingError
+        If none or several fit.
+    """
+    known = {path: Mapping.load(path) for path in sorted(MAPPINGS.glob("*.yaml"))}
+    fitting = [path for path, mapping in known.items() if mapping.fits(folder)]
+    if len(fitting) != 1:
+        offered = "; ".join(f"{m.name} ({', '.join(s.file for s in m.sources.values())})" for m in known.values())
+        raise MappingError(
+            f"{folder}: expected the files of exactly one mapping, {len(fitting)} fit; "
+            f"name one with --mapping. Shipped: {offered}"
+        )
+    return fitting[0]
+
+
+def as_rejected(refusal: Refused) -> Rejected:
+    """A refused row as a record of `rejected`: its file stands for the topic, its row for the offset."""
+    detail = f"row {refusal.row} of {refusal.file}: {refusal.stream} {refusal.field}: got {refusal.got}"
+    return Rejected(f"file:{refusal.file}", 0, refusal.row, 0, refusal.field, refusal.code, detail, refusal.got)
+
+
+def send(stream: Iterable[Made | Heartbeat], publisher: Publisher, buckets: int, speed: float) -> Counter[str]:
+    """Send records and ticks; ``speed`` event seconds per second, 0: as fast as the broker takes them."""
+    sent: Counter[str] = Counter()
+    partitions = {topic.name: publisher.partitions(topic.topic) for topic in INPUTS if topic.name != "ticks"}
+    began, first = time.monotonic(), None
+    for item in stream:
+        if speed > 0:
+            first = item.event_time_ms if first is None else first
+            ahead = (item.event_time_ms - first) / 1000 / speed - (time.monotonic() - began)
+            if ahead > 0.01:
+                time.sleep(ahead)
+        if isinstance(item, Made):
+            publisher.send_bytes(
+                TOPICS[item.stream].topic, item.value, timestamp_ms=item.event_time_ms, key=item.key
+            )
+            sent[item.stream] += 1
+            continue
+        at = item.event_time_ms
+        for bucket in range(buckets):
+            tick = {"event_time_ms": at, "bucket": bucket, "tick": True}
+            publisher.send("ticks", tick, timestamp_ms=at, key=str(bucket))
+        for name, count in partitions.items():
+            value = orjson.dumps({"event_time_ms": at, "bucket": -1, "tick": True})
+            for partition in range(count):
+                publisher.send_bytes(TOPICS[name].topic, value, timestamp_ms=at, partition=partition)
+        sent["ticks"] += buckets
+    publisher.flush(300)
+    return sent
+
+
+@app.command()
+def replay(
+    data: Annotated[Path, typer.Option(help="folder with the recorded files", exists=True, file_okay=False)],
+    mapping: Annotated[Path | None, typer.Option(help="mapping file; default: the shipped one that fits")] = None,
+    speed: Annotated[float, typer.Option(help="event seconds per second; 0: as fast as it goes", min=0)] = 0.0,
+    limit: Annotated[int, typer.Option(help="only the first rows of each file; 0: all", min=0)] = 0,
+    check: Annotated[bool, typer.Option("--check", help="map and judge every row, send nothing")] = False,
+    show_buckets: Annotated[
+        bool, typer.Option("--buckets", help="print the number of buckets the mapping wants, and stop")
+    ] = False,
+) -> None:
+    """Map recorded files to our streams and send them, with ticks, to the running platform."""
+    try:
+        chosen = Mapping.load(mapping or find_mapping(data))
+        if show_buckets:
+            typer.echo(chosen.buckets)
+            return
+        console.print(f"[bold]{chosen.name}[/]: {chosen.description}")
+        for line in chosen.provenance:
+            console.print(f"  - {line}", style="dim", markup=False)
+        mapped = MappedData(chosen, data, limit=limit)
+        records = list(mapped.records())
+    except MappingError as error:
+        console.print(f"mapping: {error}", style="red", markup=False)
+        raise typer.Exit(2) from error
+    balanced = _report(mapped, records)
+    if not check:
+        settings = Settings.load()
+        with Publisher(settings.kafka) as publisher, _progress() as progress:
+            task = progress.add_task("sending", total=len(records))
+            items = with_heartbeats(progress.track(records, task_id=task), chosen.tick_minutes)
+            sent = send(items, publisher, settings.buckets, speed)
+            for refusal in mapped.refused:
+                publisher.send("rejected", as_rejected(refusal), timestamp_ms=0)
+        typer.echo(json.dumps({"sent": dict(sorted(sent.items()))}))
+    if not balanced:
+        raise typer.Exit(1)
+
+
+def _report(mapped: MappedData, records: list[Made]) -> bool:
+    accounts = mapped.balance()
+    for account in accounts:
+        verdict = "balances" if account.balances else "DOES NOT BALANCE"
+        typer.echo(
+            f"{account.source}: {account.rows} rows = {account.primary} records + {account.refused} refused "
+            f"(+ {account.derived} derived records): {verdict}"
+        )
+    for (stream, field, code), count in sorted(
+        Counter((r.stream, r.field, r.code) for r in mapped.refused).items()
+    ):
+        typer.echo(f"refused: {count} x {stream or 'row'} {field} {code}")
+    if records:
+        days = (records[-1].event_time_ms - records[0].event_time_ms) / 86_400_000
+        typer.echo(f"{len(records)} records over {days:.1f} days")
+    return all(account.balances for account in accounts)
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,119 @@
+"""Mapping files and the stream a replay sends."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.replay import MAPPINGS, Heartbeat, as_rejected, find_mapping, with_heartbeats
+from jobs.runtime.mapping import Made, MappedData, Mapping, MappingError
+from schemas.topics import MINUTE_MS
+
+DATA = Path(os.environ.get("WALRAS_DATA", "../shared/data"))
+
+ONE_STREAM = """
+name: mine
+description: one file
+sources: {{sales: {{file: sales.csv}}}}
+constants: {{tenant: t, market: m, currency: USD, segment: all, arm: base, line: 1, discount_minor: 0, quantity: 1}}
+streams:
+  - stream: orders
+    from: sales
+    primary: true
+    where: kind = 'sale'
+    fields:
+      event_id: "'row-' || row_number"
+      event_time_ms: epoch_ms(CAST(moment AS TIMESTAMP))
+      sku: sku
+      price_group: sku
+      kind: "'placed'"
+      order_id: "'o' || row_number"
+      customer: "'c'"
+      session: "'s'"
+      quoted_price_minor: {price}
+      price_paid_minor: CAST(round(price * 100) AS BIGINT)
+"""
+SALES = (
+    "moment,kind,sku,price\n2026-01-01 00:00:00,sale,a,1.50\n2026-01-01 00:01:00,sale,b,-2\n2026-01-01,gift,a,3\n"
+)
+
+
+def a_folder(tmp_path: Path, price: str = "CAST(round(price * 100) AS BIGINT)") -> tuple[Path, Path]:
+    (tmp_path / "sales.csv").write_text(SALES)
+    mapping = tmp_path / "mine.yaml"
+    mapping.write_text(ONE_STREAM.format(price=price))
+    return mapping, tmp_path
+
+
+def test_every_row_becomes_a_record_or_is_refused_by_file_row_field_and_code(tmp_path: Path) -> None:
+    mapping, folder = a_folder(tmp_path)
+    mapped = MappedData(Mapping.load(mapping), folder)
+    records = list(mapped.records())
+    assert [r.key for r in records] == ["t/m/a"]
+    assert [(r.row, r.field, r.code) for r in mapped.refused] == [
+        (2, "quoted_price_minor", "OUT_OF_RANGE"),
+        (3, "", "NO_PRIMARY_ENTRY"),
+    ]
+    assert mapped.balance()[0].balances
+    assert as_rejected(mapped.refused[0]).topic == "file:sales.csv"
+
+
+def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
+    mapping, folder = a_folder(tmp_path, price="cost * 100")
+    with pytest.raises(MappingError, match=r"streams\.0 \(orders from sales\).*cost"):
+        list(MappedData(Mapping.load(mapping), folder).records())
+
+
+def test_a_field_that_is_not_ours_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    mapping, _ = a_folder(tmp_path)
+    mapping.write_text(mapping.read_text().replace("      sku: sku", "      skuu: sku"))
+    with pytest.raises(MappingError, match="skuu not in orders; expected some of"):
+        Mapping.load(mapping)
+
+
+def test_a_mapping_reads_no_file_but_its_sources(tmp_path: Path) -> None:
+    (tmp_path / "secret.csv").write_text("a\n1\n")
+    mapping, folder = a_folder(tmp_path, price=f"(SELECT a FROM read_csv('{tmp_path}/secret.csv'))")
+    with pytest.raises(MappingError, match="disabled"):
+        list(MappedData(Mapping.load(mapping), folder).records())
+
+
+@pytest.mark.parametrize("path", sorted(MAPPINGS.glob("*.yaml")), ids=lambda p: p.stem)
+def test_shipped_mappings_say_where_what_the_data_lack_comes_from(path: Path) -> None:
+    assert Mapping.load(path).provenance
+
+
+@pytest.mark.parametrize(
+    ("folder", "rows", "refused"),
+    [("rees46_sample", [17_434], 19), ("olist_replay", [9_810, 2_028], 0)],
+)
+def test_recorded_data_balance_to_the_row(folder: str, rows: list[int], refused: int) -> None:
+    mapped = MappedData(Mapping.load(find_mapping(DATA / folder)), DATA / folder)
+    records = list(mapped.records())
+    balance = mapped.balance()
+    assert [b.rows for b in balance] == rows
+    assert all(b.balances for b in balance)
+    assert sum(b.refused for b in balance) == refused
+    assert [r.event_time_ms for r in records] == sorted(r.event_time_ms for r in records)
+
+
+def test_a_folder_that_fits_no_mapping_is_told_what_is_shipped(tmp_path: Path) -> None:
+    with pytest.raises(MappingError, match="rees46"):
+        find_mapping(tmp_path)
+
+
+@given(
+    st.lists(st.integers(0, 10_000_000), min_size=1, max_size=30).map(sorted),
+    st.integers(1, 10),
+)
+def test_heartbeats_come_on_time_and_close_the_last_window(times: list[int], minutes: int) -> None:
+    records = [Made(t, "stock", "k", b"{}") for t in times]
+    items = list(with_heartbeats(records, minutes))
+    stamps = [item.event_time_ms for item in items]
+    assert stamps == sorted(stamps)
+    assert [i for i in items if isinstance(i, Made)] == records
+    beats = [i.event_time_ms for i in items if isinstance(i, Heartbeat)]
+    assert beats[-2] > times[-1]
+    assert beats[-1] >= beats[-2] + 60 * MINUTE_MS
