@@ -1,0 +1,253 @@
+"""Mergeable accumulators over trailing windows, with bounded state.
+
+A feature such as ``orders_24h`` must cost the same whether a listing sells once a week or ten times
+a second, must survive a restart to the last count, and must not depend on how often it is asked.
+So counts live in rings of slots (minutes, hours, days): adding is one array addition, moving on in
+time empties the slots that fell out, a window is a sum of slots. Rows of an array are the listings
+of a bucket; all of them move together, because every bucket gets a batch a minute.
+
+Variables: slot s (absolute number: minutes, hours or days since some origin), ring of S slots,
+newest slot n; c[m, r, s mod S] counts of measure m and row r in slot s.
+
+  (1) window(m, r, k) = Σ_{s = n−k+1..n} c[m, r, s mod S],  k ≤ S
+  (2) advance to n' > n: c[·, ·, s mod S] = 0 for every s in n+1..n'
+  (3) merge: counts of equal slots add up; what is older than the later ring's window is gone
+
+Each law is tested against a recount of the same events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, tzinfo
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from features.logic import SnapshotError
+
+MINUTE_MS = 60_000
+HOUR_MS = 3_600_000
+DAY_MS = 86_400_000
+
+Numbers = npt.NDArray[Any]
+_INITIAL_ROWS = 8
+
+
+class SlotRing:
+    """Counts of several measures for many rows over the last ``slots`` slots.
+
+    Parameters
+    ----------
+    measures : names, in the order of the first axis.
+    slots : how many slots are kept, the newest (still filling) one included.
+    dtype : int64 for counts (exact), float64 for sums of means.
+
+    Examples
+    --------
+    >>> ring = SlotRing(("orders",), slots=3)
+    >>> ring.grow(1)
+    >>> for slot, orders in ((10, 5), (11, 2), (13, 1)):
+    ...     ring.advance(slot)
+    ...     ring.add("orders", np.array([0]), np.array([orders]))
+    >>> int(ring.total("orders")[0]), int(ring.total("orders", last=1)[0])
+    (3, 1)
+    """
+
+    version = 1
+
+    def __init__(self, measures: Sequence[str], slots: int, dtype: type = np.int64) -> None:
+        if slots < 1:
+            raise ValueError(f"slots: expected at least 1, got {slots}")
+        self.measures = tuple(measures)
+        self.slots = slots
+        self.rows = 0
+        self.newest: int | None = None
+        self._index = {name: i for i, name in enumerate(self.measures)}
+        self._data: Numbers = np.zeros((len(self.measures), _INITIAL_ROWS, slots), dtype=dtype)
+
+    def grow(self, rows: int) -> None:
+        """Make room for at least ``rows`` rows; new ones start empty."""
+        if rows > self._data.shape[1]:
+            wider = np.zeros((len(self.measures), max(rows, 2 * self.rows), self.slots), dtype=self._data.dtype)
+            wider[:, : self.rows] = self._data[:, : self.rows]
+            self._data = wider
+        self.rows = max(self.rows, rows)
+
+    def advance(self, slot: int) -> None:
+        """Move on to a slot and empty those that came free (2); an earlier slot changes nothing."""
+        if self.newest is None:
+            self.newest = slot
+        passed = slot - self.newest
+        if passed <= 0:
+            return
+        if passed >= self.slots:
+            self._data[:] = 0
+        else:
+            free = np.arange(self.newest + 1, slot + 1) % self.slots
+            self._data[:, :, free] = 0
+        self.newest = slot
+
+    def add(self, measure: str, rows: Numbers, values: Numbers, slot: int | None = None) -> None:
+        """Add to the newest slot, or to an older one that is still in the ring; older still is dropped.
+
+        Raises
+        ------
+        ValueError
+            If the ring was never advanced, or ``slot`` lies ahead of it.
+        """
+        if self.newest is None:
+            raise ValueError("add: expected advance(slot) before the first count")
+        at = self.newest if slot is None else slot
+        if at > self.newest:
+            raise ValueError(f"add: expected a slot up to {self.newest}, got {at}; advance first")
+        if at > self.newest - self.slots:
+            np.add.at(self._data[self._index[measure], :, at % self.slots], rows, values)
+
+    def total(self, measure: str, last: int | None = None) -> Numbers:
+        """Sums per row over the last ``last`` slots (default all), the newest included (1)."""
+        counts = self._data[self._index[measure], : self.rows]
+        if last is None or last >= self.slots:
+            result: Numbers = counts.sum(axis=1)
+            return result
+        return self.series(measure)[:, self.slots - last :].sum(axis=1)
+
+    def series(self, measure: str) -> Numbers:
+        """Counts per row and slot, oldest slot first, shape (rows, slots)."""
+        counts = self._data[self._index[measure], : self.rows]
+        first = ((self.newest or 0) + 1) % self.slots
+        return np.concatenate((counts[:, first:], counts[:, :first]), axis=1)
+
+    def merge(self, other: SlotRing) -> None:
+        """Add another ring's counts, row by row and slot by slot (3).
+
+        Raises
+        ------
+        ValueError
+            If the rings count different things.
+        """
+        if (self.measures, self.slots) != (other.measures, other.slots):
+            raise ValueError(
+                f"merge: expected {self.measures} over {self.slots} slots, got {other.measures} over {other.slots}"
+            )
+        self.grow(other.rows)
+        if other.newest is None:
+            return
+        self.advance(other.newest)
+        assert self.newest is not None
+        kept = np.arange(max(self.newest, other.newest) - self.slots + 1, other.newest + 1) % self.slots
+        if kept.size:
+            self._data[:, : other.rows, kept] += other._data[:, : other.rows, kept]
+
+    def snapshot(self) -> dict[str, Any]:
+        """Plain data; arrays are copies."""
+        return {"v": self.version, "newest": self.newest, "data": self._data[:, : self.rows].copy()}
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Take a snapshot back.
+
+        Raises
+        ------
+        SnapshotError
+            If it is of another version or counts other measures or slots.
+        """
+        if snapshot.get("v") != self.version:
+            raise SnapshotError(f"SlotRing: expected snapshot version {self.version}, got {snapshot.get('v')!r}")
+        data = np.asarray(snapshot["data"], dtype=self._data.dtype)
+        if data.size == 0:
+            data = data.reshape(len(self.measures), 0, self.slots)
+        if data.ndim != 3 or (data.shape[0], data.shape[2]) != (len(self.measures), self.slots):
+            raise SnapshotError(
+                f"SlotRing: expected {len(self.measures)} measures over {self.slots} slots, got shape {data.shape}"
+            )
+        self.rows, self._data = 0, np.zeros((len(self.measures), _INITIAL_ROWS, self.slots), dtype=data.dtype)
+        self.grow(data.shape[1])
+        self._data[:, : self.rows] = data
+        self.newest = snapshot["newest"]
+
+
+class LocalTime(NamedTuple):
+    """A moment in a market's own calendar."""
+
+    day: int
+    weekday: int
+    hour: int
+    day_fraction: float
+
+
+def local_time(at_ms: int, zone: tzinfo = UTC) -> LocalTime:
+    """Day number (proleptic Gregorian ordinal), weekday (Monday 0), hour and share of the day gone.
+
+    The day is the market's own, so a day of 23 or 25 hours is still one slot.
+
+    >>> local_time(1_700_000_000_000)
+    LocalTime(day=738838, weekday=1, hour=22, day_fraction=0.9259259259259259)
+    """
+    t = datetime.fromtimestamp(at_ms / 1000, zone)
+    seconds = t.hour * 3600 + t.minute * 60 + t.second
+    return LocalTime(t.toordinal(), t.weekday(), t.hour, seconds / 86_400)
+
+
+class DecayedMean:
+    """Weighted means per row whose weights halve every ``half_life_ms`` of event time; mergeable.
+
+    State per row: weight w, weighted sum s, time t. At t' ≥ t both shrink by 2^−(t'−t)/half-life.
+
+    >>> mean = DecayedMean(half_life_ms=1000)
+    >>> mean.grow(1)
+    >>> mean.add(0, 100.0, 1.0, 0)
+    >>> mean.add(0, 200.0, 0.5, 1000)
+    >>> mean.value(0)
+    150.0
+    """
+
+    version = 1
+
+    def __init__(self, half_life_ms: int) -> None:
+        self._half_life_ms = half_life_ms
+        self._state: list[list[float]] = []
+
+    def grow(self, rows: int) -> None:
+        """Make room for ``rows`` rows."""
+        self._state.extend([0.0, 0.0, 0.0] for _ in range(rows - len(self._state)))
+
+    def add(self, row: int, value: float, weight: float, at_ms: int) -> None:
+        """Take a value; one older than the newest counts with its own lesser weight."""
+        state = self._state[row]
+        shrink = 0.5 ** (abs(at_ms - state[2]) / self._half_life_ms)
+        if at_ms >= state[2]:
+            state[0], state[1], state[2] = state[0] * shrink + weight, state[1] * shrink + weight * value, at_ms
+        else:
+            state[0] += weight * shrink
+            state[1] += weight * shrink * value
+
+    def value(self, row: int) -> float | None:
+        """The mean, or None before the first value."""
+        weight, total, _ = self._state[row]
+        return total / weight if weight > 0 else None
+
+    def merge(self, other: DecayedMean) -> None:
+        """Add another's weights, row by row."""
+        self.grow(len(other._state))
+        for row, (weight, total, at_ms) in enumerate(other._state):
+            if weight > 0:
+                self.add(row, total / weight, weight, int(at_ms))
+
+    def snapshot(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"v": self.version, "rows": [list(state) for state in self._state]}
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Take a snapshot back.
+
+        Raises
+        ------
+        SnapshotError
+            If it is of another version.
+        """
+        if snapshot.get("v") != self.version:
+            raise SnapshotError(
+                f"DecayedMean: expected snapshot version {self.version}, got {snapshot.get('v')!r}"
+            )
+        self._state = [[float(x) for x in row] for row in snapshot["rows"]]
