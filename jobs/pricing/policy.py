@@ -101,13 +101,17 @@ class Market(_Section):
     cap_ratio: Number = Field(1.5, gt=0, description="then at most this times the mean")
     offer_validity_minutes: int = Field(1_440, ge=1, description="validity of an offer that states none")
     min_match_confidence: Share = 0.5
-    offer_jump: Share = Field(0.5, gt=0, description="a rival's price that moves more is set aside until seen twice")
+    offer_jump: Share = Field(
+        0.5, gt=0, description="a rival's price that moves more is set aside until seen twice"
+    )
     max_rivals: int = Field(16, ge=1, le=256)
 
     @model_validator(mode="after")
     def _cap_below_trigger(self) -> Market:
         if self.cap_ratio > self.cap_trigger_ratio:
-            raise ValueError(f"expected cap_ratio ≤ cap_trigger_ratio {self.cap_trigger_ratio}, got {self.cap_ratio}")
+            raise ValueError(
+                f"expected cap_ratio ≤ cap_trigger_ratio {self.cap_trigger_ratio}, got {self.cap_ratio}"
+            )
         return self
 
 
@@ -121,7 +125,9 @@ class Limits(_Section):
     min_gap_minutes: int = Field(60, ge=0, description="MIN_GAP between two changes")
     max_changes_per_day: int = Field(8, ge=1, description="MAX_CHANGES per market day")
     min_confidence: Share = Field(0.6, description="LOW_CONFIDENCE: least P(gain > 0)")
-    day_offset_minutes: dict[str, int] = Field(default_factory=dict, description="market → its day's offset from UTC")
+    day_offset_minutes: dict[str, int] = Field(
+        default_factory=dict, description="market → its day's offset from UTC"
+    )
 
 
 class Materiality(_Section):

@@ -1,0 +1,74 @@
+"""Exploration: a price that is never shown is never learned (science § 7).
+
+``bounded`` keeps the allowed grid prices beside the chosen ones in play with a small propensity each;
+``thompson`` draws the sale probabilities from their posterior before solving (TS-update of Ferreira,
+Simchi-Levi, Wang 2018); ``none`` does neither. The propensity that is logged is the one after
+guardrails: exploration only ever sees prices that they allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+SMALLEST_SHARE = 1e-9
+"""A share below this is float dust of the optimizer and no price."""
+
+
+def keep_neighbours(shares: Sequence[float], propensity: float, neighbours: int) -> list[float]:
+    """One segment's select probabilities with the neighbours of its chosen prices kept in play.
+
+    Parameters
+    ----------
+    shares : the plan's shares over the allowed prices, ascending; they sum to 1.
+    propensity : least probability of each neighbour and of each chosen price.
+    neighbours : grid prices on each side of a chosen one.
+
+    Examples
+    --------
+    >>> [round(q, 3) for q in keep_neighbours([0.0, 0.0, 1.0, 0.0], 0.02, 1)]
+    [0.0, 0.02, 0.96, 0.02]
+    """
+    chosen = [t for t, share in enumerate(shares) if share > SMALLEST_SHARE]
+    played = sorted({n for t in chosen for n in range(t - neighbours, t + neighbours + 1) if 0 <= n < len(shares)})
+    total = sum(shares[t] for t in chosen)
+    rest = 1.0 - propensity * len(played)
+    if rest < 0.0:
+        raise ValueError(f"{len(played)} prices cannot each keep a propensity of {propensity}")
+    result = [0.0] * len(shares)
+    for t in played:
+        share = shares[t] / total if t in chosen else 0.0
+        result[t] = propensity + rest * share
+    return result
+
+
+def explore(shares: Sequence[Sequence[float]], mode: str, propensity: float, neighbours: int) -> list[list[float]]:
+    """Select probabilities per segment; only ``bounded`` adds neighbours, dust is left out in any mode.
+
+    >>> explore([[0.25, 0.75, 1e-17]], "none", 0.02, 1)
+    [[0.25, 0.75, 0.0]]
+    """
+    if mode == "bounded":
+        return [keep_neighbours(of_segment, propensity, neighbours) for of_segment in shares]
+    cleaned = []
+    for of_segment in shares:
+        kept = [share if share > SMALLEST_SHARE else 0.0 for share in of_segment]
+        total = sum(kept)
+        cleaned.append([share / total for share in kept])
+    return cleaned
+
+
+def draw_probabilities(
+    successes: Sequence[Sequence[float]], failures: Sequence[Sequence[float]], seed: int
+) -> list[list[float]]:
+    """Sale probabilities drawn from their Beta posteriors [K][T], made non-increasing in price.
+
+    Why the running minimum: a draw in which a dearer price sells more is no demand curve.
+
+    >>> draw_probabilities([[8.0, 2.0]], [[2.0, 8.0]], 7) == draw_probabilities([[8.0, 2.0]], [[2.0, 8.0]], 7)
+    True
+    """
+    rng = np.random.Generator(np.random.PCG64(seed))
+    drawn = rng.beta(np.asarray(successes, dtype=np.float64), np.asarray(failures, dtype=np.float64))
+    return [[float(p) for p in of_segment] for of_segment in np.minimum.accumulate(drawn, axis=1)]
