@@ -1,0 +1,125 @@
+"""Make the environment from nothing but Python 3.11: ``python3.11 infra/local/bootstrap.py``.
+
+The only file that runs before anything is installed, so it imports the standard library alone. It
+makes ``.walras/env``, installs exactly what ``requirements.lock`` names and nothing whose hash
+differs, and leaves a stamp, so that the second time is instant.
+
+uv installs, itself fetched by pip at pinned hashes, since it is about ten times as fast. It does not
+read pip's configuration, so pip's index settings are handed to it; if it fails all the same, pip does
+the work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCK = ROOT / "requirements.lock"
+UV_LOCK = ROOT / "infra" / "local" / "uv.lock.txt"
+ENV = ROOT / ".walras" / "env"
+
+PIP_TO_UV = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+    "cert": "SSL_CERT_FILE",
+    "trusted-host": "UV_INSECURE_HOST",
+}
+"""pip's option → the variable with which uv is told the same."""
+
+
+def uv_variables(pip_config: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """What uv must be told, so that it sees the registry that pip sees.
+
+    Parameters
+    ----------
+    pip_config : output of ``pip config list``; a later section wins, ``:env:`` over all.
+    environ : the environment; what it says to uv itself is left alone.
+
+    Examples
+    --------
+    >>> uv_variables("global.index-url='https://mirror.example/simple'", {})
+    {'UV_DEFAULT_INDEX': 'https://mirror.example/simple'}
+    >>> uv_variables("global.index-url='a'", {"UV_INDEX_URL": "b"})
+    {}
+    """
+    found: dict[str, str] = {}
+    ranks: dict[str, int] = {}
+    order = ("global", "site", "user", "install", ":env:")
+    for line in pip_config.splitlines():
+        name, _, value = line.partition("=")
+        section, _, option = name.rpartition(".")
+        rank = order.index(section) if section in order else -1
+        if option in PIP_TO_UV and rank >= ranks.get(option, 0):
+            ranks[option] = rank
+            found[PIP_TO_UV[option]] = " ".join(value.strip().strip("'\"").replace("\\n", " ").split())
+    if "UV_FIND_LINKS" in found:
+        found["UV_FIND_LINKS"] = found["UV_FIND_LINKS"].replace(" ", ",")
+    taken = {
+        "UV_DEFAULT_INDEX": ("UV_DEFAULT_INDEX", "UV_INDEX_URL"),
+        "UV_INDEX": ("UV_INDEX", "UV_EXTRA_INDEX_URL"),
+    }
+    return {k: v for k, v in found.items() if v and not any(n in environ for n in taken.get(k, (k,)))}
+
+
+def fingerprint() -> str:
+    """What the environment is made of: the lock and the interpreter."""
+    return hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()
+
+
+def say(text: str) -> None:
+    """One line of progress."""
+    print(f"[env] {text}", flush=True)
+
+
+def install(python: Path) -> None:
+    """Install the lock into the environment of ``python``, with uv or else with pip."""
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
+    subprocess.run([*pip, "install", "-q", "--require-hashes", "-r", str(UV_LOCK)], check=True)
+    uv = [str(python.with_name("uv")), "pip", "install", "--python", str(python), "--require-hashes"]
+    config = subprocess.run([*pip, "config", "list"], capture_output=True, text=True, check=False).stdout
+    variables = uv_variables(config, os.environ)
+    if subprocess.run([*uv, "-r", str(LOCK)], env={**os.environ, **variables}, check=False).returncode == 0:
+        return
+    say("uv could not install; trying pip, which is slower (some minutes) but reads your whole configuration")
+    subprocess.run([*pip, "install", "--require-hashes", "-r", str(LOCK)], check=True)
+
+
+def main() -> int:
+    """Make the environment unless it is there and up to date."""
+    if sys.version_info[:2] != (3, 11):
+        found = ".".join(map(str, sys.version_info[:3]))
+        say(f"Python 3.11 is needed (Flink's Python wheels pin it), this is {found} at {sys.executable}.")
+        say("Install Python 3.11, or name it: make PYTHON=/path/to/python3.11 …")
+        return 2
+    stamp = ENV / ".stamp"
+    if stamp.exists() and stamp.read_text() == fingerprint() and (ENV / "bin" / "python").exists():
+        return 0
+    started = time.monotonic()
+    if ENV.exists():
+        say("requirements.lock or Python has changed: making the environment anew")
+        shutil.rmtree(ENV)
+    say(f"making {ENV.relative_to(ROOT)} (about 1.3 GB; once)")
+    try:
+        subprocess.run([sys.executable, "-m", "venv", str(ENV)], check=True)
+        install(ENV / "bin" / "python")
+    except subprocess.CalledProcessError as error:
+        say(
+            f"failed: {' '.join(map(str, error.cmd[:6]))} … ended with {error.returncode}; its own words stand above."
+        )
+        say("Expected: a package registry that pip can reach (see `pip config list`). Run the same command again.")
+        return 1
+    stamp.write_text(fingerprint())
+    say(f"done in {time.monotonic() - started:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,306 @@
+"""Where a run keeps its files, and the files that broker, Redis and Flink read.
+
+Pure but for :func:`write_all`: each function answers the text of one file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import md5
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from infra.local.errors import PlatformError
+from infra.local.ports import LOOPBACK
+
+ROOT = Path(__file__).resolve().parents[2]
+FLINK_FILES = ROOT / "infra" / "flink"
+SOCKET_PATH_LIMIT = 100
+"""A Unix socket's path may have some 107 bytes."""
+
+USUAL_PORTS = {
+    "kafka": 9092,
+    "kafka_controller": 9093,
+    "redis": 6379,
+    "flink": 8081,
+    "flink_rpc": 6123,
+    "flink_blob": 6124,
+    "flink_data": 6125,
+    "flink_task_rpc": 6122,
+    "edge": 8080,
+    "metrics_jobmanager": 9250,
+    "metrics_taskmanager": 9251,
+    "metrics_ticker": 9252,
+    "metrics_simulate": 9253,
+    "metrics_keeper": 9254,
+}
+"""Every port that a run opens, by what it is for."""
+
+TASK_SLOTS = 8
+JOBMANAGER_MEMORY = "1024m"
+TASKMANAGER_MEMORY = "3072m"
+BROKER_HEAP = "512m"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Folders of one run under its home."""
+
+    home: Path
+    jars: Path = field(default_factory=lambda: Path(os.environ.get("WALRAS_JARS", ROOT / ".walras" / "jars")))
+
+    @property
+    def run(self) -> Path:
+        """Configuration, logs and addresses of the running platform."""
+        return self.home / "run"
+
+    @property
+    def flink_conf(self) -> Path:
+        """Flink's configuration folder."""
+        return self.run / "flink" / "conf"
+
+    @property
+    def flink_lib(self) -> Path:
+        """Flink's jars: the wheel's own, its Python jar, and the connectors."""
+        return self.run / "flink" / "lib"
+
+    @property
+    def checkpoints(self) -> Path:
+        """One folder of retained checkpoints per job."""
+        return self.home / "flink" / "checkpoints"
+
+    @property
+    def platform_env(self) -> Path:
+        """Addresses of the running platform, read by ``jobs.runtime.settings``."""
+        return self.run / "platform.env"
+
+    @property
+    def socket(self) -> Path:
+        """supervisord's socket; in the temporary folder when the home's path is too long for one.
+
+        >>> Layout(Path("/home/me/walras/.walras")).socket.name
+        'supervisor.sock'
+        >>> len(str(Layout(Path("/" + "x" * 120)).socket)) < SOCKET_PATH_LIMIT
+        True
+        """
+        path = self.run / "supervisor.sock"
+        if len(str(path)) < SOCKET_PATH_LIMIT:
+            return path
+        return Path(tempfile.gettempdir()) / f"walras-{md5(str(self.home).encode()).hexdigest()[:12]}.sock"
+
+    def read_ports(self) -> dict[str, int]:
+        """Ports of this run, or of the one before; empty when there was none."""
+        path = self.run / "ports.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def read_env(self) -> dict[str, str]:
+        """``platform.env`` as a mapping; empty when the platform was never up."""
+        if not self.platform_env.exists():
+            return {}
+        pairs = (line.partition("=") for line in self.platform_env.read_text().splitlines() if "=" in line)
+        return {name: value for name, _, value in pairs}
+
+
+def flink_home() -> Path:
+    """Folder of the apache-flink wheel: bin/, lib/, opt/, plugins/."""
+    import importlib.util
+
+    spec = importlib.util.find_spec("pyflink")
+    if spec is None or not spec.submodule_search_locations:
+        raise PlatformError(f"apache-flink is not installed for {sys.executable}; run `make env`")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def server_properties(layout: Layout, ports: Mapping[str, int]) -> str:
+    """The broker's file: one node that is broker and controller, on loopback."""
+    kafka, controller = ports["kafka"], ports["kafka_controller"]
+    values = {
+        "process.roles": "broker,controller",
+        "node.id": 1,
+        "controller.quorum.bootstrap.servers": f"{LOOPBACK}:{controller}",
+        "listeners": f"PLAINTEXT://{LOOPBACK}:{kafka},CONTROLLER://{LOOPBACK}:{controller}",
+        "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{kafka},CONTROLLER://{LOOPBACK}:{controller}",
+        "controller.listener.names": "CONTROLLER",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "log.dirs": layout.home / "kafka",
+        "num.partitions": 4,
+        "auto.create.topics.enable": "false",
+        "offsets.topic.num.partitions": 8,
+        "offsets.topic.replication.factor": 1,
+        "transaction.state.log.num.partitions": 8,
+        "transaction.state.log.replication.factor": 1,
+        "transaction.state.log.min.isr": 1,
+        "share.coordinator.state.topic.replication.factor": 1,
+        "share.coordinator.state.topic.min.isr": 1,
+        "group.initial.rebalance.delay.ms": 0,
+        "message.max.bytes": 16 * 1024 * 1024,
+        "replica.fetch.max.bytes": 16 * 1024 * 1024,
+        "num.network.threads": 2,
+        "num.io.threads": 4,
+        "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
+        "log.segment.bytes": 256 * 1024 * 1024,
+    }
+    return "".join(f"{key}={value}\n" for key, value in values.items())
+
+
+def redis_conf(layout: Layout, ports: Mapping[str, int]) -> str:
+    """Redis' file: loopback, no file of its own, since it is a picture of Kafka."""
+    return (
+        f"bind {LOOPBACK}\nport {ports['redis']}\nprotected-mode yes\ndaemonize no\n"
+        f'dir {layout.run}\nsave ""\nappendonly no\nmaxmemory 1gb\nmaxmemory-policy noeviction\n'
+    )
+
+
+def flink_config(
+    layout: Layout,
+    ports: Mapping[str, int],
+    *,
+    shipped: Mapping[str, Any],
+    checkpoint_interval_s: float,
+    parallelism: int,
+) -> str:
+    """Flink's file: infra/flink/config.yaml, with this machine's addresses, folders and memory.
+
+    Parameters
+    ----------
+    shipped : the wheel's own config.yaml; its ``env.java.opts.all`` (the --add-opens list) must stay.
+    checkpoint_interval_s : wall seconds between checkpoints.
+
+    Raises
+    ------
+    PlatformError
+        If the wheel's file has no ``env.java.opts.all``.
+    """
+    try:
+        java_options = shipped["env"]["java"]["opts"]["all"]
+    except (KeyError, TypeError) as error:
+        raise PlatformError("the apache-flink wheel's conf/config.yaml has no env.java.opts.all") from error
+    values: dict[str, Any] = yaml.safe_load((FLINK_FILES / "config.yaml").read_text())
+    values |= {
+        "env.java.opts.all": java_options,
+        # The client lives for seconds: the quick compiler and the small collector start it sooner.
+        "env.java.opts.client": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        "env.java.opts.jobmanager": "-XX:+UseSerialGC",
+        "env.java.opts.taskmanager": "-XX:+UseG1GC",
+        "execution.checkpointing.interval": f"{round(checkpoint_interval_s * 1000)} ms",
+        "execution.checkpointing.dir": layout.checkpoints.absolute().as_uri(),
+        "parallelism.default": parallelism,
+        "jobmanager.bind-host": LOOPBACK,
+        "jobmanager.rpc.address": LOOPBACK,
+        "jobmanager.rpc.port": ports["flink_rpc"],
+        "jobmanager.memory.process.size": JOBMANAGER_MEMORY,
+        "blob.server.port": str(ports["flink_blob"]),
+        "rest.address": LOOPBACK,
+        "rest.bind-address": LOOPBACK,
+        "rest.port": ports["flink"],
+        "rest.bind-port": str(ports["flink"]),
+        "taskmanager.bind-host": LOOPBACK,
+        "taskmanager.host": LOOPBACK,
+        "taskmanager.rpc.port": str(ports["flink_task_rpc"]),
+        "taskmanager.data.port": ports["flink_data"],
+        "taskmanager.numberOfTaskSlots": max(TASK_SLOTS, 4 * parallelism),
+        "taskmanager.memory.process.size": TASKMANAGER_MEMORY,
+        "taskmanager.memory.managed.size": "256m",
+        "taskmanager.memory.network.min": "192m",
+        "taskmanager.memory.network.max": "192m",
+        "taskmanager.memory.jvm-metaspace.size": "384m",
+        "io.tmp.dirs": str((layout.home / "flink" / "tmp").absolute()),
+        "metrics.reporter.prom.port": f"{ports['metrics_jobmanager']},{ports['metrics_taskmanager']}",
+        "python.executable": sys.executable,
+        "python.client.executable": sys.executable,
+    }
+    return yaml.safe_dump(values, sort_keys=True, width=10_000)
+
+
+def platform_env(
+    ports: Mapping[str, int], *, clock: str, external: Mapping[str, str], extra: Mapping[str, str]
+) -> str:
+    """Addresses in the form that ``jobs.runtime.settings`` reads.
+
+    Parameters
+    ----------
+    external : ``kafka``, ``redis``, ``flink`` that the user brings: name → address.
+    extra : further lines, name without the ``WALRAS_`` prefix.
+    """
+    values = {
+        "KAFKA": external.get("kafka", f"{LOOPBACK}:{ports['kafka']}"),
+        "REDIS": external.get("redis", f"redis://{LOOPBACK}:{ports['redis']}/0"),
+        "FLINK": external.get("flink", f"{LOOPBACK}:{ports['flink']}"),
+        "CLOCK": clock,
+        "EDGE_PORT": str(ports["edge"]),
+        **{name.upper() + "_PORT": str(port) for name, port in ports.items() if name.startswith("metrics_")},
+        **extra,
+    }
+    return "".join(f"WALRAS_{name}={value}\n" for name, value in values.items())
+
+
+def next_clock(speed: float, *, stopped_at_ms: int | None, now_ms: int | None = None) -> str:
+    """The Clock of a new run: goes on where the last run stopped, so that time never jumps or turns back.
+
+    Parameters
+    ----------
+    speed : simulated seconds a wall second; 1 from the present is the wall clock itself.
+    stopped_at_ms : what the clock of the run before showed at its end.
+
+    >>> next_clock(60, stopped_at_ms=None, now_ms=1_000)
+    'sim:1000:1000:60'
+    >>> next_clock(60, stopped_at_ms=500_000, now_ms=2_000)
+    'sim:500000:2000:60'
+    >>> next_clock(1, stopped_at_ms=None, now_ms=1_000)
+    'wall'
+    """
+    wall = round(time.time() * 1000) if now_ms is None else now_ms
+    if speed == 1 and (stopped_at_ms is None or stopped_at_ms <= wall):
+        return "wall"
+    start = wall if stopped_at_ms is None else stopped_at_ms
+    return f"sim:{start}:{wall}:{speed:g}"
+
+
+def link_flink_jars(layout: Layout, connectors: list[Path]) -> None:
+    """Make Flink's lib folder anew: links to the wheel's jars, its Python jar, and the connectors."""
+    home = flink_home()
+    layout.flink_lib.mkdir(parents=True, exist_ok=True)
+    for old in layout.flink_lib.iterdir():
+        old.unlink()
+    for jar in [
+        *sorted((home / "lib").glob("*.jar")),
+        *sorted((home / "opt").glob("flink-python-*.jar")),
+        *connectors,
+    ]:
+        (layout.flink_lib / jar.name).symlink_to(jar.absolute())
+
+
+def write_all(
+    layout: Layout,
+    ports: Mapping[str, int],
+    connectors: list[Path],
+    *,
+    env_text: str,
+    checkpoint_interval_s: float,
+    parallelism: int,
+) -> None:
+    """Write every file of a run."""
+    for folder in (layout.run, layout.flink_conf, layout.checkpoints, layout.home / "flink" / "tmp"):
+        folder.mkdir(parents=True, exist_ok=True)
+    (layout.run / "ports.json").write_text(json.dumps(ports, indent=1))
+    (layout.run / "server.properties").write_text(server_properties(layout, ports))
+    (layout.run / "redis.conf").write_text(redis_conf(layout, ports))
+    shipped = yaml.safe_load((flink_home() / "conf" / "config.yaml").read_text())
+    (layout.flink_conf / "config.yaml").write_text(
+        flink_config(
+            layout, ports, shipped=shipped, checkpoint_interval_s=checkpoint_interval_s, parallelism=parallelism
+        )
+    )
+    for name in ("log4j-console.properties", "log4j-cli.properties"):
+        (layout.flink_conf / name).write_text((FLINK_FILES / name).read_text())
+    (layout.run / "broker-log4j2.properties").write_text((FLINK_FILES / "log4j-console.properties").read_text())
+    link_flink_jars(layout, connectors)
+    layout.platform_env.write_text(env_text)
