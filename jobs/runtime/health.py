@@ -1,0 +1,117 @@
+"""Health of the parts of a running deployment, asked over their own public doors.
+
+For people's eyes (the console, the live view, ``walras status``): each answer says what is wrong and
+what to do about it. Nothing here restarts anything; that is the platform's business.
+"""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from typing import Any, NamedTuple
+
+import orjson
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from redis.exceptions import RedisError
+
+from jobs.runtime.redis_price_table import RedisPriceTables
+from jobs.runtime.settings import Settings
+
+FLINK_JOBS = ("demand_job", "feature_job", "elasticity_job", "repricing_job")
+
+
+class Part(NamedTuple):
+    """One part: its name, whether it works, and a word about it."""
+
+    name: str
+    ok: bool
+    note: str
+
+
+def get_json(url: str, timeout_s: float = 1.5) -> Any:
+    """A JSON document over HTTP; a reply of 5xx that is JSON counts as a document.
+
+    Raises
+    ------
+    OSError
+        If nobody answers or the answer is not JSON.
+    """
+    try:
+        with urllib.request.urlopen(url, timeout=timeout_s) as reply:
+            body = reply.read()
+    except urllib.error.HTTPError as error:
+        body = error.read()
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise OSError(f"{url}: expected JSON: {error}") from error
+
+
+def broker(settings: Settings) -> Part:
+    """Whether Kafka answers."""
+    try:
+        admin = AdminClient({"bootstrap.servers": settings.kafka, "socket.timeout.ms": 1500, "log_level": 0})
+        found = admin.list_topics(timeout=2.0)
+    except KafkaException as error:
+        return Part("broker", False, f"{settings.kafka}: {error.args[0].str()}")
+    ours = sum(name.startswith("pricing.") for name in found.topics)
+    return Part("broker", ours > 0, f"{ours} topics" if ours else "no topics: run `walras topics`")
+
+
+def redis(tables: RedisPriceTables) -> Part:
+    """Whether Redis answers and is whole."""
+    try:
+        epoch = tables.ready()
+    except (RedisError, OSError) as error:
+        return Part("redis", False, str(error).split(".")[0])
+    return Part("redis", epoch is not None, f"epoch {epoch}" if epoch else "not ready: run `walras rebuild-redis`")
+
+
+def flink(settings: Settings) -> list[Part]:
+    """The cluster and each of the four jobs; of several runs of one name the newest counts."""
+    try:
+        jobs = get_json(f"http://{settings.flink}/jobs/overview").get("jobs", [])
+        cluster = get_json(f"http://{settings.flink}/overview")
+    except OSError as error:
+        return [Part("flink", False, f"{settings.flink}: {error}")]
+    newest: dict[str, dict[str, Any]] = {}
+    for job in sorted(jobs, key=lambda job: job.get("start-time", 0)):
+        newest[_job_name(job["name"])] = job
+    workers = f"{cluster.get('taskmanagers', 0)} workers, {cluster.get('slots-available', 0)} free slots"
+    parts = [Part("flink", cluster.get("taskmanagers", 0) > 0, workers)]
+    for name in FLINK_JOBS:
+        found = newest.get(name)
+        parts.append(_job_part(name, found) if found else Part(name, False, "not submitted"))
+    return parts
+
+
+def edge(settings: Settings) -> Part:
+    """Whether the edge service is able to answer."""
+    base = f"http://{settings.edge_host}:{settings.edge_port}"
+    try:
+        ready, alive = get_json(f"{base}/readyz"), get_json(f"{base}/healthz")
+    except OSError as error:
+        return Part("edge", False, f"{base}: {error}")
+    if ready["status"] != "ok":
+        return Part("edge", False, ready["status"])
+    return Part("edge", True, f"{alive['quotes_logged']} quotes, {alive['quotes_dropped']} dropped")
+
+
+def parts(settings: Settings, tables: RedisPriceTables, *, with_edge: bool = True) -> list[Part]:
+    """Every part, in the order in which the data passes them."""
+    found = [broker(settings), *flink(settings), redis(tables)]
+    return [*found, edge(settings)] if with_edge else found
+
+
+def _job_name(name: str) -> str:
+    return next((job for job in FLINK_JOBS if job in name), name)
+
+
+def _job_part(name: str, job: dict[str, Any]) -> Part:
+    state = job["state"]
+    tasks = job.get("tasks", {})
+    running, total = tasks.get("running", 0), tasks.get("total", 0)
+    if state == "RUNNING" and running < total:
+        return Part(name, False, f"{running} of {total} tasks running")
+    return Part(name, state == "RUNNING", state.lower())
