@@ -1,0 +1,365 @@
+"""DemandBook: what one bucket has seen of requests and orders, per price point (science § 4).
+
+State, for listing i, segment k and price point t, in single precision (a count needs no more, and a
+snapshot half the bytes): exposures n, orders y, units, and
+
+  (1) young exposures  Y ← Y·e^{−6Δ/H} + new,   so n − Y weighs an exposure of age a by 1 − e^{−6a/H}:
+                       after the order horizon H it counts in full, before it as far as its orders
+                       may have come; one number instead of an hour of history;
+  (2) offer deviation  Σ n·(log ō(t) − centre), centre = the first reference price seen.
+
+Requests: per listing and segment N ← N e^{−Δ/τ} + exposures, and D ← D e^{−Δ/τ} + Δ·profile; the level
+N/D is requests per day at a mean hour, profile = hour of day × day of week of the whole bucket,
+shrunk to flat. Exposures shown while nothing was in stock do not count, nor do those minutes.
+
+Over 300 lines because state, its bounds and its snapshot are one thing. The formulas that turn these counts into probabilities are pure functions of
+:mod:`features.sale_probability`, exported here too, so that a decision's record needs no book.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from features.logic import Batch, SnapshotError
+from features.sale_probability import (
+    DemandSettings,
+    Floats,
+    Need,
+    PointCounts,
+    SaleProbabilities,
+    beta_posterior,
+    cumulative_sale_probability,
+    non_increasing,
+    sale_probabilities,
+    sale_probability_need,
+    share_need,
+    willingness_to_pay,
+)
+
+__all__ = [
+    "DemandBook",
+    "DemandSettings",
+    "Need",
+    "PointCounts",
+    "SaleProbabilities",
+    "beta_posterior",
+    "cumulative_sale_probability",
+    "non_increasing",
+    "sale_probabilities",
+    "sale_probability_need",
+    "share_need",
+    "willingness_to_pay",
+]
+
+MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
+_N, _Y, _U, _YOUNG, _D = range(5)
+_PROFILE_WEIGHT = 200.0
+
+
+class DemandBook:
+    """Counts of one bucket by listing, segment and price; restartable.
+
+    Parameters
+    ----------
+    settings : see :class:`DemandSettings`; not part of the snapshot.
+
+    Examples
+    --------
+    >>> from schemas.events import Cell
+    >>> book = DemandBook()
+    >>> cell = Cell("acme", "web", "s1", "s1", "base", "myopic", 1000, "USD", exposures=400, orders=20, units=30)
+    >>> book.observe(Batch(0, 60_000, (cell,)))
+    >>> for hour in range(2, 4):
+    ...     book.observe(Batch(0, hour * 3_600_000))
+    >>> book.counts("acme/web/s1", "myopic").exposures.round().tolist()
+    [398.0]
+    >>> book.sale_probabilities("acme/web/s1", "myopic", [900, 1000], elasticity=(-2, .3)).mean.round(3).tolist()
+    [0.058, 0.048]
+    """
+
+    version = 1
+
+    def __init__(self, settings: DemandSettings | None = None) -> None:
+        self.settings = settings or DemandSettings()
+        self._time_ms = 0
+        self._listings: dict[str, int] = {}
+        self._centre: list[float | None] = []
+        self._segments: dict[str, int] = {name: i for i, name in enumerate(self.settings.segments)}
+        self._requests = np.zeros((0, len(self._segments)), np.float32)
+        self._days = np.zeros(0, np.float32)
+        self._profile = np.zeros((2, 31), np.float32)  # requests and days by hour of day (24), day of week (7)
+        self._points: dict[tuple[int, int, int], int] = {}
+        self._counts = np.zeros((64, 5), np.float32)
+
+    # -- taking data ---------------------------------------------------------------------------
+
+    def observe(
+        self,
+        batch: Batch,
+        *,
+        offer_of: Callable[[str], float | None] | None = None,
+        out_of_stock: Collection[str] = (),
+    ) -> None:
+        """Count a minute; a batch not newer than the last one changes nothing.
+
+        Parameters
+        ----------
+        batch : cells that the catalog accepts (:func:`features.judgement.judge_cells`).
+        offer_of : the rivals' fresh reference price of a listing key in minor units, None without one.
+        out_of_stock : listings that had no stock in this minute: their exposures do not count.
+        """
+        if batch.window_end_ms <= self._time_ms:
+            return
+        elapsed = min(batch.window_end_ms - self._time_ms, 366 * DAY_MS) if self._time_ms else 60_000
+        self._age(elapsed, batch.window_end_ms)
+        self._time_ms = batch.window_end_ms
+        at: list[int] = []
+        add: list[tuple[float, float, float, float, float]] = []
+        asked: list[tuple[int, int, int]] = []
+        offers: dict[int, float] = {}
+        for cell in batch.cells:
+            if not (cell.exposures or cell.orders or cell.units):
+                continue
+            key = f"{cell.tenant}/{cell.market}/{cell.sku}"
+            i = self._listing(key)
+            k = self._segment(cell.segment)
+            n = 0 if key in out_of_stock else cell.exposures
+            if i not in offers:
+                offers[i] = self._deviation(i, offer_of(key) if offer_of else None)
+            at.append(self._point(i, k, cell.price_minor))
+            add.append((n, cell.orders, cell.units, n, n * offers[i]))
+            asked.append((i, k, n))
+        self._add_minute(batch.window_end_ms, out_of_stock)
+        if not at:
+            return
+        np.add.at(self._counts, at, np.array(add, np.float32))
+        i_k_n = np.array(asked)
+        np.add.at(self._requests, (i_k_n[:, 0], i_k_n[:, 1]), i_k_n[:, 2].astype(np.float32))
+        self._profile[0][list(self._slots(batch.window_end_ms))] += np.float32(i_k_n[:, 2].sum())
+        self._bound({i for i, _, _ in asked})
+
+    def _age(self, elapsed_ms: int, now_ms: int) -> None:
+        s = self.settings
+        used = self._counts[: len(self._points)]
+        used[:, _YOUNG] *= np.float32(np.exp(-6 * elapsed_ms / s.order_horizon_ms))
+        used[used[:, _YOUNG] < 1e-3, _YOUNG] = 0
+        hours = now_ms // HOUR_MS - self._time_ms // HOUR_MS if self._time_ms else 0
+        if hours:
+            used *= np.float32(np.exp(-hours / (24 * s.memory_days)))
+            fade = np.float32(np.exp(-hours / (24 * s.requests_memory_days)))
+            self._requests *= fade
+            self._days *= fade
+            self._profile *= np.float32(np.exp(-hours / (24 * 4 * s.requests_memory_days)))
+
+    def _add_minute(self, now_ms: int, out_of_stock: Collection[str]) -> None:
+        """A minute of observation for every listing that could be sold in it; a gap adds none."""
+        sellable = np.ones(len(self._listings), bool)
+        sellable[[self._listings[key] for key in out_of_stock if key in self._listings]] = False
+        self._days[sellable] += np.float32(MINUTE_MS / DAY_MS * self._factor(now_ms))
+        self._profile[1][list(self._slots(now_ms))] += np.float32(MINUTE_MS / DAY_MS * sellable.sum())
+
+    def _listing(self, key: str) -> int:
+        i = self._listings.get(key)
+        if i is None:
+            i = self._listings[key] = len(self._centre)
+            self._centre.append(None)
+            self._requests = np.vstack([self._requests, np.zeros((1, len(self._segments)), np.float32)])
+            self._days = np.append(self._days, np.float32(0))
+        return i
+
+    def _segment(self, name: str) -> int:
+        k = self._segments.get(name)
+        if k is None:
+            k = self._segments[name] = len(self._segments)
+            self._requests = np.hstack([self._requests, np.zeros((len(self._listings), 1), np.float32)])
+        return k
+
+    def _deviation(self, i: int, offer_minor: float | None) -> float:
+        if offer_minor is None or offer_minor <= 0:
+            return 0.0
+        centre = self._centre[i]
+        if centre is None:
+            centre = self._centre[i] = float(np.log(offer_minor))
+        return float(np.log(offer_minor)) - centre
+
+    def _point(self, i: int, k: int, price: int) -> int:
+        at = self._points.get((i, k, price))
+        if at is None:
+            at = self._points[(i, k, price)] = len(self._points)
+            if at == len(self._counts):
+                self._counts = np.vstack([self._counts, np.zeros_like(self._counts)])
+            self._counts[at] = 0
+        return at
+
+    def _bound(self, touched: set[int]) -> None:
+        """Merge the least used price point of a listing that has too many into its nearest neighbour."""
+        held: dict[int, list[tuple[int, int]]] = {i: [] for i in touched}
+        for i, k, price in self._points:
+            if i in held:
+                held[i].append((k, price))
+        for i in sorted(i for i, points in held.items() if len(points) > self.settings.max_points):
+            points = held[i]
+            while len(points) > self.settings.max_points:
+                ranked = sorted(points, key=lambda kp: (float(self._counts[self._points[(i, *kp)], _N]), kp))
+                for k, price in ranked:
+                    beside = [p for kk, p in points if kk == k and p != price]
+                    if beside:
+                        break
+                else:
+                    break
+                near = min(beside, key=lambda p: (abs(np.log(p / price)), p))
+                self._counts[self._points[(i, k, near)]] += self._counts[self._points[(i, k, price)]]
+                self._remove((i, k, price))
+                points.remove((k, price))
+
+    def _remove(self, key: tuple[int, int, int]) -> None:
+        at, last = self._points[key], len(self._points) - 1
+        keys = list(self._points)
+        # Order of insertion is order of rows: keep it, so that a restart rebuilds the same book.
+        self._counts[at:last] = self._counts[at + 1 : last + 1]
+        del self._points[key]
+        for row, name in enumerate(keys[at + 1 :], start=at):
+            self._points[name] = row
+
+    # -- answers -------------------------------------------------------------------------------
+
+    def counts(self, listing: str, segment: str) -> PointCounts:
+        """Counts per price point, exposures by (1), ascending in price: what a decision embeds."""
+        i, k = self._listings.get(listing), self._segments.get(segment)
+        rows = sorted((p, at) for (ii, kk, p), at in self._points.items() if (ii, kk) == (i, k))
+        if not rows:
+            return PointCounts.none()
+        c = self._counts[[at for _, at in rows]].astype(np.float64)
+        n = np.maximum(c[:, _N] - c[:, _YOUNG], 0.0)
+        deviation = np.divide(c[:, _D], c[:, _N], out=np.zeros(len(rows)), where=c[:, _N] > 0)
+        return PointCounts(
+            np.array([p for p, _ in rows], np.int64), n, np.clip(c[:, _Y], 0.0, n), c[:, _U], deviation
+        )
+
+    def offer_deviation(self, listing: str, offer_minor: float | None) -> float | None:
+        """Today's rivals on the scale of the counts: log price less the listing's centre."""
+        i = self._listings.get(listing)
+        centre = self._centre[i] if i is not None else None
+        if centre is None or offer_minor is None or offer_minor <= 0:
+            return None
+        return float(np.log(offer_minor)) - centre
+
+    def sale_probabilities(
+        self,
+        listing: str,
+        segment: str,
+        prices: ArrayLike,
+        *,
+        elasticity: tuple[float, float],
+        rival_elasticity: tuple[float, float] = (0.0, 0.0),
+        offer_now: float | None = None,
+        reference_price: float | None = None,
+    ) -> SaleProbabilities:
+        """:func:`sale_probabilities` of the counts held; ``offer_now`` in minor units."""
+        return sale_probabilities(
+            prices,
+            self.counts(listing, segment),
+            elasticity=elasticity,
+            rival_elasticity=rival_elasticity,
+            offer_deviation=self.offer_deviation(listing, offer_now),
+            reference_price=reference_price,
+            settings=self.settings,
+        )
+
+    def units_per_order(self, listing: str, segment: str) -> float:
+        """u_k: units per order, shrunk to one; never below one."""
+        c, w = self.counts(listing, segment), self.settings.units_weight
+        return max(1.0, float((c.units.sum() + w) / (c.orders.sum() + w)))
+
+    def requests_expected(self, listing: str, start_ms: int, period_ms: int) -> float:
+        """R: requests expected in [start, start + period), by level and profile of each hour."""
+        s, i = self.settings, self._listings.get(listing)
+        n, d = (float(self._requests[i].sum()), float(self._days[i])) if i is not None else (0.0, 0.0)
+        per_day = (n + s.requests_per_day * s.requests_days) / (d + s.requests_days)
+        total, at = 0.0, start_ms
+        end = start_ms + period_ms
+        while at < end:
+            until = min(end, (at // HOUR_MS + 1) * HOUR_MS)
+            total += (until - at) / DAY_MS * self._factor(until)
+            at = until
+        return per_day * total
+
+    def segment_shares(self, listing: str) -> dict[str, float]:
+        """C_k: each segment's share of requests, shrunk to the bucket's, which is shrunk to the policy's."""
+        s, names = self.settings, list(self._segments)
+        prior = np.zeros(len(names))
+        prior[: len(s.prior_shares)] = s.prior_shares
+        whole = self._requests.sum(axis=0, dtype=np.float64) + s.share_weight * prior
+        whole = whole / whole.sum()
+        i = self._listings.get(listing)
+        own = self._requests[i].astype(np.float64) if i is not None else np.zeros(len(names))
+        own = own + s.share_weight * whole
+        return dict(zip(names, (own / own.sum()).tolist(), strict=True))
+
+    def requests(self, listing: str) -> float:
+        """Requests behind :meth:`segment_shares`, recent ones in full."""
+        i = self._listings.get(listing)
+        return float(self._requests[i].sum()) if i is not None else 0.0
+
+    @staticmethod
+    def _slots(window_end_ms: int) -> tuple[int, int]:
+        """Hour of day and day of week (Monday first) of the minute that ends here."""
+        hour = (window_end_ms - 1) // HOUR_MS
+        return hour % 24, 24 + (hour // 24 + 3) % 7
+
+    def _factor(self, window_end_ms: int) -> float:
+        hour, weekday = self._slots(window_end_ms)
+        return float(self._ratio(self._profile[:, :24])[hour] * self._ratio(self._profile[:, 24:])[weekday - 24])
+
+    @staticmethod
+    def _ratio(profile: NDArray[np.float32]) -> Floats:
+        n, d = profile.astype(np.float64)
+        mean = n.sum() / d.sum() if d.sum() > 0 else 0.0
+        return (n + _PROFILE_WEIGHT) / (d * mean + _PROFILE_WEIGHT)
+
+    # -- restart -------------------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """Versioned plain data, no settings; at most about 2 kB a listing."""
+        used = self._counts[: len(self._points)]
+        keys = np.array(list(self._points), np.int64).reshape(-1, 3)
+        return {
+            "v": self.version,
+            "time_ms": self._time_ms,
+            "listings": list(self._listings),
+            "centre": list(self._centre),
+            "segments": list(self._segments),
+            "requests": self._requests.copy(),
+            "days": self._days.copy(),
+            "profile": self._profile.copy(),
+            "keys": keys,
+            "counts": used.copy(),
+        }
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Take a snapshot back.
+
+        Raises
+        ------
+        SnapshotError
+            If the snapshot is of another version.
+        """
+        if snapshot.get("v") != self.version:
+            raise SnapshotError(f"DemandBook: expected snapshot version {self.version}, got {snapshot.get('v')!r}")
+        self._time_ms = int(snapshot["time_ms"])
+        self._listings = {name: i for i, name in enumerate(snapshot["listings"])}
+        self._centre = list(snapshot["centre"])
+        self._segments = {name: k for k, name in enumerate(snapshot["segments"])}
+        self._requests = np.array(snapshot["requests"], np.float32).reshape(
+            len(self._listings), len(self._segments)
+        )
+        self._days = np.array(snapshot["days"], np.float32)
+        self._profile = np.array(snapshot["profile"], np.float32).reshape(2, 31)
+        keys = np.array(snapshot["keys"], np.int64).reshape(-1, 3)
+        self._points = {(int(i), int(k), int(p)): at for at, (i, k, p) in enumerate(keys.tolist())}
+        self._counts = np.zeros((max(64, len(self._points)), 5), np.float32)
+        self._counts[: len(self._points)] = np.array(snapshot["counts"], np.float32).reshape(-1, 5)
