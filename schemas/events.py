@@ -460,3 +460,76 @@ class LedgerEntry:
     late: int
     rejected: int
     ticks: int
+
+
+@dataclass(frozen=True, slots=True)
+class CellBatch:
+    """One bucket's minute: a row per cell, and the offers, stock and catalog entries that came in it.
+
+    A row's ``kind`` says what it is (cell, offers, stock, catalog); a fact's row carries its Kafka
+    partition ``p`` and offset ``o``. ``rows`` is empty when nothing happened.
+    """
+
+    bucket: int
+    window_end_ms: int
+    rows: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedCell:
+    """A cell refused by the catalog (unknown listing, wrong currency), with the events it counted."""
+
+    listing: str
+    tenant: str
+    market: str
+    sku: str
+    price_group: str
+    arm: str
+    segment: str
+    price_minor: int
+    window_end_ms: int
+    code: str
+    currency: str
+    expected_currency: str | None
+    exposures: int
+    views: int
+    searches: int
+    searches_matured: int
+    searches_abandoned: int
+    carts: int
+    carts_matured: int
+    carts_abandoned: int
+    orders: int
+    units: int
+    revenue_minor: int
+    returns: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureRow:
+    """One listing's features at the end of a minute; the features' own columns stand beside these."""
+
+    listing: str
+    event_timestamp: int
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PriceTableRecord:
+    """A `tables` value: the Redis hash (every value a string) with the listing beside it."""
+
+    tenant: str
+    market: str
+    sku: str
+    price_group: str
+    version: str
+    table_id: str
+    published_ms: str
+    expires_ms: str
+    currency: str
+    table: str
+    default_minor: str
+    list_minor: str
+    offer_minor: str
+    reason: str
+    decision_id: str

@@ -110,7 +110,7 @@ class Check:
             case "BOOLEAN":
                 return isinstance(value, bool)
             case "BIGINT":
-                return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+                return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
             case _:
                 return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -278,16 +278,16 @@ TOPICS: dict[str, Topic] = {
             "ticks", events.Tick, "bucket", input=True, partitions=1,
             checks=(Check("event_time_ms", BIGINT, low=0), Check("bucket", BIGINT, low=-1, high=65_535)),
         ),
-        Topic("cells", dict, "bucket", event_time="window_end_ms"),
+        Topic("cells", events.CellBatch, "bucket", event_time="window_end_ms"),
         Topic("segments", events.SegmentShare, "tenant:customer", compacted=True),
-        Topic("features", dict, "listing", event_time="window_end_ms"),
+        Topic("features", events.FeatureRow, "listing", event_time="window_end_ms"),
         Topic("estimates", events.Estimate, "estimate scope", event_time="window_end_ms", compacted=True),
         Topic("evidence", events.Evidence, "listing", event_time="window_end_ms"),
         Topic("decisions", events.Decision, "listing"),
-        Topic("tables", dict, "listing", event_time="published_ms", compacted=True),
+        Topic("tables", events.PriceTableRecord, "listing", event_time="published_ms", compacted=True),
         Topic("rejected", events.Rejected, "topic-partition-offset", event_time="kafka_ts_ms"),
         Topic("ledger", events.LedgerEntry, "topic-partition", event_time="window_end_ms"),
-        Topic("rejected_cells", dict, "listing", event_time="window_end_ms"),
+        Topic("rejected_cells", events.RejectedCell, "listing", event_time="window_end_ms"),
     )
 }  # fmt: skip
 """Every stream by its short name."""

@@ -17,7 +17,8 @@ ONE_STREAM = """
 name: mine
 description: one file
 sources: {{sales: {{file: sales.csv}}}}
-constants: {{tenant: t, market: m, currency: USD, segment: all, arm: base, line: 1, discount_minor: 0, quantity: 1}}
+constants:
+  {{tenant: t, market: m, currency: USD, segment: all, arm: base, line: 1, discount_minor: 0, quantity: 1}}
 streams:
   - stream: orders
     from: sales
