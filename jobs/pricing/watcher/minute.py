@@ -1,0 +1,185 @@
+"""What goes into the watcher each minute, and what comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+Bools: TypeAlias = NDArray[np.bool_]
+Ints: TypeAlias = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Minute:
+    """One minute of all listings of a watcher, as arrays of the same length in the watcher's order.
+
+    Parameters
+    ----------
+    window_end_ms
+        End of the minute, epoch milliseconds.
+    orders, units
+        Orders and units of the minute (net; below zero counts as zero).
+    price_factor
+        Predicted effect of our own price on orders, relative to any fixed reference price: 1.0 at
+        the reference, 0.8 when the price of now is expected to cost a fifth of the orders.
+    searches_matured, searches_abandoned
+        Sessions that timed out in this minute, and those of them without an order.
+    plan_units
+        Planned depletion in units; NaN where there is no plan but the forecast itself.
+    present
+        False where the minute's batch is missing: a gap. A listing with no cell in a batch that came
+        is present, with zeros.
+    in_stock
+        Share of the minute in stock, 0 to 1 (or a mask). 0 is a gap.
+
+    Examples
+    --------
+    >>> Minute.of(3, window_end_ms=60_000, orders=[1, 0, 2]).units.tolist()
+    [1.0, 0.0, 2.0]
+    """
+
+    window_end_ms: int
+    orders: Floats
+    units: Floats
+    price_factor: Floats
+    searches_matured: Floats
+    searches_abandoned: Floats
+    plan_units: Floats
+    present: Bools
+    in_stock: Floats
+
+    @classmethod
+    def of(
+        cls,
+        listings: int,
+        window_end_ms: int,
+        orders: object = 0.0,
+        units: object = None,
+        price_factor: object = 1.0,
+        searches_matured: object = 0.0,
+        searches_abandoned: object = 0.0,
+        plan_units: object = np.nan,
+        present: object = True,
+        in_stock: object = 1.0,
+    ) -> Minute:
+        """Build a minute from arrays, lists or single numbers; ``units`` default to one per order."""
+
+        def full(value: object) -> Floats:
+            return np.array(np.broadcast_to(np.asarray(value, float), (listings,)))
+
+        return cls(
+            window_end_ms=window_end_ms,
+            orders=full(orders),
+            units=full(orders if units is None else units),
+            price_factor=full(price_factor),
+            searches_matured=full(searches_matured),
+            searches_abandoned=full(searches_abandoned),
+            plan_units=full(plan_units),
+            present=np.array(np.broadcast_to(np.asarray(present, bool), (listings,))),
+            in_stock=full(in_stock),
+        )
+
+    def check(self, listings: int) -> None:
+        """Refuse arrays of another length and numbers that are not finite (a plan may be NaN).
+
+        Raises
+        ------
+        ValueError
+            Naming the field, what was expected and what came.
+        """
+        for name in _FINITE:
+            values = getattr(self, name)
+            if values.shape != (listings,):
+                raise ValueError(f"minute.{name}: expected {listings} listings, got shape {values.shape}")
+            if name != "plan_units" and not np.isfinite(values).all():
+                where = int(np.flatnonzero(~np.isfinite(values))[0])
+                raise ValueError(f"minute.{name}: expected finite numbers, got {values[where]} for listing {where}")
+        if self.present.shape != (listings,):
+            raise ValueError(f"minute.present: expected {listings} listings, got shape {self.present.shape}")
+        if (self.price_factor <= 0).any():
+            where = int(np.flatnonzero(self.price_factor <= 0)[0])
+            raise ValueError(f"minute.price_factor must be > 0, got {self.price_factor[where]} for listing {where}")
+
+
+_FINITE = (
+    "orders",
+    "units",
+    "price_factor",
+    "searches_matured",
+    "searches_abandoned",
+    "plan_units",
+    "in_stock",
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verdict:
+    """What the watcher thinks after a minute, per listing; where it triggered, as it stood before the reset.
+
+    Attributes
+    ----------
+    score
+        M / (M + A/19), 0 to 1; above .95 exactly where ``evidence`` is above ``threshold``.
+    evidence
+        M, the sum of all detectors.
+    threshold
+        A.
+    triggered
+        Where a re-pricing cycle starts.
+    parts
+        (signals, listings): each signal's share of the evidence, in the order of ``signals``.
+    signal
+        Index into ``signals`` of the winning detector's signal.
+    effect
+        The winning detector's effect: orders or units times this, or odds of abandonment times this.
+    observed, expected
+        Orders seen and orders forecast since the change that the winning detector suspects.
+    since_ticks
+        Observed minutes since evidence was last zero: start, or the last reset.
+    promise_in_force
+        False while the dispersion is not yet known from a full block: alarms may then be more
+        frequent than ``false_alarm_every`` says.
+    running
+        Whether the detectors looked at this minute: False in warm-up, hold and gaps.
+    """
+
+    window_end_ms: int
+    signals: tuple[str, ...]
+    threshold: float
+    score: Floats
+    evidence: Floats
+    triggered: Bools
+    parts: Floats
+    signal: Ints
+    effect: Floats
+    observed: Floats
+    expected: Floats
+    since_ticks: Ints
+    promise_in_force: Bools
+    running: Bools
+
+    def signal_name(self, index: int) -> str:
+        """The winning signal of one listing."""
+        return self.signals[int(self.signal[index])]
+
+    def parts_of(self, index: int) -> dict[str, float]:
+        """Evidence by signal of one listing, for the evidence stream and for people."""
+        return {name: float(part) for name, part in zip(self.signals, self.parts[:, index], strict=True)}
+
+    def why(self, index: int) -> dict[str, float | int | str | bool]:
+        """One listing's verdict as plain data: goes into a decision's cause."""
+        return {
+            "score": float(self.score[index]),
+            "evidence": float(self.evidence[index]),
+            "threshold": self.threshold,
+            "signal": self.signal_name(index),
+            "effect": float(self.effect[index]),
+            "observed_orders": float(self.observed[index]),
+            "expected_orders": float(self.expected[index]),
+            "since_ticks": int(self.since_ticks[index]),
+            "promise_in_force": bool(self.promise_in_force[index]),
+        }

@@ -1,0 +1,128 @@
+"""What an operator may choose about the watcher: budgets, weights, time constants."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+TICKS_PER_DAY = 1440
+"""Minutes of a day; the watcher steps by minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatcherSettings:
+    """The watcher's business numbers (science § 6), with the source's weights as defaults.
+
+    They come from the policy and are never part of a snapshot, so a restart may bring new ones.
+    Many fields, because each is one number of the policy that a person may want to see.
+
+    Parameters
+    ----------
+    false_alarm_every
+        Minutes within which one listing may expect at most one re-pricing on false evidence, from
+        all levels together. 10,080 is a week.
+    own_share, group_share, zone_share
+        How the levels split that budget; a level's threshold is ``false_alarm_every / share``.
+    velocity, abandonment, stock_pressure, rivals, events
+        Weights (shares of the false-alarm budget): the first three are detectors, the last two
+        start mass brought by facts.
+    level_ticks
+        Time constant of the level N/D, in observed minutes.
+    warmup_ticks
+        Minutes of data before detectors run.
+    hold_ticks
+        Minutes after a reset in which detectors rest.
+    relearn_ticks
+        Minutes after a reset in which the band around the forecast is one standard error wider.
+    reseed_ticks
+        Minutes of old exposure mixed into the level after a reset.
+    block_ticks
+        Length of the blocks whose sums show slow wander of the rate.
+    start_phi
+        Least dispersion while the first block is not full; also the prior of the block estimate.
+    prior_blocks
+        How many blocks that prior is worth.
+    known_phi
+        Dispersion known from elsewhere; ``None`` (default) learns it.
+    merge_gap_ticks
+        Missing minutes up to this many are merged into one update; a longer gap is forgotten, since
+        its counts can no longer be told from an outage.
+    session_lag_ticks
+        Minutes after an own price change in which abandonment is not looked at: the sessions that
+        end then began at the old price.
+    fact_ticks
+        Time constant of a fact's rate, and the longest mean time between facts that is believed
+        (43,200: one a month).
+    full_mass_orders
+        Expected orders per minute from which on a minute earns its whole start mass; a slower
+        seller's minutes earn less, so that evidence is never just time that passed.
+    profile_orders, category_orders
+        Weight of the category's daily profile in the listing's, and of the flat one in the category's,
+        in orders.
+    tick_ms
+        Length of a step.
+
+    Examples
+    --------
+    >>> settings = WatcherSettings()
+    >>> round(settings.threshold(settings.own_share))
+    16800
+    >>> round(settings.false_alarms_per_day(listings=700))
+    100
+    """
+
+    false_alarm_every: float = 10_080.0
+    own_share: float = 0.6
+    group_share: float = 0.2
+    zone_share: float = 0.2
+    velocity: float = 0.30
+    abandonment: float = 0.25
+    stock_pressure: float = 0.20
+    rivals: float = 0.15
+    events: float = 0.10
+    level_ticks: float = 20_160.0
+    warmup_ticks: int = 60
+    hold_ticks: int = 60
+    relearn_ticks: int = 1_440
+    reseed_ticks: float = 5.0
+    block_ticks: int = 720
+    start_phi: float = 1.5
+    prior_blocks: float = 2.0
+    known_phi: float | None = None
+    merge_gap_ticks: int = 60
+    session_lag_ticks: int = 45
+    fact_ticks: float = 43_200.0
+    full_mass_orders: float = 0.05
+    profile_orders: float = 200.0
+    category_orders: float = 100.0
+    tick_ms: int = 60_000
+
+    def __post_init__(self) -> None:
+        weights = self.velocity + self.abandonment + self.stock_pressure + self.rivals + self.events
+        if min(self.velocity, self.abandonment, self.stock_pressure, self.rivals, self.events) < 0 or weights > 1 + 1e-9:
+            raise ValueError(f"the watcher's five weights must be >= 0 and add up to at most 1, got a sum of {weights}")
+        shares = self.own_share + self.group_share + self.zone_share
+        if min(self.own_share, self.group_share, self.zone_share) < 0 or shares > 1 + 1e-9:
+            raise ValueError(f"own_share + group_share + zone_share must be at most 1, got {shares}")
+        for name in ("false_alarm_every", "level_ticks", "block_ticks", "fact_ticks", "full_mass_orders", "tick_ms"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be positive and finite, got {value}")
+        if self.start_phi < 1 or (self.known_phi is not None and self.known_phi < 1):
+            raise ValueError("start_phi and known_phi are variance over mean of counts: at least 1")
+
+    def threshold(self, share: float) -> float:
+        """Evidence at which a level that owns ``share`` of the budget triggers: A of science § 6.
+
+        Raises
+        ------
+        ValueError
+            If the share is not in (0, 1].
+        """
+        if not 0 < share <= 1:
+            raise ValueError(f"a level's share of the false-alarm budget is in (0, 1], got {share}")
+        return self.false_alarm_every / share
+
+    def false_alarms_per_day(self, listings: int) -> float:
+        """The fleet's expected number of re-pricings a day on false evidence, at most, all levels together."""
+        return listings * TICKS_PER_DAY / self.false_alarm_every

@@ -1,0 +1,62 @@
+"""Stock pressure: units leave faster or slower than the plan of depletion.
+
+Data: units U of the minute, planned orders m (plan in units over the mean quantity q̄), dispersion φ of
+orders, mean q̄ and variance s² of the quantity per order, band ε. Effects {.8, .9, 1.11, 1.25}.
+U is a compound count: its cumulant is that of orders at κ(θ), the cumulant of one order's quantity,
+taken as 1 + a negative binomial with mean q̄−1 and variance s²:
+    φ_U = φq̄ + s²/q̄,  θ = ln[rφ_U/(1+r(φ_U−1))]                                            (1)
+    κ(θ) = θ + (q̄−1)·c(θ; φ_q),  φ_q = max(1, s²/(q̄−1))                                      (2)
+    ℓ = θU − c(κ(θ); φ)·m·b,  b = 1+ε where c > 0, else 1/(1+ε)                               (3)
+with c of signal.py (3). E[exp ℓ] = 1 at ε = 0 whatever θ; θ only decides how fast it sees. Science § 6.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jobs.pricing.watcher.minute import Floats
+from jobs.pricing.watcher.signal import Look, Spread, cumulant_slope, tilt
+
+
+class StockPressure:
+    """Units sold against the plan; where there is no plan, against the forecast.
+
+    Examples
+    --------
+    >>> one = np.ones(1)
+    >>> look = Look(one, one, 0 * one, 6 * one, 2 * one, 0 * one, one, one, one, one)
+    >>> signal, out = StockPressure(), np.empty((4, 1))
+    >>> signal.increments(look, signal.tilts(Spread(one, 1.2 * one, 0.2 * one)), out)
+    >>> out[:, 0].round(3).tolist()     # six units where 2.4 were planned
+    [-0.638, -0.285, 0.238, 0.469]
+    """
+
+    name = "stock_pressure"
+    effects = (0.8, 0.9, 1.11, 1.25)
+    demand = (-1, -1, 1, 1)
+
+    def tilts(self, spread: Spread) -> Floats:
+        """θ of (1) and c(κ(θ)) of (3), per effect and listing."""
+        more = np.maximum(spread.unit_mean - 1.0, 0.0)
+        phi_units = np.maximum(spread.phi * spread.unit_mean + spread.unit_variance / spread.unit_mean, 1.0)
+        phi_quantity = np.maximum(spread.unit_variance / np.maximum(more, 1e-9), 1.0)
+        with np.errstate(divide="ignore"):
+            edge = 0.5 * np.minimum(
+                np.where(more > 0.0, np.log(phi_quantity / (phi_quantity - 1.0)), np.inf),
+                np.log(spread.phi / (spread.phi - 1.0)) / spread.unit_mean,
+            )
+        theta = np.stack([np.minimum(tilt(r, phi_units), edge) for r in self.effects])
+        quantity = theta + more * cumulant_slope(theta, phi_quantity)
+        return np.stack([theta, cumulant_slope(quantity, spread.phi)])
+
+    def increments(self, look: Look, tilts: Floats, out: Floats) -> None:
+        """ℓ of (3)."""
+        theta, slope = tilts
+        wide = 1.0 + look.units_epsilon
+        np.multiply(theta, look.units, out=out)
+        out[:2] -= slope[:2] * (look.plan_orders / wide)
+        out[2:] -= slope[2:] * (look.plan_orders * wide)
+
+    def mass(self, look: Look, full_mass_orders: float) -> Floats:
+        """A minute in which hardly anything was planned to leave tells hardly anything."""
+        return np.minimum(look.plan_orders / full_mass_orders, 1.0)
