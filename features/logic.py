@@ -64,8 +64,8 @@ _CELL_FIELDS = tuple(Cell.__dataclass_fields__)
 _FACT_TYPES: dict[str, type] = {"offers": Offer, "stock": Stock, "catalog": CatalogEntry}
 
 
-def parse_batch(bucket: int, window_end_ms: int, payload: str | bytes, now_ms: int = 0) -> Batch:
-    """Decode a `cells` value's rows.
+def parse_batch(payload: str | bytes, now_ms: int = 0) -> Batch:
+    """Decode a `cells` value: ``{"bucket": .., "window_end_ms": .., "rows": [..]}``.
 
     A row is ``{"kind": "cell", ...cell fields}`` or ``{"kind": "offers"|"stock"|"catalog",
     "p": partition, "o": offset, ...record fields}``. The rows come in any order; the batch does not.
@@ -77,7 +77,8 @@ def parse_batch(bucket: int, window_end_ms: int, payload: str | bytes, now_ms: i
     """
     cells: list[Cell] = []
     facts: dict[str, list[tuple[int, int, int, Any]]] = {kind: [] for kind in _FACT_TYPES}
-    for row in orjson.loads(payload):
+    value = orjson.loads(payload)
+    for row in value["rows"]:
         kind = row.pop("kind")
         if kind == "cell":
             cells.append(Cell(**row))
@@ -89,7 +90,7 @@ def parse_batch(bucket: int, window_end_ms: int, payload: str | bytes, now_ms: i
             raise ValueError(f"cells row: expected kind cell, offers, stock or catalog; got {kind!r}")
     cells.sort(key=lambda c: (c.tenant, c.market, c.sku, c.arm, c.segment, c.price_minor, c.currency))
     ordered = {kind: tuple(r[3] for r in sorted(rows, key=lambda r: r[:3])) for kind, rows in facts.items()}
-    return Batch(bucket, window_end_ms, tuple(cells), now_ms=now_ms, **ordered)
+    return Batch(value["bucket"], value["window_end_ms"], tuple(cells), now_ms=now_ms, **ordered)
 
 
 class BucketLogic(Protocol):

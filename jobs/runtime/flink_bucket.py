@@ -42,8 +42,9 @@ class BucketFunction(KeyedProcessFunction):
             ValueStateDescriptor("bucket", Types.PRIMITIVE_ARRAY(Types.BYTE()))
         )
         metrics = runtime_context.get_metrics_group()
-        for name in host.counts:
-            metrics.gauge(f"walras_{name}_total", _Reading(host.counts, name))
+        for counts in host.counts.values():
+            for name in counts:
+                metrics.gauge(f"walras_{name}_total", _Reading(counts, name))
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
         """One batch or fact."""

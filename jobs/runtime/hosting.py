@@ -12,6 +12,7 @@ A row in is ``(key, kind, event_time_ms, address, payload)``: kind ``batch`` car
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ class OutputSink(Protocol):
     """
 
     streams: frozenset[str]
+    counts: dict[str, int]
 
     def write(self, outputs: Sequence[Output]) -> None:
         """Write the outputs of one call; also called with none, once a minute, to try again."""
@@ -67,7 +69,12 @@ class Host:
         self._clock = clock
         self._sinks = tuple(sinks)
         self._live: dict[str, HostedBucket] = {}
-        self.counts = {"batches": 0, "facts": 0, "repeated_batches": 0, "refused_snapshots": 0, "outputs": 0}
+        self._counts = {"batches": 0, "facts": 0, "repeated_batches": 0, "refused_snapshots": 0, "outputs": 0}
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """What has happened so far, the host's own and each sink's, for metrics."""
+        return {"host": self._counts} | {type(sink).__name__: sink.counts for sink in self._sinks}
 
     def bucket(self, key: str, saved: Callable[[], bytes | None]) -> HostedBucket:
         """The live bucket; read from ``saved()`` the first time it is touched after a start."""
@@ -86,16 +93,16 @@ class Host:
         now_ms = self._clock.now_ms() if self._clock else event_time_ms
         if kind == BATCH:
             if event_time_ms <= hosted.last_window_end_ms:
-                self.counts["repeated_batches"] += 1
+                self._counts["repeated_batches"] += 1
                 return [], None
-            outputs = list(hosted.logic.on_batch(parse_batch(int(key), event_time_ms, payload, now_ms)))
+            outputs = list(hosted.logic.on_batch(parse_batch(payload, now_ms)))
             hosted.last_window_end_ms = event_time_ms
-            self.counts["batches"] += 1
+            self._counts["batches"] += 1
         else:
             fact = Fact(kind, orjson.loads(payload), event_time_ms, address, now_ms)
             outputs = list(hosted.logic.on_fact(fact))
-            self.counts["facts"] += 1
-        self.counts["outputs"] += len(outputs)
+            self._counts["facts"] += 1
+        self._counts["outputs"] += len(outputs)
         for sink in self._sinks:
             mine = [output for output in outputs if output.stream in sink.streams]
             if mine or kind == BATCH:
@@ -124,11 +131,12 @@ class Host:
         except SnapshotError as error:
             # Starting from the prior is safe, going on with half a state is not.
             log.error("bucket %s: snapshot refused, starting from the prior: %s", key, error)
-            self.counts["refused_snapshots"] += 1
+            self._counts["refused_snapshots"] += 1
             hosted.logic = self._make_logic()
 
 
-def run_batches(logic: BucketLogic, rows: Iterable[tuple[int, int, str | bytes]]) -> Iterator[Output]:
-    """Host a logic without Flink: ``(bucket, window_end_ms, payload)`` in, outputs out."""
-    for bucket, window_end_ms, payload in rows:
-        yield from logic.on_batch(parse_batch(bucket, window_end_ms, payload, window_end_ms))
+def run_batches(logic: BucketLogic, payloads: Iterable[str | bytes]) -> Iterator[Output]:
+    """Host a logic without Flink: `cells` values of one bucket in, outputs out."""
+    for payload in payloads:
+        batch = parse_batch(payload)
+        yield from logic.on_batch(dataclasses.replace(batch, now_ms=batch.window_end_ms))
