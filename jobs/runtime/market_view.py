@@ -141,18 +141,18 @@ class MarketView:
             while not self._stopping.is_set():
                 messages = consumer.consume(500, timeout=0.2)
                 for message in messages:
-                    topic, partition, offset = message.topic(), message.partition(), message.offset()
-                    if message.error() is not None or topic is None or partition is None or offset is None:
+                    from_topic, partition, offset = message.topic(), message.partition(), message.offset()
+                    if message.error() is not None or from_topic is None or partition is None or offset is None:
                         continue
-                    if ends.get((topic, partition), 1 << 62) <= offset + 1:
-                        del ends[topic, partition]
-                    record = Record(topic, partition, offset, message.timestamp()[1], None, message.value())
+                    if ends.get((from_topic, partition), 1 << 62) <= offset + 1:
+                        del ends[from_topic, partition]
+                    record = Record(from_topic, partition, offset, message.timestamp()[1], None, message.value())
                     try:
                         self.take(record, live=self.caught_up)
                     except (ValueError, KeyError, TypeError, AttributeError) as error:
                         # Our own jobs wrote it: shown as a fault of the run, not of the view.
                         self.totals["unreadable"] += 1
-                        self.error = f"{topic}-{partition}-{offset}: unreadable: {error!r}"
+                        self.error = f"{from_topic}-{partition}-{offset}: unreadable: {error!r}"
                 if messages:
                     quiet_since = time.monotonic()
                 # A transaction's marker may hold the last offset, which no message then reports.

@@ -1,0 +1,106 @@
+"""Routes of the console: one page, and the JSON it polls.
+
+    GET /                                                    the page
+    GET /v1/console/summary                                  all that is small
+    GET /v1/listings                                         keys of every listing with a table
+    GET /v1/listings/{tenant}/{market}/{sku}/evidence        a listing's evidence points
+    GET /v1/listings/{tenant}/{market}/{sku}/explain         why the price is what it is
+
+These are for the people who run the market, not for shoppers: an edge in the open lets only
+``/v1/quotes/`` through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from jobs.runtime.explanation import explain, text
+from jobs.runtime.health import Part, parts
+from jobs.runtime.market_view import MarketView
+from jobs.runtime.price_cache import PriceCache
+from jobs.runtime.quote_log import QuoteLog
+from jobs.runtime.redis_price_table import RedisPriceTables
+from jobs.runtime.settings import Settings
+
+HEALTH_EVERY_S = 3.0
+PAGE = Path(__file__).with_name("page.html")
+
+
+def console_routes(view: MarketView, settings: Settings, cache: PriceCache, quotes: QuoteLog) -> list[BaseRoute]:
+    """The console's routes over one followed view."""
+    page = PAGE.read_text(encoding="utf-8")
+    tables = RedisPriceTables(settings.redis.get_secret_value())
+    known: tuple[float, list[Part]] = (float("-inf"), [])
+    asking = asyncio.Lock()
+
+    async def health() -> list[Part]:
+        # Asked once for all who look, and never on the event loop: a part that hangs must not stop quotes.
+        nonlocal known
+        async with asking:
+            if time.monotonic() - known[0] > HEALTH_EVERY_S:
+                found = await asyncio.to_thread(parts, settings, tables, with_edge=False)
+                edge = f"{quotes.logged} quotes logged, {quotes.dropped} dropped, {cache.size} tables held"
+                known = (time.monotonic(), [*found, Part("edge", not quotes.dropped, edge)])
+        return known[1]
+
+    async def index(request: Request) -> Response:
+        return HTMLResponse(page, headers={"content-security-policy": CSP, "cache-control": "no-cache"})
+
+    async def summary(request: Request) -> Response:
+        clock = settings.the_clock
+        return _json(
+            view.summary()
+            | {
+                "health": [part._asdict() for part in await health()],
+                "now_ms": clock.now_ms(),
+                "speed": clock.speed,
+            }
+        )
+
+    async def listings(request: Request) -> Response:
+        return _json(view.listings())
+
+    async def evidence(request: Request) -> Response:
+        return _json(view.evidence(_listing(request)))
+
+    async def why(request: Request) -> Response:
+        listing = _listing(request)
+        said = explain(listing, view.last_decision(listing), view.table(listing))
+        status = 404 if "price" not in said and said["decision"] is None else 200
+        if "text/html" in request.headers.get("accept", ""):
+            return PlainTextResponse(text(said), status)
+        return _json(said, status)
+
+    base = "/v1/listings/{tenant}/{market}/{sku:path}"
+    return [
+        Route("/", index),
+        Route("/v1/console/summary", summary),
+        Route("/v1/listings", listings),
+        Route(base + "/evidence", evidence),
+        Route(base + "/explain", why),
+    ]
+
+
+CSP = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
+)
+"""Nothing from anywhere else; values from Kafka are written as text, never as markup."""
+
+
+def _listing(request: Request) -> str:
+    at = request.path_params
+    return f"{at['tenant']}/{at['market']}/{at['sku']}"
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(
+        orjson.dumps(value), status, media_type="application/json", headers={"cache-control": "no-store"}
+    )

@@ -1,0 +1,148 @@
+"""The edge service: a customer asks for a price, gets it with its reason, and the quote is logged.
+
+``python -m jobs.edge_service`` serves on ``WALRAS_EDGE_HOST``:``WALRAS_EDGE_PORT``::
+
+    GET /v1/quotes/{tenant}/{market}/{sku}?customer=…[&session=…][&arm=…][&bot=1]
+    GET /v1/listings/{tenant}/{market}/{sku}/explain      why the price is what it is
+    GET /healthz  /readyz  /metrics                       alive, able to answer, Prometheus
+    GET /                                                 the console
+
+Why the quote path is a bare ASGI callable and the rest is Starlette: a shop asks for prices a
+thousand times more often than for anything else. The customer id becomes a pseudonym before anything
+is looked up or logged. The reply has no propensity, shadow price or detailed reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+
+import orjson
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from jobs.console.page import console_routes
+from jobs.runtime.market_view import MarketView
+from jobs.runtime.metrics import Metrics
+from jobs.runtime.price_cache import PriceCache
+from jobs.runtime.quote_log import QuoteLog
+from jobs.runtime.quoting import PREFIX, Quoting, Receive, Scope, Send
+from jobs.runtime.settings import Settings
+from schemas.price_table import PriceTable
+
+log = logging.getLogger(__name__)
+
+
+def build(
+    settings: Settings, *, follow: bool = True, view: MarketView | None = None
+) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    """The whole ASGI application: quotes, health, metrics and console.
+
+    Parameters
+    ----------
+    follow : follow Kafka for the console and for a start without Redis; False in tests without a broker.
+    view : what the console shows; by default followed from Kafka.
+    """
+    metrics = Metrics("edge")
+    cache = PriceCache(settings.redis.get_secret_value())
+    quotes = QuoteLog(settings.kafka if follow else None)
+    quoting = Quoting(cache, quotes, settings.the_clock, settings.edge_secret.get_secret_value(), metrics)
+    seen = view or MarketView(settings.kafka)
+
+    def hold(record: Mapping[str, Any]) -> None:
+        cache.hold(PriceTable.from_record(record))
+
+    async def alive(request: Request) -> Response:
+        return _json({
+            "status": "ok", "quotes_logged": quotes.logged, "quotes_dropped": quotes.dropped,
+            "quotes_waiting": quotes.waiting, "kafka_error": quotes.last_error, "redis_epoch": cache.epoch,
+            "redis_failures": cache.failures, "lower_versions_refused": cache.lower_versions,
+            "tables_cached": cache.size, "run_time_ms": settings.the_clock.now_ms(),
+        })  # fmt: skip
+
+    async def able(request: Request) -> Response:
+        whole = await cache.check()
+        say = "ok" if whole else "Redis does not answer or lacks its ready epoch: run `walras rebuild-redis`"
+        return _json(
+            {"status": say, "redis_epoch": cache.epoch, "tables_cached": cache.size}, 200 if whole else 503
+        )
+
+    async def counted(request: Request) -> Response:
+        return Response(metrics.text(), media_type=None, headers={"content-type": metrics.content_type})
+
+    async def poll() -> None:
+        while True:
+            quotes.poll()
+            await asyncio.sleep(0.1)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+        await cache.start()
+        polling = asyncio.create_task(poll())
+        if follow:
+            seen.start(on_table=lambda record: _later(loop, hold, record))
+        try:
+            yield
+        finally:
+            polling.cancel()
+            seen.close()
+            await cache.close()
+            lost = await asyncio.to_thread(quotes.close)
+            if lost:
+                log.error("edge: %d quotes could not be logged before the end", lost)
+
+    rest = Starlette(
+        routes=[
+            Route("/healthz", alive), Route("/readyz", able), Route("/metrics", counted),
+            *console_routes(seen, settings, cache, quotes),
+        ],
+        lifespan=lifespan,
+    )  # fmt: skip
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(PREFIX):
+            await quoting(scope, receive, send)
+        else:
+            await rest(scope, receive, send)
+
+    return app
+
+
+def _later(loop: asyncio.AbstractEventLoop, call: Callable[[Mapping[str, Any]], None], record: Any) -> None:
+    # The view's thread may still hear a record while the loop shuts down.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(call, record)
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(value), status, media_type="application/json")
+
+
+def main() -> None:
+    """Serve until told to stop; then finish replies and flush the quote log."""
+    settings = Settings.load()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    uvicorn.run(
+        build(settings),
+        host=settings.edge_host,
+        port=settings.edge_port,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=5,
+        server_header=False,
+        date_header=False,
+        h11_max_incomplete_event_size=16_384,
+    )
+
+
+if __name__ == "__main__":
+    main()

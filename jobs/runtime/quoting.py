@@ -1,0 +1,268 @@
+"""Quoting: from a request for a price to the reply and the logged quote.
+
+The request is judged by the limits of the quotes topic's contract, the customer id becomes a
+pseudonym before anything is looked up or logged, the price is picked from the table by the layout's
+own rule, and the reply tells a shopper's reason and nothing of propensities or shadow prices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+import orjson
+
+from jobs.runtime.clock import Clock
+from jobs.runtime.metrics import Metrics
+from jobs.runtime.price_cache import Entry, NoPriceError, PriceCache, UnknownListingError
+from jobs.runtime.pseudonym import pseudonym
+from jobs.runtime.quote_log import QuoteLog
+from schemas.codes import Cause
+from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT, Listing, QuoteSource
+from schemas.money import EXPONENTS
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+PREFIX = "/v1/quotes/"
+MAX_PATH, MAX_QUERY = 512, 1024
+LIMITS = {"tenant": 64, "market": 64, "sku": 128, "customer": 128, "session": 128, "arm": 32}
+"""Longest values taken, the same as the quotes topic's contract."""
+
+PUBLIC_REASONS: Mapping[str, str] = {
+    Cause.EVIDENCE: "demand has changed",
+    Cause.GROUP_EVIDENCE: "demand has changed",
+    Cause.RIVAL_MOVED: "market prices have changed",
+    Cause.STOCK_OUT: "availability has changed",
+    Cause.RESTOCKED: "availability has changed",
+    Cause.COST_CHANGED: "costs have changed",
+    Cause.EVENT_STARTED: "a seasonal price",
+    Cause.EVENT_ENDED: "a seasonal price has ended",
+    Cause.COMMAND: "set by the shop",
+    Cause.SETTLE: "prices were reviewed",
+    Cause.COLD_START: "a first price",
+    Cause.CONTINUED: "a price change in steps",
+    Cause.RENEWAL: "unchanged",
+}
+"""What a shopper may read, by the cause a table's reason begins with."""
+
+
+class BadRequestError(ValueError):
+    """A request that cannot be answered; says what was expected, what came, and what to do."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Question(NamedTuple):
+    """A quote request, judged."""
+
+    listing: Listing
+    customer: str
+    session: str
+    arm: str
+    bot: bool
+
+
+def public_reason(reason: str, source: str) -> str:
+    """A shopper's reason: never the detailed one.
+
+    >>> public_reason("RIVAL_MOVED shop-b -12%", "table"), public_reason("anything", "list")
+    ('market prices have changed', 'list price')
+    """
+    if source == QuoteSource.LIST:
+        return "list price"
+    return PUBLIC_REASONS.get(reason.split(" ", 1)[0].rstrip(":;,"), "current price")
+
+
+def amount(minor: int, currency: str) -> str:
+    """An amount in major units, without the currency.
+
+    >>> amount(1999, "USD"), amount(500, "JPY"), amount(5, "USD")
+    ('19.99', '500', '0.05')
+    """
+    digits = EXPONENTS[currency]
+    if not digits:
+        return str(minor)
+    whole, rest = divmod(minor, 10**digits)
+    return f"{whole}.{rest:0{digits}d}"
+
+
+def _taken(name: str, value: str) -> str:
+    if not 0 < len(value) <= LIMITS[name]:
+        raise BadRequestError(400, f"{name}: expected 1 to {LIMITS[name]} characters, got {len(value)}")
+    return value
+
+
+def read_question(method: str, path: str, query: bytes) -> Question:
+    """Judge a request for a quote.
+
+    >>> read_question("GET", "/v1/quotes/acme/web-us-usd/sku-1", b"customer=c1").listing.key
+    'acme/web-us-usd/sku-1'
+
+    Raises
+    ------
+    BadRequestError
+        If the method, the path or a parameter is not what the service takes.
+    """
+    if method not in ("GET", "HEAD"):
+        raise BadRequestError(405, f"expected GET {PREFIX}{{tenant}}/{{market}}/{{sku}}?customer=…, got {method}")
+    if len(path) > MAX_PATH or len(query) > MAX_QUERY:
+        raise BadRequestError(
+            414, f"expected a path of at most {MAX_PATH} and a query of at most {MAX_QUERY} bytes"
+        )
+    parts = path[len(PREFIX) :].split("/", 2)
+    if len(parts) != 3:
+        raise BadRequestError(400, f"expected {PREFIX}{{tenant}}/{{market}}/{{sku}}, got {path!r}")
+    listing = Listing(_taken("tenant", parts[0]), _taken("market", parts[1]), _taken("sku", parts[2]))
+    try:
+        given = dict(parse_qsl(query.decode(), keep_blank_values=True, max_num_fields=8))
+    except ValueError:
+        raise BadRequestError(400, "query: expected at most 8 fields in UTF-8") from None
+    customer, session = given.get("customer", ""), given.get("session", "")
+    if not customer and not session:
+        raise BadRequestError(400, "customer: expected ?customer=<id> (or ?session=<id> for a guest), got neither")
+    return Question(
+        listing,
+        _taken("customer", customer or session),
+        _taken("session", session or customer),
+        _taken("arm", given.get("arm", DEFAULT_ARM)),
+        given.get("bot") == "1",
+    )
+
+
+class Quoting:
+    """Answers quotes: cache, pick, log.
+
+    Parameters
+    ----------
+    cache : tables and segments.
+    quotes : where every quote goes.
+    clock : the run's Clock; judges whether a table has expired.
+    secret : key of the pseudonyms.
+    """
+
+    def __init__(
+        self, cache: PriceCache, quotes: QuoteLog, clock: Clock, secret: str, metrics: Metrics | None = None
+    ) -> None:
+        self.cache, self.quotes, self.clock, self._secret = cache, quotes, clock, secret
+        self.metrics = metrics or Metrics("edge")
+        answered = self.metrics.counter("quotes", "Quotes answered, by where the price came from", ["source"])
+        self._answered = {source.value: answered.labels(source.value) for source in QuoteSource}
+        self._refused = self.metrics.counter("refusals", "Requests refused, by HTTP status", ["status"])
+        waits = self.metrics.histogram("redis_wait", "Time a quote waited for Redis")
+        self._wait = waits.time
+        dropped = self.metrics.gauge("quotes_dropped", "count", "Quotes that could not be logged")
+        dropped.set_function(lambda: quotes.dropped)
+        waiting = self.metrics.gauge("quotes_waiting", "count", "Quotes the broker has not taken yet")
+        waiting.set_function(lambda: quotes.waiting)
+        tables = self.metrics.gauge("cached_tables", "count", "Price tables held")
+        tables.set_function(lambda: cache.size)
+        whole = self.metrics.gauge("redis_whole", "info", "1 when Redis answers and has its ready epoch")
+        whole.set_function(lambda: float(cache.healthy))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Reply to ``/v1/quotes/…``."""
+        try:
+            question = read_question(scope["method"], scope["path"], scope["query_string"])
+            status, body = 200, orjson.dumps(await self.answer(question))
+        except BadRequestError as error:
+            status, body = error.status, _problem(str(error))
+        except UnknownListingError as error:
+            status, body = 404, _problem(
+                f"no price table for {error}: expected a listing of the catalog topic (tenant/market/sku); "
+                "a listing gets its first table with its first catalog entry; `walras tables` lists what there is"
+            )  # fmt: skip
+        except NoPriceError as error:
+            status, body = 503, _problem(
+                f"no price known for {error}: Redis does not answer or is being rebuilt, and this edge has not "
+                "served the listing before; ask again, show the shop's list price meanwhile (/readyz says when)"
+            )  # fmt: skip
+        if status != 200:
+            self._refused.labels(str(status)).inc()
+        await send({
+            "type": "http.response.start", "status": status,
+            "headers": [
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(body)).encode()),
+                (b"cache-control", b"no-store"),
+            ],
+        })  # fmt: skip
+        await send({"type": "http.response.body", "body": body if scope["method"] != "HEAD" else b""})
+
+    async def answer(self, question: Question) -> dict[str, Any]:
+        """The public reply to a judged question; logs the quote.
+
+        Raises
+        ------
+        UnknownListingError, NoPriceError
+            When there is no price to tell.
+        """
+        listing = question.listing
+        customer = pseudonym(self._secret, question.customer)
+        found = self.cache.cached(listing, (listing.tenant, customer))
+        if found is None:
+            with self._wait():
+                found = await self.cache.lookup(listing, (listing.tenant, customer))
+        entry, segment = found
+        now_ms = self.clock.now_ms()
+        table = entry.table
+        source = judge_source(entry, now_ms)
+        arm = question.arm if question.arm in table.table else DEFAULT_ARM
+        price, propensity = table.pick(customer, segment or DEFAULT_SEGMENT, arm)
+        if source is QuoteSource.LIST:
+            price, propensity = table.list_minor, 1.0
+        event_id = self.quotes.next_id()
+        self.quotes.offer({
+            "event_id": event_id,
+            "event_time_ms": now_ms,
+            "tenant": listing.tenant,
+            "market": listing.market,
+            "sku": listing.sku,
+            "price_group": table.price_group,
+            "customer": customer,
+            "session": customer if question.session == question.customer
+            else pseudonym(self._secret, question.session),
+            "segment": segment or DEFAULT_SEGMENT,
+            "arm": arm,
+            "price_minor": price,
+            "currency": table.currency,
+            "propensity": propensity,
+            "table_id": table.table_id if source is not QuoteSource.LIST else f"list-{price}",
+            "version": table.version,
+            "source": source.value,
+            "offer_minor": table.offer_minor,
+            "bot": question.bot,
+        })  # fmt: skip
+        self._answered[source.value].inc()
+        return {
+            "quote_id": event_id,
+            "tenant": listing.tenant,
+            "market": listing.market,
+            "sku": listing.sku,
+            "customer": customer,
+            "segment": segment or DEFAULT_SEGMENT,
+            "arm": arm,
+            "price_minor": price,
+            "price": amount(price, table.currency),
+            "currency": table.currency,
+            "version": table.version,
+            "valid_until_ms": table.expires_ms if source is not QuoteSource.LIST else None,
+            "age_ms": max(0, now_ms - table.published_ms),
+            "source": source.value,
+            "reason": public_reason(table.reason, source),
+        }
+
+
+def judge_source(entry: Entry, now_ms: int) -> QuoteSource:
+    """Where the price comes from: a table Redis confirms, one it does not, or (past its end) the list price."""
+    if now_ms >= entry.table.expires_ms:
+        return QuoteSource.LIST
+    return QuoteSource.TABLE if entry.confirmed else QuoteSource.STALE
+
+
+def _problem(message: str) -> bytes:
+    return orjson.dumps({"error": message})
