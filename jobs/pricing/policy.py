@@ -54,9 +54,11 @@ class PriceGrid(_Section):
 class Segments(_Section):
     """The groups of customers that are priced (science § 2)."""
 
-    names: tuple[str, ...] = Field(("myopic", "strategic"), min_length=1)
-    prior_shares: tuple[Share, ...] = Field((0.5, 0.5), description="a segment's share of requests before data")
-    share_weight: Number = Field(200.0, gt=0, description="requests that the prior shares count as")
+    names: tuple[str, ...] = Field(
+        ("all", "myopic", "strategic"), min_length=1, description="'all': customers of whom nothing is known yet"
+    )
+    prior_shares: tuple[Share, ...] = Field((0.2, 0.4, 0.4), description="share of requests before data")
+    share_weight: Number = Field(50.0, gt=0, description="requests that the prior shares count as")
     uniform: bool = Field(False, description="one price for all segments (the only mode where law asks it)")
 
     @model_validator(mode="after")

@@ -37,10 +37,13 @@ class InMemoryPriceTables:
     >>> from schemas.price_table import PriceList
     >>> def table(version, decision):
     ...     prices = {"base": {"all": PriceList.from_propensities([999], [1.0])}}
-    ...     return PriceTable(Listing("a", "m", "s"), "s", version, "t1", 0, 9, "USD", prices, 999, None, "", decision)
+    ...     where = Listing("a", "m", "s")
+    ...     return PriceTable(where, "s", version, "t1", 0, 9, "USD", prices, 999, None, "", decision)
     >>> tables = InMemoryPriceTables()
-    >>> tables.publish(table(5, "d1")), tables.publish(table(4, "d0")).accepted, tables.publish(table(5, "d1")).accepted
-    (PublishResult(accepted=True, version_now=5), False, True)
+    >>> tables.publish(table(5, "d1")), tables.publish(table(4, "d0")).accepted
+    (PublishResult(accepted=True, version_now=5), False)
+    >>> tables.publish(table(5, "d1")).accepted
+    True
     """
 
     tables: dict[str, PriceTable] = field(default_factory=dict)

@@ -28,6 +28,7 @@ Source: science § 7; 003 § K equations 2-8 with (C) added; Dantzig's LP bound 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -79,7 +80,7 @@ def _hull(sales: Sequence[float], values: Sequence[float], closed: bool) -> list
             hull.pop()
         hull.append(point)
     rising = [hull[0][2]]
-    for (_, v0, _), (_, v1, t1) in zip(hull, hull[1:], strict=False):
+    for (_, v0, _), (_, v1, t1) in itertools.pairwise(hull):
         if v1 >= v0:  # -value does not fall: selling more is worth no more
             break
         rising.append(t1)
