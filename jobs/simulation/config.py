@@ -129,10 +129,12 @@ class MarketConfig:
     events_per_minute : expected events of a simulated minute, averaged over a week; at the demo's
         5,000 events a wall second and speed 60 a simulated minute also holds 5,000.
     customers : shoppers per market; a few come often (density ∝ 1/√rank), most rarely.
-    newcomer_myopic : share of unknown customers that the shop takes for myopic: its prior.
+    dearer_share : share of listings whose rivals are usually cheaper; strategic shoppers rarely come
+        to them, which is what the shop can learn segments from.
     family : name of the demand family, one of ``FAMILIES``.
     arms : experiment arms, equally likely over customers.
-    dirty_share : share of broken records added (0: none).
+    late_share : share of clicks that reach the topic 20 to 120 s after they happened.
+    dirty_share : broken records added, per good record (0: none).
 
     Raises
     ------
@@ -156,7 +158,6 @@ class MarketConfig:
     elasticity: float = -2.0
     elasticity_sd: float = 0.4
     myopic_of_strategic: float = 0.5
-    newcomer_myopic: float = 0.4
     dearer_share: float = 0.3
     bot_share: float = 0.03
     search_share: float = 0.45
@@ -171,13 +172,14 @@ class MarketConfig:
     rival_moves: tuple[RivalMove, ...] = field(default=RIVAL_MOVES)
     cost_changes: tuple[CostChange, ...] = field(default=COST_CHANGES)
     calendar: tuple[CalendarPlan, ...] = field(default=CALENDAR)
+    late_share: float = 0.001
     dirty_share: float = 0.0
 
     def __post_init__(self) -> None:
         if self.family not in {family.name for family in FAMILIES}:
             names = ", ".join(family.name for family in FAMILIES)
             raise ValueError(f"family: expected one of {names}; got {self.family!r}")
-        for name in ("bot_share", "search_share", "dearer_share", "short_stock_share", "newcomer_myopic"):
+        for name in ("bot_share", "search_share", "dearer_share", "short_stock_share", "late_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: expected a share in [0, 1], got {getattr(self, name)}")
         if not 0 <= self.dirty_share < 1:

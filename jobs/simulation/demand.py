@@ -15,11 +15,10 @@ p_ref and break one assumption each: what is learned by a model that believes in
 a known way.
 
 >>> tastes = Tastes.single(conversion=0.1, elasticity=-2.0, reference=1000.0)
->>> at = lambda p: float(Logit(tastes).probability(*[np.zeros(1, int)] * 3, np.array([p]), np.array([1000.0]), 0.0)[0])
->>> round(at(1000.0), 6)
-0.1
->>> round((np.log(at(1000.1)) - np.log(at(999.9))) / (np.log(1000.1) - np.log(999.9)), 3)
--2.0
+>>> zero, usual = np.zeros(3, int), np.full(3, 1000.0)
+>>> below, at, above = Logit(tastes).probability(zero, zero, zero, np.array([999.9, 1e3, 1000.1]), usual, 0.0)
+>>> round(float(at), 6), round(float(np.log(above / below) / np.log(1000.1 / 999.9)), 3)
+(0.1, -2.0)
 """
 
 from __future__ import annotations
