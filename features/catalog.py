@@ -72,12 +72,14 @@ FEATURES: tuple[FeatureSpec, ...] = (
     _count("exposures_1h", _HOUR, "Prices shown, once per customer and price table.", low=0),
     _count("orders_1h", _HOUR, "Orders placed minus those taken back."),
     FeatureSpec(
-        "conversion_rate_1h", "float", _HOUR, "Orders per exposure; null without exposures.", "demand", low=0.0
+        "conversion_rate_1h", "float", _HOUR, "Orders per exposure, never negative; null without any.", "demand",
+        low=0.0,
     ),
     _count("exposures_24h", _DAY, "Prices shown, once per customer and price table.", low=0),
     _count("orders_24h", _DAY, "Orders placed minus those taken back."),
     FeatureSpec(
-        "conversion_rate_24h", "float", _DAY, "Orders per exposure; null without exposures.", "demand", low=0.0
+        "conversion_rate_24h", "float", _DAY, "Orders per exposure, never negative; null without any.", "demand",
+        low=0.0,
     ),
     _count("units_24h", _DAY, "Units ordered minus those taken back."),
     _count("revenue_minor_24h", _DAY, "Price paid times quantity, minus what was taken back, in minor units."),
@@ -133,7 +135,7 @@ FEATURES: tuple[FeatureSpec, ...] = (
     ),
     FeatureSpec("rivals_now", "int", _NOW, "Rivals that the reference counts.", "competition",
                 nullable=False, low=0),
-    FeatureSpec("rival_data_fresh", "int", _NOW, "1 while offers are within their validity, else 0.", "competition",
+    FeatureSpec("rival_data_fresh", "int", _NOW, "1 while offers are valid, else 0.", "competition",
                 nullable=False, low=0, high=1),
     FeatureSpec("rival_min_minor", "int", _NOW, "Lowest rival's price with shipping; null like the reference.",
                 "competition", low=1),

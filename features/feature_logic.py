@@ -1,0 +1,408 @@
+"""FeatureLogic: a bucket's minutes in, feature rows out.
+
+Everything here is event time and cells. Facts of the minute ride in its batch (catalog first, so
+that a new listing's cells are known), estimates come from another job and are applied at a fixed lag
+after the window they stand for, so that a row depends on the data and not on when they arrived:
+
+  (1) an estimate of window end W counts from the first batch with window end ≥ W + lag
+
+A row is written for a listing when something of it happened in the minute (at most one per
+``emit_every_minutes``), and at least every ``refresh_minutes``, because windows fade without events
+and a row must not grow older than its age limit. Offers, stock and cells of a listing that the
+catalog does not know are set aside (cells are reported on ``rejected_cells``).
+
+Cost: arrays over the bucket's listings; about 2 kB of state a listing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from features.competition import ReferenceOffer, RivalBook, RivalSettings
+from features.feature_row import RowInputs, feature_row
+from features.judgement import CatalogBook, judge_cells, refusal_record
+from features.logic import Batch, Fact, Output, SnapshotError
+from features.price_points import PricePoints
+from features.seasonality import SeasonalProfile
+from features.segments import SEGMENTS, SegmentSettings
+from features.stock import StockBook
+from features.windows import DAY_MS, HOUR_MS, MINUTE_MS, DecayedMean, LocalTime, Numbers, SlotRing, local_time
+from schemas.events import Cell
+
+ELASTICITY = "own_price_elasticity"
+_PENDING_PER_KEY = 8
+_DAYS = 30
+_DAY_SLOTS = _DAYS + 2
+"""Markets' calendars are at most two day numbers apart; the ring moves with the furthest ahead."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSettings:
+    """How features are computed; none of it is state.
+
+    Parameters
+    ----------
+    emit_every_minutes : shortest event time between two rows of a listing.
+    refresh_minutes : longest event time between two rows of an active listing.
+    estimate_lag_ms : lag of (1); must exceed the usual delay of the estimates topic.
+    time_zones : IANA zone per market, for days, hours and weekdays; UTC where absent.
+    """
+
+    emit_every_minutes: int = 1
+    refresh_minutes: int = 15
+    estimate_lag_ms: int = 10 * MINUTE_MS
+    time_zones: Mapping[str, str] = field(default_factory=dict)
+    rivals: RivalSettings = field(default_factory=RivalSettings)
+    segments: SegmentSettings = field(default_factory=SegmentSettings)
+
+
+_MINUTE = ("views", "exposures", "orders")
+_HOUR = (
+    "exposures", "orders", "units", "revenue_minor", "searches_matured", "searches_abandoned",
+    "carts_matured", "carts_abandoned", *(f"exposures_{segment}" for segment in SEGMENTS),
+)  # fmt: skip
+_DAY = ("exposures", "orders", "units", "revenue_minor")
+_ALL = ("views", *_HOUR)
+_COLUMN = {name: i for i, name in enumerate(_ALL)}
+_FROM_CELL = tuple((i, name) for name, i in _COLUMN.items() if not name.startswith("exposures_"))
+_SEGMENT_COLUMN = {segment: _COLUMN[f"exposures_{segment}"] for segment in SEGMENTS}
+_TAKE_MINUTE, _TAKE_HOUR, _TAKE_DAY = (
+    np.array([_COLUMN[name] for name in names]) for names in (_MINUTE, _HOUR, _DAY)
+)
+
+
+class FeatureLogic:
+    """The features of a bucket's listings; a :class:`features.logic.BucketLogic`.
+
+    Outputs
+    -------
+    features : key the listing; value ``listing``, ``event_timestamp`` and ``created_ms`` (both the end
+        of the minute, so that a second run writes the same row), then every public name of
+        :data:`features.catalog.FEATURES`.
+    rejected_cells : see :func:`features.judgement.refusal_record`.
+
+    Examples
+    --------
+    >>> from schemas.events import CatalogEntry
+    >>> entry = CatalogEntry("e", 1, "acme", "web", "s1", "s1", "shoes", "margin", "USD", 1, True, 600, 999)
+    >>> cell = Cell("acme", "web", "s1", "s1", "base", "all", 1000, "USD", exposures=10, orders=2, units=2)
+    >>> rows = list(FeatureLogic().on_batch(Batch(0, 60_000, cells=(cell,), catalog=(entry,))))
+    >>> rows[0].key, rows[0].value["conversion_rate_1h"], rows[0].value["margin_percent"]
+    ('acme/web/s1', 0.2, 40.0)
+    """
+
+    name = "features"
+    version = 1
+
+    def __init__(self, settings: FeatureSettings | None = None) -> None:
+        self._settings = settings or FeatureSettings()
+        zones = {market: ZoneInfo(name) for market, name in self._settings.time_zones.items()}
+        self._zones: dict[str, tzinfo] = dict(zones)
+        self._clear()
+
+    def _clear(self) -> None:
+        self._catalog = CatalogBook()
+        self._rivals = RivalBook(self._settings.rivals)
+        self._stock = StockBook()
+        self._seasons = SeasonalProfile()
+        self._points = PricePoints()
+        self._quoted = {segment: DecayedMean(DAY_MS) for segment in SEGMENTS}
+        self._minutes = SlotRing(_MINUTE, 60)
+        self._hours = SlotRing(_HOUR, 24)
+        self._days = SlotRing(_DAY, _DAY_SLOTS)
+        self._rival_slots = SlotRing(("sum", "minutes"), 28, np.float64)
+        self._keys: list[str] = []
+        self._row: dict[str, int] = {}
+        self._first_ms: list[int] = []
+        self._emitted_ms: list[int] = []
+        self._dirty: set[int] = set()
+        self._estimates: dict[str, list[Any]] = {}
+        self._pending: dict[str, list[list[Any]]] = {}
+        self._last_batch_ms = 0
+        self.late_estimates = 0
+
+    def on_batch(self, batch: Batch) -> Iterable[Output]:
+        """Take one minute: rejected cells first, then the rows that are due, in order of first sight."""
+        at = batch.window_end_ms
+        self._last_batch_ms = at
+        self._take_facts(batch, at)
+        good, refused = judge_cells(batch.cells, self._catalog)
+        outputs = [Output("rejected_cells", r.cell.listing.key, refusal_record(r, at), at) for r in refused]
+        when = {
+            market: local_time(at - 1, self._zone(market)) for market in {k.split("/", 2)[1] for k in self._keys}
+        }
+        self._advance(at, when)
+        self._count(good, at, when)
+        references = self._follow_rivals(at)
+        self._apply_estimates(at)
+        outputs.extend(self._rows(at, when, references))
+        return outputs
+
+    def on_fact(self, fact: Fact) -> Iterable[Output]:
+        """Keep an own-price elasticity until its time has come (1); other facts change nothing."""
+        value = fact.value
+        if fact.kind != "estimates" or value.get("name") != ELASTICITY:
+            return []
+        key = f"{value['tenant']}/{value['market']}/{value['sku']}|{value['segment']}"
+        waiting = self._pending.setdefault(key, [])
+        estimate = [value["window_end_ms"], value["mean"], value["sd"], value["n"], value["sufficient"]]
+        # The same window again replaces: a repeated fact changes nothing.
+        waiting[:] = sorted([e for e in waiting if e[0] != estimate[0]] + [estimate], key=lambda e: e[0])
+        del waiting[:-_PENDING_PER_KEY]
+        if self._last_batch_ms >= estimate[0] + self._settings.estimate_lag_ms:
+            self.late_estimates += 1
+        return []
+
+    def _take_facts(self, batch: Batch, at: int) -> None:
+        for entry in batch.catalog:
+            if self._catalog.observe(entry):
+                self._dirty.add(self._row_of(f"{entry.tenant}/{entry.market}/{entry.sku}", at))
+        for offer in batch.offers:
+            key = f"{offer.tenant}/{offer.market}/{offer.sku}"
+            known = self._catalog.get(key)
+            if known and self._rivals.observe(offer, currency=known.currency, pack_size=known.pack_size):
+                self._dirty.add(self._row[key])
+        for stock in batch.stock:
+            key = f"{stock.tenant}/{stock.market}/{stock.sku}"
+            if key in self._row and self._stock.observe(stock):
+                self._dirty.add(self._row[key])
+
+    def _row_of(self, key: str, at: int) -> int:
+        row = self._row.get(key)
+        if row is None:
+            row = self._row[key] = len(self._keys)
+            self._keys.append(key)
+            # The minute that ends at ``at`` is the first that counts.
+            self._first_ms.append(at - MINUTE_MS)
+            self._emitted_ms.append(0)
+            self._grow(row + 1)
+        return row
+
+    def _grow(self, rows: int) -> None:
+        for ring in (self._minutes, self._hours, self._days, self._rival_slots):
+            ring.grow(rows)
+        self._points.grow(rows)
+        for mean in self._quoted.values():
+            mean.grow(rows)
+
+    def _zone(self, market: str) -> tzinfo:
+        return self._zones.get(market, UTC)
+
+    def _advance(self, at: int, when: Mapping[str, LocalTime]) -> None:
+        self._minutes.advance((at - 1) // MINUTE_MS)
+        self._hours.advance((at - 1) // HOUR_MS)
+        self._rival_slots.advance((at - 1) // (6 * HOUR_MS))
+        self._days.advance(max((local.day for local in when.values()), default=local_time(at - 1).day))
+
+    def _count(self, cells: list[Cell], at: int, when: Mapping[str, LocalTime]) -> None:
+        counts: dict[int, list[int]] = {}
+        for cell in cells:
+            row = self._row[f"{cell.tenant}/{cell.market}/{cell.sku}"]
+            sums = counts.get(row)
+            if sums is None:
+                sums = counts[row] = [0] * len(_ALL)
+            for i, name in _FROM_CELL:
+                sums[i] += getattr(cell, name)
+            if cell.segment in _SEGMENT_COLUMN and cell.exposures > 0:
+                sums[_SEGMENT_COLUMN[cell.segment]] += cell.exposures
+                self._quoted[cell.segment].add(row, float(cell.price_minor), float(cell.exposures), at)
+            if cell.exposures or cell.orders:
+                self._points.observe(row, cell.price_minor, exposures=cell.exposures, orders=cell.orders, at_ms=at)
+        for row in counts:
+            self._points.settle(row, at)
+        self._dirty.update(counts)
+        if counts:
+            rows = np.fromiter(counts, dtype=np.int64)
+            values = np.array(list(counts.values()), dtype=np.int64).T
+            self._minutes.add_rows(rows, values[_TAKE_MINUTE])
+            self._hours.add_rows(rows, values[_TAKE_HOUR])
+            for day in {local.day for local in when.values()}:
+                mine = np.array([when[self._market(row)].day == day for row in counts])
+                for i, name in enumerate(_DAY):
+                    self._days.add(name, rows[mine], values[_TAKE_DAY[i]][mine], slot=day)
+        self._learn_seasons(counts, when)
+
+    def _learn_seasons(self, counts: Mapping[int, list[int]], when: Mapping[str, LocalTime]) -> None:
+        groups: dict[tuple[str, str], list[int]] = {}
+        for row, key in enumerate(self._keys):
+            entry = self._catalog[key]
+            if entry.active:
+                group = groups.setdefault(
+                    (entry.market, f"{entry.tenant}/{entry.market}/{entry.category}"), [0, 0]
+                )
+                group[0] += counts[row][_COLUMN["exposures"]] if row in counts else 0
+                group[1] += 1
+        for (market, name), (events, listings) in groups.items():
+            self._seasons.observe(name, when[market], events, listings)
+
+    def _market(self, row: int) -> str:
+        return self._keys[row].split("/", 2)[1]
+
+    def _follow_rivals(self, at: int) -> list[ReferenceOffer | None]:
+        references: list[ReferenceOffer | None] = []
+        sums = np.zeros((2, len(self._keys)))
+        for row, key in enumerate(self._keys):
+            entry = self._catalog[key]
+            reference = self._rivals.reference(key, at, currency=entry.currency, pack_size=entry.pack_size)
+            references.append(reference)
+            if reference is not None and reference.fresh:
+                sums[:, row] = reference.mean_minor, 1.0
+        if len(self._keys):
+            self._rival_slots.add_rows(np.arange(len(self._keys)), sums)
+        return references
+
+    def _apply_estimates(self, at: int) -> None:
+        for key in sorted(self._pending):
+            waiting = self._pending[key]
+            due = [e for e in waiting if e[0] + self._settings.estimate_lag_ms <= at]
+            row = self._row.get(key.rpartition("|")[0])
+            if not due or row is None:
+                continue
+            held = self._estimates.get(key)
+            if held is None or held[0] <= due[-1][0]:
+                self._estimates[key] = due[-1]
+                self._dirty.add(row)
+            rest = waiting[len(due) :]
+            if rest:
+                self._pending[key] = rest
+            else:
+                del self._pending[key]
+
+    def _rows(
+        self, at: int, when: Mapping[str, LocalTime], references: list[ReferenceOffer | None]
+    ) -> Iterable[Output]:
+        settings = self._settings
+        due = [row for row in range(len(self._keys)) if self._is_due(row, at)]
+        if not due:
+            return
+        minute = {name: self._minutes.total(name) for name in _MINUTE}
+        hour = {name: self._hours.total(name) for name in _HOUR}
+        days = {
+            day: {name: self._days.total(name, _DAYS, until=day) for name in _DAY}
+            for day in {local.day for local in when.values()}
+        }
+        units_by_day = self._days.series("units")
+        week = {name: self._rival_slots.total(name) for name in ("sum", "minutes")}
+        requests = self._market_requests(hour)
+        for row in due:
+            key = self._keys[row]
+            entry = self._catalog[key]
+            local = when[entry.market]
+            price = self._points.current_minor(row)
+            inputs = RowInputs(
+                at_ms=at,
+                first_ms=self._first_ms[row],
+                local=local,
+                entry=entry,
+                hour_1={name: int(v[row]) for name, v in minute.items()},
+                hours_24={name: int(v[row]) for name, v in hour.items()},
+                days_30={name: int(v[row]) for name, v in days[local.day].items()},
+                complete_days=self._complete_days(units_by_day, row, local),
+                price_minor=price,
+                changed_ms=self._points.changed_ms(row),
+                at_price=self._points.counts(row, price) if price is not None else (0, 0),
+                reference=references[row],
+                rival_sum_7d=float(week["sum"][row]),
+                rival_minutes_7d=float(week["minutes"][row]),
+                stock=self._stock.level(key),
+                estimates={
+                    segment: tuple(self._estimates[f"{key}|{segment}"])
+                    for segment in ("all", *SEGMENTS)
+                    if f"{key}|{segment}" in self._estimates
+                },
+                seasonality=self._seasons.factor(f"{entry.tenant}/{entry.market}/{entry.category}", local),
+                market_requests=requests[entry.market],
+                mean_quoted={segment: mean.value(row) for segment, mean in self._quoted.items()},
+            )
+            self._emitted_ms[row] = at
+            self._dirty.discard(row)
+            yield Output("features", key, feature_row(inputs, settings.segments), at)
+
+    def _is_due(self, row: int, at: int) -> bool:
+        age_ms = at - self._emitted_ms[row]
+        if row in self._dirty:
+            return age_ms >= self._settings.emit_every_minutes * MINUTE_MS
+        return age_ms >= self._settings.refresh_minutes * MINUTE_MS and self._catalog[self._keys[row]].active
+
+    def _complete_days(self, units_by_day: Numbers, row: int, local: LocalTime) -> list[float]:
+        """Units of the whole days since the listing was first seen, today left out, at most 29."""
+        first = local_time(self._first_ms[row], self._zone(self._market(row))).day
+        newest = self._days.newest or local.day
+        whole = max(0, min(_DAYS - 1, local.day - first - 1))
+        end = _DAY_SLOTS - 1 - (newest - local.day)
+        return [float(x) for x in units_by_day[row, end - whole : end]]
+
+    def _market_requests(self, hour: Mapping[str, Numbers]) -> dict[str, dict[str, int]]:
+        sums: dict[str, dict[str, int]] = {}
+        for row in range(len(self._keys)):
+            market = sums.setdefault(self._market(row), dict.fromkeys(SEGMENTS, 0))
+            for segment in SEGMENTS:
+                market[segment] += int(hour[f"exposures_{segment}"][row])
+        return sums
+
+    def snapshot(self) -> dict[str, Any]:
+        """Plain data: listings in order of first sight, then each part's own."""
+        return {
+            "v": self.version,
+            "keys": list(self._keys),
+            "first_ms": list(self._first_ms),
+            "emitted_ms": list(self._emitted_ms),
+            "dirty": sorted(self._dirty),
+            "last_batch_ms": self._last_batch_ms,
+            "late_estimates": self.late_estimates,
+            "estimates": {key: list(estimate) for key, estimate in sorted(self._estimates.items())},
+            "pending": {key: [list(e) for e in waiting] for key, waiting in sorted(self._pending.items())},
+            "quoted": {segment: mean.snapshot() for segment, mean in self._quoted.items()},
+            **{name: part.snapshot() for name, part in self._parts().items()},
+        }
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "catalog": self._catalog,
+            "rivals": self._rivals,
+            "stock": self._stock,
+            "seasons": self._seasons,
+            "points": self._points,
+            "minutes": self._minutes,
+            "hours": self._hours,
+            "days": self._days,
+            "rival_slots": self._rival_slots,
+        }
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Take a snapshot back.
+
+        Raises
+        ------
+        SnapshotError
+            If it or one of its parts is of another version; the logic is empty then.
+        """
+        self._clear()
+        try:
+            if snapshot.get("v") != self.version:
+                raise SnapshotError(
+                    f"features: expected snapshot version {self.version}, got {snapshot.get('v')!r}"
+                )
+            for name, part in self._parts().items():
+                part.restore(snapshot[name])
+            for segment, mean in self._quoted.items():
+                mean.restore(snapshot["quoted"][segment])
+        except SnapshotError:
+            self._clear()
+            raise
+        self._keys = list(snapshot["keys"])
+        self._row = {key: row for row, key in enumerate(self._keys)}
+        self._first_ms = list(snapshot["first_ms"])
+        self._emitted_ms = list(snapshot["emitted_ms"])
+        self._dirty = set(snapshot["dirty"])
+        self._last_batch_ms = snapshot["last_batch_ms"]
+        self.late_estimates = snapshot["late_estimates"]
+        self._estimates = {key: list(estimate) for key, estimate in snapshot["estimates"].items()}
+        self._pending = {key: [list(e) for e in waiting] for key, waiting in snapshot["pending"].items()}
+        self._grow(len(self._keys))
