@@ -111,9 +111,7 @@ def main() -> int:
         subprocess.run([sys.executable, "-m", "venv", str(ENV)], check=True)
         install(ENV / "bin" / "python")
     except subprocess.CalledProcessError as error:
-        say(
-            f"failed: {' '.join(map(str, error.cmd[:6]))} … ended with {error.returncode}; its own words stand above."
-        )
+        say(f"{' '.join(map(str, error.cmd[:6]))} … ended with {error.returncode}; its own words stand above.")
         say("Expected: a package registry that pip can reach (see `pip config list`). Run the same command again.")
         return 1
     stamp.write_text(fingerprint())

@@ -1,0 +1,179 @@
+"""``python -m infra.local``: the commands of the local platform."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from infra.local.errors import PlatformError
+from infra.local.parts import PARTS
+
+
+def _names(text: str) -> list[str]:
+    names = [name for name in text.split(",") if name]
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        raise argparse.ArgumentTypeError(
+            f"no part is called {', '.join(unknown)}; expected some of {', '.join(PARTS)}"
+        )
+    return names
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command with its options."""
+    top = argparse.ArgumentParser(
+        prog="python -m infra.local", description="The local platform, without containers."
+    )
+    top.add_argument(
+        "--home", type=Path, default=Path(os.environ.get("WALRAS_HOME", ".walras")), help="state folder"
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in (("up", "start everything in order"), ("run", "up, the live view, and down at Ctrl-C")):
+        up = commands.add_parser(name, help=text)
+        which = up.add_mutually_exclusive_group()
+        which.add_argument("--only", type=_names, metavar="PARTS", help=f"comma-separated, of: {', '.join(PARTS)}")
+        which.add_argument("--without", type=_names, metavar="PARTS", default=[], help="all parts but these")
+        up.add_argument(
+            "--jobs", metavar="NAMES", help="jobs to submit, comma-separated; '' for none; default: all"
+        )
+        up.add_argument(
+            "--speed", type=float, default=60.0, help="run seconds a wall second (default 60; 1: wall clock)"
+        )
+        up.add_argument(
+            "--checkpoint-interval", type=float, default=5.0, metavar="S", help="wall seconds (default 5)"
+        )
+        up.add_argument("--parallelism", type=int, default=2, help="subtasks of every operator (default 2)")
+    commands.add_parser("down", help="stop exactly what up started")
+    status = commands.add_parser("status", help="what runs, and how it is; exit code 1 when something is not well")
+    status.add_argument("--json", action="store_true", help="for programs")
+    logs = commands.add_parser("logs", help="what the parts printed")
+    logs.add_argument("part", nargs="?", help="one part only")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on until Ctrl-C")
+    logs.add_argument("-n", "--lines", type=int, default=40, help="lines per part (default 40)")
+    for name, text in (
+        ("start", "start a part"),
+        ("stop", "stop a part; it stays stopped"),
+        ("restart", "stop and start a part"),
+    ):
+        commands.add_parser(name, help=text).add_argument("part", choices=list(PARTS))
+    wait = commands.add_parser("wait", help="wait until parts answer and jobs run")
+    wait.add_argument("parts", nargs="*", help="default: those that are up")
+    wait.add_argument("--jobs", default="", help="comma-separated")
+    wait.add_argument("--timeout", type=float, default=120.0, metavar="S")
+    commands.add_parser("submit", help="submit jobs that are not active").add_argument("jobs", nargs="*")
+    commands.add_parser("jars", help="fetch the jars and verify every checksum")
+    commands.add_parser("clean", help="down, and remove all state but the environment and the jars")
+    return top
+
+
+def _up(platform: object, args: argparse.Namespace) -> None:
+    from infra.local.platform import Platform
+
+    assert isinstance(platform, Platform)
+    names = args.only or [name for name in PARTS if name not in args.without]
+    job_names = None if args.jobs is None else [name for name in args.jobs.split(",") if name]
+    platform.up(
+        names,
+        job_names=job_names,
+        speed=args.speed,
+        checkpoint_interval_s=args.checkpoint_interval,
+        parallelism=args.parallelism,
+    )
+
+
+def _run(platform: object, args: argparse.Namespace) -> int:
+    """Up, the live view until Ctrl-C, down; whatever happens, everything is stopped."""
+    from infra.local.platform import Platform
+
+    assert isinstance(platform, Platform)
+    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    code = 0
+    try:
+        _up(platform, args)
+        view = subprocess.Popen([sys.executable, "-m", "jobs.watch"], env=platform.environment())
+        try:
+            code = view.wait()
+        except KeyboardInterrupt:
+            view.wait(10)
+    except KeyboardInterrupt:
+        code = 0
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        print("\nstopping …", flush=True)
+        platform.down()
+        print("stopped; `make run` goes on from here, `make clean` forgets it", flush=True)
+    return code
+
+
+def _logs(home: Path, args: argparse.Namespace) -> int:
+    files = [home / "run" / f"{name}.log" for name in ([args.part] if args.part else PARTS)]
+    there = [str(path) for path in files if path.exists()]
+    if not there:
+        raise PlatformError(f"no log of {args.part or 'any part'} under {home / 'run'}; was the platform ever up?")
+    follow = ["-F"] if args.follow else []
+    try:
+        return subprocess.run(["tail", "-n", str(args.lines), *follow, *there], check=False).returncode
+    except KeyboardInterrupt:
+        return 0
+
+
+def dispatch(args: argparse.Namespace) -> int:
+    """Do what was asked; answers the exit code."""
+    if args.command == "logs":
+        return _logs(args.home, args)
+    if args.command == "jars":
+        from infra.local import jars
+        from infra.local.config import Layout
+
+        fetched = jars.fetch(Layout(args.home.absolute()).jars, check_all=True)
+        print(f"[jars] {len(fetched)} jars, every checksum right")
+        return 0
+    from infra.local import platform as module
+
+    platform = module.Platform(args.home)
+    match args.command:
+        case "up":
+            _up(platform, args)
+        case "run":
+            return _run(platform, args)
+        case "down":
+            print("stopped" if platform.down() else f"nothing was up under {platform.layout.home}")
+        case "status":
+            status = platform.status()
+            print(module.status_json(status) if args.json else module.status_text(status))
+            return 0 if module.is_healthy(status) else 1
+        case "start" | "stop" | "restart":
+            getattr(platform, args.command)(args.part)
+        case "wait":
+            up = [name for name, info in platform.supervision.states().items() if info["statename"] != "STOPPED"]
+            platform.wait(args.parts or up, [n for n in args.jobs.split(",") if n], args.timeout)
+        case "submit":
+            from jobs.registry import JOBS
+
+            for name, job_id in platform.submit(args.jobs or list(JOBS)).items():
+                print(f"submitted {name} {job_id}")
+        case "clean":
+            print(f"removed {', '.join(platform.clean()) or 'nothing'} under {platform.layout.home}")
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; shows what a person can put right without a traceback."""
+    args = parser().parse_args(argv)
+    try:
+        return dispatch(args)
+    except PlatformError as error:
+        print(f"walras: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

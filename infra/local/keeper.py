@@ -1,0 +1,196 @@
+"""keeper: every job of JOBS runs, once.
+
+Flink restarts what fails inside a job, and supervisord what dies beside it. One thing neither does: a
+job manager that is killed forgets its jobs, since remembering them would take a ZooKeeper. The keeper
+looks at the cluster every two seconds and submits a lost job again from its newest complete
+checkpoint; it cancels the younger of two jobs of one name; it fills Redis again when that has lost
+its tables; and it notes the run's Clock, so that the next run goes on from there even after a crash.
+All it sees and does stands in its log, in ``run/keeper.json`` and in its metrics.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from infra.local import jobs
+from infra.local.errors import PlatformError
+from infra.local.parts import flink_get
+from infra.local.platform import Platform, fill_redis, record_clock
+from jobs.registry import JOBS
+from jobs.runtime.metrics import Metrics
+from jobs.runtime.redis_price_table import RedisPriceTables
+
+log = logging.getLogger("keeper")
+
+POLL_S = 2.0
+MISSES_BEFORE_LOST = 2
+"""Polls in a row without the job before it counts as lost: one may fall between two states."""
+FIRST_BACKOFF_S, LAST_BACKOFF_S = 5.0, 60.0
+
+
+@dataclass
+class Watch:
+    """What the keeper remembers between two looks; pure, so that its judgement can be tested.
+
+    Examples
+    --------
+    >>> watch = Watch(["demand_job"])
+    >>> watch.due([], now_s=0.0), watch.due([], now_s=2.0)
+    ([], ['demand_job'])
+    >>> watch.failed(now_s=2.0); watch.due([], now_s=4.0), watch.due([], now_s=8.0)
+    ([], ['demand_job'])
+    """
+
+    wanted: list[str]
+    misses: dict[str, int] = field(default_factory=dict)
+    backoff_s: float = FIRST_BACKOFF_S
+    not_before_s: float = 0.0
+    states: dict[str, str] = field(default_factory=dict)
+
+    def due(self, seen: list[jobs.JobState], now_s: float) -> list[str]:
+        """Names to submit now: lost at ``MISSES_BEFORE_LOST`` looks in a row, and not backing off."""
+        gone = set(jobs.lost(self.wanted, seen))
+        self.misses = {name: self.misses.get(name, 0) + 1 for name in gone}
+        ripe = [n for n in self.wanted if self.misses.get(n, 0) >= MISSES_BEFORE_LOST]
+        return ripe if now_s >= self.not_before_s else []
+
+    def failed(self, now_s: float) -> None:
+        """A submission failed: wait, twice as long each time."""
+        self.not_before_s = now_s + self.backoff_s
+        self.backoff_s = min(2 * self.backoff_s, LAST_BACKOFF_S)
+
+    def succeeded(self) -> None:
+        """A submission went through."""
+        self.backoff_s, self.not_before_s, self.misses = FIRST_BACKOFF_S, 0.0, {}
+
+    def changes(self, seen: list[jobs.JobState]) -> list[str]:
+        """What has changed since the last look, in words."""
+        now = {job.name: job.state for job in seen if job.state in jobs.ACTIVE and job.name in self.wanted}
+        words = [
+            f"{name}: {self.states.get(name, 'absent')} -> {now.get(name, 'absent')}"
+            for name in self.wanted
+            if self.states.get(name) != now.get(name)
+        ]
+        self.states = now
+        return words
+
+
+class Keeper:
+    """The keeper of one platform."""
+
+    def __init__(self, platform: Platform, metrics: Metrics, wanted: list[str]) -> None:
+        self._platform = platform
+        self._watch = Watch(wanted)
+        self._resubmitted = metrics.counter("resubmissions", "Jobs submitted again", ["flink_job"])
+        self._running = metrics.gauge("running", "count", "Jobs of JOBS that run")
+        self._refills = metrics.counter("redis_refills", "Times that Redis was filled again from Kafka")
+        self._counts = dict.fromkeys(wanted, 0)
+        self._cluster_answers = True
+
+    def look(self) -> None:
+        """One look at everything, and what follows from it."""
+        env = self._platform.env
+        record_clock(self._platform.layout, env)
+        self._look_at_jobs(env)
+        self._look_at_redis(env)
+        self._report()
+
+    def _look_at_jobs(self, env: dict[str, str]) -> None:
+        try:
+            seen = jobs.all_jobs(env)
+            slots = int(str(flink_get(env, "/overview")["slots-available"]))
+        except (OSError, ValueError) as error:
+            if self._cluster_answers:
+                log.warning("the cluster does not answer: %s", error)
+            self._cluster_answers = False
+            return
+        if not self._cluster_answers:
+            log.info("the cluster answers again")
+        self._cluster_answers = True
+        for words in self._watch.changes(seen):
+            log.info(words)
+        for job in jobs.doubled(seen):
+            log.error("%s runs twice; cancelling the younger one, %s", job.name, job.id)
+            jobs.cancel(env, job)
+        due = self._watch.due(seen, time.monotonic())
+        if due and slots == 0:
+            log.warning("%s lost, but no task slot is free yet", ", ".join(due))
+        elif due:
+            self._resubmit(due)
+        self._running.set(sum(state == "RUNNING" for state in self._watch.states.values()))
+
+    def _resubmit(self, due: list[str]) -> None:
+        for name in due:
+            log.warning(
+                "%s is lost; submitting it from %s",
+                name,
+                jobs.latest_checkpoint(self._platform.layout.checkpoints, name) or "nothing: it has no checkpoint",
+            )
+        try:
+            done = self._platform.submit(due)
+        except PlatformError as error:
+            self._watch.failed(time.monotonic())
+            log.error("%s Trying again in %.0f s.", error, self._watch.not_before_s - time.monotonic())
+            return
+        self._watch.succeeded()
+        for name, job_id in done.items():
+            self._counts[name] += 1
+            self._resubmitted.labels(name).inc()
+            log.info("%s submitted as %s", name, job_id)
+
+    def _look_at_redis(self, env: dict[str, str]) -> None:
+        tables = RedisPriceTables(env["WALRAS_REDIS"])
+        try:
+            lost = tables.ready() is None
+        except Exception as error:  # any way of not answering: supervisord restarts it, we look again
+            log.warning("Redis does not answer: %s", error)
+            return
+        finally:
+            tables.close()
+        if lost:
+            log.warning("Redis has lost its tables; filling it from Kafka")
+            fill_redis(env, log.info)
+            self._refills.inc()
+
+    def _report(self) -> None:
+        path = self._platform.layout.run / "keeper.json"
+        part = path.with_suffix(".part")
+        part.write_text(
+            json.dumps(
+                {
+                    "looked_at_ms": round(time.time() * 1000),
+                    "cluster_answers": self._cluster_answers,
+                    "jobs": {
+                        name: {"state": self._watch.states.get(name, "absent"), "resubmitted": self._counts[name]}
+                        for name in self._watch.wanted
+                    },
+                }
+            )
+        )
+        part.rename(path)
+
+
+def main() -> int:
+    """Look, until told to end."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
+    platform = Platform(Path(os.environ.get("WALRAS_HOME", ".walras")), say=log.info)
+    metrics = Metrics("keeper")
+    metrics.start(int(os.environ.get("WALRAS_METRICS_PORT", "0")))
+    keeper = Keeper(platform, metrics, list(JOBS))
+    log.info("keeping %s", ", ".join(JOBS))
+    while True:
+        try:
+            keeper.look()
+        except (OSError, PlatformError) as error:
+            log.warning("%s", error)
+        time.sleep(POLL_S)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

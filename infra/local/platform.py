@@ -1,0 +1,464 @@
+"""The platform of one run: up, down, status, clean."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import redis
+from confluent_kafka import KafkaException
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
+
+from infra.local import config, jars, jobs, parts
+from infra.local.config import Layout
+from infra.local.errors import PlatformError
+from infra.local.java import find_java_home
+from infra.local.parts import PARTS, Part
+from infra.local.ports import is_listening, pick_ports
+from infra.local.supervision import RUNNING, Supervision, family, memory_mb, processes_of, sweep
+from jobs.registry import JOBS
+from jobs.runtime.clock import Clock
+from jobs.runtime.kafka import ensure_topics
+from jobs.runtime.redis_price_table import RedisPriceTables
+from jobs.runtime.settings import Settings
+
+STATE_FOLDERS = ("run", "kafka", "flink", "archive", "feast")
+"""What ``clean`` removes; the environment and the jars stay."""
+REPLACEABLE = ("kafka", "redis", "flink")
+
+
+def _progress(text: str) -> None:
+    print(text, flush=True)
+
+
+def _at_once() -> None:
+    """The check of a part that is ready as soon as it runs."""
+
+
+class Platform:
+    """The platform under one home folder.
+
+    Parameters
+    ----------
+    home : the one folder that holds all state of the run.
+    say : takes each line of progress.
+
+    Examples
+    --------
+    ``Platform(Path(".walras")).up()`` starts everything; ``down()`` stops exactly that.
+    """
+
+    def __init__(self, home: Path, say: Callable[[str], None] = _progress) -> None:
+        self.layout = Layout(home.absolute())
+        self.supervision = Supervision(self.layout)
+        self._say = say
+
+    # ---- what is there -------------------------------------------------------------------------
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Addresses of the platform that is, or was last, up.
+
+        Raises
+        ------
+        PlatformError
+            If it was never up under this home.
+        """
+        env = self.layout.read_env()
+        if not env:
+            raise PlatformError(f"no platform was ever up under {self.layout.home}; start one with `make up`")
+        return env
+
+    def settings(self) -> Settings:
+        """Settings of the running platform, as every process of it reads them."""
+        return Settings.load(home=self.layout.home)
+
+    def external(self) -> dict[str, str]:
+        """Parts that the user brings: name → address."""
+        return {
+            name: os.environ[f"WALRAS_{name.upper()}"]
+            for name in REPLACEABLE
+            if f"WALRAS_{name.upper()}" in os.environ
+        }
+
+    def pids(self, part: str) -> list[int]:
+        """Process ids of a part and all its descendants, the parent first; empty when it does not run."""
+        pid = self.supervision.states().get(part, {}).get("pid", 0)
+        return [process.pid for process in family(pid)] if pid else []
+
+    # ---- up ------------------------------------------------------------------------------------
+
+    def up(
+        self,
+        names: Iterable[str] | None = None,
+        *,
+        job_names: Sequence[str] | None = None,
+        speed: float = 60.0,
+        checkpoint_interval_s: float = 5.0,
+        parallelism: int = 2,
+        extra: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start parts and jobs, each when what it needs is ready; what runs already is left alone.
+
+        Parameters
+        ----------
+        names : parts to run; None: all. Those that the user brings are only checked.
+        job_names : jobs to submit; None: all of JOBS.
+        speed : run seconds a wall second; 1 is the wall clock.
+        extra : further settings for ``platform.env``, name without ``WALRAS_``.
+
+        Raises
+        ------
+        PlatformError
+            Naming the part that does not get ready, what it waits for, and its last words.
+        """
+        started = time.monotonic()
+        wanted = [PARTS[name] for name in PARTS if names is None or name in set(names)]
+        wanted_jobs = list(JOBS) if job_names is None else list(job_names)
+        if not self.supervision.alive():
+            self._launch(speed, checkpoint_interval_s, parallelism, dict(extra or {}))
+        states = self.supervision.states()
+        wanted = [part for part in wanted if part.name in states or part.replaced_by]
+        first, then = ([part for part in wanted if part.stage == stage] for stage in (1, 2))
+        for part in first:
+            if part.name in states:
+                self.supervision.start(part.name)
+        by_name = {part.name: part for part in first}
+        self._wait_for([by_name[n] for n in ("broker", "redis") if n in by_name])
+        if "broker" in by_name:
+            created = ensure_topics(self.env["WALRAS_KAFKA"])
+            self._say(f"topics      {len(created)} made" if created else "topics      all there")
+        admitting = self._admit_writers() if {"broker", "redis"} <= set(by_name) else None
+        if "jobmanager" in by_name:
+            self._wait_for([by_name["jobmanager"]])
+            if wanted_jobs:
+                self._submit(wanted_jobs)
+            self._wait_for([by_name[n] for n in ("taskmanager",) if n in by_name])
+        if admitting is not None:
+            admitting()
+        for part in then:
+            self.supervision.start(part.name)
+        self._wait_for(then)
+        if "jobmanager" in by_name:
+            for name in wanted_jobs:
+                self._until(f"job {name}", partial(jobs.not_fully_running, self.env, name), 180)
+        self._say(
+            f"up after {time.monotonic() - started:.0f} s; the page: http://127.0.0.1:{self.env['WALRAS_EDGE_PORT']}/"
+        )
+
+    def _launch(self, speed: float, checkpoint_interval_s: float, parallelism: int, extra: dict[str, str]) -> None:
+        left = sweep(self.layout.home)
+        if left:
+            self._say(f"ended what an earlier run left behind: {', '.join(left)}")
+        os.environ["JAVA_HOME"] = str(find_java_home())
+        locked = jars.fetch(self.layout.jars)
+        external = self.external()
+        ports = pick_ports(config.USUAL_PORTS, self.layout.read_ports())
+        moved = [
+            f"{n} {ports[n]}" for n in ("kafka", "redis", "flink", "edge") if ports[n] != config.USUAL_PORTS[n]
+        ]
+        if moved:
+            self._say(f"ports       the usual ones are taken; using {', '.join(moved)}")
+        stopped_at = self._read_stopped_at()
+        config.write_all(
+            self.layout,
+            ports,
+            jars.classpath(locked, "flink", self.layout.jars),
+            env_text=config.platform_env(
+                ports,
+                clock=config.next_clock(speed, stopped_at_ms=stopped_at),
+                external=external,
+                extra={"PARALLELISM": str(parallelism), **extra},
+            ),
+            checkpoint_interval_s=checkpoint_interval_s,
+            parallelism=parallelism,
+        )
+        if "kafka" not in external and not (self.layout.home / "kafka" / "meta.properties").exists():
+            self._format_broker()
+        run = [part for part in PARTS.values() if part.replaced_by not in external]
+        self.supervision.launch(run, ports, self.environment())
+
+    def environment(self) -> dict[str, str]:
+        """Environment of every part and of the client that submits jobs."""
+        if "JAVA_HOME" not in os.environ:
+            os.environ["JAVA_HOME"] = str(find_java_home())
+        return parts.runtime_environment(self.layout, Path(os.environ["JAVA_HOME"]))
+
+    def _format_broker(self) -> None:
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        done = subprocess.run(
+            parts.format_command(self.layout, cluster_id),
+            capture_output=True,
+            text=True,
+            env=self.environment(),
+            check=False,
+        )
+        if done.returncode:
+            raise PlatformError(
+                f"the broker's folder could not be made:\n{(done.stdout + done.stderr).strip()[-1500:]}"
+            )
+
+    def _admit_writers(self) -> Callable[[], None]:
+        """Fill Redis from Kafka and set ``ready``, beside the start of Flink; answers the wait for it."""
+        env, failure = self.env, []
+
+        def fill() -> None:
+            try:
+                fill_redis(env, self._say)
+            except Exception as error:  # handed to the thread that waits
+                failure.append(error)
+
+        thread = threading.Thread(target=fill, name="fill-redis")
+        thread.start()
+
+        def wait() -> None:
+            thread.join()
+            if failure:
+                raise PlatformError(f"Redis could not be filled from Kafka: {failure[0]}") from failure[0]
+
+        return wait
+
+    def _submit(self, names: Sequence[str]) -> None:
+        began = time.monotonic()
+        done = self.submit(names)
+        if done:
+            self._say(f"jobs        {', '.join(done)} submitted in {time.monotonic() - began:.0f} s")
+        else:
+            self._say("jobs        all active already")
+
+    def submit(
+        self, names: Sequence[str], *, resume: bool = True, module: str = "jobs.registry"
+    ) -> dict[str, str]:
+        """Submit the jobs that are not active; answers name → job id."""
+        return jobs.submit(
+            self.layout,
+            self.env,
+            names,
+            self.environment(),
+            resume=resume,
+            local_cluster="flink" not in self.external(),
+            module=module,
+        )
+
+    # ---- waiting -------------------------------------------------------------------------------
+
+    def _wait_for(self, wanted: Sequence[Part]) -> None:
+        for part in wanted:
+            check = partial(part.ready, self.env) if part.ready else _at_once
+            self._until(part.what, check, 120, part.name)
+
+    def _until(
+        self, what: str, check: Callable[[], str | None], timeout_s: float, part: str | None = None
+    ) -> None:
+        began = time.monotonic()
+        waits_for: str | None = "its first answer"
+        while waits_for is not None:
+            try:
+                waits_for = check()
+            except OSError as error:
+                waits_for = str(error)
+            if part is not None:
+                info = self.supervision.states().get(part)
+                if info is not None and info["statename"] not in RUNNING:
+                    if info["statename"] != "BACKOFF":
+                        raise PlatformError(
+                            f"{what} does not run ({info['statename']}: {info['description']}). Its last words:\n"
+                            + self.supervision.log_tail(part)
+                        )
+                    waits_for = f"it ended and is started again ({info['description']})"
+                elif info is not None and info["statename"] == "STARTING":
+                    waits_for = waits_for or "it has just started"
+            if waits_for is None:
+                break
+            if time.monotonic() - began > timeout_s:
+                last = f" Its last words:\n{self.supervision.log_tail(part)}" if part else ""
+                raise PlatformError(f"{what} is not ready after {timeout_s:.0f} s: {waits_for}.{last}")
+            time.sleep(0.2)
+        self._say(f"{what:<28} ready ({time.monotonic() - began:.1f} s)")
+
+    def wait(self, names: Iterable[str] = (), job_names: Iterable[str] = (), timeout_s: float = 120) -> None:
+        """Wait until parts answer and every task of the jobs runs."""
+        self._wait_for([PARTS[name] for name in names])
+        for name in job_names:
+            self._until(f"job {name}", partial(jobs.not_fully_running, self.env, name), timeout_s)
+
+    # ---- down ----------------------------------------------------------------------------------
+
+    def down(self) -> bool:
+        """Stop exactly what ``up`` started; answers whether anything ran.
+
+        The market stops first and the broker last, so that nothing writes into the void.
+
+        Raises
+        ------
+        PlatformError
+            If one of our ports still answers afterwards, naming it.
+        """
+        ran = self.supervision.alive()
+        if ran:
+            self._record_clock()
+            order = (("simulate", "ticker", "edge", "keeper"), ("taskmanager", "jobmanager"), ("broker", "redis"))
+            for group in order:
+                self.supervision.stop(group)
+            self.supervision.shutdown()
+        left = sweep(self.layout.home)
+        if left:
+            self._say(f"ended what was left behind: {', '.join(left)}")
+        with contextlib.suppress(FileNotFoundError):
+            self.layout.socket.unlink()
+        external = self.external()
+        still = [
+            f"{name} {port}"
+            for name, port in self.layout.read_ports().items()
+            if ran and name.split("_")[0] not in external and is_listening(port)
+        ]
+        if still:
+            raise PlatformError(
+                f"stopped, but something still answers on {', '.join(still)}; it is not this run's process"
+            )
+        return ran or bool(left)
+
+    def start(self, name: str) -> None:
+        """Start a part and wait until it is ready."""
+        self.supervision.start(name)
+        self._wait_for([PARTS[name]])
+
+    def stop(self, name: str) -> None:
+        """Stop a part; it stays stopped until started."""
+        self.supervision.stop([name])
+
+    def restart(self, name: str) -> None:
+        """Stop a part and start it again."""
+        self.stop(name)
+        self.start(name)
+
+    def clean(self) -> list[str]:
+        """Stop everything and remove all state of the run; answers what was removed."""
+        self.down()
+        removed = [name for name in STATE_FOLDERS if (self.layout.home / name).exists()]
+        for name in removed:
+            shutil.rmtree(self.layout.home / name)
+        return removed
+
+    # ---- the run's clock -------------------------------------------------------------------------
+
+    def _read_stopped_at(self) -> int | None:
+        path = self.layout.run / "stopped_at_ms"
+        return int(path.read_text()) if path.exists() else None
+
+    def _record_clock(self) -> None:
+        record_clock(self.layout, self.env)
+
+    # ---- status ----------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """What runs and how it is: parts (state, pid, memory, what it waits for), jobs, addresses."""
+        env = self.layout.read_env()
+        states = self.supervision.states()
+        answer: dict[str, Any] = {
+            "up": bool(states),
+            "home": str(self.layout.home),
+            "addresses": env,
+            "parts": {},
+            "jobs": {},
+        }
+        external = self.external()
+        for part in PARTS.values():
+            info = states.get(part.name)
+            brought = part.replaced_by in external
+            if info is None and not brought:
+                continue
+            state = "YOURS" if brought else info["statename"]  # type: ignore[index]
+            pid = 0 if info is None else info["pid"]
+            waits = part.ready(env) if part.ready and state in ("RUNNING", "YOURS") else None
+            answer["parts"][part.name] = {
+                "what": part.what,
+                "state": state,
+                "pid": pid,
+                "memory_mb": memory_mb(pid) if pid else 0,
+                "up_s": info["now"] - info["start"] if info and pid else 0,
+                "waits_for": waits,
+            }
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            for job in jobs.all_jobs(env):
+                if job.state in jobs.ACTIVE:
+                    answer["jobs"][job.name] = {"state": job.state, "id": job.id, "since_ms": job.since_ms}
+        answer["memory_mb"] = (
+            sum(p.memory_info().rss for p in processes_of(self.layout.home)) >> 20 if states else 0
+        )
+        return answer
+
+
+def record_clock(layout: Layout, env: Mapping[str, str]) -> None:
+    """Note what the run's Clock shows, so that the next run goes on from there."""
+    now = Clock.parse(env["WALRAS_CLOCK"]).now_ms()
+    path = layout.run / "stopped_at_ms"
+    part = path.with_suffix(".part")
+    part.write_text(str(now))
+    part.rename(path)
+
+
+@retry(
+    retry=retry_if_exception_type((KafkaException, redis.RedisError)),
+    stop=stop_after_attempt(20),
+    wait=wait_fixed(0.5),
+    reraise=True,
+)
+def fill_redis(env: Mapping[str, str], say: Callable[[str], None]) -> None:
+    """Admit writers to Redis, after bringing it back from Kafka if it is not ready.
+
+    Tried again for 10 s, since a topic that was just made has no leader for a moment.
+    """
+    tables = RedisPriceTables(env["WALRAS_REDIS"])
+    try:
+        if tables.ready() is not None:
+            return
+        rebuilt = tables.rebuild(
+            env["WALRAS_KAFKA"], epoch=str(round(time.time() * 1000)), tail_s=1.0, progress=lambda _: None
+        )
+        say(
+            f"redis       {rebuilt.listings} price tables brought back from Kafka"
+            if rebuilt.listings
+            else "redis       empty, ready"
+        )
+    finally:
+        tables.close()
+
+
+def status_text(status: Mapping[str, Any]) -> str:
+    """Status as a table for people."""
+    if not status["up"]:
+        return f"nothing is up under {status['home']}; `make run` or `make up` starts the platform"
+    lines = [f"{'part':<12} {'state':<9} {'since':>8} {'memory':>8}  "]
+    for name, part in status["parts"].items():
+        since = f"{part['up_s'] // 60:.0f}m{part['up_s'] % 60:02.0f}s" if part["pid"] else ""
+        memory = f"{part['memory_mb']} MB" if part["pid"] else ""
+        lines.append(f"{name:<12} {part['state']:<9} {since:>8} {memory:>8}  {part['waits_for'] or ''}".rstrip())
+    lines += [f"{name:<12} {job['state']}" for name, job in sorted(status["jobs"].items())]
+    lines.append(f"all together {status['memory_mb']} MB")
+    lines += [f"{name}={value}" for name, value in status["addresses"].items() if name.count("_") == 1]
+    return "\n".join(lines)
+
+
+def is_healthy(status: Mapping[str, Any]) -> bool:
+    """Everything that is up runs and answers, and every job that is on the cluster runs."""
+    well = all(
+        p["state"] in ("RUNNING", "YOURS", "STOPPED") and not p["waits_for"] for p in status["parts"].values()
+    )
+    return bool(status["up"]) and well and all(job["state"] == "RUNNING" for job in status["jobs"].values())
+
+
+def status_json(status: Mapping[str, Any]) -> str:
+    """Status for programs."""
+    return json.dumps(status, indent=1)
