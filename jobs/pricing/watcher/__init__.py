@@ -6,7 +6,9 @@ to add one, write the file (see ``signal.py`` for what it must promise), add its
 give ``WatcherSettings`` a weight of the signal's name, and run tests/jobs/pricing/watcher.
 """
 
+from jobs.pricing.watcher.group_watcher import GroupWatcher
 from jobs.pricing.watcher.minute import Minute, Verdict
 from jobs.pricing.watcher.settings import WatcherSettings
+from jobs.pricing.watcher.watcher import SIGNALS, Watcher
 
-__all__ = ["Minute", "Verdict", "WatcherSettings"]
+__all__ = ["SIGNALS", "GroupWatcher", "Minute", "Verdict", "Watcher", "WatcherSettings"]

@@ -27,12 +27,12 @@ class Abandonment:
     >>> signal, out = Abandonment(), np.empty((4, 1))
     >>> signal.increments(look, signal.tilts(Spread(one, one, 0 * one)), out)
     >>> out[:, 0].round(3).tolist()     # all ten left where seven were expected
-    [1.054, 0.622, -0.723, -1.378]
+    [1.054, 0.619, -0.723, -1.378]
     """
 
     name = "abandonment"
-    effects = (1.5, 1.25, 0.8, 0.67)
-    demand = (-1, -1, 1, 1)
+    effects: tuple[float, ...] = (1.5, 1.25, 0.8, 0.67)
+    demand: tuple[int, ...] = (-1, -1, 1, 1)
 
     def tilts(self, spread: Spread) -> Floats:
         """None: the odds are the tilts."""

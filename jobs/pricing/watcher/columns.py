@@ -69,7 +69,9 @@ class Columns:
             if values.size == 0 and listings == 0:
                 values = values.reshape(shape)
             if values.shape != shape:
-                raise ValueError(f"watcher snapshot: column {name!r} should have shape {shape}, got {values.shape}")
+                raise ValueError(
+                    f"watcher snapshot: column {name!r} should have shape {shape}, got {values.shape}"
+                )
             arrays[name] = values
         self._arrays = arrays
         self.listings = listings

@@ -97,12 +97,16 @@ class Minute:
                 raise ValueError(f"minute.{name}: expected {listings} listings, got shape {values.shape}")
             if name != "plan_units" and not np.isfinite(values).all():
                 where = int(np.flatnonzero(~np.isfinite(values))[0])
-                raise ValueError(f"minute.{name}: expected finite numbers, got {values[where]} for listing {where}")
+                raise ValueError(
+                    f"minute.{name}: expected finite numbers, got {values[where]} for listing {where}"
+                )
         if self.present.shape != (listings,):
             raise ValueError(f"minute.present: expected {listings} listings, got shape {self.present.shape}")
         if (self.price_factor <= 0).any():
             where = int(np.flatnonzero(self.price_factor <= 0)[0])
-            raise ValueError(f"minute.price_factor must be > 0, got {self.price_factor[where]} for listing {where}")
+            raise ValueError(
+                f"minute.price_factor must be > 0, got {self.price_factor[where]} for listing {where}"
+            )
 
 
 _FINITE = (

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,29 @@ LAYOUT = {
 }
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """A minute set against what was expected of it.
+
+    ``observed``: neither gap nor stock-out. ``exposure`` includes what a merged gap adds, ``now`` and
+    ``plan_now`` (in orders) do not; ``quiet`` counts down minutes in which sessions of an older price end.
+    """
+
+    look: Look
+    observed: Bools
+    exposure: Floats
+    now: Floats
+    plan_now: Floats
+    quiet: Floats
+
+
+def _harmonics(window_end_ms: int, tick_ms: int) -> Floats:
+    """cos and sin of the day's first three harmonics at a minute's end."""
+    angle = 2.0 * math.pi * ((window_end_ms // tick_ms) % TICKS_PER_DAY) / TICKS_PER_DAY
+    waves = [wave(h * angle) for h in range(1, HARMONICS + 1) for wave in (math.cos, math.sin)]
+    return np.array(waves)
+
+
 class NullModel:
     """Level, profile and noise of all listings of a watcher, learned minute by minute."""
 
@@ -75,3 +99,258 @@ class NullModel:
         self.category_profile = np.zeros((2 * HARMONICS, 1))
         self._keep = math.exp(-1.0 / settings.level_ticks)
         self._keep_block = math.exp(-settings.block_ticks / settings.level_ticks)
+
+    @property
+    def listings(self) -> int:
+        """How many listings there are."""
+        return self.state.listings
+
+    def grow(self, categories: Sequence[int]) -> None:
+        """Add listings; they start at their category's daily profile."""
+        first = self.listings
+        self.state.grow(len(categories))
+        self.state["phi"][first:] = self.settings.known_phi or self.settings.start_phi
+        self.state["category"][first:] = np.asarray(categories, float)
+        more = max(categories, default=0) + 1 - self.category_profile.shape[1]
+        if more > 0:
+            self.category_profile = np.concatenate(
+                [self.category_profile, np.zeros((2 * HARMONICS, more))], axis=1
+            )
+
+    def levels(self) -> Floats:
+        """Orders per minute at profile 1 and the reference price: λ of (1)."""
+        return (self.state["orders"] + _HALF) / np.maximum(self.state["exposure"], 1e-9)
+
+    def profile(self, window_end_ms: int) -> Floats:
+        """Daily profile s of (3) for the minute that ends at ``window_end_ms``."""
+        return np.exp(self._log_profile(_harmonics(window_end_ms, self.settings.tick_ms)))
+
+    def _log_profile(self, g: Floats) -> Floats:
+        of_category = np.zeros(self.category_profile.shape[1])
+        log_profile = np.zeros(self.listings)
+        for h in range(2 * HARMONICS):
+            of_category += g[h] * self.category_profile[h]
+            log_profile += g[h] * self.state["profile"][h]
+        log_profile += of_category[self._categories()]
+        return np.clip(log_profile, -_LARGEST_LOG_PROFILE, _LARGEST_LOG_PROFILE, out=log_profile)
+
+    def _categories(self) -> np.ndarray:
+        return self.state["category"].astype(np.intp)
+
+    def spread(self) -> Spread:
+        """Noise as of the last refresh; tilts are made from it."""
+        return Spread(self.state["phi"], self.state["unit_mean"], self.state["unit_variance"])
+
+    def promise_in_force(self) -> Bools:
+        """Whether the dispersion rests on at least one full block (or is known)."""
+        if self.settings.known_phi is not None:
+            return np.ones(self.listings, dtype=bool)
+        return self.state["block_weight"] > 0.0
+
+    def see(self, minute: Minute) -> Seen:
+        """Set a minute against what was expected of it; changes nothing."""
+        state, settings = self.state, self.settings
+        level = self.levels()
+        stock = np.clip(minute.in_stock, 0.0, 1.0)
+        exposure = self.profile(minute.window_end_ms)
+        exposure *= minute.price_factor
+        exposure *= stock
+        observed = minute.present & (stock > 0.0) & (state["gap_ticks"] <= settings.merge_gap_ticks)
+        unit_mean = state["unit_mean"]
+        now = level * exposure
+        plan_now = np.where(np.isnan(minute.plan_units), now, np.maximum(minute.plan_units, 0.0) / unit_mean)
+        seen_exposure = exposure + state["gap_exposure"]
+
+        relearning = (state["since_reset"] >= 0.0) & (state["since_reset"] < settings.relearn_ticks)
+        phi = state["phi"]
+        epsilon = (np.sqrt(phi) + relearning) / np.sqrt(state["orders"] + _HALF)
+        of_units = np.sqrt(state["unit_variance"] / (state["unit_orders"] + _UNIT_PRIOR)) / unit_mean
+
+        moved = np.abs(
+            np.log(
+                minute.price_factor / np.where(state["last_factor"] > 0, state["last_factor"], minute.price_factor)
+            )
+        )
+        quiet = np.where(moved > 0.01, float(settings.session_lag_ticks), state["quiet"])
+        sessions = np.where(quiet > 0.0, 0.0, np.maximum(minute.searches_matured, 0.0))
+        abandoned = np.clip(minute.searches_abandoned, 0.0, sessions)
+        buy = (state["ordered_sessions"] + _HALF) / (state["session_exposure"] + 1.0)
+        share = 1.0 - np.clip(buy * minute.price_factor, 0.001, 0.999)
+        share_epsilon = (1.0 + relearning) * np.sqrt(share * (1.0 - share) / (state["session_exposure"] + 1.0))
+
+        look = Look(
+            orders=np.maximum(minute.orders, 0.0),
+            expected_orders=level * seen_exposure,
+            epsilon=epsilon,
+            units=np.maximum(minute.units, 0.0),
+            plan_orders=plan_now + state["gap_plan"],
+            units_epsilon=epsilon + of_units,
+            searches=sessions,
+            abandoned=abandoned,
+            abandon_share=share,
+            abandon_epsilon=share_epsilon,
+        )
+        return Seen(look, observed, seen_exposure, exposure, plan_now, quiet)
+
+    def skip(self, ticks: int, minute: Minute) -> None:
+        """Minutes whose batch is missing for the whole bucket, before ``minute``: a gap for every listing."""
+        state, settings = self.state, self.settings
+        if 0 < ticks <= settings.merge_gap_ticks:
+            level = self.levels()
+            stock = np.clip(minute.in_stock, 0.0, 1.0)
+            for back in range(ticks, 0, -1):
+                exposure = (
+                    self.profile(minute.window_end_ms - back * settings.tick_ms) * minute.price_factor * stock
+                )
+                plan = np.where(
+                    np.isnan(minute.plan_units),
+                    level * exposure,
+                    np.maximum(minute.plan_units, 0) / state["unit_mean"],
+                )
+                state["gap_exposure"] += exposure
+                state["gap_plan"] += plan
+        state["gap_ticks"] += ticks
+
+    def learn(self, minute: Minute, seen: Seen) -> np.ndarray:
+        """Learn a minute that was seen; answers the listings whose noise was refreshed (tilts must follow)."""
+        state, settings, look = self.state, self.settings, seen.look
+        observed = seen.observed
+        one = observed.astype(float)
+        keep = np.where(observed, self._keep, 1.0)
+        x, m = look.orders * one, look.expected_orders * one
+        residual = x - m
+
+        self._learn_profile(minute, residual, m)
+        for name, amount in (
+            ("orders", x),
+            ("exposure", seen.exposure * one),
+            ("unit_orders", x),
+            ("units", look.units * one),
+            ("ordered_sessions", (look.searches - look.abandoned) * one),
+            ("session_exposure", look.searches * minute.price_factor * one),
+        ):
+            values = state[name]
+            values *= keep
+            values += amount
+        unit_mean = (state["units"] + _UNIT_PRIOR) / (state["unit_orders"] + _UNIT_PRIOR)
+        state["unit_square"] *= keep
+        state["unit_square"] += (look.units * one - unit_mean * x) ** 2
+
+        settled = one * (state["ticks"] >= settings.warmup_ticks)
+        state["tick_square"] *= keep
+        state["tick_square"] += residual * residual * settled
+        state["tick_mean"] *= keep
+        state["tick_mean"] += m * settled
+        state["block_orders"] += x * settled
+        state["block_mean"] += m * settled
+        state["block_ticks"] += settled
+        state["ticks"] += one
+        state["since_reset"] += one * (state["since_reset"] >= 0.0)
+
+        state["last_factor"] = np.where(minute.present, minute.price_factor, state["last_factor"])
+        state["quiet"] = np.maximum(seen.quiet - 1.0, 0.0)
+        absent = ~minute.present
+        state["gap_exposure"] = np.where(absent, state["gap_exposure"] + seen.now, 0.0)
+        state["gap_plan"] = np.where(absent, state["gap_plan"] + seen.plan_now, 0.0)
+        state["gap_ticks"] = np.where(absent, state["gap_ticks"] + 1.0, 0.0)
+        return self._refresh(observed)
+
+    def _learn_profile(self, minute: Minute, residual: Floats, expected: Floats) -> None:
+        """One Newton step of (4) for the categories, then for the listings relative to them."""
+        state, settings = self.state, self.settings
+        g = _harmonics(minute.window_end_ms, settings.tick_ms)
+        bound = 5.0 * np.sqrt(state["phi"] * expected + 1.0)
+        residual = np.clip(residual, -bound, bound)
+        info = self.levels() * np.minimum(state["ticks"], settings.level_ticks)
+        category = self._categories()
+        count = self.category_profile.shape[1]
+        info_category = np.bincount(category, weights=info, minlength=count)
+        score = np.bincount(category, weights=residual, minlength=count)
+        others = 1.0 - info / np.maximum(info_category[category], 1e-9)
+        step = np.maximum(others, 0.0) * residual * (2.0 / (info + settings.profile_orders))
+        step_category = score * (2.0 / (info_category + settings.category_orders))
+        for h in range(2 * HARMONICS):
+            state["profile"][h] += g[h] * step
+            self.category_profile[h] += g[h] * step_category
+
+    def _refresh(self, observed: Bools) -> np.ndarray:
+        """Close full blocks and take over φ and the quantities' moments: (5), (6), (8)."""
+        state, settings = self.state, self.settings
+        full = observed & (state["block_ticks"] >= settings.block_ticks)
+        early = observed & (state["block_weight"] == 0.0) & (state["ticks"] % settings.warmup_ticks == 0.0)
+        if full.any():
+            i = np.flatnonzero(full)
+            mean = np.maximum(state["block_mean"][i], _HALF)
+            state["block_square"][i] = (
+                self._keep_block * state["block_square"][i]
+                + (state["block_orders"][i] - state["block_mean"][i]) ** 2
+            )
+            state["block_weight"][i] = self._keep_block * state["block_weight"][i] + mean
+            for name in ("block_orders", "block_mean", "block_ticks"):
+                state[name][i] = 0.0
+        changed = np.flatnonzero(full | early)
+        if len(changed):
+            self._take_over(changed)
+        return changed
+
+    def _take_over(self, i: np.ndarray) -> None:
+        state, settings = self.state, self.settings
+        orders = state["unit_orders"][i] + _UNIT_PRIOR
+        state["unit_mean"][i] = np.maximum((state["units"][i] + _UNIT_PRIOR) / orders, 1.0)
+        state["unit_variance"][i] = state["unit_square"][i] / orders
+        if settings.known_phi is not None:
+            return
+        weight = state["block_weight"][i]
+        tick = state["tick_square"][i] / np.maximum(state["tick_mean"][i], _HALF)
+        by_tick = 1.0 + 1.1 * (tick - 1.0) + 0.05
+        prior = settings.prior_blocks * np.maximum(self.levels()[i] * settings.block_ticks, _HALF)
+        by_block = (state["block_square"][i] + prior * settings.start_phi) / (weight + prior)
+        phi = np.where(weight > 0.0, np.maximum(by_tick, by_block), np.maximum(by_tick, settings.start_phi))
+        state["phi"][i] = np.maximum(phi, state["phi_floor"][i])
+
+    def reseed(self, i: np.ndarray, segment: Mapping[str, Floats]) -> None:
+        """Start the level again from the winning segment and a few minutes of what was before.
+
+        ``segment`` holds orders, exposure, ordered_sessions and session_exposure of the listings ``i``.
+        """
+        state = self.state
+        old = self.settings.reseed_ticks / np.maximum(state["exposure"][i], self.settings.reseed_ticks)
+        for name in ("orders", "exposure", "ordered_sessions", "session_exposure"):
+            state[name][i] = old * state[name][i] + segment[name]
+        for name in ("block_orders", "block_mean", "block_ticks"):
+            state[name][i] = 0.0
+        state["since_reset"][i] = 0.0
+
+    def assume(
+        self,
+        i: np.ndarray,
+        orders_per_minute: Floats,
+        worth_orders: Floats,
+        buy_share: Floats,
+        worth_sessions: Floats,
+        profile: Floats,
+        unit_mean: Floats,
+        unit_variance: Floats,
+    ) -> None:
+        """Take over what history says, with the weight it deserves."""
+        state = self.state
+        state["orders"][i] = worth_orders
+        state["exposure"][i] = worth_orders / orders_per_minute
+        state["ordered_sessions"][i] = buy_share * worth_sessions
+        state["session_exposure"][i] = worth_sessions
+        state["profile"][:, i] = profile - self.category_profile[:, self._categories()[i]]
+        state["ticks"][i] = np.maximum(state["ticks"][i], self.settings.warmup_ticks)
+        state["unit_orders"][i] = worth_orders
+        state["units"][i] = worth_orders * unit_mean
+        state["unit_square"][i] = worth_orders * unit_variance
+        state["unit_mean"][i] = unit_mean
+        state["unit_variance"][i] = unit_variance
+
+    def snapshot(self) -> dict[str, Any]:
+        """Plain data, without settings."""
+        return {"columns": self.state.snapshot(), "category_profile": self.category_profile.copy()}
+
+    def restore(self, saved: Mapping[str, Any], listings: int) -> None:
+        """Take a snapshot back."""
+        self.state.restore(saved["columns"], listings)
+        self.category_profile = np.array(saved["category_profile"], dtype=float).reshape(2 * HARMONICS, -1)

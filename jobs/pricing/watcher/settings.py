@@ -99,12 +99,24 @@ class WatcherSettings:
 
     def __post_init__(self) -> None:
         weights = self.velocity + self.abandonment + self.stock_pressure + self.rivals + self.events
-        if min(self.velocity, self.abandonment, self.stock_pressure, self.rivals, self.events) < 0 or weights > 1 + 1e-9:
-            raise ValueError(f"the watcher's five weights must be >= 0 and add up to at most 1, got a sum of {weights}")
+        if (
+            min(self.velocity, self.abandonment, self.stock_pressure, self.rivals, self.events) < 0
+            or weights > 1 + 1e-9
+        ):
+            raise ValueError(
+                f"the watcher's five weights must be >= 0 and add up to at most 1, got a sum of {weights}"
+            )
         shares = self.own_share + self.group_share + self.zone_share
         if min(self.own_share, self.group_share, self.zone_share) < 0 or shares > 1 + 1e-9:
             raise ValueError(f"own_share + group_share + zone_share must be at most 1, got {shares}")
-        for name in ("false_alarm_every", "level_ticks", "block_ticks", "fact_ticks", "full_mass_orders", "tick_ms"):
+        for name in (
+            "false_alarm_every",
+            "level_ticks",
+            "block_ticks",
+            "fact_ticks",
+            "full_mass_orders",
+            "tick_ms",
+        ):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name} must be positive and finite, got {value}")

@@ -28,12 +28,12 @@ class StockPressure:
     >>> signal, out = StockPressure(), np.empty((4, 1))
     >>> signal.increments(look, signal.tilts(Spread(one, 1.2 * one, 0.2 * one)), out)
     >>> out[:, 0].round(3).tolist()     # six units where 2.4 were planned
-    [-0.638, -0.285, 0.238, 0.469]
+    [-0.647, -0.291, 0.261, 0.525]
     """
 
     name = "stock_pressure"
-    effects = (0.8, 0.9, 1.11, 1.25)
-    demand = (-1, -1, 1, 1)
+    effects: tuple[float, ...] = (0.8, 0.9, 1.11, 1.25)
+    demand: tuple[int, ...] = (-1, -1, 1, 1)
 
     def tilts(self, spread: Spread) -> Floats:
         """θ of (1) and c(κ(θ)) of (3), per effect and listing."""

@@ -29,8 +29,8 @@ class Velocity:
     """
 
     name = "velocity"
-    effects = (0.67, 0.8, 1.25, 1.5)
-    demand = (-1, -1, 1, 1)
+    effects: tuple[float, ...] = (0.67, 0.8, 1.25, 1.5)
+    demand: tuple[int, ...] = (-1, -1, 1, 1)
 
     def tilts(self, spread: Spread) -> Floats:
         """θ and c of (1), per effect and listing."""
