@@ -85,7 +85,7 @@ class PriceCache:
         self._reread_s, self._segment_s, self._pause_s = reread_s, segment_s, pause_s
         self._max_segments, self._max_unknown = max_segments, max_unknown
         self._monotonic = monotonic
-        self._tables: dict[Listing, Entry] = {}
+        self._tables: dict[str, Entry] = {}
         self._segments: dict[tuple[str, str], tuple[str | None, float]] = {}
         self._unknown: dict[Listing, float] = {}
         self._wanted_tables: dict[Listing, asyncio.Future[None]] = {}
@@ -126,8 +126,13 @@ class PriceCache:
                 await asyncio.gather(task, return_exceptions=True)
         await self._redis.aclose()  # type: ignore[attr-defined]
 
-    def cached(self, listing: Listing, customer: tuple[str, str]) -> tuple[Entry, str | None] | None:
-        """Entry and segment if both are fresh; else None, and :meth:`lookup` must be awaited."""
+    def cached(self, listing: str, customer: tuple[str, str]) -> tuple[Entry, str | None] | None:
+        """Entry and segment if both are fresh; else None, and :meth:`lookup` must be awaited.
+
+        Parameters
+        ----------
+        listing : the listing's key; customer : tenant and pseudonym.
+        """
         now = self._monotonic()
         entry = self._tables.get(listing)
         if entry is None or entry.checked_at + self._reread_s < now:
@@ -153,7 +158,7 @@ class PriceCache:
         """
         now = self._monotonic()
         waits: list[asyncio.Future[None]] = []
-        entry = self._tables.get(listing)
+        entry = self._tables.get(listing.key)
         if (entry is None or entry.checked_at + self._reread_s < now) and self._unknown.get(listing, _NEVER) < now:
             waits.append(self._want(self._wanted_tables, listing))
         known = self._segments.get(customer)
@@ -161,7 +166,7 @@ class PriceCache:
             waits.append(self._want(self._wanted_segments, customer))
         for wait in waits:
             await wait
-        entry = self._tables.get(listing)
+        entry = self._tables.get(listing.key)
         segment, _ = self._segments.get(customer, (None, 0.0))
         if entry is not None:
             return entry, segment
@@ -171,9 +176,9 @@ class PriceCache:
 
     def hold(self, table: PriceTable) -> None:
         """Take a table from elsewhere (a start without Redis), unconfirmed; a lower version is ignored."""
-        entry = self._tables.get(table.listing)
+        entry = self._tables.get(table.listing.key)
         if entry is None or entry.table.version < table.version:
-            self._tables[table.listing] = entry = Entry(table, _NEVER)
+            self._tables[table.listing.key] = entry = Entry(table, _NEVER)
             entry.confirmed = False
 
     def _want(self, wanted: dict[Any, asyncio.Future[None]], key: Any) -> asyncio.Future[None]:
@@ -230,12 +235,12 @@ class PriceCache:
 
     def _unconfirm(self, listings: list[Listing]) -> None:
         for listing in listings:
-            entry = self._tables.get(listing)
+            entry = self._tables.get(listing.key)
             if entry is not None:
                 entry.confirmed = False
 
     def _take(self, listing: Listing, fields: dict[str, str], now: float) -> None:
-        entry = self._tables.get(listing)
+        entry = self._tables.get(listing.key)
         try:
             table = PriceTable.from_redis(listing, fields) if fields else None
         except PriceTableError as error:
@@ -247,7 +252,7 @@ class PriceCache:
             self._unknown[listing] = now + self._reread_s
         elif entry is None or (table is not None and table.version > entry.table.version):
             assert table is not None
-            self._tables[listing] = Entry(table, now)
+            self._tables[listing.key] = Entry(table, now)
             self._unknown.pop(listing, None)
         elif table is not None and table.version == entry.table.version:
             entry.checked_at, entry.confirmed = now, True
@@ -273,7 +278,7 @@ class PriceCache:
         tenant, _, market = channel.removeprefix("price-updates:{").removesuffix("}").partition(":")
         sku, _, version = data.rpartition(" ")
         listing = Listing(tenant, market, sku)
-        entry = self._tables.get(listing)
+        entry = self._tables.get(listing.key)
         self.hints += 1
         self._unknown.pop(listing, None)
         if entry is not None and version.isdigit() and int(version) > entry.table.version:
