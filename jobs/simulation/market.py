@@ -357,7 +357,8 @@ class Market:
         end_of_minute = (number + 1) * MINUTE_MS
         quoting = zip(
             visits.time_ms, visits.listing, visits.customer, visits.segment, visits.arm, visits.session,
-            visits.bot, quoted.price_minor, quoted.propensity, quoted.table_id, quoted.version, quoted.source, strict=True,
+            visits.bot, quoted.price_minor, quoted.propensity, quoted.table_id, quoted.version, quoted.source,
+            strict=True,
         )  # fmt: skip
         for j, (t, i, customer, segment, arm, session, bot, price, chance, table, version, source) in enumerate(
             quoting

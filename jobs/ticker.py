@@ -1,0 +1,161 @@
+"""The ticker: a heartbeat on the inputs, so that quiet streams move on and every minute closes.
+
+``python -m jobs.ticker`` runs beside the jobs; which tick is due when is :mod:`schemas.ticks`. A tick
+stamped t is sent when the Clock shows t + guard: records stamped before t that are still on their
+way (a producer's batch, a busy machine) then arrive before the watermark that t brings. The guard is
+wall time, because delays are: .25 s, which at speed 60 is 15 s of the run.
+
+A ticker that was held up sends what it missed, with the stamps it missed (its own topic's watermark
+has not moved without it). One that starts, or was away for longer than ``--catch-up``, goes on from
+now: the minutes between are gaps, which the jobs know how to take.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from jobs.runtime.clock import Clock
+from jobs.runtime.kafka import Publisher, ensure_topics
+from jobs.runtime.metrics import Metrics
+from jobs.runtime.settings import Settings
+from schemas.ticks import PERIOD_MS, DueTick, closing_ticks, due_ticks
+from schemas.topics import INPUTS
+
+log = logging.getLogger("ticker")
+
+GUARD_S = 0.25
+CATCH_UP_S = 20.0
+
+
+class Heartbeat:
+    """What has been sent and what is due: the ticker without Kafka and without waiting.
+
+    Parameters
+    ----------
+    start_ms : event time after which ticks are due.
+    buckets, partitions, period_ms : as in :func:`schemas.ticks.due_ticks`.
+    guard_ms : event time by which a tick is held back.
+    catch_up_ms : a longer absence is a gap: nothing is sent for it.
+
+    Examples
+    --------
+    >>> beat = Heartbeat(0, buckets=1, partitions={"ticks": 1}, guard_ms=5_000, catch_up_ms=600_000)
+    >>> beat.next_ms
+    15000
+    >>> [tick.at_ms for tick in beat.advance(75_000)], beat.advance(75_000)
+    ([10000, 70000], [])
+    >>> beat.advance(10_000_000), beat.gaps
+    ([], 1)
+    """
+
+    def __init__(
+        self,
+        start_ms: int,
+        *,
+        buckets: int,
+        partitions: Mapping[str, int],
+        guard_ms: int = 0,
+        catch_up_ms: int = 600_000,
+        period_ms: int = PERIOD_MS,
+    ) -> None:
+        self._sent_to, self._guard_ms, self._catch_up_ms = start_ms, guard_ms, catch_up_ms
+        self._shape: dict[str, Any] = {"buckets": buckets, "partitions": partitions, "period_ms": period_ms}
+        self.gaps = 0
+
+    def advance(self, now_ms: int) -> list[DueTick]:
+        """Ticks to send now; each is answered once."""
+        upto = now_ms - self._guard_ms
+        if upto - self._sent_to > self._catch_up_ms:
+            self._sent_to = upto
+            self.gaps += 1
+        if upto <= self._sent_to:
+            return []
+        ticks = due_ticks(self._sent_to, upto, **self._shape)
+        self._sent_to = upto
+        return ticks
+
+    @property
+    def next_ms(self) -> int:
+        """Run time at which the next tick is due, guard included."""
+        # A minute holds at least one tick of every kind.
+        return due_ticks(self._sent_to, self._sent_to + 60_000, **self._shape)[0].at_ms + self._guard_ms
+
+
+def run(
+    heartbeat: Heartbeat,
+    clock: Clock,
+    send: Callable[[Sequence[DueTick]], None],
+    stop: threading.Event,
+    until_ms: int | None = None,
+) -> None:
+    """Send ticks as the Clock passes them, until told to stop or past ``until_ms``."""
+    while not stop.is_set():
+        now = clock.now_ms()
+        ticks = heartbeat.advance(now)
+        if ticks:
+            send(ticks)
+        if until_ms is not None and now >= until_ms:
+            return
+        stop.wait(max(0.0, clock.wall_seconds_until(heartbeat.next_ms)))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; answers 0 after a clean stop."""
+    parser = argparse.ArgumentParser(prog="python -m jobs.ticker", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--until", type=int, metavar="MS", help="stop at this run time, after ticks that close all"
+    )
+    parser.add_argument("--period-ms", type=int, default=PERIOD_MS, help="event time between a partition's ticks")
+    parser.add_argument("--guard", type=float, default=GUARD_S, help="wall seconds a tick is held back")
+    parser.add_argument("--catch-up", type=float, default=CATCH_UP_S, help="longest absence made up, wall seconds")
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    settings = Settings.load()
+    clock = settings.the_clock
+    metrics = Metrics("ticker")
+    sent = metrics.counter("ticks", "Ticks sent, by topic", ["topic"])
+    gaps = metrics.gauge("gaps", "count", "Absences too long to make up")
+    metrics.start(settings.metrics_port)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+
+    ensure_topics(settings.kafka, [topic.name for topic in INPUTS])
+    with Publisher(settings.kafka, **{"linger.ms": 0}) as publisher:
+        partitions = {topic.name: publisher.partitions(topic.topic) for topic in INPUTS}
+        beat = Heartbeat(
+            clock.now_ms(),
+            buckets=settings.buckets,
+            partitions=partitions,
+            guard_ms=round(args.guard * 1000 * clock.speed),
+            catch_up_ms=max(120_000, round(args.catch_up * 1000 * clock.speed)),
+            period_ms=args.period_ms,
+        )
+        log.info("a tick per minute for %d buckets; partitions %s", settings.buckets, partitions)
+
+        def send(ticks: Sequence[DueTick]) -> None:
+            for tick in ticks:
+                # A compacted topic takes no record without a key.
+                key = str(tick.bucket) if tick.topic == "ticks" else f"tick-{tick.partition}"
+                publisher.send(
+                    tick.topic, tick.record(), timestamp_ms=tick.at_ms, partition=tick.partition, key=key
+                )
+                sent.labels(tick.topic).inc()
+            # Raises if the broker took them not: better a restart that is seen than a silent heart.
+            publisher.flush(30.0)
+            gaps.set(beat.gaps)
+
+        run(beat, clock, send, stop, args.until)
+        if args.until is not None and not stop.is_set():
+            send(closing_ticks(args.until, buckets=settings.buckets, partitions=partitions))
+    log.info("stopped")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

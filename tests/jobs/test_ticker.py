@@ -1,0 +1,103 @@
+"""The heartbeat: what is due when, and that nothing is sent twice or forgotten."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.runtime.clock import Clock
+from jobs.ticker import Heartbeat, run
+from schemas.ticks import DueTick, closing_ticks, due_ticks
+from schemas.topics import INPUTS, MINUTE_MS, TOPICS
+
+PARTITIONS = {topic.name: topic.partitions for topic in INPUTS}
+
+
+def window_closed_by(tick: DueTick) -> int:
+    """End of the last minute that a tick's watermark closes."""
+    return (tick.at_ms - TOPICS[tick.topic].lateness_ms) // MINUTE_MS * MINUTE_MS
+
+
+def test_every_bucket_gets_one_tick_a_minute() -> None:
+    ticks = [t for t in due_ticks(0, 60 * MINUTE_MS, buckets=5, partitions=PARTITIONS) if t.topic == "ticks"]
+    per_minute = Counter((t.bucket, t.at_ms // MINUTE_MS) for t in ticks)
+    assert set(per_minute.values()) == {1}
+    assert len(per_minute) == 5 * 60
+
+
+def test_every_partition_of_every_input_closes_each_minute_as_early_as_its_lateness_lets_it() -> None:
+    ticks = due_ticks(0, 30 * MINUTE_MS, buckets=1, partitions=PARTITIONS)
+    for name, count in PARTITIONS.items():
+        for partition in range(count):
+            here = [t for t in ticks if (t.topic, t.partition) == (name, partition)]
+            for minute in range(1, 29):
+                end = minute * MINUTE_MS
+                closing = min(t.at_ms for t in here if window_closed_by(t) >= end)
+                assert closing == end + TOPICS[name].lateness_ms
+
+
+def test_ticks_pass_the_contract_of_their_topic() -> None:
+    for tick in due_ticks(10**12, 10**12 + MINUTE_MS, buckets=2, partitions=PARTITIONS):
+        record = tick.record()
+        assert set(record) == {"event_time_ms", "bucket", "tick"}
+        assert TOPICS["ticks"].judge(record, tick.at_ms) is None
+        assert (tick.bucket >= 0) == (tick.topic == "ticks")
+
+
+@given(
+    start=st.integers(0, 10**7),
+    hops=st.lists(st.integers(0, 200_000), max_size=12),
+    period=st.sampled_from([1_000, 10_000, 60_000]),
+)
+def test_however_the_time_is_cut_the_same_ticks_are_due(start: int, hops: list[int], period: int) -> None:
+    shape = {"buckets": 2, "partitions": {"clicks": 2, "ticks": 1}, "period_ms": period}
+    pieces, at = [], start
+    for hop in hops:
+        pieces += due_ticks(at, at + hop, **shape)
+        at += hop
+    assert sorted(pieces) == due_ticks(start, at, **shape)
+
+
+def test_a_period_that_misses_the_minute_is_refused_with_the_reason() -> None:
+    with pytest.raises(ValueError, match="divisor of 60000, got 7000"):
+        due_ticks(0, 1, buckets=1, partitions=PARTITIONS, period_ms=7_000)
+
+
+def test_the_last_ticks_close_the_minute_the_input_ends_in() -> None:
+    for end in (1, MINUTE_MS - 1, MINUTE_MS, MINUTE_MS + 1):
+        ticks = closing_ticks(end, buckets=3, partitions=PARTITIONS)
+        assert len(ticks) == 3 + sum(n for name, n in PARTITIONS.items() if name != "ticks")
+        assert all(window_closed_by(t) >= end for t in ticks)
+
+
+def test_a_stall_is_made_up_and_a_long_absence_is_a_gap() -> None:
+    beat = Heartbeat(0, buckets=1, partitions={"ticks": 1}, catch_up_ms=5 * MINUTE_MS)
+    assert len(beat.advance(4 * MINUTE_MS)) == 4
+    assert beat.advance(20 * MINUTE_MS) == []
+    assert beat.gaps == 1
+    assert [t.at_ms for t in beat.advance(21 * MINUTE_MS)] == [20 * MINUTE_MS + 10_000]
+
+
+def test_the_loop_sends_each_minute_once_and_ends_past_its_time() -> None:
+    clock = Clock.simulated(0, speed=60_000.0)
+    sent: list[DueTick] = []
+    beat = Heartbeat(0, buckets=1, partitions={"ticks": 1}, guard_ms=5_000, catch_up_ms=10**9)
+    run(beat, clock, sent.extend, threading.Event(), until_ms=10 * MINUTE_MS)
+    times = [t.at_ms for t in sent]
+    assert times == sorted(set(times))
+    assert times[:9] == [k * MINUTE_MS + 10_000 for k in range(9)]
+
+
+def test_a_stop_ends_the_loop_at_once() -> None:
+    stop = threading.Event()
+    beat = Heartbeat(0, buckets=1, partitions={"ticks": 1})
+
+    def once(ticks: object) -> None:
+        stop.set()
+
+    run(beat, Clock.simulated(0, speed=60_000.0), once, stop)
+    assert stop.is_set()
