@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
+import xmlrpc.client
 from typing import Any, NamedTuple
 
 import orjson
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from redis.exceptions import RedisError
+from supervisor.xmlrpc import SupervisorTransport
 
 from jobs.runtime.redis_price_table import RedisPriceTables
 from jobs.runtime.settings import Settings
@@ -98,9 +100,30 @@ def edge(settings: Settings) -> Part:
     return Part("edge", True, f"{alive['quotes_logged']} quotes, {alive['quotes_dropped']} dropped")
 
 
+def processes(settings: Settings) -> list[Part]:
+    """The local platform's processes that have no door of their own (ticker, simulator, keeper).
+
+    Empty where no local platform runs: a user's own broker and cluster are watched by their own means.
+    """
+    socket = settings.home / "run" / "supervisor.sock"
+    if not socket.exists():
+        return []
+    transport = SupervisorTransport(None, None, f"unix://{socket.absolute()}")
+    try:
+        found = xmlrpc.client.ServerProxy("http://127.0.0.1", transport).supervisor.getAllProcessInfo()
+    except (OSError, xmlrpc.client.Error) as error:
+        return [Part("supervisor", False, str(error))]
+    own_door = {"broker", "redis", "jobmanager", "edge"}
+    return [
+        Part(info["name"], info["statename"] == "RUNNING", info["statename"].lower())
+        for info in found  # type: ignore[union-attr]
+        if info["name"] not in own_door and info["statename"] != "STOPPED"  # type: ignore[index, call-overload]
+    ]
+
+
 def parts(settings: Settings, tables: RedisPriceTables, *, with_edge: bool = True) -> list[Part]:
     """Every part, in the order in which the data passes them."""
-    found = [broker(settings), *flink(settings), redis(tables)]
+    found = [broker(settings), *flink(settings), redis(tables), *processes(settings)]
     return [*found, edge(settings)] if with_edge else found
 
 
