@@ -12,8 +12,9 @@ Requests: per listing and segment N ← N e^{−Δ/τ} + exposures, and D ← D 
 N/D is requests per day at a mean hour, profile = hour of day × day of week of the whole bucket,
 shrunk to flat. Exposures shown while nothing was in stock do not count, nor do those minutes.
 
-Over 300 lines because state, its bounds and its snapshot are one thing. The formulas that turn these counts into probabilities are pure functions of
+The formulas that turn these counts into probabilities are pure functions of
 :mod:`features.sale_probability`, exported here too, so that a decision's record needs no book.
+(Over 300 lines: state, its bounds and its snapshot are one thing.)
 """
 
 from __future__ import annotations

@@ -1,0 +1,195 @@
+"""PoolingLogic: stage 2, one category's statistics from all buckets → estimates.
+
+Keyed by tenant and category. Kept: each listing's newest cumulative statistics, by the end of the
+period they speak of. A product is a SKU over its markets; its numbers are sums over its listings in
+sorted order, so that neither arrival nor restart nor a repeat can change them. The category's prior
+moves with every message; a listing is told again when its own numbers changed, or when the shift of
+the prior moved its estimate noticeably (``emit_shift``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from features.elasticity.base import SeriesStatistics, refuse_other_version
+from features.elasticity.logic import SUMS
+from features.elasticity.pooling import pool_products, shrink, sufficiency
+from features.elasticity.settings import ElasticitySettings
+from features.logic import Batch, Fact, Output
+from schemas.events import DEFAULT_SEGMENT, Estimate, Listing
+
+NAME = "own_price_elasticity"
+ESTIMATES = "estimates"
+_COLUMNS = SeriesStatistics._fields
+
+
+class _Held:
+    """A listing's newest statistics, and what was last said of it."""
+
+    __slots__ = ("end_ms", "group", "offer_centre", "statistics", "told")
+
+    def __init__(self, end_ms: int, group: str, offer_centre: float | None, statistics: list[Any]) -> None:
+        self.end_ms = end_ms
+        self.group = group
+        self.offer_centre = offer_centre
+        self.statistics = statistics
+        self.told: list[float] | None = None  # mean, sd
+
+
+class PoolingLogic:
+    """Pooling of one category (a :class:`features.logic.BucketLogic`, keyed by tenant/category).
+
+    Parameters
+    ----------
+    settings : the same as stage 1's; not part of the snapshot.
+    """
+
+    name = "pooling"
+    version = 1
+
+    def __init__(self, settings: ElasticitySettings | None = None) -> None:
+        self.settings = settings or ElasticitySettings()
+        self._tenant = ""
+        self._held: dict[str, _Held] = {}
+
+    def on_batch(self, batch: Batch) -> Iterable[Output]:
+        """Nothing: this stage takes only facts of kind ``sums``."""
+        return []
+
+    def on_fact(self, fact: Fact) -> Iterable[Output]:
+        """Take one bucket's statistics of a period; answers with the estimates that changed.
+
+        Raises
+        ------
+        ValueError
+            If the statistics were learned by another kind of model than the settings name.
+        """
+        if fact.kind != SUMS:
+            return []
+        value = fact.value
+        if value["kind"] != self.settings.kind:
+            raise ValueError(
+                f"sums of {value['category']}: expected statistics of kind {self.settings.kind}, "
+                f"got {value['kind']}; stage 1 and stage 2 must be started with the same settings"
+            )
+        changed = self._take(value)
+        if not changed:
+            return []
+        return self._estimates(changed)
+
+    def _take(self, value: Mapping[str, Any]) -> set[str]:
+        """Keep what is newer; answers the products concerned."""
+        self._tenant = str(value["tenant"])
+        end_ms, changed = int(value["period_end_ms"]), set()
+        for key in value["gone"]:
+            held = self._held.get(key)
+            if held is not None and held.end_ms <= end_ms:
+                del self._held[key]
+                changed.add(Listing.parse(key).sku)
+        for at, key in enumerate(value["listings"]):
+            held = self._held.get(key)
+            if held is not None and end_ms <= held.end_ms:
+                continue
+            statistics = [value[name][at] for name in _COLUMNS]
+            fresh = _Held(end_ms, value["price_groups"][at], value["offer_centre"][at], statistics)
+            fresh.told = held.told if held is not None else None
+            self._held[key] = fresh
+            changed.add(Listing.parse(key).sku)
+        return changed
+
+    def _estimates(self, changed: set[str]) -> list[Output]:
+        s = self.settings
+        keys = sorted(self._held)
+        if not keys:
+            return []
+        listings = [Listing.parse(key) for key in keys]
+        skus = sorted({listing.sku for listing in listings})
+        place = {sku: p for p, sku in enumerate(skus)}
+        product = np.array([place[listing.sku] for listing in listings], np.int64)
+        columns = zip(*(self._held[key].statistics for key in keys), strict=True)
+        statistics = SeriesStatistics(*(np.array(column, np.float64) for column in columns))
+        pooled = pool_products(statistics, product, len(skus), s)
+        shrunk = shrink(pooled.b, pooled.se, s)
+        ends = np.zeros(len(skus), np.int64)
+        np.maximum.at(ends, product, np.array([self._held[key].end_ms for key in keys], np.int64))
+        outputs = []
+        for listing, key, p in zip(listings, keys, product.tolist(), strict=True):
+            held = self._held[key]
+            mean, sd = float(shrunk.mean[p]), float(shrunk.sd[p])
+            if listing.sku not in changed and held.told is not None and not self._moved(held.told, mean, sd):
+                continue
+            held.told = [mean, sd]
+            b, se = float(pooled.b[p]), float(pooled.se[p])
+            state, missing = sufficiency(b, se, float(pooled.periods[p]), bool(pooled.moved[p]), s)
+            eta, eta_sd = float(pooled.slopes[p, 1]), float(pooled.slope_se[p, 1])
+            if not np.isfinite(eta_sd) or pooled.rows[p] == 0:
+                eta, eta_sd = s.rival_mean, s.rival_sd
+            elif s.kind == "within":
+                # Scanner sums carry no prior of their controls; a rival price that hardly moved says little.
+                weight, prior = 1 / max(eta_sd, 1e-9) ** 2, 1 / s.rival_sd**2
+                eta = (eta * weight + s.rival_mean * prior) / (weight + prior)
+                eta_sd = float((weight + prior) ** -0.5)
+            extra = {
+                "rival_elasticity": eta,
+                "rival_elasticity_sd": eta_sd,
+                "category_mean": shrunk.mu,
+                "category_sd": shrunk.tau,
+                "dispersion": pooled.dispersion,
+                "periods_missing": float(missing),
+            }
+            if held.offer_centre is not None:
+                extra["mean_log_offer"] = held.offer_centre
+            raw = bool(np.isfinite(b) and np.isfinite(se))
+            estimate = Estimate(
+                scope="listing",
+                tenant=listing.tenant,
+                market=listing.market,
+                sku=listing.sku,
+                price_group=held.group,
+                name=NAME,
+                segment=DEFAULT_SEGMENT,
+                mean=mean,
+                sd=sd,
+                n=round(float(pooled.rows[p])),
+                raw_mean=b if raw else None,
+                raw_se=se if raw else None,
+                active_periods=round(float(pooled.periods[p])),
+                sufficient=state.value,
+                window_end_ms=int(ends[p]),
+                extra=extra,
+            )
+            outputs.append(Output(ESTIMATES, f"{key}|{NAME}|{DEFAULT_SEGMENT}", asdict(estimate), int(ends[p])))
+        return outputs
+
+    def _moved(self, told: list[float], mean: float, sd: float) -> bool:
+        limit = self.settings.emit_shift
+        return abs(mean - told[0]) > limit * sd or abs(sd - told[1]) > limit * told[1]
+
+    def snapshot(self) -> dict[str, Any]:
+        """Versioned plain data, no settings."""
+        return {
+            "v": self.version,
+            "tenant": self._tenant,
+            "held": {
+                key: [h.end_ms, h.group, h.offer_centre, h.told, h.statistics] for key, h in self._held.items()
+            },
+        }
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Take a snapshot back.
+
+        Raises
+        ------
+        SnapshotError
+            If the snapshot is of another version.
+        """
+        refuse_other_version(self.name, self.version, snapshot)
+        self._tenant = str(snapshot["tenant"])
+        self._held = {}
+        for key, (end_ms, group, offer_centre, told, statistics) in snapshot["held"].items():
+            held = self._held[key] = _Held(int(end_ms), group, offer_centre, list(statistics))
+            held.told = list(told) if told is not None else None

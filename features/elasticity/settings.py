@@ -1,0 +1,96 @@
+"""ElasticitySettings: every number of the elasticity models, in one frozen object (science § 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from features.competition import RivalSettings
+
+HOUR_MS = 3_600_000
+WEEK_MS = 7 * 24 * HOUR_MS
+_RIVALS = RivalSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class ElasticitySettings:
+    """How a deployment learns elasticities; bound at start, never in a snapshot.
+
+    Parameters
+    ----------
+    kind : ``poisson`` for markets with exposures (orders given exposures), ``within`` for scanner data
+        (log units, one row per listing and period).
+    host : which host of the within estimator runs, ``river`` (K ≤ 4) or ``sums``; ignored by ``poisson``.
+    period_ms, period_offset_ms : length of a period and where the first one starts after the epoch
+        (weeks that start on Monday: 4 days).
+    order_lag_periods : 1: a period is learned one period later, so that orders which come in after
+        their price is gone are put beside its exposures; 0: at once. Only ``poisson``.
+    forgetting_per_week : λ^(week); 1 forgets nothing.
+    prior_mean, prior_sd : own-price elasticity before data in stage 1; divided out before shrinking.
+    conversion, conversion_sd : prior of the level: orders per exposure, and sd of its log.
+    rival_mean, rival_sd : the rival elasticity before data.
+    noise_variance : variance of log units that River's noise parameter starts from.
+    m0, s0, tau0, prior_weight, rounds : category prior and its shrinkage (m₀, s₀, τ₀, 4, ten rounds).
+    sufficient_periods, sufficient_se, provisional_se : when an estimate speaks for itself.
+    single_series_factor : SE of a within product with one series is multiplied by this.
+    emit_shift : a listing whose own numbers did not change is emitted again when its mean has moved by
+        this many of its sd, or its sd by this share.
+    rivals : how offers are read.
+
+    Raises
+    ------
+    ValueError
+        Naming the field, what was expected and what came.
+    """
+
+    kind: Literal["poisson", "within"] = "poisson"
+    host: Literal["river", "sums"] = "river"
+    period_ms: int = HOUR_MS
+    period_offset_ms: int = 0
+    order_lag_periods: int = 1
+    forgetting_per_week: float = 0.99
+    prior_mean: float = -2.0
+    prior_sd: float = 3.0
+    conversion: float = 0.05
+    conversion_sd: float = 1.5
+    rival_mean: float = 0.5
+    rival_sd: float = 0.5
+    noise_variance: float = 0.25
+    m0: float = -2.0
+    s0: float = 1.0
+    tau0: float = 0.5
+    prior_weight: float = 4.0
+    rounds: int = 10
+    sufficient_periods: float = 12.0
+    sufficient_se: float = 0.5
+    provisional_se: float = 1.0
+    single_series_factor: float = 1.5
+    emit_shift: float = 0.1
+    rivals: RivalSettings = _RIVALS
+
+    def __post_init__(self) -> None:
+        expectations = {
+            "kind": (self.kind in ("poisson", "within"), "poisson or within"),
+            "host": (self.host in ("river", "sums"), "river or sums"),
+            "period_ms": (
+                self.period_ms >= 60_000 and self.period_ms % 60_000 == 0,
+                "a whole number of minutes in milliseconds",
+            ),
+            "order_lag_periods": (self.order_lag_periods in (0, 1), "0 or 1"),
+            "forgetting_per_week": (0 < self.forgetting_per_week <= 1, "above 0, at most 1"),
+            "conversion": (0 < self.conversion < 1, "a share between 0 and 1"),
+        }
+        positive = ("prior_sd", "conversion_sd", "rival_sd", "noise_variance", "s0", "tau0", "rounds")
+        expectations |= {name: (getattr(self, name) > 0, "a number above 0") for name in positive}
+        for name, (holds, expected) in expectations.items():
+            if not holds:
+                raise ValueError(f"elasticity settings: {name}: expected {expected}, got {getattr(self, name)!r}")
+
+    @property
+    def forgetting(self) -> float:
+        """λ of one period.
+
+        >>> round(ElasticitySettings(period_ms=WEEK_MS).forgetting, 6)
+        0.99
+        """
+        return float(self.forgetting_per_week ** (self.period_ms / WEEK_MS))

@@ -1,0 +1,181 @@
+"""Within estimator in one pass, as plain sums: the judge, and the wide case (science § 3).
+
+Data: series i, period w, u = (x, y) with y = log q − log e. State: per series n, ū; A, c, yy, N, W.
+
+  (1) d = u − ū,  g = n/(n + 1)                       before the row is averaged in
+  (2) with a category: d ← d − Σgd/Σg over its rows of the period (its common deviation)
+  (3) z = √g·d;   A += z_x z_x′,  c += z_x z_y,  yy += z_y²;   N += 1, W += 1 per period, where n > 0
+  (4) ū ← ū + (u − ū)/(n + 1),  n ← n + 1             never forgotten: an average that forgets
+                                                       estimates something else
+  (5) forgetting over g periods: A, c, yy, N, W times λ^g
+
+Σzz′ is exactly the co-moment matrix that a batch regression with series intercepts would use (backward
+orthogonal deviations). Without the weight √g there is a bias; without (1) at all, a wrong sign on some
+scanner data. Period effects are subtracted from deviations, never from raw values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from features.elasticity.base import (
+    Floats,
+    Ints,
+    Learned,
+    PeriodRows,
+    SeriesStatistics,
+    elapsed,
+    ranks,
+    refuse_other_version,
+)
+from features.elasticity.settings import ElasticitySettings
+
+
+class WithinSums:
+    """Sums (3) of every series, vectorised over the series of a period.
+
+    Examples
+    --------
+    Two series at very different levels, both with elasticity -2:
+
+    >>> model = WithinSums(slopes=1)
+    >>> for period, x in enumerate([0.0, 0.1, -0.1]):
+    ...     rows = PeriodRows(period, np.array([0, 1]), np.array([[x], [x + 1]]),
+    ...                       np.exp(np.array([3 - 2 * x, 9 - 2 * x])), np.zeros(2))
+    ...     _ = model.learn(rows)
+    >>> got = model.statistics()
+    >>> round(float(got.c.sum() / got.a.sum()), 9)
+    -2.0
+    """
+
+    name: ClassVar[str] = "within_sums"
+    version: ClassVar[int] = 1
+
+    def __init__(self, settings: ElasticitySettings | None = None, slopes: int = 2) -> None:
+        self.settings = settings or ElasticitySettings(kind="within", host="sums")
+        self._k = slopes
+        self._period = -1
+        self._n: Floats = np.zeros(0)
+        self._mean: Floats = np.zeros((0, slopes + 1))
+        self._zz: Floats = np.zeros((0, slopes + 1, slopes + 1))
+        self._sums: Floats = np.zeros((0, 2))  # rows, periods
+        self._range: Floats = np.zeros((0, 2))
+        self._last: Ints = np.zeros(0, np.int64)
+
+    def grow(self, series: int) -> None:
+        """Have room for this many series."""
+        more = series - len(self._last)
+        if more <= 0:
+            return
+        k1 = self._k + 1
+        self._n = np.concatenate([self._n, np.zeros(more)])
+        self._mean = np.concatenate([self._mean, np.zeros((more, k1))])
+        self._zz = np.concatenate([self._zz, np.zeros((more, k1, k1))])
+        self._sums = np.concatenate([self._sums, np.zeros((more, 2))])
+        self._range = np.concatenate([self._range, np.zeros((more, 2))])
+        self._last = np.concatenate([self._last, np.full(more, -1, np.int64)])
+
+    def learn(self, rows: PeriodRows) -> Learned:
+        """Take one period's rows; rows without a sale have no logarithm and are left out."""
+        nothing = np.zeros(len(rows.series))
+        if rows.period <= self._period:
+            return Learned(nothing, nothing)
+        self._period = rows.period
+        sold = np.flatnonzero(rows.quantity > 0)
+        if sold.size == 0:
+            return Learned(nothing, nothing)
+        i = rows.series[sold]
+        self.grow(int(i[-1]) + 1)
+        u = np.column_stack([rows.x[sold], np.log(rows.quantity[sold]) - rows.log_exposure[sold]])
+        rank = ranks(i)
+        first = i[rank == 0]
+        keep = self.settings.forgetting ** elapsed(rows.period, self._last[first])
+        self._zz[first] *= keep[:, None, None]
+        self._sums[first] *= keep[:, None]
+        self._last[first] = rows.period
+        d, g = np.zeros_like(u), np.zeros(len(i))
+        for r in range(int(rank.max()) + 1):
+            at = np.flatnonzero(rank == r)
+            self._deviate(i[at], u[at], d, g, at)
+        if rows.group is not None:
+            d = d - common_deviation(d, g, rows.group[sold])
+        z = np.sqrt(g)[:, None] * d
+        np.add.at(self._zz, i, np.einsum("ri,rj->rij", z, z))
+        np.add.at(self._sums[:, 0], i, (g > 0).astype(np.float64))
+        informed = np.zeros(len(self._n), bool)
+        informed[i[g > 0]] = True
+        self._sums[:, 1] += informed
+        return Learned(nothing, nothing)
+
+    def _deviate(self, i: Ints, u: Floats, d: Floats, g: Floats, at: Ints) -> None:
+        n = self._n[i]
+        d[at] = np.where(n[:, None] > 0, u - self._mean[i], 0.0)
+        g[at] = n / (n + 1)
+        self._mean[i] += (u - self._mean[i]) / (n + 1)[:, None]
+        self._n[i] += 1
+        fresh = n == 0
+        self._range[i, 0] = np.where(fresh, u[:, 0], np.minimum(self._range[i, 0], u[:, 0]))
+        self._range[i, 1] = np.where(fresh, u[:, 0], np.maximum(self._range[i, 1], u[:, 0]))
+
+    def statistics(self) -> SeriesStatistics:
+        """The sums, per series."""
+        k, zero = self._k, np.zeros(len(self._n))
+        return SeriesStatistics(
+            self._zz[:, :k, :k].copy(),
+            self._zz[:, :k, k].copy(),
+            self._zz[:, k, k].copy(),
+            self._sums[:, 0].copy(),
+            self._sums[:, 1].copy(),
+            zero,
+            zero.copy(),
+            self._range[:, 0].copy(),
+            self._range[:, 1].copy(),
+        )
+
+    def snapshot(self) -> dict[str, Any]:
+        """Versioned plain data; the sums by their lower triangle."""
+        low = np.tril_indices(self._k + 1)
+        return {
+            "v": self.version,
+            "period": self._period,
+            "n": self._n.copy(),
+            "mean": self._mean.copy(),
+            "zz": np.ascontiguousarray(self._zz[:, low[0], low[1]]),
+            "sums": self._sums.copy(),
+            "range": self._range.copy(),
+            "last": self._last.copy(),
+        }
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Take a snapshot back."""
+        refuse_other_version(self.name, self.version, snapshot)
+        k1 = self._k + 1
+        self._period = int(snapshot["period"])
+        self._n = np.array(snapshot["n"], np.float64)
+        s = len(self._n)
+        self._mean = np.array(snapshot["mean"], np.float64).reshape(s, k1)
+        low = np.tril_indices(k1)
+        packed = np.array(snapshot["zz"], np.float64).reshape(s, low[0].size)
+        self._zz = np.zeros((s, k1, k1))
+        self._zz[:, low[0], low[1]] = packed
+        self._zz[:, low[1], low[0]] = packed
+        self._sums = np.array(snapshot["sums"], np.float64).reshape(s, 2)
+        self._range = np.array(snapshot["range"], np.float64).reshape(s, 2)
+        self._last = np.array(snapshot["last"], np.int64)
+
+
+def common_deviation(d: Floats, g: Floats, group: Ints) -> Floats:
+    """Each row's category mean of the deviations, weighted by g (2); 0 where a category has no weight.
+
+    >>> common_deviation(np.array([[1.0], [3.0], [9.0]]), np.array([0.5, 0.5, 0.0]), np.array([0, 0, 1])).tolist()
+    [[2.0], [2.0], [0.0]]
+    """
+    _, code = np.unique(group, return_inverse=True)
+    weight = np.bincount(code, weights=g)
+    total = np.zeros((len(weight), d.shape[1]))
+    np.add.at(total, code, g[:, None] * d)
+    mean = np.divide(total, weight[:, None], out=np.zeros_like(total), where=weight[:, None] > 0)
+    return mean[code]
