@@ -163,6 +163,24 @@ def seconds(stopping: threading.Event, every_s: float) -> Iterator[float]:
         yield time.monotonic() - began
 
 
+class Said:
+    """What the plain view has written already: each change once, a line of figures only when it differs."""
+
+    def __init__(self) -> None:
+        self._until_s, self._line = 0.0, ""
+
+    def say(self, console: Console, view: MarketView, health: Sequence[Part], speed: float) -> None:
+        """Write what is new."""
+        for change in reversed(view.changes(100)):
+            if change.live and change.seen_s > self._until_s:
+                self._until_s = change.seen_s
+                console.print(plain_change(change), markup=False)
+        line = plain_line(view, health, speed)
+        if line != self._line:
+            console.print(line, markup=False)
+        self._line = line
+
+
 def watch(settings: Settings, *, plain: bool, until_moved: int, timeout_s: float) -> int:
     """Show the run until it has moved enough, the time is over, or someone ends it; the exit code."""
     stopping = threading.Event()
@@ -172,14 +190,13 @@ def watch(settings: Settings, *, plain: bool, until_moved: int, timeout_s: float
     view.start()
     health = Health(settings, stopping)
     console = Console(highlight=False, soft_wrap=plain)
-    printed: set[str] = set()
-    last_line = ""
+    said = Said()
     live = contextlib.nullcontext() if plain else Live(console=console, screen=True, auto_refresh=False)
     try:
         with live as drawn:
             for wall_s in seconds(stopping, 1.0 if plain else 0.5):
                 if plain:
-                    last_line = _say(console, view, health.parts, settings.the_clock.speed, printed, last_line)
+                    said.say(console, view, health.parts, settings.the_clock.speed)
                 elif drawn is not None:
                     drawn.update(screen(view, health.parts, settings, wall_s), refresh=True)
                 if until_moved and view.moved() >= until_moved:
@@ -197,28 +214,14 @@ def watch(settings: Settings, *, plain: bool, until_moved: int, timeout_s: float
     return 0
 
 
-def _say(
-    console: Console, view: MarketView, health: Sequence[Part], speed: float, printed: set[str], last_line: str
-) -> str:
-    for change in reversed(view.changes(100)):
-        name = f"{change.listing}@{change.version}"
-        if change.live and name not in printed:
-            printed.add(name)
-            console.print(plain_change(change), markup=False)
-    line = plain_line(view, health, speed)
-    if line != last_line:
-        console.print(line, markup=False)
-    return line
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the arguments and watch."""
     parser = argparse.ArgumentParser(prog="python -m jobs.watch", description="The live view of a run.")
     parser.add_argument(
         "--plain", action="store_true", help="lines instead of a screen (default without a terminal)"
     )
-    parser.add_argument("--until-moved", type=int, default=0, metavar="N",
-                        help="end with 0 once N prices changed on evidence or rules, with 1 if they do not")  # fmt: skip
+    moved = "end with 0 once N prices changed on evidence or rules, with 1 if they do not"
+    parser.add_argument("--until-moved", type=int, default=0, metavar="N", help=moved)
     parser.add_argument("--timeout", type=float, default=0.0, metavar="S", help="end after S wall seconds")
     given = parser.parse_args(argv)
     return watch(

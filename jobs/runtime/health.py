@@ -110,14 +110,14 @@ def processes(settings: Settings) -> list[Part]:
         return []
     transport = SupervisorTransport(None, None, f"unix://{socket.absolute()}")
     try:
-        found = xmlrpc.client.ServerProxy("http://127.0.0.1", transport).supervisor.getAllProcessInfo()
+        found: Any = xmlrpc.client.ServerProxy("http://127.0.0.1", transport).supervisor.getAllProcessInfo()
     except (OSError, xmlrpc.client.Error) as error:
         return [Part("supervisor", False, str(error))]
     own_door = {"broker", "redis", "jobmanager", "edge"}
     return [
         Part(info["name"], info["statename"] == "RUNNING", info["statename"].lower())
-        for info in found  # type: ignore[union-attr]
-        if info["name"] not in own_door and info["statename"] != "STOPPED"  # type: ignore[index, call-overload]
+        for info in found
+        if info["name"] not in own_door and info["statename"] != "STOPPED"
     ]
 
 
