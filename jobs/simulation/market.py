@@ -133,6 +133,7 @@ class Market:
         self._offer = self._rivals.reference()
         self._pending: dict[int, list[Event]] = {}
         self._touched: set[int] = set()
+        self._buyers: list[str] = []
         self._shown = np.zeros((2, self.config.listings))
         self._extra = np.zeros(self.config.listings)
         self._strategic_from = self._split_customers()
@@ -204,6 +205,11 @@ class Market:
             out += ready
             self._now_ms = until
         return Events(out)
+
+    def take_buyers(self) -> list[str]:
+        """Pseudonyms of those who bought since this was last asked."""
+        buyers, self._buyers = self._buyers, []
+        return buyers
 
     def _emit(self, event: Event) -> None:
         self._pending.setdefault(event[0] // MINUTE_MS, []).append(event)
@@ -309,6 +315,7 @@ class Market:
             units = self._shelf.take(i, int(usual[j] + extra[j]))
             if units:
                 sold[j] = units
+                self._buyers.append(customers[j])
                 self._touched.add(i)
                 self._extra[i] += max(0, units - int(usual[j]))
                 if not self._shelf.on_hand[i]:
