@@ -45,21 +45,31 @@ class _Section(BaseModel):
 class PriceGrid(_Section):
     """Which prices may be asked at all: ``k * step - ending`` (Eq. 3)."""
 
-    step_share: Share = Field(0.02, gt=0, description="step as a share of list price, rounded to 1, 2, 5 × 10^k")
-    ending_minor: int = Field(1, ge=0, description="prices end this much below a multiple of the step")
-    span_share: Share = Field(0.25, gt=0, description="candidates are looked for this far around current price")
-    max_prices: int = Field(41, ge=2, le=500, description="most prices of a grid; the step is widened to fit")
+    step_share: Share = Field(
+        default=0.02, gt=0, description="step as a share of list price, rounded to 1, 2, 5 × 10^k"
+    )
+    ending_minor: int = Field(default=1, ge=0, description="prices end this much below a multiple of the step")
+    span_share: Share = Field(
+        default=0.25, gt=0, description="candidates are looked for this far around current price"
+    )
+    max_prices: int = Field(
+        default=41, ge=2, le=500, description="most prices of a grid; the step is widened to fit"
+    )
 
 
 class Segments(_Section):
     """The groups of customers that are priced (science § 2)."""
 
     names: tuple[str, ...] = Field(
-        ("all", "myopic", "strategic"), min_length=1, description="'all': customers of whom nothing is known yet"
+        default=("all", "myopic", "strategic"),
+        min_length=1,
+        description="'all': customers of whom nothing is known yet",
     )
-    prior_shares: tuple[Share, ...] = Field((0.2, 0.4, 0.4), description="share of requests before data")
-    share_weight: Number = Field(50.0, gt=0, description="requests that the prior shares count as")
-    uniform: bool = Field(False, description="one price for all segments (the only mode where law asks it)")
+    prior_shares: tuple[Share, ...] = Field(default=(0.2, 0.4, 0.4), description="share of requests before data")
+    share_weight: Number = Field(default=50.0, gt=0, description="requests that the prior shares count as")
+    uniform: bool = Field(
+        default=False, description="one price for all segments (the only mode where law asks it)"
+    )
 
     @model_validator(mode="after")
     def _as_many_shares(self) -> Segments:
@@ -73,40 +83,54 @@ class Segments(_Section):
 class Objective(_Section):
     """What is maximised (§ 7 A) and over which period."""
 
-    cost_weight: Share = Field(1.0, description="ω: 1 profit, 0 revenue as printed in 003")
-    period_minutes: int = Field(1_440, ge=1, description="the period that requests, targets and gains refer to")
-    may_close: bool = Field(False, description="(C≤): the shop may quote nothing; False: (C=)")
-    stock_as_target: bool = Field(True, description="stock on hand must last until more arrives (T of § 7 B)")
-    target_weighting: Literal["time", "volume"] = Field("time", description="a sale target's share per period")
+    cost_weight: Share = Field(default=1.0, description="ω: 1 profit, 0 revenue as printed in 003")
+    period_minutes: int = Field(
+        default=1_440, ge=1, description="the period that requests, targets and gains refer to"
+    )
+    may_close: bool = Field(default=False, description="(C≤): the shop may quote nothing; False: (C=)")
+    stock_as_target: bool = Field(
+        default=True, description="stock on hand must last until more arrives (T of § 7 B)"
+    )
+    target_weighting: Literal["time", "volume"] = Field(
+        default="time", description="a sale target's share per period"
+    )
 
 
 class Exploration(_Section):
     """How prices keep being tried (§ 7)."""
 
     mode: Literal["bounded", "thompson", "none"] = "bounded"
-    propensity: Share = Field(0.02, le=0.1, description="least select probability of a neighbouring price")
-    neighbours: int = Field(2, ge=0, le=5, description="allowed grid prices on each side that are kept in play")
+    propensity: Share = Field(default=0.02, le=0.1, description="least select probability of a neighbouring price")
+    neighbours: int = Field(
+        default=2, ge=0, le=5, description="allowed grid prices on each side that are kept in play"
+    )
 
 
 class Margin(_Section):
     """MIN_MARGIN and the trust in a cost."""
 
-    min_margin: Share = Field(0.10, lt=1.0, description="(p - c)/p at least")
-    cost_jump: Share = Field(0.50, gt=0, description="a cost that moves more at once holds until confirmed")
-    confirm_after_minutes: int = Field(60, ge=0, description="the same cost again after this long confirms it")
+    min_margin: Share = Field(default=0.10, lt=1.0, description="(p - c)/p at least")
+    cost_jump: Share = Field(
+        default=0.50, gt=0, description="a cost that moves more at once holds until confirmed"
+    )
+    confirm_after_minutes: int = Field(
+        default=60, ge=0, description="the same cost again after this long confirms it"
+    )
 
 
 class Market(_Section):
     """Rivals: caps and how long an offer counts."""
 
-    cap_trigger_ratio: Number = Field(2.0, gt=1, description="candidate over rivals' mean that calls for the cap")
-    cap_ratio: Number = Field(1.5, gt=0, description="then at most this times the mean")
-    offer_validity_minutes: int = Field(1_440, ge=1, description="validity of an offer that states none")
+    cap_trigger_ratio: Number = Field(
+        default=2.0, gt=1, description="candidate over rivals' mean that calls for the cap"
+    )
+    cap_ratio: Number = Field(default=1.5, gt=0, description="then at most this times the mean")
+    offer_validity_minutes: int = Field(default=1_440, ge=1, description="validity of an offer that states none")
     min_match_confidence: Share = 0.5
     offer_jump: Share = Field(
-        0.5, gt=0, description="a rival's price that moves more is set aside until seen twice"
+        default=0.5, gt=0, description="a rival's price that moves more is set aside until seen twice"
     )
-    max_rivals: int = Field(16, ge=1, le=256)
+    max_rivals: int = Field(default=16, ge=1, le=256)
 
     @model_validator(mode="after")
     def _cap_below_trigger(self) -> Market:
@@ -120,13 +144,17 @@ class Market(_Section):
 class Limits(_Section):
     """FLOOR_CEILING where the catalog gives none, and pace."""
 
-    ceiling_over_list: Number = Field(1.5, ge=1, description="ceiling of a listing whose catalog entry has none")
-    max_step: Share = Field(0.10, gt=0, description="STEP_LIMIT: one change at most")
-    approval_over: Share = Field(0.20, gt=0, description="APPROVAL: a candidate further away waits for people")
-    approval_minutes: int = Field(1_440, ge=1, description="how long an approval may be given and used")
-    min_gap_minutes: int = Field(60, ge=0, description="MIN_GAP between two changes")
-    max_changes_per_day: int = Field(8, ge=1, description="MAX_CHANGES per market day")
-    min_confidence: Share = Field(0.6, description="LOW_CONFIDENCE: least P(gain > 0)")
+    ceiling_over_list: Number = Field(
+        default=1.5, ge=1, description="ceiling of a listing whose catalog entry has none"
+    )
+    max_step: Share = Field(default=0.10, gt=0, description="STEP_LIMIT: one change at most")
+    approval_over: Share = Field(
+        default=0.20, gt=0, description="APPROVAL: a candidate further away waits for people"
+    )
+    approval_minutes: int = Field(default=1_440, ge=1, description="how long an approval may be given and used")
+    min_gap_minutes: int = Field(default=60, ge=0, description="MIN_GAP between two changes")
+    max_changes_per_day: int = Field(default=8, ge=1, description="MAX_CHANGES per market day")
+    min_confidence: Share = Field(default=0.6, description="LOW_CONFIDENCE: least P(gain > 0)")
     day_offset_minutes: dict[str, int] = Field(
         default_factory=dict, description="market → its day's offset from UTC"
     )
@@ -135,51 +163,61 @@ class Limits(_Section):
 class Materiality(_Section):
     """What a change costs, so that a rule's look may end in nothing."""
 
-    min_gain_share: Share = Field(0.002, description="gain over the period's value that a change must bring")
-    min_gain_minor: int = Field(0, ge=0, description="and at least this much per period")
+    min_gain_share: Share = Field(
+        default=0.002, description="gain over the period's value that a change must bring"
+    )
+    min_gain_minor: int = Field(default=0, ge=0, description="and at least this much per period")
 
 
 class ColdStart(_Section):
     """§ 5: cost plus margin, met with the rivals' mean, until there is evidence."""
 
-    margin: Share = Field(0.30, lt=1.0, description="(p - c)/p of the starting price")
+    margin: Share = Field(default=0.30, lt=1.0, description="(p - c)/p of the starting price")
 
 
 class Sufficiency(_Section):
     """§ 5: when an estimate speaks for itself."""
 
-    relative_width: Share = Field(0.15, gt=0, description="half width of the 90 % interval")
+    relative_width: Share = Field(default=0.15, gt=0, description="half width of the 90 % interval")
 
 
 class Beliefs(_Section):
     """Priors that speak before there are data (§ 3, § 4)."""
 
-    elasticity_mean: Number = Field(-2.0, lt=0)
-    elasticity_sd: Number = Field(0.5, gt=0)
-    elasticity_max: Number = Field(-0.2, lt=0, description="a flatter answer of demand is not believed")
-    rival_elasticity: Number = Field(0.5, ge=0)
-    conversion: Share = Field(0.02, gt=0, lt=1, description="orders per exposure of a listing without data")
-    requests_per_day: Number = Field(20.0, gt=0)
-    max_rival_factor: Number = Field(2.0, gt=1, description="(o/ō)^η is clipped to [1/x, x]")
+    elasticity_mean: Number = Field(default=-2.0, lt=0)
+    elasticity_sd: Number = Field(default=0.5, gt=0)
+    elasticity_max: Number = Field(default=-0.2, lt=0, description="a flatter answer of demand is not believed")
+    rival_elasticity: Number = Field(default=0.5, ge=0)
+    conversion: Share = Field(
+        default=0.02, gt=0, lt=1, description="orders per exposure of a listing without data"
+    )
+    requests_per_day: Number = Field(default=20.0, gt=0)
+    max_rival_factor: Number = Field(default=2.0, gt=1, description="(o/ō)^η is clipped to [1/x, x]")
 
 
 class Tables(_Section):
     """How long a table serves."""
 
-    life_minutes: int = Field(1_440, ge=2)
-    renew_share: Share = Field(0.25, gt=0, lt=1, description="renewed when this share of its life is left")
+    life_minutes: int = Field(default=1_440, ge=2)
+    renew_share: Share = Field(default=0.25, gt=0, lt=1, description="renewed when this share of its life is left")
     arm: str = DEFAULT_ARM
 
 
 class Watch(_Section):
     """§ 6: the false-alarm budget and what is shown of the evidence."""
 
-    false_alarm_every: Number = Field(10_080.0, gt=0, description="minutes between false repricings of a listing")
-    own_share: Share = Field(0.6, gt=0)
-    group_share: Share = Field(0.4, ge=0)
-    show_above: Share = Field(0.5, description="evidence above this score is published; triggers always are")
-    top: int = Field(3, ge=0, description="and a change among this many leading listings of a bucket")
-    facts_per_month: Number = Field(30.0, ge=1, description="ρ of a kind of fact before its history is known")
+    false_alarm_every: Number = Field(
+        default=10_080.0, gt=0, description="minutes between false repricings of a listing"
+    )
+    own_share: Share = Field(default=0.6, gt=0)
+    group_share: Share = Field(default=0.4, ge=0)
+    show_above: Share = Field(
+        default=0.5, description="evidence above this score is published; triggers always are"
+    )
+    top: int = Field(default=3, ge=0, description="and a change among this many leading listings of a bucket")
+    facts_per_month: Number = Field(
+        default=30.0, ge=1, description="ρ of a kind of fact before its history is known"
+    )
 
 
 class Policy(_Section):

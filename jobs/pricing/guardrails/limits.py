@@ -23,7 +23,7 @@ class FloorCeiling:
 
     def band(self, case: Case, policy: Policy) -> Band | None:
         """The catalog's band; a blank or senseless end is not taken as zero but as absent."""
-        low = ceil_minor(case.floor_minor) if _amount(case.floor_minor) else None
+        low = ceil_minor(case.floor_minor or 0) if _amount(case.floor_minor) else None
         if _amount(case.ceiling_minor):
             high = floor_minor(case.ceiling_minor or 0)
             where = "catalog"

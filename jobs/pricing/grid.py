@@ -1,0 +1,52 @@
+"""Which prices may be asked at all (003 Eq. 3): ``k · step − ending`` in a range.
+
+The step hangs on the list price, not on the current price, so that the same prices come back again
+and again: a price point that is asked twice learns twice.
+"""
+
+from __future__ import annotations
+
+import math
+
+from jobs.pricing.policy import PriceGrid
+from schemas.money import to_grid
+
+
+def grid_step(list_minor: float, policy: PriceGrid) -> int:
+    """The step: ``step_share`` of the list price, rounded to the nearest 1, 2 or 5 × 10^k, at least 1.
+
+    >>> grid_step(1999, PriceGrid()), grid_step(30, PriceGrid())
+    (50, 1)
+    """
+    wanted = list_minor * policy.step_share
+    if wanted <= 1:
+        return 1
+    decade = 10 ** math.floor(math.log10(wanted))
+    nice = min((1, 2, 5, 10), key=lambda n: abs(math.log(n * decade / wanted)))
+    return nice * decade
+
+
+def price_grid(low: int, high: int, list_minor: float, policy: PriceGrid) -> list[int]:
+    """Grid prices in [low, high], ascending; the step is widened when there would be too many.
+
+    Examples
+    --------
+    >>> price_grid(1850, 2050, 1999, PriceGrid())
+    [1899, 1949, 1999, 2049]
+    >>> price_grid(1000, 999, 1999, PriceGrid())
+    []
+    """
+    if low > high:
+        return []
+    step = grid_step(list_minor, policy)
+    while (high - low) // step + 1 > policy.max_prices:
+        step = _wider(step)
+    ending = policy.ending_minor if step > policy.ending_minor else 0
+    first = to_grid(max(low, 1), step, ending, up=True)
+    return list(range(first, high + 1, step))
+
+
+def _wider(step: int) -> int:
+    """The next nice step: every one is a multiple of a smaller nice one or near it."""
+    decade = 10 ** math.floor(math.log10(step))
+    return {1: 2, 2: 5, 5: 10}[step // decade] * decade
