@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+import traceback
 from collections.abc import Sequence
 
 from jobs.runtime.settings import Settings
@@ -50,14 +51,23 @@ def submit(name: str, settings: Settings, *, checkpoints: str | None, resume_fro
     """Build and execute one job, detached; answers its id on the cluster."""
     from jobs.runtime.flink_environment import job_environment
 
-    env, table_env = job_environment(
-        name, settings.parallelism, checkpoints=checkpoints, resume_from=resume_from
-    )
+    env, table_env = job_environment(name, settings.parallelism, checkpoints=checkpoints, resume_from=resume_from)
     statements = importlib.import_module(JOBS[name]).build(env, table_env, settings)
     client = statements.execute().get_job_client()
     if client is None:
         raise RuntimeError(f"{name}: the cluster gave no job id; was `flink run` started with -d?")
     return str(client.get_job_id())
+
+
+def reason(error: BaseException) -> str:
+    """What a person needs of an error: its first line, and from a Java stack each cause.
+
+    >>> reason(ValueError("o1.execute failed\\n: org.apache.A: no\\n\\tat x.y\\nCaused by: java.B: why"))
+    'ValueError: o1.execute failed; : org.apache.A: no; Caused by: java.B: why'
+    """
+    first, *rest = str(error).splitlines() or [""]
+    causes = [line.strip() for line in rest if line.startswith((":", "Caused by:"))]
+    return "; ".join([f"{type(error).__name__}: {first}", *causes])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,7 +86,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             job_id = submit(name, settings, checkpoints=args.checkpoints, resume_from=resume_from)
         except Exception as error:  # one bad job must not keep the others from starting; the exit code says so
             refused += 1
-            print(f"refused {name} {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            if not str(error).startswith("An error occurred while calling"):  # Java's trace says it all
+                traceback.print_exc()
+            print(f"refused {name}: {reason(error)}", file=sys.stderr, flush=True)
         else:
             print(f"submitted {name} {job_id}", flush=True)
     return refused

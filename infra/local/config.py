@@ -190,6 +190,7 @@ def flink_config(
         "env.java.opts.client": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
         "env.java.opts.jobmanager": "-XX:+UseSerialGC",
         "env.java.opts.taskmanager": "-XX:+UseG1GC",
+        "taskmanager.jvm-exit-on-oom": True,
         "execution.checkpointing.interval": f"{round(checkpoint_interval_s * 1000)} ms",
         "execution.checkpointing.dir": layout.checkpoints.absolute().as_uri(),
         "parallelism.default": parallelism,

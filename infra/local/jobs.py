@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import re
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +17,10 @@ from infra.local.parts import flink_get
 
 ACTIVE = frozenset({"CREATED", "INITIALIZING", "RUNNING", "FAILING", "RESTARTING", "RECONCILING", "CANCELLING"})
 """States of a job that holds its place: another of the same name must not be started."""
+
+
+SUBMITTED = re.compile(r"^submitted (\S+) ([0-9a-f]{32})\s*$", re.MULTILINE)
+"""The registry's line for each job that the cluster took."""
 
 
 class JobState(NamedTuple):
@@ -142,23 +147,27 @@ def submit(
             failed = True
         with (layout.run / "submit.log").open("a") as file:
             file.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(wanted)}\n{printed}\n")
-        submitted = dict(
-            line.split()[1:3]
-            for line in printed.splitlines()
-            if line.startswith("submitted ") and line.count(" ") == 2
-        )
+        submitted = dict(SUBMITTED.findall(printed))
         if failed or set(submitted) != set(wanted):
             refused = [name for name in wanted if name not in submitted]
             raise PlatformError(
                 f"not submitted: {', '.join(refused) or 'none, but the client failed'}. The client's last words "
-                f"(all of them in {layout.run / 'submit.log'}):\n{_last_words(printed)}"
+                f"(all of them in {layout.run / 'submit.log'}):\n{last_words(printed)}"
             )
         return submitted
 
 
-def _last_words(printed: str, lines: int = 25) -> str:
-    useful = [line for line in printed.splitlines() if line.strip() and not line.lstrip().startswith("at ")]
-    return "\n".join(f"    {line}" for line in useful[-lines:])
+def last_words(printed: str, lines: int = 25) -> str:
+    """What a client said, without Java's stack: the refusals if there are any, else the last lines.
+
+    >>> print(last_words("a\\n\\tat x.y\\nrefused demand_job: why\\nCaused by: z"))
+        refused demand_job: why
+    """
+    said = [
+        line for line in printed.splitlines() if line.strip() and not line.lstrip().startswith(("at ", "... "))
+    ]
+    refused = [line for line in said if line.startswith("refused ")]
+    return "\n".join(f"    {line}" for line in (refused or said[-lines:]))
 
 
 def cancel(env: Mapping[str, str], job: JobState) -> None:
