@@ -23,10 +23,19 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
 from redis.retry import Retry
 
+from jobs.pricing.ports import PublishResult
 from jobs.runtime.kafka import follow, read_topic
-from schemas.events import Listing
-from schemas.price_table import READY_KEY, PriceTable, PriceTableError, price_key, segment_key, updates_channel
-from schemas.topics import TOPICS
+from schemas.events import DEFAULT_ARM, Listing
+from schemas.price_table import (
+    READY_KEY,
+    PriceList,
+    PriceTable,
+    PriceTableError,
+    price_key,
+    segment_key,
+    updates_channel,
+)
+from schemas.topics import MINUTE_MS, TOPICS
 
 log = logging.getLogger(__name__)
 
@@ -47,16 +56,6 @@ redis.call('PUBLISH', ARGV[4], ARGV[5])
 return {1, version}
 """
 """KEYS: price key, ready key. ARGV: must be ready (1/0), version, decision id, channel, hint, field, value, …"""
-
-
-class PublishResult(NamedTuple):
-    """What Redis answered: whether the table (or its repeat) stands, and the version that lies there now.
-
-    ``version_now`` is :data:`NOT_READY` when Redis lacks its ``ready`` epoch.
-    """
-
-    accepted: bool
-    version_now: int
 
 
 class Rebuilt(NamedTuple):
@@ -255,25 +254,47 @@ class RedisPriceTables:
 
 def _take(best: dict[Listing, PriceTable], topic: str, value: Any) -> bool:
     """Keep a record's table if it is the listing's highest so far; False if the record is unreadable."""
-    if topic == TOPICS["decisions"].topic:
-        # A held or unchanged decision wrote no table.
-        value = table_of_decision(value or {})
     if not value:
         return True
     try:
-        table = PriceTable.from_record(value)
-    except (PriceTableError, KeyError) as error:
-        log.warning("rebuild: %s: %s", topic, error)
+        decided = topic == TOPICS["decisions"].topic
+        table = table_of_decision(value) if decided else PriceTable.from_record(value)
+    except (PriceTableError, KeyError, TypeError, ValueError) as error:
+        log.warning("rebuild: %s: %r", topic, error)
         return False
-    known = best.get(table.listing)
-    if known is None or table.version > known.version:
+    # A held or unchanged decision wrote no table.
+    if table is not None and (table.listing not in best or table.version > best[table.listing].version):
         best[table.listing] = table
     return True
 
 
-def table_of_decision(decision: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The `tables` record that a published decision carries in its result, or None."""
-    if not decision.get("published"):
+def table_of_decision(decision: Mapping[str, Any]) -> PriceTable | None:
+    """The price table that a decision published, from its record alone; None if it published none.
+
+    Why: decisions and tables are two topics, and a kill may fall between the two writes.
+
+    Raises
+    ------
+    KeyError, TypeError, PriceTableError
+        If a published decision lacks what a table needs.
+    """
+    result, inputs = decision["result"], decision["inputs"]
+    if not decision["published"] or not result.get("table"):
         return None
-    table = (decision.get("result") or {}).get("table")
-    return dict(table) if isinstance(table, Mapping) and "version" in table else None
+    lists = {segment: PriceList(tuple(v["p"]), tuple(v["c"])) for segment, v in result["table"].items()}
+    rivals = result.get("rivals_mean_minor")
+    published_ms = int(decision["decided_at_ms"])
+    return PriceTable(
+        listing=Listing(decision["tenant"], decision["market"], decision["sku"]),
+        price_group=decision["price_group"],
+        version=int(decision["version"]),
+        table_id=decision["table_id"],
+        published_ms=published_ms,
+        expires_ms=published_ms + int(inputs["policy"]["tables"]["life_minutes"]) * MINUTE_MS,
+        currency=inputs["currency"],
+        table={DEFAULT_ARM: lists},
+        list_minor=int(inputs["catalog"].get("list_minor") or result["default_minor"]),
+        offer_minor=None if rivals is None else round(rivals),
+        reason=result["reason"],
+        decision_id=decision["decision_id"],
+    )
