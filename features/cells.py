@@ -1,0 +1,354 @@
+"""The cell query: one text, two dialects.
+
+Flink SQL runs it on the stream (jobs/demand_job.py), DuckDB on files (jobs/backfill.py); both give
+the same cells, verdicts and segments, because every rule is a statement about the data alone:
+
+(1) verdict of a line: TICK, ON_TIME, LATE or ``<field>|<CODE>|<what was expected>`` of the first failing check;
+(2) LATE ⇔ event time < kafka_ts − lateness; more than a minute ahead of kafka_ts is refused;
+(3) rt = event time, or kafka_ts where that is late, ahead or missing: the time at which a record counts;
+(4) a repeated order line (tenant, order_id, line, kind) within 7 days of rt is refused;
+(5) an exposure counts once per customer, listing, table_id and UTC day of rt: the first by rt, then offset;
+(6) a session of a listing ends after 30 minutes without an act; its searches and carts then mature, and
+    are abandoned if it saw no placed order; they count at the price, arm and segment of its first act;
+(7) cell = sums over (minute of rt, listing, price group, arm, segment, price, currency).
+
+What differs between the engines stands in :class:`Dialect`: how a window is written, and quotes. In
+DuckDB ``rt`` is epoch milliseconds, in Flink a rowtime whose watermark is kafka_ts − lateness.
+
+The views build on each other by name: ``in_<topic>`` (given by the host: typed fields, ``tick``,
+``line_verdict``, ``p``, ``o``, ``kafka_ts_ms``, ``rt``) → ``judged_<topic>`` → ``orders_first``, ``exposures``,
+``sessions`` → ``counted`` → ``cells``; ``ledger_lines`` and ``refused`` account for every offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from schemas.codes import RejectCode
+from schemas.topics import (
+    BIGINT,
+    BOOLEAN,
+    FUTURE_TOLERANCE_MS,
+    INPUTS,
+    MINUTE_MS,
+    ORDER_DEDUP_MS,
+    SESSION_GAP_MS,
+    STRING,
+    TOPICS,
+    Check,
+    Topic,
+)
+
+DAY_MS = 86_400_000
+FACTS = ("offers", "stock", "catalog")
+"""Inputs whose records ride inside the minute's batch."""
+
+GROUP = ("tenant", "market", "sku", "price_group", "arm", "segment", "price_minor", "currency")
+"""What a cell is of."""
+
+_SELLS = "tenant, market, sku, price_group, arm, segment, {price} AS price_minor, currency"
+# What a row of `counted` stands for; small numbers, since every event carries one through the shuffle.
+_EXPOSURE, _VIEW, _SEARCH, _CART, _ORDER, _RETURN, _SOLD, _UNSOLD = range(1, 9)
+
+COUNTS: dict[str, str] = {
+    "exposures": f"COUNT(*) FILTER (WHERE act = {_EXPOSURE})",
+    "views": f"COUNT(*) FILTER (WHERE act = {_VIEW})",
+    "searches": f"COUNT(*) FILTER (WHERE act = {_SEARCH})",
+    "searches_matured": f"SUM(n) FILTER (WHERE act IN ({_SOLD}, {_UNSOLD}))",
+    "searches_abandoned": f"SUM(n) FILTER (WHERE act = {_UNSOLD})",
+    "carts": f"COUNT(*) FILTER (WHERE act = {_CART})",
+    "carts_matured": f"SUM(amount) FILTER (WHERE act IN ({_SOLD}, {_UNSOLD}))",
+    "carts_abandoned": f"SUM(amount) FILTER (WHERE act = {_UNSOLD})",
+    "orders": f"SUM(SIGN(n)) FILTER (WHERE act IN ({_ORDER}, {_RETURN}))",
+    "units": f"SUM(n) FILTER (WHERE act IN ({_ORDER}, {_RETURN}))",
+    "revenue_minor": f"SUM(amount) FILTER (WHERE act IN ({_ORDER}, {_RETURN}))",
+    "returns": f"-SUM(n) FILTER (WHERE act = {_RETURN})",
+}
+"""A cell's counts, each as an aggregate over ``counted(act, n, amount)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What the two engines write differently."""
+
+    name: str
+    quote: str
+
+    @property
+    def stream(self) -> bool:
+        """Whether rows arrive without end, with a rowtime."""
+        return self.name == "flink"
+
+    def text(self, sql: str) -> str:
+        """SQL written with backquotes, in this dialect's quotes."""
+        return sql.replace("`", self.quote)
+
+    def preceding(self, ms: int) -> str:
+        """Start of a RANGE frame over rt."""
+        return f"INTERVAL '{ms // DAY_MS}' DAY PRECEDING" if self.stream else f"{ms} PRECEDING"
+
+
+FLINK = Dialect("flink", "`")
+DUCKDB = Dialect("duckdb", '"')
+
+
+def expected(check: Check) -> str:
+    """A contract in words, for the person who reads a rejection.
+
+    >>> expected(Check("quantity", BIGINT, low=1, high=5))
+    'a whole number from 1 to 5'
+    """
+    if check.type == STRING:
+        if check.values is not None:
+            return "a currency code we know" if len(check.values) > 20 else "one of " + ", ".join(check.values)
+        return f"a text of {check.min_len} to {check.max_len} characters"
+    if check.type == BOOLEAN:
+        return "true or false"
+    words = "a whole number" if check.type == BIGINT else "a number"
+    words += f" from {check.low:g}" if check.type != BIGINT and check.low is not None else ""
+    words += f" from {check.low}" if check.type == BIGINT and check.low is not None else ""
+    return words + (f" to {check.high}" if check.high is not None else "")
+
+
+def verdict_sql(topic: Topic) -> str:
+    """SQL of rule (1) over a topic's typed line."""
+    cases = [("line_verdict IS NOT NULL", "'line|' || line_verdict || '|one JSON object in UTF-8 of at most 64 KiB'")]
+    if topic.name != "ticks":
+        cases.append(("`tick` IS TRUE", "'TICK'"))
+    for check in topic.checks:
+        for predicate, code in check.sql():
+            cases.append((predicate, f"'{check.field}|{code}|expected {expected(check)}'"))
+    time = f"`{topic.event_time}`"
+    cases.append(
+        (
+            f"{time} > kafka_ts_ms + {FUTURE_TOLERANCE_MS}",
+            f"'{topic.event_time}|{RejectCode.FROM_THE_FUTURE}|expected at most a minute past the Kafka timestamp'",
+        )
+    )
+    if topic.name == "ticks":
+        cases.append(("TRUE", "'TICK'"))
+    cases.append((f"{time} < kafka_ts_ms - {topic.lateness_ms}", "'LATE'"))
+    whens = "\n  ".join(f"WHEN {predicate} THEN {verdict}" for predicate, verdict in cases)
+    return f"CASE\n  {whens}\n  ELSE 'ON_TIME' END"
+
+
+def rt_ms_sql(topic: Topic, kafka_ts_ms: str = "kafka_ts_ms") -> str:
+    """SQL of rule (3): epoch milliseconds at which a record counts, never NULL."""
+    time = f"`{topic.event_time}`"
+    return (
+        f"CASE WHEN {time} >= {kafka_ts_ms} - {topic.lateness_ms} AND {time} <= {kafka_ts_ms} + {FUTURE_TOLERANCE_MS} "
+        f"THEN {time} ELSE {kafka_ts_ms} END"
+    )
+
+
+def bucket_sql(key: str, buckets: int) -> str:
+    """SQL of :func:`schemas.events.bucket_of`: the first four hex digits of MD5 as a number, mod ``buckets``."""
+    digits = [f"(POSITION(SUBSTRING(MD5({key}), {i}, 1) IN '0123456789abcdef') - 1)" for i in range(1, 5)]
+    number = " + ".join(f"{digit} * {weight}" for digit, weight in zip(digits, (4096, 256, 16, 1), strict=True))
+    return f"MOD({number}, {buckets})"
+
+
+GROUP_KEY_SQL = "tenant || '/' || market || '/' || price_group"
+GOOD = "verdict IN ('ON_TIME', 'LATE')"
+# Text that sorts as (rt, partition, offset) does, equal in both engines.
+_POSITION = (
+    "LPAD(CAST(rt_ms AS STRING), 15, '0') || LPAD(CAST(p AS STRING), 6, '0') || LPAD(CAST(o AS STRING), 19, '0')"
+)
+_POSITION_LEN = 40
+_PRICE_LEN = 11
+
+
+def views(dialect: Dialect) -> Iterator[tuple[str, str]]:
+    """Name and text of every view, in the order in which they build on each other."""
+    for topic in INPUTS:
+        yield f"judged_{topic.name}", dialect.text(_judged(topic))
+    yield "orders_first", dialect.text(_orders_first(dialect))
+    yield "exposures", dialect.text(_exposures(dialect))
+    yield "acts", dialect.text(_acts())
+    yield "sessions", dialect.text(_sessions(dialect))
+    yield "counted", dialect.text(_counted())
+    yield "cells", dialect.text(_cells(dialect))
+    yield "ledger_lines", dialect.text(_ledger_lines())
+    yield "refused", dialect.text(_refused())
+
+
+def segments_sql(dialect: Dialect) -> str:
+    """Purchases of every customer who was shown a rival's price, and how many were above it (science § 2)."""
+    # What is counted per customer must outlive the memory of exposures.
+    keep = "/*+ STATE_TTL('bought' = '0 s') */ " if dialect.stream else ""
+    return f"""
+SELECT {keep}k, MIN(tenant) AS tenant, MIN(customer) AS customer, COUNT(*) AS purchases,
+  SUM(above) AS above_offer, MAX(rt_ms) AS event_time_ms
+FROM (
+  SELECT tenant || ':' || customer AS k, tenant, customer, rt_ms,
+    CASE WHEN quoted_price_minor > offer_minor THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END AS above
+  FROM orders_first
+  WHERE {GOOD} AND kind = 'placed' AND offer_minor IS NOT NULL
+) AS bought
+GROUP BY k"""
+
+
+def ledger_sql(dialect: Dialect) -> str:
+    """Per topic, partition and minute: offsets read = on time + late + rejected + ticks."""
+    counts = """topic, p,
+  SUM(got) AS offsets_read,
+  COUNT(*) FILTER (WHERE verdict = 'ON_TIME') AS on_time,
+  COUNT(*) FILTER (WHERE verdict = 'LATE') AS late,
+  COUNT(*) FILTER (WHERE verdict NOT IN ('ON_TIME', 'LATE', 'TICK')) AS rejected,
+  COUNT(*) FILTER (WHERE verdict = 'TICK') AS ticks"""
+    if dialect.stream:
+        return (
+            f"SELECT window_end, window_time AS rt, {counts}\n"
+            "FROM TABLE(TUMBLE(TABLE ledger_lines, DESCRIPTOR(rt), INTERVAL '1' MINUTE))\n"
+            "GROUP BY window_start, window_end, window_time, topic, p"
+        )
+    return f"SELECT {_MINUTE} AS window_end_ms, {counts}\nFROM ledger_lines GROUP BY 1, topic, p"
+
+
+_MINUTE = f"rt - rt % {MINUTE_MS} + {MINUTE_MS}"  # DuckDB only: there rt is milliseconds
+
+
+def _judged(topic: Topic) -> str:
+    return f"SELECT *, {rt_ms_sql(topic)} AS rt_ms,\n{verdict_sql(topic)} AS verdict\nFROM in_{topic.name}"
+
+
+def _orders_first(dialect: Dialect) -> str:
+    duplicate = f"'order_id|{RejectCode.DUPLICATE_ORDER}|expected each order line once in 7 days; the first was at '"
+    fields = ", ".join(f"`{check.field}`" for check in TOPICS["orders"].checks)
+    return f"""
+SELECT {fields}, kafka_ts_ms, p, o, rt, rt_ms, line_bytes,
+  CASE WHEN first_position < place THEN {duplicate} || first_position ELSE verdict END AS verdict
+FROM (
+  SELECT *, MIN(place) OVER (
+    PARTITION BY tenant, order_id, `line`, kind ORDER BY rt
+    RANGE BETWEEN {dialect.preceding(ORDER_DEDUP_MS)} AND CURRENT ROW) AS first_position
+  FROM (SELECT *, {_POSITION} AS place FROM judged_orders WHERE {GOOD}) AS good
+) AS ranked"""
+
+
+def _exposures(dialect: Dialect) -> str:
+    # Flink keeps the first by rowtime (ties by arrival, which in a partition is the offset's order).
+    order = "rt" if dialect.stream else "rt, p, o"
+    columns = "rt, rt_ms, p, o, tenant, market, sku, price_group, arm, segment, price_minor, currency"
+    return f"""
+SELECT {columns}
+FROM (
+  SELECT *, ROW_NUMBER() OVER (
+    PARTITION BY shown ORDER BY {order} ASC) AS nth
+  FROM (
+    SELECT {columns},
+      MD5(customer || '|' || tenant || '/' || market || '/' || sku || '|' || table_id || '|'
+        || CAST(rt_ms - MOD(rt_ms, {DAY_MS}) AS STRING)) AS shown
+    FROM judged_quotes WHERE {GOOD} AND bot IS NOT TRUE
+  ) AS good
+) AS ranked
+WHERE nth = 1"""
+
+
+def _acts() -> str:
+    """Acts of a session: searches and carts, and the orders that redeem them."""
+    key = "tenant, market, sku, price_group, currency, session"
+    return f"""
+SELECT rt, {key}, CASE WHEN kind = 'search' THEN {_SEARCH} ELSE {_CART} END AS act,
+  {_POSITION} || LPAD(CAST(price_minor AS STRING), {_PRICE_LEN}, '0') || CAST(CHAR_LENGTH(arm) + 100 AS STRING)
+    || arm || segment AS first_act
+FROM judged_clicks WHERE {GOOD} AND kind IN ('search', 'cart') AND bot IS NOT TRUE
+UNION ALL
+SELECT rt, {key}, {_ORDER} AS act,
+  {_POSITION} || LPAD(CAST(quoted_price_minor AS STRING), {_PRICE_LEN}, '0') || CAST(CHAR_LENGTH(arm) + 100 AS STRING)
+    || arm || segment AS first_act
+FROM orders_first WHERE {GOOD} AND kind = 'placed'"""
+
+
+def _sessions(dialect: Dialect) -> str:
+    key = "tenant, market, sku, price_group, currency, session"
+    counts = f"""MIN(first_act) AS first_act,
+  COUNT(*) FILTER (WHERE act = {_SEARCH}) AS searches,
+  COUNT(*) FILTER (WHERE act = {_CART}) AS carts,
+  COUNT(*) FILTER (WHERE act = {_ORDER}) AS orders"""
+    if dialect.stream:
+        ended = f"""
+  SELECT window_time AS rt, {key}, {counts}
+  FROM TABLE(SESSION(TABLE acts PARTITION BY ({key}), DESCRIPTOR(rt), INTERVAL '{SESSION_GAP_MS // MINUTE_MS}' MINUTES))
+  GROUP BY window_start, window_end, window_time, {key}"""
+    else:
+        ended = f"""
+  SELECT MAX(rt) + {SESSION_GAP_MS} - 1 AS rt, {key}, {counts}
+  FROM (
+    SELECT *, SUM(opens) OVER (PARTITION BY {key} ORDER BY rt, first_act) AS nth
+    FROM (
+      SELECT *, CASE WHEN rt - LAG(rt) OVER (PARTITION BY {key} ORDER BY rt, first_act) <= {SESSION_GAP_MS}
+        THEN 0 ELSE 1 END AS opens
+      FROM acts
+    ) AS gaps
+  ) AS islands
+  GROUP BY {key}, nth"""
+    arm = f"SUBSTRING(first_act, {_POSITION_LEN + _PRICE_LEN + 4}, CAST(SUBSTRING(first_act, "
+    length = f"{_POSITION_LEN + _PRICE_LEN + 1}, 3) AS INT) - 100)"
+    segment = f"SUBSTRING(first_act, {_POSITION_LEN + _PRICE_LEN + 4} + CAST(SUBSTRING(first_act, {length}"
+    return f"""
+SELECT rt, tenant, market, sku, price_group, {arm}{length} AS arm, {segment} AS segment,
+  CAST(SUBSTRING(first_act, {_POSITION_LEN + 1}, {_PRICE_LEN}) AS BIGINT) AS price_minor, currency,
+  searches, carts, orders
+FROM ({ended}
+) AS ended
+WHERE searches > 0 OR carts > 0"""
+
+
+def _counted() -> str:
+    one, nothing = "CAST(1 AS BIGINT) AS n", "CAST(0 AS BIGINT) AS amount"
+    quoted = _SELLS.format(price="price_minor")
+    sold = _SELLS.format(price="quoted_price_minor")
+    return f"""
+SELECT rt, {quoted}, {_EXPOSURE} AS act, {one}, {nothing} FROM exposures
+UNION ALL
+SELECT rt, {quoted},
+  CASE WHEN kind = 'view' THEN {_VIEW} WHEN kind = 'search' THEN {_SEARCH} ELSE {_CART} END AS act, {one}, {nothing}
+FROM judged_clicks WHERE {GOOD} AND kind <> 'checkout' AND bot IS NOT TRUE
+UNION ALL
+SELECT rt, {sold}, CASE WHEN kind = 'returned' THEN {_RETURN} ELSE {_ORDER} END AS act,
+  CASE WHEN kind = 'placed' THEN quantity ELSE -quantity END AS n,
+  CASE WHEN kind = 'placed' THEN price_paid_minor * quantity ELSE -price_paid_minor * quantity END AS amount
+FROM orders_first WHERE {GOOD} AND kind <> 'paid'
+UNION ALL
+SELECT rt, {quoted}, CASE WHEN orders > 0 THEN {_SOLD} ELSE {_UNSOLD} END AS act,
+  searches AS n, carts AS amount
+FROM sessions"""
+
+
+def _cells(dialect: Dialect) -> str:
+    counts = ",\n  ".join(f"CAST(COALESCE({sql}, 0) AS BIGINT) AS `{name}`" for name, sql in COUNTS.items())
+    group = ", ".join(GROUP)
+    if dialect.stream:
+        return (
+            f"SELECT window_time AS rt, {group},\n  {counts}\n"
+            "FROM TABLE(TUMBLE(TABLE counted, DESCRIPTOR(rt), INTERVAL '1' MINUTE))\n"
+            f"GROUP BY window_start, window_end, window_time, {group}"
+        )
+    return f"SELECT {_MINUTE} AS window_end_ms, {group},\n  {counts}\nFROM counted GROUP BY 1, {group}"
+
+
+def _ledger_lines() -> str:
+    """A row per offset read, and its verdict; for orders the verdict comes from behind the search for duplicates,
+    so that an order lost on the way there would show."""
+    parts = []
+    for topic in INPUTS:
+        lines = f"SELECT '{topic.topic}' AS topic, rt, p, "
+        if topic.name == "orders":
+            undecided = f"CASE WHEN {GOOD} THEN CAST(NULL AS STRING) ELSE verdict END AS verdict"
+            parts.append(f"{lines}{undecided}, 1 AS got FROM judged_orders")
+            parts.append(f"{lines}verdict, 0 AS got FROM orders_first")
+        else:
+            parts.append(f"{lines}verdict, 1 AS got FROM judged_{topic.name}")
+    return "\nUNION ALL\n".join(parts)
+
+
+def _refused() -> str:
+    """Every refused record with its address."""
+    bad = "verdict NOT IN ('ON_TIME', 'LATE', 'TICK')"
+    sources = [(topic, f"judged_{topic.name}") for topic in INPUTS] + [(TOPICS["orders"], "orders_first")]
+    return "\nUNION ALL\n".join(
+        f"SELECT '{topic.topic}' AS topic, p, o, kafka_ts_ms, verdict, line_bytes FROM {view} WHERE {bad}"
+        for topic, view in sources
+    )

@@ -1,0 +1,194 @@
+"""demand_job: inputs → cells, segments, rejected, ledger and the Parquet archive, in Flink SQL.
+
+Topology only: what is counted stands in features/cells.py, and is the same text that a backfill runs.
+Every input topic is read once; a line is decoded and judged where it is read, and what all sinks share
+(`judged_…`) is computed once. The cells of a minute are grouped in a second window into one JSON batch
+per bucket, with the minute's offers, stock and catalog rows inside; ticks make empty ones.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from features import cells
+from features.cells import FACTS, FLINK, GOOD, GROUP_KEY_SQL, bucket_sql
+from jobs.runtime.line_format import add_line_format
+from jobs.runtime.settings import Settings
+from jobs.runtime.sinks import parquet_sink, text_sink
+from jobs.runtime.sources import lines_table, raw_table
+from schemas.topics import INPUTS, TOPICS
+
+if TYPE_CHECKING:
+    from pyflink.datastream import StreamExecutionEnvironment
+    from pyflink.table import StatementSet, StreamTableEnvironment
+
+GROUP_ID = "walras.demand_job"
+BUSY = ("clicks", "quotes", "orders")
+"""Inputs that are read at the job's parallelism; the others by one subtask each."""
+
+# Exposures are remembered for the UTC day they belong to, with a day to catch up after a stop.
+EXPOSURE_MEMORY_S = 2 * 86_400
+# Ticks come every event minute; a partition counts as idle after three of them without a record.
+_IDLE_EVENT_S = 180
+_IDLE_LEAST_S = 5
+
+
+def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> StatementSet:
+    """Declare the job; executes nothing."""
+    add_line_format(table_env, settings.home / "run" / "jars")
+    configure(table_env, settings)
+    declare_inputs(table_env, settings)
+    # Not CREATE VIEW: Flink 2.3 writes a view's SESSION … PARTITION BY (a, b) back without its brackets.
+    for name, text in (
+        *cells.views(FLINK),
+        ("batch_rows", batch_rows_sql(settings.buckets)),
+        ("batches", BATCHES),
+    ):
+        table_env.create_temporary_view(name, table_env.sql_query(text))
+    statements = table_env.create_statement_set()
+    for name, upsert in {"cells": False, "segments": True, "rejected": False, "ledger": False}.items():
+        table_env.execute_sql(text_sink(f"to_{name}", TOPICS[name], settings, upsert=upsert))
+        statements.add_insert_sql(f"INSERT INTO to_{name} {OUTPUTS[name]}")
+    if settings.archive:
+        _archive(table_env, statements, settings)
+    return statements
+
+
+def configure(table_env: StreamTableEnvironment, settings: Settings) -> None:
+    """Planner and runtime options of this job."""
+    idle_s = max(_IDLE_LEAST_S, _IDLE_EVENT_S / settings.the_clock.speed)
+    for key, value in {
+        "table.local-time-zone": "UTC",
+        "pipeline.object-reuse": "true",
+        "table.exec.source.idle-timeout": f"{round(idle_s * 1000)} ms",
+        # Only the first exposures live under it; windows and orders forget by event time.
+        "table.exec.state.ttl": f"{round(EXPOSURE_MEMORY_S / settings.the_clock.speed * 1000)} ms",
+        # What several sinks read is computed once.
+        "table.optimizer.reuse-sub-plan-enabled": "true",
+        "table.optimizer.reuse-source-enabled": "true",
+        "table.optimizer.reuse-optimize-block-with-digest-enabled": "true",
+    }.items():
+        table_env.get_config().set(key, value)
+
+
+def declare_inputs(table_env: StreamTableEnvironment, settings: Settings) -> None:
+    """One table per input topic."""
+    for topic in INPUTS:
+        table_env.execute_sql(
+            lines_table(
+                f"in_{topic.name}",
+                topic,
+                settings,
+                group=GROUP_ID,
+                parallelism=settings.parallelism if topic.name in BUSY else 1,
+                key=settings.archive,
+            )
+        )
+
+
+def _json(pairs: dict[str, str]) -> str:
+    return "JSON_OBJECT(" + ", ".join(f"KEY '{key}' VALUE {value}" for key, value in pairs.items()) + ")"
+
+
+def batch_rows_sql(buckets: int) -> str:
+    """Rows of the second window: (rt, bucket, JSON or NULL for a tick)."""
+    bucket = bucket_sql(GROUP_KEY_SQL, buckets)
+    columns = {name: f"`{name}`" for name in (*cells.GROUP, *cells.COUNTS)}
+    cell = _json({"kind": "'cell'", **columns})
+    parts = [f"SELECT rt, {bucket} AS bucket, {cell} AS line FROM cells"]
+    for name in FACTS:
+        fields = {check.field: f"`{check.field}`" for check in TOPICS[name].checks}
+        line = _json({"kind": f"'{name}'", "p": "p", "o": "o", **fields})
+        parts.append(f"SELECT rt, {bucket} AS bucket, {line} AS line FROM judged_{name} WHERE {GOOD}")
+    parts.append(
+        "SELECT rt, CAST(`bucket` AS INT) AS bucket, CAST(NULL AS STRING) AS line FROM judged_ticks "
+        f"WHERE verdict = 'TICK' AND `bucket` >= 0 AND `bucket` < {buckets}"
+    )
+    return "\nUNION ALL\n".join(parts)
+
+
+BATCHES = """SELECT bucket, window_end, LISTAGG(line, ',') AS lines
+FROM TABLE(TUMBLE(TABLE batch_rows, DESCRIPTOR(rt), INTERVAL '1' MINUTE))
+GROUP BY window_start, window_end, bucket"""
+
+# A window's end is a TIMESTAMP without zone in the session's zone, which is UTC.
+_WINDOW_END_MS = "(EXTRACT(EPOCH FROM window_end) * 1000)"
+_WINDOW_END = f"TO_TIMESTAMP_LTZ({_WINDOW_END_MS}, 3)"
+_BATCH = (
+    "'{\"bucket\":' || CAST(bucket AS STRING) || ',\"window_end_ms\":' || CAST("
+    + _WINDOW_END_MS
+    + " AS STRING) || ',\"rows\":[' || COALESCE(lines, '') || ']}'"
+)
+
+OUTPUTS: dict[str, str] = {
+    "cells": f"SELECT CAST(bucket AS STRING), {_BATCH}, {_WINDOW_END} FROM batches",
+    "segments": "SELECT k, "
+    + _json({name: name for name in ("tenant", "customer", "purchases", "above_offer", "event_time_ms")})
+    + f", TO_TIMESTAMP_LTZ(event_time_ms, 3) FROM ({cells.segments_sql(FLINK)}) AS shares",
+    "rejected": "SELECT topic || '-' || CAST(p AS STRING) || '-' || CAST(o AS STRING), "
+    + _json(
+        {
+            "topic": "topic",
+            "partition": "p",
+            "offset": "o",
+            "kafka_ts_ms": "kafka_ts_ms",
+            "field": "SPLIT_INDEX(verdict, '|', 0)",
+            "code": "SPLIT_INDEX(verdict, '|', 1)",
+            "detail": "SPLIT_INDEX(verdict, '|', 2)",
+            "line": "COALESCE(SUBSTRING(DECODE(line_bytes, 'UTF-8'), 1, 1000), '')",
+        }
+    )
+    + ", TO_TIMESTAMP_LTZ(kafka_ts_ms, 3) FROM refused",
+    "ledger": "SELECT topic || '-' || CAST(p AS STRING), "
+    + _json(
+        {
+            "topic": "topic",
+            "partition": "p",
+            "window_end_ms": _WINDOW_END_MS,
+            "offsets_read": "offsets_read",
+            "on_time": "on_time",
+            "late": "late",
+            "rejected": "rejected",
+            "ticks": "ticks",
+        }
+    )
+    + f", {_WINDOW_END} FROM ({cells.ledger_sql(FLINK)}) AS counts",
+}
+"""INSERT's query of each output: key, JSON, Kafka timestamp."""
+
+RAW_COLUMNS = ["topic STRING", "p INT", "o BIGINT", "kafka_ts_ms BIGINT", "key_bytes BYTES", "line_bytes BYTES"]
+_DAY_HOUR = ["`day` STRING", "`hour` STRING"]
+
+
+def _day_hour(time: str) -> str:
+    return f"DATE_FORMAT({time}, 'yyyy-MM-dd'), DATE_FORMAT({time}, 'HH')"
+
+
+def _archive(table_env: StreamTableEnvironment, statements: StatementSet, settings: Settings) -> None:
+    """Raw lines of every input, the cells batches and the decisions, to Parquet by Kafka's time."""
+    root = settings.archive_dir
+    table_env.execute_sql(
+        parquet_sink("archive_raw", root / "raw", RAW_COLUMNS + ["stream STRING", *_DAY_HOUR],
+                     partitioned_by="stream, `day`, `hour`")
+    )  # fmt: skip
+    lines = "\nUNION ALL\n".join(
+        f"SELECT '{topic.topic}', p, o, kafka_ts_ms, key_bytes, line_bytes, '{topic.name}', {_day_hour('kafka_ts')} "
+        f"FROM in_{topic.name}"
+        for topic in INPUTS
+    )
+    statements.add_insert_sql(f"INSERT INTO archive_raw {lines}")
+    table_env.execute_sql(
+        parquet_sink("archive_cells", root / "cells", ["bucket INT", "window_end_ms BIGINT", "v STRING", *_DAY_HOUR],
+                     partitioned_by="`day`, `hour`")
+    )  # fmt: skip
+    statements.add_insert_sql(
+        f"INSERT INTO archive_cells SELECT bucket, {_WINDOW_END_MS}, {_BATCH}, {_day_hour('window_end')} FROM batches"
+    )
+    table_env.execute_sql(raw_table("in_decisions", TOPICS["decisions"], settings, group=GROUP_ID))
+    table_env.execute_sql(
+        parquet_sink("archive_decisions", root / "decisions",
+                     ["p INT", "o BIGINT", "line_bytes BYTES", *_DAY_HOUR], partitioned_by="`day`, `hour`")
+    )  # fmt: skip
+    statements.add_insert_sql(
+        f"INSERT INTO archive_decisions SELECT p, o, line_bytes, {_day_hour('kafka_ts')} FROM in_decisions"
+    )
