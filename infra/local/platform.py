@@ -29,6 +29,7 @@ from infra.local.ports import is_listening, pick_ports
 from infra.local.supervision import RUNNING, Supervision, family, memory_mb, processes_of, sweep
 from jobs.registry import JOBS
 from jobs.runtime.clock import Clock
+from jobs.runtime.feast_features import apply_feature_repo
 from jobs.runtime.kafka import ensure_topics
 from jobs.runtime.redis_price_table import RedisPriceTables
 from jobs.runtime.settings import Settings
@@ -139,14 +140,17 @@ class Platform:
         if "broker" in by_name:
             created = ensure_topics(self.env["WALRAS_KAFKA"])
             self._say(f"topics      {len(created)} made" if created else "topics      all there")
-        admitting = self._admit_writers() if {"broker", "redis"} <= set(by_name) else None
+        beside = []
+        if {"broker", "redis"} <= set(by_name):
+            beside.append(self._beside("filling Redis from Kafka", partial(fill_redis, self.env, self._say)))
+            beside.append(self._beside("feast apply", self._apply_features))
         if "jobmanager" in by_name:
             self._wait_for([by_name["jobmanager"]])
             if wanted_jobs:
                 self._submit(wanted_jobs)
             self._wait_for([by_name[n] for n in ("taskmanager",) if n in by_name])
-        if admitting is not None:
-            admitting()
+        for finish in beside:
+            finish()
         for part in then:
             self.supervision.start(part.name)
         self._wait_for(then)
@@ -209,25 +213,30 @@ class Platform:
                 f"the broker's folder could not be made:\n{(done.stdout + done.stderr).strip()[-1500:]}"
             )
 
-    def _admit_writers(self) -> Callable[[], None]:
-        """Fill Redis from Kafka and set ``ready``, beside the start of Flink; answers the wait for it."""
-        env, failure = self.env, []
+    def _beside(self, what: str, work: Callable[[], None]) -> Callable[[], None]:
+        """Do something beside the start of Flink; answers the wait for it, which raises what it raised."""
+        failure: list[Exception] = []
 
-        def fill() -> None:
+        def run() -> None:
             try:
-                fill_redis(env, self._say)
+                work()
             except Exception as error:  # handed to the thread that waits
                 failure.append(error)
 
-        thread = threading.Thread(target=fill, name="fill-redis")
+        thread = threading.Thread(target=run, name=what)
         thread.start()
 
         def wait() -> None:
             thread.join()
             if failure:
-                raise PlatformError(f"Redis could not be filled from Kafka: {failure[0]}") from failure[0]
+                raise PlatformError(f"{what} failed: {failure[0]}") from failure[0]
 
         return wait
+
+    def _apply_features(self) -> None:
+        began = time.monotonic()
+        if apply_feature_repo(self.settings()):
+            self._say(f"feast       definitions applied ({time.monotonic() - began:.0f} s)")
 
     def _submit(self, names: Sequence[str]) -> None:
         began = time.monotonic()

@@ -1,0 +1,93 @@
+# `make` alone lists what there is. Needs Python 3.11, make and a package registry; everything made lies in .walras/.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+ENV    := .walras/env
+RUN    := $(ENV)/bin/python
+LOCAL  := $(RUN) -m infra.local
+STAMP  := $(ENV)/.stamp
+PURE   := schemas features jobs infra tests
+SPEED  ?= 60
+PART   ?=
+DATA   ?=
+ARGS   ?=
+
+export GX_ANALYTICS_ENABLED := false
+
+.DEFAULT_GOAL := help
+.PHONY: help env run up down status logs clean test check fmt lint types contracts quick platform replay \
+        bench chaos lock jars jars-lock schemas
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): requirements.lock infra/local/uv.lock.txt infra/local/bootstrap.py
+	@$(PYTHON) infra/local/bootstrap.py
+	@touch $@
+
+env: $(STAMP)  ## make the Python environment (once; other targets do it when needed)
+
+run: env  ## start everything with a simulated market and a live view; Ctrl-C stops it (SPEED=60)
+	@$(LOCAL) run --speed $(SPEED) $(ARGS)
+
+up: env  ## start everything and return (SPEED=60, ARGS="--without simulate")
+	@$(LOCAL) up --speed $(SPEED) $(ARGS)
+
+down: env  ## stop exactly what run or up started
+	@$(LOCAL) down
+
+status: env  ## what runs, and how it is
+	@$(LOCAL) status
+
+logs: env  ## what the parts printed (PART=taskmanager for one, ARGS=-f to follow)
+	@$(LOCAL) logs $(PART) $(ARGS)
+
+clean: env  ## stop everything and forget the run's state; environment and jars stay
+	@$(LOCAL) clean
+
+test: check platform  ## everything: check, then the same jobs on the real local platform
+
+check: env lint types contracts quick  ## the quick part: format, lint, types, imports, doctests, pure tests (under a minute)
+
+lint: env
+	@$(ENV)/bin/ruff format --check -q $(PURE)
+	@$(ENV)/bin/ruff check -q $(PURE)
+
+types: env
+	@$(ENV)/bin/mypy --no-error-summary
+
+contracts: env
+	@PYTHONPATH=. $(ENV)/bin/lint-imports --no-cache
+
+quick: env
+	@$(RUN) -m pytest -m "not platform" --doctest-modules schemas features jobs infra tests
+
+platform: env
+	@$(RUN) -m pytest -m platform tests
+
+replay: env  ## replay recorded data through the topics (DATA=<folder>)
+	@test -n "$(DATA)" || { echo "make replay: expected DATA=<folder with recorded files>"; exit 2; }
+	@$(RUN) -m jobs.replay $(DATA) $(ARGS)
+
+bench: env  ## measure; writes JSON under .walras/bench
+	@$(RUN) -m tests.benchmarks $(ARGS)
+
+chaos: env  ## kill parts of a running platform and compare with an undisturbed run
+	@$(RUN) -m pytest tests/chaos $(ARGS)
+
+fmt: env  ## format the code and apply safe fixes
+	@$(ENV)/bin/ruff format -q $(PURE)
+	@$(ENV)/bin/ruff check -q --fix $(PURE)
+
+schemas: env  ## write schemas/json and feature_repo/definitions.py anew from the code
+	@$(RUN) -m schemas.json_schema
+	@$(RUN) -m jobs.generate_feature_repo
+
+jars: env  ## fetch the jars and verify every checksum
+	@$(LOCAL) jars
+
+jars-lock: env  ## resolve the jars' coordinates anew and write their checksums
+	@$(RUN) -m infra.local.jars
+
+lock: env  ## resolve pyproject.toml anew and write requirements.lock with hashes
+	@$(ENV)/bin/uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --group dev \
+	  --custom-compile-command "make lock" -q pyproject.toml -o requirements.lock

@@ -1,0 +1,57 @@
+"""One platform for all tests that need a real one.
+
+``platform`` yields the Settings of a running broker, Redis and Flink cluster (topics made, Redis
+ready, Feast applied) in a folder of its own on free ports; ``running_jobs`` the same with the four
+jobs running; ``local_platform`` the object that can start, stop and kill parts. All three start at
+the first test that asks and end with the session, whatever happens.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from infra.local.platform import Platform
+    from jobs.runtime.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def local_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A platform without market, ticker, edge and keeper: the test makes the input and the time."""
+    from infra.local.platform import Platform
+
+    patch = pytest.MonkeyPatch()
+    for name in [
+        name for name in os.environ if name.startswith("WALRAS_") and name not in ("WALRAS_DATA", "WALRAS_JARS")
+    ]:
+        patch.delenv(name)
+    platform = Platform(tmp_path_factory.mktemp("walras"))
+    patch.setenv("WALRAS_HOME", str(platform.layout.home))
+    try:
+        platform.up(
+            ["broker", "redis", "jobmanager", "taskmanager"], job_names=[], speed=1, checkpoint_interval_s=1.0
+        )
+        yield platform
+    finally:
+        platform.down()
+        patch.undo()
+
+
+@pytest.fixture(scope="session")
+def platform(local_platform: Platform) -> Settings:
+    """Settings of the running platform."""
+    return local_platform.settings()
+
+
+@pytest.fixture(scope="session")
+def running_jobs(local_platform: Platform) -> Settings:
+    """Settings of the running platform with every job of JOBS running."""
+    from jobs.registry import JOBS
+
+    local_platform.submit(list(JOBS))
+    local_platform.wait(job_names=list(JOBS), timeout_s=180)
+    return local_platform.settings()
