@@ -17,8 +17,13 @@ from confluent_kafka.admin import AdminClient
 from redis.exceptions import RedisError
 from supervisor.xmlrpc import SupervisorTransport
 
+from jobs.runtime.kafka import PublishError
+from jobs.runtime.kafka_offsets import SILENT
 from jobs.runtime.redis_price_table import RedisPriceTables
 from jobs.runtime.settings import Settings
+
+UNREACHABLE: tuple[type[Exception], ...] = (KafkaException, RedisError, PublishError, OSError)
+"""What the clients raise when a part does not answer."""
 
 FLINK_JOBS = ("demand_job", "feature_job", "elasticity_job", "repricing_job")
 
@@ -53,7 +58,9 @@ def get_json(url: str, timeout_s: float = 1.5) -> Any:
 def broker(settings: Settings) -> Part:
     """Whether Kafka answers."""
     try:
-        admin = AdminClient({"bootstrap.servers": settings.kafka, "socket.timeout.ms": 1500, "log_level": 0})
+        admin = AdminClient(
+            {"bootstrap.servers": settings.kafka, "socket.timeout.ms": 1500, "logger": SILENT}  # type: ignore[dict-item]
+        )
         found = admin.list_topics(timeout=2.0)
     except KafkaException as error:
         return Part("broker", False, f"{settings.kafka}: {error.args[0].str()}")

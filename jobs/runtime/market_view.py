@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from jobs.runtime.kafka import Record
+from jobs.runtime.kafka_offsets import SILENT, TopicEnds
 from schemas.codes import Cause
 from schemas.topics import TOPICS
 
@@ -119,7 +119,7 @@ class MarketView:
     def _follow(self) -> None:
         consumer = Consumer({
             "bootstrap.servers": self._bootstrap, "group.id": "walras-view", "enable.auto.commit": False,
-            "queued.max.messages.kbytes": 16_384, "logger": _Quiet(),
+            "queued.max.messages.kbytes": 16_384, "logger": SILENT,
         })  # fmt: skip
         try:
             where: list[TopicPartition] = []
@@ -161,17 +161,12 @@ class MarketView:
             consumer.close()
 
     def _measure(self) -> None:
-        admin = AdminClient({"bootstrap.servers": self._bootstrap, "logger": _Quiet()})  # type: ignore[dict-item]
-        there = admin.list_topics(timeout=5).topics
-        wanted = {
-            TopicPartition(t.topic, p): OffsetSpec.latest()
-            for t in TOPICS.values() if t.topic in there for p in there[t.topic].partitions
-        }  # fmt: skip
         names = {t.topic: t.name for t in TOPICS.values()}
+        asked = TopicEnds(self._bootstrap, names)
         while not self._stopping.wait(1.0):
             ends: Counter[str] = Counter()
-            for tp, future in admin.list_offsets(wanted, request_timeout=5).items():
-                ends[names[tp.topic]] += future.result().offset
+            for (topic, _), end in asked.now().items():
+                ends[names[topic]] += end
             now = time.monotonic()
             with self._lock:
                 for name, end in ends.items():
@@ -327,13 +322,6 @@ class MarketView:
             "listings": len(self._tables),
             "error": self.error,
         }
-
-
-class _Quiet:
-    """A logger for librdkafka that says nothing; :attr:`MarketView.error` tells what matters."""
-
-    def log(self, *args: object, **kwargs: object) -> None:
-        """Take a line and drop it."""
 
 
 def outcome(decision: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 from confluent_kafka import KafkaError, Producer
 
+from jobs.runtime.kafka_offsets import SILENT
 from schemas.events import group_key
 from schemas.topics import TOPICS
 
@@ -50,7 +51,7 @@ class QuoteLog:
                 "queue.buffering.max.messages": capacity,
                 "delivery.report.only.error": True,
                 "error_cb": self._broker_error,
-                "logger": _quiet,
+                "logger": SILENT,
             }
         )
 
@@ -101,13 +102,3 @@ class QuoteLog:
 
     def _broker_error(self, error: KafkaError) -> None:
         self.last_error = error.str()
-
-
-class _Quiet:
-    """A logger for librdkafka that says nothing: its errors arrive through ``error_cb``."""
-
-    def log(self, *args: object, **kwargs: object) -> None:
-        """Take a line and drop it."""
-
-
-_quiet = _Quiet()

@@ -1,0 +1,71 @@
+"""The ledger added up: does every offset that was read have a verdict?
+
+Per input partition: ``offsets read = on time + late + rejected + ticks``. demand_job writes a line per
+partition and minute; after a restart a minute may be written again, so the last line of a minute counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """One input partition's account. ``end_offset``: the topic's end now; None when not looked up."""
+
+    topic: str
+    partition: int
+    minutes: int
+    offsets_read: int
+    on_time: int
+    late: int
+    rejected: int
+    ticks: int
+    end_offset: int | None = None
+
+    @property
+    def difference(self) -> int:
+        """Offsets without a verdict (or verdicts without an offset, negative)."""
+        return self.offsets_read - self.on_time - self.late - self.rejected - self.ticks
+
+    @property
+    def behind(self) -> int | None:
+        """Records of the topic that no closed minute accounts for yet."""
+        return None if self.end_offset is None else self.end_offset - self.offsets_read
+
+
+def add_up(
+    entries: Iterable[Mapping[str, Any]], end_offsets: Mapping[tuple[str, int], int] | None = None
+) -> list[Balance]:
+    """Balances by topic and partition, in order.
+
+    Parameters
+    ----------
+    entries : values of the `ledger` topic, in the order of each partition.
+    end_offsets : end of each (topic, partition), to tell what is still open; partitions that have records
+        and no line of the ledger appear with nothing read.
+
+    Examples
+    --------
+    >>> line = {"topic": "t", "partition": 0, "window_end_ms": 60000, "offsets_read": 5, "on_time": 3, "late": 1,
+    ...         "rejected": 1, "ticks": 0}
+    >>> [balance] = add_up([line, line])
+    >>> balance.offsets_read, balance.difference
+    (5, 0)
+    """
+    last: dict[tuple[str, int, int], Mapping[str, Any]] = {}
+    for entry in entries:
+        last[entry["topic"], int(entry["partition"]), int(entry["window_end_ms"])] = entry
+    sums: dict[tuple[str, int], list[int]] = {}
+    for (topic, partition, _), entry in last.items():
+        total = sums.setdefault((topic, partition), [0] * 6)
+        for i, name in enumerate(("offsets_read", "on_time", "late", "rejected", "ticks")):
+            total[i + 1] += int(entry[name])
+        total[0] += 1
+    ends = end_offsets or {}
+    for key, end in ends.items():
+        if end:
+            sums.setdefault(key, [0] * 6)
+    return [Balance(*key, *total, ends.get(key)) for key, total in sorted(sums.items())]
