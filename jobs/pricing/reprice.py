@@ -33,7 +33,7 @@ from jobs.pricing.policy import MINUTE_MS, Policy
 from jobs.pricing.valuation import Gain, Shares, Valuation, value_prices
 from schemas.codes import Cause, GuardrailCode, OutcomeCode
 from schemas.events import DEFAULT_SEGMENT, Offer
-from schemas.money import to_grid
+from schemas.money import ceil_minor, floor_minor, to_grid
 from schemas.price_table import FULL, PriceList
 
 INPUTS_VERSION = 1
@@ -458,10 +458,7 @@ class _Repricing:
         centre = within_step_of or self.case.current_minor or min(chosen)
         low, high = max(allowed.low, round(min(chosen) * (1 - step))), round(max(chosen) * (1 + step))
         if within_step_of is not None:
-            low, high = (
-                max(low, -(-centre * (100 - round(step * 100)) // 100)),
-                min(high, int(centre * (1 + step))),
-            )
+            low, high = max(low, ceil_minor(centre * (1 - step))), min(high, floor_minor(centre * (1 + step)))
         high = high if allowed.high is None else min(high, allowed.high)
         points = sorted(chosen | set(price_grid(low, high, self.catalog["list_minor"], self.policy.grid)))
         table: Table = {}
@@ -494,7 +491,7 @@ class _Repricing:
         approval = (
             max((b.until_ms or 0 for b in said.bands if b.code is GuardrailCode.APPROVAL), default=0) or None
         )
-        stepping = self.cause is not Cause.COLD_START and approval is None and said.candidate not in said.allowed
+        stepping = not self._by_rule and approval is None and said.candidate not in said.allowed
         slowed = any(b.code is GuardrailCode.STEP_LIMIT for b in said.bands)
         again = self.inputs["at_ms"] + self.policy.limits.min_gap_minutes * MINUTE_MS
         return Result(

@@ -1,0 +1,64 @@
+"""What a bucket remembers of one listing beside its counts and its evidence: plain numbers.
+
+Why its own file: it is the state that a person asks about ("what is this listing's cost, table,
+target, pending approval?"), and its row in the snapshot is a format that old snapshots keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from schemas.price_table import PriceTable
+
+KEPT_TABLES = 5
+"""Published prices that a rollback can go back to."""
+
+
+@dataclass(slots=True)
+class ListingState:
+    """One listing. Absent values are None; times are epoch milliseconds.
+
+    ``offers``: competitor → [price, shipping, in stock, seen at, validity, pack size, price set aside].
+    ``stock``: [event time, on hand, inbound, lead time in days]. ``estimate``: [window end, ε, sd, η, sd].
+    ``target``: [units left, from, until]. ``pending``: what waits for an operator: decision_id, what
+    ("price" or "cost"), price_minor, until_ms. ``history``: [version, default price] of tables, newest last.
+    ``quoted``: weighted exposures, their weighted log price, last mean log price (NaN-free; 0 exposures: none).
+    """
+
+    price_group: str
+    offers: dict[str, list[Any]] = field(default_factory=dict)
+    stock: list[Any] | None = None
+    estimate: list[Any] | None = None
+    trusted_cost_minor: int | None = None
+    odd_cost: list[int] | None = None
+    table: PriceTable | None = None
+    last_version: int = 0
+    last_change_ms: int | None = None
+    day: int = -1
+    changes_today: int = 0
+    history: list[list[int]] = field(default_factory=list)
+    needs_start: bool = True
+    continue_at_ms: int | None = None
+    target: list[int] | None = None
+    pending: dict[str, Any] | None = None
+    quoted: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    log_price_factor: float = 0.0
+
+    def to_row(self) -> dict[str, Any]:
+        """Plain data of one listing."""
+        row: dict[str, Any] = {name: getattr(self, name) for name in _PLAIN}
+        row["table"] = None if self.table is None else self.table.to_record()
+        return row
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> ListingState:
+        """:meth:`to_row` back."""
+        table = row["table"]
+        return cls(
+            **{name: row[name] for name in _PLAIN}, table=None if table is None else PriceTable.from_record(table)
+        )
+
+
+_PLAIN = tuple(name for name in ListingState.__dataclass_fields__ if name != "table")
