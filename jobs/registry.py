@@ -53,10 +53,9 @@ def submit(name: str, settings: Settings, *, checkpoints: str | None, resume_fro
 
     env, table_env = job_environment(name, settings.parallelism, checkpoints=checkpoints, resume_from=resume_from)
     statements = importlib.import_module(JOBS[name]).build(env, table_env, settings)
-    client = statements.execute().get_job_client()
-    if client is None:
-        raise RuntimeError(f"{name}: the cluster gave no job id; was `flink run` started with -d?")
-    return str(client.get_job_id())
+    # Attached, since feature_job has a Parquet sink beside its statements and must still be one job.
+    statements.attach_as_datastream()
+    return str(env.execute_async(name).get_job_id())
 
 
 def reason(error: BaseException) -> str:

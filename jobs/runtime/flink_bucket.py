@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 from pyflink.common import Row, Types
-from pyflink.datastream import DataStream, KeyedProcessFunction, RuntimeContext
+from pyflink.common.typeinfo import TypeInformation
+from pyflink.datastream import DataStream, KeyedProcessFunction, OutputTag, RuntimeContext
 from pyflink.datastream.state import ValueStateDescriptor
 
 from jobs.runtime.hosting import Host
 
-ROW_IN = Types.ROW_NAMED(
-    ["key", "kind", "event_time_ms", "address", "payload"],
-    [Types.STRING(), Types.STRING(), Types.LONG(), Types.STRING(), Types.STRING()],
-)
+ROW_IN = Types.ROW_NAMED(["key", "kind", "address", "payload"], [Types.STRING()] * 4)
 ROW_OUT = Types.ROW_NAMED(
     ["stream", "key", "value", "event_time_ms"],
     [Types.STRING(), Types.STRING(), Types.STRING(), Types.LONG()],
 )
+
+
+@dataclass(frozen=True)
+class TypedCopies:
+    """A stream's outputs once more as typed rows (for Parquet), beside their text.
+
+    Parameters
+    ----------
+    stream : whose outputs.
+    fields : names and types of the row.
+    row : the row's values, from an output's value.
+    """
+
+    stream: str
+    fields: Mapping[str, TypeInformation]
+    row: Callable[[Mapping[str, Any]], tuple[Any, ...]] = field(compare=False)
+
+    @property
+    def tag(self) -> OutputTag:
+        """The side output the rows leave through."""
+        return OutputTag(self.stream, Types.ROW_NAMED(list(self.fields), list(self.fields.values())))
 
 
 class BucketFunction(KeyedProcessFunction):
@@ -29,10 +48,12 @@ class BucketFunction(KeyedProcessFunction):
     Parameters
     ----------
     make_host : builds the host in the worker; it is shipped there, so it holds settings, not sockets.
+    typed : a stream that also leaves as typed rows.
     """
 
-    def __init__(self, make_host: Callable[[], Host]) -> None:
+    def __init__(self, make_host: Callable[[], Host], typed: TypedCopies | None = None) -> None:
         self._make_host = make_host
+        self._typed = typed
         self._host: Host | None = None
 
     def open(self, runtime_context: RuntimeContext) -> None:
@@ -46,7 +67,7 @@ class BucketFunction(KeyedProcessFunction):
             for name in counts:
                 metrics.gauge(f"walras_{name}_total", _Reading(counts, name))
 
-    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
+    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
         """One batch or fact."""
         assert self._host is not None, "open() comes first"
         outputs, saved = self._host.take(value, self._state.value)
@@ -55,6 +76,8 @@ class BucketFunction(KeyedProcessFunction):
         for output in outputs:
             text = orjson.dumps(output.value, option=orjson.OPT_SERIALIZE_NUMPY).decode()
             yield Row(output.stream, output.key, text, output.event_time_ms)
+            if self._typed is not None and output.stream == self._typed.stream:
+                yield self._typed.tag, Row(*self._typed.row(output.value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +91,13 @@ class _Reading:
         return self.counts[self.name]
 
 
-def host_in_flink(rows: DataStream, make_host: Callable[[], Host], uid: str) -> DataStream:
+def host_in_flink(
+    rows: DataStream, make_host: Callable[[], Host], uid: str, typed: TypedCopies | None = None
+) -> DataStream:
     """Key the rows (``ROW_IN``'s columns) by bucket and host them; a stream of ``ROW_OUT``."""
     return (
         rows.key_by(_first, key_type=Types.STRING())
-        .process(BucketFunction(make_host), output_type=ROW_OUT)
+        .process(BucketFunction(make_host, typed), output_type=ROW_OUT)
         .uid(uid)
         .name(uid)
     )

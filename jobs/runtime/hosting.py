@@ -6,15 +6,15 @@ out. :mod:`jobs.runtime.flink_bucket` puts it into Flink; replay, backfill and t
 one round trip of about a millisecond per dirty key whatever its size, so a bucket is one fat value,
 written once per call.
 
-A row in is ``(key, kind, event_time_ms, address, payload)``: kind ``batch`` carries the rows of a
-`cells` record and its key is the bucket's number; any other kind is one fact.
+A row in is ``(key, kind, address, payload)``: kind ``batch`` carries a `cells` record and its key is
+the bucket's number; any other kind is one fact.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ import orjson
 
 from features.logic import BucketLogic, Fact, Output, SnapshotError, parse_batch
 from jobs.runtime.clock import Clock
+from schemas.topics import TOPICS
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,16 @@ class OutputSink(Protocol):
     def write(self, outputs: Sequence[Output]) -> None:
         """Write the outputs of one call; also called with none, once a minute, to try again."""
         ...
+
+
+def event_time_of(kind: str, value: Mapping[str, Any]) -> int:
+    """Event time of a fact, by its stream's own field; of several rows together the latest.
+
+    >>> event_time_of("stock", {"event_time_ms": 5}), event_time_of("segments", {"rows": [{"event_time_ms": 7}]})
+    (5, 7)
+    """
+    field = TOPICS[kind].event_time if kind in TOPICS else "window_end_ms"
+    return max((int(row[field]) for row in value["rows"]), default=0) if "rows" in value else int(value[field])
 
 
 @dataclass(slots=True)
@@ -88,18 +99,22 @@ class Host:
 
     def take(self, row: Any, saved: Callable[[], bytes | None]) -> tuple[list[Output], bytes | None]:
         """Give one row to its bucket: the outputs, and the bytes to keep (None: nothing changed)."""
-        key, kind, event_time_ms, address, payload = row[0], row[1], row[2], row[3], row[4]
+        key, kind, address, payload = row[0], row[1], row[2], row[3]
         hosted = self.bucket(key, saved)
-        now_ms = self._clock.now_ms() if self._clock else event_time_ms
         if kind == BATCH:
-            if event_time_ms <= hosted.last_window_end_ms:
+            batch = parse_batch(payload)
+            if batch.window_end_ms <= hosted.last_window_end_ms:
                 self._counts["repeated_batches"] += 1
                 return [], None
-            outputs = list(hosted.logic.on_batch(parse_batch(payload, now_ms)))
-            hosted.last_window_end_ms = event_time_ms
+            outputs = list(
+                hosted.logic.on_batch(dataclasses.replace(batch, now_ms=self._now(batch.window_end_ms)))
+            )
+            hosted.last_window_end_ms = batch.window_end_ms
             self._counts["batches"] += 1
         else:
-            fact = Fact(kind, orjson.loads(payload), event_time_ms, address, now_ms)
+            value = orjson.loads(payload)
+            event_time_ms = event_time_of(kind, value)
+            fact = Fact(kind, value, event_time_ms, address, self._now(event_time_ms))
             outputs = list(hosted.logic.on_fact(fact))
             self._counts["facts"] += 1
         self._counts["outputs"] += len(outputs)
@@ -108,6 +123,9 @@ class Host:
             if mine or kind == BATCH:
                 sink.write(mine)
         return outputs, self.save(hosted)
+
+    def _now(self, event_time_ms: int) -> int:
+        return self._clock.now_ms() if self._clock else event_time_ms
 
     def save(self, hosted: HostedBucket) -> bytes:
         """A bucket's bytes: versioned plain data, no settings, no pickles."""

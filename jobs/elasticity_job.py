@@ -1,0 +1,55 @@
+"""elasticity_job: a bucket's minutes → each listing's statistics → pooled and shrunk estimates.
+
+Topology only, in two steps. Per bucket, :class:`features.elasticity.logic.ElasticityLogic` closes
+periods and learns its listings; per category, :class:`features.elasticity.pooling_logic.PoolingLogic` takes
+the listings' cumulative statistics, which add up in any order, pools products over markets and
+shrinks them in their category.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.table import StatementSet, StreamTableEnvironment
+
+from features.elasticity.logic import ElasticityLogic
+from features.elasticity.pooling_logic import PoolingLogic
+from features.elasticity.settings import ElasticitySettings
+from jobs.runtime.bucket_rows import batch_rows, output_view, outputs_to_topics, rows_of
+from jobs.runtime.flink_bucket import host_in_flink
+from jobs.runtime.hosting import Host
+from jobs.runtime.settings import Settings
+
+JOB = "elasticity_job"
+
+
+def learning_host(settings: Settings) -> Host:
+    """Hosts the per-bucket learners."""
+    return Host(partial(ElasticityLogic, ElasticitySettings()), settings.host_clock)
+
+
+def pooling_host(settings: Settings) -> Host:
+    """Hosts the per-category pools."""
+    return Host(partial(PoolingLogic, ElasticitySettings()), settings.host_clock)
+
+
+def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> StatementSet:
+    """Declare the topology; executes nothing."""
+    statements = table_env.create_statement_set()
+    rows = rows_of(table_env, [batch_rows(table_env, JOB, settings)])
+    learned = output_view(
+        table_env, host_in_flink(rows, partial(learning_host, settings), f"{JOB}.series"), "learned"
+    )
+    sums = rows_of(
+        table_env,
+        [
+            f"SELECT `key`, 'sums' AS kind, '' AS address, `value` AS payload FROM {learned} "
+            "WHERE `stream` = 'sums'"
+        ],
+    )
+    pooled = output_view(
+        table_env, host_in_flink(sums, partial(pooling_host, settings), f"{JOB}.pooled"), "pooled"
+    )
+    outputs_to_topics(statements, table_env, pooled, ("estimates",), settings)
+    return statements

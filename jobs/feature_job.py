@@ -1,0 +1,117 @@
+"""feature_job: a bucket's minutes → features, online in Feast at once and offline as Parquet; segments to Redis.
+
+Topology only. The logic is :class:`features.feature_logic.FeatureLogic` per bucket, on the batches
+and the estimates, and :class:`features.segments.SegmentLogic` on customers' purchases, which come in
+packets of a second, since a customer's order must not cost a Python call each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from pyflink.common import Types
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.datastream.connectors.file_system import BucketAssigner, FileSink, OutputFileConfig, RollingPolicy
+from pyflink.datastream.formats.parquet import ParquetBulkWriters
+from pyflink.table import StatementSet, StreamTableEnvironment
+
+from features.cells import bucket_sql
+from features.feature_logic import FeatureLogic
+from features.segments import SegmentLogic
+from jobs.runtime.bucket_rows import (
+    batch_rows,
+    estimate_rows,
+    output_view,
+    outputs_to_topics,
+    rows_of,
+    text_source,
+)
+from jobs.runtime.feast_features import PARQUET_COLUMNS, FeastOnlineWriter, flink_row_type
+from jobs.runtime.flink_bucket import TypedCopies, host_in_flink
+from jobs.runtime.hosting import Host
+from jobs.runtime.output_sinks import RedisSegmentSink
+from jobs.runtime.redis_price_table import RedisPriceTables
+from jobs.runtime.settings import Settings
+
+JOB = "feature_job"
+SEGMENT_SHARDS = 16
+_TYPES = {"STRING": Types.STRING(), "BIGINT": Types.LONG(), "DOUBLE": Types.DOUBLE(), "TIMESTAMP_MS": Types.LONG()}
+
+
+def feature_host(settings: Settings) -> Host:
+    """Hosts feature logics; their rows go to Feast's online store inside the call."""
+    return Host(FeatureLogic, settings.host_clock, [FeastOnlineWriter(settings)])
+
+
+def segment_host(settings: Settings) -> Host:
+    """Hosts segment logics; their updates go to Redis inside the call."""
+    tables = RedisPriceTables(settings.redis.get_secret_value())
+    return Host(SegmentLogic, settings.host_clock, [RedisSegmentSink(tables)])
+
+
+def parquet_values(value: Mapping[str, Any]) -> tuple[Any, ...]:
+    """A feature row's values in the order of the Parquet columns."""
+    return tuple(value[name] for name, _ in PARQUET_COLUMNS)
+
+
+def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> StatementSet:
+    """Declare the topology; executes nothing."""
+    statements = table_env.create_statement_set()
+    rows = rows_of(table_env, [batch_rows(table_env, JOB, settings), estimate_rows(table_env, JOB, settings)])
+    typed = TypedCopies("features", {name: _TYPES[kind] for name, kind in PARQUET_COLUMNS}, parquet_values)
+    features = host_in_flink(rows, partial(feature_host, settings), f"{JOB}.features", typed)
+    view = output_view(table_env, features, "feature_outputs")
+    outputs_to_topics(statements, table_env, view, ("features", "rejected_cells"), settings)
+    if settings.archive:
+        _to_parquet(table_env, features.get_side_output(typed.tag), settings)
+
+    purchases = rows_of(table_env, [_purchases(table_env, settings)])
+    segments = host_in_flink(purchases, partial(segment_host, settings), f"{JOB}.segments")
+    table_env.create_temporary_view("segment_outputs", table_env.from_data_stream(segments))
+    table_env.execute_sql("CREATE TEMPORARY TABLE segments_done (n INT) WITH ('connector' = 'blackhole')")
+    statements.add_insert_sql("INSERT INTO segments_done SELECT 1 FROM segment_outputs")
+    return statements
+
+
+def _purchases(table_env: StreamTableEnvironment, settings: Settings) -> str:
+    table = text_source(table_env, JOB, "segments", settings)
+    shard = bucket_sql("k", SEGMENT_SHARDS)
+    table_env.execute_sql(
+        f"CREATE TEMPORARY VIEW purchases AS SELECT CAST({shard} AS STRING) AS shard, v, PROCTIME() AS arrived "
+        f"FROM {table} WHERE v IS NOT NULL"
+    )
+    return (
+        "SELECT shard AS `key`, 'segments' AS kind, '' AS address, "
+        "'{\"rows\":[' || LISTAGG(v, ',') || ']}' AS payload "
+        "FROM TABLE(TUMBLE(TABLE purchases, DESCRIPTOR(arrived), INTERVAL '1' SECOND)) "
+        "GROUP BY shard, window_start, window_end"
+    )
+
+
+def _to_parquet(table_env: StreamTableEnvironment, rows: object, settings: Settings) -> None:
+    """Feast's offline store: files that end in .parquet, which the SQL connector cannot write."""
+    table_env.create_temporary_view("feature_rows", table_env.from_data_stream(rows))
+    columns = ", ".join(
+        f"CAST(TO_TIMESTAMP_LTZ(`{name}`, 3) AS TIMESTAMP(3)) AS `{name}`"
+        if kind == "TIMESTAMP_MS"
+        else f"`{name}`"
+        for name, kind in PARQUET_COLUMNS
+    )
+    typed = table_env.to_data_stream(table_env.sql_query(f"SELECT {columns} FROM feature_rows"))
+    sink = (
+        FileSink.for_bulk_format(
+            (settings.archive_dir / "features").as_uri(),
+            ParquetBulkWriters.for_row_type(flink_row_type(), utc_timestamp=True),
+        )
+        .with_bucket_assigner(
+            BucketAssigner.date_time_bucket_assigner("'written_day='yyyy-MM-dd/'written_hour='HH")
+        )
+        .with_output_file_config(
+            OutputFileConfig.builder().with_part_prefix("features").with_part_suffix(".parquet").build()
+        )
+        .with_rolling_policy(RollingPolicy.on_checkpoint_rolling_policy())
+        .build()
+    )
+    typed.sink_to(sink).uid(f"{JOB}.parquet").name(f"{JOB}.parquet")

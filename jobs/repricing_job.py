@@ -1,0 +1,46 @@
+"""repricing_job: cells, beliefs and facts → evidence → decisions → price tables, in Kafka and in Redis.
+
+Topology only. The logic is :class:`jobs.pricing.logic.RepricingLogic` per bucket. Facts (a rival's
+price, a stock level, an event, a command) do not wait for the minute: they come straight from their
+topics, judged by the same predicates as in demand_job. Tables go to Redis inside the call that made
+them, and to Kafka, which is the truth.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.table import StatementSet, StreamTableEnvironment
+
+from jobs.pricing.logic import RepricingLogic
+from jobs.pricing.policy import Policy
+from jobs.runtime.bucket_rows import batch_rows, estimate_rows, fact_rows, output_view, outputs_to_topics, rows_of
+from jobs.runtime.flink_bucket import host_in_flink
+from jobs.runtime.hosting import Host
+from jobs.runtime.line_format import add_line_format
+from jobs.runtime.output_sinks import RedisTableSink
+from jobs.runtime.redis_price_table import RedisPriceTables
+from jobs.runtime.settings import Settings
+
+JOB = "repricing_job"
+FACTS = ("offers", "stock", "calendar", "commands")
+STREAMS = ("evidence", "decisions", "tables")
+
+
+def repricing_host(settings: Settings) -> Host:
+    """Hosts repricing logics; their tables go to Redis inside the call."""
+    tables = RedisPriceTables(settings.redis.get_secret_value())
+    policy = Policy.load(settings.policy)
+    return Host(partial(RepricingLogic, policy), settings.host_clock, [RedisTableSink(tables)])
+
+
+def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> StatementSet:
+    """Declare the topology; executes nothing."""
+    add_line_format(table_env, settings.home / "line_format")
+    statements = table_env.create_statement_set()
+    queries = [batch_rows(table_env, JOB, settings), estimate_rows(table_env, JOB, settings)]
+    queries += [fact_rows(table_env, JOB, name, settings) for name in FACTS]
+    outputs = host_in_flink(rows_of(table_env, queries), partial(repricing_host, settings), f"{JOB}.listings")
+    outputs_to_topics(statements, table_env, output_view(table_env, outputs, "repriced"), STREAMS, settings)
+    return statements

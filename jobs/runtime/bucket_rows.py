@@ -1,0 +1,108 @@
+"""What goes into a hosted logic and where its outputs go, as tables of Flink.
+
+Rows for a host are ``(key, kind, address, payload)``. Batches and estimates are read
+as text, since only Python looks into them; the bucket of a fact is computed where it is decoded. A
+logic's outputs leave through one statement a stream, each to its own topic, keyed by the output's
+key and stamped with its event time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pyflink.datastream import DataStream
+from pyflink.table import Schema, StatementSet, StreamTableEnvironment
+
+from features.cells import GOOD, GROUP_KEY_SQL, bucket_sql, verdict_sql
+from jobs.runtime.settings import Settings
+from jobs.runtime.sinks import text_sink
+from jobs.runtime.sources import create_table, lines_table, source_options
+from schemas.topics import TOPICS
+
+_ADDRESS = "'{name}-' || CAST(p AS STRING) || '-' || CAST(o AS STRING)"
+
+
+def text_source(table_env: StreamTableEnvironment, job: str, name: str, settings: Settings) -> str:
+    """Declare a topic as keyed text: columns ``k``, ``v``, ``address``; answers the table's name."""
+    table = f"{name}_text"
+    columns = [
+        "k STRING",
+        "v STRING",
+        "p INT METADATA FROM 'partition' VIRTUAL",
+        "o BIGINT METADATA FROM 'offset' VIRTUAL",
+        f"address AS {_ADDRESS.format(name=name)}",
+    ]
+    options = source_options(TOPICS[name], settings, group=job) | {
+        "key.format": "raw",
+        "key.fields": "k",
+        "value.format": "raw",
+        "value.fields-include": "EXCEPT_KEY",
+    }
+    table_env.execute_sql(create_table(table, columns, options))
+    return table
+
+
+def batch_rows(table_env: StreamTableEnvironment, job: str, settings: Settings) -> str:
+    """Query of the `cells` batches as rows for a host."""
+    table = text_source(table_env, job, "cells", settings)
+    return f"SELECT k AS `key`, 'batch' AS kind, address, v AS payload FROM {table}"
+
+
+def estimate_rows(table_env: StreamTableEnvironment, job: str, settings: Settings) -> str:
+    """Query of the estimates as facts, each for the bucket of its listing."""
+    table = text_source(table_env, job, "estimates", settings)
+    group = " || '/' || ".join(f"JSON_VALUE(v, '$.{field}')" for field in ("tenant", "market", "price_group"))
+    return (
+        f"SELECT CAST({bucket_sql(group, settings.buckets)} AS STRING) AS `key`, 'estimates' AS kind, address, "
+        f"v AS payload FROM {table} WHERE v IS NOT NULL"
+    )
+
+
+def fact_rows(table_env: StreamTableEnvironment, job: str, name: str, settings: Settings) -> str:
+    """Query of an input's good records as facts, judged by the same predicates as demand_job's.
+
+    A record with a price group goes to its bucket; one without (calendar, commands) to every bucket.
+    """
+    topic = TOPICS[name]
+    table_env.execute_sql(lines_table(f"in_{name}", topic, settings, group=job))
+    payload = f"{_ADDRESS.format(name=name)} AS address, DECODE(line_bytes, 'UTF-8') AS payload"
+    judged = f"(SELECT *, {verdict_sql(topic)} AS verdict FROM in_{name})"
+    if any(check.field == "price_group" for check in topic.checks):
+        key = f"CAST({bucket_sql(GROUP_KEY_SQL, settings.buckets)} AS STRING)"
+        return f"SELECT {key} AS `key`, '{name}' AS kind, {payload} FROM {judged} WHERE {GOOD}"
+    buckets = ",".join(map(str, range(settings.buckets)))
+    return (
+        f"SELECT bucket AS `key`, '{name}' AS kind, {payload} FROM {judged} "
+        f"CROSS JOIN UNNEST(SPLIT('{buckets}', ',')) AS every (bucket) WHERE {GOOD}"
+    )
+
+
+def rows_of(table_env: StreamTableEnvironment, queries: Iterable[str]) -> DataStream:
+    """The union of queries as a stream of rows for a host."""
+    return table_env.to_data_stream(table_env.sql_query(" UNION ALL ".join(queries)))
+
+
+def output_view(table_env: StreamTableEnvironment, outputs: DataStream, view: str) -> str:
+    """Name a host's outputs, so that statements can take from them; answers the name."""
+    schema = Schema.new_builder()
+    for column in ("stream", "key", "value"):
+        schema.column(column, "STRING")
+    schema.column("event_time_ms", "BIGINT")
+    table_env.create_temporary_view(view, table_env.from_data_stream(outputs, schema.build()))
+    return view
+
+
+def outputs_to_topics(
+    statements: StatementSet,
+    table_env: StreamTableEnvironment,
+    view: str,
+    streams: Iterable[str],
+    settings: Settings,
+) -> None:
+    """One statement a stream from a host's outputs to the stream's topic."""
+    for stream in streams:
+        table_env.execute_sql(text_sink(f"out_{stream}", TOPICS[stream], settings))
+        statements.add_insert_sql(
+            f"INSERT INTO out_{stream} SELECT `key`, `value`, TO_TIMESTAMP_LTZ(event_time_ms, 3) "
+            f"FROM {view} WHERE `stream` = '{stream}'"
+        )
