@@ -82,14 +82,15 @@ def test_a_restart_after_any_row_changes_nothing(minutes: list[int], at: int) ->
     rows = [a_batch(m) for m in minutes] + [a_fact("stock-0-1")]
 
     def run(restart: int | None) -> tuple[list[Output], bytes | None]:
-        host, kept, outputs = Host(Counting, None), None, []
+        host, outputs = Host(Counting, None), []
+        kept: list[bytes | None] = [None]
         for i, row in enumerate(rows):
             if i == restart:
                 host = Host(Counting, None)
-            made, saved = host.take(row, lambda: kept)
+            made, saved = host.take(row, lambda: kept[0])
             outputs += made
-            kept = saved or kept
-        return outputs, kept
+            kept[0] = saved or kept[0]
+        return outputs, kept[0]
 
     assert run(None) == run(at)
 
