@@ -64,7 +64,7 @@ class PricePoints:
         point[_EXPOSURES] += exposures
         point[_ORDERS] += orders
         if exposures > 0:
-            gap = at_ms - point[_LAST_MS]
+            gap = max(at_ms - point[_LAST_MS], 0)
             if gap >= self._run_gap_ms:
                 point[_SINCE_MS] = at_ms
             point[_WEIGHT] = point[_WEIGHT] * 0.5 ** (gap / self._half_life_ms) + exposures

@@ -105,13 +105,38 @@ class SlotRing:
         if at > self.newest - self.slots:
             np.add.at(self._data[self._index[measure], :, at % self.slots], rows, values)
 
-    def total(self, measure: str, last: int | None = None) -> Numbers:
-        """Sums per row over the last ``last`` slots (default all), the newest included (1)."""
+    def add_rows(self, rows: Numbers, values: Numbers) -> None:
+        """Add to the newest slot for distinct rows at once: ``values`` of shape (measures, rows).
+
+        Raises
+        ------
+        ValueError
+            If the ring was never advanced.
+        """
+        if self.newest is None:
+            raise ValueError("add_rows: expected advance(slot) before the first count")
+        self._data[:, rows, self.newest % self.slots] += values
+
+    def total(self, measure: str, last: int | None = None, until: int | None = None) -> Numbers:
+        """Sums per row over ``last`` slots (default all) that end with slot ``until`` (default the newest) (1).
+
+        Raises
+        ------
+        ValueError
+            If the window reaches back further than the ring.
+        """
         counts = self._data[self._index[measure], : self.rows]
-        if last is None or last >= self.slots:
+        behind = 0 if until is None or self.newest is None else self.newest - until
+        width = self.slots if last is None else last
+        if behind == 0 and width == self.slots:
             result: Numbers = counts.sum(axis=1)
             return result
-        return self.series(measure)[:, self.slots - last :].sum(axis=1)
+        if behind < 0 or behind + width > self.slots:
+            raise ValueError(
+                f"total: expected a window inside the last {self.slots} slots, got {width} slots that end "
+                f"{behind} before the newest"
+            )
+        return self.series(measure)[:, self.slots - behind - width : self.slots - behind].sum(axis=1)
 
     def series(self, measure: str) -> Numbers:
         """Counts per row and slot, oldest slot first, shape (rows, slots)."""
@@ -212,9 +237,10 @@ class DecayedMean:
         """Make room for ``rows`` rows."""
         self._state.extend([0.0, 0.0, 0.0] for _ in range(rows - len(self._state)))
 
-    def add(self, row: int, value: float, weight: float, at_ms: int) -> None:
+    def add(self, row: int, value: float, weight: float, at_ms: float) -> None:
         """Take a value; one older than the newest counts with its own lesser weight."""
         state = self._state[row]
+        at_ms = float(at_ms)
         shrink = 0.5 ** (abs(at_ms - state[2]) / self._half_life_ms)
         if at_ms >= state[2]:
             state[0], state[1], state[2] = state[0] * shrink + weight, state[1] * shrink + weight * value, at_ms
@@ -232,7 +258,7 @@ class DecayedMean:
         self.grow(len(other._state))
         for row, (weight, total, at_ms) in enumerate(other._state):
             if weight > 0:
-                self.add(row, total / weight, weight, int(at_ms))
+                self.add(row, total / weight, weight, at_ms)
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data."""

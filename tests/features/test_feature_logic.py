@@ -1,0 +1,306 @@
+"""Feature rows equal a recount of the cells, whatever is restarted; facts follow their rules."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+
+from features.catalog import FEATURES, PUBLIC_NAMES, SOURCE_001
+from features.feature_logic import FeatureLogic, FeatureSettings
+from features.logic import Batch, Fact, Output, SnapshotError
+from features.windows import local_time
+from schemas.events import CatalogEntry, Cell, Offer, Stock
+
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+T0 = 1_790_000_040_000
+
+
+def an_entry(sku: str = "s1", market: str = "web", **more: Any) -> CatalogEntry:
+    base: dict[str, Any] = {"cost_minor": 600, "list_minor": 999}
+    return CatalogEntry("e", 1, "acme", market, sku, sku, "shoes", "margin", "USD", 1, True, **(base | more))
+
+
+def a_cell(sku: str = "s1", price: int = 1000, market: str = "web", segment: str = "all", **counts: int) -> Cell:
+    return Cell("acme", market, sku, sku, "base", segment, price, "USD", **counts)
+
+
+def an_offer(price: int, rival: str = "r1", at: int = T0 - 1) -> Offer:
+    return Offer("e", at, "acme", "web", "s1", "s1", rival, price, 0, True, "USD", 1, "t", 1.0)
+
+
+def a_stock(on_hand: int = 40) -> Stock:
+    return Stock("e", 1, "acme", "web", "s1", "s1", on_hand, 7, 4.0)
+
+
+def an_estimate(mean: float, window_end_ms: int, segment: str = "all") -> Fact:
+    value = {
+        "tenant": "acme", "market": "web", "sku": "s1", "name": "own_price_elasticity", "segment": segment,
+        "mean": mean, "sd": 0.2, "n": 9, "sufficient": "sufficient", "window_end_ms": window_end_ms,
+    }  # fmt: skip
+    return Fact("estimates", value, window_end_ms, "a", window_end_ms)
+
+
+def a_batch(minute: int, *cells: Cell, **facts: Any) -> Batch:
+    return Batch(0, T0 + minute * MINUTE, cells=cells, **facts)
+
+
+def rows(outputs: Any) -> dict[str, dict[str, Any]]:
+    return {output.key: output.value for output in outputs if output.stream == "features"}
+
+
+def a_logic(*entries: CatalogEntry, settings: FeatureSettings | None = None) -> FeatureLogic:
+    """A logic that knows its listings since the minute before the first."""
+    logic = FeatureLogic(settings)
+    list(logic.on_batch(a_batch(-1, catalog=entries or (an_entry(),))))
+    return logic
+
+
+def a_history(minutes: int, seed: int = 1, step: int = 1) -> list[Batch]:
+    rng, batches = random.Random(seed), []
+    for minute in range(0, minutes, step):
+        cells = [
+            a_cell(
+                sku, rng.choice([950, 1000, 1050]), segment=rng.choice(["myopic", "strategic", "all"]),
+                exposures=rng.randint(0, 9), views=rng.randint(0, 9), orders=rng.randint(-1, 2),
+                units=rng.randint(-1, 3), revenue_minor=rng.randint(0, 5000),
+                searches_matured=rng.randint(3, 5), searches_abandoned=rng.randint(0, 3),
+            )
+            for sku in ("s1", "s2", "s3") if rng.random() < 0.6
+        ]  # fmt: skip
+        at = T0 + minute * MINUTE
+        offers = (
+            (an_offer(rng.randint(800, 1200), rng.choice(["r1", "r2"]), at - 5),) if rng.random() < 0.1 else ()
+        )
+        stock = (replace(a_stock(rng.randint(0, 50)), event_time_ms=at),) if rng.random() < 0.05 else ()
+        batches.append(a_batch(minute, *cells, offers=offers, stock=stock))
+    return batches
+
+
+def run(logic: FeatureLogic, batches: list[Batch]) -> list[Output]:
+    return [output for batch in batches for output in logic.on_batch(batch)]
+
+
+def test_every_listed_feature_is_computed_in_order_and_of_its_type():
+    logic = a_logic()
+    logic.on_fact(an_estimate(-2.0, T0 - HOUR))
+    outputs = run(logic, [a_batch(0, a_cell(exposures=9, orders=1), offers=(an_offer(900),), stock=(a_stock(),))])
+    row = rows(outputs)["acme/web/s1"]
+    assert list(row) == ["listing", "event_timestamp", "created_ms", *PUBLIC_NAMES]
+    types = {"int": int, "float": float, "string": str}
+    for spec in FEATURES:
+        value = row[spec.public]
+        assert value is None if value is None and spec.nullable else type(value) is types[spec.dtype], spec.name
+        if value is not None and spec.dtype != "string":
+            assert (spec.low is None or value >= spec.low) and (spec.high is None or value <= spec.high), spec.name
+        if spec.values:
+            assert value in spec.values
+
+
+def test_the_ten_features_of_source_001_by_hand():
+    logic = a_logic()
+    logic.on_fact(an_estimate(-2.0, T0 - HOUR))
+    cells = [a_cell(exposures=40, orders=8, units=10, segment="myopic")]
+    run(logic, [a_batch(0, *cells, offers=(an_offer(900), an_offer(1100, "r2")), stock=(a_stock(40),))])
+    row = rows(run(logic, [a_batch(60, a_cell(exposures=10, orders=2, units=2, segment="myopic"))]))["acme/web/s1"]
+    assert {name: row[name] for name in SOURCE_001} == {
+        "competitor_price_avg_7d": 1000.0,
+        "competitor_price_min_max": "[900,1100]",
+        "historical_demand_30d": 12,
+        "price_elasticity_coefficient": -2.0,
+        "inventory_level": 40,
+        "seasonality_factor": pytest.approx(1.0, abs=0.5),
+        "customer_segment_willingness_to_pay": json.dumps({"myopic": 1000 * 2**0.5}, separators=(",", ":")),
+        "conversion_rate_at_price_point": 0.2,
+        "margin_percent": 40.0,
+        "days_since_last_price_change": 60 / 1440,
+    }
+
+
+def test_windows_of_rows_equal_a_recount_of_the_cells():
+    batches = a_history(3 * 1440, step=7)
+    outputs = run(a_logic(an_entry("s1"), an_entry("s2"), an_entry("s3")), batches)
+    checked = 0
+    for output in outputs[-40:]:
+        at, sku = output.event_time_ms, output.key.rpartition("/")[2]
+        # A batch that ends at t covers the minute before t.
+        mine = [
+            (b.window_end_ms - 1, c) for b in batches for c in b.cells if c.sku == sku and b.window_end_ms <= at
+        ]
+        now = at - 1
+        hour = [c for t, c in mine if now // MINUTE - t // MINUTE < 60]
+        day = [c for t, c in mine if now // HOUR - t // HOUR < 24]
+        month = [c for t, c in mine if now // DAY - t // DAY < 30]
+        row = output.value
+        assert row["views_1h"] == sum(c.views for c in hour)
+        assert row["orders_24h"] == sum(c.orders for c in day)
+        assert row["revenue_minor_24h"] == sum(c.revenue_minor for c in day)
+        assert row["historical_demand_30d"] == sum(c.units for c in month)
+        exposed = sum(c.exposures for c in hour)
+        orders = max(sum(c.orders for c in hour), 0)
+        assert row["conversion_rate_1h"] == (orders / exposed if exposed else None)
+        ended = sum(c.searches_matured for c in day)
+        left = sum(c.searches_abandoned for c in day)
+        assert row["abandonment_rate_24h"] == (left / ended if ended else None)
+        by_segment = {k: sum(c.exposures for c in day if c.segment == k) for k in ("myopic", "strategic")}
+        known = sum(by_segment.values())
+        assert row["segment_share_myopic_24h"] == (by_segment["myopic"] / known if known else None)
+        checked += bool(exposed)
+    assert checked > 5
+
+
+@pytest.mark.parametrize("every", [1, 13])
+def test_a_restart_after_any_batch_changes_nothing(every: int):
+    batches = a_history(120)
+    facts = {20: an_estimate(-1.5, T0 + 18 * MINUTE), 70: an_estimate(-1.8, T0 + 61 * MINUTE)}
+    entries = (an_entry("s1"), an_entry("s2"), an_entry("s3"))
+
+    def play(restart_every: int | None) -> tuple[list[Output], FeatureLogic]:
+        logic, outputs = a_logic(*entries), []
+        for i, batch in enumerate(batches):
+            if i in facts:
+                logic.on_fact(facts[i])
+            outputs += logic.on_batch(batch)
+            if restart_every and i % restart_every == 0:
+                saved = orjson.dumps(logic.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY)
+                logic = FeatureLogic()
+                logic.restore(orjson.loads(saved))
+        return outputs, logic
+
+    straight, one = play(None)
+    restarted, two = play(every)
+    assert straight == restarted
+    dumped = [orjson.dumps(x.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY) for x in (one, two)]
+    assert dumped[0] == dumped[1]
+
+
+def test_the_input_is_left_untouched_and_two_runs_agree():
+    batches = a_history(60)
+    before = copy.deepcopy(batches)
+    entries = (an_entry("s1"), an_entry("s2"), an_entry("s3"))
+    assert run(a_logic(*entries), batches) == run(a_logic(*entries), batches)
+    assert batches == before
+
+
+def test_a_cell_that_the_catalog_refuses_is_reported_and_counts_nowhere():
+    logic = a_logic()
+    wrong = replace(a_cell(exposures=5), currency="EUR")
+    outputs = run(logic, [a_batch(0, wrong, a_cell("nobody", exposures=3), a_cell(exposures=1))])
+    refused = [o.value for o in outputs if o.stream == "rejected_cells"]
+    assert sorted((r["listing"], r["code"], r["exposures"]) for r in refused) == [
+        ("acme/web/nobody", "UNKNOWN_LISTING", 3),
+        ("acme/web/s1", "WRONG_CURRENCY", 5),
+    ]
+    assert rows(outputs)["acme/web/s1"]["exposures_1h"] == 1 and len(rows(outputs)) == 1
+
+
+def test_a_listing_is_known_to_the_cells_of_the_minute_that_brings_it():
+    outputs = run(FeatureLogic(), [a_batch(0, a_cell(exposures=2), catalog=(an_entry(),))])
+    assert rows(outputs)["acme/web/s1"]["exposures_1h"] == 2
+
+
+def test_rows_are_written_when_something_happened_and_at_least_every_refresh():
+    logic = a_logic()
+    quiet = [len(rows(logic.on_batch(a_batch(m)))) for m in range(31)]
+    assert [m for m, n in enumerate(quiet) if n] == [14, 29], "15 minutes after the row before"
+    assert len(rows(logic.on_batch(a_batch(31, a_cell(exposures=1))))) == 1
+
+
+def test_an_inactive_listing_is_not_refreshed():
+    logic = a_logic(replace(an_entry(), active=False))
+    assert not any(rows(logic.on_batch(a_batch(m))) for m in range(60))
+
+
+def test_a_longer_period_holds_rows_back_and_loses_no_count():
+    logic = a_logic(settings=FeatureSettings(emit_every_minutes=5))
+    written = [rows(logic.on_batch(a_batch(m, a_cell(exposures=1)))) for m in range(20)]
+    assert [m for m, w in enumerate(written) if w] == [4, 9, 14, 19]
+    assert written[19]["acme/web/s1"]["exposures_1h"] == 20
+
+
+@pytest.mark.parametrize("arrives", [0, 3, 9])
+def test_an_estimate_counts_from_its_lag_on_whenever_it_arrived(arrives: int):
+    logic, seen = a_logic(), []
+    for minute in range(20):
+        if minute == arrives:
+            logic.on_fact(an_estimate(-2.5, T0))
+        row = rows(logic.on_batch(a_batch(minute, a_cell(exposures=1))))["acme/web/s1"]
+        seen.append(row["price_elasticity_coefficient"])
+    assert seen == [None] * 10 + [-2.5] * 10
+    assert logic.late_estimates == 0
+
+
+def test_an_estimate_after_its_lag_is_taken_at_the_next_batch_and_counted_as_late():
+    logic = a_logic()
+    run(logic, [a_batch(30)])
+    logic.on_fact(an_estimate(-2.5, T0))
+    row = rows(run(logic, [a_batch(31, a_cell(exposures=1))]))["acme/web/s1"]
+    assert row["price_elasticity_coefficient"] == -2.5 and logic.late_estimates == 1
+
+
+def test_an_older_or_repeated_estimate_changes_nothing():
+    logic = a_logic()
+    for fact in (an_estimate(-2.0, T0), an_estimate(-2.0, T0), an_estimate(-9.0, T0 - HOUR)):
+        logic.on_fact(fact)
+    row = rows(run(logic, [a_batch(15, a_cell(exposures=1))]))["acme/web/s1"]
+    assert row["price_elasticity_coefficient"] == -2.0
+    logic.on_fact(an_estimate(-9.0, T0 - 2 * HOUR))
+    assert (
+        rows(run(logic, [a_batch(16, a_cell(exposures=1))]))["acme/web/s1"]["price_elasticity_coefficient"] == -2.0
+    )
+
+
+def test_a_stale_rival_moves_no_average_but_is_still_shown():
+    logic = a_logic()
+    run(logic, [a_batch(0, offers=(an_offer(900),))])
+    row = rows(run(logic, [a_batch(2 * 1440, a_cell(exposures=1))]))["acme/web/s1"]
+    assert (row["rival_data_fresh"], row["rival_reference_minor"], row["competitor_price_avg_7d"]) == (
+        0,
+        900,
+        900.0,
+    )
+    late = rows(run(logic, [a_batch(9 * 1440, a_cell(exposures=1))]))["acme/web/s1"]
+    assert late["competitor_price_avg_7d"] is None
+
+
+def test_days_are_the_markets_own():
+    zones = FeatureSettings(time_zones={"jp": "Asia/Tokyo", "us": "America/Los_Angeles"})
+    logic = FeatureLogic(zones)
+    entries = (an_entry(market="jp"), an_entry(market="us"), an_entry(market="web"))
+    list(logic.on_batch(a_batch(-1, catalog=entries)))
+    cells = [a_cell(market=m, units=1, exposures=1) for m in ("jp", "us", "web")]
+    for hour in range(31 * 24):
+        logic.on_batch(a_batch(0))
+        answer = list(logic.on_batch(a_batch(1 + hour * 60, *cells)))
+    last = T0 + (1 + 30 * 24 * 60 + 23 * 60) * MINUTE - 1
+    for market, zone in (("jp", logic._zone("jp")), ("us", logic._zone("us")), ("web", logic._zone("web"))):
+        times = [T0 + (1 + hour * 60) * MINUTE - 1 for hour in range(31 * 24)]
+        today = local_time(last, zone).day
+        expected = sum(today - local_time(t, zone).day < 30 for t in times)
+        assert rows(answer)[f"acme/{market}/s1"]["historical_demand_30d"] == expected
+
+
+def test_a_snapshot_of_another_version_is_refused_by_name():
+    logic = a_logic()
+    with pytest.raises(SnapshotError, match="version 1, got 5"):
+        logic.restore({"v": 5})
+
+
+def test_state_stays_within_two_kilobytes_a_listing():
+    entries = tuple(an_entry(f"s{i}") for i in range(32))
+    logic, rng = a_logic(*entries), random.Random(1)
+    minutes = [*range(0, 30 * 1440, 180), *range(30 * 1440, 30 * 1440 + 60)]
+    for minute in minutes:
+        cells = [
+            a_cell(f"s{i}", 1000, segment=rng.choice(["myopic", "strategic"]), exposures=3, views=rng.randint(0, 5),
+                   orders=int(rng.random() < 0.3), units=1, revenue_minor=1000)
+            for i in range(32)
+        ]  # fmt: skip
+        list(logic.on_batch(a_batch(minute, *cells)))
+    size = len(orjson.dumps(logic.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY))
+    assert size / len(entries) < 2048
