@@ -99,6 +99,7 @@ class RepricingLogic:
         self._index: list[str] = []
         self._categories: dict[str, int] = {}
         self._groups: dict[str, int] = {}
+        self._grouped: list[int] = []
         self._parked: dict[str, list[Any]] = {}
         self._seen: dict[str, int] = {}
         self._shown: list[str] = []
@@ -149,11 +150,12 @@ class RepricingLogic:
         minute = self._minute(at_ms, cells, empty)
         levels = self._watcher.levels.copy()
         verdict = self._watcher.step(minute)
-        groups = self._group_watcher.step(minute, levels)
         outputs: list[Output] = []
-        for g in np.flatnonzero(groups.triggered).tolist():
-            for i in self._group_watcher.members(g).tolist():
-                looks[self._index[i]] = (Cause.GROUP_EVIDENCE, groups.why(g))
+        if self._grouped:
+            groups = self._group_watcher.step(_part(minute, self._grouped), levels[self._grouped])
+            for g in np.flatnonzero(groups.triggered).tolist():
+                for member in self._group_watcher.members(g).tolist():
+                    looks[self._index[self._grouped[member]]] = (Cause.GROUP_EVIDENCE, groups.why(g))
         for i in np.flatnonzero(verdict.triggered).tolist():
             looks[self._index[i]] = (Cause.EVIDENCE, verdict.why(i))
         ranked = np.lexsort((np.arange(count), -verdict.score))[: self.policy.watch.top].tolist()
@@ -295,8 +297,11 @@ class RepricingLogic:
                 f"{entry.tenant}/{entry.market}/{entry.category}", len(self._categories)
             )
             self._watcher.grow(1, [category])
-            group = f"{entry.tenant}/{entry.market}/{entry.price_group}"
-            self._group_watcher.grow([self._groups.setdefault(group, len(self._groups))])
+            if entry.price_group != entry.sku:
+                # A SKU that is its own group is watched already; its sums would be the same again.
+                group = f"{entry.tenant}/{entry.market}/{entry.price_group}"
+                self._grouped.append(len(self._index) - 1)
+                self._group_watcher.grow([self._groups.setdefault(group, len(self._groups))])
             state.estimate = self._parked.pop(key, None)
         state.price_group = entry.price_group
         self._trust_cost(state, entry)
@@ -740,6 +745,7 @@ class RepricingLogic:
             "control": self._control.snapshot(),
             "categories": dict(self._categories),
             "groups": dict(self._groups),
+            "grouped": list(self._grouped),
             "parked": {key: list(row) for key, row in self._parked.items()},
             "seen": dict(self._seen),
             "shown": list(self._shown),
@@ -766,9 +772,16 @@ class RepricingLogic:
         self._control.restore(snapshot["control"])
         self._categories = dict(snapshot["categories"])
         self._groups = dict(snapshot["groups"])
+        self._grouped = list(snapshot["grouped"])
         self._parked = {key: list(row) for key, row in snapshot["parked"].items()}
         self._seen = dict(snapshot["seen"])
         self._shown = list(snapshot["shown"])
+
+
+def _part(minute: Minute, rows: list[int]) -> Minute:
+    """Some listings of a minute."""
+    arrays = {each.name: getattr(minute, each.name) for each in dataclasses.fields(minute)}
+    return Minute(**{name: a[rows] if isinstance(a, np.ndarray) else a for name, a in arrays.items()})
 
 
 def _hash(*parts: str) -> str:
