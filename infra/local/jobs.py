@@ -166,7 +166,7 @@ def last_words(printed: str, lines: int = 25) -> str:
     said = [
         line for line in printed.splitlines() if line.strip() and not line.lstrip().startswith(("at ", "... "))
     ]
-    refused = [line for line in said if line.startswith("refused ")]
+    refused = list(dict.fromkeys(line for line in said if line.startswith("refused ")))
     return "\n".join(f"    {line}" for line in (refused or said[-lines:]))
 
 
