@@ -35,7 +35,7 @@ _IDLE_LEAST_S = 5
 
 def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> StatementSet:
     """Declare the job; executes nothing."""
-    add_line_format(table_env, settings.home / "run" / "jars")
+    add_line_format(env, settings.home / "run" / "jars")
     configure(table_env, settings)
     declare_inputs(table_env, settings)
     # Not CREATE VIEW: Flink 2.3 writes a view's SESSION … PARTITION BY (a, b) back without its brackets.

@@ -42,9 +42,9 @@ def line_format_jar(folder: Path) -> Path:
     return jar
 
 
-def add_line_format(table_env: Any, folder: Path) -> None:
-    """Make the format known to a table environment and ship it with its jobs."""
-    table_env.execute_sql(f"ADD JAR '{line_format_jar(folder).absolute().as_uri()}'")
+def add_line_format(env: Any, folder: Path) -> None:
+    """Make the format known to an environment and ship it with its job (SQL's ADD JAR stays in the client)."""
+    env.add_jars(line_format_jar(folder).absolute().as_uri())
 
 
 def _compiled(source: str) -> dict[str, bytes]:
