@@ -13,7 +13,6 @@ known (its late orders still count); the currency must be the entry's to the let
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from features.logic import SnapshotError
@@ -136,8 +135,9 @@ class CatalogBook(Mapping[str, CatalogEntry]):
         return len(self._entries)
 
     def snapshot(self) -> dict[str, Any]:
-        """Plain data, in the order the listings were first seen."""
-        return {"v": self.version, "entries": [asdict(entry) for entry in self._entries.values()]}
+        """Plain data: field names once, then one row per listing in the order they were first seen."""
+        rows = [[getattr(entry, name) for name in _FIELDS] for entry in self._entries.values()]
+        return {"v": self.version, "fields": list(_FIELDS), "rows": rows}
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Take a snapshot back.
@@ -151,5 +151,8 @@ class CatalogBook(Mapping[str, CatalogEntry]):
             raise SnapshotError(
                 f"CatalogBook: expected snapshot version {self.version}, got {snapshot.get('v')!r}"
             )
-        entries = (CatalogEntry(**fields) for fields in snapshot["entries"])
+        entries = (CatalogEntry(**dict(zip(snapshot["fields"], row, strict=True))) for row in snapshot["rows"])
         self._entries = {f"{e.tenant}/{e.market}/{e.sku}": e for e in entries}
+
+
+_FIELDS = tuple(CatalogEntry.__dataclass_fields__)

@@ -297,7 +297,7 @@ def test_state_stays_within_two_kilobytes_a_listing():
     minutes = [*range(0, 30 * 1440, 180), *range(30 * 1440, 30 * 1440 + 60)]
     for minute in minutes:
         cells = [
-            a_cell(f"s{i}", 1000, segment=rng.choice(["myopic", "strategic"]), exposures=3, views=rng.randint(0, 5),
+            a_cell(f"s{i}", 1000, segment=rng.choice(["myopic", "all"]), exposures=3, views=rng.randint(0, 5),
                    orders=int(rng.random() < 0.3), units=1, revenue_minor=1000)
             for i in range(32)
         ]  # fmt: skip
