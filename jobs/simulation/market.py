@@ -155,8 +155,8 @@ class Market:
         """
         n = len(self.listings)
         self._now_ms, self._open, self._minute = at_ms, True, None
-        out = [self._wire.catalog(i, int(self._cost[i]), at_ms) for i in range(n)]
-        out += [self._wire.stock(i, self._shelf, at_ms) for i in range(n)]
+        out = [self._wire.catalog(i, int(self._cost[i]), at_ms, "o") for i in range(n)]
+        out += [self._wire.stock(i, self._shelf, at_ms, tag="o") for i in range(n)]
         for k, plan in enumerate(self.config.calendar):
             value = {
                 "event_id": f"c{self._start_ms:x}-{k}", "event_time_ms": at_ms, "tenant": self.config.tenant,
@@ -168,7 +168,7 @@ class Market:
             out.append((at_ms, k, "calendar", self.config.tenant, orjson.dumps(value)))
         if self.config.rivals:
             out += [
-                self._wire.offer(i, r, self._rivals, at_ms)
+                self._wire.offer(i, r, self._rivals, at_ms, "o")
                 for i in range(n)
                 for r in range(len(self._rivals.names))
             ]
@@ -320,7 +320,7 @@ class Market:
                 self._extra[i] += max(0, units - int(usual[j]))
                 if not self._shelf.on_hand[i]:
                     # 15: after all of this visit's own records.
-                    self._emit(self._wire.stock(i, self._shelf, visits.time_ms[j], base + (a + j) * 16 + 15))
+                    self._emit(self._wire.stock(i, self._shelf, visits.time_ms[j], base + (a + j) * 16 + 15, "z"))
         self._write(m, a, visits, quoted, device.tolist(), sold, u)
 
     def _who(self, m: _Minute, a: int, b: int) -> tuple[list[str], list[str], list[str]]:

@@ -24,7 +24,7 @@ def text(value: str) -> str:
 
 
 class Wire:
-    """Writes records as bytes; one method per stream.
+    """Writes records as bytes; one method per stream. ``tag`` tells an opening's ids from a minute's.
 
     Parameters
     ----------
@@ -43,10 +43,10 @@ class Wire:
         x = self._world.listings[i]
         return {"tenant": x.tenant, "market": x.market, "sku": x.sku, "price_group": x.sku}
 
-    def offer(self, i: int, r: int, rivals: Rivals, at_ms: int) -> Event:
+    def offer(self, i: int, r: int, rivals: Rivals, at_ms: int, tag: str = "") -> Event:
         """What rival ``r`` charges for listing ``i`` now."""
         value = {
-            "event_id": f"f{at_ms:x}-{i:x}-{r}", "event_time_ms": at_ms, **self._facts(i),
+            "event_id": f"f{tag}{at_ms:x}-{i:x}-{r}", "event_time_ms": at_ms, **self._facts(i),
             "competitor": rivals.names[r], "price_minor": int(rivals.price[i, r]),
             "shipping_minor": int(rivals.shipping[i, r]), "in_stock": bool(rivals.in_stock[i, r]),
             "currency": self._world.currency[i], "pack_size": 1, "source": "simulated",
@@ -54,21 +54,21 @@ class Wire:
         }  # fmt: skip
         return at_ms, (1 << 62) + i * 64 + r, "offers", self._world.keys[i], orjson.dumps(value)
 
-    def stock(self, i: int, shelf: Shelf, at_ms: int, order: int | None = None) -> Event:
+    def stock(self, i: int, shelf: Shelf, at_ms: int, order: int | None = None, tag: str = "") -> Event:
         """What is on hand of listing ``i`` now."""
         value = {
-            "event_id": f"k{at_ms:x}-{i:x}-{shelf.on_hand[i]:x}", "event_time_ms": at_ms, **self._facts(i),
+            "event_id": f"k{tag}{at_ms:x}-{i:x}", "event_time_ms": at_ms, **self._facts(i),
             "on_hand": shelf.on_hand[i], "inbound": shelf.inbound[i],
             "lead_time_days": round(float(shelf.lead_min[i]) / 1440, 4),
         }  # fmt: skip
         place = (1 << 61) + i if order is None else order
         return at_ms, place, "stock", self._world.keys[i], orjson.dumps(value)
 
-    def catalog(self, i: int, cost_minor: int, at_ms: int) -> Event:
+    def catalog(self, i: int, cost_minor: int, at_ms: int, tag: str = "") -> Event:
         """What the shop knows of listing ``i``."""
         world = self._world
         value = {
-            "event_id": f"a{at_ms:x}-{i:x}", "event_time_ms": at_ms, **self._facts(i),
+            "event_id": f"a{tag}{at_ms:x}-{i:x}", "event_time_ms": at_ms, **self._facts(i),
             "category": world.category[i], "role": world.role[i], "currency": world.currency[i],
             "pack_size": 1, "active": True, "cost_minor": cost_minor, "list_minor": int(world.list_minor[i]),
             "floor_minor": int(world.floor_minor[i]), "ceiling_minor": int(world.ceiling_minor[i]),
