@@ -2,14 +2,15 @@
 
 Data of listing i in minute t: orders X, exposure e = s·f·h (daily profile s, own price's effect f,
 share of the minute in stock h), sessions n of which a abandoned, units U. With w = exp(−1/τ), τ = 20,160:
-    N ← wN + X,  D ← wD + e,  level λ = (N+½)/(D), forecast m = λ·e                           (1)
-    ε = √(φ/(N+½)), and 1/√N more while a level is re-learned after a reset                 (2)
-    s = exp(Σ_h (β^cat + β^own)_h·g_h(t)), g three harmonics of the day                     (3)
-    β += 2/(info + prior)·(X − m)·g: a recursive Newton step; own starts at the category's      (4)
+    N ← wN + X,  D ← wD + e,  level λ = (N+½)/D, forecast m = λ·e                             (1)
+    ε = √(φ/(N+½)), and 1/√(N+½) more while a level is re-learned after a reset               (2)
+    s = s^cat·exp(Σ_h β^own_h·g_h(t)), g three harmonics of the day (daily_profile.py)          (3)
+    listing: β^own += 2/(mT + prior)·(X − m)·g, from 0 after a day: it starts at its category's  (4)
     φ_tick = Σ(X−m)²/Σm,  φ_block = (Σ(X_B−m_B)² + k·1.5·m_B)/(Σm_B + k·m_B), 720-minute blocks  (5)
     φ = max(1, 1+1.1(φ_tick−1)+.05, φ_block); before the first block max(1.5, 1+1.1(φ_tick−1)+.05)  (6)
-    1−p = Σ(n−a)/Σ(n·f), ε_p = √(p(1−p)/Σn)                                                 (7)
-    q̄ = ΣU/ΣX,  s² = Σ(U−q̄X)²/ΣX,  both with a weak prior at one unit per order             (8)
+    1−p = Σ(n−a)/Σ(n·f), ε_p = √(p(1−p)/Σn)                                                   (7)
+    q̄ = ΣU/ΣX,  s² = Σ(U−q̄X)²/ΣX,  both with a weak prior at one unit per order               (8)
+When a category's day becomes known for the first time, its levels are laid anew over the whole day.
 The block sum in (5) is what sees slow wander of the rate; the per-minute one cannot. Science § 6.
 
 All is predictable: a minute is judged by what was known before it, then learned.
@@ -25,11 +26,11 @@ from typing import Any
 import numpy as np
 
 from jobs.pricing.watcher.columns import Columns
+from jobs.pricing.watcher.daily_profile import WAVES, DailyProfiles, waves_at
 from jobs.pricing.watcher.minute import Bools, Floats, Minute
 from jobs.pricing.watcher.settings import TICKS_PER_DAY, WatcherSettings
 from jobs.pricing.watcher.signal import Look, Spread
 
-HARMONICS = 3
 _HALF = 0.5
 _UNIT_PRIOR = 5.0
 _LARGEST_LOG_PROFILE = 4.0
@@ -37,7 +38,7 @@ _LARGEST_LOG_PROFILE = 4.0
 LAYOUT = {
     "orders": (1, 0.0),  # N
     "exposure": (1, 0.0),  # D
-    "profile": (2 * HARMONICS, 0.0),
+    "profile": (WAVES, 0.0),
     "ticks": (1, 0.0),
     "since_reset": (1, -1.0),  # -1: never
     "tick_square": (1, 0.0),
@@ -49,6 +50,7 @@ LAYOUT = {
     "block_weight": (1, 0.0),
     "phi": (1, 0.0),
     "phi_floor": (1, 1.0),
+    "offered": (1, 0.0),  # Σ f·h: what D would be on an average hour, never re-seeded
     "units": (1, 0.0),
     "unit_orders": (1, 0.0),
     "unit_square": (1, 0.0),
@@ -82,13 +84,6 @@ class Seen:
     quiet: Floats
 
 
-def _harmonics(window_end_ms: int, tick_ms: int) -> Floats:
-    """cos and sin of the day's first three harmonics at a minute's end."""
-    angle = 2.0 * math.pi * ((window_end_ms // tick_ms) % TICKS_PER_DAY) / TICKS_PER_DAY
-    waves = [wave(h * angle) for h in range(1, HARMONICS + 1) for wave in (math.cos, math.sin)]
-    return np.array(waves)
-
-
 class NullModel:
     """Level, profile and noise of all listings of a watcher, learned minute by minute."""
 
@@ -96,8 +91,9 @@ class NullModel:
         self.settings = settings
         self.state = Columns(LAYOUT, listings)
         self.state["phi"][:] = settings.known_phi or settings.start_phi
-        self.category_profile = np.zeros((2 * HARMONICS, 1))
         self._keep = math.exp(-1.0 / settings.level_ticks)
+        self.daily = DailyProfiles(settings.profile_orders, self._keep)
+        self.daily.grow(1)
         self._keep_block = math.exp(-settings.block_ticks / settings.level_ticks)
 
     @property
@@ -111,11 +107,7 @@ class NullModel:
         self.state.grow(len(categories))
         self.state["phi"][first:] = self.settings.known_phi or self.settings.start_phi
         self.state["category"][first:] = np.asarray(categories, float)
-        more = max(categories, default=0) + 1 - self.category_profile.shape[1]
-        if more > 0:
-            self.category_profile = np.concatenate(
-                [self.category_profile, np.zeros((2 * HARMONICS, more))], axis=1
-            )
+        self.daily.grow(max(categories, default=0) + 1)
 
     def levels(self) -> Floats:
         """Orders per minute at profile 1 and the reference price: λ of (1)."""
@@ -123,15 +115,12 @@ class NullModel:
 
     def profile(self, window_end_ms: int) -> Floats:
         """Daily profile s of (3) for the minute that ends at ``window_end_ms``."""
-        return np.exp(self._log_profile(_harmonics(window_end_ms, self.settings.tick_ms)))
+        return np.exp(self._log_profile(waves_at(window_end_ms, self.settings.tick_ms)))
 
     def _log_profile(self, g: Floats) -> Floats:
-        of_category = np.zeros(self.category_profile.shape[1])
-        log_profile = np.zeros(self.listings)
-        for h in range(2 * HARMONICS):
-            of_category += g[h] * self.category_profile[h]
+        log_profile = self.daily.log_profile(g)[self._categories()]
+        for h in range(WAVES):
             log_profile += g[h] * self.state["profile"][h]
-        log_profile += of_category[self._categories()]
         return np.clip(log_profile, -_LARGEST_LOG_PROFILE, _LARGEST_LOG_PROFILE, out=log_profile)
 
     def _categories(self) -> np.ndarray:
@@ -211,8 +200,15 @@ class NullModel:
                 state["gap_plan"] += plan
         state["gap_ticks"] += ticks
 
-    def learn(self, minute: Minute, seen: Seen) -> np.ndarray:
-        """Learn a minute that was seen; answers the listings whose noise was refreshed (tilts must follow)."""
+    def learn(self, minute: Minute, seen: Seen) -> tuple[np.ndarray, np.ndarray]:
+        """Learn a minute that was seen.
+
+        Returns
+        -------
+        changed, relaid : index arrays
+            Listings whose noise was refreshed (tilts must follow), and listings whose level was laid
+            anew because their category's day has just become known (their evidence must go).
+        """
         state, settings, look = self.state, self.settings, seen.look
         observed = seen.observed
         one = observed.astype(float)
@@ -220,11 +216,16 @@ class NullModel:
         x, m = look.orders * one, look.expected_orders * one
         residual = x - m
 
-        self._learn_profile(minute, residual, m)
+        settled = one * (state["ticks"] >= float(settings.warmup_ticks)).astype(float)
+        settled = one * (state["ticks"] >= float(settings.warmup_ticks)).astype(float)
+        mature = one * (state["ticks"] >= float(TICKS_PER_DAY)).astype(float)
+        known = self.daily.known()
+        self._learn_profile(minute, x, m, one, mature)
         for name, amount in (
             ("orders", x),
             ("exposure", seen.exposure * one),
             ("unit_orders", x),
+            ("offered", np.clip(minute.in_stock, 0.0, 1.0) * minute.price_factor * one),
             ("units", look.units * one),
             ("ordered_sessions", (look.searches - look.abandoned) * one),
             ("session_exposure", look.searches * minute.price_factor * one),
@@ -236,7 +237,6 @@ class NullModel:
         state["unit_square"] *= keep
         state["unit_square"] += (look.units * one - unit_mean * x) ** 2
 
-        settled = one * (state["ticks"] >= settings.warmup_ticks)
         state["tick_square"] *= keep
         state["tick_square"] += residual * residual * settled
         state["tick_mean"] *= keep
@@ -253,25 +253,37 @@ class NullModel:
         state["gap_exposure"] = np.where(absent, state["gap_exposure"] + seen.now, 0.0)
         state["gap_plan"] = np.where(absent, state["gap_plan"] + seen.plan_now, 0.0)
         state["gap_ticks"] = np.where(absent, state["gap_ticks"] + 1.0, 0.0)
-        return self._refresh(observed)
+        relaid = np.flatnonzero((self.daily.known() - known)[self._categories()] > 0.0)
+        self._relay(relaid)
+        return self._refresh(observed), relaid
 
-    def _learn_profile(self, minute: Minute, residual: Floats, expected: Floats) -> None:
-        """One Newton step of (4) for the categories, then for the listings relative to them."""
+    def _relay(self, i: np.ndarray) -> None:
+        """Levels learned at hours of an unknown day follow those hours: lay them over the whole day instead."""
+        state = self.state
+        state["orders"][i] = state["unit_orders"][i]
+        state["exposure"][i] = state["offered"][i]
+        for name in ("block_orders", "block_mean", "block_ticks", "block_square", "block_weight"):
+            state[name][i] = 0.0
+        for name in ("tick_square", "tick_mean"):
+            state[name][i] = 0.0
+        state["since_reset"][i] = -1.0
+
+    def _learn_profile(self, minute: Minute, x: Floats, m: Floats, one: Floats, mature: Floats) -> None:
+        """The category's hour, and one Newton step of (4) for the listings relative to their category."""
         state, settings = self.state, self.settings
-        g = _harmonics(minute.window_end_ms, settings.tick_ms)
-        bound = 5.0 * np.sqrt(state["phi"] * expected + 1.0)
-        residual = np.clip(residual, -bound, bound)
-        info = self.levels() * np.minimum(state["ticks"], settings.level_ticks)
-        category = self._categories()
-        count = self.category_profile.shape[1]
-        info_category = np.bincount(category, weights=info, minlength=count)
-        score = np.bincount(category, weights=residual, minlength=count)
-        others = 1.0 - info / np.maximum(info_category[category], 1e-9)
-        step = np.maximum(others, 0.0) * residual * (2.0 / (info + settings.profile_orders))
-        step_category = score * (2.0 / (info_category + settings.category_orders))
-        for h in range(2 * HARMONICS):
+        g = waves_at(minute.window_end_ms, settings.tick_ms)
+        bound = 5.0 * np.sqrt(state["phi"] * m + 1.0)
+        residual = np.clip(x - m, -bound, bound)
+        category, level = self._categories(), self.levels()
+        on_offer = np.clip(minute.in_stock, 0.0, 1.0) * minute.price_factor * one
+        rate = np.bincount(category, weights=level * mature, minlength=self.daily.categories)[category]
+        others = np.maximum(1.0 - level / np.maximum(rate, 1e-9), 0.0) * mature * self.daily.known()[category]
+        info = level * np.minimum(state["ticks"], settings.level_ticks)
+        step = others * residual * (2.0 / (info + settings.profile_orders))
+        for h in range(WAVES):
             state["profile"][h] += g[h] * step
-            self.category_profile[h] += g[h] * step_category
+        minute_of_day = (minute.window_end_ms // settings.tick_ms - 1) % TICKS_PER_DAY
+        self.daily.learn(minute_of_day, category, x, on_offer, level, mature)
 
     def _refresh(self, observed: Bools) -> np.ndarray:
         """Close full blocks and take over φ and the quantities' moments: (5), (6), (8)."""
@@ -338,7 +350,7 @@ class NullModel:
         state["exposure"][i] = worth_orders / orders_per_minute
         state["ordered_sessions"][i] = buy_share * worth_sessions
         state["session_exposure"][i] = worth_sessions
-        state["profile"][:, i] = profile - self.category_profile[:, self._categories()[i]]
+        state["profile"][:, i] = profile - self.daily.waves[self._categories()[i]].T
         state["ticks"][i] = np.maximum(state["ticks"][i], self.settings.warmup_ticks)
         state["unit_orders"][i] = worth_orders
         state["units"][i] = worth_orders * unit_mean
@@ -348,9 +360,9 @@ class NullModel:
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data, without settings."""
-        return {"columns": self.state.snapshot(), "category_profile": self.category_profile.copy()}
+        return {"columns": self.state.snapshot(), "daily": self.daily.snapshot()}
 
     def restore(self, saved: Mapping[str, Any], listings: int) -> None:
         """Take a snapshot back."""
         self.state.restore(saved["columns"], listings)
-        self.category_profile = np.array(saved["category_profile"], dtype=float).reshape(2 * HARMONICS, -1)
+        self.daily.restore(saved["daily"])

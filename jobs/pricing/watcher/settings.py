@@ -56,9 +56,8 @@ class WatcherSettings:
     full_mass_orders
         Expected orders per minute from which on a minute earns its whole start mass; a slower
         seller's minutes earn less, so that evidence is never just time that passed.
-    profile_orders, category_orders
-        Weight of the category's daily profile in the listing's, and of the flat one in the category's,
-        in orders.
+    profile_orders
+        Weight, in orders, of the category's daily profile in the listing's, and of a flat day in the category's.
     tick_ms
         Length of a step.
 
@@ -94,7 +93,6 @@ class WatcherSettings:
     fact_ticks: float = 43_200.0
     full_mass_orders: float = 0.05
     profile_orders: float = 200.0
-    category_orders: float = 100.0
     tick_ms: int = 60_000
 
     def __post_init__(self) -> None:

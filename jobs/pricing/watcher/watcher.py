@@ -15,10 +15,11 @@ import numpy as np
 
 from features.logic import SnapshotError
 from jobs.pricing.watcher.abandonment import Abandonment
+from jobs.pricing.watcher.daily_profile import WAVES
 from jobs.pricing.watcher.detectors import SEGMENT, Detectors, score_of
 from jobs.pricing.watcher.facts import FactMass
 from jobs.pricing.watcher.minute import Floats, Minute, Verdict
-from jobs.pricing.watcher.null_model import HARMONICS, NullModel, Seen
+from jobs.pricing.watcher.null_model import NullModel, Seen
 from jobs.pricing.watcher.settings import WatcherSettings
 from jobs.pricing.watcher.signal import Signal
 from jobs.pricing.watcher.stock_pressure import StockPressure
@@ -138,7 +139,7 @@ class Watcher:
         def full(value: object) -> Floats:
             return np.array(np.broadcast_to(np.asarray(value, float), i.shape))
 
-        waves = np.zeros((2 * HARMONICS, len(i)))
+        waves = np.zeros((WAVES, len(i)))
         if profile is not None:
             given = np.asarray(profile, float)
             waves += given[:, None] if given.ndim == 1 else given
@@ -204,12 +205,13 @@ class Watcher:
         self.detectors.step(starts, increments, running, counts)
         verdict = self._judge(minute, running)
         self.detectors.rest(seen.observed)
-        changed = self.null.learn(minute, seen)
+        changed, relaid = self.null.learn(minute, seen)
         fired = np.flatnonzero(verdict.triggered)
         if len(fired):
             segment = self.detectors.segment(self.detectors.winner())
             self.null.reseed(fired, {name: segment[name][fired] for name in SEGMENT})
             self.detectors.clear(fired, self.settings.hold_ticks)
+        self.detectors.clear(relaid, 0)
         self._refresh_tilts(changed)
         return verdict
 
