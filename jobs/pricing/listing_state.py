@@ -20,11 +20,11 @@ KEPT_TABLES = 5
 class ListingState:
     """One listing. Absent values are None; times are epoch milliseconds.
 
-    ``offers``: competitor → [price, shipping, in stock, seen at, validity, pack size, price set aside].
+    ``offers``: competitor → [price, shipping, in stock, seen at, validity, price set aside].
     ``stock``: [event time, on hand, inbound, lead time in days]. ``estimate``: [window end, ε, sd, η, sd].
     ``target``: [units left, from, until]. ``pending``: what waits for an operator: decision_id, what
     ("price" or "cost"), price_minor, until_ms. ``history``: [version, default price] of tables, newest last.
-    ``quoted``: weighted exposures, their weighted log price, last mean log price (NaN-free; 0 exposures: none).
+    ``quoted``: weighted exposures, their weighted log price, last mean log price (0: none yet).
     """
 
     price_group: str

@@ -23,194 +23,34 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from features.competition import ReferenceOffer, RivalSettings, reference_offer
 from jobs.pricing.grid import grid_step, price_grid
 from jobs.pricing.guardrails import GUARDRAILS, Band, Case, Guardrail, Keeps, Kind, Meet, meet, money
 from jobs.pricing.guardrails.margin import least_price
 from jobs.pricing.optimizer import explore, solve_one
 from jobs.pricing.optimizer.exploration import draw_probabilities
 from jobs.pricing.policy import MINUTE_MS, Policy
+from jobs.pricing.record import (
+    INPUTS_VERSION,
+    InputsError,
+    Result,
+    Table,
+    headline,
+    make_inputs,
+    read_table,
+    rivals_of,
+    shares_of,
+    table_record,
+)
 from jobs.pricing.valuation import Gain, Shares, Valuation, value_prices
 from schemas.codes import Cause, GuardrailCode, OutcomeCode
-from schemas.events import DEFAULT_SEGMENT, Offer
+from schemas.events import DEFAULT_SEGMENT
 from schemas.money import ceil_minor, floor_minor, to_grid
-from schemas.price_table import FULL, PriceList
+from schemas.price_table import PriceList
 
-INPUTS_VERSION = 1
+__all__ = ["InputsError", "Result", "make_inputs", "recompute", "recompute_without_offer", "reprice"]
+
 ALWAYS_MATERIAL = frozenset({Cause.COLD_START, Cause.SETTLE})
-
-Table = dict[str, PriceList]
-
-
-class InputsError(ValueError):
-    """Inputs that no decision can be computed from; says which key, what was expected and what came."""
-
-
-def make_inputs(
-    *,
-    listing: str,
-    at_ms: int,
-    cause: str,
-    cause_detail: Mapping[str, Any],
-    seed: int,
-    currency: str,
-    catalog: Mapping[str, Any],
-    current: Mapping[str, Any] | None,
-    offers: Sequence[Mapping[str, Any]],
-    offer_centre: float | None,
-    requests: float,
-    segments: Mapping[str, Mapping[str, Any]],
-    elasticity: Mapping[str, float],
-    rival_elasticity: Mapping[str, float],
-    target_units: float | None,
-    target_from: str | None,
-    frozen: str | None,
-    surge_ban: str | None,
-    approved_minor: int | None,
-    policy: Policy,
-) -> dict[str, Any]:
-    """All a decision depends on, as plain data.
-
-    Parameters
-    ----------
-    listing, at_ms, cause, cause_detail : what is decided, at which event time, and why now.
-    seed : of Thompson's draw.
-    catalog : cost_minor, trusted_cost_minor, list_minor, floor_minor, ceiling_minor, pack_size, role.
-    current : None, or default_minor, segments {name: {"p": [...], "c": [...]}}, last_change_ms, changes_today,
-        day_ends_ms.
-    offers : rivals' comparable offers: competitor, price_minor, shipping_minor, in_stock, at_ms, validity_ms.
-    offer_centre : log price on which the counts' offer deviations are centred.
-    requests : expected in the policy's period.
-    segments : {name: share, units_per_order, counts (PointCounts.to_record())}.
-    elasticity, rival_elasticity : mean, sd.
-    target_units, target_from : what may be sold in the period, None for no limit, and why.
-    frozen, surge_ban, approved_minor : operators' and calendar's words.
-    """
-    return {
-        "v": INPUTS_VERSION,
-        "listing": listing,
-        "at_ms": at_ms,
-        "cause": cause,
-        "cause_detail": dict(cause_detail),
-        "seed": seed,
-        "currency": currency,
-        "catalog": dict(catalog),
-        "current": None if current is None else dict(current),
-        "offers": [dict(offer) for offer in offers],
-        "offer_centre": offer_centre,
-        "requests": requests,
-        "segments": {name: dict(beliefs) for name, beliefs in segments.items()},
-        "elasticity": dict(elasticity),
-        "rival_elasticity": dict(rival_elasticity),
-        "target_units": target_units,
-        "target_from": target_from,
-        "frozen": frozen,
-        "surge_ban": surge_ban,
-        "approved_minor": approved_minor,
-        "policy_hash": policy.hash,
-        "policy": policy.to_dict(),
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What a repricing came to. ``table`` is None when nothing new is published.
-
-    Many fields, because a decision says everything: ``bands`` in the guardrails' order, ``hard`` and
-    ``allowed`` as [low, high], ``gain`` per period over the current table, ``continue_at_ms`` when a
-    pace limit still binds and the way goes on, ``alert`` when people are called.
-    """
-
-    outcome: OutcomeCode
-    table: Table | None
-    default_minor: int | None
-    candidate_minor: int | None
-    bands: tuple[Band, ...]
-    hard: Meet | None
-    allowed: Meet | None
-    gain: Gain | None
-    sales: float | None
-    value: float | None
-    multiplier: float
-    below_demand: bool
-    reference: ReferenceOffer | None
-    continue_at_ms: int | None
-    alert: bool
-    review: bool
-    approval_until_ms: int | None
-    reason: str
-
-    @property
-    def published(self) -> bool:
-        """Whether there is a new table."""
-        return self.table is not None
-
-    def to_record(self) -> dict[str, Any]:
-        """Plain data: a decision's ``result``."""
-        ref = self.reference
-        return {
-            "outcome": self.outcome.value,
-            "table": None if self.table is None else table_record(self.table),
-            "default_minor": self.default_minor,
-            "candidate_minor": self.candidate_minor,
-            "bands": [band.to_record() for band in self.bands],
-            "hard": None if self.hard is None else list(self.hard),
-            "allowed": None if self.allowed is None else list(self.allowed),
-            "gain_minor": self.gain.mean if self.gain else None,
-            "gain_sd_minor": self.gain.sd if self.gain else None,
-            "confidence": self.gain.confidence if self.gain else None,
-            "sales": self.sales,
-            "value_minor": self.value,
-            "multiplier": self.multiplier,
-            "below_demand": self.below_demand,
-            "rivals_mean_minor": ref.mean_minor if ref else None,
-            "rivals_fresh": ref.fresh if ref else None,
-            "rivals": ref.rivals if ref else 0,
-            "continue_at_ms": self.continue_at_ms,
-            "alert": self.alert,
-            "review": self.review,
-            "approval_until_ms": self.approval_until_ms,
-            "reason": self.reason,
-        }
-
-
-def table_record(table: Mapping[str, PriceList]) -> dict[str, Any]:
-    """Price lists as plain data, by segment."""
-    return {seg: {"p": list(pl.prices), "c": list(pl.cumulative)} for seg, pl in sorted(table.items())}
-
-
-def read_table(record: Mapping[str, Any]) -> Table:
-    """:func:`table_record` back."""
-    return {seg: PriceList(tuple(v["p"]), tuple(v["c"])) for seg, v in record.items()}
-
-
-def shares_of(table: Mapping[str, PriceList], segments: Sequence[str]) -> dict[str, dict[int, float]]:
-    """Select probabilities by segment and price; a segment without a list takes the defaults'."""
-    shares = {}
-    for segment in segments:
-        prices = table.get(segment) or table.get(DEFAULT_SEGMENT) or table[min(table)]
-        below = (-1, *prices.cumulative[:-1])
-        widths = [(c - b) / (FULL + 1) for b, c in zip(below, prices.cumulative, strict=True)]
-        shares[segment] = dict(zip(prices.prices, widths, strict=True))
-    return shares
-
-
-def headline(segments: Sequence[str]) -> str:
-    """The segment whose price of highest propensity is the table's default (schemas.price_table)."""
-    return DEFAULT_SEGMENT if DEFAULT_SEGMENT in segments else min(segments)
-
-
-def rivals_of(inputs: Mapping[str, Any], policy: Policy) -> ReferenceOffer | None:
-    """The rivals' reference price at the decision's time."""
-    tenant, market, sku = inputs["listing"].split("/", 2)
-    pack = inputs["catalog"].get("pack_size") or 1
-    offers = [
-        Offer("", o["at_ms"], tenant, market, sku, "", o["competitor"], o["price_minor"], o["shipping_minor"],
-              o["in_stock"], inputs["currency"], pack, "", 1.0, o["validity_ms"])
-        for o in inputs["offers"]
-    ]  # fmt: skip
-    settings = RivalSettings(policy.market.offer_validity_minutes * MINUTE_MS, 0.0, policy.market.max_rivals)
-    return reference_offer(offers, inputs["at_ms"], currency=inputs["currency"], pack_size=pack, settings=settings)
+"""Causes whose change need not pay for itself."""
 
 
 def cold_start_price(cost_minor: float, rivals_mean_minor: float | None, policy: Policy) -> float:

@@ -1,0 +1,261 @@
+"""Decider: from a listing and a cause to a decision, and to a price table where there is a new one.
+
+It gathers what a decision depends on, has it decided (:mod:`jobs.pricing.reprice`, pure), keeps the
+account of changes, and writes tables: every write is a new version, a renewal keeps its table id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from features.demand import DemandBook
+from features.logic import Output
+from jobs.pricing.bucket_state import BucketState
+from jobs.pricing.control import Control
+from jobs.pricing.listing_state import KEPT_TABLES, ListingState
+from jobs.pricing.policy import MINUTE_MS, Policy
+from jobs.pricing.record import Result, make_inputs, table_record
+from jobs.pricing.reprice import reprice
+from schemas.codes import Cause, GuardrailCode, OutcomeCode
+from schemas.events import Decision, Listing
+from schemas.price_table import PriceTable, next_version
+
+DAY_MS = 86_400_000
+
+
+class Decider:
+    """Decides on the listings of a bucket; keeps no state of its own.
+
+    Parameters
+    ----------
+    policy : the business numbers.
+    bucket, book, control : what is known, what was counted, what people and the calendar said.
+    on_change : told the key of a listing whose table changed for another reason than its evidence.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        bucket: BucketState,
+        book: DemandBook,
+        control: Control,
+        on_change: Callable[[str], None],
+    ) -> None:
+        self.policy = policy
+        self._bucket, self._book, self._control = bucket, book, control
+        self._on_change = on_change
+
+    def decide(
+        self,
+        key: str,
+        cause: Cause,
+        detail: dict[str, Any],
+        address: str,
+        at_ms: int,
+        now_ms: int,
+        approved_minor: int | None = None,
+    ) -> list[Output]:
+        """Re-price one listing: the decision, and the new table if there is one."""
+        entry, state = self._bucket.catalog[key], self._bucket.states[key]
+        if not entry.active:
+            return []
+        if state.table is None and approved_minor is None and cause is not Cause.SETTLE:
+            if cause not in (Cause.COLD_START, Cause.COST_CHANGED):
+                # Nothing is shown but the list price yet; the rule of the start decides first.
+                detail = detail | {"after": cause.value}
+            cause = Cause.COLD_START
+        decision_id = _hash(key, cause.value, address)
+        inputs = self.inputs(key, cause, detail, at_ms, int(decision_id[:8], 16), approved_minor)
+        result = reprice(inputs, self.policy)
+        outputs: list[Output] = []
+        table = self._new_table(key, result, decision_id, now_ms)
+        decision = Decision(
+            decision_id=decision_id,
+            tenant=entry.tenant,
+            market=entry.market,
+            sku=entry.sku,
+            price_group=entry.price_group,
+            event_time_ms=at_ms,
+            decided_at_ms=now_ms,
+            cause=cause.value,
+            cause_detail=inputs["cause_detail"],
+            inputs=inputs,
+            result=result.to_record(),
+            published=table is not None,
+            version=table.version if table else state.last_version,
+            table_id=table.table_id if table else (state.table.table_id if state.table else ""),
+        )
+        outputs.append(Output("decisions", key, asdict(decision), at_ms))
+        self._remember(key, result, decision_id, at_ms)
+        if table is not None:
+            self._changed(key, table, cause, at_ms)
+            outputs.append(self.write(key, table, at_ms, now_ms))
+        return outputs
+
+    def inputs(
+        self, key: str, cause: Cause, detail: Mapping[str, Any], at_ms: int, seed: int, approved_minor: int | None
+    ) -> dict[str, Any]:
+        """All that a decision on this listing depends on now, as plain data."""
+        entry, state, policy = self._bucket.catalog[key], self._bucket.states[key], self.policy
+        period_ms = policy.objective.period_minutes * MINUTE_MS
+        shares = self._book.segment_shares(key)
+        known = sum(shares.get(name, 0.0) for name in policy.segments.names)
+        eps, eps_sd, eta, eta_sd = self._bucket.elasticity(state)
+        centre = self._book.offer_deviation(key, 1.0)
+        target, target_from = self._target(state, at_ms, period_ms)
+        current = None
+        if state.table is not None:
+            arm = state.table.table.get(policy.tables.arm) or state.table.table[min(state.table.table)]
+            day, day_ends_ms = self._day(entry.market, at_ms)
+            current = {
+                "default_minor": state.table.default_minor,
+                "segments": table_record(arm),
+                "last_change_ms": state.last_change_ms,
+                "changes_today": state.changes_today if state.day == day else 0,
+                "day_ends_ms": day_ends_ms,
+            }
+        return make_inputs(
+            listing=key,
+            at_ms=at_ms,
+            cause=cause.value,
+            cause_detail=detail,
+            seed=seed,
+            currency=entry.currency,
+            catalog={
+                "cost_minor": entry.cost_minor,
+                "trusted_cost_minor": state.trusted_cost_minor,
+                "list_minor": entry.list_minor,
+                "floor_minor": entry.floor_minor,
+                "ceiling_minor": entry.ceiling_minor,
+                "pack_size": entry.pack_size,
+                "role": entry.role,
+            },
+            current=current,
+            offers=self._bucket.offers(state),
+            offer_centre=None if centre is None else -centre,
+            requests=self._book.requests_expected(key, at_ms, period_ms)
+            * self._control.demand_factor(entry, at_ms),
+            segments={
+                name: {
+                    "share": shares.get(name, 0.0) / known,
+                    "units_per_order": self._book.units_per_order(key, name),
+                    "counts": self._book.counts(key, name).to_record(),
+                }
+                for name in policy.segments.names
+            },
+            elasticity={"mean": eps, "sd": eps_sd},
+            rival_elasticity={"mean": eta, "sd": eta_sd},
+            target_units=target,
+            target_from=target_from,
+            frozen=self._control.frozen(Listing.parse(key), at_ms),
+            surge_ban=self._control.emergency(entry, at_ms),
+            approved_minor=approved_minor,
+            policy=policy,
+        )
+
+    def _target(self, state: ListingState, at_ms: int, period_ms: int) -> tuple[float | None, str | None]:
+        """T of the period: a sale target's part of what is left, else stock that must last until more comes."""
+        if state.target is not None and at_ms < state.target[2]:
+            part = min(1.0, period_ms / (state.target[2] - at_ms))
+            return max(0.0, state.target[0] * part), "sale_target"
+        if self.policy.objective.stock_as_target and state.stock is not None and state.stock[1] > 0:
+            lead_ms = state.stock[3] * DAY_MS
+            if lead_ms > 0:
+                return state.stock[1] * min(1.0, period_ms / lead_ms), "stock"
+        return None, None
+
+    def _new_table(self, key: str, result: Result, decision_id: str, now_ms: int) -> PriceTable | None:
+        if result.table is None:
+            return None
+        entry, state = self._bucket.catalog[key], self._bucket.states[key]
+        return PriceTable(
+            listing=Listing.parse(key),
+            price_group=entry.price_group,
+            version=next_version(state.last_version, now_ms),
+            table_id=decision_id,
+            published_ms=now_ms,
+            expires_ms=now_ms + self.policy.tables.life_minutes * MINUTE_MS,
+            currency=entry.currency,
+            table={self.policy.tables.arm: result.table},
+            list_minor=entry.list_minor or 0,
+            offer_minor=result.reference.reference_minor if result.reference and result.reference.fresh else None,
+            reason=result.reason,
+            decision_id=decision_id,
+        )
+
+    def write(self, key: str, table: PriceTable, at_ms: int, now_ms: int) -> Output:
+        """A table goes out: a new version, a new life."""
+        state = self._bucket.states[key]
+        state.last_version = next_version(state.last_version, now_ms)
+        life_ms = self.policy.tables.life_minutes * MINUTE_MS
+        state.table = replace(table, version=state.last_version, published_ms=now_ms, expires_ms=now_ms + life_ms)
+        return Output("tables", key, state.table.to_record(), at_ms)
+
+    def _changed(self, key: str, table: PriceTable, cause: Cause, at_ms: int) -> None:
+        """The account of changes, for pace, rollback and the watcher."""
+        state = self._bucket.states[key]
+        before = state.table.default_minor if state.table else None
+        state.needs_start = False
+        if table.default_minor != before:
+            day, _ = self._day(table.listing.market, at_ms)
+            state.changes_today = state.changes_today + 1 if state.day == day else 1
+            state.day, state.last_change_ms = day, at_ms
+            state.history = [*state.history, [table.version, table.default_minor]][-KEPT_TABLES:]
+        if cause not in (Cause.EVIDENCE, Cause.COLD_START):
+            self._on_change(key)
+
+    def _remember(self, key: str, result: Result, decision_id: str, at_ms: int) -> None:
+        """What follows from a decision: a plan to go on, a question to people."""
+        state = self._bucket.states[key]
+        state.continue_at_ms = result.continue_at_ms
+        if result.outcome in (OutcomeCode.HELD, OutcomeCode.UNPRICEABLE) and state.table is None:
+            state.needs_start = False  # until the catalog says something new
+        what = None
+        if any(band.code is GuardrailCode.INPUT_INVALID for band in result.bands) and state.odd_cost is not None:
+            what = "cost"
+        elif (result.review or result.alert) and result.candidate_minor not in (None, result.default_minor):
+            what = "price"
+        if what is not None:
+            state.pending = {
+                "decision_id": decision_id,
+                "what": what,
+                "price_minor": result.candidate_minor,
+                "until_ms": at_ms + self.policy.limits.approval_minutes * MINUTE_MS,
+            }
+
+    def _day(self, market: str, at_ms: int) -> tuple[int, int]:
+        """The market's day and its end."""
+        offset_ms = self.policy.limits.day_offset_minutes.get(market, 0) * MINUTE_MS
+        day = (at_ms + offset_ms) // DAY_MS
+        return day, (day + 1) * DAY_MS - offset_ms
+
+    def renewals(self, at_ms: int, now_ms: int) -> list[Output]:
+        """Tables near their end again, under the same table id: no customer sees a flicker."""
+        left = self.policy.tables.life_minutes * MINUTE_MS * self.policy.tables.renew_share
+        outputs: list[Output] = []
+        for key in self._bucket.index:
+            table = self._bucket.states[key].table
+            if table is None or table.expires_ms - now_ms > left or self._control.killed(table.listing, at_ms):
+                continue
+            if self._bucket.catalog[key].active:
+                outputs.append(self.write(key, table, at_ms, now_ms))
+        return outputs
+
+    def requote_rivals(self, key: str, at_ms: int, now_ms: int) -> list[Output]:
+        """The rivals' price that quotes carry follows the rivals, under the same table id."""
+        table = self._bucket.states[key].table
+        if table is None or self._control.killed(table.listing, at_ms):
+            return []
+        mean = self._bucket.rivals_mean(key, at_ms)
+        offer_minor = None if mean is None else round(mean)
+        if offer_minor == table.offer_minor:
+            return []
+        return [self.write(key, replace(table, offer_minor=offer_minor), at_ms, now_ms)]
+
+
+def _hash(*parts: str) -> str:
+    """Sixteen hex digits that name what happened, the same in every run."""
+    return hashlib.md5("|".join(parts).encode(), usedforsecurity=False).hexdigest()[:16]

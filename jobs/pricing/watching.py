@@ -1,0 +1,194 @@
+"""BucketWatch: a minute's cells as arrays for the watcher, its verdict as looks and evidence.
+
+The watcher (:mod:`jobs.pricing.watcher`) knows no keys and no prices; here they meet.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from features.logic import Output
+from jobs.pricing.bucket_state import BucketState, Looks
+from jobs.pricing.listing_state import ListingState
+from jobs.pricing.policy import MINUTE_MS, Policy
+from jobs.pricing.watcher import GroupWatcher, Minute, Verdict, Watcher, WatcherSettings
+from schemas.codes import Cause
+from schemas.events import CatalogEntry, Cell, Evidence, Listing
+
+WORTH_RANKING = 0.05
+"""A listing below this score is in nobody's top list."""
+QUOTED_MEMORY = 0.97
+"""Weight that past exposures keep per minute with exposures: about half an hour."""
+
+
+def watcher_settings(policy: Policy) -> WatcherSettings:
+    """The watcher's settings, as the policy states them."""
+    watch = policy.watch
+    return WatcherSettings(
+        false_alarm_every=watch.false_alarm_every,
+        own_share=watch.own_share,
+        group_share=watch.group_share,
+        zone_share=max(0.0, 1.0 - watch.own_share - watch.group_share),
+    )
+
+
+class BucketWatch:
+    """Watches a bucket's listings, alone and by price group.
+
+    Parameters
+    ----------
+    policy : the business numbers; not part of the snapshot.
+    bucket : the listings, in whose order the watcher counts.
+    """
+
+    def __init__(self, policy: Policy, bucket: BucketState) -> None:
+        self.policy = policy
+        self._bucket = bucket
+        self._watcher = Watcher(watcher_settings(policy))
+        self._group_watcher = GroupWatcher(watcher_settings(policy))
+        self._categories: dict[str, int] = {}
+        self._groups: dict[str, int] = {}
+        self._grouped: list[int] = []
+        self._shown: list[str] = []
+
+    def grow(self, entry: CatalogEntry) -> None:
+        """Watch one listing more, the one that the bucket just added."""
+        category = f"{entry.tenant}/{entry.market}/{entry.category}"
+        i = self._watcher.grow(1, [self._categories.setdefault(category, len(self._categories))])
+        if entry.price_group != entry.sku:
+            # A SKU that is its own group is watched already; its sums would be the same again.
+            group = f"{entry.tenant}/{entry.market}/{entry.price_group}"
+            self._grouped.append(i)
+            self._group_watcher.grow([self._groups.setdefault(group, len(self._groups))])
+
+    def add_fact(self, key: str, signal: str) -> None:
+        """``rivals`` moved, or ``events`` began: start mass from the next minute on."""
+        self._watcher.add_fact(self._bucket.index.index(key), signal)
+
+    def clear(self, key: str) -> None:
+        """Drop the evidence of a listing that was re-priced for another reason."""
+        self._watcher.clear([self._bucket.index.index(key)])
+
+    def step(self, at_ms: int, cells: Sequence[Cell], empty: Collection[str], looks: Looks) -> list[Output]:
+        """Take a minute; triggers join the looks, what is worth showing is returned as evidence."""
+        index = self._bucket.index
+        if not index:
+            return []
+        minute = self._minute(at_ms, cells, empty)
+        levels = self._watcher.levels.copy()
+        verdict = self._watcher.step(minute)
+        if self._grouped:
+            groups = self._group_watcher.step(_part(minute, self._grouped), levels[self._grouped])
+            for g in np.flatnonzero(groups.triggered).tolist():
+                for member in self._group_watcher.members(g).tolist():
+                    looks[index[self._grouped[member]]] = (Cause.GROUP_EVIDENCE, groups.why(g))
+        for i in np.flatnonzero(verdict.triggered).tolist():
+            looks[index[i]] = (Cause.EVIDENCE, verdict.why(i))
+        return [self._evidence(i, verdict) for i in self._worth_showing(verdict)]
+
+    def _worth_showing(self, verdict: Verdict) -> list[int]:
+        """Triggers, high scores, and who is new among the leaders; not every listing every minute."""
+        index, watch = self._bucket.index, self.policy.watch
+        ranked = np.lexsort((np.arange(len(index)), -verdict.score))[: watch.top].tolist()
+        leaders = [i for i in ranked if verdict.score[i] > WORTH_RANKING]
+        show = set(np.flatnonzero(verdict.triggered | (verdict.score >= watch.show_above)).tolist())
+        show |= {i for i in leaders if index[i] not in self._shown}
+        self._shown = [index[i] for i in leaders]
+        return sorted(show)
+
+    def _evidence(self, i: int, verdict: Verdict) -> Output:
+        key = self._bucket.index[i]
+        listing = Listing.parse(key)
+        record = Evidence(
+            tenant=listing.tenant,
+            market=listing.market,
+            sku=listing.sku,
+            window_end_ms=verdict.window_end_ms,
+            score=float(verdict.score[i]),
+            evidence=float(verdict.evidence[i]),
+            signal=verdict.signal_name(i),
+            effect=float(verdict.effect[i]),
+            triggered=bool(verdict.triggered[i]),
+            parts=verdict.parts_of(i),
+        )
+        return Output("evidence", key, asdict(record), verdict.window_end_ms)
+
+    def _minute(self, at_ms: int, cells: Sequence[Cell], empty: Collection[str]) -> Minute:
+        """The cells as arrays over the bucket's listings, in the watcher's order."""
+        index, states = self._bucket.index, self._bucket.states
+        at = {key: i for i, key in enumerate(index)}
+        sums = np.zeros((6, len(index)))
+        for cell in cells:
+            n = max(cell.exposures, 0)
+            counts = (cell.orders, cell.units, cell.searches_matured, cell.searches_abandoned)
+            sums[:, at[cell.listing.key]] += (*counts, n, n * math.log(cell.price_minor))
+        plan = np.full(len(index), np.nan)
+        for i in np.flatnonzero(sums.any(axis=0)).tolist():
+            state = states[index[i]]
+            if state.target is not None:
+                state.target[0] -= int(sums[1, i])
+            if sums[4, i] > 0:
+                self._quote(state, float(sums[4, i]), float(sums[5, i]))
+        for i, key in enumerate(index):
+            target = states[key].target
+            if target is not None and target[2] > at_ms:
+                plan[i] = max(0.0, target[0] * MINUTE_MS / (target[2] - at_ms + MINUTE_MS))
+        return Minute.of(
+            len(index),
+            at_ms,
+            orders=sums[0],
+            units=sums[1],
+            price_factor=[math.exp(states[key].log_price_factor) for key in index],
+            searches_matured=np.maximum(sums[2], 0.0),
+            searches_abandoned=np.clip(sums[3], 0.0, np.maximum(sums[2], 0.0)),
+            plan_units=plan,
+            in_stock=[0.0 if key in empty else 1.0 for key in index],
+        )
+
+    def _quote(self, state: ListingState, exposures: float, weighted_log_price: float) -> None:
+        """Follow the price that shoppers see: its changes times ε are the predicted effect on orders.
+
+        Chained, so that a new ε moves nothing by itself; half an hour's exposures, so that the mix of
+        explored prices of one minute is not taken for a price change.
+        """
+        n, total, last = state.quoted
+        n, total = n * QUOTED_MEMORY + exposures, total * QUOTED_MEMORY + weighted_log_price
+        mean = total / n
+        if last:
+            moved = self._bucket.elasticity(state)[0] * (mean - last)
+            state.log_price_factor = max(-4.0, min(4.0, state.log_price_factor + moved))
+        state.quoted = [n, total, mean]
+
+    def snapshot(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "watcher": self._watcher.snapshot(),
+            "group_watcher": self._group_watcher.snapshot(),
+            "categories": dict(self._categories),
+            "groups": dict(self._groups),
+            "grouped": list(self._grouped),
+            "shown": list(self._shown),
+        }
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """:meth:`snapshot` back."""
+        self._watcher.restore(snapshot["watcher"])
+        self._group_watcher.restore(snapshot["group_watcher"])
+        self._categories = dict(snapshot["categories"])
+        self._groups = dict(snapshot["groups"])
+        self._grouped = list(snapshot["grouped"])
+        self._shown = list(snapshot["shown"])
+
+
+def _part(minute: Minute, rows: list[int]) -> Minute:
+    """Some listings of a minute."""
+    return Minute(
+        minute.window_end_ms, minute.orders[rows], minute.units[rows], minute.price_factor[rows],
+        minute.searches_matured[rows], minute.searches_abandoned[rows], minute.plan_units[rows],
+        minute.present[rows], minute.in_stock[rows],
+    )  # fmt: skip
