@@ -6,7 +6,7 @@ State per series: mean m and covariance V of (level, slopes), prior N(m₀, V₀
   (1) μ = m′f + log e + log s,   v = f′Vf
   (2) η solves (q − e^η) − (η − μ)/v = 0            by Wright's omega function, exactly
   (3) m ← m + Vf(η − μ)/v,   V ← V − Vf f′V/(e^{−η} + v)
-  (4) χ += (q − e^μ)² − e^{2μ}(e^v − 1),  χ_n += e^μ,  where v < .3;   φ = max(1, Σχ/Σχ_n) of a category
+  (4) χ += (q − e^μ)² − e^{2μ}(e^v − 1),  χ_n += e^μ,  where v < .3;   φ = max(1, Σχ/Σχ_n), see pooling.py
   (5) forgetting over g periods: V⁻¹ ← λ^g V⁻¹ + (1 − λ^g) V₀⁻¹, and its mean likewise: what fades is
       replaced by the prior, so that exactly one prior is in V at any time
   (6) answer: A = (V_slopes)⁻¹ − (V₀_slopes)⁻¹, c = (V_slopes)⁻¹ m − (V₀_slopes)⁻¹ m₀: the prior divided out

@@ -6,7 +6,8 @@ Per product, over its series: A, c, yy, N, χ, χ_n added in sorted order; W = t
   (1) b = (A + R)⁻¹(c + R r)         R: 0 on the own price; on controls ε (within) or the control's
                                       prior precision (poisson), r its prior mean
   (2) within   SE² = s²(A⁻¹)_pp · max(1, N/W),  s² = (yy − c′b)/(N − K − 1);   ×1.5² with one series
-      poisson  SE² = φ(A⁻¹)_pp,   φ = max(1, Σχ/Σχ_n) over the category
+      poisson  SE² = φ(A⁻¹)_pp,   φ = max(1, (Σχ + 20)/(Σχ_n + 20)) over the product: raw answers depend on
+               their own data alone; what is shrunk takes the category's φ = max(1, Σχ/Σχ_n) instead
   (3) w = 1/(SE² + τ²),  μ = (Σwb + m₀/s₀²)/(Σw + 1/s₀²)
   (4) τ̂² = τ² + (Σw(b − μ)² − (k − 1))/Σw²(b − μ)²     one Paule-Mandel step, not below 0
   (5) τ² ← (4τ₀² + k_eff τ̂²)/(4 + k_eff),  k_eff = Σ(τ₀²/(τ₀² + SE²))²     ten rounds of (3-5)
@@ -32,13 +33,18 @@ from schemas.codes import Sufficiency
 _RIDGE = 1e-9
 _MOVED = 1e-9
 _MIN_INFORMATION = 0.02
+_PRIOR_SCATTER = 20.0
 
 
 class Products(NamedTuple):
-    """Raw answers per product; ``b`` and ``se`` are NaN where the data identify nothing."""
+    """Raw answers per product; ``b`` and ``se`` are NaN where the data identify nothing.
+
+    ``se`` is of the product's own data, ``category_se`` what shrinkage goes by.
+    """
 
     b: Floats
     se: Floats
+    category_se: Floats
     slopes: Floats  # (P, K) all slopes, controls too
     slope_se: Floats  # (P, K)
     rows: Floats
@@ -79,13 +85,14 @@ def pool_products(
     np.add.at(series, product, (statistics.rows > 0).astype(np.float64))
     moved = np.zeros(products, bool)
     np.logical_or.at(moved, product, statistics.high - statistics.low > _MOVED)
-    dispersion = 1.0
+    dispersion, scatter = np.ones(products), 1.0
     diagonal = np.einsum("pii->pi", a)
     # Sums of one category are rarely empty, but a product of it is: keep its matrix invertible.
     ridge = np.maximum(_RIDGE * diagonal, 1e-12)
     if settings.kind == "poisson":
-        dispersion = max(1.0, float(chi.sum() / chi_n.sum())) if chi_n.sum() > 0 else 1.0
-        ridge[:, 1:] = dispersion * settings.rival_sd**-2
+        dispersion = np.maximum(1.0, (chi + _PRIOR_SCATTER) / (chi_n + _PRIOR_SCATTER))
+        scatter = max(1.0, float(chi.sum() / chi_n.sum())) if chi_n.sum() > 0 else 1.0
+        ridge[:, 1:] = settings.rival_sd**-2
         c = c.copy()
         c[:, 1:] += ridge[:, 1:] * settings.rival_mean
     a = a + np.einsum("pi,ij->pij", ridge, np.eye(k))
@@ -93,7 +100,7 @@ def pool_products(
     slopes = np.einsum("pij,pj->pi", inverse, c)
     unit = np.maximum(np.einsum("pii->pi", inverse), 0.0)
     if settings.kind == "poisson":
-        variance = dispersion * unit
+        variance = dispersion[:, None] * unit
         known = moved & (1 / np.maximum(unit[:, 0], 1e-300) > _MIN_INFORMATION)
     else:
         free = rows - k - 1
@@ -106,7 +113,8 @@ def pool_products(
     variance = np.where(known[:, None], variance, np.nan)
     se = np.sqrt(variance)
     b = np.where(known, slopes[:, 0], np.nan)
-    return Products(b, se[:, 0], slopes, se, rows, periods, moved, dispersion)
+    category_se = se[:, 0] * np.sqrt(scatter / dispersion) if settings.kind == "poisson" else se[:, 0]
+    return Products(b, se[:, 0], category_se, slopes, se, rows, periods, moved, scatter)
 
 
 def shrink(b: Floats, se: Floats, settings: ElasticitySettings | None = None) -> Shrunk:

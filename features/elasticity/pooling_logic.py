@@ -113,7 +113,7 @@ class PoolingLogic:
         columns = zip(*(self._held[key].statistics for key in keys), strict=True)
         statistics = SeriesStatistics(*(np.array(column, np.float64) for column in columns))
         pooled = pool_products(statistics, product, len(skus), s)
-        shrunk = shrink(pooled.b, pooled.se, s)
+        shrunk = shrink(pooled.b, pooled.category_se, s)
         ends = np.zeros(len(skus), np.int64)
         np.maximum.at(ends, product, np.array([self._held[key].end_ms for key in keys], np.int64))
         outputs = []
