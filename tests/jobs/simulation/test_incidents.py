@@ -7,30 +7,22 @@ from typing import Any
 import orjson
 import pytest
 
+from features.lines import read_line
 from jobs.simulation.config import MarketConfig
 from jobs.simulation.incidents import DIRTY, Incident
 from jobs.simulation.market import Market
 from jobs.simulation.prices import ListPrices
 from schemas.codes import RejectCode
-from schemas.topics import MAX_LINE_BYTES, TOPICS
+from schemas.topics import TOPICS
 
 AT_MS = 1_767_600_000_000
 
 
 def judge_line(topic: str, line: bytes, kafka_ts_ms: int = AT_MS) -> tuple[str, str] | None:
-    """The contract over bytes, as plainly as it can be said."""
-    if len(line) > MAX_LINE_BYTES:
-        return "", RejectCode.TOO_LARGE.value
-    try:
-        line.decode()
-    except UnicodeDecodeError:
-        return "", RejectCode.INVALID_UTF8.value
-    try:
-        record = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        record = None
-    if not isinstance(record, dict):
-        return "", RejectCode.NOT_JSON_OBJECT.value
+    """The answer of the pure judges to a line: bytes first, then the contract."""
+    code, record = read_line(line)
+    if code is not None:
+        return "", code
     return TOPICS[topic].judge(record, kafka_ts_ms)
 
 

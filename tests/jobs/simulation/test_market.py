@@ -122,7 +122,7 @@ def test_the_events_that_come_are_as_many_as_expected() -> None:
     prices = ListPrices(market.list_minor)
     market.step(START_MS, START_MS + 3 * MINUTE, prices)
     assert len(market.step(START_MS + 3 * MINUTE, START_MS + 8 * MINUTE, prices)) == pytest.approx(
-        100_000, rel=0.05
+        30_000, rel=0.05
     )
 
 
