@@ -122,6 +122,7 @@ class DemandBook:
         add: list[tuple[float, float, float, float, float]] = []
         asked: list[tuple[int, int, int]] = []
         offers: dict[int, float] = {}
+        before = len(self._points)
         for cell in batch.cells:
             if not (cell.exposures or cell.orders or cell.units):
                 continue
@@ -141,7 +142,8 @@ class DemandBook:
         i_k_n = np.array(asked)
         np.add.at(self._requests, (i_k_n[:, 0], i_k_n[:, 1]), i_k_n[:, 2].astype(np.float32))
         self._profile[0][list(self._slots(batch.window_end_ms))] += np.float32(i_k_n[:, 2].sum())
-        self._bound({i for i, _, _ in asked})
+        if len(self._points) > before:
+            self._bound({i for i, _, _ in asked})
 
     def _age(self, elapsed_ms: int, now_ms: int) -> None:
         s = self.settings

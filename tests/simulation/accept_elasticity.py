@@ -158,7 +158,7 @@ def juice_lines(juice: Juice, quick: bool) -> list[Line]:
     ]
     rng = np.random.default_rng(7)
     honest, naive, total = 0, 0, 0
-    for _ in range(5 if quick else 25):
+    for _ in range(2 if quick else 25):
         weeks = rng.permutation(every)
         cut = len(weeks) // 2
         one = fit(WithinSums(REFERENCE, 4), juice, juice.narrow, weeks[:cut].tolist(), brands)
@@ -229,18 +229,20 @@ def replay_line(juice: Juice, quick: bool) -> list[Line]:
     return [at_most("juice as cells through both logics (River): worst brand against batch", worst, 1e-6)]
 
 
-def taddy_lines(folder: Path) -> list[Line]:
-    """The 3-brand data: pooled with brand intercepts, by brand, by brand and advertisement."""
+def taddy_lines(folder: Path, quick: bool) -> list[Line]:
+    """The 3-brand data: by brand and advertisement, by brand, pooled with brand intercepts."""
     frame = pd.read_csv(folder / "dominicks_oj_bds" / "oj.csv")
     table = pd.read_csv(folder / "REFERENCES.csv")
     table = table[table["dataset"] == "dominicks_oj_bds"].set_index("estimate")["value"]
     cells = frame["brand"] + np.where(frame["feat"] == 1, " featured", " not featured")
     worst = 0.0
-    for series_of, product_of, name in (
-        (frame["brand"], pd.Series("pooled, brand intercepts", frame.index), "{}"),
-        (frame["brand"], frame["brand"], "by brand: {}"),
+    cases = [
         (cells, cells, "{}"),
-    ):
+        (frame["brand"], frame["brand"], "by brand: {}"),
+        (frame["brand"], pd.Series("pooled, brand intercepts", frame.index), "{}"),
+    ]
+    compared = 0
+    for series_of, product_of, name in cases[:1] if quick else cases:
         codes, series_names = pd.factorize(series_of, sort=True)
         _, product_names = pd.factorize(product_of, sort=True)
         first = dict(zip(series_of, product_of, strict=True))
@@ -257,7 +259,8 @@ def taddy_lines(folder: Path) -> list[Line]:
         got = pool_products(model.statistics(), product, len(product_names), REFERENCE)
         for p, label in enumerate(product_names):
             worst = max(worst, abs(float(got.b[p]) - float(table[name.format(label)])))
-    return [at_most("juice (bds): worst of ten references", worst, 0.01)]
+            compared += 1
+    return [at_most(f"juice (bds): worst of {compared} references", worst, 0.01)]
 
 
 # -- simulated counts --------------------------------------------------------------------------------
@@ -366,27 +369,37 @@ def score(estimates: dict[str, dict[str, Any]], names: list[tuple[str, ...]], be
 
 def count_lines(quick: bool, seed: int) -> list[Line]:
     """RMSE, bias and coverage of shrunk estimates; with stock-outs; with overdispersion."""
-    repetitions = 2 if quick else 10
-    slack = 1.15 if quick else 1.0
+    repetitions = 1 if quick else 10
+    slack = 1.25 if quick else 1.0
     plain = [simulate(seed + r)[0] for r in range(repetitions)]
     lines = []
     for cells, limit in ((5, 0.45), (20, 0.38), (100, 0.26)):
         rmse = float(np.mean([s[cells].rmse for s in plain]))
         lines.append(at_most(f"simulated Poisson, {cells} cells: RMSE", rmse, limit * slack))
     bias = float(np.mean([s[100].bias for s in plain]))
-    lines.append(at_most("simulated Poisson, 100 cells: |bias|", abs(bias), 0.03 * (2 if quick else 1)))
+    lines.append(at_most("simulated Poisson, 100 cells: |bias|", abs(bias), 0.03 * (3 if quick else 1)))
     coverage = float(np.mean([s[100].coverage for s in plain]))
-    lines.append(between("simulated Poisson, 100 cells: 90 % intervals cover", coverage, 0.87, 0.94))
+    lines.append(
+        between(
+            "simulated Poisson, 100 cells: 90 % intervals cover",
+            coverage,
+            *((0.84, 0.97) if quick else (0.87, 0.94)),
+        )
+    )
     cut = [simulate(seed + 100 + r, cut=True, checks=(100,)) for r in range(repetitions)]
     bias = float(np.mean([s[100].bias for s, _ in cut]))
     share = float(np.mean([c for _, c in cut]))
-    lines.append(at_most(f"{share:.0%} of cells cut by stock-outs: |bias|", abs(bias), 0.04))
-    blind = [simulate(seed + 100 + r, cut=True, checks=(100,), ignore_stock=True)[0] for r in range(2)]
+    lines.append(at_most(f"{share:.0%} of cells cut by stock-outs: |bias|", abs(bias), 0.04 * (3 if quick else 1)))
+    blind = [
+        simulate(seed + 100 + r, cut=True, checks=(100,), ignore_stock=True)[0] for r in range(1 if quick else 2)
+    ]
     bias = float(np.mean([s[100].bias for s in blind]))
     lines.append(at_least("(control: the same with the stock-outs not told: bias)", bias, 0.1))
     wild = [simulate(seed + 200 + r, overdispersion=0.3, checks=(100,))[0] for r in range(repetitions)]
     coverage = float(np.mean([s[100].coverage for s in wild]))
-    lines.append(at_least("overdispersed (gamma, .3), 100 cells: 90 % intervals cover", coverage, 0.85))
+    lines.append(
+        at_least("overdispersed (gamma, .3), 100 cells: 90 % intervals cover", coverage, 0.8 if quick else 0.85)
+    )
     return lines
 
 
@@ -415,17 +428,15 @@ def speed_line(quick: bool) -> list[Line]:
         end = START_MS + (len(payloads) + 2) * MINUTE_MS
         payloads.append(orjson.dumps({"bucket": 0, "window_end_ms": end, "rows": rows}))
     began, largest, cells = time.process_time(), 0, 0
-    for minute, payload in enumerate(payloads, start=2):
+    for payload in payloads:
         batch = parse_batch(payload)
         cells += len(batch.cells)
         logic.on_batch(batch)
-        if minute % 10 == 0:
-            state = orjson.dumps(logic.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY)
-            largest = max(largest, len(state))
+        largest = max(largest, len(orjson.dumps(logic.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY)))
     spent = time.process_time() - began
     return [
         at_least("cells learned per second on one core", cells / spent, 5_000),
-        at_most("state of stage 1, bytes a listing", largest / 32, 2_000),
+        at_most("state of stage 1, bytes a listing", largest / 32, 1_500),
     ]
 
 
@@ -436,7 +447,7 @@ def run(quick: bool = False, seed: int = 0, folder: Path | None = None) -> list[
     return [
         *juice_lines(juice, quick),
         *replay_line(juice, quick),
-        *taddy_lines(folder),
+        *taddy_lines(folder, quick),
         *count_lines(quick, seed),
         *speed_line(quick),
     ]
