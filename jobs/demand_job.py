@@ -168,8 +168,8 @@ def _archive(table_env: StreamTableEnvironment, statements: StatementSet, settin
     """Raw lines of every input, the cells batches and the decisions, to Parquet by Kafka's time."""
     root = settings.archive_dir
     table_env.execute_sql(
-        parquet_sink("archive_raw", root / "raw", RAW_COLUMNS + ["stream STRING", *_DAY_HOUR],
-                     partitioned_by="stream, `day`, `hour`")
+        parquet_sink("archive_raw", root / "raw", RAW_COLUMNS + ["`stream` STRING", *_DAY_HOUR],
+                     partitioned_by="`stream`, `day`, `hour`")
     )  # fmt: skip
     lines = "\nUNION ALL\n".join(
         f"SELECT '{topic.topic}', p, o, kafka_ts_ms, key_bytes, line_bytes, '{topic.name}', {_day_hour('kafka_ts')} "

@@ -37,7 +37,7 @@ def repricing_host(settings: Settings) -> Host:
 
 def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> StatementSet:
     """Declare the topology; executes nothing."""
-    add_line_format(table_env, settings.home / "line_format")
+    add_line_format(env, settings.home / "run" / "jars")
     statements = table_env.create_statement_set()
     queries = [batch_rows(table_env, JOB, settings), estimate_rows(table_env, JOB, settings)]
     queries += [fact_rows(table_env, JOB, name, settings) for name in FACTS]

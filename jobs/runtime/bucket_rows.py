@@ -73,7 +73,7 @@ def fact_rows(table_env: StreamTableEnvironment, job: str, name: str, settings: 
     buckets = ",".join(map(str, range(settings.buckets)))
     return (
         f"SELECT bucket AS `key`, '{name}' AS kind, {payload} FROM {judged} "
-        f"CROSS JOIN UNNEST(SPLIT('{buckets}', ',')) AS every (bucket) WHERE {GOOD}"
+        f"CROSS JOIN UNNEST(SPLIT('{buckets}', ',')) AS each_bucket (bucket) WHERE {GOOD}"
     )
 
 

@@ -192,7 +192,7 @@ class FeastOnlineWriter:
 
     Attributes
     ----------
-    written, failed_writes : rows written so far, calls that failed.
+    counts : rows written, rows that wait, calls that failed; for metrics.
     """
 
     streams: frozenset[str] = frozenset({"features"})
@@ -202,8 +202,7 @@ class FeastOnlineWriter:
         self._store: FeatureStore | None = None
         self._view: Any = None
         self._waiting: dict[str, Mapping[str, Any]] = {}
-        self.written = 0
-        self.failed_writes = 0
+        self.counts = {"features_written": 0, "features_waiting": 0, "feature_writes_failed": 0}
 
     def write(self, outputs: Sequence[Output]) -> None:
         """Write the rows of one call, and those that wait from before; called with none, tries again."""
@@ -217,18 +216,15 @@ class FeastOnlineWriter:
         try:
             self.write_rows(list(self._waiting.values()))
         except (RedisError, OSError) as error:
-            self.failed_writes += 1
+            self.counts["feature_writes_failed"] += 1
             log.warning("Feast online store: %d rows wait: %s", len(self._waiting), error)
             while len(self._waiting) > MAX_WAITING_ROWS:
                 del self._waiting[next(iter(self._waiting))]
+            self.counts["features_waiting"] = len(self._waiting)
             return
-        self.written += len(self._waiting)
+        self.counts["features_written"] += len(self._waiting)
         self._waiting.clear()
-
-    @property
-    def waiting(self) -> int:
-        """Rows not written yet."""
-        return len(self._waiting)
+        self.counts["features_waiting"] = 0
 
     def write_rows(self, values: Sequence[Mapping[str, Any]]) -> None:
         """Write ``features`` values in one batch.

@@ -41,7 +41,9 @@ def text_sink(name: str, topic: Topic, settings: Settings, *, upsert: bool = Fal
     return create_table(name, columns, {"connector": "kafka", "key.fields": "k", **options})
 
 
-def parquet_sink(name: str, folder: Path, columns: list[str], *, partitioned_by: str, file_size: str = "64MB") -> str:
+def parquet_sink(
+    name: str, folder: Path, columns: list[str], *, partitioned_by: str, file_size: str = "64MB"
+) -> str:
     """DDL of a folder of Parquet files: exactly once, hive partitions, small files compacted at each checkpoint.
 
     Part files have no extension (the connector offers none): read them as ``<folder>/**/compacted-*`` and
@@ -51,7 +53,7 @@ def parquet_sink(name: str, folder: Path, columns: list[str], *, partitioned_by:
         "connector": "filesystem",
         "path": folder.absolute().as_uri(),
         "format": "parquet",
-        "parquet.compression": "ZSTD",
+        "parquet.compression": "SNAPPY",
         "parquet.utc-timezone": "true",
         "auto-compaction": "true",
         "compaction.file-size": file_size,

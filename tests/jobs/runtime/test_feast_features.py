@@ -132,7 +132,8 @@ def test_feast_answers_online_what_was_written_a_moment_before(run: tuple[Settin
     rows = some_rows(25, 4)
     writer = ff.FeastOnlineWriter(settings)
     writer.write(rows)
-    assert writer.written == len({row.key for row in rows}) and writer.waiting == 0
+    assert writer.counts["features_written"] == len({row.key for row in rows})
+    assert writer.counts["features_waiting"] == 0
 
     store = ff.open_store(settings)
     newest = {row.key: row.value for row in rows}
@@ -177,11 +178,13 @@ def test_rows_wait_while_redis_is_away_and_the_newest_goes_when_it_is_back(
     writer = ff.FeastOnlineWriter(away)
     rows = some_rows(2, 3, seed=9)
     writer.write(rows)
-    assert (writer.written, writer.failed_writes, writer.waiting) == (0, 1, len({r.key for r in rows}))
+    waiting = len({r.key for r in rows})
+    assert writer.counts == {"features_written": 0, "features_waiting": waiting, "feature_writes_failed": 1}
     back = ff.FeastOnlineWriter(settings)
     back._waiting = writer._waiting
     back.write([])
-    assert back.waiting == 0 and back.written == len({r.key for r in rows})
+    assert back.counts["features_waiting"] == 0
+    assert back.counts["features_written"] == len({r.key for r in rows})
 
 
 @pytest.mark.platform
