@@ -93,6 +93,7 @@ class PriceCache:
         self._reading: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[None] | None = None
         self._down_until = _NEVER
+        self._closing = False
         self.epoch: str | None = None
         self.failures = 0
         self.lower_versions = 0
@@ -120,10 +121,13 @@ class PriceCache:
 
     async def close(self) -> None:
         """Stop listening and give the connections back."""
-        for task in (self._listening, self._reading):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        self._closing = True
+        tasks = {task for task in (self._listening, self._reading) if task is not None}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            # Bounded: the client's own timeouts may turn a cancellation into a TimeoutError.
+            await asyncio.wait(tasks, timeout=1.0)
         await self._redis.aclose()  # type: ignore[attr-defined]
 
     def cached(self, listing: str, customer: tuple[str, str]) -> tuple[Entry, str | None] | None:
@@ -262,11 +266,11 @@ class PriceCache:
             entry.checked_at, entry.confirmed = now, False
 
     async def _listen(self) -> None:
-        while True:
+        while not self._closing:
             try:
                 async with self._redis.pubsub() as hints:
                     await hints.psubscribe("price-updates:*")
-                    while True:
+                    while not self._closing:
                         message = await hints.get_message(ignore_subscribe_messages=True, timeout=30.0)
                         if message is not None:
                             self._hinted(message["channel"], message["data"])

@@ -79,7 +79,8 @@ def client_options() -> dict[str, Any]:
         "socket_keepalive": True,
         "health_check_interval": 30,
         "retry": Retry(ExponentialBackoff(cap=1.0, base=0.02), 8),
-        "retry_on_error": [ConnectionError, TimeoutError, BusyLoadingError],
+        # A server that is just restarting refuses the connection; the client would not count that as its error.
+        "retry_on_error": [ConnectionError, TimeoutError, BusyLoadingError, ConnectionRefusedError],
     }
 
 
