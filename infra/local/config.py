@@ -166,6 +166,7 @@ def flink_config(
     shipped: Mapping[str, Any],
     checkpoint_interval_s: float,
     parallelism: int,
+    metrics: bool = True,
 ) -> str:
     """Flink's file: infra/flink/config.yaml, with this machine's addresses, folders and memory.
 
@@ -173,6 +174,7 @@ def flink_config(
     ----------
     shipped : the wheel's own config.yaml; its ``env.java.opts.all`` (the --add-opens list) must stay.
     checkpoint_interval_s : wall seconds between checkpoints.
+    metrics : whether Flink's Prometheus reporter runs; it cannot be bound to loopback alone.
 
     Raises
     ------
@@ -218,6 +220,8 @@ def flink_config(
         "python.executable": sys.executable,
         "python.client.executable": sys.executable,
     }
+    if not metrics:
+        values = {key: value for key, value in values.items() if not key.startswith("metrics.reporter")}
     return yaml.safe_dump(values, sort_keys=True, width=10_000)
 
 
@@ -297,7 +301,12 @@ def write_all(
     shipped = yaml.safe_load((flink_home() / "conf" / "config.yaml").read_text())
     (layout.flink_conf / "config.yaml").write_text(
         flink_config(
-            layout, ports, shipped=shipped, checkpoint_interval_s=checkpoint_interval_s, parallelism=parallelism
+            layout,
+            ports,
+            shipped=shipped,
+            checkpoint_interval_s=checkpoint_interval_s,
+            parallelism=parallelism,
+            metrics=os.environ.get("WALRAS_FLINK_METRICS", "on") != "off",
         )
     )
     for name in ("log4j-console.properties", "log4j-cli.properties"):

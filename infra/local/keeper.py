@@ -31,6 +31,8 @@ log = logging.getLogger("keeper")
 POLL_S = 2.0
 MISSES_BEFORE_LOST = 2
 """Polls in a row without the job before it counts as lost: one may fall between two states."""
+SILENT_TASKMANAGER_S = 60.0
+"""A task manager that runs but has not registered for so long is stuck, and is started anew."""
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 5.0, 60.0
 
 
@@ -67,7 +69,9 @@ class Watch:
 
     def succeeded(self) -> None:
         """A submission went through."""
-        self.backoff_s, self.not_before_s, self.misses = FIRST_BACKOFF_S, 0.0, {}
+        self.backoff_s, self.not_before_s, self.misses = SILENT_TASKMANAGER_S = 60.0
+"""A task manager that runs but has not registered for so long is stuck, and is started anew."""
+FIRST_BACKOFF_S, 0.0, {}
 
     def changes(self, seen: list[jobs.JobState]) -> list[str]:
         """What has changed since the last look, in words."""
@@ -92,6 +96,7 @@ class Keeper:
         self._refills = metrics.counter("redis_refills", "Times that Redis was filled again from Kafka")
         self._counts = dict.fromkeys(wanted, 0)
         self._cluster_answers = True
+        self._slots_seen_s = time.monotonic()
 
     def look(self) -> None:
         """One look at everything, and what follows from it."""
@@ -104,7 +109,7 @@ class Keeper:
     def _look_at_jobs(self, env: dict[str, str]) -> None:
         try:
             seen = jobs.all_jobs(env)
-            slots = int(str(flink_get(env, "/overview")["slots-available"]))
+            overview = flink_get(env, "/overview")
         except (OSError, ValueError) as error:
             if self._cluster_answers:
                 log.warning("the cluster does not answer: %s", error)
@@ -118,12 +123,25 @@ class Keeper:
         for job in jobs.doubled(seen):
             log.error("%s runs twice; cancelling the younger one, %s", job.name, job.id)
             jobs.cancel(env, job)
+        self._look_at_taskmanager(int(str(overview["slots-total"])))
         due = self._watch.due(seen, time.monotonic())
-        if due and slots == 0:
+        if due and not overview["slots-available"]:
             log.warning("%s lost, but no task slot is free yet", ", ".join(due))
         elif due:
             self._resubmit(due)
         self._running.set(sum(state == "RUNNING" for state in self._watch.states.values()))
+
+    def _look_at_taskmanager(self, slots: int) -> None:
+        """A process that lives and does nothing (a collector that never ends) is no task manager."""
+        now = time.monotonic()
+        running = self._platform.supervision.states().get("taskmanager", {}).get("statename") == "RUNNING"
+        if slots or not running:
+            self._slots_seen_s = now
+        elif now - self._slots_seen_s > SILENT_TASKMANAGER_S:
+            log.error("the task manager runs but has not registered for %.0f s; starting it anew", SILENT_TASKMANAGER_S)
+            self._platform.supervision.stop(["taskmanager"])
+            self._platform.supervision.start("taskmanager")
+            self._slots_seen_s = time.monotonic()
 
     def _resubmit(self, due: list[str]) -> None:
         for name in due:

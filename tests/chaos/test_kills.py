@@ -1,0 +1,107 @@
+"""Kill parts of the real platform with -9 and see it recover by itself (``make chaos``; part of `make test`)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from infra.local import jobs as cluster_jobs
+from infra.local.parts import broker_ready, redis_ready, taskmanager_ready
+from jobs.registry import JOBS
+
+if TYPE_CHECKING:
+    from infra.local.platform import Platform
+
+pytestmark = pytest.mark.platform
+
+
+def until(what: str, check: Callable[[], bool], timeout_s: float) -> float:
+    """Wait until the check holds; answers how long it took."""
+    began = time.monotonic()
+    pause = threading.Event()
+    while True:
+        try:
+            if check():
+                return time.monotonic() - began
+        except (OSError, KeyError):  # the part does not answer yet
+            pass
+        assert time.monotonic() - began < timeout_s, f"{what}: not after {timeout_s} s"
+        pause.wait(0.5)
+
+
+def kill(platform: Platform, part: str, named: str = "") -> list[int]:
+    """Kill -9 the process of a part (of its family, the one so named); answers the family's ids."""
+    family = platform.pids(part)
+    assert family, f"{part} does not run"
+    victim = next(pid for pid in family if psutil.Process(pid).name().startswith(named))
+    os.kill(victim, signal.SIGKILL)
+    return family
+
+
+def all_jobs_run(platform: Platform) -> bool:
+    return all(cluster_jobs.not_fully_running(platform.env, name) is None for name in JOBS)
+
+
+def test_a_killed_task_manager_comes_back_with_every_job_and_leaves_no_worker(
+    local_platform: Platform, running_jobs: object, record_property: Callable[[str, object], None]
+) -> None:
+    family = kill(local_platform, "taskmanager", "java")
+    until("old workers gone", lambda: not any(psutil.pid_exists(pid) for pid in family), 30)
+    took = until("a task manager", lambda: taskmanager_ready(local_platform.env) is None, 120)
+    took += until("every job running", lambda: all_jobs_run(local_platform), 240)
+    record_property("recovery_s", round(took, 1))
+
+
+def test_a_killed_job_manager_gets_its_jobs_back_from_their_checkpoints_once_each(
+    local_platform: Platform, running_jobs: object
+) -> None:
+    folder = local_platform.layout.checkpoints
+    until("a checkpoint of every job", lambda: all(cluster_jobs.latest_checkpoint(folder, n) for n in JOBS), 120)
+    local_platform.start("keeper")
+    try:
+        before = {job.id for job in cluster_jobs.all_jobs(local_platform.env)}
+        kill(local_platform, "jobmanager", "java")
+        until("jobs of new ids", lambda: _new_ids(local_platform, before), 300)
+        until("every job running", lambda: all_jobs_run(local_platform), 240)
+        active = [
+            job.name for job in cluster_jobs.all_jobs(local_platform.env) if job.state in cluster_jobs.ACTIVE
+        ]
+        assert sorted(active) == sorted(JOBS)
+        assert "from file:" in local_platform.supervision.log_tail("keeper", 200)
+    finally:
+        local_platform.stop("keeper")
+
+
+def _new_ids(platform: Platform, before: set[str]) -> bool:
+    active = [job for job in cluster_jobs.all_jobs(platform.env) if job.state in cluster_jobs.ACTIVE]
+    return len(active) == len(JOBS) and not before & {job.id for job in active}
+
+
+def test_a_killed_redis_is_started_again_and_filled_before_writers_are_admitted(local_platform: Platform) -> None:
+    from jobs.runtime.redis_price_table import RedisPriceTables
+
+    kill(local_platform, "redis")
+    until("Redis answers", lambda: redis_ready(local_platform.env) is None, 60)
+    tables = RedisPriceTables(local_platform.env["WALRAS_REDIS"])
+    assert tables.ready() is None
+    local_platform.start("keeper")
+    try:
+        until("Redis is ready", lambda: tables.ready() is not None, 60)
+    finally:
+        local_platform.stop("keeper")
+        tables.close()
+
+
+def test_a_killed_broker_comes_back_with_its_topics(local_platform: Platform) -> None:
+    from jobs.runtime.kafka import ensure_topics
+
+    kill(local_platform, "broker")
+    until("the broker answers", lambda: broker_ready(local_platform.env) is None, 120)
+    assert ensure_topics(local_platform.env["WALRAS_KAFKA"]) == []
