@@ -58,7 +58,7 @@ __all__ = [
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 _N, _Y, _U, _YOUNG, _D = range(5)
-_PROFILE_WEIGHT = 200.0
+_PROFILE_WEIGHT = 50.0
 
 
 class DemandBook:

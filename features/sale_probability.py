@@ -87,7 +87,7 @@ class DemandSettings:
     prior_shares: tuple[float, ...] = (0.5, 0.5)
     share_weight: float = 200.0
     requests_per_day: float = 20.0
-    requests_days: float = 0.25
+    requests_days: float = 0.05
     requests_memory_days: float = 7.0
 
     def __post_init__(self) -> None:
