@@ -69,9 +69,7 @@ class Watch:
 
     def succeeded(self) -> None:
         """A submission went through."""
-        self.backoff_s, self.not_before_s, self.misses = SILENT_TASKMANAGER_S = 60.0
-"""A task manager that runs but has not registered for so long is stuck, and is started anew."""
-FIRST_BACKOFF_S, 0.0, {}
+        self.backoff_s, self.not_before_s, self.misses = FIRST_BACKOFF_S, 0.0, {}
 
     def changes(self, seen: list[jobs.JobState]) -> list[str]:
         """What has changed since the last look, in words."""
@@ -138,7 +136,7 @@ class Keeper:
         if slots or not running:
             self._slots_seen_s = now
         elif now - self._slots_seen_s > SILENT_TASKMANAGER_S:
-            log.error("the task manager runs but has not registered for %.0f s; starting it anew", SILENT_TASKMANAGER_S)
+            log.error("the task manager has run unregistered for %.0f s; starting it anew", SILENT_TASKMANAGER_S)
             self._platform.supervision.stop(["taskmanager"])
             self._platform.supervision.start("taskmanager")
             self._slots_seen_s = time.monotonic()
