@@ -27,7 +27,7 @@ from typing import Any
 import httpx
 
 from jobs.runtime.clock import Clock
-from jobs.runtime.kafka import Publisher, ensure_topics
+from jobs.runtime.kafka import Publisher, ensure_topics, read_topic
 from jobs.runtime.metrics import Metrics
 from jobs.runtime.pseudonym import pseudonym
 from jobs.runtime.redis_price_table import ConnectionError as RedisConnectionError
@@ -36,7 +36,7 @@ from jobs.runtime.redis_price_table import TimeoutError as RedisTimeoutError
 from jobs.runtime.settings import Settings
 from jobs.simulation.config import MarketConfig
 from jobs.simulation.demand import FAMILIES
-from jobs.simulation.market import Events, Market
+from jobs.simulation.market import Events, Market, start_of
 from jobs.simulation.prices import Answer, ListPrices, Quoted, TablePrices, Visits
 from schemas.events import Listing, QuoteSource
 from schemas.price_table import FULL, PriceList, PriceTable, PriceTableError, unit_draw
@@ -312,13 +312,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     secret = settings.edge_secret.get_secret_value()
-    start_ms = clock.start_ms or clock.now_ms()
+    ensure_topics(settings.kafka, [topic.name for topic in INPUTS])
+    start_ms = _start_of_run(settings, clock)
     market = Market(config, args.seed, start_ms, partial(pseudonym, secret))
     url = args.edge or f"http://{settings.edge_host}:{settings.edge_port}"
     edge = EdgeShoppers(url) if args.http_share > 0 else None
     tables = RedisPriceTables(settings.redis.get_secret_value())
     prices = LivePrices(market.listings, market.list_minor.tolist(), tables, edge, args.http_share, secret)
-    ensure_topics(settings.kafka, [topic.name for topic in INPUTS])
     try:
         prices.start()
         with Publisher(settings.kafka) as publisher:
@@ -330,6 +330,27 @@ def main(argv: Sequence[str] | None = None) -> int:
             edge.close()
     log.info("stopped")
     return 0
+
+
+def _start_of_run(settings: Settings, clock: Clock) -> int:
+    """When the schedules began: a simulator that was restarted finds it in the calendar it published.
+
+    On the wall clock, where runs cannot be told apart, a start is a new start.
+    """
+    now = clock.now_ms()
+    if clock == Clock():
+        return now
+    found = []
+    for record in read_topic(settings.kafka, TOPICS["calendar"].topic):
+        try:
+            entry = record.json()
+            start = start_of(entry["event_id"]) if entry["tenant"] == settings.tenant else None
+        except (ValueError, KeyError, TypeError) as error:
+            log.info("calendar: an entry of somebody else is passed over: %r", error)
+            continue
+        if start is not None and clock.start_ms <= start <= now:
+            found.append(start)
+    return min(found, default=now)
 
 
 def _play(

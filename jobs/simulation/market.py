@@ -15,6 +15,7 @@ Over 300 lines: the one way of a visit, readable from top to bottom.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -69,6 +70,21 @@ class Events:
         for _, _, topic, _, _ in self.records:
             found[topic] = found.get(topic, 0) + 1
         return dict(sorted(found.items()))
+
+
+def calendar_id(start_ms: int, k: int) -> str:
+    """Event id of the calendar's k-th entry; it carries the run's start, so that a restart can find it."""
+    return f"c{start_ms:x}-{k}"
+
+
+def start_of(event_id: str) -> int | None:
+    """The run's start from a calendar entry's id, None if it is not a simulated one.
+
+    >>> start_of(calendar_id(1_767_571_200_000, 2)), start_of("holiday-7")
+    (1767571200000, None)
+    """
+    found = re.fullmatch(r"c([0-9a-f]+)-\d+", event_id)
+    return int(found[1], 16) if found else None
 
 
 def _refuse_what_json_would_escape(names: set[str]) -> None:
@@ -151,15 +167,18 @@ class Market:
     def opening(self, at_ms: int) -> Events:
         """Open at ``at_ms``: catalog, stock, calendar and offers as they are. Needed once, before any step.
 
-        A run that is taken up again opens anew at the time it has then.
+        A run that is taken up again opens anew at the time it has then, with the costs of that time.
         """
+        self._cost = self._world.cost_minor.copy()
+        for i in self._cost_changes(lambda at_min: at_min < (at_ms - self._start_ms) // MINUTE_MS):
+            self.truth.cost_minor[i] = self._cost[i]
         n = len(self.listings)
         self._now_ms, self._open, self._minute = at_ms, True, None
         out = [self._wire.catalog(i, int(self._cost[i]), at_ms, "o") for i in range(n)]
         out += [self._wire.stock(i, self._shelf, at_ms, tag="o") for i in range(n)]
         for k, plan in enumerate(self.config.calendar):
             value = {
-                "event_id": f"c{self._start_ms:x}-{k}", "event_time_ms": at_ms, "tenant": self.config.tenant,
+                "event_id": calendar_id(self._start_ms, k), "event_time_ms": at_ms, "tenant": self.config.tenant,
                 "kind": plan.kind, "name": plan.name, "zone": plan.zone, "categories": plan.category,
                 "start_ms": self._start_ms + plan.at_min * MINUTE_MS,
                 "end_ms": self._start_ms + plan.until_min * MINUTE_MS,
@@ -218,7 +237,7 @@ class Market:
         """Let the world take its turn at a minute's start, then draw the minute's visits."""
         at_ms = max(self._now_ms, minute * MINUTE_MS)
         since_start = minute - self._start_ms // MINUTE_MS
-        world, wire = self._world, self._wire
+        wire = self._wire
         asked = self._shown[1] > 0
         mean = np.full(len(asked), np.nan)
         mean[asked] = self._shown[0][asked] / self._shown[1][asked]
@@ -236,14 +255,21 @@ class Market:
         self._touched = set()
         for i in sorted(moved | set(range(minute % 60, len(self.listings), 60))):
             self._emit(wire.stock(i, self._shelf, at_ms))
-        for change in self.config.cost_changes:
-            names = [place.name for place in self.config.markets]
-            if change.at_min == since_start and change.market in names and change.rank < self.config.skus:
-                i = world.ranked[names.index(change.market)][change.rank]
-                self._cost[i] = round(self._cost[i] * change.factor)
-                self.truth.cost_minor[i] = self._cost[i]
-                self._emit(wire.catalog(i, int(self._cost[i]), at_ms))
+        for i in self._cost_changes(lambda at_min: at_min == since_start):
+            self.truth.cost_minor[i] = self._cost[i]
+            self._emit(wire.catalog(i, int(self._cost[i]), at_ms))
         self._minute = self._draw(minute, at_ms)
+
+    def _cost_changes(self, is_due: Callable[[int], bool]) -> list[int]:
+        """Apply the cost changes whose minute is due; answers their listings."""
+        names = [place.name for place in self.config.markets]
+        touched = []
+        for change in self.config.cost_changes:
+            if is_due(change.at_min) and change.market in names and change.rank < self.config.skus:
+                i = self._world.ranked[names.index(change.market)][change.rank]
+                self._cost[i] = round(self._cost[i] * change.factor)
+                touched.append(i)
+        return touched
 
     def _draw(self, minute: int, at_ms: int) -> _Minute:
         config, world = self.config, self._world

@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.runtime.clock import Clock
@@ -48,6 +48,7 @@ def test_ticks_pass_the_contract_of_their_topic() -> None:
         assert (tick.bucket >= 0) == (tick.topic == "ticks")
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     start=st.integers(0, 10**7),
     hops=st.lists(st.integers(0, 200_000), max_size=12),

@@ -6,7 +6,7 @@ import inspect
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.simulation import demand
@@ -38,6 +38,7 @@ def test_conversion_at_the_reference_price_is_the_stated_one(family: type[Logit]
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+@settings(deadline=None, max_examples=40)
 @given(low=st.floats(300, 3000), factor=st.floats(1.0, 3.0))
 def test_a_higher_price_never_sells_better(family: type[Logit], low: float, factor: float) -> None:
     shoppers = family(TASTES)

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from jobs.simulation.config import CostChange, MarketConfig, RivalMove, Shock
-from jobs.simulation.market import Events, Market
+from jobs.simulation.market import Events, Market, start_of
 from jobs.simulation.prices import Answer, ListPrices, Prices, Quoted, TablePrices, Visits
 from jobs.simulation.world import events_per_visit
 from schemas.events import Listing
@@ -395,6 +395,16 @@ def test_a_market_taken_up_again_opens_at_the_time_it_is() -> None:
     assert {r["event_time_ms"] for r in records(market.opening(at), "catalog")} == {at}
     events = market.step(at, at + MINUTE, ListPrices(market.list_minor))
     assert min(when for when, *_ in events) >= at
+
+
+def test_a_market_taken_up_again_knows_the_costs_of_the_time() -> None:
+    market = a_market(cost_changes=(CostChange(2, "web-eu-eur", 0, 1.5),))
+    i = market._world.ranked[1][0]
+    before = int(market.truth.cost_minor[i])
+    for _ in range(2):
+        entry = records(market.opening(START_MS + 9 * MINUTE), "catalog")[i]
+        assert entry["cost_minor"] == market.truth.cost_minor[i] == round(before * 1.5)
+    assert start_of(records(market.opening(START_MS), "catalog")[0]["event_id"]) is None
 
 
 def test_steps_must_join() -> None:
