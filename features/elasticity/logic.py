@@ -22,7 +22,7 @@ import numpy as np
 from features.availability import Availability
 from features.competition import RivalBook
 from features.elasticity import model_for
-from features.elasticity.base import PeriodRows, SeriesModel, refuse_other_version
+from features.elasticity.base import Ints, PeriodRows, SeriesModel, refuse_other_version
 from features.elasticity.seasonal import SeasonalFactors
 from features.elasticity.settings import HOUR_MS, ElasticitySettings
 from features.judgement import CatalogBook, judge_cell
@@ -229,9 +229,15 @@ class ElasticityLogic:
                 np.array([[total[1] / total[3], total[2] / total[3]] for _, total in sold]),
                 np.array([total[0] for _, total in sold]),
                 np.log(share),
+                self._groups([i for i, _ in sold]) if self.settings.category_effects else None,
             )
         )
         return {i for i, _ in sold}
+
+    def _groups(self, series: list[int]) -> Ints:
+        names = [self._entry(i).category for i in series]
+        codes = {name: code for code, name in enumerate(sorted(set(names)))}
+        return np.array([codes[name] for name in names], np.int64)
 
     def _set_off(self, i: int, orders: float) -> float:
         """Orders after cancellations that are still to be taken off."""

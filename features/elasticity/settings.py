@@ -25,6 +25,8 @@ class ElasticitySettings:
         (weeks that start on Monday: 4 days).
     order_lag_periods : 1: a period is learned one period later, so that orders which come in after
         their price is gone are put beside its exposures; 0: at once. Only ``poisson``.
+    category_effects : take out what a period did to a whole category (holidays, advertisements of the
+        chain), by the series that share a bucket; a series alone there teaches nothing. Only ``within``.
     forgetting_per_week : λ^(week); 1 forgets nothing.
     prior_mean, prior_sd : own-price elasticity before data in stage 1; divided out before shrinking.
     conversion, conversion_sd : prior of the level: orders per exposure, and sd of its log.
@@ -48,6 +50,7 @@ class ElasticitySettings:
     period_ms: int = HOUR_MS
     period_offset_ms: int = 0
     order_lag_periods: int = 1
+    category_effects: bool = False
     forgetting_per_week: float = 0.99
     prior_mean: float = -2.0
     prior_sd: float = 3.0

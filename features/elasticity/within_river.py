@@ -30,7 +30,7 @@ from features.elasticity.base import (
     refuse_other_version,
 )
 from features.elasticity.settings import ElasticitySettings
-from features.elasticity.within_sums import common_deviation
+from features.elasticity.within_sums import common_deviation, own_weight
 
 MAX_SLOPES = 4
 
@@ -134,23 +134,25 @@ class WithinRiver:
                 mean.update(value)
             sums, own = self._sums[i], float(u[at, 0])
             sums[3], sums[4] = (min(sums[3], own), max(sums[4], own)) if n else (own, own)
+        count = (g > 0).astype(np.float64)
         if rows.group is not None:
             d = d - common_deviation(d, g, rows.group[sold])
+            count -= own_weight(g, rows.group[sold])
         z = np.sqrt(g)[:, None] * d
         counted: set[int] = set()
         for at, i in enumerate(series):
-            if g[at] > 0:
-                self._learn_deviation(i, z[at].tolist(), first=i not in counted)
+            if count[at] > 1e-9:
+                self._learn_deviation(i, z[at].tolist(), float(count[at]), first=i not in counted)
                 counted.add(i)
         return Learned(nothing, nothing)
 
-    def _learn_deviation(self, i: int, z: list[float], *, first: bool) -> None:
+    def _learn_deviation(self, i: int, z: list[float], count: float, *, first: bool) -> None:
         s = self.settings
         features = {j: s.prior_sd * z[j] for j in range(self._k)}
         self._regressions[i].learn_one(features, z[-1] - s.prior_mean * z[0])
         sums = self._sums[i]
         sums[0] += z[-1] * z[-1]
-        sums[1] += 1
+        sums[1] += count
         sums[2] += first
 
     def _forget(self, i: int, period: int) -> None:

@@ -3,7 +3,8 @@
 Data: series i, period w, u = (x, y) with y = log q − log e. State: per series n, ū; A, c, yy, N, W.
 
   (1) d = u − ū,  g = n/(n + 1)                       before the row is averaged in
-  (2) with a category: d ← d − Σgd/Σg over its rows of the period (its common deviation)
+  (2) with a category: d ← d − Σgd/Σg over its rows of the period (its common deviation); each row then
+      counts 1 − g/Σg in N, because the common deviation was learned from the same rows
   (3) z = √g·d;   A += z_x z_x′,  c += z_x z_y,  yy += z_y²;   N += 1, W += 1 per period, where n > 0
   (4) ū ← ū + (u − ū)/(n + 1),  n ← n + 1             never forgotten: an average that forgets
                                                        estimates something else
@@ -100,13 +101,15 @@ class WithinSums:
         for r in range(int(rank.max()) + 1):
             at = np.flatnonzero(rank == r)
             self._deviate(i[at], u[at], d, g, at)
+        count = (g > 0).astype(np.float64)
         if rows.group is not None:
             d = d - common_deviation(d, g, rows.group[sold])
+            count -= own_weight(g, rows.group[sold])
         z = np.sqrt(g)[:, None] * d
         np.add.at(self._zz, i, np.einsum("ri,rj->rij", z, z))
-        np.add.at(self._sums[:, 0], i, (g > 0).astype(np.float64))
+        np.add.at(self._sums[:, 0], i, count)
         informed = np.zeros(len(self._n), bool)
-        informed[i[g > 0]] = True
+        informed[i[count > 1e-9]] = True
         self._sums[:, 1] += informed
         return Learned(nothing, nothing)
 
@@ -179,3 +182,14 @@ def common_deviation(d: Floats, g: Floats, group: Ints) -> Floats:
     np.add.at(total, code, g[:, None] * d)
     mean = np.divide(total, weight[:, None], out=np.zeros_like(total), where=weight[:, None] > 0)
     return mean[code]
+
+
+def own_weight(g: Floats, group: Ints) -> Floats:
+    """Each row's share of its category's weight; what it loses of its own by (2).
+
+    >>> own_weight(np.array([0.5, 0.5, 0.5, 0.0]), np.array([0, 0, 1, 2])).tolist()
+    [0.5, 0.5, 1.0, 0.0]
+    """
+    _, code = np.unique(group, return_inverse=True)
+    total = np.bincount(code, weights=g)[code]
+    return np.divide(g, total, out=np.zeros_like(g), where=total > 0)

@@ -296,7 +296,7 @@ def simulate(
     checks: Sequence[int] = (5, 20, 100),
     cut: bool = False,
     overdispersion: float = 0.0,
-    buckets: int = 6,
+    buckets: int = 3,
     ignore_stock: bool = False,
 ) -> tuple[dict[int, Score], float]:
     """Products with elasticities around -2 (sd .4), one price a day, through both logics.

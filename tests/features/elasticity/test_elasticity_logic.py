@@ -112,6 +112,7 @@ KINDS = (
     ElasticitySettings(kind="within"),
     ElasticitySettings(kind="within", host="sums"),
     ElasticitySettings(order_lag_periods=0),
+    ElasticitySettings(kind="within", category_effects=True),
 )
 
 
