@@ -159,9 +159,9 @@ def test_the_stated_elasticity_is_the_slope_of_the_true_demand() -> None:
 
 def test_shoppers_buy_as_often_as_the_truth_says_at_every_price() -> None:
     market = a_market(skus=2, rivals=3, rival_look_min=10**9, rival_jump_min=10**9, short_stock_share=0.0)
-    events = a_run(market, 40, tables(market, (0.8, 1.25)))
+    events = a_run(market, 20, tables(market, (0.8, 1.25)))
     # Orders of the last visits are still on their way.
-    quotes = [q for q in records(events, "quotes") if q["event_time_ms"] < START_MS + 38 * MINUTE and not q["bot"]]
+    quotes = [q for q in records(events, "quotes") if q["event_time_ms"] < START_MS + 18 * MINUTE and not q["bot"]]
     counted = {q["event_id"] for q in quotes}
     orders = [o for o in records(events, "orders") if o["kind"] == "placed" and o["quote_id"] in counted]
     sold = Counter((o["market"], o["sku"], o["quoted_price_minor"]) for o in orders)
@@ -344,7 +344,7 @@ def test_stock_runs_out_is_said_at_once_and_comes_back() -> None:
     market = a_market(skus=4, short_stock_share=1.0, events_per_minute=200.0)
     opening = market.opening(START_MS)
     on_hand = {(r["market"], r["sku"]): r["on_hand"] for r in records(opening, "stock")}
-    events = market.step(START_MS, START_MS + 500 * MINUTE, ListPrices(market.list_minor))
+    events = market.step(START_MS, START_MS + 350 * MINUTE, ListPrices(market.list_minor))
     stock = sorted(records(events, "stock"), key=lambda r: r["event_time_ms"])
     assert min(r["on_hand"] for r in stock) == 0
     sold: Counter[tuple[str, str]] = Counter()
