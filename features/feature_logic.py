@@ -128,8 +128,13 @@ class FeatureLogic:
         self.late_estimates = 0
 
     def on_batch(self, batch: Batch) -> Iterable[Output]:
-        """Take one minute: rejected cells first, then the rows that are due, in order of first sight."""
+        """Take one minute: rejected cells first, then the rows that are due, in order of first sight.
+
+        A batch that is not newer than the last changes nothing.
+        """
         at = batch.window_end_ms
+        if at <= self._last_batch_ms:
+            return []
         self._last_batch_ms = at
         self._take_facts(batch, at)
         good, refused = judge_cells(batch.cells, self._catalog)

@@ -187,6 +187,13 @@ def test_the_input_is_left_untouched_and_two_runs_agree():
     assert batches == before
 
 
+def test_a_repeated_batch_changes_nothing():
+    entries = (an_entry("s1"), an_entry("s2"), an_entry("s3"))
+    batches = a_history(40)
+    twice = [batch for i, one in enumerate(batches) for batch in (one, one, batches[i // 2])]
+    assert run(a_logic(*entries), twice) == run(a_logic(*entries), batches)
+
+
 def test_a_cell_that_the_catalog_refuses_is_reported_and_counts_nowhere():
     logic = a_logic()
     wrong = replace(a_cell(exposures=5), currency="EUR")
