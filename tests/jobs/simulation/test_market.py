@@ -341,10 +341,10 @@ def test_every_listings_offers_and_stock_are_seen_at_least_once_an_hour() -> Non
 
 
 def test_stock_runs_out_is_said_at_once_and_comes_back() -> None:
-    market = a_market(skus=4, short_stock_share=1.0, events_per_minute=200.0)
+    market = a_market(skus=4, short_stock_share=1.0, events_per_minute=100.0)
     opening = market.opening(START_MS)
     on_hand = {(r["market"], r["sku"]): r["on_hand"] for r in records(opening, "stock")}
-    events = market.step(START_MS, START_MS + 350 * MINUTE, ListPrices(market.list_minor))
+    events = market.step(START_MS, START_MS + 600 * MINUTE, ListPrices(market.list_minor))
     stock = sorted(records(events, "stock"), key=lambda r: r["event_time_ms"])
     assert min(r["on_hand"] for r in stock) == 0
     sold: Counter[tuple[str, str]] = Counter()
