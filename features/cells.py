@@ -113,7 +113,9 @@ def expected(check: Check) -> str:
 
 def verdict_sql(topic: Topic) -> str:
     """SQL of rule (1) over a topic's typed line."""
-    cases = [("line_verdict IS NOT NULL", "'line|' || line_verdict || '|one JSON object in UTF-8 of at most 64 KiB'")]
+    cases = [
+        ("line_verdict IS NOT NULL", "'line|' || line_verdict || '|one JSON object in UTF-8 of at most 64 KiB'")
+    ]
     if topic.name != "ticks":
         cases.append(("`tick` IS TRUE", "'TICK'"))
     for check in topic.checks:
@@ -214,7 +216,9 @@ def _judged(topic: Topic) -> str:
 
 
 def _orders_first(dialect: Dialect) -> str:
-    duplicate = f"'order_id|{RejectCode.DUPLICATE_ORDER}|expected each order line once in 7 days; the first was at '"
+    duplicate = (
+        f"'order_id|{RejectCode.DUPLICATE_ORDER}|expected each order line once in 7 days; the first was at '"
+    )
     fields = ", ".join(f"`{check.field}`" for check in TOPICS["orders"].checks)
     return f"""
 SELECT {fields}, kafka_ts_ms, p, o, rt, rt_ms, line_bytes,

@@ -125,7 +125,9 @@ def _query(output: str) -> str:
     raise ValueError(f"expected one of {', '.join(OUTPUTS)}, got {output!r}")
 
 
-def _load(duck: duckdb.DuckDBPyConnection, topic: Topic, lines: Iterable[tuple[int, int, int, bytes | None]]) -> None:
+def _load(
+    duck: duckdb.DuckDBPyConnection, topic: Topic, lines: Iterable[tuple[int, int, int, bytes | None]]
+) -> None:
     """Fill ``lines_<topic>`` with typed lines."""
     fields = {check.field: check.type for check in topic.checks} | {"tick": "BOOLEAN"}
     schema = pa.schema(

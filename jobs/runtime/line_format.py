@@ -36,7 +36,8 @@ def line_format_jar(folder: Path) -> Path:
             for name, code in sorted(classes.items()):
                 out.writestr(zipfile.ZipInfo(name.replace(".", "/") + ".class"), code)
             out.writestr(
-                zipfile.ZipInfo("META-INF/services/org.apache.flink.table.factories.Factory"), "walras.LineFormat\n"
+                zipfile.ZipInfo("META-INF/services/org.apache.flink.table.factories.Factory"),
+                "walras.LineFormat\n",
             )
         fresh.replace(jar)
     return jar

@@ -21,7 +21,9 @@ _ADDRESS = """  p INT METADATA FROM 'partition' VIRTUAL,
   kafka_ts TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL"""
 
 
-def source_options(topic: Topic, settings: Settings, *, group: str, parallelism: int | None = None) -> dict[str, str]:
+def source_options(
+    topic: Topic, settings: Settings, *, group: str, parallelism: int | None = None
+) -> dict[str, str]:
     """Connector options of one topic, format apart.
 
     A topic with fewer partitions than subtasks is read by as many subtasks as it has partitions: a
