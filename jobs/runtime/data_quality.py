@@ -9,16 +9,23 @@ step. It costs some seconds to import and tens of milliseconds a column: never p
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import orjson
+
 from features.catalog import EVENT_TIMESTAMP, FEATURES, KEY
+from schemas.codes import RejectCode
 from schemas.topics import BOOLEAN, STRING, TOPICS, Topic
 
 FEATURES_KIND = "features"
 MAX_ROWS = 1_000_000
+_LINE = "line_bytes"
+_FILE = re.compile(r"[^._].*\.parquet|(part|compacted)-[^.]*")
+"""Flink's SQL sink gives its files no extension; what it has not finished starts with a dot."""
 _FINITE = 1e15
 """No money, count or rate of ours is larger: catches infinities where a feature states no range."""
 
@@ -127,6 +134,9 @@ def _between(column: str, low: float | None, high: float | None) -> Rule:
 def check_folder(kind: str, folder: Path, *, max_rows: int = MAX_ROWS) -> CheckReport:
     """Judge a folder of Parquet files (hive partitions or not) as ``features`` or as an input stream.
 
+    A folder of the raw archive is decoded first, refused lines included: then the report says what
+    sources send, while ``rejected`` says what was done about it.
+
     Parameters
     ----------
     kind : ``features``, or the short name of an input topic (``quotes``, ``orders`` …).
@@ -146,23 +156,52 @@ def check_folder(kind: str, folder: Path, *, max_rows: int = MAX_ROWS) -> CheckR
     else:
         known = ", ".join([FEATURES_KIND, *(name for name, topic in TOPICS.items() if topic.checks)])
         raise ValueError(f"kind: expected one of {known}; got {kind!r}")
-    files = sorted(str(path) for path in folder.rglob("*.parquet") if not path.name.startswith((".", "_")))
+    files = sorted(str(path) for path in folder.rglob("*") if path.is_file() and _FILE.fullmatch(path.name))
     if not files:
-        raise FileNotFoundError(f"{folder}: expected at least one .parquet file")
-    frame = _read(files, max_rows)
+        raise FileNotFoundError(
+            f"{folder}: expected at least one Parquet file (*.parquet, or part-* and compacted-* of the archive)"
+        )
+    frame = _read(files, max_rows, TOPICS.get(kind))
     return CheckReport(kind, folder, len(frame), len(rules), tuple(_failures(frame, rules)))
 
 
-def _read(files: list[str], max_rows: int) -> Any:
+def _read(files: list[str], max_rows: int, topic: Topic | None) -> Any:
     import duckdb
 
-    sample = ""
     with duckdb.connect() as connection:
-        source = "read_parquet(?, union_by_name = true)"
-        ((rows,),) = connection.execute(f"SELECT count(*) FROM {source}", [files]).fetchall()
-        if rows > max_rows:
-            sample = f" USING SAMPLE reservoir({max_rows} ROWS) REPEATABLE (1)"
-        return connection.execute(f"SELECT * FROM {source}{sample}", [files]).df()
+        source = "read_parquet(?, union_by_name = true, hive_partitioning = false)"
+        columns = [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {source}", [files]).fetchall()]
+        raw = topic is not None and _LINE in columns
+        # The lines of one input; any other folder as it is.
+        where = f" WHERE topic = '{topic.topic}'" if topic is not None and raw else ""
+        wanted = f"FROM (SELECT {_LINE if raw else '*'} FROM {source}{where})"
+        ((rows,),) = connection.execute(f"SELECT count(*) {wanted}", [files]).fetchall()
+        sample = f" USING SAMPLE reservoir({max_rows} ROWS) REPEATABLE (1)" if rows > max_rows else ""
+        result = connection.execute(f"SELECT * {wanted}{sample}", [files])
+        if topic is not None and raw:
+            return _decoded([line for (line,) in result.fetchall()], topic)
+        return result.df()
+
+
+def _decoded(lines: list[bytes | None], topic: Topic) -> Any:
+    """Raw lines as columns of their contract; ticks are left out, a value of another type reads as missing."""
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    for line in lines:
+        try:
+            record = orjson.loads(line or b"")
+        except orjson.JSONDecodeError:
+            record = None
+        if not isinstance(record, dict):
+            rows.append({})
+        elif not record.get("tick"):
+            rows.append({
+                check.field: record[check.field]
+                for check in topic.checks
+                if check.field in record and check.judge(record) != RejectCode.MISSING_OR_WRONG_TYPE
+            })  # fmt: skip
+    return pd.DataFrame(rows, columns=[check.field for check in topic.checks])
 
 
 def _failures(frame: Any, rules: list[Rule]) -> Iterable[Failure]:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pandas as pd
 import pytest
 
@@ -41,7 +42,7 @@ def test_every_feature_and_every_contract_field_has_a_rule():
 def test_an_unknown_kind_and_an_empty_folder_are_refused_in_words(tmp_path: Path):
     with pytest.raises(ValueError, match="expected one of features, quotes"):
         check_folder("nonsense", tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"at least one \.parquet"):
+    with pytest.raises(FileNotFoundError, match="at least one Parquet file"):
         check_folder("features", tmp_path)
 
 
@@ -84,13 +85,30 @@ def test_a_missing_column_is_said_once(tmp_path: Path):
 @pytest.mark.platform
 def test_an_archived_stream_is_judged_by_its_contract(tmp_path: Path):
     stock = [asdict(Stock(f"e{i}", 1_790_000_000_000, "acme", "web", "s", "s", i, 0, 3.0)) for i in range(5)]
-    pd.DataFrame(stock).to_parquet(tmp_path / "a.parquet")
+    pd.DataFrame(stock).to_parquet(tmp_path / "compacted-part-1-0")
+    (tmp_path / ".compacted-part-2.inprogress").write_bytes(b"not finished")
     assert check_folder("stock", tmp_path).success
     stock[0]["on_hand"], stock[1]["lead_time_days"], stock[2]["sku"] = -4, 9999.0, "x" * 500
     pd.DataFrame(stock).to_parquet(tmp_path / "a.parquet")
     report = check_folder("stock", tmp_path)
     assert {f.rule.column for f in report.failures} == {"on_hand", "lead_time_days", "sku"}
     assert TOPICS["stock"].checks
+
+
+@pytest.mark.platform
+def test_the_raw_archive_is_decoded_and_its_bad_lines_are_counted(tmp_path: Path):
+    good = asdict(Stock("e", 1_790_000_000_000, "acme", "web", "s", "s", 3, 0, 3.0))
+    records = [good, good | {"on_hand": "many"}, good | {"inbound": -1}, {"tick": True, "event_time_ms": 1}]
+    lines = [orjson.dumps(record) for record in records] + [b"no json"]
+    frame = pd.DataFrame({"topic": "pricing.stock.v1", "p": 0, "o": range(5), "line_bytes": lines})
+    (tmp_path / "stream=stock").mkdir()
+    frame.to_parquet(tmp_path / "stream=stock" / "part-0-0")
+    report = check_folder("stock", tmp_path)
+    unexpected = {(f.rule.column, f.rule.expectation): f.unexpected for f in report.failures}
+    assert report.rows == 4
+    assert unexpected["on_hand", "expect_column_values_to_not_be_null"] == 2
+    assert unexpected["inbound", "expect_column_values_to_be_between"] == 1
+    assert unexpected["sku", "expect_column_values_to_not_be_null"] == 1
 
 
 @pytest.mark.platform
