@@ -99,10 +99,10 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
 
 
 @commands.command()
-def explain(listing: ListingKey, as_json: AsJson = False, short: bool = False) -> None:
+def explain(listing: ListingKey, as_json: AsJson = False) -> None:
     """Tell why a listing's price is what it is: its table, and the newest decision with all it was based on.
 
-    --short leaves the inputs out. The listing is looked up in the `tables` and `decisions` topics.
+    Read from the `tables` and `decisions` topics; --json gives the decision's whole record with it.
     """
     settings, key = Settings.load(), _listing(listing).key
     found: dict[str, dict[str, Any] | None] = {}
@@ -114,7 +114,7 @@ def explain(listing: ListingKey, as_json: AsJson = False, short: bool = False) -
                 if best is None or int(value[order]) >= int(best[order]):
                     found[name] = value
     said = explained(key, found["decisions"], found["tables"])
-    _out(said, [text(said, inputs=not short)], as_json)
+    _out(said, [text(said)], as_json)
     if not any(found.values()):
         raise typer.Exit(NO)
 

@@ -68,4 +68,8 @@ def add_up(
     for key, end in ends.items():
         if end:
             sums.setdefault(key, [0] * 6)
-    return [Balance(*key, *total, ends.get(key)) for key, total in sorted(sums.items())]
+    balances = []
+    for (topic, partition), (minutes, read, on_time, late, rejected, ticks) in sorted(sums.items()):
+        upto = ends.get((topic, partition))
+        balances.append(Balance(topic, partition, minutes, read, on_time, late, rejected, ticks, upto))
+    return balances

@@ -268,9 +268,12 @@ class Quoting:
 
 
 def judge_source(entry: Entry, now_ms: int) -> str:
-    """Where the price comes from: a table Redis confirms, one it does not, or (past its end) the list price."""
+    """Where the price comes from: a table Redis confirms, one it does not, or (past its end) the list price.
+
+    A listing without a list price keeps its last table, as stale: any price is better than none.
+    """
     if now_ms >= entry.table.expires_ms:
-        return LIST
+        return LIST if entry.table.list_minor > 0 else STALE
     return TABLE if entry.confirmed else STALE
 
 

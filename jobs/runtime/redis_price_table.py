@@ -25,7 +25,7 @@ from redis.retry import Retry
 
 from jobs.pricing.ports import PublishResult
 from jobs.runtime.kafka import follow, read_topic
-from schemas.events import DEFAULT_ARM, Listing
+from schemas.events import Listing
 from schemas.price_table import (
     READY_KEY,
     PriceList,
@@ -283,7 +283,7 @@ def table_of_decision(decision: Mapping[str, Any]) -> PriceTable | None:
     if not decision["published"] or not result.get("table"):
         return None
     lists = {segment: PriceList(tuple(v["p"]), tuple(v["c"])) for segment, v in result["table"].items()}
-    rivals = result.get("rivals_mean_minor")
+    rivals = result["rivals_mean_minor"] if result["rivals_fresh"] else None
     published_ms = int(decision["decided_at_ms"])
     return PriceTable(
         listing=Listing(decision["tenant"], decision["market"], decision["sku"]),
@@ -293,8 +293,8 @@ def table_of_decision(decision: Mapping[str, Any]) -> PriceTable | None:
         published_ms=published_ms,
         expires_ms=published_ms + int(inputs["policy"]["tables"]["life_minutes"]) * MINUTE_MS,
         currency=inputs["currency"],
-        table={DEFAULT_ARM: lists},
-        list_minor=int(inputs["catalog"].get("list_minor") or result["default_minor"]),
+        table={inputs["policy"]["tables"]["arm"]: lists},
+        list_minor=int(inputs["catalog"]["list_minor"] or 0),
         offer_minor=None if rivals is None else round(rivals),
         reason=result["reason"],
         decision_id=decision["decision_id"],

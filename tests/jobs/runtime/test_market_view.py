@@ -9,7 +9,6 @@ import orjson
 import pytest
 from rich.console import Console
 
-from jobs.runtime.explanation import explain, text
 from jobs.runtime.health import Part
 from jobs.runtime.kafka import Record
 from jobs.runtime.market_view import MarketView
@@ -162,23 +161,3 @@ def test_the_live_view_says_prices_reasons_and_what_is_not_well() -> None:
         assert word in drawn
     assert "NOT WELL: redis (not ready)" in plain_line(view, health, 1.0)
     assert "19.99 → 18.99 USD" in plain_change(view.changes()[0])
-
-
-def test_an_explanation_names_price_cause_outcome_and_grounds() -> None:
-    told = text(explain("acme/web-us-usd/sku-1", a_decision(2, "EVIDENCE"), a_table(2, 1899)))
-    for word in (
-        "costs 18.99 USD",
-        "passed its threshold",
-        "signal",
-        "MIN_MARGIN",
-        "12.5",
-        "new prices were published",
-    ):
-        assert word in told
-
-
-def test_a_decision_that_published_nothing_is_told_apart_from_the_price() -> None:
-    held = a_decision(3, "EVIDENCE", published=False, result={"outcome": "HELD"})
-    said = explain("acme/web-us-usd/sku-1", held, a_table(2, 1899))
-    assert "published none" in said["note"]
-    assert "inputs" not in text(said, inputs=False)
