@@ -87,6 +87,10 @@ def _beliefs(inputs: Mapping[str, Any], result: Mapping[str, Any]) -> str:
         parts.append(
             f"{result['rivals']} rivals at {money(result['rivals_mean_minor'], currency)} on average{fresh}"
         )
+    if result["follow_minor"] is not None:
+        parts.append(
+            f"as {inputs['catalog']['role']} at most {money(result['follow_minor'], currency)} beside rivals"
+        )
     if inputs["target_units"] is not None:
         parts.append(f"at most {inputs['target_units']:.1f} units to sell ({inputs['target_from']})")
     return "; ".join(parts)

@@ -141,6 +141,25 @@ class Market(_Section):
         return self
 
 
+class Roles(_Section):
+    """How closely rivals are followed, by a listing's role (003 § A): at most this times their fresh mean.
+
+    Why beside the demand model: a rival's price scales the whole curve, and a scaled curve has the same
+    optimum; what shoppers compare, known value items first, must be followed as a matter of strategy.
+    Absent: not followed. A bound of this kind gives way to hard bands and keeps the pace.
+    """
+
+    kvi: Number | None = Field(default=1.0, gt=0)
+    traffic: Number | None = Field(default=1.05, gt=0)
+    margin: Number | None = Field(default=1.25, gt=0)
+    long_tail: Number | None = Field(default=None, gt=0)
+
+    def follow_ratio(self, role: str) -> float | None:
+        """The bound of a role; an unknown role follows nobody."""
+        ratio: float | None = getattr(self, role, None) if role in type(self).model_fields else None
+        return ratio
+
+
 class Limits(_Section):
     """FLOOR_CEILING where the catalog gives none, and pace."""
 
@@ -242,6 +261,7 @@ class Policy(_Section):
     exploration: Exploration = Exploration()
     margin: Margin = Margin()
     market: Market = Market()
+    roles: Roles = Roles()
     limits: Limits = Limits()
     materiality: Materiality = Materiality()
     cold_start: ColdStart = ColdStart()

@@ -98,7 +98,8 @@ class Result:
 
     Many fields, because a decision says everything: ``bands`` in the guardrails' order, ``hard`` and
     ``allowed`` as [low, high], ``gain`` per period over the current table, ``continue_at_ms`` when a
-    pace limit still binds and the way goes on, ``alert`` when people are called.
+    pace limit still binds and the way goes on, ``alert`` when people are called; ``follow_minor`` is the
+    highest price that the listing's role allows beside its rivals.
     """
 
     outcome: OutcomeCode
@@ -114,6 +115,7 @@ class Result:
     multiplier: float
     below_demand: bool
     reference: ReferenceOffer | None
+    follow_minor: int | None
     continue_at_ms: int | None
     alert: bool
     review: bool
@@ -146,6 +148,7 @@ class Result:
             "rivals_mean_minor": ref.mean_minor if ref else None,
             "rivals_fresh": ref.fresh if ref else None,
             "rivals": ref.rivals if ref else 0,
+            "follow_minor": self.follow_minor,
             "continue_at_ms": self.continue_at_ms,
             "alert": self.alert,
             "review": self.review,

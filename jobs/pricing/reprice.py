@@ -98,6 +98,10 @@ class _Repricing:
         self.rivals_mean = self.reference.mean_minor if self.reference and fresh else None
         self.segments = policy.segments.names
         self.case = self._case()
+        self.follow = self._follow()
+        # Above what its role follows: a matter of strategy, which needs no gain to show for itself.
+        current = self.case.current_minor
+        self.strays = self.follow is not None and current is not None and current > self.follow
 
     def _case(self) -> Case:
         current = self.inputs["current"]
@@ -124,6 +128,11 @@ class _Repricing:
             approved_minor=self.inputs["approved_minor"],
         )
 
+    def _follow(self) -> int | None:
+        """The highest price that the listing's role allows beside its fresh rivals."""
+        ratio = self.policy.roles.follow_ratio(self.catalog.get("role") or "")
+        return None if ratio is None or self.rivals_mean is None else floor_minor(self.rivals_mean * ratio)
+
     def _bands(self, case: Case, *, candidate: bool) -> list[Band]:
         asked = (g for g in self.guardrails if candidate or not g.needs_candidate)
         return [band for band in (g.band(case, self.policy) for g in asked) if band is not None]
@@ -147,7 +156,8 @@ class _Repricing:
         before = shares_of(self.current, self.segments) if self.current else None
         gain = worth.gain(reaching, before, multiplier) if before else None
 
-        case = replace(self.case, candidate_minor=candidate, confidence=gain.confidence if gain else None)
+        confidence = gain.confidence if gain and not self.strays else None
+        case = replace(self.case, candidate_minor=candidate, confidence=confidence)
         bands = self._bands(case, candidate=True)
         hard = meet(b for b in bands if b.kind is Kind.HARD)
         if hard.empty:
@@ -183,7 +193,11 @@ class _Repricing:
         span = grid.span_share * (2 if settling else 1)
         low = max(hard.low, round(centre * (1 - span)))
         high = round(centre * (1 + span)) if hard.high is None else min(hard.high, round(centre * (1 + span)))
-        return price_grid(low, high, list_minor, grid) or [centre]
+        if self.follow is not None and not self._by_rule:
+            # A listing far above its rivals must find prices beside them, however wide the way.
+            high = max(hard.low, min(high, self.follow))
+            low = max(hard.low, min(low, round(high * (1 - span))))
+        return price_grid(low, high, list_minor, grid) or [hard.nearest(min(centre, high))]
 
     def _optimum(self, worth: Valuation) -> tuple[dict[str, dict[int, float]], float, bool]:
         """(A)-(D) of the optimizer over the prices of a valuation: shares, multiplier, target too low."""
@@ -236,7 +250,7 @@ class _Repricing:
         return {segment: {price: 1.0} for segment in self.segments}
 
     def _material(self, worth: Valuation, gain: Gain | None, before: Shares | None) -> bool:
-        if gain is None or before is None or self._by_rule or self.cause in ALWAYS_MATERIAL:
+        if gain is None or before is None or self._by_rule or self.strays or self.cause in ALWAYS_MATERIAL:
             return True
         value = worth.expect(before)[1]
         limits = self.policy.materiality
@@ -264,7 +278,7 @@ class _Repricing:
         table = self._table(shares, said.allowed, explored=not alone)
         said_now = replace(said, multiplier=multiplier, below_demand=below)
         result = self._finish(OutcomeCode.PUBLISHED, said_now, table, worth, before)
-        free = before is not None and not self._by_rule and self.cause not in ALWAYS_MATERIAL
+        free = before is not None and not (self._by_rule or self.strays) and self.cause not in ALWAYS_MATERIAL
         if free and result.gain and result.gain.mean <= 0 and self._legal(said.hard):
             return self._still(OutcomeCode.NOT_MATERIAL, said, result.gain)
         return result
@@ -300,6 +314,7 @@ class _Repricing:
         if within_step_of is not None:
             low, high = max(low, ceil_minor(centre * (1 - step))), min(high, floor_minor(centre * (1 + step)))
         high = high if allowed.high is None else min(high, allowed.high)
+        high = high if self.follow is None else min(high, max(self.follow, max(chosen)))
         points = sorted(chosen | set(price_grid(low, high, self.catalog["list_minor"], self.policy.grid)))
         table: Table = {}
         names = (headline(self.segments),) if self.policy.segments.uniform else self.segments
@@ -348,6 +363,7 @@ class _Repricing:
             multiplier=said.multiplier,
             below_demand=said.below_demand,
             reference=self.reference,
+            follow_minor=self.follow,
             continue_at_ms=again if stepping and slowed and not same else None,
             alert=any(b.alert for b in said.bands),
             review=False,
@@ -362,7 +378,7 @@ class _Repricing:
         reason = self._reason(outcome, current, said)
         return Result(
             outcome, None, current, said.candidate, tuple(said.bands), said.hard, said.allowed, gain, None, None,
-            said.multiplier, said.below_demand, self.reference, None, alert, False, None, reason,
+            said.multiplier, said.below_demand, self.reference, self.follow, None, alert, False, None, reason,
         )  # fmt: skip
 
     def _held(self, bands: list[Band], hard: Meet, candidate: int | None) -> Result:
