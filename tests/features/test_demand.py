@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -274,3 +275,11 @@ def test_a_listing_costs_at_most_two_kilobytes() -> None:
 def test_wrong_settings_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match="memory_days: expected a number above 0"):
         DemandSettings(memory_days=0)
+
+
+def test_a_snapshot_written_by_the_first_version_is_still_read() -> None:
+    kept = orjson.loads((Path(__file__).parent / "snapshots" / "demand_book.v1.json").read_bytes())
+    book = DemandBook()
+    book.restore(kept)
+    assert carried(book.snapshot()) == kept
+    assert book.counts("acme/web-us-usd/s0", "myopic").prices.tolist() == [900, 950, 1000, 1050]

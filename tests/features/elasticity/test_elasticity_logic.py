@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -252,3 +253,23 @@ def test_state_stays_small() -> None:
         logic.on_batch(batch)
     size = len(orjson.dumps(logic.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY))
     assert size / 8 < 1_700
+
+
+SNAPSHOTS = Path(__file__).parent.parent / "snapshots"
+
+
+@pytest.mark.parametrize("name", ["elasticity_poisson.v1", "elasticity_river.v1", "elasticity_sums.v1"])
+def test_a_snapshot_written_by_the_first_version_is_still_read(name: str) -> None:
+    kept = orjson.loads((SNAPSHOTS / f"{name}.json").read_bytes())
+    kind = "poisson" if "poisson" in name else "within"
+    logic = ElasticityLogic(ElasticitySettings(kind=kind, host="sums" if "sums" in name else "river"))
+    logic.restore(kept)
+    assert carried(logic.snapshot()) == kept
+    assert list(logic.on_batch(Batch(0, kept["time_ms"] + 2 * HOUR)))
+
+
+def test_a_pooling_snapshot_written_by_the_first_version_is_still_read() -> None:
+    kept = orjson.loads((SNAPSHOTS / "pooling.v1.json").read_bytes())
+    pool = PoolingLogic()
+    pool.restore(kept)
+    assert carried(pool.snapshot()) == kept
