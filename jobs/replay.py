@@ -114,7 +114,9 @@ def send(stream: Iterable[Made | Heartbeat], publisher: Publisher, buckets: int,
         for name, count in partitions.items():
             value = orjson.dumps({"event_time_ms": at, "bucket": -1, "tick": True})
             for partition in range(count):
-                publisher.send_bytes(TOPICS[name].topic, value, timestamp_ms=at, partition=partition)
+                publisher.send_bytes(
+                    TOPICS[name].topic, value, timestamp_ms=at, partition=partition, key=f"tick-{partition}"
+                )
         sent["ticks"] += buckets
     publisher.flush(300)
     return sent
