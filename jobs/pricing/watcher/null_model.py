@@ -65,6 +65,7 @@ LAYOUT = {
     "gap_plan": (1, 0.0),
     "gap_ticks": (1, 0.0),
     "category": (1, 0.0),
+    "assumed": (1, 0.0),  # 1: told by history, not to be laid anew
 }
 
 
@@ -253,7 +254,8 @@ class NullModel:
         state["gap_exposure"] = np.where(absent, state["gap_exposure"] + seen.now, 0.0)
         state["gap_plan"] = np.where(absent, state["gap_plan"] + seen.plan_now, 0.0)
         state["gap_ticks"] = np.where(absent, state["gap_ticks"] + 1.0, 0.0)
-        relaid = np.flatnonzero((self.daily.known() - known)[self._categories()] > 0.0)
+        newly = (self.daily.known() - known)[self._categories()] > 0.0
+        relaid = np.flatnonzero(newly & (state["assumed"] == 0.0))
         self._relay(relaid)
         return self._refresh(observed), relaid
 
@@ -351,7 +353,8 @@ class NullModel:
         state["ordered_sessions"][i] = buy_share * worth_sessions
         state["session_exposure"][i] = worth_sessions
         state["profile"][:, i] = profile - self.daily.waves[self._categories()[i]].T
-        state["ticks"][i] = np.maximum(state["ticks"][i], self.settings.warmup_ticks)
+        state["ticks"][i] = np.maximum(state["ticks"][i], float(max(self.settings.warmup_ticks, TICKS_PER_DAY)))
+        state["assumed"][i] = 1.0
         state["unit_orders"][i] = worth_orders
         state["units"][i] = worth_orders * unit_mean
         state["unit_square"][i] = worth_orders * unit_variance
