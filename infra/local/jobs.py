@@ -110,6 +110,7 @@ def submit(
     environment: Mapping[str, str],
     *,
     resume: bool = True,
+    new_cluster: bool = False,
     local_cluster: bool = True,
     timeout_s: float = 240,
     module: str = "jobs.registry",
@@ -119,6 +120,8 @@ def submit(
     Parameters
     ----------
     resume : start from the newest complete checkpoint where there is one.
+    new_cluster : the cluster is just starting and has no jobs, so it is not asked; the client, which takes
+        longer to start, waits for it.
     local_cluster : False for a cluster of the user's, whose own checkpoint folder counts.
 
     Raises
@@ -127,7 +130,7 @@ def submit(
         With the client's last words, when a job was refused.
     """
     with submission_lock(layout):
-        wanted = lost(names, all_jobs(env))
+        wanted = list(names) if new_cluster else lost(names, all_jobs(env))
         if not wanted:
             return {}
         command = [str(flink_home() / "bin" / "flink"), "run", "-d", "-m", env["WALRAS_FLINK"], "-pym", module]

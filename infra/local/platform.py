@@ -127,7 +127,8 @@ class Platform:
         started = time.monotonic()
         wanted = [PARTS[name] for name in PARTS if names is None or name in set(names)]
         wanted_jobs = list(JOBS) if job_names is None else list(job_names)
-        if not self.supervision.alive():
+        launched = not self.supervision.alive()
+        if launched:
             self._launch(speed, checkpoint_interval_s, parallelism, dict(extra or {}))
         states = self.supervision.states()
         wanted = [part for part in wanted if part.name in states or part.replaced_by]
@@ -136,17 +137,21 @@ class Platform:
             if part.name in states:
                 self.supervision.start(part.name)
         by_name = {part.name: part for part in first}
+        beside = []
+        new_cluster = launched and "jobmanager" in by_name and "jobmanager" in states
+        if new_cluster and wanted_jobs:
+            # The client takes longer to start than broker and cluster, so it starts with them.
+            beside.append(self._beside("submission", partial(self._submit, wanted_jobs, new_cluster=True)))
         self._wait_for([by_name[n] for n in ("broker", "redis") if n in by_name])
         if "broker" in by_name:
             created = ensure_topics(self.env["WALRAS_KAFKA"])
             self._say(f"topics      {len(created)} made" if created else "topics      all there")
-        beside = []
         if {"broker", "redis"} <= set(by_name):
             beside.append(self._beside("filling Redis from Kafka", partial(fill_redis, self.env, self._say)))
             beside.append(self._beside("feast apply", self._apply_features))
         if "jobmanager" in by_name:
             self._wait_for([by_name["jobmanager"]])
-            if wanted_jobs:
+            if wanted_jobs and not new_cluster:
                 self._submit(wanted_jobs)
             self._wait_for([by_name[n] for n in ("taskmanager",) if n in by_name])
         for finish in beside:
@@ -223,7 +228,7 @@ class Platform:
             except Exception as error:  # handed to the thread that waits
                 failure.append(error)
 
-        thread = threading.Thread(target=run, name=what)
+        thread = threading.Thread(target=run, name=what, daemon=True)
         thread.start()
 
         def wait() -> None:
@@ -238,16 +243,21 @@ class Platform:
         if apply_feature_repo(self.settings()):
             self._say(f"feast       definitions applied ({time.monotonic() - began:.0f} s)")
 
-    def _submit(self, names: Sequence[str]) -> None:
+    def _submit(self, names: Sequence[str], *, new_cluster: bool = False) -> None:
         began = time.monotonic()
-        done = self.submit(names)
+        done = self.submit(names, new_cluster=new_cluster)
         if done:
             self._say(f"jobs        {', '.join(done)} submitted in {time.monotonic() - began:.0f} s")
         else:
             self._say("jobs        all active already")
 
     def submit(
-        self, names: Sequence[str], *, resume: bool = True, module: str = "jobs.registry"
+        self,
+        names: Sequence[str],
+        *,
+        resume: bool = True,
+        new_cluster: bool = False,
+        module: str = "jobs.registry",
     ) -> dict[str, str]:
         """Submit the jobs that are not active; answers name → job id."""
         return jobs.submit(
@@ -256,6 +266,7 @@ class Platform:
             names,
             self.environment(),
             resume=resume,
+            new_cluster=new_cluster,
             local_cluster="flink" not in self.external(),
             module=module,
         )
