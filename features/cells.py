@@ -125,7 +125,7 @@ def verdict_sql(topic: Topic) -> str:
     cases.append(
         (
             f"{time} > kafka_ts_ms + {FUTURE_TOLERANCE_MS}",
-            f"'{topic.event_time}|{RejectCode.FROM_THE_FUTURE}|expected at most a minute past the Kafka timestamp'",
+            f"'{topic.event_time}|{RejectCode.FROM_THE_FUTURE}|expected at most a minute past the Kafka time'",
         )
     )
     if topic.name == "ticks":
@@ -139,7 +139,8 @@ def rt_ms_sql(topic: Topic, kafka_ts_ms: str = "kafka_ts_ms") -> str:
     """SQL of rule (3): epoch milliseconds at which a record counts, never NULL."""
     time = f"`{topic.event_time}`"
     return (
-        f"CASE WHEN {time} >= {kafka_ts_ms} - {topic.lateness_ms} AND {time} <= {kafka_ts_ms} + {FUTURE_TOLERANCE_MS} "
+        f"CASE WHEN {time} >= {kafka_ts_ms} - {topic.lateness_ms} "
+        f"AND {time} <= {kafka_ts_ms} + {FUTURE_TOLERANCE_MS} "
         f"THEN {time} ELSE {kafka_ts_ms} END"
     )
 
@@ -260,8 +261,8 @@ SELECT rt, {key}, CASE WHEN kind = 'search' THEN {_SEARCH} ELSE {_CART} END AS a
 FROM judged_clicks WHERE {GOOD} AND kind IN ('search', 'cart') AND bot IS NOT TRUE
 UNION ALL
 SELECT rt, {key}, {_ORDER} AS act,
-  {_POSITION} || LPAD(CAST(quoted_price_minor AS STRING), {_PRICE_LEN}, '0') || CAST(CHAR_LENGTH(arm) + 100 AS STRING)
-    || arm || segment AS first_act
+  {_POSITION} || LPAD(CAST(quoted_price_minor AS STRING), {_PRICE_LEN}, '0')
+    || CAST(CHAR_LENGTH(arm) + 100 AS STRING) || arm || segment AS first_act
 FROM orders_first WHERE {GOOD} AND kind = 'placed'"""
 
 
@@ -272,9 +273,10 @@ def _sessions(dialect: Dialect) -> str:
   COUNT(*) FILTER (WHERE act = {_CART}) AS carts,
   COUNT(*) FILTER (WHERE act = {_ORDER}) AS orders"""
     if dialect.stream:
+        gap = SESSION_GAP_MS // MINUTE_MS
         ended = f"""
   SELECT window_time AS rt, {key}, {counts}
-  FROM TABLE(SESSION(TABLE acts PARTITION BY ({key}), DESCRIPTOR(rt), INTERVAL '{SESSION_GAP_MS // MINUTE_MS}' MINUTES))
+  FROM TABLE(SESSION(TABLE acts PARTITION BY ({key}), DESCRIPTOR(rt), INTERVAL '{gap}' MINUTES))
   GROUP BY window_start, window_end, window_time, {key}"""
     else:
         ended = f"""
@@ -308,7 +310,8 @@ def _counted() -> str:
 SELECT rt, {quoted}, {_EXPOSURE} AS act, {one}, {nothing} FROM exposures
 UNION ALL
 SELECT rt, {quoted},
-  CASE WHEN kind = 'view' THEN {_VIEW} WHEN kind = 'search' THEN {_SEARCH} ELSE {_CART} END AS act, {one}, {nothing}
+  CASE WHEN kind = 'view' THEN {_VIEW} WHEN kind = 'search' THEN {_SEARCH} ELSE {_CART} END AS act,
+  {one}, {nothing}
 FROM judged_clicks WHERE {GOOD} AND kind <> 'checkout' AND bot IS NOT TRUE
 UNION ALL
 SELECT rt, {sold}, CASE WHEN kind = 'returned' THEN {_RETURN} ELSE {_ORDER} END AS act,

@@ -113,8 +113,9 @@ def _query(output: str) -> str:
             )
         case "rejected":
             return (
-                "SELECT topic, p AS partition, o AS \"offset\", kafka_ts_ms, split_part(verdict, '|', 1) AS field, "
-                "split_part(verdict, '|', 2) AS code, split_part(verdict, '|', 3) AS detail, line_bytes "
+                'SELECT topic, p AS partition, o AS "offset", kafka_ts_ms, '
+                "split_part(verdict, '|', 1) AS field, split_part(verdict, '|', 2) AS code, "
+                "split_part(verdict, '|', 3) AS detail, line_bytes "
                 "FROM refused ORDER BY topic, p, o"
             )
         case "segments":

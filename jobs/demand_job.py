@@ -168,27 +168,40 @@ def _archive(table_env: StreamTableEnvironment, statements: StatementSet, settin
     """Raw lines of every input, the cells batches and the decisions, to Parquet by Kafka's time."""
     root = settings.archive_dir
     table_env.execute_sql(
-        parquet_sink("archive_raw", root / "raw", RAW_COLUMNS + ["`stream` STRING", *_DAY_HOUR],
-                     partitioned_by="`stream`, `day`, `hour`")
-    )  # fmt: skip
+        parquet_sink(
+            "archive_raw",
+            root / "raw",
+            [*RAW_COLUMNS, "`stream` STRING", *_DAY_HOUR],
+            partitioned_by="`stream`, `day`, `hour`",
+        )
+    )
     lines = "\nUNION ALL\n".join(
-        f"SELECT '{topic.topic}', p, o, kafka_ts_ms, key_bytes, line_bytes, '{topic.name}', {_day_hour('kafka_ts')} "
-        f"FROM in_{topic.name}"
+        f"SELECT '{topic.topic}', p, o, kafka_ts_ms, key_bytes, line_bytes, '{topic.name}', "
+        f"{_day_hour('kafka_ts')} FROM in_{topic.name}"
         for topic in INPUTS
     )
     statements.add_insert_sql(f"INSERT INTO archive_raw {lines}")
     table_env.execute_sql(
-        parquet_sink("archive_cells", root / "cells", ["bucket INT", "window_end_ms BIGINT", "v STRING", *_DAY_HOUR],
-                     partitioned_by="`day`, `hour`")
-    )  # fmt: skip
+        parquet_sink(
+            "archive_cells",
+            root / "cells",
+            ["bucket INT", "window_end_ms BIGINT", "v STRING", *_DAY_HOUR],
+            partitioned_by="`day`, `hour`",
+        )
+    )
     statements.add_insert_sql(
-        f"INSERT INTO archive_cells SELECT bucket, {_WINDOW_END_MS}, {_BATCH}, {_day_hour('window_end')} FROM batches"
+        f"INSERT INTO archive_cells SELECT bucket, {_WINDOW_END_MS}, {_BATCH}, "
+        f"{_day_hour('window_end')} FROM batches"
     )
     table_env.execute_sql(raw_table("in_decisions", TOPICS["decisions"], settings, group=GROUP_ID))
     table_env.execute_sql(
-        parquet_sink("archive_decisions", root / "decisions",
-                     ["p INT", "o BIGINT", "line_bytes BYTES", *_DAY_HOUR], partitioned_by="`day`, `hour`")
-    )  # fmt: skip
+        parquet_sink(
+            "archive_decisions",
+            root / "decisions",
+            ["p INT", "o BIGINT", "line_bytes BYTES", *_DAY_HOUR],
+            partitioned_by="`day`, `hour`",
+        )
+    )
     statements.add_insert_sql(
         f"INSERT INTO archive_decisions SELECT p, o, line_bytes, {_day_hour('kafka_ts')} FROM in_decisions"
     )

@@ -72,7 +72,7 @@ def lines_table(
 
 
 def raw_table(name: str, topic: Topic, settings: Settings, *, group: str) -> str:
-    """DDL of a table of bytes: ``line_bytes``, ``topic``, ``p``, ``o``, ``kafka_ts``; for jobs that decode in Python."""
+    """DDL of a table of bytes with their address, for jobs that decode in Python."""
     columns = ["  line_bytes BYTES", "  topic STRING METADATA VIRTUAL", _ADDRESS]
     return create_table(name, columns, source_options(topic, settings, group=group) | {"value.format": "raw"})
 
