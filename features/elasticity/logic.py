@@ -10,6 +10,8 @@ Poisson: an order may come after its price is gone. A period is therefore learne
 (``order_lag_periods``), and orders at a price that was not shown in their own period are put beside the
 exposures of the period before. Negative counts (cancellations) are set against the listing's next
 orders, because a count cannot be below zero.
+
+Over 300 lines: a period's life (open, pending, learned, told) and its snapshot are one thing.
 """
 
 from __future__ import annotations

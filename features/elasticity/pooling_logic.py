@@ -28,16 +28,47 @@ _COLUMNS = SeriesStatistics._fields
 
 
 class _Held:
-    """A listing's newest statistics, and what was last said of it."""
+    """A listing's newest statistics, and what was last said of it (mean, sd)."""
 
     __slots__ = ("end_ms", "group", "offer_centre", "statistics", "told")
 
-    def __init__(self, end_ms: int, group: str, offer_centre: float | None, statistics: list[Any]) -> None:
+    def __init__(
+        self,
+        end_ms: int,
+        group: str,
+        offer_centre: float | None,
+        statistics: list[Any],
+        told: list[float] | None = None,
+    ) -> None:
         self.end_ms = end_ms
         self.group = group
         self.offer_centre = offer_centre
         self.statistics = statistics
-        self.told: list[float] | None = None  # mean, sd
+        self.told = told
+
+
+class _Table:
+    """The category's listings in sorted order as arrays: what would otherwise be rebuilt for every message."""
+
+    def __init__(self, held: Mapping[str, _Held]) -> None:
+        self.keys = sorted(held)
+        self.row = {key: at for at, key in enumerate(self.keys)}
+        self.listings = [Listing.parse(key) for key in self.keys]
+        self.skus = sorted({listing.sku for listing in self.listings})
+        place = {sku: at for at, sku in enumerate(self.skus)}
+        self.product = np.array([place[listing.sku] for listing in self.listings], np.int64)
+        self.place = place
+        columns = zip(*(held[key].statistics for key in self.keys), strict=True)
+        self.statistics = SeriesStatistics(*(np.array(column, np.float64) for column in columns))
+        self.ends = np.array([held[key].end_ms for key in self.keys], np.int64)
+        self.told = np.array([held[key].told or [np.nan, np.nan] for key in self.keys])
+
+    def update(self, key: str, held: _Held) -> None:
+        """Write one listing's newer statistics into its row."""
+        at = self.row[key]
+        for column, value in zip(self.statistics, held.statistics, strict=True):
+            column[at] = value
+        self.ends[at] = held.end_ms
 
 
 class PoolingLogic:
@@ -55,6 +86,7 @@ class PoolingLogic:
         self.settings = settings or ElasticitySettings()
         self._tenant = ""
         self._held: dict[str, _Held] = {}
+        self._table: _Table | None = None
 
     def on_batch(self, batch: Batch) -> Iterable[Output]:
         """Nothing: this stage takes only facts of kind ``sums``."""
@@ -89,40 +121,46 @@ class PoolingLogic:
             held = self._held.get(key)
             if held is not None and held.end_ms <= end_ms:
                 del self._held[key]
+                self._table = None
                 changed.add(Listing.parse(key).sku)
         for at, key in enumerate(value["listings"]):
             held = self._held.get(key)
             if held is not None and end_ms <= held.end_ms:
                 continue
             statistics = [value[name][at] for name in _COLUMNS]
-            fresh = _Held(end_ms, value["price_groups"][at], value["offer_centre"][at], statistics)
-            fresh.told = held.told if held is not None else None
+            told = held.told if held is not None else None
+            fresh = _Held(end_ms, value["price_groups"][at], value["offer_centre"][at], statistics, told)
             self._held[key] = fresh
+            if held is None:
+                self._table = None
+            elif self._table is not None:
+                self._table.update(key, fresh)
             changed.add(Listing.parse(key).sku)
         return changed
 
     def _estimates(self, changed: set[str]) -> list[Output]:
         s = self.settings
-        keys = sorted(self._held)
-        if not keys:
+        if not self._held:
             return []
-        listings = [Listing.parse(key) for key in keys]
-        skus = sorted({listing.sku for listing in listings})
-        place = {sku: p for p, sku in enumerate(skus)}
-        product = np.array([place[listing.sku] for listing in listings], np.int64)
-        columns = zip(*(self._held[key].statistics for key in keys), strict=True)
-        statistics = SeriesStatistics(*(np.array(column, np.float64) for column in columns))
-        pooled = pool_products(statistics, product, len(skus), s)
+        if self._table is None:
+            self._table = _Table(self._held)
+        table = self._table
+        pooled = pool_products(table.statistics, table.product, len(table.skus), s)
         shrunk = shrink(pooled.b, pooled.category_se, s)
-        ends = np.zeros(len(skus), np.int64)
-        np.maximum.at(ends, product, np.array([self._held[key].end_ms for key in keys], np.int64))
+        ends = np.zeros(len(table.skus), np.int64)
+        np.maximum.at(ends, table.product, table.ends)
+        own = np.zeros(len(table.skus), bool)
+        own[[table.place[sku] for sku in changed if sku in table.place]] = True
+        now = np.column_stack([shrunk.mean, shrunk.sd])[table.product]
+        moved = np.abs(now[:, 0] - table.told[:, 0]) > s.emit_shift * now[:, 1]
+        moved |= np.abs(now[:, 1] - table.told[:, 1]) > s.emit_shift * table.told[:, 1]
+        tell = np.flatnonzero(own[table.product] | moved | np.isnan(table.told[:, 0]))
+        table.told[tell] = now[tell]
         outputs = []
-        for listing, key, p in zip(listings, keys, product.tolist(), strict=True):
+        for at in tell.tolist():
+            listing, key, p = table.listings[at], table.keys[at], int(table.product[at])
             held = self._held[key]
-            mean, sd = float(shrunk.mean[p]), float(shrunk.sd[p])
-            if listing.sku not in changed and held.told is not None and not self._moved(held.told, mean, sd):
-                continue
-            held.told = [mean, sd]
+            mean, sd = held.told = now[at].tolist()
             b, se = float(pooled.b[p]), float(pooled.se[p])
             state, missing = sufficiency(b, se, float(pooled.periods[p]), bool(pooled.moved[p]), s)
             eta, eta_sd = float(pooled.slopes[p, 1]), float(pooled.slope_se[p, 1])
@@ -165,10 +203,6 @@ class PoolingLogic:
             outputs.append(Output(ESTIMATES, f"{key}|{NAME}|{DEFAULT_SEGMENT}", asdict(estimate), int(ends[p])))
         return outputs
 
-    def _moved(self, told: list[float], mean: float, sd: float) -> bool:
-        limit = self.settings.emit_shift
-        return abs(mean - told[0]) > limit * sd or abs(sd - told[1]) > limit * told[1]
-
     def snapshot(self) -> dict[str, Any]:
         """Versioned plain data, no settings."""
         return {
@@ -189,7 +223,7 @@ class PoolingLogic:
         """
         refuse_other_version(self.name, self.version, snapshot)
         self._tenant = str(snapshot["tenant"])
-        self._held = {}
+        self._held, self._table = {}, None
         for key, (end_ms, group, offer_centre, told, statistics) in snapshot["held"].items():
-            held = self._held[key] = _Held(int(end_ms), group, offer_centre, list(statistics))
-            held.told = list(told) if told is not None else None
+            told = list(told) if told is not None else None
+            self._held[key] = _Held(int(end_ms), group, offer_centre, list(statistics), told)
