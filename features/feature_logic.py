@@ -11,7 +11,8 @@ A row is written for a listing when something of it happened in the minute (at m
 and a row must not grow older than its age limit. Offers, stock and cells of a listing that the
 catalog does not know are set aside (cells are reported on ``rejected_cells``).
 
-Cost: arrays over the bucket's listings; about 2 kB of state a listing.
+Cost: arrays over the bucket's listings; about 2 kB of state a listing. A little over 300 lines: one state with
+one snapshot; what can stand alone (counts, rows, rivals, stock, seasons) has a module of its own.
 """
 
 from __future__ import annotations
@@ -22,24 +23,18 @@ from datetime import UTC, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import numpy as np
-
 from features.competition import ReferenceOffer, RivalBook, RivalSettings
 from features.feature_row import RowInputs, feature_row
 from features.judgement import CatalogBook, judge_cells, refusal_record
+from features.listing_counts import ListingCounts, WindowTotals
 from features.logic import Batch, Fact, Output, SnapshotError
-from features.price_points import PricePoints
 from features.seasonality import SeasonalProfile
 from features.segments import SEGMENTS, SegmentSettings
 from features.stock import StockBook
-from features.windows import DAY_MS, HOUR_MS, MINUTE_MS, DecayedMean, LocalTime, Numbers, SlotRing, local_time
-from schemas.events import Cell
+from features.windows import MINUTE_MS, LocalTime, local_time
 
 ELASTICITY = "own_price_elasticity"
 _PENDING_PER_KEY = 8
-_DAYS = 30
-_DAY_SLOTS = _DAYS + 2
-"""Markets' calendars are at most two day numbers apart; the ring moves with the furthest ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +57,6 @@ class FeatureSettings:
     segments: SegmentSettings = field(default_factory=SegmentSettings)
 
 
-_MINUTE = ("views", "exposures", "orders")
-_HOUR = (
-    "exposures", "orders", "units", "revenue_minor", "searches_matured", "searches_abandoned",
-    "carts_matured", "carts_abandoned", *(f"exposures_{segment}" for segment in SEGMENTS),
-)  # fmt: skip
-_DAY = ("exposures", "orders", "units", "revenue_minor")
-_ALL = ("views", *_HOUR)
-_COLUMN = {name: i for i, name in enumerate(_ALL)}
-_FROM_CELL = tuple((i, name) for name, i in _COLUMN.items() if not name.startswith("exposures_"))
-_SEGMENT_COLUMN = {segment: _COLUMN[f"exposures_{segment}"] for segment in SEGMENTS}
-_TAKE_MINUTE, _TAKE_HOUR, _TAKE_DAY = (
-    np.array([_COLUMN[name] for name in names]) for names in (_MINUTE, _HOUR, _DAY)
-)
-
-
 class FeatureLogic:
     """The features of a bucket's listings; a :class:`features.logic.BucketLogic`.
 
@@ -89,7 +69,7 @@ class FeatureLogic:
 
     Examples
     --------
-    >>> from schemas.events import CatalogEntry
+    >>> from schemas.events import CatalogEntry, Cell
     >>> entry = CatalogEntry("e", 1, "acme", "web", "s1", "s1", "shoes", "margin", "USD", 1, True, 600, 999)
     >>> cell = Cell("acme", "web", "s1", "s1", "base", "all", 1000, "USD", exposures=10, orders=2, units=2)
     >>> rows = list(FeatureLogic().on_batch(Batch(0, 60_000, cells=(cell,), catalog=(entry,))))
@@ -111,12 +91,7 @@ class FeatureLogic:
         self._rivals = RivalBook(self._settings.rivals)
         self._stock = StockBook()
         self._seasons = SeasonalProfile()
-        self._points = PricePoints()
-        self._quoted = {segment: DecayedMean(DAY_MS) for segment in SEGMENTS}
-        self._minutes = SlotRing(_MINUTE, 60)
-        self._hours = SlotRing(_HOUR, 24)
-        self._days = SlotRing(_DAY, _DAY_SLOTS)
-        self._rival_slots = SlotRing(("sum", "minutes"), 28, np.float64)
+        self._counts = ListingCounts()
         self._keys: list[str] = []
         self._row: dict[str, int] = {}
         self._first_ms: list[int] = []
@@ -142,8 +117,10 @@ class FeatureLogic:
         when = {
             market: local_time(at - 1, self._zone(market)) for market in {k.split("/", 2)[1] for k in self._keys}
         }
-        self._advance(at, when)
-        self._count(good, at, when)
+        self._counts.advance(at, {local.day for local in when.values()})
+        exposures = self._counts.add(good, self._row, at, when)
+        self._dirty.update(exposures)
+        self._learn_seasons(exposures, when)
         references = self._follow_rivals(at)
         self._apply_estimates(at)
         outputs.extend(self._rows(at, when, references))
@@ -186,54 +163,13 @@ class FeatureLogic:
             # The minute that ends at ``at`` is the first that counts.
             self._first_ms.append(at - MINUTE_MS)
             self._emitted_ms.append(0)
-            self._grow(row + 1)
+            self._counts.grow(row + 1)
         return row
-
-    def _grow(self, rows: int) -> None:
-        for ring in (self._minutes, self._hours, self._days, self._rival_slots):
-            ring.grow(rows)
-        self._points.grow(rows)
-        for mean in self._quoted.values():
-            mean.grow(rows)
 
     def _zone(self, market: str) -> tzinfo:
         return self._zones.get(market, UTC)
 
-    def _advance(self, at: int, when: Mapping[str, LocalTime]) -> None:
-        self._minutes.advance((at - 1) // MINUTE_MS)
-        self._hours.advance((at - 1) // HOUR_MS)
-        self._rival_slots.advance((at - 1) // (6 * HOUR_MS))
-        self._days.advance(max((local.day for local in when.values()), default=local_time(at - 1).day))
-
-    def _count(self, cells: list[Cell], at: int, when: Mapping[str, LocalTime]) -> None:
-        counts: dict[int, list[int]] = {}
-        for cell in cells:
-            row = self._row[f"{cell.tenant}/{cell.market}/{cell.sku}"]
-            sums = counts.get(row)
-            if sums is None:
-                sums = counts[row] = [0] * len(_ALL)
-            for i, name in _FROM_CELL:
-                sums[i] += getattr(cell, name)
-            if cell.segment in _SEGMENT_COLUMN and cell.exposures > 0:
-                sums[_SEGMENT_COLUMN[cell.segment]] += cell.exposures
-                self._quoted[cell.segment].add(row, float(cell.price_minor), float(cell.exposures), at)
-            if cell.exposures or cell.orders:
-                self._points.observe(row, cell.price_minor, exposures=cell.exposures, orders=cell.orders, at_ms=at)
-        for row in counts:
-            self._points.settle(row, at)
-        self._dirty.update(counts)
-        if counts:
-            rows = np.fromiter(counts, dtype=np.int64)
-            values = np.array(list(counts.values()), dtype=np.int64).T
-            self._minutes.add_rows(rows, values[_TAKE_MINUTE])
-            self._hours.add_rows(rows, values[_TAKE_HOUR])
-            for day in {local.day for local in when.values()}:
-                mine = np.array([when[self._market(row)].day == day for row in counts])
-                for i, name in enumerate(_DAY):
-                    self._days.add(name, rows[mine], values[_TAKE_DAY[i]][mine], slot=day)
-        self._learn_seasons(counts, when)
-
-    def _learn_seasons(self, counts: Mapping[int, list[int]], when: Mapping[str, LocalTime]) -> None:
+    def _learn_seasons(self, exposures: Mapping[int, int], when: Mapping[str, LocalTime]) -> None:
         groups: dict[tuple[str, str], list[int]] = {}
         for row, key in enumerate(self._keys):
             entry = self._catalog[key]
@@ -241,7 +177,7 @@ class FeatureLogic:
                 group = groups.setdefault(
                     (entry.market, f"{entry.tenant}/{entry.market}/{entry.category}"), [0, 0]
                 )
-                group[0] += counts[row][_COLUMN["exposures"]] if row in counts else 0
+                group[0] += exposures.get(row, 0)
                 group[1] += 1
         for (market, name), (events, listings) in groups.items():
             self._seasons.observe(name, when[market], events, listings)
@@ -251,15 +187,11 @@ class FeatureLogic:
 
     def _follow_rivals(self, at: int) -> list[ReferenceOffer | None]:
         references: list[ReferenceOffer | None] = []
-        sums = np.zeros((2, len(self._keys)))
-        for row, key in enumerate(self._keys):
+        for key in self._keys:
             entry = self._catalog[key]
             reference = self._rivals.reference(key, at, currency=entry.currency, pack_size=entry.pack_size)
             references.append(reference)
-            if reference is not None and reference.fresh:
-                sums[:, row] = reference.mean_minor, 1.0
-        if len(self._keys):
-            self._rival_slots.add_rows(np.arange(len(self._keys)), sums)
+        self._counts.add_references(references)
         return references
 
     def _apply_estimates(self, at: int) -> None:
@@ -286,35 +218,29 @@ class FeatureLogic:
         due = [row for row in range(len(self._keys)) if self._is_due(row, at)]
         if not due:
             return
-        minute = {name: self._minutes.total(name) for name in _MINUTE}
-        hour = {name: self._hours.total(name) for name in _HOUR}
-        days = {
-            day: {name: self._days.total(name, _DAYS, until=day) for name in _DAY}
-            for day in {local.day for local in when.values()}
-        }
-        units_by_day = self._days.series("units")
-        week = {name: self._rival_slots.total(name) for name in ("sum", "minutes")}
-        requests = self._market_requests(hour)
+        counts = self._counts
+        totals = counts.totals({local.day for local in when.values()})
+        requests = self._market_requests(totals)
         for row in due:
             key = self._keys[row]
             entry = self._catalog[key]
             local = when[entry.market]
-            price = self._points.current_minor(row)
+            price = counts.points.current_minor(row)
             inputs = RowInputs(
                 at_ms=at,
                 first_ms=self._first_ms[row],
                 local=local,
                 entry=entry,
-                hour_1={name: int(v[row]) for name, v in minute.items()},
-                hours_24={name: int(v[row]) for name, v in hour.items()},
-                days_30={name: int(v[row]) for name, v in days[local.day].items()},
-                complete_days=self._complete_days(units_by_day, row, local),
+                hour_1=totals.of(totals.minutes, row),
+                hours_24=totals.of(totals.hours, row),
+                days_30=totals.of(totals.days[local.day], row),
+                complete_days=counts.complete_days(totals, row, self._first_day(row), local.day),
                 price_minor=price,
-                changed_ms=self._points.changed_ms(row),
-                at_price=self._points.counts(row, price) if price is not None else (0, 0),
+                changed_ms=counts.points.changed_ms(row),
+                at_price=counts.points.counts(row, price) if price is not None else (0, 0),
                 reference=references[row],
-                rival_sum_7d=float(week["sum"][row]),
-                rival_minutes_7d=float(week["minutes"][row]),
+                rival_sum_7d=float(totals.rival_sum[row]),
+                rival_minutes_7d=float(totals.rival_minutes[row]),
                 stock=self._stock.level(key),
                 estimates={
                     segment: tuple(self._estimates[f"{key}|{segment}"])
@@ -323,7 +249,7 @@ class FeatureLogic:
                 },
                 seasonality=self._seasons.factor(f"{entry.tenant}/{entry.market}/{entry.category}", local),
                 market_requests=requests[entry.market],
-                mean_quoted={segment: mean.value(row) for segment, mean in self._quoted.items()},
+                mean_quoted={segment: mean.value(row) for segment, mean in counts.quoted.items()},
             )
             self._emitted_ms[row] = at
             self._dirty.discard(row)
@@ -335,20 +261,15 @@ class FeatureLogic:
             return age_ms >= self._settings.emit_every_minutes * MINUTE_MS
         return age_ms >= self._settings.refresh_minutes * MINUTE_MS and self._catalog[self._keys[row]].active
 
-    def _complete_days(self, units_by_day: Numbers, row: int, local: LocalTime) -> list[float]:
-        """Units of the whole days since the listing was first seen, today left out, at most 29."""
-        first = local_time(self._first_ms[row], self._zone(self._market(row))).day
-        newest = self._days.newest or local.day
-        whole = max(0, min(_DAYS - 1, local.day - first - 1))
-        end = _DAY_SLOTS - 1 - (newest - local.day)
-        return [float(x) for x in units_by_day[row, end - whole : end]]
+    def _first_day(self, row: int) -> int:
+        return local_time(self._first_ms[row], self._zone(self._market(row))).day
 
-    def _market_requests(self, hour: Mapping[str, Numbers]) -> dict[str, dict[str, int]]:
+    def _market_requests(self, totals: WindowTotals) -> dict[str, dict[str, int]]:
         sums: dict[str, dict[str, int]] = {}
         for row in range(len(self._keys)):
             market = sums.setdefault(self._market(row), dict.fromkeys(SEGMENTS, 0))
             for segment in SEGMENTS:
-                market[segment] += int(hour[f"exposures_{segment}"][row])
+                market[segment] += int(totals.hours[f"exposures_{segment}"][row])
         return sums
 
     def snapshot(self) -> dict[str, Any]:
@@ -363,7 +284,6 @@ class FeatureLogic:
             "late_estimates": self.late_estimates,
             "estimates": {key: list(estimate) for key, estimate in sorted(self._estimates.items())},
             "pending": {key: [list(e) for e in waiting] for key, waiting in sorted(self._pending.items())},
-            "quoted": {segment: mean.snapshot() for segment, mean in self._quoted.items()},
             **{name: part.snapshot() for name, part in self._parts().items()},
         }
 
@@ -373,11 +293,7 @@ class FeatureLogic:
             "rivals": self._rivals,
             "stock": self._stock,
             "seasons": self._seasons,
-            "points": self._points,
-            "minutes": self._minutes,
-            "hours": self._hours,
-            "days": self._days,
-            "rival_slots": self._rival_slots,
+            "counts": self._counts,
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
@@ -396,8 +312,6 @@ class FeatureLogic:
                 )
             for name, part in self._parts().items():
                 part.restore(snapshot[name])
-            for segment, mean in self._quoted.items():
-                mean.restore(snapshot["quoted"][segment])
         except SnapshotError:
             self._clear()
             raise
@@ -410,4 +324,4 @@ class FeatureLogic:
         self.late_estimates = snapshot["late_estimates"]
         self._estimates = {key: list(estimate) for key, estimate in snapshot["estimates"].items()}
         self._pending = {key: [list(e) for e in waiting] for key, waiting in snapshot["pending"].items()}
-        self._grow(len(self._keys))
+        self._counts.grow(len(self._keys))

@@ -1,0 +1,192 @@
+"""The counts of a bucket's listings: windows, price points and quoted prices, by row.
+
+What :mod:`features.feature_logic` adds to every minute and reads rows from; apart from it, so that
+the logic is about *when* things count and this about *what* is counted. All listings share each ring
+(see :mod:`features.windows`): one array addition per minute, whatever the number of listings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from features.competition import ReferenceOffer
+from features.logic import SnapshotError
+from features.price_points import PricePoints
+from features.segments import SEGMENTS
+from features.windows import DAY_MS, HOUR_MS, MINUTE_MS, DecayedMean, LocalTime, Numbers, SlotRing
+from schemas.events import Cell
+
+_DAYS = 30
+_DAY_SLOTS = _DAYS + 2
+"""Markets' calendars are at most two day numbers apart; the ring moves with the furthest ahead."""
+
+_MINUTE = ("views", "exposures", "orders")
+_HOUR = (
+    "exposures", "orders", "units", "revenue_minor", "searches_matured", "searches_abandoned",
+    "carts_matured", "carts_abandoned", *(f"exposures_{segment}" for segment in SEGMENTS),
+)  # fmt: skip
+_DAY = ("exposures", "orders", "units", "revenue_minor")
+_ALL = ("views", *_HOUR)
+_COLUMN = {name: i for i, name in enumerate(_ALL)}
+_FROM_CELL = tuple((i, name) for name, i in _COLUMN.items() if not name.startswith("exposures_"))
+_SEGMENT_COLUMN = {segment: _COLUMN[f"exposures_{segment}"] for segment in SEGMENTS}
+_TAKE_MINUTE, _TAKE_HOUR, _TAKE_DAY = (
+    np.array([_COLUMN[name] for name in names]) for names in (_MINUTE, _HOUR, _DAY)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowTotals:
+    """Sums per row at one moment: ``minutes`` over 60 minutes, ``hours`` over 24 hours, ``days`` by last day."""
+
+    minutes: Mapping[str, Numbers]
+    hours: Mapping[str, Numbers]
+    days: Mapping[int, Mapping[str, Numbers]]
+    units_by_day: Numbers
+    rival_sum: Numbers
+    rival_minutes: Numbers
+
+    @staticmethod
+    def of(sums: Mapping[str, Numbers], row: int) -> dict[str, int]:
+        """One listing's sums by measure."""
+        return {name: int(values[row]) for name, values in sums.items()}
+
+
+class ListingCounts:
+    """Windows, price points and mean quoted prices of the listings of a bucket.
+
+    Examples
+    --------
+    >>> counts = ListingCounts()
+    >>> counts.grow(1)
+    >>> counts.advance(60_000, {719163})
+    >>> cell = Cell("acme", "web", "s1", "s1", "base", "all", 999, "USD", exposures=4, orders=1)
+    >>> counts.add([cell], {"acme/web/s1": 0}, 60_000, {"web": LocalTime(719163, 3, 0, 0.0)})
+    {0: 4}
+    >>> int(counts.totals({719163}).hours["orders"][0]), counts.points.current_minor(0)
+    (1, 999)
+    """
+
+    version = 1
+
+    def __init__(self) -> None:
+        self.points = PricePoints()
+        self.quoted = {segment: DecayedMean(DAY_MS) for segment in SEGMENTS}
+        self._rings = {
+            "minutes": SlotRing(_MINUTE, 60),
+            "hours": SlotRing(_HOUR, 24),
+            "days": SlotRing(_DAY, _DAY_SLOTS),
+            "rivals": SlotRing(("sum", "minutes"), 28, np.float64),
+        }
+
+    def grow(self, rows: int) -> None:
+        """Make room for ``rows`` listings."""
+        for ring in self._rings.values():
+            ring.grow(rows)
+        self.points.grow(rows)
+        for mean in self.quoted.values():
+            mean.grow(rows)
+
+    def advance(self, at_ms: int, days: Iterable[int]) -> None:
+        """Move on to the minute that ends at ``at_ms``; ``days`` are the markets' own day numbers then."""
+        self._rings["minutes"].advance((at_ms - 1) // MINUTE_MS)
+        self._rings["hours"].advance((at_ms - 1) // HOUR_MS)
+        self._rings["rivals"].advance((at_ms - 1) // (6 * HOUR_MS))
+        newest = max(days, default=None)
+        if newest is not None:
+            self._rings["days"].advance(newest)
+
+    def add(
+        self, cells: Sequence[Cell], row_of: Mapping[str, int], at_ms: int, when: Mapping[str, LocalTime]
+    ) -> dict[int, int]:
+        """Count a minute's cells; answers the exposures of every listing that had a cell, by row."""
+        counts: dict[int, list[int]] = {}
+        day_of: dict[int, int] = {}
+        for cell in cells:
+            row = row_of[f"{cell.tenant}/{cell.market}/{cell.sku}"]
+            sums = counts.get(row)
+            if sums is None:
+                sums = counts[row] = [0] * len(_ALL)
+                day_of[row] = when[cell.market].day
+            for i, name in _FROM_CELL:
+                sums[i] += getattr(cell, name)
+            if cell.segment in _SEGMENT_COLUMN and cell.exposures > 0:
+                sums[_SEGMENT_COLUMN[cell.segment]] += cell.exposures
+                self.quoted[cell.segment].add(row, float(cell.price_minor), float(cell.exposures), at_ms)
+            if cell.exposures or cell.orders:
+                self.points.observe(
+                    row, cell.price_minor, exposures=cell.exposures, orders=cell.orders, at_ms=at_ms
+                )
+        for row in counts:
+            self.points.settle(row, at_ms)
+        if counts:
+            rows = np.fromiter(counts, dtype=np.int64)
+            values = np.array(list(counts.values()), dtype=np.int64).T
+            self._rings["minutes"].add_rows(rows, values[_TAKE_MINUTE])
+            self._rings["hours"].add_rows(rows, values[_TAKE_HOUR])
+            days = np.fromiter(day_of.values(), dtype=np.int64)
+            for day in sorted(set(day_of.values())):
+                for i, name in enumerate(_DAY):
+                    self._rings["days"].add(name, rows[days == day], values[_TAKE_DAY[i]][days == day], slot=day)
+        exposures = _COLUMN["exposures"]
+        return {row: sums[exposures] for row, sums in counts.items()}
+
+    def add_references(self, references: Sequence[ReferenceOffer | None]) -> None:
+        """Count each listing's reference price of the minute, where it is fresh."""
+        if not references:
+            return
+        sums = np.zeros((2, len(references)))
+        for row, reference in enumerate(references):
+            if reference is not None and reference.fresh:
+                sums[:, row] = reference.mean_minor, 1.0
+        self._rings["rivals"].add_rows(np.arange(len(references)), sums)
+
+    def totals(self, days: Iterable[int]) -> WindowTotals:
+        """Sums of all windows now; the 30-day ones end with each of ``days``."""
+        ring = self._rings
+        return WindowTotals(
+            minutes={name: ring["minutes"].total(name) for name in _MINUTE},
+            hours={name: ring["hours"].total(name) for name in _HOUR},
+            days={day: {name: ring["days"].total(name, _DAYS, until=day) for name in _DAY} for day in days},
+            units_by_day=ring["days"].series("units"),
+            rival_sum=ring["rivals"].total("sum"),
+            rival_minutes=ring["rivals"].total("minutes"),
+        )
+
+    def complete_days(self, totals: WindowTotals, row: int, first_day: int, today: int) -> list[float]:
+        """Units of the whole days after ``first_day`` and before ``today``, oldest first, at most 29."""
+        whole = max(0, min(_DAYS - 1, today - first_day - 1))
+        newest = self._rings["days"].newest
+        end = _DAY_SLOTS - 1 - ((today if newest is None else newest) - today)
+        return [float(x) for x in totals.units_by_day[row, end - whole : end]]
+
+    def snapshot(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "v": self.version,
+            "points": self.points.snapshot(),
+            "quoted": {segment: mean.snapshot() for segment, mean in self.quoted.items()},
+            "rings": {name: ring.snapshot() for name, ring in self._rings.items()},
+        }
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Take a snapshot back.
+
+        Raises
+        ------
+        SnapshotError
+            If it or one of its parts is of another version.
+        """
+        if snapshot.get("v") != self.version:
+            raise SnapshotError(
+                f"ListingCounts: expected snapshot version {self.version}, got {snapshot.get('v')!r}"
+            )
+        self.points.restore(snapshot["points"])
+        for segment, mean in self.quoted.items():
+            mean.restore(snapshot["quoted"][segment])
+        for name, ring in self._rings.items():
+            ring.restore(snapshot["rings"][name])
