@@ -1,0 +1,396 @@
+"""RepricingLogic: a bucket's minutes and facts in, evidence, decisions and tables out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+from pricing_builders import (
+    MINUTE_MS,
+    START_MS,
+    SmallMarket,
+    a_catalog_entry,
+    a_fact,
+    an_offer,
+    of_stream,
+    restarted,
+)
+
+from features.logic import Batch, Output, SnapshotError
+from jobs.pricing.explain import explain
+from jobs.pricing.logic import RepricingLogic
+from jobs.pricing.policy import Policy
+from jobs.pricing.ports import InMemoryPriceTables
+from jobs.pricing.reprice import recompute
+from schemas.codes import Cause, OutcomeCode
+from schemas.events import CalendarEvent, Command, Estimate, Stock
+from schemas.price_table import PriceTable
+
+KEY = "acme/web-us-usd/s1"
+DAY_MS = 86_400_000
+
+
+def a_running_logic(policy: Policy | None = None, **entry: Any) -> tuple[RepricingLogic, list[Output]]:
+    """A logic with one listing and its first table, half a day old."""
+    logic = RepricingLogic(policy)
+    first = Batch(0, START_MS + MINUTE_MS, catalog=(a_catalog_entry(**entry),), now_ms=START_MS + MINUTE_MS)
+    outputs = list(logic.on_batch(first))
+    later = START_MS + DAY_MS // 2
+    return logic, outputs + list(logic.on_batch(Batch(0, later, now_ms=later)))
+
+
+def a_command(kind: str, **more: Any) -> Command:
+    return Command("cmd", START_MS + DAY_MS // 2 + 1000, "acme", kind, "ann", **more)
+
+
+def an_estimate(mean: float, sd: float = 0.05, at_ms: int = START_MS + MINUTE_MS, **extra: float) -> Estimate:
+    return Estimate(
+        "listing", "acme", "web-us-usd", "s1", "s1", "own_price_elasticity", "all", mean, sd, 500, mean, sd, 30,
+        "sufficient", at_ms, extra,
+    )  # fmt: skip
+
+
+class Teller:
+    """Hands facts to a logic, each with the next offset."""
+
+    def __init__(self, logic: RepricingLogic) -> None:
+        self.logic, self.offset = logic, 0
+        self.at_ms = START_MS + DAY_MS // 2 + 1000
+
+    def tell(self, kind: str, value: Any, later_ms: int = 1000) -> list[Output]:
+        self.offset += 1
+        self.at_ms += later_ms
+        return list(self.logic.on_fact(a_fact(kind, value, self.at_ms, self.offset)))
+
+
+def decision_of(outputs: list[Output]) -> dict[str, Any]:
+    decisions = list(of_stream(outputs, "decisions"))
+    assert len(decisions) == 1, [d["cause"] for d in decisions]
+    return decisions[0]
+
+
+def price_of(outputs: list[Output]) -> int:
+    return int(list(of_stream(outputs, "tables"))[-1]["default_minor"])
+
+
+# -- a minute ---------------------------------------------------------------------------------
+
+
+def test_a_listing_starts_by_rule_within_a_step_of_its_list_price() -> None:
+    _, outputs = a_running_logic()
+    decision = decision_of(outputs)
+    assert decision["cause"] == Cause.COLD_START and decision["result"]["outcome"] == OutcomeCode.COLD_START
+    assert 1999 * 0.9 <= price_of(outputs) <= 1999
+    assert decision["result"]["candidate_minor"] == 1699, "cost 12.00 plus 30 % margin, on the grid"
+
+
+def test_a_start_is_met_with_the_rivals_mean() -> None:
+    logic = RepricingLogic()
+    offer = an_offer(1600, START_MS)
+    batch = Batch(
+        0, START_MS + MINUTE_MS, catalog=(a_catalog_entry(),), offers=(offer,), now_ms=START_MS + MINUTE_MS
+    )
+    assert decision_of(list(logic.on_batch(batch)))["result"]["candidate_minor"] == 1599
+
+
+def test_a_listing_without_a_cost_gets_no_table_until_the_cost_comes() -> None:
+    logic = RepricingLogic()
+    at = [START_MS + k * MINUTE_MS for k in range(1, 5)]
+    held = list(logic.on_batch(Batch(0, at[0], catalog=(a_catalog_entry(cost_minor=None),), now_ms=at[0])))
+    assert decision_of(held)["result"]["bands"][0]["code"] == "COST_MISSING" and not list(
+        of_stream(held, "tables")
+    )
+    assert not list(logic.on_batch(Batch(0, at[1], now_ms=at[1]))), "it does not ask every minute"
+    priced = logic.on_batch(Batch(0, at[2], catalog=(a_catalog_entry(at_ms=at[1]),), now_ms=at[2]))
+    assert list(of_stream(list(priced), "tables"))
+
+
+def run_market(
+    logic: RepricingLogic, market: SmallMarket, minutes: int, break_at: int, every: int = 0
+) -> list[Output]:
+    """Play a market whose demand falls by half at a minute; a restart every so many minutes."""
+    outputs: list[Output] = []
+    for number in range(minutes):
+        got = list(logic.on_batch(market.minute(number, 0.5 if number >= break_at else 1.0)))
+        market.take(got)
+        outputs += got
+        if every and number % every == every - 1:
+            logic = restarted(logic)
+    return outputs
+
+
+def test_demand_that_falls_is_seen_and_repriced_and_a_restart_changes_nothing() -> None:
+    straight = run_market(RepricingLogic(), SmallMarket(1, 60.0), 260, 180)
+    causes = [(d["cause"], d["event_time_ms"]) for d in of_stream(straight, "decisions")]
+    evidence = [at for cause, at in causes if cause == Cause.EVIDENCE]
+    assert evidence and min(evidence) > START_MS + 180 * MINUTE_MS
+    assert any(e["triggered"] for e in of_stream(straight, "evidence"))
+    assert len(list(of_stream(straight, "evidence"))) < 260, "not one per listing and minute"
+    for every in (3, 97):
+        assert run_market(RepricingLogic(), SmallMarket(1, 60.0), 260, 180, every) == straight
+    for decision in of_stream(straight, "decisions"):
+        record = orjson.loads(orjson.dumps(decision))
+        assert recompute(record) == record["result"]
+        assert record["decision_id"] in explain(record)
+
+
+def test_a_minute_again_changes_nothing() -> None:
+    logic, market = RepricingLogic(), SmallMarket(1)
+    first = market.minute(0)
+    logic.on_batch(first)
+    before = orjson.dumps(logic.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY)
+    assert not list(logic.on_batch(first))
+    assert orjson.dumps(logic.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY) == before
+
+
+def test_cells_of_unknown_listings_and_wrong_currencies_are_left_out() -> None:
+    logic, market = RepricingLogic(), SmallMarket(1)
+    logic.on_batch(market.minute(0))
+    batch = market.minute(1)
+    odd = tuple(replace(c, sku="nobody") for c in batch.cells) + tuple(
+        replace(c, currency="EUR") for c in batch.cells
+    )
+    other = restarted(logic)
+    assert list(logic.on_batch(batch)) == list(other.on_batch(replace(batch, cells=batch.cells + odd)))
+    assert logic.snapshot()["demand"]["listings"] == other.snapshot()["demand"]["listings"]
+
+
+def test_a_table_near_its_end_is_renewed_under_the_same_table_id() -> None:
+    logic, outputs = a_running_logic()
+    table = PriceTable.from_record(list(of_stream(outputs, "tables"))[-1])
+    port = InMemoryPriceTables()
+    port.publish(table)
+    at_ms = table.expires_ms - 6 * 3_600_000
+    renewed = [
+        PriceTable.from_record(r) for r in of_stream(list(logic.on_batch(Batch(0, at_ms, now_ms=at_ms))), "tables")
+    ]
+    assert len(renewed) == 1 and renewed[0].table_id == table.table_id and renewed[0].table == table.table
+    assert renewed[0].version > table.version and renewed[0].expires_ms == at_ms + DAY_MS
+    assert port.publish(renewed[0]).accepted
+
+
+def test_versions_rise_even_when_the_clock_stands_still() -> None:
+    logic, outputs = a_running_logic()
+    teller = Teller(logic)
+    teller.at_ms = START_MS
+    more = [teller.tell("commands", a_command("manual_price", price_minor=p), 0) for p in (1899, 1949)]
+    versions = [int(r["version"]) for r in of_stream([*outputs, *more[0], *more[1]], "tables")]
+    assert versions == sorted(set(versions))
+
+
+def test_a_snapshot_of_another_version_is_refused_by_name() -> None:
+    with pytest.raises(SnapshotError, match="repricing: expected snapshot version 1, got 9"):
+        RepricingLogic().restore({"v": 9})
+
+
+# -- facts -------------------------------------------------------------------------------------
+
+
+def test_a_rivals_move_is_looked_at_at_once_with_its_cause() -> None:
+    logic, _ = a_running_logic(role="kvi")
+    outputs = Teller(logic).tell("offers", an_offer(1700, START_MS + DAY_MS // 2))
+    decision = decision_of(outputs)
+    assert decision["cause"] == Cause.RIVAL_MOVED and decision["cause_detail"]["competitor"] == "rival"
+    assert decision["published"] and price_of(outputs) < 1849
+    assert list(of_stream(outputs, "tables"))[-1]["offer_minor"] == "1700"
+
+
+def test_a_rival_that_changes_nothing_to_do_still_reaches_the_quotes() -> None:
+    logic, _ = a_running_logic(Policy.from_dict({"materiality": {"min_gain_share": 1.0}}), role="long_tail")
+    outputs = Teller(logic).tell("offers", an_offer(1900, START_MS + DAY_MS // 2))
+    assert decision_of(outputs)["result"]["outcome"] == OutcomeCode.NOT_MATERIAL
+    tables = list(of_stream(outputs, "tables"))
+    assert len(tables) == 1 and tables[0]["offer_minor"] == "1900"
+
+
+def test_the_same_fact_again_and_the_same_offer_again_change_nothing() -> None:
+    logic, _ = a_running_logic()
+    fact = a_fact("offers", an_offer(1700, START_MS + DAY_MS // 2), START_MS + DAY_MS // 2, 7)
+    assert logic.on_fact(fact)
+    before = logic.snapshot()
+    assert not logic.on_fact(fact)
+    assert str(logic.snapshot()) == str(before)
+    assert not logic.on_fact(a_fact("offers", an_offer(1700, START_MS + DAY_MS // 2), START_MS + DAY_MS // 2, 8))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"currency": "EUR"}, {"pack_size": 6}, {"match_confidence": 0.2}, {"sku": "nobody"}, {"price_minor": -5}],
+)
+def test_an_offer_that_is_not_comparable_is_set_aside(odd: dict[str, Any]) -> None:
+    logic, _ = a_running_logic()
+    offer = replace(an_offer(1700, START_MS + DAY_MS // 2), **odd)
+    assert not Teller(logic).tell("offers", offer)
+
+
+def test_a_wild_offer_counts_only_when_it_is_seen_twice() -> None:
+    logic, _ = a_running_logic()
+    teller, at = Teller(logic), START_MS + DAY_MS // 2
+    teller.tell("offers", an_offer(1900, at))
+    assert not teller.tell("offers", an_offer(190, at + 1000))
+    assert teller.tell("offers", an_offer(190, at + 2000))
+
+
+def test_a_cost_that_jumps_waits_until_it_is_confirmed() -> None:
+    logic, _ = a_running_logic()
+    teller, at = Teller(logic), START_MS + DAY_MS // 2
+    held = decision_of(teller.tell("catalog", a_catalog_entry(at_ms=at, cost_minor=120)))
+    assert held["result"]["outcome"] == OutcomeCode.HELD and not held["published"]
+    confirmed = teller.tell("catalog", a_catalog_entry(at_ms=at + 3_600_000, cost_minor=120), 3_600_000)
+    assert not confirmed or decision_of(confirmed)["result"]["bands"][0]["kind"] != "hold"
+    settled = decision_of(teller.tell("commands", a_command("settle")))
+    assert settled["inputs"]["catalog"]["trusted_cost_minor"] == 120
+
+
+def test_a_cost_jump_is_trusted_at_once_when_people_approve_it() -> None:
+    logic, _ = a_running_logic()
+    teller = Teller(logic)
+    held = decision_of(teller.tell("catalog", a_catalog_entry(at_ms=START_MS + DAY_MS // 2, cost_minor=400)))
+    answered = decision_of(teller.tell("commands", a_command("approve", decision_id=held["decision_id"])))
+    assert answered["inputs"]["catalog"]["trusted_cost_minor"] == 400
+
+
+def test_a_cost_rise_goes_over_pace_at_once() -> None:
+    logic, _ = a_running_logic(cost_minor=1400)
+    outputs = Teller(logic).tell("catalog", a_catalog_entry(at_ms=START_MS + DAY_MS // 2, cost_minor=2050))
+    decision = decision_of(outputs)
+    assert decision["result"]["outcome"] == OutcomeCode.HARD_OVER_PACE and decision["result"]["alert"]
+    assert (price_of(outputs) - 2050) / price_of(outputs) >= 0.10
+
+
+def test_running_out_and_coming_back_are_looked_at() -> None:
+    logic, _ = a_running_logic()
+    teller = Teller(logic)
+
+    def stock(units: int) -> list[Output]:
+        return teller.tell("stock", Stock("e", teller.at_ms, "acme", "web-us-usd", "s1", "s1", units, 0, 3.0))
+
+    assert not stock(5)
+    assert decision_of(stock(0))["cause"] == Cause.STOCK_OUT
+    assert decision_of(stock(50))["cause"] == Cause.RESTOCKED
+
+
+def test_an_estimate_becomes_the_belief_even_when_it_comes_before_the_listing() -> None:
+    logic = RepricingLogic()
+    logic.on_fact(a_fact("estimates", an_estimate(-3.3, rival_elasticity=0.7), START_MS, 1))
+    logic = restarted(logic)
+    at_ms = START_MS + MINUTE_MS
+    decision = decision_of(list(logic.on_batch(Batch(0, at_ms, catalog=(a_catalog_entry(),), now_ms=at_ms))))
+    assert decision["inputs"]["elasticity"] == {"mean": -3.3, "sd": 0.05}
+    assert decision["inputs"]["rival_elasticity"]["mean"] == 0.7
+    logic.on_fact(a_fact("estimates", an_estimate(-9.0, at_ms=START_MS), START_MS, 2))
+    settled = decision_of(Teller(logic).tell("commands", a_command("settle")))
+    assert settled["inputs"]["elasticity"]["mean"] == -3.3, "an older estimate changes nothing"
+
+
+def test_an_event_is_looked_at_when_it_starts_and_an_emergency_bans_increases() -> None:
+    logic, _ = a_running_logic()
+    at_ms = START_MS + DAY_MS // 2
+    storm = CalendarEvent(
+        "ev", at_ms, "acme", "emergency", "storm", "us", "", at_ms + MINUTE_MS, at_ms + DAY_MS, 2.0
+    )
+    assert not logic.on_fact(a_fact("calendar", storm, at_ms, 1))
+    decision = decision_of(list(logic.on_batch(Batch(0, at_ms + MINUTE_MS, now_ms=at_ms + MINUTE_MS))))
+    assert decision["cause"] == Cause.EVENT_STARTED and decision["inputs"]["surge_ban"] == "storm"
+    assert decision["result"]["hard"][1] == decision["inputs"]["current"]["default_minor"]
+
+
+# -- commands ----------------------------------------------------------------------------------
+
+
+def test_a_manual_price_is_published_at_once_and_stays() -> None:
+    logic, _ = a_running_logic()
+    teller = Teller(logic)
+    assert price_of(teller.tell("commands", a_command("manual_price", sku="s1", price_minor=2500))) == 2500
+    settled = decision_of(teller.tell("commands", a_command("settle")))
+    assert settled["result"]["outcome"] == OutcomeCode.HELD and settled["inputs"]["frozen"] == "price set by ann"
+    teller.tell("commands", a_command("unfreeze"))
+    assert decision_of(teller.tell("commands", a_command("settle")))["published"]
+
+
+def test_a_manual_price_below_the_margin_is_not_published() -> None:
+    logic, _ = a_running_logic()
+    outputs = Teller(logic).tell("commands", a_command("manual_price", price_minor=1))
+    assert price_of(outputs) >= 1334
+
+
+def test_a_freeze_holds_and_renews_while_a_kill_switch_lets_tables_run_out() -> None:
+    logic, outputs = a_running_logic()
+    end_ms = int(list(of_stream(outputs, "tables"))[-1]["expires_ms"])
+    teller = Teller(logic)
+    assert not teller.tell("commands", a_command("freeze"))
+    assert decision_of(teller.tell("commands", a_command("settle")))["result"]["outcome"] == OutcomeCode.HELD
+    other = restarted(logic)
+    assert list(of_stream(list(logic.on_batch(Batch(0, end_ms - MINUTE_MS, now_ms=end_ms - MINUTE_MS))), "tables"))
+    other.on_fact(a_fact("commands", a_command("kill_switch"), teller.at_ms, 99))
+    assert not list(other.on_batch(Batch(0, end_ms - MINUTE_MS, now_ms=end_ms - MINUTE_MS)))
+    other.on_fact(a_fact("commands", a_command("resume"), teller.at_ms, 100))
+    assert list(of_stream(list(other.on_batch(Batch(0, end_ms, now_ms=end_ms))), "tables"))
+
+
+def test_a_rollback_goes_back_to_the_price_before() -> None:
+    logic, outputs = a_running_logic()
+    first, teller = price_of(outputs), Teller(logic)
+    assert price_of(teller.tell("commands", a_command("manual_price", price_minor=2100))) == 2100
+    assert price_of(teller.tell("commands", a_command("rollback"))) == first
+
+
+def test_a_sale_target_limits_what_is_sold_and_says_so() -> None:
+    logic, _ = a_running_logic()
+    until_ms = START_MS + 3 * DAY_MS
+    decision = decision_of(Teller(logic).tell("commands", a_command("sale_target", units=2, until_ms=until_ms)))
+    assert decision["inputs"]["target_from"] == "sale_target" and 0 < decision["inputs"]["target_units"] < 2
+
+
+def test_what_waits_for_approval_jumps_when_approved_and_stays_when_rejected() -> None:
+    for answer, jumps in (("approve", True), ("reject", False)):
+        logic, _ = a_running_logic(Policy.from_dict({"limits": {"min_confidence": 0.0}}))
+        teller = Teller(logic)
+        teller.tell("estimates", an_estimate(-1.7))
+        asked = decision_of(teller.tell("offers", an_offer(3000, START_MS)))
+        assert asked["result"]["approval_until_ms"] is not None
+        outputs = teller.tell("commands", a_command(answer, decision_id=asked["decision_id"]))
+        assert bool(outputs) is jumps
+        if jumps:
+            assert price_of(outputs) == asked["result"]["candidate_minor"]
+
+
+def test_settling_gives_the_same_prices_after_different_paths() -> None:
+    market = SmallMarket(2, 40.0)
+    calm, moved = RepricingLogic(), RepricingLogic()
+    for number in range(50):
+        batch = market.minute(number)
+        market.take(list(calm.on_batch(batch)))
+        list(moved.on_batch(batch))
+        if number == 25:
+            moved.on_fact(a_fact("commands", a_command("manual_price", price_minor=2300), batch.window_end_ms, 1))
+            moved.on_fact(a_fact("commands", a_command("unfreeze"), batch.window_end_ms, 2))
+    tables = []
+    for logic in (calm, moved):
+        settle = a_fact("commands", a_command("settle"), START_MS + 51 * MINUTE_MS, 9)
+        logic.on_fact(settle)
+        tables.append([state["table"]["table"] for state in logic.snapshot()["bucket"]["states"]])
+    assert tables[0] == tables[1]
+
+
+def test_a_change_cut_short_by_pace_goes_on_by_itself() -> None:
+    logic, _ = a_running_logic()
+    teller = Teller(logic)
+    teller.tell("estimates", an_estimate(-2.3, 0.02))
+    first = decision_of(teller.tell("offers", an_offer(2400, START_MS)))
+    assert first["published"] and first["result"]["continue_at_ms"] is not None
+    at_ms = first["result"]["continue_at_ms"]
+    assert not list(of_stream(list(logic.on_batch(Batch(0, at_ms - MINUTE_MS, now_ms=at_ms))), "decisions"))
+    logic = restarted(logic)
+    then = decision_of(list(logic.on_batch(Batch(0, at_ms, now_ms=at_ms))))
+    assert then["cause"] == Cause.CONTINUED and then["inputs"]["current"]["default_minor"] != 1849
+
+
+def test_a_bucket_of_32_listings_fits_its_budget() -> None:
+    market, logic = SmallMarket(32, 40.0), RepricingLogic()
+    for number in range(30):
+        market.take(list(logic.on_batch(market.minute(number))))
+    size = len(orjson.dumps(logic.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY))
+    assert size / 32 < 4096
