@@ -202,6 +202,13 @@ class RedisPriceTables:
             tenant, _, market = tag.partition(":")
             yield Listing(tenant, market, sku)
 
+    def forget(self, listings: Iterable[Listing]) -> None:
+        """Remove listings that are no longer sold; an edge serves what it has cached until it expires."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for listing in listings:
+                pipe.delete(price_key(listing))
+            pipe.execute()
+
     def ping(self) -> bool:
         """Whether Redis answers."""
         return bool(self._redis.ping())

@@ -1,0 +1,131 @@
+"""Edge, walras and the live view on the real broker and Redis (the jobs are not needed)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from features.logic import Batch, Output
+from jobs import cli, watch
+from jobs.edge_service import build
+from jobs.pricing.logic import RepricingLogic
+from jobs.runtime.kafka import Publisher, read_topic
+from jobs.runtime.redis_price_table import RedisPriceTables
+from jobs.runtime.settings import Settings
+from schemas.events import CatalogEntry, Listing
+from schemas.price_table import PriceTable
+from schemas.topics import TOPICS
+
+pytestmark = pytest.mark.platform
+TENANT = "edge-test"
+
+
+@pytest.fixture
+def market(platform: Settings) -> tuple[Settings, dict[Listing, PriceTable]]:
+    """Ten listings priced by the repricing logic; records in Kafka, tables in Redis."""
+    now_ms = platform.the_clock.now_ms()
+    minute = now_ms - now_ms % 60_000
+    entries = tuple(
+        CatalogEntry(f"e{i}", minute - 1, TENANT, "web-us-usd", f"s{i}", f"s{i}", "shoes", "margin", "USD", 1,
+                     True, 1200 + i, 1999)
+        for i in range(10)
+    )  # fmt: skip
+    outputs = list(RepricingLogic().on_batch(Batch(0, minute, catalog=entries, now_ms=now_ms)))
+    publish(platform, outputs)
+    tables = [PriceTable.from_record(output.value) for output in outputs if output.stream == "tables"]
+    RedisPriceTables(platform.redis.get_secret_value()).publish_many(tables, must_be_ready=False)
+    return platform, {table.listing: table for table in tables}
+
+
+def publish(settings: Settings, outputs: list[Output]) -> None:
+    """Decisions all, tables but for the last: there a kill fell between the two writes."""
+    last = max(output.key for output in outputs if output.stream == "tables")
+    with Publisher(settings.kafka) as publisher:
+        for output in outputs:
+            if output.stream == "decisions" or (output.stream == "tables" and output.key != last):
+                publisher.send(output.stream, output.value, timestamp_ms=output.event_time_ms, key=output.key)
+
+
+def walras(*words: str) -> Any:
+    return CliRunner().invoke(cli.commands, list(words))
+
+
+def logged(settings: Settings, customers: set[str]) -> list[Mapping[str, Any]]:
+    found = (record.json() for record in read_topic(settings.kafka, TOPICS["quotes"].topic))
+    return [quote for quote in found if quote.get("customer") in customers]
+
+
+def test_every_quote_over_http_is_in_kafka_when_the_edge_has_ended(
+    market: tuple[Settings, dict[Listing, PriceTable]],
+) -> None:
+    settings, tables = market
+
+    async def scenario() -> list[dict[str, Any]]:
+        app = build(settings)
+        words: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+        said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        life = asyncio.create_task(app({"type": "lifespan"}, words.get, said.put))
+        words.put_nowait({"type": "lifespan.startup"})
+        await said.get()
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://edge") as http:
+            replies = [
+                (await http.get(f"/v1/quotes/{listing.key}", params={"customer": f"c{i}"})).json()
+                for listing in sorted(tables) for i in range(20)
+            ]  # fmt: skip
+            assert (await http.get("/readyz")).status_code == 200
+        words.put_nowait({"type": "lifespan.shutdown"})
+        await life
+        return replies
+
+    replies = asyncio.run(scenario())
+    in_kafka = {quote["event_id"]: quote for quote in logged(settings, {r["customer"] for r in replies})}
+    assert [TOPICS["quotes"].judge(in_kafka[reply["quote_id"]]) for reply in replies] == [None] * 200
+    assert all(in_kafka[r["quote_id"]]["price_minor"] == r["price_minor"] for r in replies)
+
+
+def test_a_lost_redis_is_rebuilt_from_kafka_by_one_command(
+    market: tuple[Settings, dict[Listing, PriceTable]],
+) -> None:
+    settings, tables = market
+    store = RedisPriceTables(settings.redis.get_secret_value())
+    store.mark_unready()
+    store.forget(tables)
+    assert not store.get_many(sorted(tables))
+    said = walras("rebuild-redis", "--epoch", "again", "--json")
+    assert said.exit_code == 0 and json.loads(said.stdout)["listings"] >= len(tables)
+    assert store.ready() == "again"
+    found = store.get_many(sorted(tables))
+    assert all(found[listing].version >= table.version for listing, table in tables.items())
+    assert all(found[listing].table == table.table for listing, table in tables.items())
+
+
+def test_decisions_explain_themselves_and_recompute(market: tuple[Settings, dict[Listing, PriceTable]]) -> None:
+    _, tables = market
+    listing, table = next(iter(tables.items()))
+    told = walras("explain", listing.key)
+    assert told.exit_code == 0 and table.decision_id in told.stdout
+    assert walras("explain", f"{TENANT}/web-us-usd/none").exit_code == 1
+    assert walras("recompute", table.decision_id).exit_code == 0
+    assert walras("recompute", "no such decision").exit_code == 1
+
+
+def test_a_command_typed_is_a_command_that_the_contract_takes(platform: Settings) -> None:
+    said = walras("freeze", f"{TENANT}/web-us-usd", "--until", "2h", "--operator", "ops", "--reason", "a test")
+    assert said.exit_code == 0
+    commands = [record.json() for record in read_topic(platform.kafka, TOPICS["commands"].topic)]
+    [command] = [c for c in commands if c.get("tenant") == TENANT and c["kind"] == "freeze"]
+    assert TOPICS["commands"].judge(command) is None
+    assert (command["market"], command["sku"], command["operator"]) == ("web-us-usd", None, "ops")
+
+
+def test_the_live_view_ends_with_1_when_nothing_moves(
+    platform: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert watch.watch(Settings.load(), plain=True, until_moved=1_000_000, timeout_s=2.0) == 1
+    assert "expected 1000000 price changes" in capsys.readouterr().out
