@@ -163,7 +163,8 @@ class Run:
         self.tenant = f"shop-{self.start // MINUTE}"
         self.broken = broken_inputs(self.t)
 
-    def send(self) -> None:
+    def send(self, after_ms: int = 0, upto_ms: int = 2**62) -> None:
+        """Send what is stamped in (after, upto]."""
         partitions = {t.name: t.partitions for t in INPUTS}
         sent = good_inputs(self.t) + [(name, record, self.t + 60_000) for name, record, *_ in self.broken]
         ticks = due_ticks(self.start, self.end, buckets=self.settings.buckets, partitions=partitions)
@@ -172,6 +173,8 @@ class Run:
         timed += [(tick.at_ms, 1, tick.topic, tick.record(), tick.partition) for tick in ticks]
         with Publisher(self.kafka) as out:
             for at, is_tick, name, record, partition in sorted(timed, key=lambda e: e[:2]):
+                if not after_ms < at <= upto_ms:
+                    continue
                 where = partition if is_tick else 0
                 out.send_bytes(
                     TOPICS[name].topic, encoded(record, self.tenant), timestamp_ms=at, partition=where, key=b"k"
@@ -290,8 +293,10 @@ def test_the_raw_archive_holds_every_line(run: Run) -> None:
 
 def test_a_killed_taskmanager_changes_no_cell(demand_job: Settings, local_platform: Any) -> None:
     run = Run(demand_job)
-    run.send()
+    middle = run.t + 20_000
+    run.send(upto_ms=middle)
     until(run.batches, "the first batches")
+    run.send(after_ms=middle)
     for pid in local_platform.pids("taskmanager"):
         os.kill(pid, signal.SIGKILL)
     until(run.closed, f"{MINUTES} minutes of batches after a kill; got {len(run.batches())}")
