@@ -175,7 +175,7 @@ def juice_lines(juice: Juice, quick: bool) -> list[Line]:
 
 def replay_line(juice: Juice, quick: bool) -> list[Line]:
     """The cells of the weeks through both logics, against a batch regression with store intercepts."""
-    frame = juice.frame[juice.frame["brand"].isin([1, 11] if quick else range(1, 12))]
+    frame = juice.frame[juice.frame["brand"].isin([11] if quick else range(1, 12))]
     ounces = frame["brand_name"].str.split().str[-1].map(OUNCES).to_numpy()
     own = frame[[f"price{b}" for b in range(1, 12)]].to_numpy()[np.arange(len(frame)), frame["brand"] - 1]
     cents = np.rint(own * ounces * 100).astype(int)
@@ -371,7 +371,8 @@ def count_lines(quick: bool, seed: int) -> list[Line]:
     """RMSE, bias and coverage of shrunk estimates; with stock-outs; with overdispersion."""
     repetitions = 1 if quick else 10
     slack = 1.25 if quick else 1.0
-    plain = [simulate(seed + r)[0] for r in range(repetitions)]
+    some = 100 if quick else 200
+    plain = [simulate(seed + r, products=some)[0] for r in range(repetitions)]
     lines = []
     for cells, limit in ((5, 0.45), (20, 0.38), (100, 0.26)):
         rmse = float(np.mean([s[cells].rmse for s in plain]))
@@ -383,19 +384,22 @@ def count_lines(quick: bool, seed: int) -> list[Line]:
         between(
             "simulated Poisson, 100 cells: 90 % intervals cover",
             coverage,
-            *((0.84, 0.97) if quick else (0.87, 0.94)),
+            *((0.82, 0.98) if quick else (0.87, 0.94)),
         )
     )
-    cut = [simulate(seed + 100 + r, cut=True, checks=(100,)) for r in range(repetitions)]
+    cut = [simulate(seed + 100 + r, products=some, cut=True, checks=(100,)) for r in range(repetitions)]
     bias = float(np.mean([s[100].bias for s, _ in cut]))
     share = float(np.mean([c for _, c in cut]))
     lines.append(at_most(f"{share:.0%} of cells cut by stock-outs: |bias|", abs(bias), 0.04 * (3 if quick else 1)))
     blind = [
-        simulate(seed + 100 + r, cut=True, checks=(100,), ignore_stock=True)[0] for r in range(1 if quick else 2)
+        simulate(seed + 100 + r, products=some, cut=True, checks=(100,), ignore_stock=True)[0]
+        for r in range(1 if quick else 2)
     ]
     bias = float(np.mean([s[100].bias for s in blind]))
     lines.append(at_least("(control: the same with the stock-outs not told: bias)", bias, 0.1))
-    wild = [simulate(seed + 200 + r, overdispersion=0.3, checks=(100,))[0] for r in range(repetitions)]
+    wild = [
+        simulate(seed + 200 + r, products=some, overdispersion=0.3, checks=(100,))[0] for r in range(repetitions)
+    ]
     coverage = float(np.mean([s[100].coverage for s in wild]))
     lines.append(
         at_least("overdispersed (gamma, .3), 100 cells: 90 % intervals cover", coverage, 0.8 if quick else 0.85)
