@@ -71,7 +71,7 @@ class PriceCache:
         url: str,
         *,
         reread_s: float = 1.0,
-        segment_s: float = 10.0,
+        segment_s: float = 30.0,
         timeout_s: float = 0.25,
         pause_s: float = 0.5,
         max_segments: int = 200_000,
@@ -214,8 +214,9 @@ class PriceCache:
                 pipe.get(READY_KEY)
                 for listing in listings:
                     pipe.hgetall(price_key(listing))
-                for tenant, customer in customers:
-                    pipe.get(segment_key(tenant, customer))
+                if customers:
+                    # One command and one reply for all of them: a reply costs the client more than a key.
+                    pipe.mget([segment_key(tenant, customer) for tenant, customer in customers])
                 epoch, *found = await pipe.execute()
         except (RedisError, OSError) as error:
             if self.epoch is not None or not self.failures:
@@ -232,7 +233,7 @@ class PriceCache:
         now = self._monotonic()
         for listing, fields in zip(listings, found, strict=False):
             self._take(listing, fields, now)
-        for key, segment in zip(customers, found[len(listings) :], strict=True):
+        for key, segment in zip(customers, found[-1] if customers else (), strict=True):
             if len(self._segments) >= self._max_segments:
                 del self._segments[next(iter(self._segments))]
             self._segments[key] = (segment, now + self._segment_s)
