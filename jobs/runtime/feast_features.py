@@ -43,6 +43,7 @@ SERVICE = "pricing"
 SOURCE_001_SERVICE = "source_001"
 FEATURE_REPO = Path(__file__).resolve().parents[2] / "feature_repo"
 MAX_WAITING_ROWS = 100_000
+_APPLIED = "applied.txt"
 
 PARQUET_COLUMNS: tuple[tuple[str, str], ...] = (
     (KEY, "STRING"),
@@ -121,9 +122,11 @@ def render_feature_store(settings: Settings) -> Path:
     target = (settings.home / "feast" / "feature_store.yaml").absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     text = (FEATURE_REPO / "feature_store.yaml").read_text()
-    target.write_text(Template(text).substitute(feast_environment(settings)))
-    target.chmod(0o600)
-    return target
+    # Several workers start at once: each writes a file of its own and puts it in place whole.
+    draft = target.with_name(f"{target.name}.{os.getpid()}")
+    draft.write_text(Template(text).substitute(feast_environment(settings)))
+    draft.chmod(0o600)
+    return draft.replace(target)
 
 
 def apply_feature_repo(settings: Settings) -> bool:
@@ -138,7 +141,7 @@ def apply_feature_repo(settings: Settings) -> bool:
         With Feast's last words, if it refuses.
     """
     (settings.archive_dir / "features").mkdir(parents=True, exist_ok=True)
-    applied = settings.home / "feast" / "applied.txt"
+    applied = settings.home / "feast" / _APPLIED
     now = _fingerprint(settings)
     if applied.exists() and applied.read_text() == now and (settings.home / "feast" / "registry.db").exists():
         return False
@@ -173,9 +176,10 @@ def open_store(settings: Settings) -> FeatureStore:
     """
     from feast import FeatureStore
 
-    if not (settings.home / "feast" / "registry.db").exists():
+    # The mark is made after `feast apply` is through: a registry alone may be half written.
+    if not (settings.home / "feast" / _APPLIED).exists():
         raise FileNotFoundError(
-            f"{settings.home}/feast/registry.db: expected a Feast registry; run apply_feature_repo(settings) first"
+            f"{settings.home}/feast/{_APPLIED}: expected an applied feature repo; apply_feature_repo makes it"
         )
     return FeatureStore(fs_yaml_file=render_feature_store(settings))
 

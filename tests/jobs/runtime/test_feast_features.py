@@ -80,6 +80,14 @@ def test_a_redis_url_becomes_feasts_connection_string() -> None:
     assert ff.connection_string("rediss://u:p%40s@h:1/3") == 'h:1,db=3,username="u",password="p@s",ssl=true'
 
 
+def test_before_feast_apply_rows_wait_and_nothing_fails(tmp_path: Path) -> None:
+    writer = ff.FeastOnlineWriter(Settings.load(home=tmp_path, redis="redis://127.0.0.1:1/0"))
+    writer.write(some_rows(2, 1))
+    assert (writer.written, writer.waiting, writer.failed_writes) == (0, 2, 1)
+    with pytest.raises(FileNotFoundError, match="apply_feature_repo makes it"):
+        ff.open_store(Settings.load(home=tmp_path))
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, redis.Redis]]:
     """A real Redis on a free loopback port and an applied feature repo in a home of its own."""
@@ -200,7 +208,10 @@ def test_a_point_in_time_question_is_answered_as_a_hand_written_join_does(
         value["at"] = datetime.fromtimestamp(value["event_timestamp"] / 1000, UTC)
     for hour in sorted({value["at"].replace(minute=0, second=0) for value in values}):
         part = [v for v in values if v["at"].replace(minute=0, second=0) == hour]
-        ff.write_parquet(part, folder / f"day={hour:%Y-%m-%d}" / f"hour={hour:%H}" / "part-0-0.parquet")
+        target = folder / f"written_day={hour:%Y-%m-%d}" / f"written_hour={hour:%H}" / "features-0-0.parquet"
+        ff.write_parquet(part, target)
+        # Flink's writer keeps times as INT96; Feast and DuckDB must read them to the same instants.
+        pq.write_table(pq.read_table(target, partitioning=None), target, use_deprecated_int96_timestamps=True)
 
     keys = sorted({value["listing"] for value in values})
     start = datetime.fromtimestamp(T0 / 1000, UTC)
