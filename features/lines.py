@@ -61,7 +61,7 @@ def typed(value: Any, type_: str) -> Any:
         case "BOOLEAN":
             return value if isinstance(value, bool) else None
         case "BIGINT":
-            whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+            whole = isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
             return value if whole else None
         case "DOUBLE":
             return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -215,8 +215,7 @@ public class LineFormat implements DeserializationFormatFactory {
                 if (token != JsonToken.VALUE_NUMBER_INT || parser.getNumberType() == JsonParser.NumberType.BIG_INTEGER) {
                     return null;
                 }
-                long whole = parser.getLongValue();
-                return whole == Long.MIN_VALUE ? null : Long.valueOf(whole);
+                return Long.valueOf(parser.getLongValue());
             }
             if (token != JsonToken.VALUE_NUMBER_INT && token != JsonToken.VALUE_NUMBER_FLOAT) {
                 return null;

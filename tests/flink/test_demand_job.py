@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from features.lines import read_line
 from jobs.backfill import Backfill, compare, raw_lines
 from jobs.runtime.kafka import Publisher, read_topic
 from jobs.runtime.settings import Settings
@@ -95,6 +96,23 @@ def broken_inputs(t: int) -> list[tuple[str, Any, str, str]]:
     ]  # fmt: skip
 
 
+def odd_lines(t: int) -> list[bytes]:
+    """Lines at the edges of JSON and of the types: Flink must read each as Python does, good or bad."""
+    whole = json.dumps(a_click(t)).encode()
+    prices = [b"1e3", b"1000.0", b"9223372036854775807", b"9223372036854775808", b"-9223372036854775808", b"-0",
+              b"18446744073709551616", b"01", b"+1", b"1.", b"1e400", b"1" * 400, b"true", b"null", b"[1]",
+              b'{"price_minor": 5}', b'"\\u0031"', b"Infinity"]  # fmt: skip
+    unknown = [b"1e400", b"1e-400", b"1" * 5000, b"[" * 63 + b"]" * 63, b"[" * 64 + b"]" * 64, b'"\\ud800"',
+               b'"\\ud83d\\ude00"', b'"\\u0000"', b'"tab\there"', b'"\x7f"', b'{"sku": "s9"}', b"tru",
+               b'{"a": "\\udc00"}', b'{"\\ud800": 1}', b"'one'", b'"\xc0\x80"', b'"\xed\xa0\x80"',
+               b'"\xf0\x9f\x98\x80"', b"1 /* why */"]  # fmt: skip
+    lines = [whole.replace(b"1000", price) for price in prices]
+    lines += [whole[:-1] + b', "extra": ' + value + b"}" for value in unknown]
+    lines += [whole[:-1] + b', "price_minor": 7}', whole[:-1] + b', "price_minor": "7"}', whole[:-1] + b",}"]
+    lines += [whole.decode().encode("utf-16"), b" \n\t" + whole + b"\r\n", whole + b"\x00", b"\x00" + whole]
+    return lines
+
+
 def good_inputs(t: int) -> list[tuple[str, Any, int]]:
     """Topic, record, Kafka timestamp."""
     events: list[tuple[str, Any]] = [
@@ -162,11 +180,21 @@ class Run:
         # What is remembered for days (orders, exposures) must not come from a run before this one.
         self.tenant = f"shop-{self.start // MINUTE}"
         self.broken = broken_inputs(self.t)
+        self.odd: list[tuple[str, Any, int]] = []
+        for line in odd_lines(self.t):
+            code, record = read_line(line)
+            verdict = ("line", code) if code is not None else TOPICS["clicks"].judge(record, self.t + MINUTE)
+            if verdict is None:
+                self.odd.append(("clicks", line, self.t + MINUTE))
+            else:
+                self.broken.append(("clicks", line, *verdict))
 
     def send(self, after_ms: int = 0, upto_ms: int = 2**62) -> None:
         """Send what is stamped in (after, upto]."""
         partitions = {t.name: t.partitions for t in INPUTS}
-        sent = good_inputs(self.t) + [(name, record, self.t + 60_000) for name, record, *_ in self.broken]
+        sent = (
+            good_inputs(self.t) + self.odd + [(name, record, self.t + MINUTE) for name, record, *_ in self.broken]
+        )
         ticks = due_ticks(self.start, self.end, buckets=self.settings.buckets, partitions=partitions)
         ticks += closing_ticks(self.end, buckets=self.settings.buckets, partitions=partitions)
         timed = [(at, 0, name, record, -1) for name, record, at in sent]
