@@ -16,7 +16,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -444,17 +444,15 @@ def speed_line(quick: bool) -> list[Line]:
     ]
 
 
-def run(quick: bool = False, seed: int = 0, folder: Path | None = None) -> list[Line]:
-    """Every line, in the order of the table."""
+def run(quick: bool = False, seed: int = 0, folder: Path | None = None) -> Iterator[Line]:
+    """Every line, in the order of the table, as soon as it is known."""
     folder = folder or data_folder()
     juice = load_juice(folder)
-    return [
-        *juice_lines(juice, quick),
-        *replay_line(juice, quick),
-        *taddy_lines(folder, quick),
-        *count_lines(quick, seed),
-        *speed_line(quick),
-    ]
+    yield from juice_lines(juice, quick)
+    yield from replay_line(juice, quick)
+    yield from taddy_lines(folder, quick)
+    yield from count_lines(quick, seed)
+    yield from speed_line(quick)
 
 
 def main() -> int:
@@ -465,9 +463,10 @@ def main() -> int:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    lines = run(asked.quick, asked.seed, asked.data)
-    for line in lines:
-        print(line)
+    lines = []
+    for line in run(asked.quick, asked.seed, asked.data):
+        print(line, flush=True)
+        lines.append(line)
     if asked.out:
         asked.out.mkdir(parents=True, exist_ok=True)
         figures = {line.name: {"value": line.value, "limit": line.limit, "ok": line.ok} for line in lines}
