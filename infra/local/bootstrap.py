@@ -71,7 +71,7 @@ def uv_variables(pip_config: str, environ: Mapping[str, str]) -> dict[str, str]:
 
 def fingerprint() -> str:
     """What the environment is made of: the lock and the interpreter."""
-    return hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()
+    return hashlib.sha256(LOCK.read_bytes() + repr(sys.version_info[:2]).encode()).hexdigest()
 
 
 def say(text: str) -> None:
