@@ -9,6 +9,7 @@ from __future__ import annotations
 import urllib.error
 import urllib.request
 import xmlrpc.client
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -55,13 +56,16 @@ def get_json(url: str, timeout_s: float = 1.5) -> Any:
         raise OSError(f"{url}: expected JSON: {error}") from error
 
 
+@lru_cache(maxsize=4)
+def _admin(bootstrap: str) -> AdminClient:
+    # Kept: a client of its own per question would start and end threads every few seconds.
+    return AdminClient({"bootstrap.servers": bootstrap, "logger": SILENT})  # type: ignore[dict-item]
+
+
 def broker(settings: Settings) -> Part:
     """Whether Kafka answers."""
     try:
-        admin = AdminClient(
-            {"bootstrap.servers": settings.kafka, "socket.timeout.ms": 1500, "logger": SILENT}  # type: ignore[dict-item]
-        )
-        found = admin.list_topics(timeout=2.0)
+        found = _admin(settings.kafka).list_topics(timeout=5.0)
     except KafkaException as error:
         return Part("broker", False, f"{settings.kafka}: {error.args[0].str()}")
     ours = sum(name.startswith("pricing.") for name in found.topics)
@@ -100,10 +104,12 @@ def edge(settings: Settings) -> Part:
     base = f"http://{settings.edge_host}:{settings.edge_port}"
     try:
         ready, alive = get_json(f"{base}/readyz"), get_json(f"{base}/healthz")
+        if ready["status"] != "ok":
+            return Part("edge", False, ready["status"])
     except OSError as error:
         return Part("edge", False, f"{base}: {error}")
-    if ready["status"] != "ok":
-        return Part("edge", False, ready["status"])
+    except (KeyError, TypeError):
+        return Part("edge", False, f"{base}: something else answers there")
     return Part("edge", True, f"{alive['quotes_logged']} quotes, {alive['quotes_dropped']} dropped")
 
 
