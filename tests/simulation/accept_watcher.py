@@ -72,6 +72,7 @@ class Streams:
     phi: float = 1.0
     wander_sd: float = 0.0
     wander_ticks: float = 120.0
+    seasonal: bool = True
     t: int = 0
     rng: np.random.Generator = field(init=False)
     wander: np.ndarray = field(init=False)
@@ -82,7 +83,7 @@ class Streams:
 
     def mean(self) -> float:
         """Orders expected in the current minute before any disturbance."""
-        return self.orders_per_minute * season(self.t)
+        return self.orders_per_minute * (season(self.t) if self.seasonal else 1.0)
 
     def minute(self, factor: float = 1.0, odds: float = 1.0) -> Minute:
         """Draw the next minute; ``factor`` multiplies demand, ``odds`` those of abandonment."""
@@ -112,7 +113,7 @@ class Streams:
 def knowing(streams: Streams, settings: WatcherSettings) -> Watcher:
     """A watcher with the whole budget that knows the null exactly."""
     watcher = Watcher(replace(settings, **KNOWN), streams.count, share=1.0)
-    log_mean, waves = season_waves()
+    log_mean, waves = season_waves() if streams.seasonal else (0.0, np.zeros(6))
     watcher.assume(
         range(streams.count),
         orders_per_minute=streams.orders_per_minute * math.exp(log_mean),
@@ -331,7 +332,7 @@ def accept_known(report: Report, settings: WatcherSettings, count: int, ticks: i
     for rate in (1.0,) if report.quick else (0.2, 1.0, 5.0):
         streams = Streams(count, rate, seed)
         watcher = knowing(streams, small)
-        passage = run_length(streams, lambda m, w=watcher: w.step(m).triggered, 4_000)  # type: ignore[misc]
+        passage = run_length(streams, lambda m, w=watcher: w.step(m).triggered, 2_500 if report.quick else 4_000)  # type: ignore[misc]
         claim = f"ARL, known null, A = 1,000, {rate:g} orders/min"
         report.line(f"arl_known_1000_{rate:g}", claim, passage.mean, at_least=1_300.0, at_most=2_000.0)
     if report.quick:
@@ -346,10 +347,10 @@ def accept_known(report: Report, settings: WatcherSettings, count: int, ticks: i
 
 
 def accept_delays(report: Report, settings: WatcherSettings, count: int, seed: int) -> None:
-    """Delays at one order a minute, known null, evidence as it stands after half a day of nothing."""
+    """Delays at one order a minute all day, known null, evidence as it stands after half a day of nothing."""
     delays = {}
     for name, factor, odds, limit in SHIFTS:
-        streams = Streams(count, 1.0, seed)
+        streams = Streams(count, 1.0, seed, seasonal=False)
         watcher = knowing(streams, settings)
         for _ in range(200 if report.quick else DAY // 2):
             watcher.step(streams.minute())
@@ -367,11 +368,11 @@ def accept_dispersion(report: Report, settings: WatcherSettings, count: int, day
     watcher = learning(streams, small, days * DAY)
     report.data["phi_learned_at_2"] = float(watcher.null.state["phi"].mean())
     forget_evidence(watcher)
-    passage = run_length(streams, lambda m: watcher.step(m).triggered, 6_000)
+    passage = run_length(streams, lambda m: watcher.step(m).triggered, 1_000 if report.quick else 6_000)
     report.line("arl_dispersed", "ARL, phi = 2 learned with all else, A = 1,000", passage.mean, at_least=1_000.0)
     streams = Streams(count, 1.0, seed, phi=2.0)
     control = knowing(streams, small)
-    passage = run_length(streams, lambda m: control.step(m).triggered, 3_000)
+    passage = run_length(streams, lambda m: control.step(m).triggered, 1_000 if report.quick else 3_000)
     report.line(
         "arl_dispersed_poisson", "the same taken for Poisson (negative control)", passage.mean, at_most=500.0
     )
@@ -389,7 +390,7 @@ def accept_wander(report: Report, settings: WatcherSettings, count: int, days: i
 
 def accept_shifts(report: Report, settings: WatcherSettings, count: int, days: int, seed: int) -> None:
     """With all learned: delays, triggers after a lasting shift, and a week of re-learning."""
-    streams = Streams(count, 1.0, seed)
+    streams = Streams(count, 1.0, seed, seasonal=False)
     watcher = learning(streams, settings, days * DAY)
     report.data["phi_learned_poisson"] = float(watcher.null.state["phi"].mean())
     learned, since = watcher.snapshot(), streams.t
@@ -463,7 +464,7 @@ def compare(report: Report, count: int, ticks: int, seed: int) -> None:
     delays: dict[str, dict[str, float]] = {"z_test": {}, "cusum": {}, "hourly_schedule": {}}
     for name, factor, odds, _ in SHIFTS:
         for label in ("z_test", "cusum"):
-            streams = Streams(count, 1.0, seed + 2)
+            streams = Streams(count, 1.0, seed + 2, seasonal=False)
             test = ZTest(streams) if label == "z_test" else Cusum(streams, np.array([tuned]))
             for _ in range(30):
                 test.step(streams.minute())

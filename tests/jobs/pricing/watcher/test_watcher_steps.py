@@ -1,0 +1,306 @@
+"""The Watcher as a whole: gaps, restarts, resets, facts, groups, and what a person can see."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.logic import SnapshotError
+from jobs.pricing.watcher import GroupWatcher, Minute, Watcher, WatcherSettings
+from jobs.pricing.watcher.detectors import score_of
+
+TICK = 60_000
+QUICK = WatcherSettings(
+    false_alarm_every=1_000.0, warmup_ticks=5, hold_ticks=10, block_ticks=20, merge_gap_ticks=5
+)
+
+
+def a_minute(t: int, listings: int = 3, seed: int = 1, rate: float = 1.0, **fields: object) -> Minute:
+    rng = np.random.default_rng(seed * 100_003 + t)
+    orders = rng.poisson(rate, listings)
+    sessions = rng.poisson(3.0 * rate, listings)
+    values = {
+        "orders": orders,
+        "units": orders + rng.poisson(0.2 * orders),
+        "searches_matured": sessions,
+        "searches_abandoned": rng.binomial(sessions, 0.7),
+    }
+    return Minute.of(listings, t * TICK, **(values | fields))
+
+
+def a_watcher(minutes: int = 0, listings: int = 3, chosen: WatcherSettings = QUICK) -> Watcher:
+    watcher = Watcher(chosen, listings, share=1.0)
+    for t in range(1, minutes + 1):
+        watcher.step(a_minute(t, listings))
+    return watcher
+
+
+def one_that_knows(listings: int = 1, rate: float = 1.0, **chosen: object) -> Watcher:
+    known = replace(WatcherSettings(false_alarm_every=1_000.0, known_phi=1.0), **chosen)
+    watcher = Watcher(known, listings, share=1.0)
+    watcher.assume(
+        range(listings),
+        rate,
+        worth_orders=1e12,
+        buy_share=0.3,
+        worth_sessions=1e12,
+        unit_mean=1.2,
+        unit_variance=0.2,
+    )
+    return watcher
+
+
+def written_and_read(watcher: Watcher) -> dict:
+    data = orjson.dumps(watcher.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY)
+    assert b"null," not in data and b"null]" not in data
+    return orjson.loads(data)
+
+
+def same(one: Watcher, other: Watcher) -> bool:
+    option = orjson.OPT_SERIALIZE_NUMPY
+    return orjson.dumps(one.snapshot(), option=option) == orjson.dumps(other.snapshot(), option=option)
+
+
+@given(evidence=st.floats(0.0, 1e290), threshold=st.floats(1.0, 1e9))
+def test_the_score_passes_95_exactly_when_evidence_passes_the_threshold(evidence, threshold):
+    assert (score_of(np.array([evidence]), threshold)[0] > 0.95) == (evidence > threshold)
+    beyond = np.nextafter(threshold, np.inf)
+    assert (score_of(np.array([threshold, beyond]), threshold) > 0.95).tolist() == [False, True]
+
+
+@settings(max_examples=12, deadline=None)
+@given(cut=st.integers(1, 89), seed=st.integers(0, 9), missing=st.integers(0, 8))
+def test_a_restart_after_any_minute_changes_nothing(cut, seed, missing):
+    straight, restarted = a_watcher(), a_watcher()
+    for t in range(1, 90):
+        if 40 < t <= 40 + missing:
+            continue
+        minute = a_minute(t, seed=seed, rate=1.0 if t < 60 else 4.0, in_stock=[1.0, float(t % 7 > 0), 0.5])
+        if t % 11 == 0:
+            straight.add_fact(1, "rivals")
+            restarted.add_fact(1, "rivals")
+        one, other = straight.step(minute), restarted.step(minute)
+        assert one.evidence.tobytes() == other.evidence.tobytes()
+        assert one.triggered.tolist() == other.triggered.tolist()
+        if t == cut:
+            saved = written_and_read(restarted)
+            restarted = Watcher(QUICK, 0, share=1.0)
+            restarted.restore(saved)
+    assert same(straight, restarted)
+
+
+def test_a_snapshot_of_another_version_is_refused_by_name():
+    watcher = a_watcher()
+    with pytest.raises(SnapshotError, match="expected version 1, got 7"):
+        watcher.restore(watcher.snapshot() | {"v": 7})
+    groups = GroupWatcher(QUICK, [0, 0])
+    with pytest.raises(SnapshotError, match="group watcher"):
+        groups.restore({"v": None})
+
+
+@pytest.mark.parametrize("absence", [{"present": False}, {"in_stock": 0.0}], ids=["missing batch", "stock-out"])
+def test_500_minutes_of_gap_change_no_bit_of_the_evidence(absence):
+    watcher = a_watcher(70)
+    before = watcher.detectors.state["evidence"].tobytes()
+    for t in range(71, 571):
+        verdict = watcher.step(a_minute(t, **absence))
+        assert not verdict.running.any()
+    assert watcher.detectors.state["evidence"].tobytes() == before
+
+
+def test_minutes_that_are_skipped_are_a_gap_merged_into_the_next_update():
+    apart, merged = one_that_knows(), one_that_knows()
+    rows = [a_minute(t, listings=1) for t in range(1, 5)]
+    apart.step(rows[0])
+    merged.step(rows[0])
+    evidence = merged.detectors.state["evidence"].copy()
+    for minute in rows[1:]:
+        look = apart.null.see(minute)
+        assert look.look.expected_orders[0] == pytest.approx(1.0, rel=1e-6)
+    names = ("orders", "units", "searches_matured", "searches_abandoned")
+    total = {name: sum(getattr(row, name) for row in rows[1:]) for name in names}
+    last = Minute.of(1, rows[-1].window_end_ms, **total)
+    merged.null.skip(2, last)
+    seen = merged.null.see(last)
+    assert seen.look.expected_orders[0] == pytest.approx(3.0, rel=1e-6)
+    merged.null.state["gap_exposure"][:] = 0.0
+    merged.null.state["gap_plan"][:] = 0.0
+    merged.null.state["gap_ticks"][:] = 0.0
+    verdict = merged.step(last)
+    assert verdict.running[0] and (merged.detectors.state["evidence"] != evidence).any()
+
+
+def test_a_gap_too_long_to_tell_from_an_outage_is_forgotten():
+    watcher = a_watcher(70)
+    before = watcher.detectors.state["evidence"].tobytes()
+    verdict = watcher.step(a_minute(70 + QUICK.merge_gap_ticks + 2))
+    assert not verdict.running.any()
+    assert watcher.detectors.state["evidence"].tobytes() == before
+    assert watcher.step(a_minute(70 + QUICK.merge_gap_ticks + 3)).running.all()
+
+
+def test_evidence_less_its_starts_does_not_grow_on_average_while_nothing_changed():
+    watcher = one_that_knows(listings=2_000, false_alarm_every=1e12)
+    for t in range(1, 61):
+        verdict = watcher.step(a_minute(t, listings=2_000))
+    started = watcher.detectors.state["started"]
+    assert started == pytest.approx(np.full(2_000, started[0]), rel=0.2)
+    excess = verdict.evidence - started
+    assert excess.mean() < 3.0 * excess.std() / np.sqrt(2_000)
+    assert (started <= 0.75 * 60 + 1e-9).all()
+
+
+def test_a_trigger_resets_rests_and_learns_the_new_level():
+    watcher = one_that_knows(rate=2.0)
+    t = 0
+    while True:
+        t += 1
+        verdict = watcher.step(a_minute(t, listings=1, rate=6.0))
+        if verdict.triggered[0]:
+            break
+    assert t < 60 and verdict.score[0] > 0.95
+    assert verdict.effect[0] > 1 and verdict.observed[0] > verdict.expected[0] > 0
+    why = verdict.why(0)
+    assert why["signal"] in verdict.signals and why["threshold"] == 1_000.0
+    assert sum(verdict.parts_of(0).values()) == pytest.approx(verdict.evidence[0])
+    assert watcher.detectors.state["evidence"].sum() == 0.0
+    assert 3.5 < watcher.levels[0] < 8.0
+    resting = [watcher.step(a_minute(t + k, listings=1, rate=6.0)).running[0] for k in range(1, 62)]
+    assert resting == [False] * 60 + [True]
+
+
+def test_our_own_price_change_is_no_evidence():
+    watcher = one_that_knows()
+    for t in range(1, 200):
+        factor = 0.5 if t > 20 else 1.0
+        minute = a_minute(t, listings=1, rate=factor, price_factor=factor)
+        sessions = np.array([3.0])
+        minute = replace(minute, searches_matured=sessions, searches_abandoned=sessions * (1 - 0.3 * factor))
+        assert not watcher.step(minute).triggered[0]
+
+
+def test_time_alone_is_no_evidence():
+    watcher = Watcher(replace(QUICK, known_phi=1.0), 1, share=1.0)
+    watcher.assume([0], orders_per_minute=1e-6, worth_orders=1e9)
+    for t in range(1, 1_501):
+        verdict = watcher.step(Minute.of(1, t * TICK))
+    assert verdict.evidence[0] < 10.0
+
+
+def test_a_facts_mass_is_bounded_and_goes_to_velocity_and_abandonment():
+    watcher = one_that_knows(full_mass_orders=0.01)
+    watcher.step(a_minute(1, listings=1))
+    watcher.step(a_minute(2, listings=1))
+    before = watcher.detectors.state["started"][0]
+    watcher.add_fact(0, "rivals", rate=1e-9)
+    watcher.add_fact(0, "events", rate=1e-9)
+    assert watcher.facts.waiting[0] == pytest.approx(100.0)
+    watcher.step(replace(a_minute(3, listings=1), searches_matured=np.array([3.0])))
+    assert watcher.detectors.state["started"][0] - before == pytest.approx(100.0 + 0.75)
+    watcher.add_fact(0, "rivals", rate=1e-9)
+    assert watcher.facts.waiting[0] == 0.0
+    with pytest.raises(ValueError, match="a fact is one of rivals, events"):
+        watcher.add_fact(0, "velocity")
+    with pytest.raises(ValueError, match="call grow"):
+        watcher.add_fact(9, "rivals")
+
+
+def test_frequent_facts_weigh_little():
+    watcher = a_watcher()
+    masses = []
+    for t in range(1, 200):
+        watcher.add_fact(0, "rivals")
+        masses.append(watcher.facts.waiting[0])
+        watcher.step(a_minute(t))
+    assert sum(watcher.facts.state["rivals"]) > 100
+    assert masses[-1] <= 0.2
+
+
+def test_listings_added_later_start_from_nothing_and_leave_the_others_alone():
+    watcher, other = a_watcher(30), a_watcher(30)
+    assert watcher.grow(2, categories=[1, 0]) == 3
+    wide = a_minute(31, listings=5)
+    fields = (
+        "orders",
+        "units",
+        "price_factor",
+        "searches_matured",
+        "searches_abandoned",
+        "plan_units",
+        "in_stock",
+    )
+    narrow = replace(wide, **{name: getattr(wide, name)[:3] for name in fields}, present=wide.present[:3])
+    one, two = watcher.step(wide), other.step(narrow)
+    assert one.evidence[:3].tolist() == two.evidence.tolist()
+    assert not one.running[3:].any()
+    with pytest.raises(ValueError, match="expected 2 categories"):
+        watcher.grow(2, categories=[1])
+
+
+def test_the_promise_is_in_force_after_the_first_full_block():
+    fresh = a_watcher(10)
+    assert not fresh.step(a_minute(11)).promise_in_force.any()
+    assert a_watcher(40).step(a_minute(41)).promise_in_force.all()
+
+
+def test_a_shift_common_to_slow_sellers_is_found_in_their_group_first():
+    chosen = WatcherSettings(false_alarm_every=1_000.0, known_phi=1.0)
+    listings = 30
+    own = Watcher(chosen, listings, share=1.0)
+    own.assume(range(listings), 0.1, worth_orders=1e12, worth_sessions=0.0)
+    group = GroupWatcher(chosen, [0] * listings, share=1.0)
+    group.watcher.assume([0], 3.0, worth_orders=1e12)
+    for t in range(1, 400):
+        rng = np.random.default_rng(t)
+        minute = Minute.of(listings, t * TICK, orders=rng.poisson(0.2, listings))
+        levels = own.levels.copy()
+        if group.step(minute, levels).triggered[0]:
+            break
+        assert not own.step(minute).triggered.all()
+    assert t < 100
+    saved = orjson.loads(orjson.dumps(group.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY))
+    again = GroupWatcher(chosen)
+    again.restore(saved)
+    assert again.members(0).tolist() == list(range(listings))
+
+
+def test_a_group_of_one_is_left_to_the_listing():
+    groups = GroupWatcher(QUICK, [0, 1, 1])
+    for t in range(1, 60):
+        verdict = groups.step(a_minute(t), np.ones(3))
+    assert verdict.evidence[0] == 0.0 and not verdict.running[0]
+    assert verdict.running[1]
+
+
+def test_input_is_left_untouched_and_the_same_minutes_give_the_same_verdicts():
+    minute = a_minute(1)
+    before = minute.orders.tobytes() + minute.units.tobytes() + minute.plan_units.tobytes()
+    a_watcher().step(minute)
+    assert before == minute.orders.tobytes() + minute.units.tobytes() + minute.plan_units.tobytes()
+    assert same(a_watcher(30), a_watcher(30))
+
+
+def test_a_minute_that_does_not_fit_is_refused_with_what_was_expected():
+    watcher = a_watcher(2)
+    with pytest.raises(ValueError, match="steps forward"):
+        watcher.step(a_minute(2))
+    with pytest.raises(ValueError, match="expected 3 listings"):
+        watcher.step(a_minute(3, listings=2))
+    with pytest.raises(ValueError, match=r"minute.orders: expected finite"):
+        watcher.step(a_minute(3, orders=[1.0, np.nan, 0.0]))
+    with pytest.raises(ValueError, match="price_factor must be > 0"):
+        watcher.step(a_minute(3, price_factor=0.0))
+
+
+def test_settings_that_break_the_budget_are_refused():
+    with pytest.raises(ValueError, match="five weights"):
+        WatcherSettings(velocity=0.9)
+    with pytest.raises(ValueError, match="own_share"):
+        WatcherSettings(own_share=0.9)
+    with pytest.raises(ValueError, match="share of the false-alarm budget"):
+        WatcherSettings().threshold(0.0)
