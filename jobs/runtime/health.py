@@ -147,7 +147,7 @@ def _job_name(name: str) -> str:
 def _job_part(name: str, job: dict[str, Any]) -> Part:
     state = job["state"]
     tasks = job.get("tasks", {})
-    running, total = tasks.get("running", 0), tasks.get("total", 0)
+    running, total = tasks.get("running", 0) + tasks.get("finished", 0), tasks.get("total", 0)
     if state == "RUNNING" and running < total:
         return Part(name, False, f"{running} of {total} tasks running")
     return Part(name, state == "RUNNING", state.lower())
