@@ -72,7 +72,7 @@ class PriceCache:
         *,
         reread_s: float = 1.0,
         segment_s: float = 30.0,
-        timeout_s: float = 0.25,
+        timeout_s: float = 0.5,
         pause_s: float = 0.5,
         max_segments: int = 200_000,
         max_unknown: int = 10_000,
