@@ -14,6 +14,8 @@ When a category's day becomes known for the first time, its levels are laid anew
 The block sum in (5) is what sees slow wander of the rate; the per-minute one cannot. Science § 6.
 
 All is predictable: a minute is judged by what was known before it, then learned.
+
+Over 300 lines: (1) to (8) share their columns and one order of updates, and read best together.
 """
 
 from __future__ import annotations
