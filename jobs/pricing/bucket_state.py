@@ -40,6 +40,7 @@ class BucketState:
         self.states: dict[str, ListingState] = {}
         self.index: list[str] = []
         self._parked: dict[str, list[Any]] = {}
+        self._means: dict[str, tuple[int, int, float | None]] = {}
 
     def take_catalog(self, entry: CatalogEntry, looks: Looks) -> bool:
         """Take a catalog entry; answers whether its listing is new."""
@@ -52,6 +53,7 @@ class BucketState:
         if state is None:
             state = self.states[key] = ListingState(entry.price_group, estimate=self._parked.pop(key, None))
             self.index.append(key)
+        self._means.pop(key, None)
         state.price_group = entry.price_group
         self._trust_cost(state, entry)
         state.needs_start = state.needs_start or state.table is None
@@ -93,6 +95,7 @@ class BucketState:
             price, set_aside = held[_PRICE], offer.price_minor
         row = [price, offer.shipping_minor, offer.in_stock, offer.event_time_ms, offer.validity_ms, set_aside]
         state.offers[offer.competitor] = row
+        self._means.pop(key, None)
         if len(state.offers) > market.max_rivals:
             del state.offers[min(state.offers, key=lambda name: (state.offers[name][_AT_MS], name))]
         if held is not None and held[:_AT_MS] == row[:_AT_MS]:
@@ -171,10 +174,17 @@ class BucketState:
         ]
 
     def rivals_mean(self, key: str, at_ms: int) -> float | None:
-        """Today's fresh rivals' mean, as a decision would see it."""
+        """Today's fresh rivals' mean, as a decision would see it.
+
+        Remembered until the next offer or the end of the first validity: it is asked every minute. Not
+        part of the snapshot, since it can be had again.
+        """
         state, entry = self.states.get(key), self.catalog.get(key)
         if state is None or entry is None or not state.offers:
             return None
+        known = self._means.get(key)
+        if known is not None and known[0] <= at_ms < known[1]:
+            return known[2]
         asked = {
             "listing": key,
             "at_ms": at_ms,
@@ -183,7 +193,12 @@ class BucketState:
             "offers": self.offers(state),
         }
         got = rivals_of(asked, self.policy)
-        return got.mean_minor if got and got.fresh else None
+        mean = got.mean_minor if got and got.fresh else None
+        validity_ms = self.policy.market.offer_validity_minutes * MINUTE_MS
+        turns = (row[_AT_MS] + age for row in state.offers.values() for age in (0, row[_VALIDITY] or validity_ms))
+        until_ms = min((turn for turn in turns if turn >= at_ms), default=at_ms + validity_ms)
+        self._means[key] = (at_ms, until_ms, mean)
+        return mean
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data."""
@@ -196,6 +211,7 @@ class BucketState:
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """:meth:`snapshot` back."""
+        self._means = {}
         self.index = list(snapshot["index"])
         rows = (ListingState.from_row(row) for row in snapshot["states"])
         self.states = dict(zip(self.index, rows, strict=True))

@@ -6,9 +6,10 @@ account of changes, and writes tables: every write is a new version, a renewal k
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from features.demand import DemandBook
@@ -33,7 +34,6 @@ class Decider:
     ----------
     policy : the business numbers.
     bucket, book, control : what is known, what was counted, what people and the calendar said.
-    on_change : told the key of a listing whose table changed for another reason than its evidence.
     """
 
     def __init__(
@@ -42,11 +42,9 @@ class Decider:
         bucket: BucketState,
         book: DemandBook,
         control: Control,
-        on_change: Callable[[str], None],
     ) -> None:
         self.policy = policy
         self._bucket, self._book, self._control = bucket, book, control
-        self._on_change = on_change
 
     def decide(
         self,
@@ -88,10 +86,12 @@ class Decider:
             version=table.version if table else state.last_version,
             table_id=table.table_id if table else (state.table.table_id if state.table else ""),
         )
-        outputs.append(Output("decisions", key, asdict(decision), at_ms))
+        # Field by field: asdict would copy the inputs, a thousand numbers that nobody changes any more.
+        record = {each.name: getattr(decision, each.name) for each in dataclasses.fields(decision)}
+        outputs.append(Output("decisions", key, record, at_ms))
         self._remember(key, result, decision_id, at_ms)
         if table is not None:
-            self._changed(key, table, cause, at_ms)
+            self._changed(key, table, at_ms)
             outputs.append(self.write(key, table, at_ms, now_ms))
         return outputs
 
@@ -194,8 +194,8 @@ class Decider:
         state.table = replace(table, version=state.last_version, published_ms=now_ms, expires_ms=now_ms + life_ms)
         return Output("tables", key, state.table.to_record(), at_ms)
 
-    def _changed(self, key: str, table: PriceTable, cause: Cause, at_ms: int) -> None:
-        """The account of changes, for pace, rollback and the watcher."""
+    def _changed(self, key: str, table: PriceTable, at_ms: int) -> None:
+        """The account of changes, for pace and rollback."""
         state = self._bucket.states[key]
         before = state.table.default_minor if state.table else None
         state.needs_start = False
@@ -204,8 +204,6 @@ class Decider:
             state.changes_today = state.changes_today + 1 if state.day == day else 1
             state.day, state.last_change_ms = day, at_ms
             state.history = [*state.history, [table.version, table.default_minor]][-KEPT_TABLES:]
-        if cause not in (Cause.EVIDENCE, Cause.COLD_START):
-            self._on_change(key)
 
     def _remember(self, key: str, result: Result, decision_id: str, at_ms: int) -> None:
         """What follows from a decision: a plan to go on, a question to people."""

@@ -25,7 +25,6 @@ from typing import Any
 
 from jobs.pricing.grid import grid_step, price_grid
 from jobs.pricing.guardrails import GUARDRAILS, Band, Case, Guardrail, Keeps, Kind, Meet, meet, money
-from jobs.pricing.guardrails.margin import least_price
 from jobs.pricing.optimizer import explore, solve_one
 from jobs.pricing.optimizer.exploration import draw_probabilities
 from jobs.pricing.policy import MINUTE_MS, Policy
@@ -53,16 +52,21 @@ ALWAYS_MATERIAL = frozenset({Cause.COLD_START, Cause.SETTLE})
 """Causes whose change need not pay for itself."""
 
 
-def cold_start_price(cost_minor: float, rivals_mean_minor: float | None, policy: Policy) -> float:
-    """§ 5: cost plus margin, met with the rivals' mean, never below the least margin.
+def cold_start_price(
+    list_minor: float, cost_minor: float, rivals_mean_minor: float | None, policy: Policy
+) -> float:
+    """§ 5: cost plus margin met with the rivals' mean: the list price, brought into that band.
 
-    >>> round(cold_start_price(700, None, Policy())), round(cold_start_price(700, 900, Policy()))
-    (1000, 900)
+    Shoppers see the list price until there is a table, so the rule moves it only where it must: down
+    to the rivals, up to cost plus margin; where these two do not meet, the margin wins.
+
+    >>> [round(cold_start_price(1000, 700, mean, Policy())) for mean in (None, 1100, 950)]
+    [1000, 1000, 1000]
+    >>> round(cold_start_price(1000, 500, 950, Policy())), round(cold_start_price(1000, 800, 950, Policy()))
+    (950, 1143)
     """
-    price = cost_minor / (1 - policy.cold_start.margin)
-    if rivals_mean_minor is not None:
-        price = min(price, rivals_mean_minor)
-    return max(price, least_price(cost_minor, policy.margin.min_margin))
+    highest = list_minor if rivals_mean_minor is None else min(list_minor, rivals_mean_minor)
+    return max(highest, cost_minor / (1 - policy.cold_start.margin))
 
 
 def reprice(
@@ -224,7 +228,8 @@ class _Repricing:
             return _main_price(
                 shares[headline(self.segments)], fallback=hard.nearest(self.case.current_minor or 1)
             )
-        rule = cold_start_price(self.catalog["cost_minor"], self.rivals_mean, self.policy)
+        catalog = self.catalog
+        rule = cold_start_price(catalog["list_minor"], catalog["cost_minor"], self.rivals_mean, self.policy)
         return self._rounded(round(rule), hard, up=False)
 
     def _rounded(self, price: int, inside: Meet, *, up: bool) -> int:

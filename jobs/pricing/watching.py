@@ -1,6 +1,8 @@
 """BucketWatch: a minute's cells as arrays for the watcher, its verdict as looks and evidence.
 
-The watcher (:mod:`jobs.pricing.watcher`) knows no keys and no prices; here they meet.
+The watcher (:mod:`jobs.pricing.watcher`) knows no keys and no prices; here they meet. Evidence outlives a
+price change that was made for another reason: what the change does to orders is predicted, so what is
+left is still evidence, and a watcher that looked away after every rule would sleep through shocks.
 """
 
 from __future__ import annotations
@@ -69,10 +71,6 @@ class BucketWatch:
     def add_fact(self, key: str, signal: str) -> None:
         """``rivals`` moved, or ``events`` began: start mass from the next minute on."""
         self._watcher.add_fact(self._bucket.index.index(key), signal)
-
-    def clear(self, key: str) -> None:
-        """Drop the evidence of a listing that was re-priced for another reason."""
-        self._watcher.clear([self._bucket.index.index(key)])
 
     def step(self, at_ms: int, cells: Sequence[Cell], empty: Collection[str], looks: Looks) -> list[Output]:
         """Take a minute; triggers join the looks, what is worth showing is returned as evidence."""

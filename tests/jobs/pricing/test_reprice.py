@@ -58,7 +58,7 @@ worlds = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(worlds)
 def test_every_published_price_lies_in_the_hard_bands_and_within_a_step_unless_hard_limits_force_it(
     world: dict[str, Any],
@@ -84,7 +84,7 @@ def test_every_published_price_lies_in_the_hard_bands_and_within_a_step_unless_h
         assert min(widths) / (FULL + 1) >= 0.02 - 1e-8 or len(widths) == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(worlds)
 def test_a_decision_is_recomputed_bit_for_bit_from_its_record(world: dict[str, Any]) -> None:
     record = a_record(some_inputs(**world))
