@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from features import cells
 from features.cells import FACTS, FLINK, GOOD, GROUP_KEY_SQL, bucket_sql
+from jobs.runtime.flink_environment import MINUTES_BUFFER_MS
 from jobs.runtime.line_format import add_line_format
 from jobs.runtime.settings import Settings
 from jobs.runtime.sinks import parquet_sink, text_sink
@@ -35,6 +36,7 @@ IDLE_AFTER_S = 180
 
 def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> StatementSet:
     """Declare the job; executes nothing."""
+    env.set_buffer_timeout(MINUTES_BUFFER_MS)
     add_line_format(env, settings.home / "run" / "jars")
     configure(table_env, settings)
     declare_inputs(table_env, settings)

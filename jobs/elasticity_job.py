@@ -18,6 +18,7 @@ from features.elasticity.pooling_logic import PoolingLogic
 from features.elasticity.settings import ElasticitySettings
 from jobs.runtime.bucket_rows import batch_rows, output_view, outputs_to_topics, rows_of
 from jobs.runtime.flink_bucket import host_in_flink
+from jobs.runtime.flink_environment import MINUTES_BUFFER_MS
 from jobs.runtime.hosting import Host
 from jobs.runtime.settings import Settings
 
@@ -36,6 +37,7 @@ def pooling_host(settings: Settings) -> Host:
 
 def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> StatementSet:
     """Declare the topology; executes nothing."""
+    env.set_buffer_timeout(MINUTES_BUFFER_MS)
     statements = table_env.create_statement_set()
     rows = rows_of(table_env, [batch_rows(table_env, JOB, settings)])
     learned = output_view(

@@ -79,8 +79,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     settings = Settings.load()
     refused = 0
-    for text in args.job or list(JOBS):
-        name, resume_from = parse_job(text)
+    # From the end of the way: those jobs' Python workers start while demand_job's long text is planned.
+    wanted = sorted((parse_job(text) for text in args.job or JOBS), key=lambda job: -list(JOBS).index(job[0]))
+    for name, resume_from in wanted:
         try:
             job_id = submit(name, settings, checkpoints=args.checkpoints, resume_from=resume_from)
         except Exception as error:  # one bad job must not keep the others from starting; the exit code says so

@@ -11,6 +11,10 @@ from pyflink.common import Configuration
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
+MINUTES_BUFFER_MS = 100
+"""Buffer timeout of the jobs whose results come by the minute. Only repricing_job needs the cluster's 5 ms;
+in a job of sixty tasks that many flushes cost more than the work."""
+
 
 def job_environment(
     name: str, parallelism: int, *, checkpoints: str | None = None, resume_from: str | None = None

@@ -51,7 +51,8 @@ def event_time_of(kind: str, value: Mapping[str, Any]) -> int:
     (5, 7)
     """
     field = TOPICS[kind].event_time if kind in TOPICS else "window_end_ms"
-    return max((int(row[field]) for row in value["rows"]), default=0) if "rows" in value else int(value[field])
+    rows = [value] if field in value else value["rows"]
+    return max(int(row[field]) for row in rows)
 
 
 @dataclass(slots=True)
