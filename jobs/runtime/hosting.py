@@ -44,13 +44,17 @@ class OutputSink(Protocol):
         ...
 
 
+_INTERNAL_TIMES = {"sums": "period_end_ms"}
+"""Event-time field of what travels inside a job only."""
+
+
 def event_time_of(kind: str, value: Mapping[str, Any]) -> int:
     """Event time of a fact, by its stream's own field; of several rows together the latest.
 
     >>> event_time_of("stock", {"event_time_ms": 5}), event_time_of("segments", {"rows": [{"event_time_ms": 7}]})
     (5, 7)
     """
-    field = TOPICS[kind].event_time if kind in TOPICS else "window_end_ms"
+    field = TOPICS[kind].event_time if kind in TOPICS else _INTERNAL_TIMES[kind]
     rows = [value] if field in value else value["rows"]
     return max(int(row[field]) for row in rows)
 
