@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
             "--speed", type=float, default=60.0, help="run seconds a wall second (default 60; 1: wall clock)"
         )
         up.add_argument(
-            "--checkpoint-interval", type=float, default=10.0, metavar="S", help="wall seconds (default 10)"
+            "--checkpoint-interval", type=float, default=20.0, metavar="S", help="wall seconds (default 20)"
         )
         up.add_argument("--parallelism", type=int, default=2, help="subtasks of every operator (default 2)")
     commands.add_parser("down", help="stop exactly what up started")

@@ -46,7 +46,7 @@ USUAL_PORTS = {
 
 TASK_SLOTS = 8
 JOBMANAGER_MEMORY = "1024m"
-TASKMANAGER_MEMORY = "3072m"
+TASKMANAGER_MEMORY = "4096m"
 BROKER_HEAP = "512m"
 
 
@@ -212,6 +212,8 @@ def flink_config(
         "taskmanager.numberOfTaskSlots": max(TASK_SLOTS, 4 * parallelism),
         "taskmanager.memory.process.size": TASKMANAGER_MEMORY,
         "taskmanager.memory.managed.size": "256m",
+        # The Parquet writers compress through direct buffers, a few for every open file and column.
+        "taskmanager.memory.task.off-heap.size": "768m",
         "taskmanager.memory.network.min": "192m",
         "taskmanager.memory.network.max": "192m",
         "taskmanager.memory.jvm-metaspace.size": "384m",
