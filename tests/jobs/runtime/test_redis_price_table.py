@@ -128,10 +128,12 @@ def test_a_published_decision_gives_its_table_back_and_a_held_one_none() -> None
         "decision_id": "d-5", "tenant": "acme", "market": "web-us-usd", "sku": "sku 1/blue", "price_group": "g",
         "decided_at_ms": 5, "published": True, "version": 5, "table_id": "t-5",
         "inputs": {
-            "currency": "USD", "catalog": {"list_minor": 1099}, "policy": {"tables": {"life_minutes": 1440, "arm": "base"}},
+            "currency": "USD", "catalog": {"list_minor": 1099},
+            "policy": {"tables": {"life_minutes": 1440, "arm": "base"}},
         },
         "result": {
-            "table": {"all": {"p": [999], "c": [4294967295]}}, "default_minor": 999, "rivals_mean_minor": 980.2, "rivals_fresh": True,
+            "table": {"all": {"p": [999], "c": [4294967295]}},
+            "default_minor": 999, "rivals_mean_minor": 980.2, "rivals_fresh": True,
             "reason": "COLD_START",
         },
     }  # fmt: skip
