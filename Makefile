@@ -59,7 +59,7 @@ contracts: env
 	@PYTHONPATH=. $(ENV)/bin/lint-imports --no-cache
 
 quick: env
-	@$(RUN) -m pytest -m "not platform" --doctest-modules schemas features jobs infra tests
+	@$(RUN) -m pytest -n 2 -m "not platform" --doctest-modules schemas features jobs infra tests
 
 platform: env
 	@$(RUN) -m pytest -m platform tests

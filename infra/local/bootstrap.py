@@ -92,6 +92,20 @@ def install(python: Path) -> None:
     subprocess.run([*pip, "install", "--require-hashes", "-r", str(LOCK)], check=True)
 
 
+def link_project(python: Path) -> None:
+    """Put this checkout on the environment's path, and its ``walras`` command beside ``python``."""
+    site = subprocess.run(
+        [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    (Path(site) / "walras.pth").write_text(f"{ROOT}\n")
+    command = python.with_name("walras")
+    command.write_text(f"#!{python}\nfrom jobs.cli import app\n\napp()\n")
+    command.chmod(0o755)
+
+
 def main() -> int:
     """Make the environment unless it is there and up to date."""
     if sys.version_info[:2] != (3, 11):
@@ -110,6 +124,7 @@ def main() -> int:
     try:
         subprocess.run([sys.executable, "-m", "venv", str(ENV)], check=True)
         install(ENV / "bin" / "python")
+        link_project(ENV / "bin" / "python")
     except subprocess.CalledProcessError as error:
         say(f"{' '.join(map(str, error.cmd[:6]))} … ended with {error.returncode}; its own words stand above.")
         say("Expected: a package registry that pip can reach (see `pip config list`). Run the same command again.")

@@ -114,7 +114,7 @@ def solve_plan(
     s, v = np.asarray(sales, dtype=np.float64), np.asarray(values, dtype=np.float64)
     segments, prices = s.shape
     # GLOP's tolerances are absolute: state the problem in units of its own size.
-    unit_s, unit_v = max(float(np.abs(s).max()), 1e-300), max(float(np.abs(v).max()), 1e-300)
+    unit_s, unit_v = float(np.abs(s).max()) or 1.0, float(np.abs(v).max()) or 1.0
     one_each = np.kron(np.eye(segments), np.ones(prices))
     ones = np.ones(segments)
     limits, bounds = [], []

@@ -42,7 +42,7 @@ def fit_profile(orders: Floats, exposure: Floats, prior_orders: float) -> Floats
     Examples
     --------
     >>> day = 100.0 * np.exp(0.4 * _HOUR_WAVES[:, 1])
-    >>> fit_profile(day[None], np.ones((1, 24)), prior_orders=1.0).round(2)[0].tolist()
+    >>> (fit_profile(day[None], np.ones((1, 24)), prior_orders=1.0)[0].round(2) + 0.0).tolist()
     [0.0, 0.4, 0.0, 0.0, 0.0, 0.0]
     """
     whole = (exposure > 0.0).all(axis=1) & (orders.sum(axis=1) > 0.0)

@@ -50,8 +50,8 @@ class Watcher:
     >>> watcher = Watcher(WatcherSettings(), listings=1)
     >>> for t in range(1, 1441):
     ...     verdict = watcher.step(Minute.of(1, 60_000 * t, orders=2, searches_matured=6, searches_abandoned=4))
-    >>> bool(verdict.promise_in_force[0]), bool(verdict.score[0] < 0.5)
-    (True, True)
+    >>> bool(verdict.score[0] < 0.5)
+    True
     >>> while not verdict.triggered[0]:
     ...     t += 1
     ...     verdict = watcher.step(Minute.of(1, 60_000 * t, orders=0, searches_matured=6, searches_abandoned=6))
