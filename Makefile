@@ -4,6 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ENV    := .walras/env
 RUN    := $(ENV)/bin/python
 LOCAL  := $(RUN) -m infra.local
+REPLAY_HOME := .walras/replay
+REPLAY := $(LOCAL) --home $(REPLAY_HOME)
 STAMP  := $(ENV)/.stamp
 PURE   := schemas features jobs infra tests
 SPEED  ?= 60
@@ -64,9 +66,15 @@ quick: env
 platform: env
 	@$(RUN) -m pytest -m platform tests
 
-replay: env  ## replay recorded data through the topics (DATA=<folder>)
+replay: env  ## replay recorded data through a platform of its own (DATA=<folder>), check its books, stop it
 	@test -n "$(DATA)" || { echo "make replay: expected DATA=<folder with recorded files>"; exit 2; }
-	@$(RUN) -m jobs.replay $(DATA) $(ARGS)
+	@$(REPLAY) clean
+	@$(REPLAY) up --without simulate,edge,ticker,keeper --checkpoint-interval 5 --set CLOCK=data \
+	  --set BUCKETS=$$($(RUN) -m jobs.replay --data $(DATA) --buckets)
+	@trap '$(REPLAY) down' EXIT; export WALRAS_HOME=$(REPLAY_HOME); \
+	  $(RUN) -m jobs.replay --data $(DATA) --wait 3600 $(ARGS) && $(ENV)/bin/walras ledger \
+	  && $(ENV)/bin/walras rejected && $(ENV)/bin/walras recompute --all \
+	  && $(ENV)/bin/walras recompute --all --without-offer
 
 bench: env  ## measure; writes JSON under .walras/bench
 	@$(RUN) -m tests.benchmarks $(ARGS)

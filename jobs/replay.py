@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jobs.runtime.kafka import Publisher
+from jobs.runtime.kafka_offsets import not_yet_taken
 from jobs.runtime.mapping import Made, MappedData, Mapping, MappingError, Refused
 from jobs.runtime.settings import Settings
 from schemas.events import Rejected
@@ -122,12 +123,34 @@ def send(stream: Iterable[Made | Heartbeat], publisher: Publisher, buckets: int,
     return sent
 
 
+def wait_until_taken(settings: Settings, timeout_s: float) -> None:
+    """Wait until every record lies in a completed checkpoint of every job that reads it.
+
+    Raises
+    ------
+    typer.Exit
+        With code 1 when that does not happen in time; says who is behind.
+    """
+    deadline = time.monotonic() + timeout_s
+    with console.status("the jobs are taking it in") as status:
+        while any((left := not_yet_taken(settings.kafka)).values()):
+            status.update(", ".join(f"{group} {count} behind" for group, count in left.items() if count))
+            if time.monotonic() > deadline:
+                console.print(f"not taken within {timeout_s:.0f} s: {left}", style="red", markup=False)
+                raise typer.Exit(1)
+            time.sleep(1)
+    typer.echo("every job has taken all of it")
+
+
 @app.command()
 def replay(
     data: Annotated[Path, typer.Option(help="folder with the recorded files", exists=True, file_okay=False)],
     mapping: Annotated[Path | None, typer.Option(help="mapping file; default: the shipped one that fits")] = None,
     speed: Annotated[float, typer.Option(help="event seconds per second; 0: as fast as it goes", min=0)] = 0.0,
     limit: Annotated[int, typer.Option(help="only the first rows of each file; 0: all", min=0)] = 0,
+    wait: Annotated[
+        float, typer.Option(help="seconds to wait until every job has taken it all; 0: not at all", min=0)
+    ] = 0.0,
     check: Annotated[bool, typer.Option("--check", help="map and judge every row, send nothing")] = False,
     show_buckets: Annotated[
         bool, typer.Option("--buckets", help="print the number of buckets the mapping wants, and stop")
@@ -157,6 +180,8 @@ def replay(
             for refusal in mapped.refused:
                 publisher.send("rejected", as_rejected(refusal), timestamp_ms=0)
         typer.echo(json.dumps({"sent": dict(sorted(sent.items()))}))
+        if wait:
+            wait_until_taken(settings, wait)
     if not balanced:
         raise typer.Exit(1)
 

@@ -47,6 +47,13 @@ def parser() -> argparse.ArgumentParser:
         up.add_argument(
             "--checkpoint-interval", type=float, default=20.0, metavar="S", help="wall seconds (default 20)"
         )
+        up.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="NAME=VALUE",
+            help="a setting of the run, without its WALRAS_ (CLOCK=data, BUCKETS=2); may be repeated",
+        )
         up.add_argument("--parallelism", type=int, default=2, help="subtasks of every operator (default 2)")
     commands.add_parser("down", help="stop exactly what up started")
     status = commands.add_parser("status", help="what runs, and how it is; exit code 1 when something is not well")
@@ -83,6 +90,7 @@ def _up(platform: object, args: argparse.Namespace) -> None:
         speed=args.speed,
         checkpoint_interval_s=args.checkpoint_interval,
         parallelism=args.parallelism,
+        extra=dict(pair.split("=", 1) for pair in args.set),
     )
 
 

@@ -32,7 +32,7 @@ from jobs.runtime.clock import Clock
 from jobs.runtime.feast_features import apply_feature_repo
 from jobs.runtime.kafka import ensure_topics
 from jobs.runtime.redis_price_table import RedisPriceTables
-from jobs.runtime.settings import Settings
+from jobs.runtime.settings import DATA_CLOCK, Settings
 
 STATE_FOLDERS = ("run", "kafka", "flink", "archive", "feast")
 """What ``clean`` removes; the environment and the jars stay."""
@@ -422,6 +422,8 @@ class Platform:
 
 def record_clock(layout: Layout, env: Mapping[str, str]) -> None:
     """Note what the run's Clock shows, so that the next run goes on from there."""
+    if env["WALRAS_CLOCK"] == DATA_CLOCK:
+        return
     now = Clock.parse(env["WALRAS_CLOCK"]).now_ms()
     path = layout.run / "stopped_at_ms"
     part = path.with_suffix(".part")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from schemas.topics import INPUTS, TOPICS
 
 SILENT = logging.Logger("librdkafka", logging.CRITICAL + 1)
 """For clients whose errors are shown elsewhere: librdkafka would write them to stderr."""
@@ -38,3 +40,34 @@ class TopicEnds:
             return {}
         found = self._admin.list_offsets(self._wanted, request_timeout=self._timeout_s)
         return {(tp.topic, tp.partition): future.result().offset for tp, future in found.items()}
+
+
+READERS: dict[str, tuple[str, ...]] = {
+    "walras.demand_job": tuple(topic.name for topic in INPUTS),
+    "feature_job": ("cells", "estimates", "segments"),
+    "elasticity_job": ("cells",),
+    "repricing_job": ("cells", "estimates", "offers", "stock", "calendar", "commands"),
+}
+"""Consumer group of each job and what it reads; a job commits an offset with the checkpoint that holds it."""
+
+
+def not_yet_taken(
+    bootstrap: str, readers: Mapping[str, Iterable[str]] = READERS, *, timeout_s: float = 10.0
+) -> dict[str, int]:
+    """Records that are in Kafka and in no completed checkpoint of their reader, by consumer group.
+
+    Raises
+    ------
+    confluent_kafka.KafkaException
+        If the broker does not answer within ``timeout_s``.
+    """
+    admin = AdminClient({"bootstrap.servers": bootstrap, "logger": SILENT})  # type: ignore[dict-item]
+    left = {}
+    for group, names in readers.items():
+        ends = TopicEnds(bootstrap, [TOPICS[name].topic for name in names], timeout_s=timeout_s).now()
+        answer = admin.list_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(group)], request_timeout=timeout_s
+        )
+        committed = {(tp.topic, tp.partition): tp.offset for tp in answer[group].result().topic_partitions}
+        left[group] = sum(max(0, end - max(0, committed.get(where, 0))) for where, end in ends.items())
+    return left
