@@ -60,7 +60,7 @@ class EdgeShoppers:
     pause_s : after a slice with no answer at all the edge is left alone for this long.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 0.5, pause_s: float = 5.0, at_once: int = 8) -> None:
+    def __init__(self, url: str, *, timeout_s: float = 2.0, pause_s: float = 5.0, at_once: int = 8) -> None:
         self._timeout_s, self._pause_s, self._resume = timeout_s, pause_s, 0.0
         self.answered = self.failed = 0
         self._loop = asyncio.new_event_loop()
