@@ -17,7 +17,7 @@ export GX_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
 .PHONY: help env run up down status logs clean test check fmt lint types contracts quick platform replay \
-        bench chaos lock jars jars-lock schemas
+        bench chaos accept-watcher accept-elasticity lock jars jars-lock schemas
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,11 +76,17 @@ replay: env  ## replay recorded data through a platform of its own (DATA=<folder
 	  && $(ENV)/bin/walras rejected && $(ENV)/bin/walras recompute --all \
 	  && $(ENV)/bin/walras recompute --all --without-offer
 
-bench: env  ## measure; writes JSON under .walras/bench
-	@$(RUN) -m tests.benchmarks $(ARGS)
+bench: env  ## the optimizer's objective and time beside GLOP's, as JSON (ARGS=<instances>)
+	@PYTHONPATH=. $(RUN) tests/benchmarks/bench_optimizer.py $(ARGS)
 
 chaos: env  ## kill parts of a running platform and compare with an undisturbed run
 	@$(RUN) -m pytest tests/chaos $(ARGS)
+
+accept-watcher: env  ## the watcher's table by simulation, with its figure (minutes; ARGS=--quick)
+	@PYTHONPATH=. $(RUN) tests/simulation/accept_watcher.py $(ARGS)
+
+accept-elasticity: env  ## the elasticity table on real and simulated data (minutes; ARGS=--quick)
+	@$(RUN) -m tests.simulation.accept_elasticity $(ARGS)
 
 fmt: env  ## format the code and apply safe fixes
 	@$(ENV)/bin/ruff format -q $(PURE)

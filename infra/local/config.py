@@ -86,7 +86,7 @@ class Layout:
     def socket(self) -> Path:
         """supervisord's socket; in the temporary folder when the home's path is too long for one.
 
-        >>> Layout(Path("/home/me/walras/.walras")).socket.name
+        >>> Layout(Path("/srv/walras/.walras")).socket.name
         'supervisor.sock'
         >>> len(str(Layout(Path("/" + "x" * 120)).socket)) < SOCKET_PATH_LIMIT
         True
