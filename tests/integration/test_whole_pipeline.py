@@ -1,0 +1,75 @@
+"""From a catalog entry in Kafka to a price in Redis, features in Feast and a decision that recomputes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from jobs.pricing.reprice import recompute
+from jobs.runtime.feast_features import VIEW, open_store
+from jobs.runtime.kafka import Publisher, read_topic
+from jobs.runtime.redis_price_table import RedisPriceTables
+from jobs.runtime.settings import Settings
+from schemas.events import Listing
+from schemas.ticks import closing_ticks, due_ticks
+from schemas.topics import INPUTS, MINUTE_MS, TOPICS
+
+pytestmark = pytest.mark.platform
+
+
+def until(condition: Callable[[], Any], what: str, timeout_s: float = 150.0) -> Any:
+    deadline, waiting = time.monotonic() + timeout_s, threading.Event()
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"not within {timeout_s:.0f} s: {what}"
+        waiting.wait(0.5)
+    return found
+
+
+def test_a_listing_gets_a_guarded_explained_price_and_features(running_jobs: Settings) -> None:
+    settings = running_jobs
+    newest = max((r.kafka_ts_ms for t in INPUTS for r in read_topic(settings.kafka, t.topic)), default=0)
+    start = (max(newest, 1_790_000_000_000) // MINUTE_MS + 30) * MINUTE_MS
+    end = start + 5 * MINUTE_MS
+    listing = Listing(f"pipeline-{start}", "web-us-usd", "lamp")
+    common = {"tenant": listing.tenant, "market": listing.market, "sku": listing.sku, "price_group": "lamp"}
+    entry = common | {
+        "event_id": "c1", "event_time_ms": start + 1000, "category": "lamps", "role": "kvi", "currency": "USD",
+        "pack_size": 1, "active": True, "cost_minor": 1200, "list_minor": 2000,
+    }  # fmt: skip
+    offer = common | {
+        "event_id": "o1", "event_time_ms": start + 2000, "competitor": "rival", "price_minor": 1900,
+        "shipping_minor": 0, "in_stock": True, "currency": "USD", "pack_size": 1, "source": "feed",
+        "match_confidence": 1.0,
+    }  # fmt: skip
+    partitions = {t.name: t.partitions for t in INPUTS}
+    ticks = due_ticks(start, end, buckets=settings.buckets, partitions=partitions)
+    ticks += closing_ticks(end, buckets=settings.buckets, partitions=partitions)
+    with Publisher(settings.kafka) as out:
+        out.send("catalog", entry, timestamp_ms=start + 1000)
+        out.send("offers", offer, timestamp_ms=start + 2000)
+        for tick in sorted(ticks):
+            out.send(tick.topic, tick.record(), timestamp_ms=tick.at_ms, partition=tick.partition, key="tick")
+
+    tables = RedisPriceTables(settings.redis.get_secret_value())
+    table = until(lambda: tables.get(listing), "a price table in Redis")
+    assert min(p for s in table.table["base"].values() for p in s.prices) >= 1334  # MIN_MARGIN: 10 % over cost
+    assert table.default_minor <= 2000
+
+    def decision() -> dict[str, Any] | None:
+        found = [r.json() for r in read_topic(settings.kafka, TOPICS["decisions"].topic)]
+        return next((d for d in found if d["decision_id"] == table.decision_id), None)
+
+    record = until(decision, "the decision behind the table")
+    assert recompute(record) == record["result"]
+
+    store = open_store(settings)
+    names = [f"{VIEW}:margin_percent", f"{VIEW}:competitor_price_avg_7d"]
+    rows = [{"listing": listing.key}]
+    until(
+        lambda: store.get_online_features(names, rows).to_dict()["margin_percent"][0] is not None,
+        "the listing's features in Feast",
+    )
