@@ -107,7 +107,9 @@ def _run(platform: object, args: argparse.Namespace) -> int:
         try:
             code = view.wait()
         except KeyboardInterrupt:
-            view.wait(10)
+            # Ctrl-C reaches the view too; a signal to this process alone does not.
+            view.terminate()
+            view.wait(30)
     except KeyboardInterrupt:
         code = 0
     finally:
