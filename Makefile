@@ -69,8 +69,8 @@ platform: env
 replay: env  ## replay recorded data through a platform of its own (DATA=<folder>), check its books, stop it
 	@test -n "$(DATA)" || { echo "make replay: expected DATA=<folder with recorded files>"; exit 2; }
 	@$(REPLAY) clean
-	@$(REPLAY) up --without simulate,edge,ticker,keeper --checkpoint-interval 5 --set CLOCK=data \
-	  --set BUCKETS=$$($(RUN) -m jobs.replay --data $(DATA) --buckets)
+	@options=$$($(RUN) -m jobs.replay --data $(DATA) $(ARGS) --prepare $(REPLAY_HOME)) \
+	  && $(REPLAY) up --without simulate,edge,ticker,keeper --checkpoint-interval 5 --set CLOCK=data $$options
 	@trap '$(REPLAY) down' EXIT; export WALRAS_HOME=$(REPLAY_HOME); \
 	  $(RUN) -m jobs.replay --data $(DATA) --wait 3600 $(ARGS) && $(ENV)/bin/walras ledger \
 	  && $(ENV)/bin/walras rejected && $(ENV)/bin/walras recompute --all \

@@ -15,7 +15,8 @@ from pyflink.table import StatementSet, StreamTableEnvironment
 
 from features.elasticity.logic import ElasticityLogic
 from features.elasticity.pooling_logic import PoolingLogic
-from features.elasticity.settings import ElasticitySettings
+from jobs.pricing.learning import elasticity_settings
+from jobs.pricing.policy import Policy
 from jobs.runtime.bucket_rows import batch_rows, output_view, outputs_to_topics, rows_of
 from jobs.runtime.flink_bucket import host_in_flink
 from jobs.runtime.flink_environment import MINUTES_BUFFER_MS
@@ -27,12 +28,12 @@ JOB = "elasticity_job"
 
 def learning_host(settings: Settings) -> Host:
     """Hosts the per-bucket learners."""
-    return Host(partial(ElasticityLogic, ElasticitySettings()), settings.host_clock)
+    return Host(partial(ElasticityLogic, elasticity_settings(Policy.load(settings.policy))), settings.host_clock)
 
 
 def pooling_host(settings: Settings) -> Host:
     """Hosts the per-category pools."""
-    return Host(partial(PoolingLogic, ElasticitySettings()), settings.host_clock)
+    return Host(partial(PoolingLogic, elasticity_settings(Policy.load(settings.policy))), settings.host_clock)
 
 
 def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> StatementSet:

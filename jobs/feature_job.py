@@ -20,6 +20,8 @@ from pyflink.table import StatementSet, StreamTableEnvironment
 from features.cells import bucket_sql
 from features.feature_logic import FeatureLogic
 from features.segments import SegmentLogic
+from jobs.pricing.learning import feature_settings
+from jobs.pricing.policy import Policy
 from jobs.runtime.bucket_rows import (
     batch_rows,
     estimate_rows,
@@ -43,7 +45,8 @@ _TYPES = {"STRING": Types.STRING(), "BIGINT": Types.LONG(), "DOUBLE": Types.DOUB
 
 def feature_host(settings: Settings) -> Host:
     """Hosts feature logics; their rows go to Feast's online store inside the call."""
-    return Host(FeatureLogic, settings.host_clock, [FeastOnlineWriter(settings)])
+    make_logic = partial(FeatureLogic, feature_settings(Policy.load(settings.policy)))
+    return Host(make_logic, settings.host_clock, [FeastOnlineWriter(settings)])
 
 
 def segment_host(settings: Settings) -> Host:

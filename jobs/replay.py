@@ -4,7 +4,8 @@ A mapping file says what the data mean (:mod:`jobs.runtime.mapping`). Records ca
 as Kafka timestamp, so a replay of the same files makes the same cells however fast it runs. Ticks
 go with the data, and one past the last window closes it.
 
-The platform of a replay runs with ``WALRAS_CLOCK=data``: time is what the data say.
+The platform of a replay runs with ``WALRAS_CLOCK=data``: time is what the data say, and with what
+``--prepare`` answers: the mapping's buckets, and its policy over the default one.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from typing import Annotated, NamedTuple
 
 import orjson
 import typer
+import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from jobs.pricing.policy import Policy
 from jobs.runtime.kafka import Publisher
 from jobs.runtime.kafka_offsets import not_yet_taken
 from jobs.runtime.mapping import Made, MappedData, Mapping, MappingError, Refused
@@ -83,6 +86,19 @@ def find_mapping(folder: Path) -> Path:
             f"name one with --mapping. Shipped: {offered}"
         )
     return fitting[0]
+
+
+def platform_options(mapping: Mapping, home: Path) -> str:
+    """What the platform of a replay is started with, as options of ``infra.local up``.
+
+    Writes ``<home>/run/policy.yaml``, the mapping's policy over the default one: jobs read a file, and who
+    wonders about a replay's decisions can read the same.
+    """
+    path = home / "run" / "policy.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    policy = mapping.policy_over(Policy.load(Settings.load().policy))
+    path.write_text(yaml.safe_dump(policy.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return f"--set BUCKETS={mapping.buckets} --set POLICY={path}"
 
 
 def as_rejected(refusal: Refused) -> Rejected:
@@ -152,15 +168,16 @@ def replay(
         float, typer.Option(help="seconds to wait until every job has taken it all; 0: not at all", min=0)
     ] = 0.0,
     check: Annotated[bool, typer.Option("--check", help="map and judge every row, send nothing")] = False,
-    show_buckets: Annotated[
-        bool, typer.Option("--buckets", help="print the number of buckets the mapping wants, and stop")
-    ] = False,
+    prepare: Annotated[
+        Path | None,
+        typer.Option(help="write the replay's policy into this state folder, print the platform's options, stop"),
+    ] = None,
 ) -> None:
     """Map recorded files to our streams and send them, with ticks, to the running platform."""
     try:
         chosen = Mapping.load(mapping or find_mapping(data))
-        if show_buckets:
-            typer.echo(chosen.buckets)
+        if prepare is not None:
+            typer.echo(platform_options(chosen, prepare))
             return
         console.print(f"[bold]{chosen.name}[/]: {chosen.description}")
         for line in chosen.provenance:

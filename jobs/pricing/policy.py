@@ -5,15 +5,19 @@ under which policy it ran cannot be recomputed. A policy is read from YAML, refu
 know, is embedded whole into every decision, and has a name that is the hash of its content.
 
 Shares and ratios are fractions (``.10`` is ten per cent), money is minor units, times say their unit.
-Source: science § 4-8; where the science gives a default, it is the default here.
+Source: science § 3-8; where the science gives a default, it is the default here.
+Over 300 lines: one number a line with what it does, kept together because a policy is read as one page.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
 import yaml
@@ -214,6 +218,79 @@ class Beliefs(_Section):
     max_rival_factor: Number = Field(default=2.0, gt=1, description="(o/ō)^η is clipped to [1/x, x]")
 
 
+class Elasticity(_Section):
+    """How elasticities are learned (§ 3); the beliefs before data are in ``beliefs``.
+
+    Why in the policy: what is learned is half of every price, and a market of weekly scanner data learns
+    otherwise than a shop with clicks.
+    """
+
+    kind: Literal["poisson", "within"] = Field(
+        default="poisson", description="poisson: orders given exposures; within: scanner data, log units"
+    )
+    host: Literal["river", "sums"] = Field(default="river", description="host of the within estimator")
+    period_minutes: int = Field(default=60, ge=1, description="one row per listing and period")
+    period_offset_minutes: int = Field(
+        default=0, ge=0, description="start of the first period after the epoch (Monday: 5760, Thursday: 0)"
+    )
+    order_lag_periods: int = Field(
+        default=1, ge=0, le=1, description="a period is learned so much later: orders come after exposures"
+    )
+    category_effects: bool = Field(
+        default=False, description="take out what a week did to its category (within, series that share a bucket)"
+    )
+    forgetting_per_week: Share = Field(default=0.99, gt=0, description="λ; 1 forgets nothing")
+    prior_sd: Number = Field(default=3.0, gt=0, description="of ε while a listing learns; divided out when pooled")
+    conversion_sd: Number = Field(default=1.5, gt=0, description="of the log of orders per exposure before data")
+    rival_sd: Number = Field(default=0.5, gt=0, description="of the rival elasticity before data")
+    category_sd: Number = Field(default=1.0, gt=0, description="s₀: of a category's mean before data")
+    sufficient_periods: Number = Field(
+        default=12.0, gt=0, description="W: active periods of a sufficient estimate"
+    )
+    sufficient_se: Number = Field(default=0.5, gt=0)
+    provisional_se: Number = Field(default=1.0, gt=0)
+    emit_shift: Number = Field(
+        default=0.1, gt=0, description="told again when the pool moved it by so many of its sd"
+    )
+
+    @model_validator(mode="after")
+    def _sufficient_is_stricter(self) -> Elasticity:
+        if self.sufficient_se > self.provisional_se:
+            raise ValueError(
+                f"expected sufficient_se ≤ provisional_se {self.provisional_se}, got {self.sufficient_se}"
+            )
+        return self
+
+
+class Features(_Section):
+    """How often feature rows are written, and whose days they count in."""
+
+    emit_every_minutes: int = Field(default=5, ge=1, description="shortest time between two rows of a listing")
+    refresh_minutes: int = Field(default=15, ge=1, description="longest time between two rows of a listing")
+    estimate_lag_minutes: int = Field(
+        default=10, ge=0, description="an estimate counts so long after its window, whenever it arrived"
+    )
+    time_zones: dict[str, str] = Field(
+        default_factory=dict, description="market → IANA zone of its days, hours and weekdays; UTC where absent"
+    )
+
+    @model_validator(mode="after")
+    def _known_and_in_order(self) -> Features:
+        for market, zone in self.time_zones.items():
+            try:
+                ZoneInfo(zone)
+            except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+                raise ValueError(
+                    f"time_zones.{market}: expected an IANA time zone such as Europe/Berlin, got {zone!r}"
+                ) from error
+        if self.refresh_minutes < self.emit_every_minutes:
+            raise ValueError(
+                f"expected refresh_minutes ≥ emit_every_minutes {self.emit_every_minutes}, "
+                f"got {self.refresh_minutes}"
+            )
+        return self
+
+
 class Tables(_Section):
     """How long a table serves."""
 
@@ -267,6 +344,8 @@ class Policy(_Section):
     cold_start: ColdStart = ColdStart()
     sufficiency: Sufficiency = Sufficiency()
     beliefs: Beliefs = Beliefs()
+    elasticity: Elasticity = Elasticity()
+    features: Features = Features()
     tables: Tables = Tables()
     watch: Watch = Watch()
 
@@ -301,11 +380,30 @@ class Policy(_Section):
                 lines.append(f"{key}: {what[0].lower()}{what[1:]}; got {problem['input']!r}")
             raise PolicyError(f"{source}: " + "; ".join(lines)) from None
 
+    def overridden(self, changes: Mapping[str, Any], *, source: str = "policy") -> Policy:
+        """This policy with some keys replaced, section by section; what is not named stays.
+
+        >>> Policy().overridden({"limits": {"max_step": 0.05}}).limits.max_step
+        0.05
+
+        Raises
+        ------
+        PolicyError
+            As :meth:`from_dict`.
+        """
+        content = self.to_dict()
+        for key, value in changes.items():
+            inside = content.get(key)
+            content[key] = (
+                inside | dict(value) if isinstance(inside, dict) and isinstance(value, Mapping) else value
+            )
+        return type(self).from_dict(content, source=source)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data, complete (defaults written out), as embedded in decisions."""
         return self.model_dump(mode="json")
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """First twelve hex digits of the SHA-256 of the canonical JSON: the policy's identity."""
         canonical = orjson.dumps(self.to_dict(), option=orjson.OPT_SORT_KEYS)

@@ -9,6 +9,9 @@ are functions (``epoch_ms(event_time)``), and nothing is hidden in code.
 Exactly one *primary* entry may take a row of a source that has primaries; what no primary takes, or
 what breaks our contract, is refused by file, row, field and code, so that a replay balances to the
 row: rows = primary records + refused rows.
+
+``policy`` names what a replay of the data decides otherwise than the default policy: weekly periods for
+weekly data, offers that are valid for a month. :meth:`Mapping.policy_over` merges it.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import orjson
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from jobs.pricing.policy import Policy, PolicyError
 from schemas.codes import RejectCode
 from schemas.topics import INPUTS, TOPICS, kafka_key
 
@@ -73,6 +77,7 @@ class Mapping(BaseModel):
     streams: list[Entry] = Field(min_length=1)
     tick_minutes: int = Field(1, ge=1, description="event minutes between heartbeats; large for sparse histories")
     buckets: int = Field(1, ge=1, le=65_536, description="about listings / 32")
+    policy: dict[str, Any] = Field(default_factory=dict, description="keys of the policy that a replay replaces")
 
     @classmethod
     def load(cls, path: Path) -> Mapping:
@@ -92,7 +97,21 @@ class Mapping(BaseModel):
             raise MappingError(f"{path}: {wrong}") from error
         for i, entry in enumerate(mapping.streams):
             mapping._check(path, i, entry)
+        mapping.policy_over(Policy(), source=str(path))
         return mapping
+
+    def policy_over(self, base: Policy, *, source: str = "mapping") -> Policy:
+        """The policy of a replay: ``base`` with this mapping's keys over it.
+
+        Raises
+        ------
+        MappingError
+            Naming every wrong key, what was expected and what came.
+        """
+        try:
+            return base.overridden(self.policy, source=f"{source}: policy")
+        except PolicyError as error:
+            raise MappingError(str(error)) from error
 
     def _check(self, path: Path, i: int, entry: Entry) -> None:
         inputs = [t.name for t in INPUTS if t.name != "ticks"]

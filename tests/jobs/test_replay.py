@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.replay import MAPPINGS, Heartbeat, as_rejected, find_mapping, with_heartbeats
+from jobs.pricing.policy import Policy
+from jobs.replay import MAPPINGS, Heartbeat, as_rejected, find_mapping, platform_options, with_heartbeats
 from jobs.runtime.mapping import Made, MappedData, Mapping, MappingError
 from schemas.topics import MINUTE_MS
 
@@ -121,3 +122,22 @@ def test_heartbeats_come_on_time_and_close_the_last_window(times: list[int], min
     beats = [i.event_time_ms for i in items if isinstance(i, Heartbeat)]
     assert beats[-2] > times[-1]
     assert beats[-1] >= beats[-2] + 60 * MINUTE_MS
+
+
+def test_a_replay_runs_with_the_mappings_policy_over_the_default_one(tmp_path: Path) -> None:
+    mapping, _ = a_folder(tmp_path)
+    mapping.write_text(
+        mapping.read_text() + "policy: {elasticity: {kind: within, period_minutes: 10080}}\nbuckets: 3\n"
+    )
+    options = platform_options(Mapping.load(mapping), tmp_path / "home")
+    buckets, path = options.removeprefix("--set BUCKETS=").split(" --set POLICY=")
+    policy = Policy.load(path)
+    assert (buckets, policy.elasticity.kind, policy.elasticity.period_minutes) == ("3", "within", 10_080)
+    assert policy.limits == Policy().limits
+
+
+def test_a_policy_key_of_a_mapping_that_is_wrong_is_named(tmp_path: Path) -> None:
+    mapping, _ = a_folder(tmp_path)
+    mapping.write_text(mapping.read_text() + "policy: {limits: {max_stepp: .1}}\n")
+    with pytest.raises(MappingError, match=r"mine\.yaml: policy: limits\.max_stepp"):
+        Mapping.load(mapping)

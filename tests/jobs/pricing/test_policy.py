@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from features.competition import RivalSettings
+from features.elasticity.settings import ElasticitySettings
+from features.feature_logic import FeatureSettings
+from jobs.pricing.learning import elasticity_settings, feature_settings
 from jobs.pricing.policy import Policy, PolicyError
 
 SHIPPED = Path(__file__).parents[3] / "infra" / "config" / "policy.yaml"
@@ -22,6 +27,10 @@ def test_the_shipped_policy_writes_out_the_defaults() -> None:
         ("limits: {max_step: 7}", ["limits.max_step", "less than or equal to 1", "got 7"]),
         ("limits: {max_stepp: .1}", ["limits.max_stepp", "not permitted"]),
         ("margin: {min_margin: .nan}", ["margin.min_margin"]),
+        ("features: {time_zones: {web: Mars/Crater}}", ["time_zones.web", "IANA", "Mars/Crater"]),
+        ("features: {emit_every_minutes: 20}", ["features", "refresh_minutes", "got 15"]),
+        ("elasticity: {kind: magic}", ["elasticity.kind", "poisson", "magic"]),
+        ("elasticity: {sufficient_se: 2}", ["sufficient_se", "got 2"]),
         ("segments: {prior_shares: [.5, .5, .5]}", ["segments", "sum to 1"]),
         ("market: {cap_ratio: 3.0}", ["market", "cap_ratio", "3.0"]),
         ("- 1", ["expected a mapping", "[1]"]),
@@ -47,3 +56,24 @@ def test_a_policy_cannot_be_changed_in_place() -> None:
 def test_the_hash_names_the_content() -> None:
     other = Policy.from_dict({"limits": {"max_step": 0.05}})
     assert Policy().hash == Policy.from_dict(Policy().to_dict()).hash != other.hash
+
+
+def test_learning_takes_its_numbers_from_the_policy_and_shares_what_both_believe() -> None:
+    policy = Policy.from_dict(
+        {
+            "beliefs": {"elasticity_mean": -3.0, "conversion": 0.05, "rival_elasticity": 0.7},
+            "market": {"offer_validity_minutes": 60},
+            "elasticity": {"period_minutes": 1_440, "forgetting_per_week": 1.0},
+            "features": {"emit_every_minutes": 2, "time_zones": {"web": "Europe/Berlin"}},
+        }
+    )
+    learning, features = elasticity_settings(policy), feature_settings(policy)
+    assert (learning.prior_mean, learning.m0, learning.conversion, learning.rival_mean) == (-3.0, -3.0, 0.05, 0.7)
+    assert (learning.period_ms, learning.forgetting) == (86_400_000, 1.0)
+    assert learning.rivals == features.rivals == RivalSettings(validity_ms=3_600_000)
+    assert (features.emit_every_minutes, features.time_zones) == (2, {"web": "Europe/Berlin"})
+
+
+def test_the_default_policy_learns_as_the_settings_defaults_say() -> None:
+    assert elasticity_settings(Policy()) == replace(ElasticitySettings(), conversion=Policy().beliefs.conversion)
+    assert feature_settings(Policy()) == replace(FeatureSettings(), emit_every_minutes=5)
