@@ -19,7 +19,7 @@ from jobs.pricing.watcher.signal import Look, Spread, cumulant_slope, tilt
 
 
 class StockPressure:
-    """Units sold against the plan; where there is no plan, against the forecast.
+    """Units sold against the plan; where there is no plan it starts nothing and lends its weight.
 
     Examples
     --------

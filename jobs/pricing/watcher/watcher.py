@@ -194,7 +194,9 @@ class Watcher:
         seen = self.null.see(minute)
         running = seen.observed & (self.null.state["ticks"] >= self.settings.warmup_ticks)
         running &= self.detectors.state["hold"] <= 0.0
-        starts, increments = self._increments(seen, self.facts.take(minute.window_end_ms, running))
+        starts, increments = self._increments(
+            seen, self._lent(minute), self.facts.take(minute.window_end_ms, running)
+        )
         look = seen.look
         counts = {
             "orders": look.orders,
@@ -215,15 +217,35 @@ class Watcher:
         self._refresh_tilts(changed)
         return verdict
 
-    def _increments(self, seen: Seen, fact_mass: Floats) -> tuple[Floats, Floats]:
+    def _lent(self, minute: Minute) -> Floats:
+        """By how much the signals that can speak add to their share, per signal and listing.
+
+        Without a plan of depletion stock pressure would only repeat velocity, and a shop that counts no
+        searches has no abandonment: such a signal starts nothing and lends its share to the others, so
+        that the budget is spent where there is something to see. Both are known before the minute is,
+        so what the starts add up to stays within the budget.
+        """
+        speaks = np.ones((len(self.signals), self.listings))
+        for row, name in zip(speaks, self.names, strict=True):
+            if name == "abandonment":
+                row[:] = self.null.state["session_exposure"] > 0.0
+            elif name == "stock_pressure":
+                row[:] = ~np.isnan(minute.plan_units)
+        shares = np.array([getattr(self.settings, name) for name in self.names])
+        speaks *= shares.sum() / np.maximum(shares @ speaks, 1e-12)
+        return speaks
+
+    def _increments(self, seen: Seen, lent: Floats, fact_mass: Floats) -> tuple[Floats, Floats]:
         """Start mass and ℓ of every detector: (detectors, listings) each."""
         look, full = seen.look, self.settings.full_mass_orders
         increments = np.empty((len(self._effects), self.listings))
         starts = np.empty_like(increments)
         has_sessions = self.null.state["session_exposure"] > 0.0
-        for signal, rows, tilts, weight in zip(self.signals, self._rows, self._tilts, self._weights, strict=True):
+        for signal, rows, tilts, weight, more in zip(
+            self.signals, self._rows, self._tilts, self._weights, lent, strict=True
+        ):
             signal.increments(look, tilts, increments[rows])
-            mass = np.full(self.listings, weight)
+            mass = weight * more
             if signal.name == "velocity":
                 mass += np.where(has_sessions, 0.5, 1.0) * fact_mass / len(signal.effects)
             elif signal.name == "abandonment":
