@@ -76,6 +76,7 @@ class MarketView:
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._on_table: Callable[[dict[str, Any]], None] | None = None
+        self._on_catalog: Callable[[dict[str, Any]], None] | None = None
         self._tables: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._evidence: OrderedDict[str, deque[dict[str, Any]]] = OrderedDict()
         self._last_decision: OrderedDict[str, dict[str, Any]] = OrderedDict()
@@ -94,9 +95,16 @@ class MarketView:
 
     # ---- following ----
 
-    def start(self, on_table: Callable[[dict[str, Any]], None] | None = None) -> None:
-        """Begin to follow in the background; ``on_table`` hears every `tables` record, on the thread."""
-        self._on_table = on_table
+    def start(
+        self,
+        on_table: Callable[[dict[str, Any]], None] | None = None,
+        on_catalog: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        """Begin to follow in the background, on a thread.
+
+        ``on_table`` hears every `tables` record, ``on_catalog`` every good catalog entry (else none is read).
+        """
+        self._on_table, self._on_catalog = on_table, on_catalog
         for name, work in (("follow", self._follow), ("offsets", self._measure)):
             thread = threading.Thread(target=self._for_ever, args=(work,), name=f"market-view-{name}", daemon=True)
             thread.start()
@@ -124,7 +132,8 @@ class MarketView:
         try:
             where: list[TopicPartition] = []
             ends: dict[tuple[str, int], int] = {}
-            for name, backlog in BACKLOG.items():
+            backlogs = BACKLOG | ({"catalog": 1 << 40} if self._on_catalog else {})
+            for name, backlog in backlogs.items():
                 topic = TOPICS[name].topic
                 meta = consumer.list_topics(topic, timeout=5).topics[topic]
                 if meta.error is not None:
@@ -188,6 +197,8 @@ class MarketView:
                 self.totals["cells"] += rows
                 self._cells.append((time.monotonic(), rows))
             return
+        if name == "catalog":
+            return self._take_catalog(record)
         value = record.json()
         if not value:
             return
@@ -196,6 +207,15 @@ class MarketView:
             getattr(self, f"_take_{name}")(value, live)
         if name == "tables" and self._on_table is not None:
             self._on_table(value)
+
+    def _take_catalog(self, record: Record) -> None:
+        # Anyone may write an input: what demand_job refuses is passed over here too.
+        try:
+            value = record.json()
+        except ValueError:
+            return
+        if self._on_catalog is not None and isinstance(value, dict) and TOPICS["catalog"].judge(value) is None:
+            self._on_catalog(value)
 
     def _take_tables(self, value: dict[str, Any], live: bool) -> None:
         key = _key(value)

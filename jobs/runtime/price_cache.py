@@ -7,7 +7,11 @@ Three promises, whatever happens to Redis:
 3. when Redis fails, hangs, or lacks its ``ready`` epoch, the entry held here goes on.
 
 Pub/sub hints shorten the wait of promise 2 and are never relied on: messages may be lost.
-Look-ups that come while one batch is under way share the next: one round trip serves them all.
+Look-ups that come while one batch is under way share the next, and one that starts waits a millisecond
+for company: one round trip serves them all, and a round trip costs the client more than a key. An entry
+in use is read again before its time is up, in the background, so that nobody waits for it.
+
+A listing that the catalog knows and that has no table yet is told at its list price (:meth:`list_price`).
 Every duration here is wall time (retries, re-reads); whether a table has expired is the caller's
 business, by the run's Clock.
 """
@@ -25,32 +29,14 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from jobs.runtime.price_entry import Entry, NoPriceError, UnknownListingError, list_price_table
 from jobs.runtime.redis_price_table import client_options
-from schemas.events import Listing
+from schemas.events import CatalogEntry, Listing
 from schemas.price_table import READY_KEY, PriceTable, PriceTableError, price_key, segment_key
 
 log = logging.getLogger(__name__)
 
 _NEVER = float("-inf")
-
-
-class UnknownListingError(LookupError):
-    """Redis is whole and holds no table for the listing."""
-
-
-class NoPriceError(LookupError):
-    """Redis does not answer (or is not whole) and nothing is cached: there is no price to tell."""
-
-
-class Entry:
-    """A listing's newest table seen, when Redis last confirmed it, and whether it still does."""
-
-    __slots__ = ("checked_at", "confirmed", "table")
-
-    def __init__(self, table: PriceTable, checked_at: float) -> None:
-        self.table = table
-        self.checked_at = checked_at
-        self.confirmed = True
 
 
 class PriceCache:
@@ -63,6 +49,7 @@ class PriceCache:
     segment_s : a segment older than this is read again.
     timeout_s : how long a reader waits for Redis before the cached entry serves.
     pause_s : after a failure Redis is left alone for this long.
+    linger_s : how long a look-up waits for others to share its round trip.
     max_segments, max_unknown : bounds of the two maps whose keys come from outside.
     """
 
@@ -74,6 +61,7 @@ class PriceCache:
         segment_s: float = 30.0,
         timeout_s: float = 0.5,
         pause_s: float = 0.5,
+        linger_s: float = 0.001,
         max_segments: int = 200_000,
         max_unknown: int = 10_000,
         monotonic: Callable[[], float] = time.monotonic,
@@ -82,11 +70,12 @@ class PriceCache:
         # One immediate second try (a connection the server closed); waiting is what the cache is for.
         options["retry"] = Retry(NoBackoff(), 1)
         self._redis = redis.asyncio.Redis.from_url(url, **options)
-        self._reread_s, self._segment_s, self._pause_s = reread_s, segment_s, pause_s
+        self._reread_s, self._segment_s, self._pause_s, self._linger_s = reread_s, segment_s, pause_s, linger_s
         self._max_segments, self._max_unknown = max_segments, max_unknown
         self._monotonic = monotonic
         self._tables: dict[str, Entry] = {}
         self._segments: dict[tuple[str, str], tuple[str | None, float]] = {}
+        self._listed: dict[str, CatalogEntry] = {}
         self._unknown: dict[Listing, float] = {}
         self._wanted_tables: dict[Listing, asyncio.Future[None]] = {}
         self._wanted_segments: dict[tuple[str, str], asyncio.Future[None]] = {}
@@ -94,6 +83,8 @@ class PriceCache:
         self._listening: asyncio.Task[None] | None = None
         self._down_until = _NEVER
         self._closing = False
+        self.tables_followed: Callable[[], bool] = lambda: False
+        """Whether :meth:`hold` has heard of every table: without Redis, a lack of one is a fact only then."""
         self.epoch: str | None = None
         self.failures = 0
         self.lower_versions = 0
@@ -139,11 +130,16 @@ class PriceCache:
         """
         now = self._monotonic()
         entry = self._tables.get(listing)
-        if entry is None or entry.checked_at + self._reread_s < now:
+        if entry is None:
+            return None
+        age = now - entry.checked_at
+        if age > self._reread_s:
             return None
         known = self._segments.get(customer)
         if known is None or known[1] < now:
             return None
+        if age > self._reread_s / 2:
+            self._want(self._wanted_tables, entry.table.listing)
         return entry, known[0]
 
     async def lookup(self, listing: Listing, customer: tuple[str, str]) -> tuple[Entry, str | None]:
@@ -158,7 +154,7 @@ class PriceCache:
         UnknownListingError
             If Redis is whole and has no such table.
         NoPriceError
-            If Redis does not answer and nothing is cached.
+            If Redis does not answer and nothing is cached. Neither, where the catalog has a list price.
         """
         now = self._monotonic()
         waits: list[asyncio.Future[None]] = []
@@ -174,6 +170,9 @@ class PriceCache:
         segment, _ = self._segments.get(customer, (None, 0.0))
         if entry is not None:
             return entry, segment
+        listed = self._listed.get(listing.key)
+        if listed is not None and (self.healthy or self.tables_followed()):
+            return Entry(list_price_table(listed), now), segment
         if self.healthy:
             raise UnknownListingError(listing.key)
         raise NoPriceError(listing.key)
@@ -182,8 +181,15 @@ class PriceCache:
         """Take a table from elsewhere (a start without Redis), unconfirmed; a lower version is ignored."""
         entry = self._tables.get(table.listing.key)
         if entry is None or entry.table.version < table.version:
-            self._tables[table.listing.key] = entry = Entry(table, _NEVER)
-            entry.confirmed = False
+            self._tables[table.listing.key] = Entry(table, _NEVER, confirmed=False)
+
+    def list_price(self, entry: CatalogEntry) -> None:
+        """Take a catalog entry: its list price is told until the listing has a table; an inactive one has none."""
+        listing = f"{entry.tenant}/{entry.market}/{entry.sku}"
+        if not entry.active or not entry.list_minor:
+            self._listed.pop(listing, None)
+            return
+        self._listed[listing] = entry
 
     def _want(self, wanted: dict[Any, asyncio.Future[None]], key: Any) -> asyncio.Future[None]:
         future = wanted.get(key)
@@ -195,6 +201,7 @@ class PriceCache:
 
     async def _read(self) -> None:
         while self._wanted_tables or self._wanted_segments:
+            await asyncio.sleep(self._linger_s)
             tables, self._wanted_tables = self._wanted_tables, {}
             segments, self._wanted_segments = self._wanted_segments, {}
             try:
@@ -209,15 +216,18 @@ class PriceCache:
         now = self._monotonic()
         if now < self._down_until:
             return self._unconfirm(listings)
+        # One command and one reply for all segments: a reply costs the client more than a key.
+        keys = [READY_KEY, *(segment_key(tenant, customer) for tenant, customer in customers)]
+        found: list[dict[str, str]] = []
         try:
-            async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.get(READY_KEY)
-                for listing in listings:
-                    pipe.hgetall(price_key(listing))
-                if customers:
-                    # One command and one reply for all of them: a reply costs the client more than a key.
-                    pipe.mget([segment_key(tenant, customer) for tenant, customer in customers])
-                epoch, *found = await pipe.execute()
+            if listings:
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    pipe.mget(keys)
+                    for listing in listings:
+                        pipe.hgetall(price_key(listing))
+                    (epoch, *segments), *found = await pipe.execute()
+            else:
+                epoch, *segments = await self._redis.mget(keys)
         except (RedisError, OSError) as error:
             if self.epoch is not None or not self.failures:
                 log.warning("edge cache: Redis does not answer, cached prices go on: %s", error)
@@ -231,21 +241,26 @@ class PriceCache:
         if epoch is None:
             return self._unconfirm(listings)
         now = self._monotonic()
-        for listing, fields in zip(listings, found, strict=False):
+        for listing, fields in zip(listings, found, strict=True):
             self._take(listing, fields, now)
-        for key, segment in zip(customers, found[-1] if customers else (), strict=True):
+        for key, segment in zip(customers, segments, strict=True):
             if len(self._segments) >= self._max_segments:
                 del self._segments[next(iter(self._segments))]
             self._segments[key] = (segment, now + self._segment_s)
 
     def _unconfirm(self, listings: list[Listing]) -> None:
+        now = self._monotonic()
         for listing in listings:
             entry = self._tables.get(listing.key)
             if entry is not None:
-                entry.confirmed = False
+                # Served as unconfirmed until the next try, so that only one quote in a while waits for Redis.
+                entry.checked_at, entry.confirmed = now, False
 
     def _take(self, listing: Listing, fields: dict[str, str], now: float) -> None:
         entry = self._tables.get(listing.key)
+        if entry is not None and fields.get("version") == entry.version_text:
+            entry.checked_at, entry.confirmed = now, True
+            return
         try:
             table = PriceTable.from_redis(listing, fields) if fields else None
         except PriceTableError as error:
@@ -259,8 +274,6 @@ class PriceCache:
             assert table is not None
             self._tables[listing.key] = Entry(table, now)
             self._unknown.pop(listing, None)
-        elif table is not None and table.version == entry.table.version:
-            entry.checked_at, entry.confirmed = now, True
         else:
             # Redis lost or took back what was served: hold on to the higher version, and say so.
             self.lower_versions += 1

@@ -8,15 +8,12 @@ waited for: a shopper's reply must not hang on the log.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
 from itertools import count
 from typing import Any
 
-import orjson
 from confluent_kafka import KafkaError, Producer
 
 from jobs.runtime.kafka_offsets import SILENT
-from schemas.events import group_key
 from schemas.topics import TOPICS
 
 
@@ -27,14 +24,16 @@ class QuoteLog:
     ----------
     bootstrap : Kafka bootstrap servers; None keeps no log at all (tests of the reply alone).
     capacity : quotes that may wait for the broker; beyond that they are dropped and counted.
+    config : further settings of librdkafka, which win.
 
     Notes
     -----
-    librdkafka's own queue and thread do the work: :meth:`offer` costs a few microseconds and is
-    called on the event loop; :meth:`poll` must be called now and then to hear of failures.
+    librdkafka's own queue and thread do the work. A quote is only put into a list here; :meth:`poll`, called
+    every few milliseconds, hands the list over at once: a hand-over of its own would wake the thread
+    for every quote, which costs more than the quote.
     """
 
-    def __init__(self, bootstrap: str | None, *, capacity: int = 100_000) -> None:
+    def __init__(self, bootstrap: str | None, *, capacity: int = 100_000, **config: Any) -> None:
         self.logged = 0
         self.dropped = 0
         self.last_error = ""
@@ -42,56 +41,66 @@ class QuoteLog:
         # The start's random prefix and a counter: unique without a system call per quote.
         self._prefix = secrets.token_hex(8)
         self._number = count()
-        self._producer = bootstrap and Producer(
-            {
-                "bootstrap.servers": bootstrap,
-                "enable.idempotence": True,
-                "linger.ms": 20,
-                "compression.type": "lz4",
-                "queue.buffering.max.messages": capacity,
-                "delivery.report.only.error": True,
-                "error_cb": self._broker_error,
-                "logger": SILENT,
-            }
+        self._batch: list[tuple[str, bytes, int]] = []
+        self._capacity = capacity
+        self._producer = (
+            Producer(
+                {
+                    "bootstrap.servers": bootstrap,
+                    "enable.idempotence": True,
+                    "linger.ms": 20,
+                    "compression.type": "lz4",
+                    "queue.buffering.max.messages": capacity,
+                    "delivery.report.only.error": True,
+                    "error_cb": self._broker_error,
+                    "logger": SILENT,
+                }
+                | config
+            )
+            if bootstrap is not None
+            else None
         )
 
     def next_id(self) -> str:
         """A new event id."""
         return f"q-{self._prefix}-{next(self._number):x}"
 
-    def offer(self, quote: Mapping[str, Any]) -> bool:
-        """Queue a quote; False if there was no room (counted)."""
-        if not self._producer:
+    def offer(self, group: str, quote: bytes, at_ms: int) -> bool:
+        """Queue a quote of that price group; False if there was no room (counted)."""
+        if self._producer is None:
             return True
-        key = group_key(quote["tenant"], quote["market"], quote["price_group"])
-        try:
-            self._producer.produce(
-                self._topic,
-                orjson.dumps(quote),
-                key=key,
-                timestamp=quote["event_time_ms"],
-                on_delivery=self._failed,
-            )
-        except BufferError:
+        if len(self._batch) >= self._capacity:
             self.dropped += 1
             self.last_error = "queue full"
             return False
-        self.logged += 1
+        self._batch.append((group, quote, at_ms))
         return True
 
     @property
     def waiting(self) -> int:
         """Quotes not yet taken by the broker."""
-        return len(self._producer) if self._producer else 0
+        return len(self._batch) + len(self._producer) if self._producer is not None else 0
 
     def poll(self) -> None:
-        """Hear what the broker refused."""
-        if self._producer:
-            self._producer.poll(0)
+        """Hand over what came since the last call, and hear what the broker refused."""
+        if self._producer is None:
+            return
+        batch, self._batch = self._batch, []
+        produce, topic, told = self._producer.produce, self._topic, self._failed
+        for i, (key, quote, at_ms) in enumerate(batch):
+            try:
+                produce(topic, quote, key=key, timestamp=at_ms, on_delivery=told)
+            except BufferError:
+                self.dropped += len(batch) - i
+                self.last_error = "queue full"
+                break
+            self.logged += 1
+        self._producer.poll(0)
 
     def close(self, timeout_s: float = 10.0) -> int:
         """Flush; answers how many quotes are lost after ``timeout_s`` (counted as dropped)."""
-        left = self._producer.flush(timeout_s) if self._producer else 0
+        self.poll()
+        left = self._producer.flush(timeout_s) if self._producer is not None else 0
         self.dropped += left
         return left
 

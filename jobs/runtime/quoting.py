@@ -7,7 +7,9 @@ own rule, and the reply tells a shopper's reason and nothing of propensities or 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+import hashlib
+from bisect import bisect_left
+from collections.abc import Awaitable, Callable, MutableMapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
@@ -16,12 +18,12 @@ import orjson
 
 from jobs.runtime.clock import Clock
 from jobs.runtime.metrics import Metrics
-from jobs.runtime.price_cache import Entry, NoPriceError, PriceCache, UnknownListingError
-from jobs.runtime.pseudonym import pseudonym
+from jobs.runtime.price_cache import PriceCache
+from jobs.runtime.price_entry import Entry, NoPriceError, UnknownListingError
 from jobs.runtime.quote_log import QuoteLog
-from schemas.codes import Cause
+from jobs.runtime.quote_text import LIST, Shelf
 from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT, Listing, QuoteSource
-from schemas.money import EXPONENTS
+from schemas.price_table import unit_draw
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -30,23 +32,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 PREFIX = "/v1/quotes/"
 MAX_PATH, MAX_QUERY = 512, 1024
 """Longest request taken; the single values are bounded as in the quotes topic's contract."""
-
-PUBLIC_REASONS: Mapping[str, str] = {
-    Cause.EVIDENCE: "demand has changed",
-    Cause.GROUP_EVIDENCE: "demand has changed",
-    Cause.RIVAL_MOVED: "market prices have changed",
-    Cause.STOCK_OUT: "availability has changed",
-    Cause.RESTOCKED: "availability has changed",
-    Cause.COST_CHANGED: "costs have changed",
-    Cause.EVENT_STARTED: "a seasonal price",
-    Cause.EVENT_ENDED: "a seasonal price has ended",
-    Cause.COMMAND: "set by the shop",
-    Cause.SETTLE: "prices were reviewed",
-    Cause.COLD_START: "a first price",
-    Cause.CONTINUED: "a price change in steps",
-    Cause.RENEWAL: "unchanged",
-}
-"""What a shopper may read, by the cause a table's reason begins with."""
 
 
 class BadRequestError(ValueError):
@@ -57,7 +42,7 @@ class BadRequestError(ValueError):
         self.status = status
 
 
-TABLE, STALE, LIST = (source.value for source in (QuoteSource.TABLE, QuoteSource.STALE, QuoteSource.LIST))
+TABLE, STALE = QuoteSource.TABLE.value, QuoteSource.STALE.value
 _NO_STORE = (b"cache-control", b"no-store")
 _JSON = (b"content-type", b"application/json")
 
@@ -73,30 +58,19 @@ class Question(NamedTuple):
     bot: bool
 
 
-@lru_cache(maxsize=8192)
-def public_reason(reason: str, source: str) -> str:
-    """A shopper's reason: never the detailed one.
-
-    >>> public_reason("RIVAL_MOVED shop-b -12%", "table"), public_reason("anything", "list")
-    ('market prices have changed', 'list price')
-    """
-    if source == LIST:
-        return "list price"
-    return PUBLIC_REASONS.get(reason.split(" ", 1)[0].rstrip(":;,"), "current price")
-
-
 @lru_cache(maxsize=65_536)
-def amount(minor: int, currency: str) -> str:
-    """An amount in major units, without the currency.
-
-    >>> amount(1999, "USD"), amount(500, "JPY"), amount(5, "USD")
-    ('19.99', '500', '0.05')
-    """
-    digits = EXPONENTS[currency]
-    if not digits:
-        return str(minor)
-    whole, rest = divmod(minor, 10**digits)
-    return f"{whole}.{rest:0{digits}d}"
+def _listing_of(path: str) -> tuple[str, str]:
+    """Key and tenant of a path that names a listing; shoppers ask for the same listings again and again."""
+    if len(path) > MAX_PATH:
+        raise BadRequestError(414, f"expected a path of at most {MAX_PATH} characters")
+    key = path[len(PREFIX) :]
+    tenant, _, rest = key.partition("/")
+    market, _, sku = rest.partition("/")
+    if not (0 < len(tenant) <= 64 and 0 < len(market) <= 64 and 0 < len(sku) <= 128):
+        raise BadRequestError(
+            400, f"expected {PREFIX}{{tenant}}/{{market}}/{{sku}} of 1 to 64, 64 and 128 characters, got {path!r}"
+        )
+    return key, tenant
 
 
 def read_question(method: str, path: str, query: bytes) -> Question:
@@ -112,17 +86,9 @@ def read_question(method: str, path: str, query: bytes) -> Question:
     """
     if method not in ("GET", "HEAD"):
         raise BadRequestError(405, f"expected GET {PREFIX}{{tenant}}/{{market}}/{{sku}}?customer=…, got {method}")
-    if len(path) > MAX_PATH or len(query) > MAX_QUERY:
-        raise BadRequestError(
-            414, f"expected a path of at most {MAX_PATH} and a query of at most {MAX_QUERY} bytes"
-        )
-    key = path[len(PREFIX) :]
-    tenant, _, rest = key.partition("/")
-    market, _, sku = rest.partition("/")
-    if not (0 < len(tenant) <= 64 and 0 < len(market) <= 64 and 0 < len(sku) <= 128):
-        raise BadRequestError(
-            400, f"expected {PREFIX}{{tenant}}/{{market}}/{{sku}} of 1 to 64, 64 and 128 characters, got {path!r}"
-        )
+    if len(query) > MAX_QUERY:
+        raise BadRequestError(414, f"expected a query of at most {MAX_QUERY} bytes")
+    key, tenant = _listing_of(path)
     given = _fields(query)
     customer, session = given.get("customer", ""), given.get("session", "")
     if not customer and not session:
@@ -158,10 +124,11 @@ class Quoting:
     def __init__(
         self, cache: PriceCache, quotes: QuoteLog, clock: Clock, secret: str, metrics: Metrics | None = None
     ) -> None:
-        self.cache, self.quotes, self.clock, self._secret = cache, quotes, clock, secret
+        self.cache, self.quotes, self.clock, self._name = cache, quotes, clock, pseudonyms(secret)
         self.metrics = metrics or Metrics("edge")
         answered = self.metrics.counter("quotes", "Quotes answered, by where the price came from", ["source"])
         self._answered = {source.value: answered.labels(source.value) for source in QuoteSource}
+        self._new = dict.fromkeys(self._answered, 0)
         self._refused = self.metrics.counter("refusals", "Requests refused, by HTTP status", ["status"])
         waits = self.metrics.histogram("redis_wait", "Time a quote waited for Redis")
         self._wait = waits.time
@@ -176,15 +143,16 @@ class Quoting:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Reply to ``/v1/quotes/…``."""
+        status, body = 200, b""
         try:
-            question = read_question(scope["method"], scope["path"], scope["query_string"])
-            status, body = 200, orjson.dumps(await self.answer(question))
+            body = await self.answer(read_question(scope["method"], scope["path"], scope["query_string"]))
         except BadRequestError as error:
             status, body = error.status, _problem(str(error))
         except UnknownListingError as error:
             status, body = 404, _problem(
-                f"no price table for {error}: expected a listing of the catalog topic (tenant/market/sku); "
-                "a listing gets its first table with its first catalog entry; `walras tables` lists what there is"
+                f"no price for {error}: expected a listing of the catalog topic (tenant/market/sku); "
+                "a listing has its list price, and soon a table, from its first catalog entry; "
+                "`walras tables` lists what there is"
             )  # fmt: skip
         except NoPriceError as error:
             status, body = 503, _problem(
@@ -193,12 +161,12 @@ class Quoting:
             )  # fmt: skip
         if status != 200:
             self._refused.labels(str(status)).inc()
-        length = (b"content-length", str(len(body)).encode())
+        length = (b"content-length", b"%d" % len(body))
         await send({"type": "http.response.start", "status": status, "headers": [_JSON, length, _NO_STORE]})
         await send({"type": "http.response.body", "body": body if scope["method"] != "HEAD" else b""})
 
-    async def answer(self, question: Question) -> dict[str, Any]:
-        """The public reply to a judged question; logs the quote.
+    async def answer(self, question: Question) -> bytes:
+        """The public reply to a judged question, as JSON; logs the quote.
 
         Raises
         ------
@@ -206,65 +174,58 @@ class Quoting:
             When there is no price to tell.
         """
         key, tenant, customer_id, session_id, arm, bot = question
-        customer = pseudonym(self._secret, customer_id)
+        customer = self._name(customer_id)
         found = self.cache.cached(key, (tenant, customer))
         if found is None:
             with self._wait():
                 found = await self.cache.lookup(Listing.parse(key), (tenant, customer))
         entry, segment = found
         now_ms = self.clock.now_ms()
-        table = entry.table
-        listing = table.listing
         source = judge_source(entry, now_ms)
         # A newcomer is of the default segment: what a reader with nothing but redis-cli would conclude.
-        segment = segment or DEFAULT_SEGMENT
-        if arm not in table.table:
-            arm = DEFAULT_ARM
-        if source == LIST:
-            price, propensity, table_id = table.list_minor, 1.0, f"list-{table.list_minor}"
-        else:
-            price, propensity = table.pick(customer, segment, arm)
-            table_id = table.table_id
-        quote = {
-            "event_id": self.quotes.next_id(),
-            "event_time_ms": now_ms,
-            "tenant": listing.tenant,
-            "market": listing.market,
-            "sku": listing.sku,
-            "price_group": table.price_group,
-            "customer": customer,
-            "session": customer if session_id == customer_id else pseudonym(self._secret, session_id),
-            "segment": segment,
-            "arm": arm,
-            "price_minor": price,
-            "currency": table.currency,
-            "propensity": propensity,
-            "table_id": table_id,
-            "version": table.version,
-            "source": source,
-            "offer_minor": table.offer_minor,
-            "bot": bot,
-        }
-        self.quotes.offer(quote)
-        self._answered[source].inc()
-        return {
-            "quote_id": quote["event_id"],
-            "tenant": listing.tenant,
-            "market": listing.market,
-            "sku": listing.sku,
-            "customer": customer,
-            "session": quote["session"],
-            "segment": segment,
-            "arm": arm,
-            "price_minor": price,
-            "price": amount(price, table.currency),
-            "currency": table.currency,
-            "version": table.version,
-            "valid_until_ms": table.expires_ms if source != LIST else None,
-            "age_ms": max(0, now_ms - table.published_ms),
-            "source": source,
-            "reason": public_reason(table.reason, source),
-        }
+        shelf = entry.shelves.get((source, arm, segment)) or _shelf(entry, source, arm, segment or DEFAULT_SEGMENT)
+        i = bisect_left(shelf.cumulative, unit_draw(shelf.salt, customer))
+        session = customer if session_id == customer_id else self._name(session_id)
+        quote_id = self.quotes.next_id()
+        self.quotes.offer(shelf.group, shelf.record(i, quote_id, customer, session, now_ms, bot), now_ms)
+        self._new[source] += 1
+        return shelf.reply(i, quote_id, customer, session, max(0, now_ms - shelf.published_ms))
+
+    def count(self) -> None:
+        """Bring the counters up to date; called before they are read, since a quote only adds to a dict."""
+        for source, n in self._new.items():
+            if n:
+                self._answered[source].inc(n)
+                self._new[source] = 0
+
+
+def _shelf(entry: Entry, source: str, arm: str, segment: str) -> Shelf:
+    """A table's shelf, made at its first quote; an unknown arm is answered, and logged, as the default one."""
+    known = arm if arm in entry.table.table else DEFAULT_ARM
+    shelf = entry.shelves.get((source, known, segment))
+    if shelf is None:
+        shelf = entry.shelves[source, known, segment] = Shelf(entry.table, source, known, segment)
+    if segment == DEFAULT_SEGMENT and known == arm:
+        entry.shelves[source, arm, None] = shelf
+    return shelf
+
+
+def pseudonyms(secret: str) -> Callable[[str], str]:
+    """:func:`jobs.runtime.pseudonym.pseudonym` for one key, which is worked in once.
+
+    >>> from jobs.runtime.pseudonym import pseudonym
+    >>> pseudonyms("key")("customer-1") == pseudonym("key", "customer-1")
+    True
+    """
+    key = secret.encode()
+    keyed = hashlib.blake2b(key=key if len(key) <= 64 else hashlib.blake2b(key).digest(), digest_size=16)
+
+    def name(customer: str) -> str:
+        digest = keyed.copy()
+        digest.update(customer.encode())
+        return digest.hexdigest()
+
+    return name
 
 
 def judge_source(entry: Entry, now_ms: int) -> str:
@@ -272,7 +233,7 @@ def judge_source(entry: Entry, now_ms: int) -> str:
 
     A listing without a list price keeps its last table, as stale: any price is better than none.
     """
-    if now_ms >= entry.table.expires_ms:
+    if now_ms >= entry.expires_ms:
         return LIST if entry.table.list_minor > 0 else STALE
     return TABLE if entry.confirmed else STALE
 

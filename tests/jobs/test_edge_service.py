@@ -14,13 +14,14 @@ import pytest
 from jobs.edge_service import build
 from jobs.runtime.clock import Clock
 from jobs.runtime.market_view import MarketView
-from jobs.runtime.price_cache import NoPriceError, PriceCache, UnknownListingError
+from jobs.runtime.price_cache import PriceCache
+from jobs.runtime.price_entry import NoPriceError, UnknownListingError
 from jobs.runtime.pseudonym import pseudonym
 from jobs.runtime.quote_log import QuoteLog
 from jobs.runtime.quoting import Quoting, read_question
 from jobs.runtime.redis_price_table import RedisPriceTables
 from jobs.runtime.settings import Settings
-from schemas.events import Listing
+from schemas.events import CatalogEntry, Listing
 from schemas.price_table import PriceList, PriceTable, price_key
 from schemas.topics import TOPICS
 
@@ -51,8 +52,9 @@ class KeptQuotes(QuoteLog):
         super().__init__(None)
         self.kept: list[Mapping[str, Any]] = []
 
-    def offer(self, quote: Mapping[str, Any]) -> bool:
-        self.kept.append(quote)
+    def offer(self, group: str, quote: bytes, at_ms: int) -> bool:
+        self.kept.append(json.loads(quote))
+        assert at_ms == self.kept[-1]["event_time_ms"]
         return True
 
 
@@ -215,11 +217,10 @@ def test_the_page_and_its_data_come_from_the_same_application(edge: Client) -> N
 # ---- what happens when Redis does not: the cache and the quoting, without HTTP ----
 
 
-def ask(cache: PriceCache, quotes: QuoteLog, sku: str = "sku-1", customer: str = "c1") -> Any:
+async def ask(cache: PriceCache, quotes: QuoteLog, sku: str = "sku-1", customer: str = "c1") -> Any:
     quoting = Quoting(cache, quotes, At(), "secret")
-    return quoting.answer(
-        read_question("GET", f"/v1/quotes/acme/web-us-usd/{sku}", f"customer={customer}".encode())
-    )
+    question = read_question("GET", f"/v1/quotes/acme/web-us-usd/{sku}", f"customer={customer}".encode())
+    return json.loads(await quoting.answer(question))
 
 
 def test_every_quote_is_logged_as_the_contract_wants_it(redis_server: Any, tables: RedisPriceTables) -> None:
@@ -351,3 +352,135 @@ def test_a_start_without_redis_serves_what_kafka_gave_as_stale() -> None:
 
     said = asyncio.run(scenario())
     assert (said["source"], said["version"]) == ("stale", 4)
+
+
+# ---- before the first table: the catalog's list price ----
+
+
+def an_entry(sku: str = "sku-1", **more: Any) -> CatalogEntry:
+    return CatalogEntry(
+        "e", NOW - 700, "acme", "web-us-usd", sku, "g-1", "shoes", "margin", "USD", 1,
+        **{"active": True, "cost_minor": 700, "list_minor": 2999} | more,
+    )  # fmt: skip
+
+
+def test_before_its_first_table_a_listing_is_told_at_its_list_price(
+    redis_server: Any, tables: RedisPriceTables
+) -> None:
+    async def scenario() -> None:
+        cache, quotes = PriceCache(redis_server.url, reread_s=0.0), KeptQuotes()
+        with pytest.raises(UnknownListingError):
+            await ask(cache, quotes)
+        cache.list_price(an_entry())
+        said = await ask(cache, quotes)
+        assert (said["source"], said["price_minor"], said["version"], said["reason"]) == (
+            "list",
+            2999,
+            0,
+            "list price",
+        )
+        assert (said["valid_until_ms"], said["age_ms"]) == (None, 700)
+        assert TOPICS["quotes"].judge(quotes.kept[-1], NOW) is None
+        assert (quotes.kept[-1]["table_id"], quotes.kept[-1]["price_group"]) == ("list-2999", "g-1")
+        tables.publish(a_table(version=5))
+        assert (await ask(cache, quotes))["version"] == 5
+        cache.list_price(an_entry("gone"))
+        cache.list_price(an_entry("gone", active=False))
+        cache.list_price(an_entry("no price", list_minor=None))
+        for sku in ("gone", "no price"):
+            with pytest.raises(UnknownListingError):
+                await ask(cache, quotes, sku)
+        await cache.close()
+
+    asyncio.run(scenario())
+
+
+def test_without_redis_the_list_price_waits_until_kafka_has_told_every_table() -> None:
+    async def scenario() -> None:
+        cache = PriceCache("redis://127.0.0.1:1/0", pause_s=0.0)
+        cache.list_price(an_entry())
+        with pytest.raises(NoPriceError):
+            await ask(cache, KeptQuotes())
+        cache.tables_followed = lambda: True
+        assert (await ask(cache, KeptQuotes()))["price_minor"] == 2999
+        cache.hold(a_table(version=4))
+        assert (await ask(cache, KeptQuotes()))["version"] == 4
+        await cache.close()
+
+    asyncio.run(scenario())
+
+
+# ---- the hot path's short cuts ----
+
+
+def test_a_table_in_use_is_read_again_before_its_time_and_nobody_waits_for_it(
+    redis_server: Any, tables: RedisPriceTables
+) -> None:
+    tables.publish(a_table(version=1))
+    now = [0.0]
+
+    async def scenario() -> None:
+        cache = PriceCache(redis_server.url, reread_s=1.0, monotonic=lambda: now[0])
+        customer, key = ("acme", "c"), a_table().listing.key
+        await cache.lookup(a_table().listing, customer)
+        tables.publish(a_table(version=2))
+        now[0] = 0.6
+        found = cache.cached(key, customer)
+        assert found is not None and found[0].table.version == 1
+        while cache._tables[key].table.version == 1:
+            await asyncio.sleep(0)
+        now[0] = 1.5
+        assert cache.cached(key, customer) is not None
+        await cache.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))
+
+
+def test_with_redis_away_a_cached_price_waits_for_one_try_a_second_at_most(
+    redis_server: Any, tables: RedisPriceTables
+) -> None:
+    tables.publish(a_table())
+    now = [0.0]
+
+    async def scenario() -> None:
+        cache = PriceCache(redis_server.url, reread_s=1.0, monotonic=lambda: now[0])
+        await cache.lookup(a_table().listing, ("acme", "c"))
+        redis_server.kill()
+        now[0] = 1.1
+        entry, _ = await cache.lookup(a_table().listing, ("acme", "c"))
+        assert not entry.confirmed and cache.failures == 1
+        assert cache.cached(a_table().listing.key, ("acme", "c")) is not None
+        await cache.close()
+
+    asyncio.run(scenario())
+    redis_server.start()
+
+
+def test_quotes_are_handed_over_in_batches_and_reach_the_partition_of_their_key() -> None:
+    """On librdkafka's own test broker."""
+    where: dict[str, set[int]] = {}
+
+    class Told(QuoteLog):
+        def _failed(self, error: Any, message: Any) -> None:
+            assert error is None
+            where.setdefault(message.key().decode(), set()).add(message.partition())
+
+    quotes = Told("", **{"test.mock.num.brokers": 1, "delivery.report.only.error": False})
+    for i in range(60):
+        assert quotes.offer(f"acme/web/{i % 6}", b"{}", NOW)
+        if i % 10 == 9:
+            quotes.poll()
+    assert quotes.logged == 60 and quotes.close() == 0
+    assert len(where) == 6 and all(len(partitions) == 1 for partitions in where.values())
+    assert len(set.union(*where.values())) > 1
+
+
+def test_a_full_log_drops_and_counts() -> None:
+    quotes = QuoteLog("127.0.0.1:1", capacity=3)
+    assert [quotes.offer("g", b"{}", NOW) for _ in range(4)] == [True, True, True, False]
+    assert quotes.dropped == 1 and quotes.waiting >= 3
+    quotes.poll()
+    quotes.offer("g", b"{}", NOW)
+    quotes.poll()
+    assert (quotes.logged, quotes.dropped) == (3, 2)
+    assert quotes.close(0.0) >= 3
