@@ -22,7 +22,7 @@ The views build on each other by name: ``in_<topic>`` (given by the host: typed 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from schemas.codes import RejectCode
@@ -162,9 +162,13 @@ _POSITION_LEN = 40
 _PRICE_LEN = 11
 
 
-def views(dialect: Dialect) -> Iterator[tuple[str, str]]:
-    """Name and text of every view, in the order in which they build on each other."""
-    for topic in INPUTS:
+def views(dialect: Dialect, inputs: Sequence[Topic] = INPUTS) -> Iterator[tuple[str, str]]:
+    """Name and text of every view, in the order in which they build on each other.
+
+    ``inputs`` are the input topics, with the lateness that this run gives them
+    (:func:`schemas.topics.inputs_late_by`): the only thing that a run may set.
+    """
+    for topic in inputs:
         yield f"judged_{topic.name}", dialect.text(_judged(topic))
     yield "orders_first", dialect.text(_orders_first(dialect))
     yield "exposures", dialect.text(_exposures(dialect))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from features import cells
 from features.cells import FACTS, FLINK, GOOD, GROUP_KEY_SQL, bucket_sql
-from jobs.runtime.flink_environment import MINUTES_BUFFER_MS
+from jobs.runtime.flink_environment import by_the_minute
 from jobs.runtime.line_format import add_line_format
 from jobs.runtime.settings import Settings
 from jobs.runtime.sinks import parquet_sink, text_sink
@@ -36,13 +36,13 @@ IDLE_AFTER_S = 180
 
 def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> StatementSet:
     """Declare the job; executes nothing."""
-    env.set_buffer_timeout(MINUTES_BUFFER_MS)
+    by_the_minute(env)
     add_line_format(env, settings.home / "run" / "jars")
     configure(table_env, settings)
     declare_inputs(table_env, settings)
     # Not CREATE VIEW: Flink 2.3 writes a view's SESSION … PARTITION BY (a, b) back without its brackets.
     for name, text in (
-        *cells.views(FLINK),
+        *cells.views(FLINK, settings.inputs),
         ("batch_rows", batch_rows_sql(settings.buckets)),
         ("batches", BATCHES),
     ):
@@ -74,7 +74,7 @@ def configure(table_env: StreamTableEnvironment, settings: Settings) -> None:
 
 def declare_inputs(table_env: StreamTableEnvironment, settings: Settings) -> None:
     """One table per input topic."""
-    for topic in INPUTS:
+    for topic in settings.inputs:
         table_env.execute_sql(
             lines_table(
                 f"in_{topic.name}",
@@ -83,6 +83,7 @@ def declare_inputs(table_env: StreamTableEnvironment, settings: Settings) -> Non
                 group=GROUP_ID,
                 parallelism=settings.parallelism if topic.name in BUSY else 1,
                 key=settings.archive,
+                patient=topic.name in BUSY,
             )
         )
 

@@ -20,7 +20,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -46,69 +46,92 @@ log = logging.getLogger("simulate")
 
 MINUTE_MS = 60_000
 MAX_STEP_MS = MINUTE_MS
-MAX_ASKED = 32
-"""Most questions to the edge in one slice: catching up must not become a flood."""
+MAX_OPEN = 256
+"""Most questions to the edge that wait for their answer: catching up must not become a flood."""
 
 
 class EdgeShoppers:
-    """Asks the edge service for prices, a bounded number at a time, in a thread with an event loop.
+    """Asks the edge service for prices, a few at a time, in a thread with an event loop.
+
+    Questions are put ahead of the visits they belong to and answers taken when the visits come, so that the
+    market never stands still for one. A shopper without an answer by then is served in process.
 
     Parameters
     ----------
     url : the edge's address.
-    timeout_s : for one slice's questions together; what is not answered by then is a failure.
-    pause_s : after a slice with no answer at all the edge is left alone for this long.
+    timeout_s : after which a question has failed.
+    pause_s : after a failure the edge is left alone for this long (it may be starting).
+    at_once : questions under way at the same time.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 2.0, pause_s: float = 5.0, at_once: int = 8) -> None:
-        self._timeout_s, self._pause_s, self._resume = timeout_s, pause_s, 0.0
-        self.answered = self.failed = 0
+    def __init__(self, url: str, *, timeout_s: float = 5.0, pause_s: float = 1.0, at_once: int = 4) -> None:
+        self._pause_s, self._resume = pause_s, 0.0
+        self.answered = self.failed = self.late = 0
+        self._replies: dict[str, dict[str, Any] | None] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="edge-shoppers", daemon=True)
         self._thread.start()
-        self._client = httpx.AsyncClient(
-            base_url=url, timeout=timeout_s, limits=httpx.Limits(max_connections=at_once), trust_env=False
-        )
+        self._at_once = asyncio.Semaphore(at_once)
+        self._client = httpx.AsyncClient(base_url=url, timeout=timeout_s, trust_env=False)
 
-    def ask(self, questions: Sequence[tuple[Listing, dict[str, str]]]) -> list[dict[str, Any] | None]:
-        """The edge's reply to each question; None where there was none."""
-        if not questions or time.monotonic() < self._resume:
-            return [None] * len(questions)
-        replies = self._run(self._gather(questions))
-        good = sum(reply is not None for reply in replies)
-        self.answered += good
-        self.failed += len(replies) - good
-        if not good:
-            self._resume = time.monotonic() + self._pause_s
-        return replies
+    def ask(self, questions: Iterable[tuple[str, Listing, dict[str, str]]]) -> None:
+        """Put questions, each under the name of its visit's session; what would be too many is left out."""
+        for session, listing, query in questions:
+            if len(self._replies) >= MAX_OPEN or time.monotonic() < self._resume:
+                break
+            self._replies[session] = None
+            asyncio.run_coroutine_threadsafe(self._one(session, listing, query), self._loop)
+
+    def take(self, session: str) -> dict[str, Any] | None:
+        """The edge's reply to a visit; None when it did not ask, or has no answer yet (and will get none)."""
+        if session not in self._replies:
+            return None
+        reply = self._replies.pop(session, None)
+        if reply is None:
+            self.late += 1
+        return reply
+
+    @property
+    def waiting(self) -> int:
+        """Questions whose visit has not come yet."""
+        return len(self._replies)
+
+    def drain(self) -> None:
+        """Wait for the answers to all that was asked."""
+
+        async def all_done() -> None:
+            rest = asyncio.all_tasks() - {asyncio.current_task()}
+            if rest:
+                await asyncio.wait(rest)
+
+        asyncio.run_coroutine_threadsafe(all_done(), self._loop).result()
 
     def close(self) -> None:
         """Close the connections and end the thread."""
-        self._run(self._client.aclose())
+        asyncio.run_coroutine_threadsafe(self._client.aclose(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5.0)
         self._loop.close()
 
-    def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-    async def _gather(self, questions: Sequence[tuple[Listing, dict[str, str]]]) -> list[dict[str, Any] | None]:
-        tasks = [asyncio.create_task(self._one(listing, query)) for listing, query in questions]
-        await asyncio.wait(tasks, timeout=self._timeout_s)
-        replies = []
-        for task in tasks:
-            replies.append(task.result() if task.done() else None)
-            task.cancel()
-        return replies
-
-    async def _one(self, listing: Listing, query: dict[str, str]) -> dict[str, Any] | None:
-        try:
-            reply = await self._client.get(f"/v1/quotes/{listing.key}", params=query)
-            body = reply.json() if reply.status_code == 200 else None
-        except (httpx.HTTPError, ValueError) as error:
-            log.debug("edge: %s", error)
-            return None
-        return body if isinstance(body, dict) and "price_minor" in body and "quote_id" in body else None
+    async def _one(self, session: str, listing: Listing, query: dict[str, str]) -> None:
+        async with self._at_once:
+            if session not in self._replies or time.monotonic() < self._resume:
+                self._replies.pop(session, None)
+                return
+            try:
+                reply = await self._client.get(f"/v1/quotes/{listing.key}", params=query)
+                body = reply.json() if reply.status_code == 200 else None
+            except (httpx.HTTPError, ValueError) as error:
+                log.debug("edge: %s", error)
+                body = None
+        if not isinstance(body, dict) or not {"price_minor", "quote_id"} <= body.keys():
+            self.failed += 1
+            self._resume = time.monotonic() + self._pause_s
+            self._replies.pop(session, None)
+            return
+        self.answered += 1
+        if session in self._replies:
+            self._replies[session] = body
 
 
 class LivePrices(TablePrices):
@@ -160,22 +183,30 @@ class LivePrices(TablePrices):
         due = time.monotonic() + 3.0
         self._buyers.extend((due, customer) for customer in customers)
 
-    def quote(self, visits: Visits) -> Quoted:
-        """As in process, overlaid with the edge's answers."""
-        out = super().quote(visits)
+    def expect(self, visits: Visits) -> None:
+        """Those of the next minute's shoppers who ask over HTTP put their questions now."""
         if self._edge is None or not self._asks_below:
-            return out
-        asking = [j for j, s in enumerate(visits.session) if unit_draw("asks", s) < self._asks_below][:MAX_ASKED]
+            return
+        asking = [j for j, s in enumerate(visits.session) if unit_draw("asks", s) < self._asks_below]
         questions = []
         for j in asking:
             query = {"customer": visits.customer_id[j], "session": visits.session[j], "arm": visits.arm[j]}
-            questions.append((self._listings[visits.listing[j]], query | ({"bot": "1"} if visits.bot[j] else {})))
-        for j, reply in zip(asking, self._edge.ask(questions), strict=True):
+            query |= {"bot": "1"} if visits.bot[j] else {}
+            questions.append((visits.session[j], self._listings[visits.listing[j]], query))
+        self._edge.ask(questions)
+
+    def quote(self, visits: Visits) -> Quoted:
+        """As in process, overlaid with the edge's answers."""
+        out = super().quote(visits)
+        if self._edge is None:
+            return out
+        for j, session in enumerate(visits.session):
+            reply = self._edge.take(session)
             if reply is None:
                 continue
             out.price_minor[j], out.source[j] = int(reply["price_minor"]), str(reply["source"])
             out.answers[j] = Answer(
-                str(reply["quote_id"]), str(reply["customer"]), self._pseudonym(visits.session[j]),
+                str(reply["quote_id"]), str(reply["customer"]), self._pseudonym(session),
                 str(reply["segment"]), str(reply["arm"]),
             )  # fmt: skip
         return out
@@ -392,14 +423,15 @@ def _play(
                 counted.labels(topic).inc(n)
             behind.set(lag)
             held.set(sum(table is not None for table in prices.tables))
-            good, bad = (edge.answered, edge.failed) if edge else (0, 0)
+            good, bad, tardy = (edge.answered, edge.failed, edge.late) if edge else (0, 0, 0)
             asked.labels("answered").set(good)
             asked.labels("failed").set(bad)
+            asked.labels("late").set(tardy)
             log.info(
                 "%.0f events/s, %.1f s behind the Clock, %d of %d listings with a table, %d known customers, "
-                "edge answered %d and failed %d, Redis failed %d",
+                "edge answered %d (%d too late) and failed %d, Redis failed %d",
                 sum(new.values()) / (now - told), lag / 1000, sum(t is not None for t in prices.tables),
-                len(market.listings), len(prices.known), good, bad, prices.failures,
+                len(market.listings), len(prices.known), good, tardy, bad, prices.failures,
             )  # fmt: skip
             seen, told = dict(stage.sent), now
         if lag < MAX_STEP_MS:

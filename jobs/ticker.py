@@ -24,7 +24,7 @@ from jobs.runtime.kafka import Publisher, ensure_topics
 from jobs.runtime.metrics import Metrics
 from jobs.runtime.settings import Settings
 from schemas.ticks import PERIOD_MS, DueTick, closing_ticks, due_ticks
-from schemas.topics import INPUTS
+from schemas.topics import INPUTS, MINUTE_MS
 
 log = logging.getLogger("ticker")
 
@@ -38,7 +38,7 @@ class Heartbeat:
     Parameters
     ----------
     start_ms : event time after which ticks are due.
-    buckets, partitions, period_ms : as in :func:`schemas.ticks.due_ticks`.
+    buckets, partitions, period_ms, lateness_at_least_ms : as in :func:`schemas.ticks.due_ticks`.
     guard_ms : event time by which a tick is held back.
     catch_up_ms : a longer absence is a gap: nothing is sent for it.
 
@@ -62,9 +62,15 @@ class Heartbeat:
         guard_ms: int = 0,
         catch_up_ms: int = 600_000,
         period_ms: int = PERIOD_MS,
+        lateness_at_least_ms: int = 0,
     ) -> None:
         self._sent_to, self._guard_ms, self._catch_up_ms = start_ms, guard_ms, catch_up_ms
-        self._shape: dict[str, Any] = {"buckets": buckets, "partitions": partitions, "period_ms": period_ms}
+        self._shape: dict[str, Any] = {
+            "buckets": buckets,
+            "partitions": partitions,
+            "period_ms": period_ms,
+            "lateness_at_least_ms": lateness_at_least_ms,
+        }
         self.gaps = 0
 
     def advance(self, now_ms: int) -> list[DueTick]:
@@ -110,7 +116,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--until", type=int, metavar="MS", help="stop at this run time, after ticks that close all"
     )
-    parser.add_argument("--period-ms", type=int, default=PERIOD_MS, help="event time between a partition's ticks")
+    parser.add_argument(
+        "--period-ms",
+        type=int,
+        help=f"event time between a partition's ticks (default {PERIOD_MS}; a minute on a clock above speed 6)",
+    )
     parser.add_argument("--guard", type=float, default=GUARD_S, help="wall seconds a tick is held back")
     parser.add_argument("--catch-up", type=float, default=CATCH_UP_S, help="longest absence made up, wall seconds")
     args = parser.parse_args(argv)
@@ -134,7 +144,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             partitions=partitions,
             guard_ms=round(args.guard * 1000 * clock.speed),
             catch_up_ms=max(120_000, round(args.catch_up * 1000 * clock.speed)),
-            period_ms=args.period_ms,
+            # One a minute is what closes minutes; each costs every reader of its partition a fetch.
+            period_ms=args.period_ms or (PERIOD_MS if clock.speed <= 6 else MINUTE_MS),
+            lateness_at_least_ms=settings.lateness_at_least_ms,
         )
         log.info("a tick per minute for %d buckets; partitions %s", settings.buckets, partitions)
 
@@ -152,7 +164,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         run(beat, clock, send, stop, args.until)
         if args.until is not None and not stop.is_set():
-            send(closing_ticks(args.until, buckets=settings.buckets, partitions=partitions))
+            late = settings.lateness_at_least_ms
+            send(
+                closing_ticks(
+                    args.until, buckets=settings.buckets, partitions=partitions, lateness_at_least_ms=late
+                )
+            )
     log.info("stopped")
     return 0
 

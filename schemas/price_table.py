@@ -18,7 +18,7 @@ import hashlib
 import json
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT, Listing
@@ -129,6 +129,8 @@ class PriceTable:
     offer_minor: int | None
     reason: str
     decision_id: str
+    # A table is written into every snapshot of its bucket, once a minute, and changes once in hours.
+    _redis: dict[str, str] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def default_minor(self) -> int:
@@ -147,6 +149,12 @@ class PriceTable:
 
     def to_redis(self) -> dict[str, str]:
         """The Redis hash, every value a string."""
+        if self._redis is None:
+            object.__setattr__(self, "_redis", self._to_redis())
+        assert self._redis is not None
+        return dict(self._redis)
+
+    def _to_redis(self) -> dict[str, str]:
         return {
             "version": str(self.version),
             "table_id": self.table_id,

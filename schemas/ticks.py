@@ -48,7 +48,13 @@ def _times(after_ms: int, upto_ms: int, period_ms: int, phase_ms: int) -> range:
 
 
 def due_ticks(
-    after_ms: int, upto_ms: int, *, buckets: int, partitions: Mapping[str, int], period_ms: int = PERIOD_MS
+    after_ms: int,
+    upto_ms: int,
+    *,
+    buckets: int,
+    partitions: Mapping[str, int],
+    period_ms: int = PERIOD_MS,
+    lateness_at_least_ms: int = 0,
 ) -> list[DueTick]:
     """Every tick due in (after_ms, upto_ms], in the order to send them.
 
@@ -58,6 +64,7 @@ def due_ticks(
     buckets : buckets of the deployment.
     partitions : partitions by short name of each input; ``ticks`` takes bucket ticks only.
     period_ms : between two ticks of a partition; divides a minute.
+    lateness_at_least_ms : what this run gives every topic at least (``Settings.lateness_at_least_ms``).
 
     Raises
     ------
@@ -72,19 +79,25 @@ def due_ticks(
     """
     if period_ms <= 0 or MINUTE_MS % period_ms:
         raise ValueError(f"period_ms: expected a divisor of {MINUTE_MS}, got {period_ms}")
+
+    def lateness(name: str) -> int:
+        return max(TOPICS[name].lateness_ms, lateness_at_least_ms)
+
     found = [
         DueTick(t, "ticks", 0, bucket)
-        for t in _times(after_ms, upto_ms, MINUTE_MS, TOPICS["ticks"].lateness_ms % MINUTE_MS)
+        for t in _times(after_ms, upto_ms, MINUTE_MS, lateness("ticks") % MINUTE_MS)
         for bucket in range(buckets)
     ]
     for name in sorted(partitions):
         if name != "ticks":
-            times = _times(after_ms, upto_ms, period_ms, TOPICS[name].lateness_ms % period_ms)
+            times = _times(after_ms, upto_ms, period_ms, lateness(name) % period_ms)
             found += [DueTick(t, name, partition, -1) for t in times for partition in range(partitions[name])]
     return sorted(found)
 
 
-def closing_ticks(end_ms: int, *, buckets: int, partitions: Mapping[str, int]) -> list[DueTick]:
+def closing_ticks(
+    end_ms: int, *, buckets: int, partitions: Mapping[str, int], lateness_at_least_ms: int = 0
+) -> list[DueTick]:
     """The last ticks of a finite input: they close every minute that begins before ``end_ms``.
 
     Each is stamped its topic's lateness past the end of that minute (the minute after it opens, and is
@@ -94,9 +107,10 @@ def closing_ticks(end_ms: int, *, buckets: int, partitions: Mapping[str, int]) -
     [(130000, 'clicks'), (130000, 'ticks')]
     """
     minute = -(-end_ms // MINUTE_MS) * MINUTE_MS
-    found = [DueTick(minute + TOPICS["ticks"].lateness_ms, "ticks", 0, bucket) for bucket in range(buckets)]
+    late = max(TOPICS["ticks"].lateness_ms, lateness_at_least_ms)
+    found = [DueTick(minute + late, "ticks", 0, bucket) for bucket in range(buckets)]
     for name in sorted(partitions):
         if name != "ticks":
-            at_ms = minute + TOPICS[name].lateness_ms
+            at_ms = minute + max(TOPICS[name].lateness_ms, lateness_at_least_ms)
             found += [DueTick(at_ms, name, partition, -1) for partition in range(partitions[name])]
     return sorted(found)

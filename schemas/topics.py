@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from schemas import events
@@ -293,6 +293,15 @@ TOPICS: dict[str, Topic] = {
 """Every stream by its short name."""
 
 INPUTS: tuple[Topic, ...] = tuple(topic for topic in TOPICS.values() if topic.input)
+
+
+def inputs_late_by(at_least_ms: int) -> tuple[Topic, ...]:
+    """INPUTS with a lateness of at least ``at_least_ms``: a run on a fast clock gives more event time.
+
+    >>> {topic.lateness_ms for topic in inputs_late_by(60_000)}
+    {60000}
+    """
+    return tuple(replace(topic, lateness_ms=max(topic.lateness_ms, at_least_ms)) for topic in INPUTS)
 
 
 def kafka_key(name: str, record: Mapping[str, Any]) -> str:

@@ -54,7 +54,12 @@ def parser() -> argparse.ArgumentParser:
             metavar="NAME=VALUE",
             help="a setting of the run, without its WALRAS_ (CLOCK=data, BUCKETS=2); may be repeated",
         )
-        up.add_argument("--parallelism", type=int, default=2, help="subtasks of every operator (default 2)")
+        up.add_argument(
+            "--parallelism",
+            type=int,
+            default=max(1, (os.cpu_count() or 2) // 2),
+            help="subtasks of every operator (default: half as many as there are cores; %(default)s here)",
+        )
     commands.add_parser("down", help="stop exactly what up started")
     status = commands.add_parser("status", help="what runs, and how it is; exit code 1 when something is not well")
     status.add_argument("--json", action="store_true", help="for programs")

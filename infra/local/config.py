@@ -190,7 +190,7 @@ def flink_config(
         "env.java.opts.all": java_options,
         # The client lives for seconds: the quick compiler and the small collector start it sooner.
         "env.java.opts.client": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
-        "env.java.opts.jobmanager": "-XX:+UseSerialGC",
+        "env.java.opts.jobmanager": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
         "env.java.opts.taskmanager": "-XX:+UseParallelGC",
         "taskmanager.jvm-exit-on-oom": True,
         "execution.checkpointing.interval": f"{round(checkpoint_interval_s * 1000)} ms",

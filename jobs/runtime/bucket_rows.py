@@ -49,12 +49,21 @@ def batch_rows(table_env: StreamTableEnvironment, job: str, settings: Settings) 
 
 
 def estimate_rows(table_env: StreamTableEnvironment, job: str, settings: Settings) -> str:
-    """Query of the estimates as facts, each for the bucket of its listing."""
+    """Query of the estimates as facts for the buckets of their listings, in packets of a second.
+
+    They come in bursts when a period closes, and nobody waits for them: what a bucket gets within a wall second
+    costs one call and one commit.
+    """
     table = text_source(table_env, job, "estimates", settings)
     group = " || '/' || ".join(f"JSON_VALUE(v, '$.{field}')" for field in ("tenant", "market", "price_group"))
+    table_env.execute_sql(
+        f"CREATE TEMPORARY VIEW arrived_estimates AS SELECT CAST({bucket_sql(group, settings.buckets)} AS STRING) "
+        f"AS bucket, v, PROCTIME() AS arrived FROM {table} WHERE v IS NOT NULL"
+    )
     return (
-        f"SELECT CAST({bucket_sql(group, settings.buckets)} AS STRING) AS `key`, 'estimates' AS kind, address, "
-        f"v AS payload FROM {table} WHERE v IS NOT NULL"
+        "SELECT bucket AS `key`, 'estimates' AS kind, '' AS address, '[' || LISTAGG(v, ',') || ']' AS payload "
+        "FROM TABLE(TUMBLE(TABLE arrived_estimates, DESCRIPTOR(arrived), INTERVAL '1' SECOND)) "
+        "GROUP BY bucket, window_start, window_end"
     )
 
 

@@ -103,7 +103,10 @@ class Host:
         return hosted
 
     def take(self, row: Any, saved: Callable[[], bytes | None]) -> tuple[list[Output], bytes | None]:
-        """Give one row to its bucket: the outputs, and the bytes to keep (None: nothing changed)."""
+        """Give one row to its bucket: the outputs, and the bytes to keep (None: nothing changed).
+
+        A fact's payload is its record, or a list of records: a packet, taken in order and kept at once.
+        """
         key, kind, address, payload = row[0], row[1], row[2], row[3]
         hosted = self.bucket(key, saved)
         if kind == BATCH:
@@ -117,11 +120,13 @@ class Host:
             hosted.last_window_end_ms = batch.window_end_ms
             self._counts["batches"] += 1
         else:
-            value = orjson.loads(payload)
-            event_time_ms = event_time_of(kind, value)
-            fact = Fact(kind, value, event_time_ms, address, self._now(event_time_ms))
-            outputs = list(hosted.logic.on_fact(fact))
-            self._counts["facts"] += 1
+            read = orjson.loads(payload)
+            outputs = []
+            for value in read if isinstance(read, list) else [read]:
+                event_time_ms = event_time_of(kind, value)
+                fact = Fact(kind, value, event_time_ms, address, self._now(event_time_ms))
+                outputs += hosted.logic.on_fact(fact)
+                self._counts["facts"] += 1
         self._counts["outputs"] += len(outputs)
         for sink in self._sinks:
             mine = [output for output in outputs if output.stream in sink.streams]

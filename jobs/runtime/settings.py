@@ -15,6 +15,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs.runtime.clock import Clock
+from schemas.topics import Topic, inputs_late_by
 
 DATA_CLOCK = "data"
 """The clock of a replay: hosted logics take the event time of what they are given."""
@@ -75,6 +76,20 @@ class Settings(BaseSettings):
     def host_clock(self) -> Clock | None:
         """The Clock of hosted logics; None in a replay, where time is what the data say."""
         return None if self.clock == DATA_CLOCK else self.the_clock
+
+    @property
+    def lateness_at_least_ms(self) -> int:
+        """A wall second in the run's time, for a simulated clock: what a topic's lateness is at least.
+
+        Records are held up by wall milliseconds whatever the speed; at speed 60 the ten seconds of event time
+        that a topic is given by default are a sixth of a wall second, and ordinary delays would count as late.
+        """
+        return 0 if self.the_clock.speed == 1 else round(1000 * self.the_clock.speed)
+
+    @property
+    def inputs(self) -> tuple[Topic, ...]:
+        """The input topics with the lateness of this run."""
+        return inputs_late_by(self.lateness_at_least_ms)
 
     @property
     def archive_dir(self) -> Path:

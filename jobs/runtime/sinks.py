@@ -14,7 +14,7 @@ from schemas.topics import Topic
 
 _PRODUCER = {
     "properties.compression.type": "lz4",
-    "properties.linger.ms": "5",
+    "properties.linger.ms": "20",
     "properties.max.request.size": str(16 * 1024 * 1024),
 }
 

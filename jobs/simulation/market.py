@@ -46,6 +46,8 @@ from jobs.simulation.world import (
 Array = NDArray[Any]
 MAX_VISITS = 1 << 24
 """Visits a minute can number: the order among equals leaves 4 bits per visit for its records."""
+LOOK_AROUND_MIN = 240
+"""Minutes in which every listing's offers and stock are reported once, changed or not."""
 _DAY_MS = 86_400_000
 _DRAWS = 17
 _SPREAD = 1_000_003
@@ -146,6 +148,7 @@ class Market:
         self._now_ms = start_ms
         self._open = False
         self._minute: _Minute | None = None
+        self._next: _Minute | None = None
         self._offer = self._rivals.reference()
         self._pending: dict[int, list[Event]] = {}
         self._touched: set[int] = set()
@@ -173,7 +176,7 @@ class Market:
         for i in self._cost_changes(lambda at_min: at_min < (at_ms - self._start_ms) // MINUTE_MS):
             self.truth.cost_minor[i] = self._cost[i]
         n = len(self.listings)
-        self._now_ms, self._open, self._minute = at_ms, True, None
+        self._now_ms, self._open, self._minute, self._next = at_ms, True, None, None
         out = [self._wire.catalog(i, int(self._cost[i]), at_ms, "o") for i in range(n)]
         out += [self._wire.stock(i, self._shelf, at_ms, tag="o") for i in range(n)]
         for k, plan in enumerate(self.config.calendar):
@@ -246,19 +249,25 @@ class Market:
 
         if self.config.rivals:
             changed = self._rivals.react(minute, since_start, prices.current(at_ms))
-            # A scraper passes every listing once an hour, so that offers do not go stale.
-            changed[minute % 60 :: 60] = True
+            # A scraper passes every listing now and then, so that offers do not go stale.
+            changed[minute % LOOK_AROUND_MIN :: LOOK_AROUND_MIN] = True
             for i, r in np.argwhere(changed):
                 self._emit(wire.offer(int(i), int(r), self._rivals, at_ms))
             self._offer = self._rivals.reference()
         moved = self._shelf.pass_minute(minute, self._touched)
         self._touched = set()
-        for i in sorted(moved | set(range(minute % 60, len(self.listings), 60))):
+        for i in sorted(moved | set(range(minute % LOOK_AROUND_MIN, len(self.listings), LOOK_AROUND_MIN))):
             self._emit(wire.stock(i, self._shelf, at_ms))
         for i in self._cost_changes(lambda at_min: at_min == since_start):
             self.truth.cost_minor[i] = self._cost[i]
             self._emit(wire.catalog(i, int(self._cost[i]), at_ms))
-        self._minute = self._draw(minute, at_ms)
+        drawn = self._next if self._next is not None and self._next.number == minute else self._draw(minute)
+        drawn.at = int(np.searchsorted(drawn.time_ms, at_ms, side="left"))
+        if self.config.dirty_share:
+            self._spoil(minute, at_ms)
+        # Drawn a minute ahead, so that a shop that is asked over the network can be asked in time.
+        self._minute, self._next = drawn, self._draw(minute + 1)
+        prices.expect(self._visits(self._next, 0, len(self._next.time_ms), prices))
 
     def _cost_changes(self, is_due: Callable[[int], bool]) -> list[int]:
         """Apply the cost changes whose minute is due; answers their listings."""
@@ -271,7 +280,7 @@ class Market:
                 touched.append(i)
         return touched
 
-    def _draw(self, minute: int, at_ms: int) -> _Minute:
+    def _draw(self, minute: int) -> _Minute:
         config, world = self.config, self._world
         rng = np.random.Generator(np.random.Philox(key=[self._seed, minute]))
         expected = self._seasons.arrivals(minute * MINUTE_MS)
@@ -295,15 +304,11 @@ class Market:
         spread = (customer * 0.6180339887498949) % 1.0
         bounds = np.cumsum(self._family.classes)
         klass = np.minimum(np.searchsorted(bounds, spread, side="right"), len(bounds) - 1)
-        drawn = _Minute(
+        return _Minute(
             minute, time_ms, listing, segment, klass, bot, draws, customer,
             self._seasons.liking(minute * MINUTE_MS),
             [self._seasons.day_part(m, minute * MINUTE_MS) for m in range(len(config.markets))],
         )  # fmt: skip
-        drawn.at = int(np.searchsorted(time_ms, at_ms, side="left"))
-        if config.dirty_share:
-            self._spoil(minute, at_ms)
-        return drawn
 
     def _serve(self, until_ms: int, prices: Prices) -> None:
         """Serve the minute's visits before ``until_ms``: quote, decide, write."""
@@ -314,12 +319,7 @@ class Market:
             return
         m.at = b
         listing, bot, u = m.listing[a:b], m.bot[a:b], m.draws[a:b]
-        ids, customers, arms = self._who(m, a, b)
-        # Bots have no segment; the shop looks up everybody the same way.
-        visits = Visits(
-            m.time_ms[a:b].tolist(), listing.tolist(), customers, prices.segments(customers), arms, ids,
-            [f"s{m.number:x}-{i:x}" for i in range(a, b)], bot.tolist(),
-        )  # fmt: skip
+        visits = self._visits(m, a, b, prices)
         quoted = prices.quote(visits)
         price = np.array(quoted.price_minor, dtype=float)
         people = ~bot
@@ -341,13 +341,22 @@ class Market:
             units = self._shelf.take(i, int(usual[j] + extra[j]))
             if units:
                 sold[j] = units
-                self._buyers.append(customers[j])
+                self._buyers.append(visits.customer[j])
                 self._touched.add(i)
                 self._extra[i] += max(0, units - int(usual[j]))
                 if not self._shelf.on_hand[i]:
                     # 15: after all of this visit's own records.
                     self._emit(self._wire.stock(i, self._shelf, visits.time_ms[j], base + (a + j) * 16 + 15, "z"))
         self._write(m, a, visits, quoted, device.tolist(), sold, u)
+
+    def _visits(self, m: _Minute, a: int, b: int, prices: Prices) -> Visits:
+        """The minute's visits from the a-th to before the b-th, as the shop sees them."""
+        ids, customers, arms = self._who(m, a, b)
+        # Bots have no segment; the shop looks up everybody the same way.
+        return Visits(
+            m.time_ms[a:b].tolist(), m.listing[a:b].tolist(), customers, prices.segments(customers), arms, ids,
+            [f"s{m.number:x}-{i:x}" for i in range(a, b)], m.bot[a:b].tolist(),
+        )  # fmt: skip
 
     def _who(self, m: _Minute, a: int, b: int) -> tuple[list[str], list[str], list[str]]:
         """Ids, pseudonyms and arms of the visits' customers (bots have names of their own)."""

@@ -72,6 +72,9 @@ class Prices(Protocol):
     def current(self, now_ms: int) -> Array:
         """The price a rival sees, per listing, in minor units."""
 
+    def expect(self, visits: Visits) -> None:
+        """Who will come in the minute after this one; a shop whose answer takes time may begin now."""
+
 
 class ListPrices:
     """A shop without tables: everybody is shown the list price.
@@ -97,6 +100,9 @@ class ListPrices:
             [self._list[i] for i in visits.listing], [1.0] * n, [self._ids[i] for i in visits.listing],
             [0] * n, [QuoteSource.LIST.value] * n,
         )  # fmt: skip
+
+    def expect(self, visits: Visits) -> None:
+        """Nothing to prepare: answers in process take no time."""
 
     def current(self, now_ms: int) -> Array:
         """The list prices."""

@@ -143,3 +143,12 @@ def test_a_row_that_is_no_batch_is_refused() -> None:
         Host(Counting, None).take(
             ("3", "batch", "", '{"bucket":3,"window_end_ms":1,"rows":[{"kind":"nonsense"}]}'), nothing
         )
+
+
+def test_a_packet_of_facts_is_taken_in_order_and_kept_at_once() -> None:
+    host = Host(Counting, None)
+    packet = ("3", "stock", "", '[{"event_time_ms": 5}, {"event_time_ms": 6}]')
+    outputs, saved = host.take(packet, nothing)
+    assert outputs == []
+    assert saved is not None and len(orjson.loads(saved)["state"]["facts"]) == 2
+    assert host.counts["host"]["facts"] == 2

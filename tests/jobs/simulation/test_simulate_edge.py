@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ import pytest
 from jobs.runtime.clock import Clock
 from jobs.runtime.pseudonym import pseudonym
 from jobs.runtime.redis_price_table import RedisPriceTables
-from jobs.simulate import EdgeShoppers, LivePrices, Stage, dry_run, main
+from jobs.simulate import MAX_OPEN, EdgeShoppers, LivePrices, Stage, dry_run, main
 from jobs.simulation.config import MarketConfig
 from jobs.simulation.market import Market
 from schemas.events import Listing
@@ -57,8 +58,8 @@ def an_edge(status: int = 200) -> Iterator[tuple[str, list[str]]]:
         thread.join()
 
 
-def a_question() -> tuple[Listing, dict[str, str]]:
-    return Listing("demo", "web", "sku-1"), {"customer": "c1", "session": "s1", "arm": "base"}
+def a_question(session: str = "s1") -> tuple[str, Listing, dict[str, str]]:
+    return session, Listing("demo", "web", "sku-1"), {"customer": "c1", "session": session, "arm": "base"}
 
 
 def a_market() -> Market:
@@ -68,22 +69,26 @@ def a_market() -> Market:
     return Market(config, 1, START_MS, lambda name: pseudonym("key", name))
 
 
-def test_the_edges_replies_come_back_in_the_order_of_the_questions() -> None:
+def test_each_visit_takes_the_reply_to_its_own_question_once() -> None:
     with an_edge() as (url, asked):
         edge = EdgeShoppers(url, timeout_s=10.0)
-        replies = edge.ask([a_question()] * 3)
+        edge.ask([a_question("s1"), a_question("s2")])
+        edge.drain()
+        replies = [edge.take(session) for session in ("s1", "s2", "s2", "s3")]
         edge.close()
-    assert [r is not None and r["price_minor"] for r in replies] == [4242] * 3
-    assert asked == ["/v1/quotes/demo/web/sku-1?customer=c1&session=s1&arm=base"] * 3
-    assert (edge.answered, edge.failed) == (3, 0)
+    assert [r is not None and r["price_minor"] for r in replies] == [4242, 4242, False, False]
+    assert sorted(asked) == [f"/v1/quotes/demo/web/sku-1?customer=c1&session=s{k}&arm=base" for k in (1, 2)]
+    assert (edge.answered, edge.failed, edge.late) == (2, 0, 0)
 
 
 @pytest.mark.parametrize("status", [404, 503])
 def test_a_refusal_is_counted_and_the_edge_then_left_alone_for_a_while(status: int) -> None:
     with an_edge(status) as (url, asked):
         edge = EdgeShoppers(url, timeout_s=10.0, pause_s=60.0)
-        assert edge.ask([a_question()]) == [None]
-        assert edge.ask([a_question()]) == [None]
+        for session in ("s1", "s2"):
+            edge.ask([a_question(session)])
+            edge.drain()
+            assert edge.take(session) is None
         edge.close()
     assert len(asked) == 1
     assert (edge.answered, edge.failed) == (0, 1)
@@ -91,10 +96,21 @@ def test_a_refusal_is_counted_and_the_edge_then_left_alone_for_a_while(status: i
 
 def test_an_edge_that_is_not_there_is_no_reason_to_stop() -> None:
     edge = EdgeShoppers("http://127.0.0.1:1", timeout_s=5.0)
-    assert edge.ask([a_question()]) == [None]
-    assert edge.ask([]) == []
+    edge.ask([a_question()])
+    edge.drain()
+    assert edge.take("s1") is None
     edge.close()
     assert edge.failed == 1
+
+
+def test_a_visit_does_not_wait_for_its_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        edge = EdgeShoppers(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.2)
+        edge.ask([a_question()])
+        assert edge.take("s1") is None
+        edge.drain()
+        edge.close()
+    assert edge.late == 1
 
 
 def test_shoppers_who_ask_are_shown_the_edges_price_and_their_quotes_are_not_logged_again() -> None:
@@ -108,14 +124,16 @@ def test_shoppers_who_ask_are_shown_the_edges_price_and_their_quotes_are_not_log
         edge = EdgeShoppers(url, timeout_s=10.0)
         tables = RedisPriceTables(NOWHERE)
         prices = LivePrices(market.listings, market.list_minor.tolist(), tables, edge, 0.3, "key")
-        # A minute of the run lies behind the clock: one step catches up.
+        # Minutes of the run lie behind the clock: each step catches up with one, and asks for the next.
         stage = Stage(market, prices, Clock(START_MS, 0, 1.0), send)
         stage.at_ms = START_MS
         stage.open()
-        assert stage.play() > 0
+        for _ in range(2):
+            assert stage.play() > 0
+            edge.drain()
         edge.close()
         prices.close()
-    assert stage.at_ms == START_MS + 60_000
+    assert stage.at_ms == START_MS + 120_000
     from_edge = [r for topic, r, _ in sent if topic == "clicks" and r["price_minor"] == 4242]
     assert asked and from_edge
     assert {r["segment"] for r in from_edge} == {"strategic"}
@@ -126,17 +144,14 @@ def test_shoppers_who_ask_are_shown_the_edges_price_and_their_quotes_are_not_log
     assert stage.sent["quotes"] == len(quotes)
 
 
-def test_an_edge_is_never_asked_more_than_a_slice_may() -> None:
-    market = a_market()
-    with an_edge() as (url, asked):
-        edge = EdgeShoppers(url, timeout_s=10.0)
-        prices = LivePrices(
-            market.listings, market.list_minor.tolist(), RedisPriceTables(NOWHERE), edge, 1.0, "key"
-        )
-        market.opening(START_MS)
-        market.step(START_MS, START_MS + 60_000, prices)
+def test_no_more_questions_are_put_than_may_wait() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        edge = EdgeShoppers(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.5)
+        edge.ask([a_question(f"s{k}") for k in range(MAX_OPEN + 10)])
+        waiting = edge.waiting
+        edge.drain()
         edge.close()
-    assert len(asked) == 32
+    assert waiting == MAX_OPEN
 
 
 def test_the_dry_run_measures_both_ways_of_pricing() -> None:
