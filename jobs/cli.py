@@ -18,8 +18,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from jobs.pricing.reprice import InputsError, recompute_without_offer
-from jobs.pricing.reprice import recompute as recomputed
+from jobs.runtime.audit import Audit
 from jobs.runtime.explanation import explain as explained
 from jobs.runtime.explanation import text, when
 from jobs.runtime.health import UNREACHABLE, parts
@@ -136,51 +135,26 @@ def recompute(
     if bool(decision_id) == every:
         raise _wrong("recompute: expected a decision id or --all")
     settings = Settings.load()
-    differing: list[str] = []
-    seen: set[str] = set()
-    moved = 0
-    for decision in _values(settings, "decisions"):
-        name = decision["decision_id"]
-        if name in seen or (decision_id and name != decision_id):
-            continue
-        seen.add(name)
-        try:
-            same = same_bytes(recomputed(decision), decision["result"])
-        except InputsError as error:
-            typer.echo(f"walras: {name}: {error}", err=True)
-            same = False
-        if same:
-            if without_offer:
-                again = recompute_without_offer(decision)
-                moved += again["default_minor"] != decision["result"]["default_minor"] or not same_bytes(
-                    again["table"], decision["result"]["table"]
-                )
-        else:
-            differing.append(name)
-    data: dict[str, Any] = {"recomputed": len(seen), "differing": differing}
+    audit = Audit.of(
+        (d for d in _values(settings, "decisions") if not decision_id or d["decision_id"] == decision_id),
+        without_offer=without_offer,
+    )
+    for name, why in audit.refusals.items():
+        typer.echo(f"walras: {name}: {why}", err=True)
+    data: dict[str, Any] = {"recomputed": audit.recomputed, "differing": audit.differing}
     lines = [
-        f"{len(seen)} decisions recomputed, {len(differing)} differ",
-        *(f"  {name}" for name in differing[:50]),
+        f"{audit.recomputed} decisions recomputed, {len(audit.differing)} differ",
+        *(f"  {name}" for name in audit.differing[:50]),
     ]
     if without_offer:
-        data["different_without_offer"] = moved
-        lines.append(f"{moved} come out differently without the rivals' offers")
+        data["different_without_offer"] = audit.moved.total()
+        lines.append(f"{audit.moved.total()} come out differently without the rivals' offers")
     _out(data, lines, as_json)
-    if decision_id and not seen:
+    if decision_id and not audit.recomputed:
         typer.echo(f"walras: no decision {decision_id!r} in the topic", err=True)
         raise typer.Exit(NO)
-    if differing:
+    if audit.differing:
         raise typer.Exit(NO)
-
-
-def same_bytes(ours: Any, recorded: Any) -> bool:
-    """Whether a recomputed result is the recorded one to the last bit, whatever the order of keys.
-
-    >>> same_bytes({"a": 0.1, "b": [1]}, {"b": [1], "a": 0.1}), same_bytes({"a": 1}, {"a": 1.0})
-    (True, False)
-    """
-    option = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY
-    return orjson.dumps(ours, option=option) == orjson.dumps(recorded, option=option)
 
 
 @commands.command()

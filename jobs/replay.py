@@ -24,6 +24,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jobs.pricing.policy import Policy
+from jobs.runtime.audit import Audit
+from jobs.runtime.cell_query import Line, Lines
+from jobs.runtime.chain import Chain
 from jobs.runtime.kafka import Publisher
 from jobs.runtime.kafka_offsets import not_yet_taken
 from jobs.runtime.mapping import Made, MappedData, Mapping, MappingError, Refused
@@ -107,6 +110,39 @@ def as_rejected(refusal: Refused) -> Rejected:
     return Rejected(f"file:{refusal.file}", 0, refusal.row, 0, refusal.field, refusal.code, detail, refusal.got)
 
 
+def as_lines(stream: Iterable[Made | Heartbeat], buckets: int) -> Lines:
+    """Records and ticks as the lines that the broker would keep, one partition a topic.
+
+    >>> made = Made(5, "stock", "k", b"{}")
+    >>> {topic: len(list(lines)) for topic, lines in as_lines([made, Heartbeat(60_000)], 2).items()}
+    {'pricing.stock.v1': 1, 'pricing.ticks.v1': 2}
+    """
+    lines: dict[str, list[Line]] = {}
+    for item in stream:
+        if isinstance(item, Made):
+            values = [(item.stream, item.value)]
+        else:
+            ticks = ({"event_time_ms": item.event_time_ms, "bucket": b, "tick": True} for b in range(buckets))
+            values = [("ticks", orjson.dumps(tick)) for tick in ticks]
+        for name, value in values:
+            of_topic = lines.setdefault(TOPICS[name].topic, [])
+            of_topic.append((0, len(of_topic), item.event_time_ms, value))
+    return lines
+
+
+def without_platform(stream: Iterable[Made | Heartbeat], mapping: Mapping) -> tuple[Counter[str], Audit]:
+    """The whole way in this process (:mod:`jobs.runtime.chain`): outputs by stream, and the decisions checked."""
+    policy = mapping.policy_over(Policy.load(Settings.load().policy))
+    outputs: Counter[str] = Counter()
+    audit = Audit()
+    for output in Chain(policy, mapping.buckets).run(as_lines(stream, mapping.buckets)):
+        outputs[output.stream] += 1
+        if output.stream == "decisions":
+            # As it would come from the topic: a decision is checked from its JSON.
+            audit.take(orjson.loads(orjson.dumps(output.value)), without_offer=True)
+    return outputs, audit
+
+
 def send(stream: Iterable[Made | Heartbeat], publisher: Publisher, buckets: int, speed: float) -> Counter[str]:
     """Send records and ticks; ``speed`` event seconds per second, 0: as fast as the broker takes them."""
     sent: Counter[str] = Counter()
@@ -167,6 +203,10 @@ def replay(
     wait: Annotated[
         float, typer.Option(help="seconds to wait until every job has taken it all; 0: not at all", min=0)
     ] = 0.0,
+    alone: Annotated[
+        bool,
+        typer.Option("--alone", help="run the whole way in this process, without a platform, and say what came"),
+    ] = False,
     check: Annotated[bool, typer.Option("--check", help="map and judge every row, send nothing")] = False,
     prepare: Annotated[
         Path | None,
@@ -188,7 +228,9 @@ def replay(
         console.print(f"mapping: {error}", style="red", markup=False)
         raise typer.Exit(2) from error
     balanced = _report(mapped, records)
-    if not check:
+    if alone:
+        _tell(*without_platform(with_heartbeats(records, chosen.tick_minutes), chosen))
+    elif not check:
         settings = Settings.load()
         with Publisher(settings.kafka) as publisher, _progress() as progress:
             task = progress.add_task("sending", total=len(records))
@@ -219,6 +261,17 @@ def _report(mapped: MappedData, records: list[Made]) -> bool:
         days = (records[-1].event_time_ms - records[0].event_time_ms) / 86_400_000
         typer.echo(f"{len(records)} records over {days:.1f} days")
     return all(account.balances for account in accounts)
+
+
+def _tell(outputs: Counter[str], audit: Audit) -> None:
+    typer.echo(json.dumps({"outputs": dict(sorted(outputs.items()))}))
+    for (cause, outcome), count in sorted(audit.outcomes.items()):
+        moved = audit.moved[cause, outcome]
+        typer.echo(f"  {cause} {outcome}: {count}" + (f", {moved} otherwise without the offer" if moved else ""))
+    typer.echo(
+        f"{audit.recomputed} decisions recomputed, {len(audit.differing)} differ; "
+        f"{audit.moved.total()} come out differently without the rivals' offers"
+    )
 
 
 def _progress() -> Progress:

@@ -3,7 +3,8 @@
 A mapping is YAML. Each source is a CSV or Parquet file; each stream entry says which rows it takes
 (``where``) and what each of our fields is, as a SQL expression over the file's columns (DuckDB's
 SQL; ``row_number`` is the row's number in the file, from 1). ``constants`` are plain values for
-fields that the data lack. So units are arithmetic (``CAST(round(price * 100) AS BIGINT)``), times
+fields that the data lack; a source's ``columns`` are computed once for all entries and may look at other
+rows. So units are arithmetic (``CAST(round(price * 100) AS BIGINT)``), times
 are functions (``epoch_ms(event_time)``), and nothing is hidden in code.
 
 Exactly one *primary* entry may take a row of a source that has primaries; what no primary takes, or
@@ -48,6 +49,10 @@ class Source(BaseModel):
 
     file: str = Field(min_length=1)
     types: dict[str, str] = Field(default_factory=dict, description="column: DuckDB type, for CSV")
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="further columns: SQL over the file's rows; window functions reach other rows",
+    )
 
 
 class Entry(BaseModel):
@@ -202,7 +207,12 @@ class MappedData:
             else self._db.read_csv(str(path), header=True, dtype=source.types or None, sample_size=-1)  # type: ignore[arg-type]
         )
         (reader.limit(limit) if limit else reader).create_view("file", replace=True)
-        self._db.execute(f'CREATE TABLE "{name}" AS SELECT row_number() OVER () AS row_number, * FROM file')
+        more = "".join(f', ({expression}) AS "{column}"' for column, expression in source.columns.items())
+        numbered = "SELECT row_number() OVER () AS row_number, * FROM file"
+        try:
+            self._db.execute(f'CREATE TABLE "{name}" AS SELECT *{more} FROM ({numbered})')
+        except duckdb.Error as error:
+            raise MappingError(f"sources.{name}.columns: {error}") from error
         self._rows[name] = int(self._db.execute(f'SELECT count(*) FROM "{name}"').fetchall()[0][0])
 
     def records(self) -> Iterator[Made]:

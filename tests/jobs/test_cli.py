@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from jobs import cli
+from jobs.runtime.audit import same_bytes
 from jobs.runtime.ledger_book import add_up
 from jobs.runtime.redis_price_table import RedisPriceTables
 from schemas.events import Listing
@@ -70,8 +71,8 @@ def test_no_such_table_is_exit_code_1(walras: Any) -> None:
 
 
 def test_a_result_equals_its_record_only_to_the_last_bit() -> None:
-    assert cli.same_bytes({"x": 0.1 + 0.2}, {"x": 0.30000000000000004})
-    assert not cli.same_bytes({"x": 0.1 + 0.2}, {"x": 0.3})
+    assert same_bytes({"x": 0.1 + 0.2}, {"x": 0.30000000000000004})
+    assert not same_bytes({"x": 0.1 + 0.2}, {"x": 0.3})
 
 
 def a_line(minute: int, **more: int) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from typing import Any
 import orjson
 
 from features.logic import Batch
-from jobs.cli import same_bytes
 from jobs.pricing.logic import RepricingLogic
 from jobs.pricing.reprice import recompute
+from jobs.runtime.audit import same_bytes
 from jobs.runtime.explanation import explain, text
 from jobs.runtime.redis_price_table import table_of_decision
 from schemas.events import CatalogEntry, Offer

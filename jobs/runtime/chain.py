@@ -1,0 +1,151 @@
+"""The whole way in one process, without Kafka and Flink: lines in, every stream's outputs out.
+
+    lines → cells (DuckDB) → batches → features, sums → estimates → evidence, decisions, tables
+
+The cell text, the logics, their settings and their host are the very ones of the four jobs; what is left
+out is transport: topics, parallel subtasks, checkpoints, sinks. So a replay can be thought through before a
+platform is started, and a test can stop this way anywhere and compare. Segments of customers (Redis)
+are not computed here; quotes and orders carry theirs.
+
+Order, the same in every run: a minute's facts in the order of their arrival, then its batches by bucket
+in every job, then the estimates that they gave. Time is what the data say, as in a replay on the platform
+(``WALRAS_CLOCK=data``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import orjson
+
+from features.elasticity.logic import SUMS, ElasticityLogic
+from features.elasticity.pooling_logic import ESTIMATES, PoolingLogic
+from features.feature_logic import FeatureLogic
+from features.logic import BucketLogic, Output
+from jobs.pricing.learning import elasticity_settings, feature_settings
+from jobs.pricing.logic import RepricingLogic
+from jobs.pricing.policy import Policy
+from jobs.runtime.cell_query import Backfill, FactLine, Lines
+from jobs.runtime.hosting import BATCH, Host, HostedBucket
+from schemas.events import bucket_of, group_key
+
+FACTS = ("offers", "stock", "calendar", "commands")
+"""Inputs that repricing takes at once."""
+
+
+class _Fleeting(Host):
+    """A host that is never restarted: what would be kept is not even written."""
+
+    def save(self, hosted: HostedBucket) -> bytes:
+        return b""
+
+
+class _Job:
+    """A logic per key, hosted as in Flink: with a state value per key, and restarts."""
+
+    def __init__(self, make_logic: Callable[[], BucketLogic], restart_every: int, twice: bool) -> None:
+        self._make_logic = make_logic
+        self._restart_every, self._twice = restart_every, twice
+        self._saved: dict[str, bytes] = {}
+        self._taken = 0
+        self._host = self._start()
+
+    def _start(self) -> Host:
+        return (Host if self._restart_every else _Fleeting)(self._make_logic, None)
+
+    def take(self, key: str, kind: str, address: str, payload: bytes) -> list[Output]:
+        if self._restart_every and self._taken % self._restart_every == self._restart_every - 1:
+            self._host = self._start()
+        self._taken += 1
+        outputs: list[Output] = []
+        for _ in range(2 if self._twice else 1):
+            given, saved = self._host.take((key, kind, address, payload), partial(self._saved.get, key))
+            if saved:
+                self._saved[key] = saved
+            outputs += given
+        return outputs
+
+
+class Chain:
+    """The jobs of one deployment in one process.
+
+    Parameters
+    ----------
+    policy : the business numbers, also of learning and features.
+    buckets : of the deployment.
+    restart_every : every job forgets all but its state after so many rows; 0: never.
+    twice : every batch and fact comes twice, as after a restart from a checkpoint.
+    """
+
+    def __init__(self, policy: Policy, buckets: int, *, restart_every: int = 0, twice: bool = False) -> None:
+        self._buckets = buckets
+        learning = elasticity_settings(policy)
+        job = partial(_Job, restart_every=restart_every, twice=twice)
+        self._features = job(partial(FeatureLogic, feature_settings(policy)))
+        self._learning = job(partial(ElasticityLogic, learning))
+        self._pooling = job(partial(PoolingLogic, learning))
+        self._repricing = job(partial(RepricingLogic, policy))
+        self._estimates = self._sums = 0
+
+    def run(self, lines: Lines) -> Iterator[Output]:
+        """Outputs of every stream, ``cells`` (a bucket's batch), ``sums`` and ``features`` too.
+
+        Parameters
+        ----------
+        lines : raw lines by topic; ticks among them, or a bucket gets batches only in minutes with data.
+        """
+        query = Backfill(lines)
+        batches = query.batches(self._buckets)
+        facts: dict[int, list[FactLine]] = {}
+        for name in FACTS:
+            for fact in query.facts(name):
+                facts.setdefault(fact.window_end_ms, []).append(fact)
+        minutes: dict[int, list[tuple[int, list[dict[str, Any]]]]] = {}
+        for (window, bucket), rows in batches.items():
+            minutes.setdefault(window, []).append((bucket, rows))
+        for window in sorted(minutes.keys() | facts.keys()):
+            for fact in sorted(
+                facts.get(window, ()), key=lambda f: (f.kafka_ts_ms, f.stream, f.partition, f.offset)
+            ):
+                yield from self._fact(fact)
+            estimates: list[Output] = []
+            for bucket, rows in minutes.get(window, ()):
+                for output in self._batch(bucket, window, rows):
+                    if output.stream == ESTIMATES:
+                        estimates.append(output)
+                    yield output
+            for estimate in estimates:
+                yield from self._estimate(estimate)
+
+    def _fact(self, fact: FactLine) -> Iterator[Output]:
+        value = orjson.loads(fact.line)
+        keys = [self._bucket(value)] if "price_group" in value else [str(b) for b in range(self._buckets)]
+        for key in keys:
+            yield from self._repricing.take(key, fact.stream, fact.address, fact.line)
+
+    def _batch(self, bucket: int, window: int, rows: list[dict[str, Any]]) -> Iterator[Output]:
+        value = {"bucket": bucket, "window_end_ms": window, "rows": rows}
+        key, payload = str(bucket), orjson.dumps(value)
+        yield Output("cells", key, value, window)
+        yield from self._features.take(key, BATCH, "", payload)
+        for sums in self._learning.take(key, BATCH, "", payload):
+            yield sums
+            if sums.stream == SUMS:
+                self._sums += 1
+                yield from self._pooling.take(sums.key, SUMS, f"sums-0-{self._sums}", _bytes(sums.value))
+        yield from self._repricing.take(key, BATCH, "", payload)
+
+    def _estimate(self, estimate: Output) -> Iterator[Output]:
+        self._estimates += 1
+        key, address = self._bucket(estimate.value), f"estimates-0-{self._estimates}"
+        yield from self._features.take(key, ESTIMATES, address, _bytes(estimate.value))
+        yield from self._repricing.take(key, ESTIMATES, address, _bytes(estimate.value))
+
+    def _bucket(self, value: Mapping[str, Any]) -> str:
+        return str(bucket_of(group_key(value["tenant"], value["market"], value["price_group"]), self._buckets))
+
+
+def _bytes(value: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
