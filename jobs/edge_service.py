@@ -20,6 +20,7 @@ import gc
 import logging
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from itertools import count
 from typing import Any
 
 import orjson
@@ -44,6 +45,8 @@ log = logging.getLogger(__name__)
 CATALOG_FIELDS = tuple(CatalogEntry.__dataclass_fields__)
 LOG_EVERY_S = 0.01
 """Between two hand-overs of quotes to the log."""
+FORGET_EVERY = 6_000
+"""Hand-overs after which nothing is left in memory of how shoppers were called: a minute."""
 
 
 def build(
@@ -92,8 +95,10 @@ def build(
         return Response(metrics.text(), media_type=None, headers={"content-type": metrics.content_type})
 
     async def poll() -> None:
-        while True:
+        for turn in count(1):
             quotes.poll()
+            if turn % FORGET_EVERY == 0:
+                quoting.forget_shoppers()
             await asyncio.sleep(LOG_EVERY_S)
 
     @contextlib.asynccontextmanager

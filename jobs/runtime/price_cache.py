@@ -37,6 +37,8 @@ from schemas.price_table import READY_KEY, PriceTable, PriceTableError, price_ke
 log = logging.getLogger(__name__)
 
 _NEVER = float("-inf")
+REREAD_AHEAD = 0.8
+"""Share of its time after which an entry in use is read again in the background."""
 
 
 class PriceCache:
@@ -138,7 +140,7 @@ class PriceCache:
         known = self._segments.get(customer)
         if known is None or known[1] < now:
             return None
-        if age > self._reread_s / 2:
+        if age > self._reread_s * REREAD_AHEAD:
             self._want(self._wanted_tables, entry.table.listing)
         return entry, known[0]
 

@@ -30,7 +30,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 PREFIX = "/v1/quotes/"
-MAX_PATH, MAX_QUERY = 512, 1024
+MAX_PATH, MAX_QUERY, MAX_SHOPPERS = 512, 1024, 50_000
 """Longest request taken; the single values are bounded as in the quotes topic's contract."""
 
 
@@ -47,11 +47,9 @@ _NO_STORE = (b"cache-control", b"no-store")
 _JSON = (b"content-type", b"application/json")
 
 
-class Question(NamedTuple):
-    """A quote request, judged; ``listing`` is the key ``tenant/market/sku``."""
+class Shopper(NamedTuple):
+    """Who asks, by pseudonym."""
 
-    listing: str
-    tenant: str
     customer: str
     session: str
     arm: str
@@ -59,8 +57,17 @@ class Question(NamedTuple):
 
 
 @lru_cache(maxsize=65_536)
-def _listing_of(path: str) -> tuple[str, str]:
-    """Key and tenant of a path that names a listing; shoppers ask for the same listings again and again."""
+def read_listing(path: str) -> tuple[str, str]:
+    """Key and tenant of the listing that a path names.
+
+    >>> read_listing("/v1/quotes/acme/web-us-usd/sku-1")
+    ('acme/web-us-usd/sku-1', 'acme')
+
+    Raises
+    ------
+    BadRequestError
+        If the path is not what the service takes.
+    """
     if len(path) > MAX_PATH:
         raise BadRequestError(414, f"expected a path of at most {MAX_PATH} characters")
     key = path[len(PREFIX) :]
@@ -73,22 +80,19 @@ def _listing_of(path: str) -> tuple[str, str]:
     return key, tenant
 
 
-def read_question(method: str, path: str, query: bytes) -> Question:
-    """Judge a request for a quote.
+def read_shopper(query: bytes, name: Callable[[str], str]) -> Shopper:
+    """Who asks, by ``name``, the pseudonym of an id.
 
-    >>> read_question("GET", "/v1/quotes/acme/web-us-usd/sku-1", b"customer=c1").listing
-    'acme/web-us-usd/sku-1'
+    >>> read_shopper(b"customer=c1&bot=1", str.upper)
+    Shopper(customer='C1', session='C1', arm='base', bot=True)
 
     Raises
     ------
     BadRequestError
-        If the method, the path or a parameter is not what the service takes.
+        If a parameter is not what the service takes.
     """
-    if method not in ("GET", "HEAD"):
-        raise BadRequestError(405, f"expected GET {PREFIX}{{tenant}}/{{market}}/{{sku}}?customer=…, got {method}")
     if len(query) > MAX_QUERY:
         raise BadRequestError(414, f"expected a query of at most {MAX_QUERY} bytes")
-    key, tenant = _listing_of(path)
     given = _fields(query)
     customer, session = given.get("customer", ""), given.get("session", "")
     if not customer and not session:
@@ -96,7 +100,7 @@ def read_question(method: str, path: str, query: bytes) -> Question:
     arm = given.get("arm", DEFAULT_ARM)
     if len(customer) > 128 or len(session) > 128 or len(arm) > 32:
         raise BadRequestError(400, "customer, session, arm: expected at most 128, 128 and 32 characters")
-    return Question(key, tenant, customer or session, session or customer, arm, given.get("bot") == "1")
+    return Shopper(name(customer or session), name(session or customer), arm, given.get("bot") == "1")
 
 
 def _fields(query: bytes) -> dict[str, str]:
@@ -125,6 +129,7 @@ class Quoting:
         self, cache: PriceCache, quotes: QuoteLog, clock: Clock, secret: str, metrics: Metrics | None = None
     ) -> None:
         self.cache, self.quotes, self.clock, self._name = cache, quotes, clock, pseudonyms(secret)
+        self._shoppers: dict[bytes, Shopper] = {}
         self.metrics = metrics or Metrics("edge")
         answered = self.metrics.counter("quotes", "Quotes answered, by where the price came from", ["source"])
         self._answered = {source.value: answered.labels(source.value) for source in QuoteSource}
@@ -143,9 +148,13 @@ class Quoting:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Reply to ``/v1/quotes/…``."""
-        status, body = 200, b""
+        status, body, method = 200, b"", scope["method"]
         try:
-            body = await self.answer(read_question(scope["method"], scope["path"], scope["query_string"]))
+            if method != "GET" and method != "HEAD":
+                raise BadRequestError(
+                    405, f"expected GET {PREFIX}{{tenant}}/{{market}}/{{sku}}?customer=…, got {method}"
+                )
+            body = await self.answer(scope["path"], scope["query_string"])
         except BadRequestError as error:
             status, body = error.status, _problem(str(error))
         except UnknownListingError as error:
@@ -163,18 +172,25 @@ class Quoting:
             self._refused.labels(str(status)).inc()
         length = (b"content-length", b"%d" % len(body))
         await send({"type": "http.response.start", "status": status, "headers": [_JSON, length, _NO_STORE]})
-        await send({"type": "http.response.body", "body": body if scope["method"] != "HEAD" else b""})
+        await send({"type": "http.response.body", "body": body if method != "HEAD" else b""})
 
-    async def answer(self, question: Question) -> bytes:
-        """The public reply to a judged question, as JSON; logs the quote.
+    async def answer(self, path: str, query: bytes) -> bytes:
+        """The public reply to a request, as JSON; logs the quote.
 
         Raises
         ------
+        BadRequestError
+            If the request is not what the service takes.
         UnknownListingError, NoPriceError
             When there is no price to tell.
         """
-        key, tenant, customer_id, session_id, arm, bot = question
-        customer = self._name(customer_id)
+        key, tenant = read_listing(path)
+        shopper = self._shoppers.get(query)
+        if shopper is None:
+            if len(self._shoppers) >= MAX_SHOPPERS:
+                self._shoppers.clear()
+            shopper = self._shoppers[query] = read_shopper(query, self._name)
+        customer, session, arm, bot = shopper
         found = self.cache.cached(key, (tenant, customer))
         if found is None:
             with self._wait():
@@ -185,11 +201,14 @@ class Quoting:
         # A newcomer is of the default segment: what a reader with nothing but redis-cli would conclude.
         shelf = entry.shelves.get((source, arm, segment)) or _shelf(entry, source, arm, segment or DEFAULT_SEGMENT)
         i = bisect_left(shelf.cumulative, unit_draw(shelf.salt, customer))
-        session = customer if session_id == customer_id else self._name(session_id)
         quote_id = self.quotes.next_id()
         self.quotes.offer(shelf.group, shelf.record(i, quote_id, customer, session, now_ms, bot), now_ms)
         self._new[source] += 1
         return shelf.reply(i, quote_id, customer, session, max(0, now_ms - shelf.published_ms))
+
+    def forget_shoppers(self) -> None:
+        """Drop what ids were called; called once a minute, so that no id of a person stays for longer."""
+        self._shoppers.clear()
 
     def count(self) -> None:
         """Bring the counters up to date; called before they are read, since a quote only adds to a dict."""

@@ -1,7 +1,7 @@
 """The edge service as it is served, with one more route: a bare reply, which is the peer it is measured by.
 
 ``python -m tests.benchmarks.edge_server --port P --redis URL [--kafka ADDRESS]``; ``/bare`` answers a constant
-of ``--size`` bytes from the same server, the same event loop and the same process. Without ``--kafka`` the
+of ``--size`` bytes with the same headers from the same server and event loop. Without ``--kafka`` the
 quotes are logged to librdkafka's own test broker, so that encoding, queueing and sending are paid for.
 """
 
@@ -37,8 +37,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     head = {
         "type": "http.response.start",
         "status": 200,
-        "headers": [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())],
-    }
+        "headers": [
+            (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+        ],
+    }  # fmt: skip
     tail = {"type": "http.response.body", "body": body}
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -18,7 +18,7 @@ from jobs.runtime.price_cache import PriceCache
 from jobs.runtime.price_entry import NoPriceError, UnknownListingError
 from jobs.runtime.pseudonym import pseudonym
 from jobs.runtime.quote_log import QuoteLog
-from jobs.runtime.quoting import Quoting, read_question
+from jobs.runtime.quoting import Quoting
 from jobs.runtime.redis_price_table import RedisPriceTables
 from jobs.runtime.settings import Settings
 from schemas.events import CatalogEntry, Listing
@@ -219,8 +219,7 @@ def test_the_page_and_its_data_come_from_the_same_application(edge: Client) -> N
 
 async def ask(cache: PriceCache, quotes: QuoteLog, sku: str = "sku-1", customer: str = "c1") -> Any:
     quoting = Quoting(cache, quotes, At(), "secret")
-    question = read_question("GET", f"/v1/quotes/acme/web-us-usd/{sku}", f"customer={customer}".encode())
-    return json.loads(await quoting.answer(question))
+    return json.loads(await quoting.answer(f"/v1/quotes/acme/web-us-usd/{sku}", f"customer={customer}".encode()))
 
 
 def test_every_quote_is_logged_as_the_contract_wants_it(redis_server: Any, tables: RedisPriceTables) -> None:
@@ -424,12 +423,12 @@ def test_a_table_in_use_is_read_again_before_its_time_and_nobody_waits_for_it(
         customer, key = ("acme", "c"), a_table().listing.key
         await cache.lookup(a_table().listing, customer)
         tables.publish(a_table(version=2))
-        now[0] = 0.6
+        now[0] = 0.9
         found = cache.cached(key, customer)
         assert found is not None and found[0].table.version == 1
         while cache._tables[key].table.version == 1:
             await asyncio.sleep(0)
-        now[0] = 1.5
+        now[0] = 1.8
         assert cache.cached(key, customer) is not None
         await cache.close()
 
