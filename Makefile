@@ -76,8 +76,8 @@ replay: env  ## replay recorded data through a platform of its own (DATA=<folder
 	  && $(ENV)/bin/walras rejected && $(ENV)/bin/walras recompute --all \
 	  && $(ENV)/bin/walras recompute --all --without-offer
 
-bench: env  ## the optimizer's objective and time beside GLOP's, as JSON (ARGS=<instances>)
-	@PYTHONPATH=. $(RUN) tests/benchmarks/bench_optimizer.py $(ARGS)
+bench: env  ## every figure beside its limit or peer, into tests/benchmarks/report.json (ARGS="--only quotes,reprice")
+	@$(RUN) -m tests.benchmarks $(ARGS)
 
 chaos: env  ## kill parts of a running platform and compare with an undisturbed run
 	@$(RUN) -m pytest tests/chaos $(ARGS)

@@ -1,23 +1,15 @@
 """The optimizer by figures: objective against GLOP on random instances, and time per listing.
 
-Run from the repository's root: ``python tests/benchmarks/bench_optimizer.py [instances]``; prints JSON.
 Each figure of ours stands beside GLOP's, measured in the same run.
 """
 
 from __future__ import annotations
 
-import json
-import platform
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
-import ortools
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from jobs.pricing.optimizer import solve_many, solve_one
 from jobs.pricing.optimizer.judge import solve_plan
@@ -65,10 +57,10 @@ def compare(count: int) -> dict[str, float]:
 def speed() -> dict[str, float]:
     """Microseconds per listing: many at once, and one alone by number of prices (003, figure 8(D))."""
     s, v, targets = instances(2_000, 20)
-    best = min(_timed(lambda: solve_many(s, v, targets)) for _ in range(5))
+    best = min(timed(lambda: solve_many(s, v, targets)) for _ in range(5))
     figures = {"many_20_prices_2_segments_us_per_listing": 1e6 * best / len(s)}
     for prices in (10, 20, 50, 100):
-        each = min(_timed(partial(_each, *(a.tolist() for a in instances(50, prices)))) for _ in range(3))
+        each = min(timed(partial(_each, *(a.tolist() for a in instances(50, prices)))) for _ in range(3))
         figures[f"one_{prices}_prices_us"] = 1e6 * each / 50
     return figures
 
@@ -78,18 +70,8 @@ def _each(sales: list, values: list, targets: list) -> None:
         solve_one(s, v, target)
 
 
-def _timed(call: Callable[[], object]) -> float:
+def timed(call: Callable[[], object]) -> float:
+    """Seconds that a call takes."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
-
-
-if __name__ == "__main__":
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
-    report = {
-        "machine": f"{platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}, "
-        f"ortools {ortools.__version__}",
-        "against_glop": compare(count),
-        "speed": speed(),
-    }
-    print(json.dumps(report, indent=2))
