@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks import made_input
 from tests.benchmarks.__main__ import PURE, run
 from tests.benchmarks.figures import LIMITS, Figure, merge, table
 
@@ -47,3 +48,14 @@ def test_figures_of_several_runs_are_merged_into_one_report(tmp_path: Path) -> N
     assert report["figures"]["quotes"]["ratio"] == 0.5 and report["figures"]["quotes"]["within"] is True
     assert report["figures"]["quote_p99"]["within"] is False
     assert "MISSED" in table([Figure("quote_p99", 6.0, "ms", 2.0)])
+
+
+def test_input_made_beforehand_is_read_back_as_it_was_made(tmp_path: Path) -> None:
+    path = tmp_path / "input.bin"
+    opening, written = made_input.write(
+        path, listings=9, events_per_minute=200, start_ms=1_790_000_040_000, minutes=2
+    )
+    records = list(made_input.read(path))
+    assert len(records) == written > opening > 0
+    assert {"catalog", "quotes", "clicks"} <= {made.topic for made in records}
+    assert all(made.value.startswith(b"{") for made in records)

@@ -1,0 +1,120 @@
+"""(a, b) demand_job's rate over a backlog, beside raw Kafka → JSON → blackhole on the same topics.
+
+A job's progress is what it has committed to Kafka with its checkpoints, one a second; its rate is the slope
+of that between a tenth and nine tenths of the backlog, so that neither start nor end counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
+from confluent_kafka.admin import AdminClient
+
+from infra.local import jobs as cluster_jobs
+from infra.local.platform import Platform
+from jobs.runtime.kafka_offsets import TopicEnds
+from schemas.topics import INPUTS, MINUTE_MS, TOPICS
+from tests.benchmarks import flink_peer, made_input
+from tests.benchmarks.figures import Figure
+
+PARTS = ("broker", "redis", "jobmanager", "taskmanager")
+LISTINGS, BUCKETS, EVENTS_PER_MINUTE = 1_000, 32, 60_000
+DEMAND = "demand_job"
+
+
+def committed(bootstrap: str, group: str) -> int:
+    """Offsets a group has committed over the input topics."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    answer = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=10)
+    with contextlib.suppress(KafkaException):
+        return sum(max(0, tp.offset) for tp in answer[group].result().topic_partitions)
+    return 0
+
+
+def forget(bootstrap: str, group: str) -> None:
+    """Forget a group's offsets, so that the next run's progress starts at nothing."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    with contextlib.suppress(KafkaException):
+        admin.delete_consumer_groups([group], request_timeout=10)[group].result()
+
+
+def rate(bootstrap: str, group: str, total: int, timeout_s: float = 600.0) -> dict[str, Any]:
+    """Watch a job take in the backlog; answers records a second and the curve's ends."""
+    seen: list[tuple[float, int]] = []
+    deadline, pause = time.monotonic() + timeout_s, threading.Event()
+    while not seen or seen[-1][1] < total:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{group}: {seen[-1:]} of {total} records within {timeout_s:.0f} s")
+        now = committed(bootstrap, group)
+        if not seen or now != seen[-1][1]:
+            seen.append((time.monotonic(), now))
+        pause.wait(0.1)
+    middle = [(t, n) for t, n in seen if 0.1 * total <= n <= 0.9 * total]
+    if len(middle) < 3:
+        # Too quick for a slope: from the first sight to the end.
+        first = next((i for i, (_, n) in enumerate(seen) if n > 0), 0)
+        middle = [seen[max(0, first - 1)], seen[-1]]
+    times, counts = np.array(middle, dtype=float).T
+    slope = np.polyfit(times, counts, 1)[0] if len(middle) >= 3 else np.diff(counts)[0] / np.diff(times)[0]
+    return {"per_second": float(slope), "points": len(middle), "seconds": round(seen[-1][0] - seen[0][0], 1)}
+
+
+def measure(home: Path, *, events: int) -> list[Figure]:
+    """Start a platform, fill the topics, run the three jobs one after the other."""
+    minutes = max(1, round(events / EVENTS_PER_MINUTE))
+    start_ms = (round(time.time() * 1000) // MINUTE_MS - minutes - 5) * MINUTE_MS
+    home.mkdir(parents=True, exist_ok=True)
+    path = home / "input.bin"
+    made_input.write(
+        path, listings=LISTINGS, events_per_minute=EVENTS_PER_MINUTE, start_ms=start_ms, minutes=minutes
+    )
+    platform = Platform(home)
+    platform.clean()
+    found: dict[str, dict[str, Any]] = {}
+    try:
+        platform.up(PARTS, job_names=[], speed=1, checkpoint_interval_s=1.0, extra={"BUCKETS": str(BUCKETS)})
+        kafka = platform.env["WALRAS_KAFKA"]
+        made_input.send(kafka, made_input.read(path))
+        made_input.closing_ticks(kafka, start_ms + minutes * MINUTE_MS, BUCKETS)
+        path.unlink()
+        ends = TopicEnds(kafka, [topic.topic for topic in INPUTS]).now()
+        total = sum(ends.values())
+        print(f"    {total} records in {len(ends)} partitions", flush=True)
+        for name, job, group, module, archive in (
+            ("raw", flink_peer.NAME, flink_peer.GROUP, flink_peer.__name__, "false"),
+            ("demand_job", DEMAND, f"walras.{DEMAND}", "jobs.registry", "false"),
+            ("demand_job_archived", DEMAND, f"walras.{DEMAND}", "jobs.registry", "true"),
+        ):
+            os.environ["WALRAS_ARCHIVE"] = archive
+            try:
+                platform.submit([job], resume=False, module=module)
+            finally:
+                del os.environ["WALRAS_ARCHIVE"]
+            found[name] = rate(kafka, group, total)
+            print(f"    {name}: {found[name]}", flush=True)
+            for running in cluster_jobs.all_jobs(platform.env):
+                if running.state in cluster_jobs.ACTIVE:
+                    cluster_jobs.cancel(platform.env, running)
+            _until_idle(platform)
+            forget(kafka, group)
+    finally:
+        platform.down()
+    raw = found["raw"]["per_second"]
+    detail = {"records": total, "listings": LISTINGS, "topics": sorted(TOPICS[t.name].name for t in INPUTS)}
+    return [
+        Figure(name, found[name]["per_second"], "events/s", raw, found[name] | detail)
+        for name in ("demand_job", "demand_job_archived")
+    ]
+
+
+def _until_idle(platform: Platform) -> None:
+    pause = threading.Event()
+    while any(job.state in cluster_jobs.ACTIVE for job in cluster_jobs.all_jobs(platform.env)):
+        pause.wait(0.5)

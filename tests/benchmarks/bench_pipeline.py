@@ -1,0 +1,173 @@
+"""(c) the whole pipeline's sustained rate, (d) an offer's way to a table, (h) how both grow with the listings.
+
+Event time is the wall's, the archive is on, the input was made beforehand. Phases of one run: the full rate,
+then half of it with probes, then silence with probes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from infra.local import jobs as cluster_jobs
+from infra.local.parts import flink_get
+from infra.local.platform import Platform
+from jobs.registry import JOBS
+from jobs.runtime.kafka_offsets import not_yet_taken
+from schemas.topics import MINUTE_MS
+from tests.benchmarks import made_input
+from tests.benchmarks.figures import Figure
+from tests.benchmarks.watched import Minutes, Probes, as_json, checkpoints, quantiles
+
+PARTS = ("broker", "redis", "jobmanager", "taskmanager", "ticker")
+RATE = 20_000
+"""Events a second of the full rate; ``WALRAS``' promise on two cores."""
+PROBE_EVERY_S = 1.37
+GROWING_S = 5.0
+"""A minute's results may come so much later at a phase's end than in its middle; more is a growing lag."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phases:
+    """Minutes of each phase and the full rate."""
+
+    full: int
+    half: int
+    idle: int
+    rate: int = RATE
+
+
+def run(home: Path, listings: int, phases: Phases) -> dict[str, Any]:
+    """One platform, one market, all phases; answers what was seen."""
+    buckets = max(4, listings // 32)
+    home.mkdir(parents=True, exist_ok=True)
+    platform = Platform(home)
+    platform.clean()
+    seen: dict[str, Any] = {"listings": listings, "buckets": buckets, "rate": phases.rate}
+    try:
+        platform.up(PARTS, speed=1, checkpoint_interval_s=20.0, extra={"BUCKETS": str(buckets), "ARCHIVE": "true"})
+        settings = platform.settings()
+        probes, minutes = Probes(settings), Minutes(settings)
+        following = threading.Thread(target=minutes.run, name="minutes", daemon=True)
+        following.start()
+        probes.open()
+        for name, length, rate in (("full", phases.full, phases.rate), ("half", phases.half, phases.rate // 2)):
+            if length:
+                seen[name] = _phase(home / f"{name}.bin", platform, probes, minutes, listings, length, rate, name)
+                print(f"    {name}: {as_json(seen[name])}", flush=True)
+        _until_taken(platform)
+        if phases.idle:
+            seen["idle"] = {"offer_to_table": quantiles(probes.run(phases.idle * 60, PROBE_EVERY_S))}
+            print(f"    idle: {as_json(seen['idle'])}", flush=True)
+        seen["memory_mb"] = _memory_mb(platform)
+        seen["checkpoints"] = _checkpoints(platform)
+        minutes.stop.set()
+        probes.close()
+        following.join(5)
+    finally:
+        platform.down()
+    return seen
+
+
+def _phase(
+    path: Path,
+    platform: Platform,
+    probes: Probes,
+    minutes: Minutes,
+    listings: int,
+    length: int,
+    rate: int,
+    name: str,
+) -> dict[str, Any]:
+    """Make the phase's input, then play it on time; one minute more than is judged comes first, to warm up."""
+    settings = platform.settings()
+    # Made in its own future: at least 50,000 records a second are made on one core.
+    ahead_s = (length + 1) * 60 * rate / 50_000 + 40
+    start_ms = round((time.time() + ahead_s) * 1000) // MINUTE_MS * MINUTE_MS + MINUTE_MS
+    _, written = made_input.write(
+        path, listings=listings, events_per_minute=60.0 * rate, start_ms=start_ms, minutes=length + 1,
+        seed=len(name),
+    )  # fmt: skip
+    late_ms: list[int] = []
+    sent: list[int] = []
+    stop = threading.Event()
+
+    def play() -> None:
+        sent.append(
+            made_input.send_on_time(
+                settings.kafka, made_input.read(path), stop, lambda n, late: late_ms.append(late)
+            )
+        )
+
+    playing = threading.Thread(target=play, name="market")
+    playing.start()
+    pause = threading.Event()
+    pause.wait(max(0.0, start_ms / 1000 + 60 - time.time()))
+    judged_from = start_ms + MINUTE_MS
+    latencies = probes.run(length * 60, PROBE_EVERY_S) if probes.ready() else []
+    playing.join()
+    path.unlink()
+    end_ms = start_ms + (length + 1) * MINUTE_MS
+    pause.wait(max(0.0, end_ms / 1000 + 45 - time.time()))
+    delays = minutes.delays(judged_from, end_ms)
+    middle = sorted(delays)[len(delays) // 2] if delays else float("inf")
+    left = not_yet_taken(settings.kafka)
+    return {
+        "minutes": length, "events_per_second": sent[0] / (60 * (length + 1)) if sent else 0.0, "made": written,
+        "sender_behind_ms": max(late_ms, default=0), "minutes_seen": len(delays),
+        "minute_delay_s": [round(d, 1) for d in delays],
+        "growing": not delays or len(delays) < length or delays[-1] > middle + GROWING_S,
+        "left_in_kafka": left, "offer_to_table": quantiles(latencies),
+    }  # fmt: skip
+
+
+def _until_taken(platform: Platform, timeout_s: float = 180.0) -> None:
+    """Wait until the jobs have caught up, so that the next phase starts at rest."""
+    settings, pause, deadline = platform.settings(), threading.Event(), time.monotonic() + timeout_s
+    while time.monotonic() < deadline and sum(not_yet_taken(settings.kafka).values()) > 20_000:
+        pause.wait(2.0)
+
+
+def _memory_mb(platform: Platform) -> dict[str, int]:
+    """Resident memory of the task manager and of its Python workers, MB."""
+    java = workers = 0
+    for pid in platform.pids("taskmanager"):
+        process = psutil.Process(pid)
+        rss = process.memory_info().rss >> 20
+        if process.name().startswith("java"):
+            java += rss
+        else:
+            workers += rss
+    return {"taskmanager": java, "python_workers": workers, "together": java + workers}
+
+
+def _checkpoints(platform: Platform) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for job in cluster_jobs.all_jobs(platform.env):
+        if job.name in JOBS and job.state in cluster_jobs.ACTIVE:
+            found[job.name] = checkpoints(dict(flink_get(platform.env, f"/jobs/{job.id}/checkpoints")))
+    return found
+
+
+def measure(home: Path, *, listings: int, minutes: int) -> list[Figure]:
+    """(c) and (d)."""
+    seen = run(home, listings, Phases(full=max(2, minutes // 2), half=minutes, idle=minutes))
+    full, half, idle = seen["full"], seen["half"], seen["idle"]
+    kept_up = full["events_per_second"] if not full["growing"] else None
+    return [
+        Figure("pipeline_events_per_s", kept_up, "events/s", RATE, seen),
+        Figure("offer_to_table_p99_idle", idle["offer_to_table"]["p99_ms"], "ms", 100, idle["offer_to_table"]),
+        Figure("offer_to_table_p99_loaded", half["offer_to_table"]["p99_ms"], "ms", 250, half["offer_to_table"]),
+    ]
+
+
+def growth(home: Path, *, sizes: tuple[int, ...], rate: int = RATE // 4) -> list[Figure]:
+    """(h): the same quarter of the full rate over more and more listings."""
+    found = [run(home, size, Phases(full=3, half=0, idle=1, rate=rate)) for size in sizes]
+    largest = found[-1]
+    return [Figure("taskmanager_100k", largest["memory_mb"]["together"], "MB", 4_000, {"sizes": found})]

@@ -1,0 +1,103 @@
+"""What the drill does to a running platform, and when: a seeded plan and the hands that carry it out."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+
+from infra.local.parts import broker_ready
+from infra.local.platform import Platform
+from jobs.runtime.redis_price_table import ConnectionError as RedisConnectionError
+from jobs.runtime.redis_price_table import RedisPriceTables
+from jobs.runtime.redis_price_table import TimeoutError as RedisTimeoutError
+
+ONCE = ("jobmanager", "redis", "broker")
+STALE_WRITERS = 3
+
+
+def plan(seed: int, kills: int, seconds: float) -> list[tuple[float, str]]:
+    """(second, victim) in order: the task manager ``kills`` times, each other part once, a stale writer thrice.
+
+    >>> plan(1, 2, 60.0) == plan(1, 2, 60.0)
+    True
+    >>> sorted(what for _, what in plan(1, 2, 60.0))
+    ['broker', 'jobmanager', 'redis', 'stale writer', 'stale writer', 'stale writer', 'taskmanager', 'taskmanager']
+    """
+    rng = random.Random(seed)
+    victims = ["taskmanager"] * kills + list(ONCE) + ["stale writer"] * STALE_WRITERS
+    rng.shuffle(victims)
+    gap = seconds / len(victims)
+    return [(gap * (i + rng.uniform(0.1, 0.9)), victim) for i, victim in enumerate(victims)]
+
+
+@dataclass
+class Disturber:
+    """Carries out a plan in a thread of its own; ``done`` says what was killed when.
+
+    Parameters
+    ----------
+    platform : whose parts are killed.
+    steps : see :func:`plan`.
+    """
+
+    platform: Platform
+    steps: list[tuple[float, str]]
+    done: list[dict[str, Any]] = field(default_factory=list)
+    admitted: list[str] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        """Everything, each at its second; what cannot be killed because it is down already is noted."""
+        began = time.monotonic()
+        for second, victim in self.steps:
+            if self._stop.wait(max(0.0, began + second - time.monotonic())):
+                return
+            note = self._stale_writer() if victim == "stale writer" else self._kill(victim)
+            self.done.append({"second": round(time.monotonic() - began, 1), "what": victim, "note": note})
+
+    def stop(self) -> None:
+        """End early."""
+        self._stop.set()
+
+    def _kill(self, part: str) -> str:
+        family = self.platform.pids(part)
+        try:
+            named = "redis" if part == "redis" else "java"
+            victim = next(pid for pid in family if psutil.Process(pid).name().startswith(named))
+            os.kill(victim, signal.SIGKILL)
+        except (StopIteration, psutil.NoSuchProcess, ProcessLookupError):
+            return "was down"
+        return f"killed {victim}"
+
+    def _stale_writer(self) -> str:
+        """A writer that wakes up late: older versions of prices that are long gone."""
+        tables = RedisPriceTables(self.platform.env["WALRAS_REDIS"])
+        try:
+            listings = sorted(tables.listings())[:20]
+            held = tables.get_many(listings)
+            stale = [
+                dataclasses.replace(t, version=max(1, t.version - 60_000), decision_id="stale", list_minor=1)
+                for t in held.values()
+            ]
+            taken = [
+                t.listing.key for t, said in zip(stale, tables.publish_many(stale), strict=True) if said.accepted
+            ]
+        except (RedisConnectionError, RedisTimeoutError):
+            return "Redis was down"
+        finally:
+            tables.close()
+        self.admitted += taken
+        return f"{len(stale)} stale tables, {len(taken)} taken"
+
+
+def broker_answers(platform: Platform) -> bool:
+    """Whether the broker is there."""
+    return broker_ready(platform.env) is None

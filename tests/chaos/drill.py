@@ -1,0 +1,291 @@
+"""``make chaos``: one recorded input, given to an undisturbed platform and to one whose parts are killed.
+
+``python -m tests.chaos.drill [--seed 1] [--kills 10] [--quick]``. Once both runs are quiet: cells, features and
+raw estimates are equal, every decision recomputes from its record, versions only rose, both ledgers balance, no
+new price lies outside its hard bands, prices are equal after ``settle``; and the live edge answered throughout,
+never with a version older than one it had served. What was killed when, and what was compared, stands in
+``tests/benchmarks/chaos.json`` and ``chaos.md``. The exit code is 1 when anything differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import KafkaException
+
+from infra.local.platform import Platform
+from infra.local.ports import is_listening
+from jobs.registry import JOBS
+from jobs.runtime.clock import Clock
+from jobs.runtime.kafka import Publisher
+from jobs.runtime.kafka_offsets import not_yet_taken
+from jobs.runtime.operator_commands import Target, make_command, publish_command
+from jobs.runtime.settings import Settings
+from schemas.events import CommandKind, Listing
+from schemas.topics import MINUTE_MS, TOPICS
+from tests.benchmarks.figures import machine
+from tests.chaos.capture import Capture, capture, differences, values
+from tests.chaos.disturb import Disturber, plan
+from tests.chaos.prober import Prober
+from tests.chaos.recording import KINDS_OF_POISON, TENANT, Sent, record, ticks
+
+REPORT = Path(__file__).parents[1] / "benchmarks" / "chaos.json"
+PARTS = ("broker", "redis", "jobmanager", "taskmanager", "keeper")
+BUCKETS = 4
+UP_S = 75.0
+"""Wall seconds from the choice of the clock to the first record: the platform starts meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much a drill does."""
+
+    minutes: int = 130
+    skus: int = 20
+    events_per_minute: float = 1500.0
+    feed_s: float = 180.0
+    quiet_s: float = 600.0
+
+
+QUICK = Size(minutes=20, skus=4, events_per_minute=400.0, feed_s=60.0)
+
+
+def until(what: str, check: Callable[[], bool], timeout_s: float) -> None:
+    """Wait for a condition; a part that does not answer yet is no answer."""
+    deadline, pause = time.monotonic() + timeout_s, threading.Event()
+    while True:
+        with contextlib.suppress(OSError, KafkaException):
+            if check():
+                return
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {timeout_s:.0f} s: {what}")
+        pause.wait(1.0)
+
+
+def feed(settings: Settings, records: Sequence[Sent]) -> None:
+    """Send each record when the run's clock shows its time; a broker that is away is waited for."""
+    clock, pause = settings.the_clock, threading.Event()
+    with Publisher(settings.kafka, **{"message.timeout.ms": 600_000}) as out:
+        for sent in records:
+            wait = clock.wall_seconds_until(sent.at_ms)
+            if wait > 0.02:
+                pause.wait(wait)
+            out.send_bytes(
+                TOPICS[sent.topic].topic,
+                sent.value,
+                timestamp_ms=sent.at_ms,
+                key=sent.key,
+                partition=sent.partition,
+            )
+        out.flush(600)
+
+
+def quiet(settings: Settings, platform: Platform, timeout_s: float) -> None:
+    """Wait until every job runs and all there is lies in a completed checkpoint of each of its readers."""
+    platform.wait(PARTS, JOBS, timeout_s)
+    calm = [0]
+
+    def taken() -> bool:
+        calm[0] = calm[0] + 1 if not any(not_yet_taken(settings.kafka).values()) else 0
+        return calm[0] >= 5
+
+    until("every record taken by every job", taken, timeout_s)
+
+
+@contextlib.contextmanager
+def edge(platform: Platform) -> Iterator[int]:
+    """An edge whose quotes are not logged, in front of the platform; answers its port."""
+    port = int(platform.env["WALRAS_EDGE_PORT"])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.chaos.edge"], env=platform.environment(), stderr=subprocess.DEVNULL
+    )
+    try:
+        until("the edge listens", lambda: is_listening(port), 60)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def run(
+    home: Path, records: Sequence[Sent], size: Size, speed: float, steps: list[tuple[float, str]] | None
+) -> tuple[Capture, dict[str, Any]]:
+    """One run of the recording, disturbed by ``steps`` if given; answers what it left and what was done to it."""
+    end_ms = records[-1].at_ms // MINUTE_MS * MINUTE_MS
+    start_ms = records[0].at_ms
+    listings = [Listing(**{k: v[k] for k in ("tenant", "market", "sku")}) for v in _catalog(records)]
+    platform = Platform(home)
+    platform.clean()
+    clock = Clock(start_ms, round((time.time() + UP_S) * 1000), speed)
+    try:
+        platform.up(
+            PARTS, speed=speed, checkpoint_interval_s=2.0, extra={"CLOCK": str(clock), "BUCKETS": str(BUCKETS)}
+        )
+        settings = platform.settings()
+        told: dict[str, Any] = {}
+        with edge(platform) as port:
+            prober = Prober(port, listings)
+            disturber = Disturber(platform, steps or [])
+            asking = threading.Thread(target=prober.run, name="prober")
+            breaking = threading.Thread(target=disturber.run, name="disturber")
+            asking.start()
+            try:
+                pause = max(0.0, clock.wall_seconds_until(start_ms)) + size.feed_s * 0.1
+                killer = threading.Timer(pause, breaking.start)
+                killer.start()
+                feed(settings, records)
+                killer.join()
+                breaking.join()
+                quiet(settings, platform, size.quiet_s)
+                settle(settings, platform, end_ms, len(listings), size)
+            finally:
+                prober.stop()
+                disturber.stop()
+                asking.join()
+            told = {
+                "killed": disturber.done, "stale_tables_taken": disturber.admitted, "edge_answers": prober.asked,
+                "edge_sources": dict(prober.sources), "edge_failures": prober.failures,
+                "edge_versions_fallen": prober.fallen, "edge_slowest_s": round(prober.slowest_s, 3),
+            }  # fmt: skip
+        return capture(settings), told
+    finally:
+        platform.down()
+
+
+def _catalog(records: Sequence[Sent]) -> list[dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for sent in records:
+        if sent.topic == "catalog" and sent.key != "tick":
+            with contextlib.suppress(ValueError, AttributeError):
+                value = json.loads(sent.value)
+                if value.get("tenant") == TENANT and TOPICS["catalog"].judge(value) is None:
+                    found.setdefault(f"{value['market']}/{value['sku']}", value)
+    return list(found.values())
+
+
+def settle(settings: Settings, platform: Platform, end_ms: int, listings: int, size: Size) -> None:
+    """Re-optimize everything from what is believed now, then close two more minutes."""
+    before = _settled(settings)
+    command = make_command(
+        CommandKind.SETTLE, Target(TENANT), operator="drill", now_ms=max(end_ms, settings.the_clock.now_ms())
+    )
+    publish_command(settings, command)
+    with Publisher(settings.kafka) as out:
+        for sent in ticks(end_ms, end_ms + 3 * MINUTE_MS, BUCKETS):
+            out.send_bytes(
+                TOPICS[sent.topic].topic,
+                sent.value,
+                timestamp_ms=sent.at_ms,
+                key=sent.key,
+                partition=sent.partition,
+            )
+    until("a decision of settle for every listing", lambda: _settled(settings) - before >= listings, size.quiet_s)
+    quiet(settings, platform, size.quiet_s)
+
+
+def _settled(settings: Settings) -> int:
+    return len({
+        (d["tenant"], d["market"], d["sku"]) for d in values(settings, "decisions") if d["cause"] == "SETTLE"
+    })  # fmt: skip
+
+
+def compare(calm: Capture, shaken: Capture, told: dict[str, Any]) -> dict[str, list[str]]:
+    """Every broken promise by name; empty lists where it was kept."""
+    found = {
+        "cells differ": differences(calm.cells, shaken.cells),
+        "features differ": differences(calm.features, shaken.features),
+        "raw estimates differ": differences(calm.estimates, shaken.estimates),
+        "prices after settle differ": differences(calm.prices, shaken.prices),
+        "stale tables taken": list(told["stale_tables_taken"]),
+        "the edge did not answer": list(told["edge_failures"]),
+        "the edge went back to an older version": list(told["edge_versions_fallen"]),
+    }
+    for name, wrong in calm.wrong.items():
+        found[f"undisturbed: {name}"] = wrong
+    for name, wrong in shaken.wrong.items():
+        found[f"disturbed: {name}"] = wrong
+    return found
+
+
+def drill(home: Path, *, seed: int, kills: int, size: Size) -> dict[str, Any]:
+    """Both runs and their comparison, as the report's data."""
+    start_ms = (round(time.time() * 1000) // 3_600_000 - 6) * 3_600_000
+    records = record(
+        seed=seed, start_ms=start_ms, minutes=size.minutes, skus=size.skus,
+        events_per_minute=size.events_per_minute, buckets=BUCKETS,
+    )  # fmt: skip
+    speed = size.minutes * 60 / size.feed_s
+    print(f"{len(records)} records of {size.minutes} minutes, at {speed:.0f} times the wall's speed", flush=True)
+    began = time.monotonic()
+    steps = plan(seed, kills, size.feed_s * 0.8)
+    calm, _ = run(home, records, size, speed, None)
+    print(f"undisturbed: {calm.counts}", flush=True)
+    shaken, told = run(home, records, size, speed, steps)
+    print(f"disturbed: {shaken.counts}", flush=True)
+    broken = compare(calm, shaken, told)
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), "machine": machine(), "seed": seed,
+        "kills": kills,
+        "size": asdict(size), "records": len(records), "kinds_of_poison": KINDS_OF_POISON,
+        "seconds": round(time.monotonic() - began), **told, "undisturbed": calm.counts, "disturbed": shaken.counts,
+        "compared": {name: len(wrong) for name, wrong in broken.items()},
+        "differences": {name: wrong[:20] for name, wrong in broken.items() if wrong},
+        "equal": not any(broken.values()),
+    }  # fmt: skip
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The report for people."""
+    size = report["size"]
+    lines = [
+        f"# Chaos drill, seed {report['seed']}: {'everything equal' if report['equal'] else 'DIFFERENCES'}", "",
+        f"{report['date']}, {report['machine']}, {report['seconds']} s. {report['records']:,} records of "
+        f"{size['minutes']} minutes of a market, one in a hundred broken in one of {report['kinds_of_poison']} "
+        "ways, given to an undisturbed platform and to one whose parts were killed.", "",
+        "| second | what | |", "|---|---|---|",
+        *(f"| {d['second']} | {d['what']} | {d['note']} |" for d in report["killed"]), "",
+        f"The edge answered {report['edge_answers']:,} questions ({report['edge_sources']}), the slowest in "
+        f"{report['edge_slowest_s']} s.", "",
+        "| | undisturbed | disturbed |", "|---|---|---|",
+        *(f"| {k} | {report['undisturbed'].get(k, 0):,} | {report['disturbed'].get(k, 0):,} |"
+          for k in report["undisturbed"]), "",
+        "| promise | broken |", "|---|---|", *(f"| {name} | {n} |" for name, n in report["compared"].items()), "",
+        *(f"- {name}: {line}" for name, wrong in report["differences"].items() for line in wrong),
+    ]  # fmt: skip
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; answers 1 when a promise was broken."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.chaos.drill", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kills", type=int, default=10, help="of the task manager; the other parts once each")
+    parser.add_argument("--quick", action="store_true", help="a small market and a short feed")
+    parser.add_argument("--home", type=Path, default=Path(".walras/chaos"), help="folder of the drill's platform")
+    parser.add_argument("--report", type=Path, default=REPORT)
+    args = parser.parse_args(argv)
+    for name in [name for name in os.environ if name.startswith("WALRAS_") and name != "WALRAS_JARS"]:
+        del os.environ[name]
+    report = drill(args.home, seed=args.seed, kills=args.kills, size=QUICK if args.quick else Size())
+    args.report.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    args.report.with_suffix(".md").write_text(markdown(report))
+    print(markdown(report))
+    return 0 if report["equal"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
