@@ -27,8 +27,8 @@ GROUP_ID = "walras.demand_job"
 BUSY = ("clicks", "quotes", "orders")
 """Inputs that are read at the job's parallelism; the others by one subtask each."""
 
-# Exposures are remembered for the UTC day they belong to, with a day to catch up after a stop.
-EXPOSURE_MEMORY_S = 2 * 86_400
+# Exposures are remembered for the UTC day they belong to, and two hours more for what comes late.
+EXPOSURE_MEMORY_S = 26 * 3_600
 # A partition that was called idle and then speaks is behind the watermark, and Flink drops what it says. With a
 # ticker no partition is ever quiet, so this is for a Kafka without one, and long on purpose (wall time).
 IDLE_AFTER_S = 180
@@ -159,27 +159,25 @@ OUTPUTS: dict[str, str] = {
 """INSERT's query of each output: key, JSON, Kafka timestamp."""
 
 RAW_COLUMNS = ["topic STRING", "p INT", "o BIGINT", "kafka_ts_ms BIGINT", "key_bytes BYTES", "line_bytes BYTES"]
-_DAY_HOUR = ["`day` STRING", "`hour` STRING"]
-
-
-def _day_hour(time: str) -> str:
-    return f"DATE_FORMAT({time}, 'yyyy-MM-dd'), DATE_FORMAT({time}, 'HH')"
+# By when a row is written (UTC): by its own time a replay of years would open a Parquet writer for every hour.
+_WRITTEN_COLUMNS = ["written_day STRING", "written_hour STRING"]
+_WRITTEN = "DATE_FORMAT(CURRENT_TIMESTAMP, 'yyyy-MM-dd'), DATE_FORMAT(CURRENT_TIMESTAMP, 'HH')"
 
 
 def _archive(table_env: StreamTableEnvironment, statements: StatementSet, settings: Settings) -> None:
-    """Raw lines of every input, the cells batches and the decisions, to Parquet by Kafka's time."""
+    """Raw lines of every input, the cells batches and the decisions, to Parquet by when they are written."""
     root = settings.archive_dir
     table_env.execute_sql(
         parquet_sink(
             "archive_raw",
             root / "raw",
-            [*RAW_COLUMNS, "`stream` STRING", *_DAY_HOUR],
-            partitioned_by="`stream`, `day`, `hour`",
+            [*RAW_COLUMNS, "`stream` STRING", *_WRITTEN_COLUMNS],
+            partitioned_by="`stream`, written_day, written_hour",
         )
     )
     lines = "\nUNION ALL\n".join(
         f"SELECT '{topic.topic}', p, o, kafka_ts_ms, key_bytes, line_bytes, '{topic.name}', "
-        f"{_day_hour('kafka_ts')} FROM in_{topic.name}"
+        f"{_WRITTEN} FROM in_{topic.name}"
         for topic in INPUTS
     )
     statements.add_insert_sql(f"INSERT INTO archive_raw {lines}")
@@ -187,23 +185,22 @@ def _archive(table_env: StreamTableEnvironment, statements: StatementSet, settin
         parquet_sink(
             "archive_cells",
             root / "cells",
-            ["bucket INT", "window_end_ms BIGINT", "v STRING", *_DAY_HOUR],
-            partitioned_by="`day`, `hour`",
+            ["bucket INT", "window_end_ms BIGINT", "v STRING", *_WRITTEN_COLUMNS],
+            partitioned_by="written_day, written_hour",
         )
     )
     statements.add_insert_sql(
-        f"INSERT INTO archive_cells SELECT bucket, {_WINDOW_END_MS}, {_BATCH}, "
-        f"{_day_hour('window_end')} FROM batches"
+        f"INSERT INTO archive_cells SELECT bucket, {_WINDOW_END_MS}, {_BATCH}, {_WRITTEN} FROM batches"
     )
     table_env.execute_sql(raw_table("in_decisions", TOPICS["decisions"], settings, group=GROUP_ID))
     table_env.execute_sql(
         parquet_sink(
             "archive_decisions",
             root / "decisions",
-            ["p INT", "o BIGINT", "line_bytes BYTES", *_DAY_HOUR],
-            partitioned_by="`day`, `hour`",
+            ["p INT", "o BIGINT", "line_bytes BYTES", *_WRITTEN_COLUMNS],
+            partitioned_by="written_day, written_hour",
         )
     )
     statements.add_insert_sql(
-        f"INSERT INTO archive_decisions SELECT p, o, line_bytes, {_day_hour('kafka_ts')} FROM in_decisions"
+        f"INSERT INTO archive_decisions SELECT p, o, line_bytes, {_WRITTEN} FROM in_decisions"
     )

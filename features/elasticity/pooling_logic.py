@@ -150,7 +150,8 @@ class PoolingLogic:
         ends = np.zeros(len(table.skus), np.int64)
         np.maximum.at(ends, table.product, table.ends)
         own = np.zeros(len(table.skus), bool)
-        own[[table.place[sku] for sku in changed if sku in table.place]] = True
+        if s.tell == "changed":
+            own[[table.place[sku] for sku in changed if sku in table.place]] = True
         now = np.column_stack([shrunk.mean, shrunk.sd])[table.product]
         moved = np.abs(now[:, 0] - table.told[:, 0]) > s.emit_shift * now[:, 1]
         moved |= np.abs(now[:, 1] - table.told[:, 1]) > s.emit_shift * table.told[:, 1]

@@ -35,8 +35,9 @@ class ElasticitySettings:
     m0, s0, tau0, prior_weight, rounds : category prior and its shrinkage (m₀, s₀, τ₀, 4, ten rounds).
     sufficient_periods, sufficient_se, provisional_se : when an estimate speaks for itself.
     single_series_factor : SE of a within product with one series is multiplied by this.
-    emit_shift : a listing whose own numbers did not change is emitted again when its mean has moved by
-        this many of its sd, or its sd by this share.
+    tell, emit_shift : ``changed``: a listing is emitted again whenever its product's numbers changed, and one
+        whose numbers did not when its mean has moved by ``emit_shift`` of its sd, or its sd by this share;
+        ``moved``: every listing only then (a product in many markets is told by each of them).
     rivals : how offers are read.
 
     Raises
@@ -68,12 +69,14 @@ class ElasticitySettings:
     sufficient_se: float = 0.5
     provisional_se: float = 1.0
     single_series_factor: float = 1.5
+    tell: Literal["changed", "moved"] = "changed"
     emit_shift: float = 0.1
     rivals: RivalSettings = _RIVALS
 
     def __post_init__(self) -> None:
         expectations = {
             "kind": (self.kind in ("poisson", "within"), "poisson or within"),
+            "tell": (self.tell in ("changed", "moved"), "changed or moved"),
             "host": (self.host in ("river", "sums"), "river or sums"),
             "period_ms": (
                 self.period_ms >= 60_000 and self.period_ms % 60_000 == 0,

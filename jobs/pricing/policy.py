@@ -108,6 +108,9 @@ class Exploration(_Section):
     neighbours: int = Field(
         default=2, ge=0, le=5, description="allowed grid prices on each side that are kept in play"
     )
+    far_propensity: Share = Field(
+        default=0.04, le=0.1, description="and of the farthest allowed price on each side, within one step"
+    )
 
 
 class Margin(_Section):
@@ -211,6 +214,15 @@ class Beliefs(_Section):
     elasticity_sd: Number = Field(default=0.5, gt=0)
     elasticity_max: Number = Field(default=-0.2, lt=0, description="a flatter answer of demand is not believed")
     rival_elasticity: Number = Field(default=0.5, ge=0)
+    list_price_sd: Number = Field(
+        default=0.15, gt=0, description="the list price is believed to be right within this, in logs"
+    )
+    look_when_moved_sd: Number = Field(
+        default=0.5, gt=0, description="an elasticity that moved by this many of its sd asks for a look"
+    )
+    look_when_grown: Number = Field(
+        default=1.5, gt=1, description="and so do counts that grew to this many times those of the last decision"
+    )
     conversion: Share = Field(
         default=0.02, gt=0, lt=1, description="orders per exposure of a listing without data"
     )
@@ -249,8 +261,11 @@ class Elasticity(_Section):
     )
     sufficient_se: Number = Field(default=0.5, gt=0)
     provisional_se: Number = Field(default=1.0, gt=0)
+    tell: Literal["changed", "moved"] = Field(
+        default="changed", description="an estimate is told when its product's numbers changed, or when it moved"
+    )
     emit_shift: Number = Field(
-        default=0.1, gt=0, description="told again when the pool moved it by so many of its sd"
+        default=0.1, gt=0, description="moved: by so many of its sd, or its sd by this share"
     )
 
     @model_validator(mode="after")

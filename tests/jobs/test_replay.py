@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,6 +67,18 @@ def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
     mapping, folder = a_folder(tmp_path, price="cost * 100")
     with pytest.raises(MappingError, match=r"streams\.0 \(orders from sales\).*cost"):
         list(MappedData(Mapping.load(mapping), folder).records())
+
+
+def test_a_derived_column_may_look_at_other_rows_and_a_wrong_one_is_named(tmp_path: Path) -> None:
+    mapping, folder = a_folder(tmp_path, price="CAST(round(dearest * 100) AS BIGINT)")
+    columns = "{sales: {file: sales.csv, columns: {dearest: max(price) OVER (), twice: dearest * 2}}}"
+    text = mapping.read_text().replace("{sales: {file: sales.csv}}", columns)
+    mapping.write_text(text)
+    records = list(MappedData(Mapping.load(mapping), folder).records())
+    assert [orjson.loads(r.value)["quoted_price_minor"] for r in records] == [300]
+    mapping.write_text(text.replace("max(price)", "max(cost)"))
+    with pytest.raises(MappingError, match=r"sources\.sales\.columns.*cost"):
+        MappedData(Mapping.load(mapping), folder)
 
 
 def test_a_field_that_is_not_ours_is_refused_with_those_that_are(tmp_path: Path) -> None:

@@ -219,6 +219,19 @@ def test_cells_that_the_catalog_refuses_teach_nothing() -> None:
     assert logic.snapshot()["open"] == []
 
 
+def test_told_only_when_it_moved_an_estimate_is_told_less_often_and_stays_near() -> None:
+    sums = stage_one(a_market(5), ElasticitySettings())
+    facts = [Fact("sums", carried(output.value), output.event_time_ms, "", 0) for output in sums]
+    always, seldom = PoolingLogic(), PoolingLogic(ElasticitySettings(tell="moved", emit_shift=0.2))
+    told_always = [got for fact in facts for got in always.on_fact(fact)]
+    told_seldom = [got for fact in facts for got in seldom.on_fact(fact)]
+    assert len(told_seldom) < len(told_always) / 2
+    newest, kept = ({got.key: got.value for got in told} for told in (told_always, told_seldom))
+    assert newest.keys() == kept.keys()
+    for key, told in kept.items():
+        assert told["mean"] == pytest.approx(newest[key]["mean"], abs=0.2 * newest[key]["sd"] + 1e-9)
+
+
 def test_a_listing_that_moves_house_leaves_its_old_category() -> None:
     settings, logic = ElasticitySettings(), ElasticityLogic()
     first = list(logic.on_batch(Batch(0, START + HOUR, catalog=(an_entry(), an_entry("s2")))))
