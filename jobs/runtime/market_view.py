@@ -132,7 +132,7 @@ class MarketView:
         try:
             where: list[TopicPartition] = []
             ends: dict[tuple[str, int], int] = {}
-            backlogs = BACKLOG | ({"catalog": 1 << 40} if self._on_catalog else {})
+            backlogs = dict(BACKLOG) | ({"catalog": 1 << 40} if self._on_catalog else {})
             for name, backlog in backlogs.items():
                 topic = TOPICS[name].topic
                 meta = consumer.list_topics(topic, timeout=5).topics[topic]

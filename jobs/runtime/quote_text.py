@@ -88,7 +88,8 @@ class Shelf:
         self.group = group_key(table.listing.tenant, table.listing.market, table.price_group)
         self.published_ms = table.published_ms
         if source == LIST:
-            self.salt, self.cumulative = f"list-{table.list_minor}", (FULL,)
+            self.salt = f"list-{table.list_minor}"
+            self.cumulative: tuple[int, ...] = (FULL,)
             picks = [(table.list_minor, 1.0)]
         else:
             prices = table.price_list(arm, segment)
