@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.pricing.policy import Policy
-from jobs.replay import MAPPINGS, Heartbeat, as_rejected, find_mapping, platform_options, with_heartbeats
+from jobs.replay import (
+    MAPPINGS,
+    Heartbeat,
+    as_rejected,
+    find_mapping,
+    platform_options,
+    with_heartbeats,
+    without_platform,
+)
 from jobs.runtime.mapping import Made, MappedData, Mapping, MappingError
 from schemas.topics import MINUTE_MS
 
@@ -154,3 +162,32 @@ def test_a_policy_key_of_a_mapping_that_is_wrong_is_named(tmp_path: Path) -> Non
     mapping.write_text(mapping.read_text() + "policy: {limits: {max_stepp: .1}}\n")
     with pytest.raises(MappingError, match=r"mine\.yaml: policy: limits\.max_stepp"):
         Mapping.load(mapping)
+
+
+CATALOG = """  - stream: catalog
+    from: sales
+    once_per: sku
+    fields:
+      event_id: "'c' || sku"
+      event_time_ms: epoch_ms(TIMESTAMP '2025-12-31')
+      sku: sku
+      price_group: sku
+      category: "'toys'"
+      role: "'margin'"
+      pack_size: "1"
+      active: "true"
+      list_minor: CAST(round(abs(price) * 100) AS BIGINT)
+      cost_minor: CAST(round(abs(price) * 60) AS BIGINT)
+"""
+
+
+def test_without_a_platform_a_replay_goes_the_whole_way_from_a_row_to_a_decision(tmp_path: Path) -> None:
+    path, folder = a_folder(tmp_path)
+    path.write_text(path.read_text() + CATALOG + "tick_minutes: 1440\n")
+    mapping = Mapping.load(path)
+    mapped = MappedData(mapping, folder)
+    outputs, audit = without_platform(with_heartbeats(mapped.records(), mapping.tick_minutes), mapping)
+    assert outputs["cells"] >= 3
+    assert outputs["decisions"] == audit.recomputed == 2
+    assert audit.outcomes == {("COLD_START", "COLD_START"): 2}
+    assert audit.differing == []
