@@ -14,6 +14,7 @@ in use is read again before its time is up, in the background, so that nobody wa
 A listing that the catalog knows and that has no table yet is told at its list price (:meth:`list_price`).
 Every duration here is wall time (retries, re-reads); whether a table has expired is the caller's
 business, by the run's Clock.
+Over 300 lines: reading, re-reading and hearing of the same entries, which is where the promises are kept.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 _NEVER = float("-inf")
 REREAD_AHEAD = 0.8
 """Share of its time after which an entry in use is read again in the background."""
+MAX_AHEAD = 32
+"""Entries read again in one round trip beside those that somebody waits for."""
 
 
 class PriceCache:
@@ -81,6 +84,7 @@ class PriceCache:
         self._unknown: dict[Listing, float] = {}
         self._wanted_tables: dict[Listing, asyncio.Future[None]] = {}
         self._wanted_segments: dict[tuple[str, str], asyncio.Future[None]] = {}
+        self._ahead: dict[Listing, None] = {}
         self._reading: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[None] | None = None
         self._down_until = _NEVER
@@ -141,7 +145,8 @@ class PriceCache:
         if known is None or known[1] < now:
             return None
         if age > self._reread_s * REREAD_AHEAD:
-            self._want(self._wanted_tables, entry.table.listing)
+            self._ahead[entry.table.listing] = None
+            self._begin_reading()
         return entry, known[0]
 
     async def lookup(self, listing: Listing, customer: tuple[str, str]) -> tuple[Entry, str | None]:
@@ -197,17 +202,22 @@ class PriceCache:
         future = wanted.get(key)
         if future is None:
             future = wanted[key] = asyncio.get_running_loop().create_future()
-            if self._reading is None or self._reading.done():
-                self._reading = asyncio.create_task(self._read())
+            self._begin_reading()
         return future
 
+    def _begin_reading(self) -> None:
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read())
+
     async def _read(self) -> None:
-        while self._wanted_tables or self._wanted_segments:
+        while self._wanted_tables or self._wanted_segments or self._ahead:
             await asyncio.sleep(self._linger_s)
             tables, self._wanted_tables = self._wanted_tables, {}
             segments, self._wanted_segments = self._wanted_segments, {}
             try:
-                await self._read_batch(list(tables), list(segments))
+                # A few at a time: a thousand tables in one reply would hold up every quote for its decoding.
+                ahead = [self._ahead.popitem()[0] for _ in range(min(len(self._ahead), MAX_AHEAD))]
+                await self._read_batch([*tables, *ahead], list(segments))
             finally:
                 # Whatever came, those who wait go on, with what is cached.
                 for future in (*tables.values(), *segments.values()):
