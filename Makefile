@@ -17,7 +17,7 @@ export GX_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
 .PHONY: help env run up down status logs clean test check fmt lint types contracts quick platform replay \
-        bench chaos accept-watcher accept-elasticity lock jars jars-lock schemas
+        bench chaos accept-watcher accept-elasticity arena lock jars jars-lock schemas
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,8 +73,7 @@ replay: env  ## replay recorded data through a platform of its own (DATA=<folder
 	  && $(REPLAY) up --without simulate,edge,ticker,keeper --checkpoint-interval 5 --set CLOCK=data $$options
 	@trap '$(REPLAY) down' EXIT; export WALRAS_HOME=$(REPLAY_HOME); \
 	  $(RUN) -m jobs.replay --data $(DATA) --wait 3600 $(ARGS) && $(ENV)/bin/walras ledger \
-	  && $(ENV)/bin/walras rejected && $(ENV)/bin/walras recompute --all \
-	  && $(ENV)/bin/walras recompute --all --without-offer
+	  && $(ENV)/bin/walras rejected && $(ENV)/bin/walras recompute --all --without-offer
 
 bench: env  ## every figure beside its limit or peer, into tests/benchmarks/report.json (ARGS="--only quotes,reprice")
 	@$(RUN) -m tests.benchmarks $(ARGS)
@@ -87,6 +86,9 @@ accept-watcher: env  ## the watcher's table by simulation, with its figure (minu
 
 accept-elasticity: env  ## the elasticity table on real and simulated data (minutes; ARGS=--quick)
 	@$(RUN) -m tests.simulation.accept_elasticity $(ARGS)
+
+arena: env  ## Walras against simple shops and a clairvoyant on simulated demand (half an hour; ARGS=--quick)
+	@$(RUN) -m tests.simulation.arena $(ARGS)
 
 fmt: env  ## format the code and apply safe fixes
 	@$(ENV)/bin/ruff format -q $(PURE)
