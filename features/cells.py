@@ -7,7 +7,8 @@ the same cells, verdicts and segments, because every rule is a statement about t
 (2) LATE ⇔ event time < kafka_ts − lateness; more than a minute ahead of kafka_ts is refused;
 (3) rt = event time, or kafka_ts where that is late, ahead or missing: the time at which a record counts;
 (4) a repeated order line (tenant, order_id, line, kind) within 7 days of rt is refused;
-(5) an exposure counts once per customer, listing, table_id and UTC day of rt: the first by rt, then offset;
+(5) an exposure counts once per customer, listing, table_id and UTC day of rt: the first to arrive, which in
+    a partition is the lowest offset (and a listing's quotes are all in one);
 (6) a session of a listing ends after 30 minutes without an act; its searches and carts then mature, and
     are abandoned if it saw no placed order; they count at the price, arm and segment of its first act;
 (7) cell = sums over (minute of rt, listing, price group, arm, segment, price, currency).
@@ -237,17 +238,17 @@ FROM (
 
 
 def _exposures(dialect: Dialect) -> str:
-    # Flink keeps the first by rowtime (ties by arrival, which in a partition is the offset's order).
-    order = "rt" if dialect.stream else "rt, p, o"
+    # By arrival, Flink remembers that there was one; by rowtime it would keep the whole row, a day long.
+    arrived = "PROCTIME()" if dialect.stream else "o"
     columns = "rt, rt_ms, p, o, tenant, market, sku, price_group, arm, segment, price_minor, currency"
     return f"""
 SELECT {columns}
 FROM (
   SELECT *, ROW_NUMBER() OVER (
-    PARTITION BY shown ORDER BY {order} ASC) AS nth
+    PARTITION BY shown ORDER BY arrived ASC) AS nth
   FROM (
-    SELECT {columns},
-      MD5(customer || '|' || tenant || '/' || market || '/' || sku || '|' || table_id || '|'
+    SELECT {columns}, {arrived} AS arrived,
+      MD5(CAST(p AS STRING) || '|' || customer || '|' || tenant || '/' || market || '/' || sku || '|' || table_id || '|'
         || CAST(rt_ms - MOD(rt_ms, {DAY_MS}) AS STRING)) AS shown
     FROM judged_quotes WHERE {GOOD} AND bot IS NOT TRUE
   ) AS good

@@ -105,6 +105,12 @@ SHOCKS = (
     Shock(165, "web-us-usd", 4, 0.4, "arrivals"),
 )
 RIVAL_MOVES = (
+    RivalMove(12, "web-us-usd", 7, 0.87),
+    RivalMove(16, "web-eu-eur", 6, 1.14),
+    RivalMove(20, "app-gb-gbp", 3, 0.86),
+    RivalMove(26, "web-us-usd", 9, 1.13),
+    RivalMove(34, "web-eu-eur", 7, 0.88),
+    RivalMove(45, "app-gb-gbp", 5, 1.12),
     RivalMove(70, "web-us-usd", 3, 0.86),
     RivalMove(80, "web-eu-eur", 2, 0.88),
     RivalMove(90, "app-gb-gbp", 1, 1.15),
