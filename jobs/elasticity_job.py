@@ -19,7 +19,7 @@ from jobs.pricing.learning import elasticity_settings
 from jobs.pricing.policy import Policy
 from jobs.runtime.bucket_rows import batch_rows, output_view, outputs_to_topics, rows_of
 from jobs.runtime.flink_bucket import host_in_flink
-from jobs.runtime.flink_environment import MINUTES_BUFFER_MS
+from jobs.runtime.flink_environment import by_the_minute
 from jobs.runtime.hosting import Host
 from jobs.runtime.settings import Settings
 
@@ -38,7 +38,7 @@ def pooling_host(settings: Settings) -> Host:
 
 def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> StatementSet:
     """Declare the topology; executes nothing."""
-    env.set_buffer_timeout(MINUTES_BUFFER_MS)
+    by_the_minute(env)
     statements = table_env.create_statement_set()
     rows = rows_of(table_env, [batch_rows(table_env, JOB, settings)])
     learned = output_view(

@@ -32,7 +32,7 @@ from jobs.runtime.bucket_rows import (
 )
 from jobs.runtime.feast_features import PARQUET_COLUMNS, FeastOnlineWriter, flink_row_type
 from jobs.runtime.flink_bucket import TypedCopies, host_in_flink
-from jobs.runtime.flink_environment import MINUTES_BUFFER_MS
+from jobs.runtime.flink_environment import by_the_minute
 from jobs.runtime.hosting import Host
 from jobs.runtime.output_sinks import RedisSegmentSink
 from jobs.runtime.redis_price_table import RedisPriceTables
@@ -62,7 +62,7 @@ def parquet_values(value: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> StatementSet:
     """Declare the topology; executes nothing."""
-    env.set_buffer_timeout(MINUTES_BUFFER_MS)
+    by_the_minute(env)
     statements = table_env.create_statement_set()
     rows = rows_of(table_env, [batch_rows(table_env, JOB, settings), estimate_rows(table_env, JOB, settings)])
     typed = TypedCopies("features", {name: _TYPES[kind] for name, kind in PARQUET_COLUMNS}, parquet_values)
