@@ -26,7 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from jobs.pricing.policy import Policy
 from jobs.runtime.audit import Audit
 from jobs.runtime.cell_query import Line, Lines
-from jobs.runtime.chain import Chain
+from jobs.runtime.chain import FACTS_OF_A_REPLAY, Chain
 from jobs.runtime.kafka import Publisher
 from jobs.runtime.kafka_offsets import not_yet_taken
 from jobs.runtime.mapping import Made, MappedData, Mapping, MappingError, Refused
@@ -135,7 +135,7 @@ def without_platform(stream: Iterable[Made | Heartbeat], mapping: Mapping) -> tu
     policy = mapping.policy_over(Policy.load(Settings.load().policy))
     outputs: Counter[str] = Counter()
     audit = Audit()
-    for output in Chain(policy, mapping.buckets).run(as_lines(stream, mapping.buckets)):
+    for output in Chain(policy, mapping.buckets, facts=FACTS_OF_A_REPLAY).run(as_lines(stream, mapping.buckets)):
         outputs[output.stream] += 1
         if output.stream == "decisions":
             # As it would come from the topic: a decision is checked from its JSON.

@@ -4,6 +4,9 @@ Topology only. The logic is :class:`jobs.pricing.logic.RepricingLogic` per bucke
 price, a stock level, an event, a command) do not wait for the minute: they come straight from their
 topics, judged by the same predicates as in demand_job. Tables go to Redis inside the call that made
 them, and to Kafka, which is the truth.
+
+In a replay (``WALRAS_CLOCK=data``) rivals' prices and stock levels wait for their minute's batch: recorded
+years are read in seconds, and a small topic would be taken to its end before the first cells are counted.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ from jobs.runtime.settings import Settings
 
 JOB = "repricing_job"
 FACTS = ("offers", "stock", "calendar", "commands")
+FACTS_OF_A_REPLAY = ("calendar", "commands")
+"""What no batch carries."""
 STREAMS = ("evidence", "decisions", "tables")
 
 
@@ -40,7 +45,8 @@ def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, se
     add_line_format(env, settings.home / "run" / "jars")
     statements = table_env.create_statement_set()
     queries = [batch_rows(table_env, JOB, settings), estimate_rows(table_env, JOB, settings)]
-    queries += [fact_rows(table_env, JOB, name, settings) for name in FACTS]
+    facts = FACTS if settings.host_clock else FACTS_OF_A_REPLAY
+    queries += [fact_rows(table_env, JOB, name, settings) for name in facts]
     outputs = host_in_flink(rows_of(table_env, queries), partial(repricing_host, settings), f"{JOB}.listings")
     outputs_to_topics(statements, table_env, output_view(table_env, outputs, "repriced"), STREAMS, settings)
     return statements

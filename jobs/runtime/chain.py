@@ -14,7 +14,7 @@ in every job, then the estimates that they gave. Time is what the data say, as i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -33,6 +33,8 @@ from schemas.events import bucket_of, group_key
 
 FACTS = ("offers", "stock", "calendar", "commands")
 """Inputs that repricing takes at once."""
+FACTS_OF_A_REPLAY = ("calendar", "commands")
+"""And in a replay, where the others wait for their minute's batch, as in repricing_job."""
 
 
 class _Fleeting(Host):
@@ -75,12 +77,21 @@ class Chain:
     ----------
     policy : the business numbers, also of learning and features.
     buckets : of the deployment.
+    facts : inputs that are taken at once; offers and stock come with their minute's batch in any case.
     restart_every : every job forgets all but its state after so many rows; 0: never.
     twice : every batch and fact comes twice, as after a restart from a checkpoint.
     """
 
-    def __init__(self, policy: Policy, buckets: int, *, restart_every: int = 0, twice: bool = False) -> None:
-        self._buckets = buckets
+    def __init__(
+        self,
+        policy: Policy,
+        buckets: int,
+        *,
+        facts: Sequence[str] = FACTS,
+        restart_every: int = 0,
+        twice: bool = False,
+    ) -> None:
+        self._buckets, self._facts = buckets, facts
         learning = elasticity_settings(policy)
         job = partial(_Job, restart_every=restart_every, twice=twice)
         self._features = job(partial(FeatureLogic, feature_settings(policy)))
@@ -99,7 +110,7 @@ class Chain:
         query = Backfill(lines)
         batches = query.batches(self._buckets)
         facts: dict[int, list[FactLine]] = {}
-        for name in FACTS:
+        for name in self._facts:
             for fact in query.facts(name):
                 facts.setdefault(fact.window_end_ms, []).append(fact)
         minutes: dict[int, list[tuple[int, list[dict[str, Any]]]]] = {}
