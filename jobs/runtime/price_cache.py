@@ -7,9 +7,8 @@ Three promises, whatever happens to Redis:
 3. when Redis fails, hangs, or lacks its ``ready`` epoch, the entry held here goes on.
 
 Pub/sub hints shorten the wait of promise 2 and are never relied on: messages may be lost.
-Look-ups that come while one batch is under way share the next, and one that starts waits a millisecond
-for company: one round trip serves them all, and a round trip costs the client more than a key. An entry
-in use is read again before its time is up, in the background, so that nobody waits for it.
+Look-ups that come while one batch is under way share the next: one round trip serves them all. An entry in
+use is read again before its time is up, in the background, so that nobody waits for it.
 
 A listing that the catalog knows and that has no table yet is told at its list price (:meth:`list_price`).
 Every duration here is wall time (retries, re-reads); whether a table has expired is the caller's
@@ -54,7 +53,7 @@ class PriceCache:
     segment_s : a segment older than this is read again.
     timeout_s : how long a reader waits for Redis before the cached entry serves.
     pause_s : after a failure Redis is left alone for this long.
-    linger_s : how long a look-up waits for others to share its round trip.
+    linger_s : how long a reading in the background waits for others to share its round trip.
     max_segments, max_unknown : bounds of the two maps whose keys come from outside.
     """
 
@@ -211,7 +210,8 @@ class PriceCache:
 
     async def _read(self) -> None:
         while self._wanted_tables or self._wanted_segments or self._ahead:
-            await asyncio.sleep(self._linger_s)
+            if not (self._wanted_tables or self._wanted_segments):
+                await asyncio.sleep(self._linger_s)
             tables, self._wanted_tables = self._wanted_tables, {}
             segments, self._wanted_segments = self._wanted_segments, {}
             try:
