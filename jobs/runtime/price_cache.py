@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 _NEVER = float("-inf")
 REREAD_AHEAD = 0.8
 """Share of its time after which an entry in use is read again in the background."""
+COMPANY_TURNS = 3
 MAX_AHEAD = 32
 """Entries read again in one round trip beside those that somebody waits for."""
 
@@ -210,7 +211,11 @@ class PriceCache:
 
     async def _read(self) -> None:
         while self._wanted_tables or self._wanted_segments or self._ahead:
-            if not (self._wanted_tables or self._wanted_segments):
+            if self._wanted_tables or self._wanted_segments:
+                # A few turns of the loop: at rest they take no time, under load they bring company.
+                for _ in range(COMPANY_TURNS):
+                    await asyncio.sleep(0)
+            else:
                 await asyncio.sleep(self._linger_s)
             tables, self._wanted_tables = self._wanted_tables, {}
             segments, self._wanted_segments = self._wanted_segments, {}
