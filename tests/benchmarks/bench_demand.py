@@ -10,6 +10,7 @@ import contextlib
 import os
 import threading
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from confluent_kafka.admin import AdminClient
 
 from infra.local import jobs as cluster_jobs
 from infra.local.platform import Platform
-from jobs.runtime.kafka_offsets import TopicEnds
+from jobs.runtime.kafka_offsets import SILENT, TopicEnds
 from schemas.topics import INPUTS, MINUTE_MS, TOPICS
 from tests.benchmarks import flink_peer, made_input
 from tests.benchmarks.figures import Figure
@@ -29,9 +30,15 @@ LISTINGS, BUCKETS, EVENTS_PER_MINUTE = 1_000, 32, 60_000
 DEMAND = "demand_job"
 
 
+@lru_cache(maxsize=1)
+def _admin(bootstrap: str) -> AdminClient:
+    # Kept: it is asked ten times a second.
+    return AdminClient({"bootstrap.servers": bootstrap, "logger": SILENT})  # type: ignore[dict-item]
+
+
 def committed(bootstrap: str, group: str) -> int:
     """Offsets a group has committed over the input topics."""
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = _admin(bootstrap)
     answer = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=10)
     with contextlib.suppress(KafkaException):
         return sum(max(0, tp.offset) for tp in answer[group].result().topic_partitions)
@@ -40,7 +47,7 @@ def committed(bootstrap: str, group: str) -> int:
 
 def forget(bootstrap: str, group: str) -> None:
     """Forget a group's offsets, so that the next run's progress starts at nothing."""
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = _admin(bootstrap)
     with contextlib.suppress(KafkaException):
         admin.delete_consumer_groups([group], request_timeout=10)[group].result()
 
