@@ -40,6 +40,7 @@ from features.sale_probability import (
     share_need,
     willingness_to_pay,
 )
+from features.segment_tilt import Points, Tilt, common_tilt, own_tilt
 
 __all__ = [
     "DemandBook",
@@ -95,6 +96,7 @@ class DemandBook:
         self._profile = np.zeros((2, 31), np.float32)  # requests and days by hour of day (24), day of week (7)
         self._points: dict[tuple[int, int, int], int] = {}
         self._counts = np.zeros((64, 5), np.float32)
+        self._tilts: dict[str, Tilt] = {}
 
     # -- taking data ---------------------------------------------------------------------------
 
@@ -144,6 +146,44 @@ class DemandBook:
         self._profile[0][list(self._slots(batch.window_end_ms))] += np.float32(i_k_n[:, 2].sum())
         if len(self._points) > before:
             self._bound({i for i, _, _ in asked})
+
+    def learn_tilts(self, elasticity_of: Callable[[str], float]) -> None:
+        """Learn how each segment's elasticity differs from its listing's (:mod:`features.segment_tilt`).
+
+        Asked for once an hour: what a segment's customers answer to price is the same an hour later.
+
+        Parameters
+        ----------
+        elasticity_of : own-price elasticity of a listing key, over all segments.
+        """
+        if not self._points:
+            return
+        keys = np.array(list(self._points), np.int64)
+        counts = self._counts[: len(keys)].astype(np.float64)
+        exposures = np.maximum(counts[:, _N] - counts[:, _YOUNG], 0.0)
+        log_price = np.log(keys[:, 2].astype(np.float64))
+        elasticity = np.array([elasticity_of(key) for key in self._listings])
+        for name, k in self._segments.items():
+            mine = np.flatnonzero(keys[:, 1] == k)
+            if not mine.size:
+                continue
+            who, group = np.unique(keys[mine, 0], return_inverse=True)
+            orders = np.clip(counts[mine, _Y], 0.0, exposures[mine])
+            points = Points(group, log_price[mine], exposures[mine], orders)
+            before = self._tilts.get(name)
+            self._tilts[name] = common_tilt(points, elasticity[who], before.mean if before else 0.0)
+
+    def segment_elasticity(
+        self, segment: str, counts: PointCounts, elasticity: tuple[float, float]
+    ) -> tuple[float, float]:
+        """Mean and sd of a segment's own-price elasticity, from its listing's and the segment's counts."""
+        mean, sd = elasticity
+        common = self._tilts.get(segment, Tilt(0.0, 0.0))
+        if segment not in self._tilts:
+            return mean, sd
+        log_price = np.log(counts.prices.astype(np.float64))
+        tilt = own_tilt(log_price, counts.exposures, counts.orders, mean, common)
+        return mean + tilt.mean, float(np.hypot(sd, tilt.sd))
 
     def _age(self, elapsed_ms: int, now_ms: int) -> None:
         s = self.settings
@@ -341,6 +381,7 @@ class DemandBook:
             "profile": self._profile.copy(),
             "keys": keys,
             "counts": used.copy(),
+            "tilts": {name: list(tilt) for name, tilt in self._tilts.items()},
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
@@ -366,3 +407,4 @@ class DemandBook:
         self._points = {(int(i), int(k), int(p)): at for at, (i, k, p) in enumerate(keys.tolist())}
         self._counts = np.zeros((max(64, len(self._points)), 5), np.float32)
         self._counts[: len(self._points)] = np.array(snapshot["counts"], np.float32).reshape(-1, 5)
+        self._tilts = {name: Tilt(*pair) for name, pair in snapshot.get("tilts", {}).items()}

@@ -9,10 +9,13 @@ shown, as a deviation from a fixed centre. Beliefs: own-price elasticity ε ± s
   (2) shape         f_u = (P_u/p̄)^ε · e^{η(d_u − d̄)}
   (3) level         s̄₋ₜ = (Σ_{u≠t} y_u + a s₀) / (Σ_{u≠t} n_u f_u + a)     without the point's own cells
   (4) curve         m_t = s̄₋ₜ (P_t/p̄)^ε · e^{η(d − d̄)}
-  (5) its variance  V_t = 1/(Y₋ₜ + a s₀) + sd_ε² (log P_t − x̄₋ₜ)² + sd_η² (d − d̄₋ₜ)²   (of log m_t)
-  (6) its weight    κ_t = (1 − m_t) / (m_t (e^{V_t} − 1)) − 1      by moments of the Beta; at most
-                    ``kappa_cap`` where the point has cells of its own, because ε was fitted with them
+  (5) its variance  V_t = 1/(Y₋ₜ + a s₀) + sd_ε² (log P_t − x̄₋ₜ)² + sd_η² (d − d̄₋ₜ)² + m²   (of log m_t),
+                    m (``curve_sd``): how far true demand may lie beside any curve of one elasticity
+  (6) its weight    κ_t = (1 − m_t) / (m_t (e^{V_t} − 1)) − 1      by moments of the Beta
   (7) posterior     S_t ~ Beta(κ m + y′, κ(1 − m) + n − y′),  y′ = y_t e^{η(d − d_t)} ≤ n_t
+  The curve is fitted without the point's own cells, so its weight needs no other bound. A fixed bound (50
+  exposures) made every point with some hundred exposures its own noise, and an optimum over twenty
+  such points is where the noise was luckiest.
   (8) order         means made non-increasing in price by pooling adjacent violators, weights κ + n
 
 x̄₋ₜ, d̄₋ₜ are the centres of the other points. All functions here are pure and take arrays, so that a
@@ -45,7 +48,7 @@ _POSITIVE = (
     "order_horizon_ms",
     "memory_days",
     "prior_exposures",
-    "kappa_cap",
+    "curve_sd",
     "requests_per_day",
     "requests_days",
     "requests_memory_days",
@@ -63,7 +66,7 @@ class DemandSettings:
     memory_days : past counts lose weight with this time constant.
     max_points : price points kept per listing over all segments; the least used is merged.
     prior_conversion, prior_exposures : s₀ and a of (3): orders per exposure before data, and its weight.
-    kappa_cap : exposures that the curve may count as beside a point's own cells (6).
+    curve_sd : m of (5), in logs: what a point's own data must show before they overrule the curve.
     max_rival_factor : e^{η(d − d̄)} is clipped to [1/x, x].
     units_weight : orders that the prior of one unit per order counts as.
     segments, prior_shares, share_weight : segments and their share of requests before data, in requests.
@@ -81,7 +84,7 @@ class DemandSettings:
     max_points: int = 24
     prior_conversion: float = 0.02
     prior_exposures: float = 50.0
-    kappa_cap: float = 50.0
+    curve_sd: float = 0.08
     max_rival_factor: float = 2.0
     units_weight: float = 5.0
     segments: tuple[str, ...] = ("myopic", "strategic")
@@ -270,9 +273,9 @@ def sale_probabilities(
     d_mid = (float(expected @ d_u) - own_n * own_f * own_d + a * s0 * d_centre) / (others + a * s0)
     m = np.minimum(np.maximum(level * np.exp(eps * (x_t - centre)) * rival, 1e-6), 0.98)
     variance = 1 / informed + eps_sd**2 * (x_t - x_mid) ** 2 + eta_sd**2 * (now - d_mid) ** 2
+    variance = variance + settings.curve_sd**2
     kappa = (1 - m) / (m * np.expm1(np.minimum(variance, 20.0))) - 1
     kappa = np.minimum(np.maximum(kappa, 1.0), 1e6)
-    kappa = np.where(own_n > 0, np.minimum(kappa, settings.kappa_cap), kappa)
 
     today = own_y * _rival_factor(eta * (now - own_d), settings.max_rival_factor)
     today = np.minimum(today, own_n)

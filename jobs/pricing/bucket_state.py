@@ -19,6 +19,8 @@ from schemas.codes import Cause
 from schemas.events import CatalogEntry, Offer, Stock
 
 PARKED_ESTIMATES = 4_096
+_LEAST_IMPLIED = -1.1
+"""A list price so far above cost that it implies less says nothing more about the elasticity."""
 _PRICE, _SHIPPING, _IN_STOCK, _AT_MS, _VALIDITY, _SET_ASIDE = range(6)
 _WATCHED = ("cost_minor", "list_minor", "floor_minor", "ceiling_minor", "active")
 
@@ -127,8 +129,12 @@ class BucketState:
             cause = Cause.RESTOCKED if was_empty else Cause.STOCK_OUT
             looks.setdefault(key, (cause, {"on_hand": stock.on_hand, "inbound": stock.inbound}))
 
-    def take_estimate(self, value: Mapping[str, Any]) -> None:
-        """Take a listing's own-price elasticity; one for a listing not known yet is parked."""
+    def take_estimate(self, value: Mapping[str, Any], looks: Looks) -> None:
+        """Take a listing's own-price elasticity; one for a listing not known yet is parked.
+
+        A price that was right under old beliefs may be wrong under new ones, and no evidence will say so
+        while demand stays what it is: a belief that moved since the last decision asks for a look.
+        """
         if value["name"] != "own_price_elasticity" or value["scope"] != "listing" or value["segment"] != "all":
             return
         key = f"{value['tenant']}/{value['market']}/{value['sku']}"
@@ -150,13 +156,30 @@ class BucketState:
                 del self._parked[next(iter(self._parked))]
         elif state.estimate is None or state.estimate[0] <= row[0]:
             state.estimate = row
+            before, (eps, eps_sd, _, _) = state.decided_on, self.elasticity(key)
+            if before and state.table and abs(eps - before[0]) > beliefs.look_when_moved_sd * eps_sd:
+                detail = {"before": before[0], "now": eps, "sd": eps_sd}
+                looks.setdefault(key, (Cause.BELIEFS_MOVED, detail))
 
-    def elasticity(self, state: ListingState) -> tuple[float, float, float, float]:
-        """ε, its sd, η, its sd: the estimate where there is one, else the policy's prior; clipped to sense."""
-        beliefs = self.policy.beliefs
-        if state.estimate is None:
-            return beliefs.elasticity_mean, beliefs.elasticity_sd, beliefs.rival_elasticity, 0.0
-        _, eps, eps_sd, eta, eta_sd = state.estimate
+    def elasticity(self, key: str) -> tuple[float, float, float, float]:
+        """ε, its sd, η, its sd, as they are believed now; clipped to sense.
+
+        ε is the estimate where there is one (else the policy's prior), met with what the list price says: a
+        merchant who set a price P on a unit cost c believed in about ε = −P/(P − c), the elasticity for
+        which P is best (Lerner); right within ``list_price_sd`` of log price, dε = ε(1 + ε) d log P.
+        """
+        beliefs, state, entry = self.policy.beliefs, self.states.get(key), self.catalog.get(key)
+        eps, eps_sd = beliefs.elasticity_mean, beliefs.elasticity_sd
+        eta, eta_sd = beliefs.rival_elasticity, 0.0
+        if state is not None and state.estimate is not None:
+            _, eps, eps_sd, eta, eta_sd = state.estimate
+        list_minor, cost_minor = (entry.list_minor, entry.cost_minor) if entry else (None, None)
+        if list_minor and cost_minor and 0 < cost_minor < list_minor:
+            implied = min(-list_minor / (list_minor - cost_minor), _LEAST_IMPLIED)
+            implied_sd = beliefs.list_price_sd * implied * (1 + implied)
+            weight, prior = eps_sd**-2, implied_sd**-2
+            eps = (weight * eps + prior * implied) / (weight + prior)
+            eps_sd = (weight + prior) ** -0.5
         return min(eps, beliefs.elasticity_max), eps_sd, max(eta, 0.0), eta_sd
 
     def offers(self, state: ListingState) -> list[dict[str, Any]]:

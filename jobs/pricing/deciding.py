@@ -89,6 +89,8 @@ class Decider:
         # Field by field: asdict would copy the inputs, a thousand numbers that nobody changes any more.
         record = {each.name: getattr(decision, each.name) for each in dataclasses.fields(decision)}
         outputs.append(Output("decisions", key, record, at_ms))
+        believed = inputs["elasticity"]
+        state.decided_on = [believed["mean"], believed["sd"], self._book.requests(key)]
         self._remember(key, result, decision_id, at_ms)
         if table is not None:
             self._changed(key, table, at_ms)
@@ -103,7 +105,7 @@ class Decider:
         period_ms = policy.objective.period_minutes * MINUTE_MS
         shares = self._book.segment_shares(key)
         known = sum(shares.get(name, 0.0) for name in policy.segments.names)
-        eps, eps_sd, eta, eta_sd = self._bucket.elasticity(state)
+        eps, eps_sd, eta, eta_sd = self._bucket.elasticity(key)
         centre = self._book.offer_deviation(key, 1.0)
         target, target_from = self._target(state, at_ms, period_ms)
         current = None
@@ -139,11 +141,7 @@ class Decider:
             requests=self._book.requests_expected(key, at_ms, period_ms)
             * self._control.demand_factor(entry, at_ms),
             segments={
-                name: {
-                    "share": shares.get(name, 0.0) / known,
-                    "units_per_order": self._book.units_per_order(key, name),
-                    "counts": self._book.counts(key, name).to_record(),
-                }
+                name: self._segment(key, name, shares.get(name, 0.0) / known, (eps, eps_sd))
                 for name in policy.segments.names
             },
             elasticity={"mean": eps, "sd": eps_sd},
@@ -155,6 +153,17 @@ class Decider:
             approved_minor=approved_minor,
             policy=policy,
         )
+
+    def _segment(self, key: str, name: str, share: float, elasticity: tuple[float, float]) -> dict[str, Any]:
+        """What is believed of one segment of a listing."""
+        counts = self._book.counts(key, name)
+        mean, sd = self._book.segment_elasticity(name, counts, elasticity)
+        return {
+            "share": share,
+            "units_per_order": self._book.units_per_order(key, name),
+            "elasticity": {"mean": min(mean, self.policy.beliefs.elasticity_max), "sd": sd},
+            "counts": counts.to_record(),
+        }
 
     def _target(self, state: ListingState, at_ms: int, period_ms: int) -> tuple[float | None, str | None]:
         """T of the period: a sale target's part of what is left, else stock that must last until more comes."""

@@ -24,6 +24,7 @@ class ListingState:
     ``stock``: [event time, on hand, inbound, lead time in days]. ``estimate``: [window end, ε, sd, η, sd].
     ``target``: [units left, from, until]. ``pending``: what waits for an operator: decision_id, what
     ("price" or "cost"), price_minor, until_ms. ``history``: [version, default price] of tables, newest last.
+    ``decided_on``: [ε, sd, requests counted] of the last decision.
     ``quoted``: weighted exposures, their weighted log price, last mean log price (0: none yet).
     """
 
@@ -45,6 +46,7 @@ class ListingState:
     pending: dict[str, Any] | None = None
     quoted: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     log_price_factor: float = 0.0
+    decided_on: list[float] | None = None
 
     def to_row(self) -> dict[str, Any]:
         """Plain data of one listing."""
@@ -57,7 +59,8 @@ class ListingState:
         """:meth:`to_row` back."""
         table = row["table"]
         return cls(
-            **{name: row[name] for name in _PLAIN}, table=None if table is None else PriceTable.from_record(table)
+            **{name: row[name] for name in _PLAIN if name in row},
+            table=None if table is None else PriceTable.from_record(table),
         )
 
 

@@ -33,7 +33,9 @@ from schemas.codes import Cause
 from schemas.events import CalendarEvent, CatalogEntry, Command, Offer, Stock
 from schemas.topics import TOPICS
 
-DAY_MS = 86_400_000
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+_FEWEST_REQUESTS = 100.0
+"""Counts below this teach no price; a look at them would find what the last one found."""
 
 
 class RepricingLogic:
@@ -89,6 +91,9 @@ class RepricingLogic:
         empty = {key for key, state in states.items() if state.stock and state.stock[1] <= 0}
         offers = {key: self._bucket.rivals_mean(key, at_ms) for key in {cell.listing.key for cell in cells}}
         self._book.observe(dataclasses.replace(batch, cells=tuple(cells)), offer_of=offers.get, out_of_stock=empty)
+        if at_ms // HOUR_MS != before_ms // HOUR_MS:
+            self._book.learn_tilts(self._elasticity_of)
+            self._look_where_counts_grew(looks)
         self._time_ms = at_ms
         outputs = self._watch.step(at_ms, cells, empty, looks)
         for event, starts in self._control.turning(before_ms, at_ms):
@@ -130,7 +135,7 @@ class RepricingLogic:
                 if event.start_ms <= self._time_ms < event.end_ms:
                     self._turn(event, True, looks)
             case "estimates":
-                self._bucket.take_estimate(value)
+                self._bucket.take_estimate(value, looks)
             case "commands":
                 return self._operator.obey(Command(**value), fact.address, at_ms, now_ms)
             case _:
@@ -151,6 +156,24 @@ class RepricingLogic:
             return True
         self._seen[partition] = int(offset)
         return False
+
+    def _look_where_counts_grew(self, looks: Looks) -> None:
+        """Ask for a look where a price rests on much fewer counts than there are now.
+
+        Often at first, then ever more seldom, as a logarithm: not a schedule, since where nobody comes nothing
+        is learned and nothing looked at.
+        """
+        grown = self.policy.beliefs.look_when_grown
+        for key, state in self._bucket.states.items():
+            if state.table is None or state.decided_on is None:
+                continue
+            counted, before = self._book.requests(key), state.decided_on[2]
+            if counted >= max(_FEWEST_REQUESTS, grown * before):
+                looks.setdefault(key, (Cause.BELIEFS_MOVED, {"requests": counted, "before": before}))
+
+    def _elasticity_of(self, key: str) -> float:
+        """Own-price elasticity as believed now; a listing that only the book knows has the prior's."""
+        return self._bucket.elasticity(key)[0]
 
     def _take_catalog(self, entry: CatalogEntry, looks: Looks) -> None:
         if self._bucket.take_catalog(entry, looks):

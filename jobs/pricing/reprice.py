@@ -325,7 +325,8 @@ class _Repricing:
         names = (headline(self.segments),) if self.policy.segments.uniform else self.segments
         for segment in names:
             row = [shares[segment].get(p, 0.0) for p in points]
-            q = explore([row], mode, self.policy.exploration.propensity, self.policy.exploration.neighbours)[0]
+            exploring = self.policy.exploration
+            q = explore([row], mode, exploring.propensity, exploring.neighbours, exploring.far_propensity)[0]
             table[segment] = PriceList.from_propensities(points, q)
         if self.policy.segments.uniform:
             return {DEFAULT_SEGMENT: table[names[0]]}

@@ -17,7 +17,10 @@ Its variance: the curve's part of every S moves with the same ε (common to all 
 segment's own level; the data's part is each point's own. With ρ = n/(κ + n) the data's weight, m the
 curve, Y_k the orders behind the level, x̄_k the centre of the prices learned at:
 
-  Var G = sd_ε² [Σ a(1−ρ) m (log P − x̄_k)]² + Σ_k [Σ_t a(1−ρ) m]²/Y_k + Σ a² ρ S(1−S)/(κ+n+1)   (4)
+  Var G = sd_ε² [Σ a(1−ρ) m (log P − x̄_k)]² + Σ_k sd_γk² [Σ_t a(1−ρ) m (log P − x̄_k)]²
+          + Σ_k [Σ_t a(1−ρ) m]²/Y_k + Σ a² ρ S(1−S)/(κ+n+1)                                     (4)
+
+with sd_γk of the segment's own deviation from ε (features.segment_tilt);
   confidence = P(G > 0) = Φ(E G / √Var G)                                                         (5)
 
 Independent errors per point would call every small move a coin's toss: neighbouring prices share
@@ -75,6 +78,7 @@ class Valuation:
     informed: tuple[float, ...]
     centre: tuple[float, ...]
     elasticity_sd: float
+    own_variance: tuple[float, ...]
 
     def sales(self, probabilities: Sequence[Sequence[float]] | None = None) -> list[list[float]]:
         """(1), with the posterior means or with drawn probabilities."""
@@ -107,10 +111,10 @@ class Valuation:
     def gain(self, new: Shares, old: Shares, multiplier: float = 0.0) -> Gain:
         """(3)-(5): what ``new`` brings over ``old``."""
         at = {p: t for t, p in enumerate(self.prices)}
-        mean = by_elasticity = by_level = own = 0.0
+        mean = by_elasticity = by_level = by_tilt = own = 0.0
         moves = False
         for k, segment in enumerate(self.segments):
-            level = 0.0
+            level = tilted = 0.0
             for price in sorted(set(new[segment]) | set(old[segment])):
                 moved = new[segment].get(price, 0.0) - old[segment].get(price, 0.0)
                 if abs(moved) < 1e-9:
@@ -122,13 +126,15 @@ class Valuation:
                 data = n / (kappa + n)
                 curve = a * (1 - data) * self.curve[k][t]
                 mean += a * s
-                by_elasticity += curve * (math.log(price) - self.centre[k])
+                tilted += curve * (math.log(price) - self.centre[k])
                 level += curve
                 own += a * a * data * s * (1 - s) / (kappa + n + 1)
+            by_elasticity += tilted
+            by_tilt += self.own_variance[k] * tilted * tilted
             by_level += level * level / self.informed[k]
         if not moves:
             return Gain(0.0, 0.0, None)
-        sd = math.sqrt(self.elasticity_sd**2 * by_elasticity**2 + by_level + own)
+        sd = math.sqrt(self.elasticity_sd**2 * by_elasticity**2 + by_tilt + by_level + own)
         confidence = 0.5 * (1 + math.erf(mean / sd / math.sqrt(2))) if sd > 0 else float(mean > 0)
         return Gain(mean, sd, confidence)
 
@@ -153,15 +159,17 @@ def value_prices(
     reference = inputs["catalog"]["list_minor"] or inputs["catalog"]["cost_minor"]
     segments = policy.segments.names
     columns: list[Any] = []
-    informed, centres, requests = [], [], []
+    informed, centres, requests, own_variance = [], [], [], []
     prior_orders = settings.prior_exposures * settings.prior_conversion
     for segment in segments:
         beliefs = inputs["segments"][segment]
         counts = PointCounts.from_record(beliefs["counts"])
+        own = beliefs.get("elasticity", eps)
+        own_variance.append(max(0.0, own["sd"] ** 2 - eps["sd"] ** 2))
         got = sale_probabilities(
             list(prices),
             counts,
-            elasticity=(eps["mean"], eps["sd"]),
+            elasticity=(own["mean"], own["sd"]),
             rival_elasticity=(eta["mean"], eta["sd"]),
             offer_deviation=deviation,
             reference_price=reference,
@@ -181,4 +189,5 @@ def value_prices(
     return Valuation(
         segments, tuple(prices), tuple(requests), inputs["catalog"]["cost_minor"] * policy.objective.cost_weight,
         mean, curve, kappa, n, orders, tuple(informed), tuple(centres), eps["sd"],
+        tuple(own_variance),
     )  # fmt: skip

@@ -131,7 +131,7 @@ class BucketWatch:
             if state.target is not None:
                 state.target[0] -= int(sums[1, i])
             if sums[4, i] > 0:
-                self._quote(state, float(sums[4, i]), float(sums[5, i]))
+                self._quote(index[i], state, float(sums[4, i]), float(sums[5, i]))
         for i, key in enumerate(index):
             target = states[key].target
             if target is not None and target[2] > at_ms:
@@ -148,7 +148,7 @@ class BucketWatch:
             in_stock=[0.0 if key in empty else 1.0 for key in index],
         )
 
-    def _quote(self, state: ListingState, exposures: float, weighted_log_price: float) -> None:
+    def _quote(self, key: str, state: ListingState, exposures: float, weighted_log_price: float) -> None:
         """Follow the price that shoppers see: its changes times ε are the predicted effect on orders.
 
         Chained, so that a new ε moves nothing by itself; half an hour's exposures, so that the mix of
@@ -158,7 +158,7 @@ class BucketWatch:
         n, total = n * QUOTED_MEMORY + exposures, total * QUOTED_MEMORY + weighted_log_price
         mean = total / n
         if last:
-            moved = self._bucket.elasticity(state)[0] * (mean - last)
+            moved = self._bucket.elasticity(key)[0] * (mean - last)
             state.log_price_factor = max(-4.0, min(4.0, state.log_price_factor + moved))
         state.quoted = [n, total, mean]
 

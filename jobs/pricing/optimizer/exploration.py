@@ -1,6 +1,7 @@
 """Exploration: a price that is never shown is never learned (science § 7).
 
-``bounded`` keeps the allowed grid prices beside the chosen ones in play with a small propensity each;
+``bounded`` keeps the allowed grid prices beside the chosen ones, and the farthest ones allowed, in play with
+a small propensity each;
 ``thompson`` draws the sale probabilities from their posterior before solving (TS-update of Ferreira,
 Simchi-Levi, Wang 2018); ``none`` does neither. The propensity that is logged is the one after
 guardrails: exploration only ever sees prices that they allow.
@@ -16,7 +17,7 @@ SMALLEST_SHARE = 1e-9
 """A share below this is float dust of the optimizer and no price."""
 
 
-def keep_neighbours(shares: Sequence[float], propensity: float, neighbours: int) -> list[float]:
+def keep_neighbours(shares: Sequence[float], propensity: float, neighbours: int, far: float = 0.0) -> list[float]:
     """One segment's select probabilities with the neighbours of its chosen prices kept in play.
 
     Parameters
@@ -24,6 +25,9 @@ def keep_neighbours(shares: Sequence[float], propensity: float, neighbours: int)
     shares : the plan's shares over the allowed prices, ascending; they sum to 1.
     propensity : least probability of each neighbour and of each chosen price.
     neighbours : grid prices on each side of a chosen one.
+    far : least probability of the lowest and of the highest allowed price: what is learned of an
+        elasticity grows with the square of the distance, what it costs does so too, but from nothing
+        (near an optimum), so a few customers far away teach more than many next door.
 
     Examples
     --------
@@ -33,24 +37,30 @@ def keep_neighbours(shares: Sequence[float], propensity: float, neighbours: int)
     chosen = [t for t, share in enumerate(shares) if share > SMALLEST_SHARE]
     played = sorted({n for t in chosen for n in range(t - neighbours, t + neighbours + 1) if 0 <= n < len(shares)})
     total = sum(shares[t] for t in chosen)
-    rest = 1.0 - propensity * len(played)
+    kept = dict.fromkeys(played, propensity)
+    for end in (0, len(shares) - 1):
+        if far > 0.0 and end not in chosen:
+            kept[end] = max(far, kept.get(end, 0.0))
+    rest = 1.0 - sum(kept.values())
     if rest < 0.0:
-        raise ValueError(f"{len(played)} prices cannot each keep a propensity of {propensity}")
+        raise ValueError(f"{len(kept)} prices cannot each keep a propensity of {propensity}")
     result = [0.0] * len(shares)
-    for t in played:
+    for t, least in kept.items():
         share = shares[t] / total if t in chosen else 0.0
-        result[t] = propensity + rest * share
+        result[t] = least + rest * share
     return result
 
 
-def explore(shares: Sequence[Sequence[float]], mode: str, propensity: float, neighbours: int) -> list[list[float]]:
+def explore(
+    shares: Sequence[Sequence[float]], mode: str, propensity: float, neighbours: int, far: float = 0.0
+) -> list[list[float]]:
     """Select probabilities per segment; only ``bounded`` adds neighbours, dust is left out in any mode.
 
     >>> explore([[0.25, 0.75, 1e-17]], "none", 0.02, 1)
     [[0.25, 0.75, 0.0]]
     """
     if mode == "bounded":
-        return [keep_neighbours(of_segment, propensity, neighbours) for of_segment in shares]
+        return [keep_neighbours(of_segment, propensity, neighbours, far) for of_segment in shares]
     cleaned = []
     for of_segment in shares:
         kept = [share if share > SMALLEST_SHARE else 0.0 for share in of_segment]

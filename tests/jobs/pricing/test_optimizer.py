@@ -170,6 +170,12 @@ def test_exploration_keeps_every_neighbour_at_its_least_propensity() -> None:
     assert explore([[0.5, 0.5]], "none", 0.02, 2) == [[0.5, 0.5]]
 
 
+def test_exploration_keeps_the_farthest_allowed_prices_too() -> None:
+    q = keep_neighbours([0.0, 0.0, 0.0, 1.0, 0.0, 0.0], 0.02, 1, far=0.04)
+    assert q == pytest.approx([0.04, 0.0, 0.02, 0.88, 0.02, 0.04])
+    assert keep_neighbours([1.0], 0.02, 1, far=0.04) == [1.0]
+
+
 def test_more_neighbours_than_probability_is_refused() -> None:
     with pytest.raises(ValueError, match="cannot each keep"):
         keep_neighbours([1.0] * 11, 0.1, 5)

@@ -125,14 +125,14 @@ def run_market(
 
 
 def test_demand_that_falls_is_seen_and_repriced_and_a_restart_changes_nothing() -> None:
-    straight = run_market(RepricingLogic(), SmallMarket(1, 60.0), 200, 150)
+    straight = run_market(RepricingLogic(), SmallMarket(1, 60.0), 260, 150)
     causes = [(d["cause"], d["event_time_ms"]) for d in of_stream(straight, "decisions")]
     evidence = [at for cause, at in causes if cause == Cause.EVIDENCE]
     assert evidence and min(evidence) > START_MS + 150 * MINUTE_MS
     assert any(e["triggered"] for e in of_stream(straight, "evidence"))
     assert len(list(of_stream(straight, "evidence"))) < 200, "not one per listing and minute"
     for every in (7, 97):
-        assert run_market(RepricingLogic(), SmallMarket(1, 60.0), 200, 150, every) == straight
+        assert run_market(RepricingLogic(), SmallMarket(1, 60.0), 260, 150, every) == straight
     for decision in of_stream(straight, "decisions"):
         record = orjson.loads(orjson.dumps(decision))
         assert recompute(record) == record["result"]
@@ -281,11 +281,12 @@ def test_an_estimate_becomes_the_belief_even_when_it_comes_before_the_listing() 
     logic = restarted(logic)
     at_ms = START_MS + MINUTE_MS
     decision = decision_of(list(logic.on_batch(Batch(0, at_ms, catalog=(a_catalog_entry(),), now_ms=at_ms))))
-    assert decision["inputs"]["elasticity"] == {"mean": -3.3, "sd": 0.05}
+    assert decision["inputs"]["elasticity"]["mean"] == pytest.approx(-3.3, abs=0.01), "the list price says little"
+    assert decision["inputs"]["elasticity"]["sd"] == pytest.approx(0.05, abs=0.001)
     assert decision["inputs"]["rival_elasticity"]["mean"] == 0.7
     logic.on_fact(a_fact("estimates", an_estimate(-9.0, at_ms=START_MS), START_MS, 2))
     settled = decision_of(Teller(logic).tell("commands", a_command("settle")))
-    assert settled["inputs"]["elasticity"]["mean"] == -3.3, "an older estimate changes nothing"
+    assert settled["inputs"]["elasticity"] == decision["inputs"]["elasticity"], "an older estimate changes nothing"
 
 
 def test_an_event_is_looked_at_when_it_starts_and_an_emergency_bans_increases() -> None:
@@ -351,8 +352,7 @@ def test_what_waits_for_approval_jumps_when_approved_and_stays_when_rejected() -
     for answer, jumps in (("approve", True), ("reject", False)):
         logic, _ = a_running_logic(Policy.from_dict({"limits": {"min_confidence": 0.0}}))
         teller = Teller(logic)
-        teller.tell("estimates", an_estimate(-1.7))
-        asked = decision_of(teller.tell("offers", an_offer(3000, START_MS)))
+        asked = decision_of(teller.tell("estimates", an_estimate(-1.6)))
         assert asked["result"]["approval_until_ms"] is not None
         outputs = teller.tell("commands", a_command(answer, decision_id=asked["decision_id"]))
         assert bool(outputs) is jumps
@@ -381,8 +381,8 @@ def test_settling_gives_the_same_prices_after_different_paths() -> None:
 def test_a_change_cut_short_by_pace_goes_on_by_itself() -> None:
     logic, _ = a_running_logic()
     teller = Teller(logic)
-    teller.tell("estimates", an_estimate(-2.1, 0.02))
-    first = decision_of(teller.tell("offers", an_offer(2400, START_MS)))
+    first = decision_of(teller.tell("estimates", an_estimate(-2.1, 0.02)))
+    assert first["cause"] == Cause.BELIEFS_MOVED
     assert first["published"] and first["result"]["continue_at_ms"] is not None
     at_ms = first["result"]["continue_at_ms"]
     assert not list(of_stream(list(logic.on_batch(Batch(0, at_ms - MINUTE_MS, now_ms=at_ms))), "decisions"))

@@ -1,0 +1,613 @@
+"""The arena: Walras against simple ways of pricing and against one who knows the truth (issue 4, 5).
+
+    python -m tests.simulation.arena [--families logit,mixture,…] [--seeds 1-10] [--days 7] [--quick]
+                                     [--shops walras,hourly,…] [--listings N] [--out FOLDER]
+
+One simulated week per family of demand and seed, through the very logics that run on the platform
+(RepricingLogic, ElasticityLogic, PoolingLogic), minute by minute on cells. Every shop meets the same
+market: the same assortment, arrivals, shocks, rivals and cost changes, and the same guardrails: hard
+bands, the role's bound beside rivals, one step of at most the policy's size an hour.
+
+- ``walras``: evidence, rules and beliefs, as deployed.
+- ``hourly``: the same beliefs and optimizer, everything re-optimized every full hour.
+- ``cost_plus_15`` … ``cost_plus_50``: cost times 1.15 … 1.5. ``match_rival``: the rivals' mean.
+- ``clairvoyant``: knows demand, costs and rivals; each hour the best price of each segment. Where demand
+  remembers (reference price, pantries), the best of three who know: one maximises the next request, one the
+  long run in which memories have caught up, one goes there so slowly that no memory is startled. An
+  optimum over all ways of moving a memory is not tried, so a shop may come out above it there.
+
+Profit is expected profit at the prices shown (the luck of single orders taken out) per price request.
+Only the logit family is what the project's models assume; mixture, step, reference and stockpiling are
+assumed by none. Prints a table, writes arena.json and arena.png; ends with 1 if a line is missed.
+Over 300 lines: market, shops, lines and figure of one table, checked against one another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from scipy import stats
+
+from features.elasticity.logic import ElasticityLogic
+from features.elasticity.pooling_logic import PoolingLogic
+from features.logic import Batch, Fact, Output
+from jobs.pricing.grid import price_grid
+from jobs.pricing.guardrails import GUARDRAILS, Case, Kind, meet
+from jobs.pricing.logic import RepricingLogic
+from jobs.pricing.policy import Policy
+from jobs.simulation.config import MARKETS, CostChange, MarketConfig, RivalMove, Shock
+from jobs.simulation.count_market import LABELS, CountMarket, Minute, Shown
+from jobs.simulation.demand import FAMILIES, Logit, ReferencePrice
+from jobs.simulation.world import events_per_visit
+from schemas.codes import Cause
+from schemas.events import Command
+from schemas.price_table import FULL, PriceTable
+
+START_MS = 1_767_571_200_000  # Monday 2026-01-05
+MINUTE_MS, HOUR, DAY = 60_000, 60, 1440
+ASSUMED = "logit"
+SIMPLE = ("cost_plus_15", "cost_plus_25", "cost_plus_40", "cost_plus_50", "match_rival")
+SHOPS = ("walras", "hourly", *SIMPLE, "clairvoyant")
+FAMILY_NAMES = tuple(family.name for family in FAMILIES)
+NEEDED = {ASSUMED: 0.90}
+"""Profit as a share of the clairvoyant's; .85 in every family that is not listed."""
+REMEMBERING = ("reference", "stockpiling")
+"""Families in which today's price changes tomorrow's demand."""
+PATIENCE = (0.96, 1.03)
+"""How far below and above what shoppers remember a patient price lies at most."""
+POINTS = 16
+VISITS_PER_LISTING = 2.0
+
+
+def market_config(family: str, seed: int, listings: int, days: float) -> MarketConfig:
+    """A market of one country with shocks, rivals' moves and cost changes drawn from the seed."""
+    rng = np.random.default_rng([seed, 77])
+    name, minutes = MARKETS[0].name, int(days * DAY)
+
+    def moments(count: int) -> list[int]:
+        return sorted(int(t) for t in rng.integers(minutes // 7, max(minutes * 6 // 7, minutes // 7 + 1), count))
+
+    def ranks(count: int) -> list[int]:
+        return [int(r) for r in rng.integers(0, listings, count)]
+
+    def one_of(*values: float) -> float:
+        return float(values[int(rng.integers(len(values)))])
+
+    some = max(2, listings // 6)
+    base = MarketConfig(
+        markets=MARKETS[:1],
+        skus=listings,
+        family=family,
+        shocks=tuple(
+            Shock(t, name, r, one_of(0.5, 0.7, 1.4, 2.0), "liking" if j % 2 else "arrivals")
+            for j, (t, r) in enumerate(zip(moments(some), ranks(some), strict=True))
+        ),
+        rival_moves=tuple(
+            RivalMove(t, name, r, one_of(0.86, 0.9, 1.12)) for t, r in zip(moments(some), ranks(some), strict=True)
+        ),
+        cost_changes=tuple(
+            CostChange(t, name, r, one_of(0.92, 1.08, 1.12))
+            for t, r in zip(moments(some), ranks(some), strict=True)
+        ),
+        calendar=(),
+    )
+    visits = VISITS_PER_LISTING * listings
+    return MarketConfig(**{**_fields(base), "events_per_minute": visits * events_per_visit(base)})
+
+
+def _fields(config: MarketConfig) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in config.__dataclass_fields__}
+
+
+class Shop(Protocol):
+    """A way of pricing: sees a minute, answers with what it shows from now on."""
+
+    changes: int
+
+    def take(self, market: CountMarket, minute: Minute) -> Shown:
+        """What is shown after this minute; the same object while nothing changes."""
+        ...
+
+
+class Walras:
+    """The deployed logics, hosted here: cells in, tables out; ``hourly`` re-optimizes by the clock instead."""
+
+    def __init__(self, market: CountMarket, policy: Policy | None = None, hourly: bool = False) -> None:
+        self.policy = policy or Policy()
+        self.hourly = hourly
+        self.logic = RepricingLogic(self.policy)
+        self.elasticity = ElasticityLogic()
+        self.pools: dict[str, PoolingLogic] = {}
+        self.tables: dict[str, PriceTable] = {}
+        self.changes = 0
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+        self.estimates: dict[str, dict[str, Any]] = {}
+        self.log: Callable[[dict[str, Any]], None] | None = None
+        self._row = {f"{x.tenant}/{x.market}/{x.sku}": i for i, x in enumerate(market.listings)}
+        self._shown = Shown.single(market.list_minor)
+        self._facts = 0
+
+    def take(self, market: CountMarket, minute: Minute) -> Shown:
+        end_ms = market.now_ms
+        batch = Batch(0, end_ms, minute.cells, minute.offers, (), minute.catalog, now_ms=end_ms)
+        outputs = list(self.logic.on_batch(batch))
+        for sums in self.elasticity.on_batch(batch):
+            pool = self.pools.setdefault(sums.key, PoolingLogic())
+            for told in pool.on_fact(Fact("sums", sums.value, end_ms, self._address("sums"), end_ms)):
+                self.estimates[told.key] = told.value
+                outputs += self.logic.on_fact(
+                    Fact("estimates", told.value, end_ms, self._address("estimates"), end_ms)
+                )
+        if self.hourly and market.minutes % HOUR == 0 and market.minutes:
+            tenant = market.config.tenant
+            settle = asdict(Command(f"settle-{end_ms}", end_ms, tenant, "settle", "clock"))
+            outputs += self.logic.on_fact(Fact("commands", settle, end_ms, self._address("commands"), end_ms))
+        return self._show(outputs)
+
+    def _address(self, topic: str) -> str:
+        self._facts += 1
+        return f"{topic}-0-{self._facts}"
+
+    def _show(self, outputs: Sequence[Output]) -> Shown:
+        fresh: dict[str, PriceTable] = {}
+        for output in outputs:
+            if output.stream == "decisions":
+                self.outcomes[output.value["cause"], output.value["result"]["outcome"]] += 1
+                if self.log:
+                    self.log(output.value)
+            elif output.stream == "tables":
+                fresh[output.key] = PriceTable.from_record(output.value)
+        if not fresh:
+            return self._shown
+        price, share = self._shown.price, self._shown.share
+        if price.shape[2] != POINTS:
+            wide = (*price.shape[:2], POINTS)
+            price, share = np.broadcast_to(price, wide).copy(), np.zeros(wide)
+            share[:, :, 0] = 1.0
+        else:
+            price, share = price.copy(), share.copy()
+        for key, table in fresh.items():
+            before = self.tables.get(key)
+            i = self._row[key]
+            old = before.default_minor if before else int(self._shown.price[i, 0, 0])
+            self.changes += table.default_minor != old
+            self.tables[key] = table
+            for lab, label in enumerate(LABELS):
+                prices = table.price_list(self.policy.tables.arm, label)
+                widths = np.diff(np.array((-1, *prices.cumulative))) / (FULL + 1)
+                price[i, lab] = prices.prices[-1]
+                price[i, lab, : len(widths)] = prices.prices
+                share[i, lab] = 0.0
+                share[i, lab, : len(widths)] = widths
+        self._shown = Shown(price, share)
+        return self._shown
+
+
+class Ruled:
+    """A shop with one rule: each hour towards its aim, in steps, inside the same bands."""
+
+    def __init__(
+        self, market: CountMarket, aim: Callable[[CountMarket], Any], policy: Policy | None = None
+    ) -> None:
+        self.policy = policy or Policy()
+        self._aim = aim
+        self.current = market.list_minor.astype(np.int64).copy()
+        self.changes = 0
+        self._shown = Shown.single(self.current)
+
+    def take(self, market: CountMarket, minute: Minute) -> Shown:
+        if market.minutes % HOUR:
+            return self._shown
+        low, high = bands(market, self.current, self.policy)
+        new = np.clip(np.round(self._aim(market)), low, high).astype(np.int64)
+        moved = int((new != self.current).sum())
+        if moved:
+            self.changes += moved
+            self.current = new
+            self._shown = Shown.single(new)
+        return self._shown
+
+
+class Clairvoyant:
+    """Knows the truth: each hour the best price of each segment within the bands.
+
+    ``long_run``: as if shoppers' memories had caught up with every price (and pantries were as usual).
+    ``patient``: and never more than a few per cent from what shoppers remember, so that nobody hoards.
+    """
+
+    def __init__(
+        self, market: CountMarket, policy: Policy | None = None, long_run: bool = False, patient: bool = False
+    ) -> None:
+        self.policy = policy or Policy()
+        self.long_run, self.patient = long_run, patient
+        self.current = market.list_minor.astype(np.int64).copy()
+        self.changes = 0
+        self._shown = Shown.single(self.current)
+
+    def take(self, market: CountMarket, minute: Minute) -> Shown:
+        if market.minutes % HOUR:
+            return self._shown
+        low, high = bands(market, self.current, self.policy)
+        if self.patient and isinstance(market.family, ReferencePrice):
+            nearest = (
+                np.ceil(market.family.remembered * PATIENCE[0]),
+                np.floor(market.family.remembered * PATIENCE[1]),
+            )
+            low, high = (
+                np.minimum(np.maximum(low, nearest[0]), high),
+                np.maximum(np.minimum(high, nearest[1]), low),
+            )
+        points = [
+            price_grid(int(lo), int(hi), int(lst), self.policy.grid) or [int(cur)]
+            for lo, hi, lst, cur in zip(low, high, market.list_minor, self.current, strict=True)
+        ]
+        width = max(len(p) for p in points)
+        grid = np.array([p + [p[-1]] * (width - len(p)) for p in points])
+        price = np.repeat(grid[:, None, :], len(LABELS), axis=1)
+        best = np.argmax(self._value(market, price), axis=2)
+        chosen = np.take_along_axis(price, best[:, :, None], axis=2)
+        if not np.array_equal(chosen, self._shown.price):
+            self.changes += int((chosen[:, 0, 0] != self.current).sum())
+            self.current = chosen[:, 0, 0].copy()
+            self._shown = Shown(chosen, np.ones(chosen.shape))
+        return self._shown
+
+    def _value(self, market: CountMarket, price: np.ndarray) -> np.ndarray:
+        if not self.long_run:
+            return market.profit_per_request(price)
+        family = market.family
+        market.family = Logit(family.tastes)
+        try:
+            return market.profit_per_request(price)
+        finally:
+            market.family = family
+
+
+def bands(market: CountMarket, current: np.ndarray, policy: Policy) -> tuple[np.ndarray, np.ndarray]:
+    """What the guardrails and the roles allow now, one step from the current prices: low and high per listing."""
+    lows, highs = [], []
+    for i, shown in enumerate(current.tolist()):
+        mean = float(market.offer_minor[i])
+        case = Case(
+            now_ms=market.now_ms, cause=Cause.CONTINUED, currency=market.world.currency[i], current_minor=shown,
+            cost_minor=float(market.cost_minor[i]), trusted_cost_minor=float(market.cost_minor[i]),
+            list_minor=float(market.list_minor[i]), floor_minor=float(market.world.floor_minor[i]),
+            ceiling_minor=float(market.world.ceiling_minor[i]), rivals_mean_minor=mean, candidate_minor=shown,
+        )  # fmt: skip
+        said = [band for band in (g.band(case, policy) for g in GUARDRAILS) if band is not None]
+        hard = meet(band for band in said if band.kind is Kind.HARD)
+        whole = meet(said)
+        follow = policy.roles.follow_ratio(market.world.role[i])
+        top = hard.high if hard.high is not None else shown * 10
+        if follow is not None:
+            top = max(hard.low, min(top, math.floor(mean * follow)))
+        if whole.empty or whole.low > top:
+            # A cost rise, or rivals far below: the nearest hard-legal price, or one step towards them.
+            low = high = hard.nearest(max(top, math.ceil(shown * (1 - policy.limits.max_step))))
+        else:
+            low, high = whole.low, min(top, whole.high if whole.high is not None else top)
+        lows.append(low)
+        highs.append(high)
+    return np.array(lows), np.array(highs)
+
+
+def open_shop(name: str, market: CountMarket) -> Shop:
+    """A shop by its name.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+    """
+    match name.split("_"):
+        case ["walras"]:
+            return Walras(market)
+        case ["hourly"]:
+            return Walras(market, hourly=True)
+        case ["cost", "plus", markup] if markup.isdigit():
+            return Ruled(market, lambda m: m.cost_minor * (1 + int(markup) / 100))
+        case ["match", "rival"]:
+            return Ruled(market, lambda m: m.offer_minor)
+        case ["clairvoyant"]:
+            return Clairvoyant(market)
+        case ["clairvoyant", "long"]:
+            return Clairvoyant(market, long_run=True)
+        case ["clairvoyant", "patient"]:
+            return Clairvoyant(market, long_run=True, patient=True)
+    raise ValueError(f"shop: expected one of {', '.join(SHOPS)}; got {name!r}")
+
+
+@dataclass
+class Week:
+    """One shop's run: per hour the requests and the expected profit, and how often prices changed."""
+
+    requests: np.ndarray
+    profit: np.ndarray
+    changes_per_listing_day: float
+    outcomes: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def per_request(self) -> float:
+        """Expected profit per price request in minor units."""
+        return float(self.profit.sum() / self.requests.sum())
+
+
+def run(
+    name: str, family: str, seed: int, days: float, listings: int, watch: Callable[..., None] | None = None
+) -> Week:
+    """One shop's week on one market."""
+    began = time.process_time()
+    market = CountMarket(market_config(family, seed, listings, days), seed, START_MS)
+    shop = open_shop(name, market)
+    hours = math.ceil(days * 24)
+    requests, profit = np.zeros(hours), np.zeros(hours)
+    opened = market.opening()
+    shown = Shown.single(market.list_minor)
+    for k in range(int(days * DAY)):
+        minute = market.step(shown, isinstance(shop, Walras))
+        if k == 0:
+            minute = minute._replace(offers=opened.offers + minute.offers, catalog=opened.catalog + minute.catalog)
+        requests[k // HOUR] += minute.requests.sum()
+        profit[k // HOUR] += minute.profit_minor.sum()
+        shown = shop.take(market, minute)
+        if watch is not None:
+            watch(k, market, shop, shown)
+    outcomes = getattr(shop, "outcomes", {})
+    return Week(
+        requests,
+        profit,
+        shop.changes / listings / days,
+        {f"{cause}:{outcome}": count for (cause, outcome), count in sorted(outcomes.items())},
+        time.process_time() - began,
+    )
+
+
+def best_informed(family: str, seed: int, days: float, listings: int) -> Week:
+    """The best of those who know the truth; where nothing is remembered they are the same."""
+    weeks = [run("clairvoyant", family, seed, days, listings)]
+    if family in REMEMBERING:
+        weeks += [run(name, family, seed, days, listings) for name in ("clairvoyant_long", "clairvoyant_patient")]
+    return max(weeks, key=lambda week: week.per_request)
+
+
+def interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean and 95 % interval of a few paired figures (Student's t over seeds)."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, -math.inf, math.inf
+    half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)))
+    return mean, mean - half, mean + half
+
+
+@dataclass
+class Arena:
+    """All runs of one call: family → seed → shop → week."""
+
+    days: float
+    listings: int
+    weeks: dict[str, dict[int, dict[str, Week]]] = field(default_factory=dict)
+    lines: list[dict[str, Any]] = field(default_factory=list)
+
+    def ratio(self, family: str, shop: str) -> list[float]:
+        """Profit per request over the clairvoyant's, per seed."""
+        return [w[shop].per_request / w["clairvoyant"].per_request for w in self.weeks[family].values()]
+
+    def judge(self) -> None:
+        """The lines that the arena asks for, one family after another."""
+        self.lines = []
+        for family, seeds in self.weeks.items():
+            shops = next(iter(seeds.values()))
+            mean, low, high = interval(self.ratio(family, "walras"))
+            needed = NEEDED.get(family, 0.85)
+            self._line(
+                family, "share of the clairvoyant's profit", mean, low, high, mean >= needed, f">= {needed}"
+            )
+            for rule in (name for name in SIMPLE if name in shops):
+                over = [w["walras"].per_request / w[rule].per_request - 1 for w in seeds.values()]
+                mean, low, high = interval(over)
+                optimal = interval([1 - r for r in self.ratio(family, rule)])[1] <= 0.0
+                ok = low > 0 or (optimal and high >= 0) or (len(seeds) == 1 and mean > 0)
+                self._line(family, f"profit over {rule}", mean, low, high, ok, "interval above 0")
+            if "hourly" in shops:
+                fewer = [
+                    w["hourly"].changes_per_listing_day - w["walras"].changes_per_listing_day
+                    for w in seeds.values()
+                ]
+                mean, low, high = interval(fewer)
+                self._line(family, "fewer price changes than hourly", mean, low, high, mean > 0, "> 0")
+                over = [w["walras"].per_request / w["hourly"].per_request - 1 for w in seeds.values()]
+                self._line(family, "profit over hourly", *interval(over), True, "shown, not judged")
+
+    def _line(self, family: str, claim: str, mean: float, low: float, high: float, ok: bool, wanted: str) -> None:
+        inner = {"value": mean, "low": low, "high": high}
+        finite = {name: value if math.isfinite(value) else None for name, value in inner.items()}
+        self.lines.append({"family": family, "claim": claim, **finite, "wanted": wanted, "accepted": bool(ok)})
+
+    @property
+    def accepted(self) -> bool:
+        """Whether every line holds."""
+        return all(line["accepted"] for line in self.lines)
+
+    def document(self) -> dict[str, Any]:
+        """Everything as plain data."""
+        families: dict[str, Any] = {}
+        for family, seeds in self.weeks.items():
+            shops = next(iter(seeds.values()))
+            families[family] = {
+                shop: {
+                    "profit_per_request_minor": [week[shop].per_request for week in seeds.values()],
+                    "share_of_clairvoyant": self.ratio(family, shop),
+                    "changes_per_listing_day": [week[shop].changes_per_listing_day for week in seeds.values()],
+                    "regret_per_request_minor_by_hour": self.regret(family, shop).tolist(),
+                    "outcomes": _summed([week[shop].outcomes for week in seeds.values()]),
+                }
+                for shop in shops
+            }
+        return {
+            "days": self.days, "listings": self.listings, "accepted": self.accepted,
+            "seeds": {family: list(seeds) for family, seeds in self.weeks.items()},
+            "lines": self.lines, "families": families,
+        }  # fmt: skip
+
+    def regret(self, family: str, shop: str) -> np.ndarray:
+        """What the clairvoyant earned more per request, by hour, mean over seeds."""
+        lost = [
+            (week["clairvoyant"].profit - week[shop].profit) / week[shop].requests
+            for week in self.weeks[family].values()
+        ]
+        return np.asarray(np.mean(lost, axis=0)).round(4)
+
+
+def _summed(counts: Sequence[dict[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return dict(sorted(total.items()))
+
+
+def fight(
+    families: Sequence[str],
+    seeds: Sequence[int],
+    days: float,
+    listings: int,
+    shops: Sequence[str] = SHOPS,
+    kept: Callable[[Arena], None] | None = None,
+) -> Arena:
+    """Run everything, seed by seed, with progress; ``kept`` is called after every seed.
+
+    Raises
+    ------
+    ValueError
+        If a family or a shop is unknown.
+    """
+    unknown = [name for name in families if name not in FAMILY_NAMES] + [
+        name for name in shops if name not in SHOPS
+    ]
+    if unknown:
+        raise ValueError(
+            f"expected families of {', '.join(FAMILY_NAMES)} and shops of {', '.join(SHOPS)}; "
+            f"got {', '.join(unknown)}"
+        )
+    arena = Arena(days, listings)
+    asked = [name for name in shops if name != "clairvoyant"]
+    for k, seed in enumerate(seeds):
+        for family in families:
+            weeks = {name: run(name, family, seed, days, listings) for name in asked}
+            weeks["clairvoyant"] = best_informed(family, seed, days, listings)
+            arena.weeks.setdefault(family, {})[seed] = weeks
+            best = weeks["clairvoyant"].per_request
+            shown = "  ".join(f"{name} {week.per_request / best:.3f}" for name, week in weeks.items())
+            print(f"[{k + 1}/{len(seeds)}] {family:<12} seed {seed:<4} {shown}", flush=True)
+        arena.judge()
+        if kept is not None:
+            kept(arena)
+    return arena
+
+
+def draw(arena: Arena, path: Path) -> None:
+    """Shares of the clairvoyant's profit with intervals, price changes, and regret over time."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    families = list(arena.weeks)
+    shops = [
+        name for name in SHOPS if name != "clairvoyant" and name in next(iter(arena.weeks[families[0]].values()))
+    ]
+    colours = dict(
+        zip(SHOPS, ("#1b6ca8", "#7a9a01", "#e6c9a8", "#d9a066", "#c8803d", "#8a5a2b", "#c8553d"), strict=False)
+    )
+    figure, (left, middle, right) = pyplot.subplots(1, 3, figsize=(15, 4.4), width_ratios=(2.2, 1.2, 1.6))
+    wide = 0.8 / len(shops)
+    for j, shop in enumerate(shops):
+        x = np.arange(len(families)) + wide * (j - (len(shops) - 1) / 2)
+        told = [interval(arena.ratio(family, shop)) for family in families]
+        heights = np.array([t[0] for t in told])
+        half = np.array([t[0] - t[1] if math.isfinite(t[1]) else 0.0 for t in told])
+        label = shop.replace("_", " ")
+        left.bar(x, heights, wide, yerr=half, capsize=2, label=label, color=colours[shop])
+        changes = [np.mean([w[shop].changes_per_listing_day for w in arena.weeks[f].values()]) for f in families]
+        middle.bar(x, changes, wide, color=colours[shop])
+        if shop in ("walras", "hourly", "match_rival"):
+            lost = np.mean([np.cumsum(arena.regret(f, shop)) / np.arange(1, arena.regret(f, shop).size + 1)
+                            / np.mean([w["clairvoyant"].per_request for w in arena.weeks[f].values()])
+                            for f in families], axis=0)  # fmt: skip
+            right.plot(np.arange(1, lost.size + 1) / 24, lost, label=label, color=colours[shop])
+    left.axhline(1.0, color="#444", lw=0.8)
+    left.set_ylabel("profit per request ÷ clairvoyant's (95 % intervals)")
+    left.set_ylim(0.3, 1.08)
+    left.legend(frameon=False, fontsize=7, ncol=4, loc="upper center", bbox_to_anchor=(0.5, -0.1))
+    middle.set_ylabel("price changes per listing and day")
+    right.set_ylabel("mean regret so far ÷ clairvoyant's profit")
+    right.set_xlabel("day")
+    right.legend(frameon=False, fontsize=8)
+    for axis in (left, middle):
+        axis.set_xticks(range(len(families)), families, fontsize=8)
+    for axis in (left, middle, right):
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(path, dpi=130)
+    pyplot.close(figure)
+
+
+def seeds_of(text: str) -> list[int]:
+    """``1-10`` or ``3,5,8``.
+
+    >>> seeds_of("1-3,7")
+    [1, 2, 3, 7]
+    """
+    found: list[int] = []
+    for part in text.split(","):
+        low, _, high = part.partition("-")
+        if not low.isdigit() or (high and not high.isdigit()):
+            raise ValueError(f"seeds: expected numbers and ranges like 1-10,42; got {text!r}")
+        found += range(int(low), int(high or low) + 1)
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; 0 if every line holds."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("--families", default=",".join(FAMILY_NAMES), help="comma-separated")
+    parser.add_argument("--seeds", type=seeds_of, default=None, help="like 1-10,42")
+    parser.add_argument("--days", type=float, default=None)
+    parser.add_argument("--listings", type=int, default=None)
+    parser.add_argument(
+        "--shops", default=",".join(SHOPS), help="comma-separated; the clairvoyant is always there"
+    )
+    parser.add_argument("--quick", action="store_true", help="one seed, two days, few listings")
+    parser.add_argument("--out", type=Path, default=Path("tests/benchmarks"), help="folder of arena.json and .png")
+    chosen = parser.parse_args(arguments)
+    seeds = chosen.seeds or ([1] if chosen.quick else list(range(1, 11)))
+    days = chosen.days or (2.0 if chosen.quick else 7.0)
+    listings = chosen.listings or (8 if chosen.quick else 16)
+    chosen.out.mkdir(parents=True, exist_ok=True)
+
+    def keep(arena: Arena) -> None:
+        text = json.dumps(arena.document(), indent=1) + "\n"
+        (chosen.out / "arena.json").write_text(text)
+        draw(arena, chosen.out / "arena.png")
+
+    arena = fight(chosen.families.split(","), seeds, days, listings, chosen.shops.split(","), keep)
+    for line in arena.lines:
+        around = "" if line["low"] is None else f"  [{line['low']:+.4f}, {line['high']:+.4f}]"
+        word = "accept" if line["accepted"] else "FAIL  "
+        print(f"{word}  {line['family']:<12} {line['claim']:<36} {line['value']:+.4f}{around}   {line['wanted']}")
+    print(f"{'all accepted' if arena.accepted else 'NOT ALL ACCEPTED'}; {chosen.out}/arena.json, arena.png")
+    return 0 if arena.accepted else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
