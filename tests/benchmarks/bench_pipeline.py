@@ -34,12 +34,12 @@ GROWING_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Phases:
-    """Minutes of each phase and the full rate."""
+    """Minutes of each phase, and the full rates tried, from the highest, until one is kept up."""
 
     full: int
     half: int
     idle: int
-    rate: int = RATE
+    rates: tuple[int, ...] = (RATE, RATE // 2, RATE // 4)
 
 
 def run(home: Path, listings: int, phases: Phases) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def run(home: Path, listings: int, phases: Phases) -> dict[str, Any]:
     home.mkdir(parents=True, exist_ok=True)
     platform = Platform(home)
     platform.clean()
-    seen: dict[str, Any] = {"listings": listings, "buckets": buckets, "rate": phases.rate}
+    seen: dict[str, Any] = {"listings": listings, "buckets": buckets}
     try:
         platform.up(PARTS, speed=1, checkpoint_interval_s=20.0, extra={"BUCKETS": str(buckets), "ARCHIVE": "true"})
         settings = platform.settings()
@@ -56,11 +56,20 @@ def run(home: Path, listings: int, phases: Phases) -> dict[str, Any]:
         following = threading.Thread(target=minutes.run, name="minutes", daemon=True)
         following.start()
         probes.open()
-        for name, length, rate in (("full", phases.full, phases.rate), ("half", phases.half, phases.rate // 2)):
-            if length:
-                seen[name] = _phase(home / f"{name}.bin", platform, probes, minutes, listings, length, rate, name)
-                print(f"    {name}: {as_json(seen[name])}", flush=True)
-        _until_taken(platform)
+        path = home / "input.bin"
+        seen["tried"] = []
+        for rate in phases.rates:
+            seen["rate"], seen["full"] = rate, _phase(path, platform, probes, minutes, listings, phases.full, rate)
+            print(f"    {rate} a second: {as_json(seen['full'])}", flush=True)
+            _until_taken(platform)
+            if not seen["full"]["growing"]:
+                break
+            seen["tried"].append(seen["full"])
+        if phases.half:
+            rate = seen["rate"] // 2
+            seen["half"] = _phase(path, platform, probes, minutes, listings, phases.half, rate)
+            print(f"    half of it: {as_json(seen['half'])}", flush=True)
+            _until_taken(platform)
         if phases.idle:
             seen["idle"] = {"offer_to_table": quantiles(probes.run(phases.idle * 60, PROBE_EVERY_S))}
             print(f"    idle: {as_json(seen['idle'])}", flush=True)
@@ -75,14 +84,7 @@ def run(home: Path, listings: int, phases: Phases) -> dict[str, Any]:
 
 
 def _phase(
-    path: Path,
-    platform: Platform,
-    probes: Probes,
-    minutes: Minutes,
-    listings: int,
-    length: int,
-    rate: int,
-    name: str,
+    path: Path, platform: Platform, probes: Probes, minutes: Minutes, listings: int, length: int, rate: int
 ) -> dict[str, Any]:
     """Make the phase's input, then play it on time; one minute more than is judged comes first, to warm up."""
     settings = platform.settings()
@@ -91,7 +93,6 @@ def _phase(
     start_ms = round((time.time() + ahead_s) * 1000) // MINUTE_MS * MINUTE_MS + MINUTE_MS
     _, written = made_input.write(
         path, listings=listings, events_per_minute=60.0 * rate, start_ms=start_ms, minutes=length + 1,
-        seed=len(name),
     )  # fmt: skip
     late_ms: list[int] = []
     sent: list[int] = []
@@ -168,6 +169,6 @@ def measure(home: Path, *, listings: int, minutes: int) -> list[Figure]:
 
 def growth(home: Path, *, sizes: tuple[int, ...], rate: int = RATE // 4) -> list[Figure]:
     """(h): the same quarter of the full rate over more and more listings."""
-    found = [run(home, size, Phases(full=3, half=0, idle=1, rate=rate)) for size in sizes]
+    found = [run(home, size, Phases(full=3, half=0, idle=1, rates=(rate, rate // 4))) for size in sizes]
     largest = found[-1]
     return [Figure("taskmanager_100k", largest["memory_mb"]["together"], "MB", 4_000, {"sizes": found})]
