@@ -6,7 +6,7 @@ the same cells, verdicts and segments, because every rule is a statement about t
 (1) verdict of a line: TICK, ON_TIME, LATE or ``<field>|<CODE>|<what was expected>`` of the first failing check;
 (2) LATE ⇔ event time < kafka_ts − lateness; more than a minute ahead of kafka_ts is refused;
 (3) rt = event time, or kafka_ts where that is late, ahead or missing: the time at which a record counts;
-(4) a repeated order line (tenant, order_id, line, kind) within 7 days of rt is refused;
+(4) a repeated order line (tenant, order_id, line, kind) is refused within the topic's memory (7 days of rt);
 (5) an exposure counts once per customer, listing, table_id and UTC day of rt: the first to arrive, which in
     a partition is the lowest offset (and a listing's quotes are all in one);
 (6) a session of a listing ends after 30 minutes without an act; its searches and carts then mature, and
@@ -33,7 +33,6 @@ from schemas.topics import (
     FUTURE_TOLERANCE_MS,
     INPUTS,
     MINUTE_MS,
-    ORDER_DEDUP_MS,
     SESSION_GAP_MS,
     STRING,
     TOPICS,
@@ -86,8 +85,10 @@ class Dialect:
         return sql.replace("`", self.quote)
 
     def preceding(self, ms: int) -> str:
-        """Start of a RANGE frame over rt."""
-        return f"INTERVAL '{ms // DAY_MS}' DAY PRECEDING" if self.stream else f"{ms} PRECEDING"
+        """Start of a RANGE frame over rt, in whole minutes."""
+        days, minutes = divmod(ms // MINUTE_MS, 1440)
+        interval = f"INTERVAL '{days} {minutes // 60:02}:{minutes % 60:02}' DAY TO MINUTE"
+        return f"{interval} PRECEDING" if self.stream else f"{ms} PRECEDING"
 
 
 FLINK = Dialect("flink", "`")
@@ -166,12 +167,13 @@ _PRICE_LEN = 11
 def views(dialect: Dialect, inputs: Sequence[Topic] = INPUTS) -> Iterator[tuple[str, str]]:
     """Name and text of every view, in the order in which they build on each other.
 
-    ``inputs`` are the input topics, with the lateness that this run gives them
-    (:func:`schemas.topics.inputs_late_by`): the only thing that a run may set.
+    ``inputs`` are the input topics, with the lateness and memory that this run gives them
+    (:func:`schemas.topics.inputs_of_clock`): the only things that a run may set.
     """
     for topic in inputs:
         yield f"judged_{topic.name}", dialect.text(_judged(topic))
-    yield "orders_first", dialect.text(_orders_first(dialect))
+    orders = next(topic for topic in inputs if topic.name == "orders")
+    yield "orders_first", dialect.text(_orders_first(dialect, orders))
     yield "exposures", dialect.text(_exposures(dialect))
     yield "acts", dialect.text(_acts())
     yield "sessions", dialect.text(_sessions(dialect))
@@ -221,18 +223,19 @@ def _judged(topic: Topic) -> str:
     return f"SELECT *, {rt_ms_sql(topic)} AS rt_ms,\n{verdict_sql(topic)} AS verdict\nFROM in_{topic.name}"
 
 
-def _orders_first(dialect: Dialect) -> str:
+def _orders_first(dialect: Dialect, orders: Topic) -> str:
+    within = f"{orders.remembers_ms / DAY_MS:g} days"
     duplicate = (
-        f"'order_id|{RejectCode.DUPLICATE_ORDER}|expected each order line once in 7 days; the first was at '"
+        f"'order_id|{RejectCode.DUPLICATE_ORDER}|expected each order line once in {within}; the first was at '"
     )
-    fields = ", ".join(f"`{check.field}`" for check in TOPICS["orders"].checks)
+    fields = ", ".join(f"`{check.field}`" for check in orders.checks)
     return f"""
 SELECT {fields}, kafka_ts_ms, p, o, rt, rt_ms, line_bytes,
   CASE WHEN first_position < place THEN {duplicate} || first_position ELSE verdict END AS verdict
 FROM (
   SELECT *, MIN(place) OVER (
     PARTITION BY tenant, order_id, `line`, kind ORDER BY rt
-    RANGE BETWEEN {dialect.preceding(ORDER_DEDUP_MS)} AND CURRENT ROW) AS first_position
+    RANGE BETWEEN {dialect.preceding(orders.remembers_ms)} AND CURRENT ROW) AS first_position
   FROM (SELECT *, {_POSITION} AS place FROM judged_orders WHERE {GOOD}) AS good
 ) AS ranked"""
 
@@ -248,8 +251,8 @@ FROM (
     PARTITION BY shown ORDER BY arrived ASC) AS nth
   FROM (
     SELECT {columns}, {arrived} AS arrived,
-      MD5(CAST(p AS STRING) || '|' || customer || '|' || tenant || '/' || market || '/' || sku || '|' || table_id || '|'
-        || CAST(rt_ms - MOD(rt_ms, {DAY_MS}) AS STRING)) AS shown
+      MD5(CAST(p AS STRING) || '|' || customer || '|' || tenant || '/' || market || '/' || sku || '|'
+        || table_id || '|' || CAST(rt_ms - MOD(rt_ms, {DAY_MS}) AS STRING)) AS shown
     FROM judged_quotes WHERE {GOOD} AND bot IS NOT TRUE
   ) AS good
 ) AS ranked

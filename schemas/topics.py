@@ -120,7 +120,8 @@ class Topic:
     """A stream: what travels, keyed how, judged how, kept how long.
 
     ``input``: judged by demand_job and counted in the ledger. ``compacted``: Kafka keeps the last
-    value per key. ``key``: what the Kafka key is made of (documentation and adapters).
+    value per key. ``remembers_ms``: event time within which a repeated record is refused (orders alone).
+    ``key``: what the Kafka key is made of (documentation and adapters).
     """
 
     name: str
@@ -128,6 +129,7 @@ class Topic:
     key: str
     event_time: str = "event_time_ms"
     lateness_ms: int = 10_000
+    remembers_ms: int = 0
     input: bool = False
     compacted: bool = False
     partitions: int = 4
@@ -214,7 +216,7 @@ TOPICS: dict[str, Topic] = {
             ),
         ),
         Topic(
-            "orders", events.Order, "tenant/market/price_group", input=True,
+            "orders", events.Order, "tenant/market/price_group", input=True, remembers_ms=ORDER_DEDUP_MS,
             checks=(
                 _ID, _TIME, *_LISTING, _one_of("kind", events.OrderKind), _name("order_id"),
                 Check("line", BIGINT, low=0, high=100_000), *_SHOPPER,
@@ -295,13 +297,34 @@ TOPICS: dict[str, Topic] = {
 INPUTS: tuple[Topic, ...] = tuple(topic for topic in TOPICS.values() if topic.input)
 
 
-def inputs_late_by(at_least_ms: int) -> tuple[Topic, ...]:
-    """INPUTS with a lateness of at least ``at_least_ms``: a run on a fast clock gives more event time.
+def inputs_of_clock(speed: float) -> tuple[Topic, ...]:
+    """INPUTS as a run with a clock of this speed treats them; at speed 1 as they are.
 
-    >>> {topic.lateness_ms for topic in inputs_late_by(60_000)}
-    {60000}
+    Delays and repeats are a matter of wall time. On a faster clock a record is given at least a wall second
+    before it counts as late, and an order is remembered for six wall minutes, since all that is remembered of
+    seven days would arrive within hours.
+
+    >>> {topic.lateness_ms for topic in inputs_of_clock(60)}, inputs_of_clock(1) == INPUTS
+    ({60000}, True)
+    >>> next(topic.remembers_ms for topic in inputs_of_clock(60) if topic.name == "orders") // 3_600_000
+    6
     """
-    return tuple(replace(topic, lateness_ms=max(topic.lateness_ms, at_least_ms)) for topic in INPUTS)
+    if speed == 1:
+        return INPUTS
+    late, memory = lateness_of_clock(speed), max(MINUTE_MS, round(360_000 * speed) // MINUTE_MS * MINUTE_MS)
+    return tuple(
+        replace(topic, lateness_ms=max(topic.lateness_ms, late), remembers_ms=min(topic.remembers_ms, memory))
+        for topic in INPUTS
+    )
+
+
+def lateness_of_clock(speed: float) -> int:
+    """Event milliseconds of a wall second on a clock that runs faster than the wall's, else 0: the least lateness.
+
+    >>> lateness_of_clock(60), lateness_of_clock(1)
+    (60000, 0)
+    """
+    return 0 if speed == 1 else round(1000 * speed)
 
 
 def kafka_key(name: str, record: Mapping[str, Any]) -> str:

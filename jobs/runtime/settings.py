@@ -15,7 +15,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs.runtime.clock import Clock
-from schemas.topics import Topic, inputs_late_by
+from schemas.topics import Topic, inputs_of_clock, lateness_of_clock
 
 DATA_CLOCK = "data"
 """The clock of a replay: hosted logics take the event time of what they are given."""
@@ -79,17 +79,13 @@ class Settings(BaseSettings):
 
     @property
     def lateness_at_least_ms(self) -> int:
-        """A wall second in the run's time, for a simulated clock: what a topic's lateness is at least.
-
-        Records are held up by wall milliseconds whatever the speed; at speed 60 the ten seconds of event time
-        that a topic is given by default are a sixth of a wall second, and ordinary delays would count as late.
-        """
-        return 0 if self.the_clock.speed == 1 else round(1000 * self.the_clock.speed)
+        """What a topic's lateness is at least in this run; 0 on the wall's clock."""
+        return lateness_of_clock(self.the_clock.speed)
 
     @property
     def inputs(self) -> tuple[Topic, ...]:
-        """The input topics with the lateness of this run."""
-        return inputs_late_by(self.lateness_at_least_ms)
+        """The input topics with the lateness and memory of this run."""
+        return inputs_of_clock(self.the_clock.speed)
 
     @property
     def archive_dir(self) -> Path:
