@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from features.judgement import CatalogBook
-from jobs.pricing.listing_state import ListingState
+from jobs.pricing.listing_state import ROW, ListingState
 from jobs.pricing.policy import MINUTE_MS, Policy
 from jobs.pricing.record import rivals_of
 from schemas.codes import Cause
@@ -227,6 +227,7 @@ class BucketState:
         """Plain data."""
         return {
             "index": list(self.index),
+            "state_row": list(ROW),
             "states": [self.states[key].to_row() for key in self.index],
             "catalog": self.catalog.snapshot(),
             "parked": {key: list(row) for key, row in self._parked.items()},
@@ -236,7 +237,10 @@ class BucketState:
         """:meth:`snapshot` back."""
         self._means = {}
         self.index = list(snapshot["index"])
-        rows = (ListingState.from_row(row) for row in snapshot["states"])
+        names = snapshot.get("state_row")
+        # Before there were names, each row was a mapping of its own.
+        given = (dict(zip(names, row, strict=True)) if names else row for row in snapshot["states"])
+        rows = (ListingState.from_row(row) for row in given)
         self.states = dict(zip(self.index, rows, strict=True))
         self.catalog.restore(snapshot["catalog"])
         self._parked = {key: list(row) for key, row in snapshot["parked"].items()}

@@ -48,15 +48,14 @@ class ListingState:
     log_price_factor: float = 0.0
     decided_on: list[float] | None = None
 
-    def to_row(self) -> dict[str, Any]:
-        """Plain data of one listing."""
-        row: dict[str, Any] = {name: getattr(self, name) for name in _PLAIN}
-        row["table"] = None if self.table is None else self.table.to_record()
-        return row
+    def to_row(self) -> list[Any]:
+        """Plain data of one listing, in the order of ``ROW``: names once a bucket, not once a listing."""
+        values = [getattr(self, name) for name in _PLAIN]
+        return [*values, None if self.table is None else self.table.to_record()]
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> ListingState:
-        """:meth:`to_row` back."""
+        """:meth:`to_row` back, given with the names it was written with."""
         table = row["table"]
         return cls(
             **{name: row[name] for name in _PLAIN if name in row},
@@ -65,3 +64,5 @@ class ListingState:
 
 
 _PLAIN = tuple(name for name in ListingState.__dataclass_fields__ if name != "table")
+ROW = (*_PLAIN, "table")
+"""Names of a row's values, written beside the rows, since a later version may have more."""

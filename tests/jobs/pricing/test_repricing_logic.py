@@ -20,6 +20,7 @@ from pricing_builders import (
 
 from features.logic import Batch, Output, SnapshotError
 from jobs.pricing.explain import explain
+from jobs.pricing.listing_state import ROW
 from jobs.pricing.logic import RepricingLogic
 from jobs.pricing.policy import Policy
 from jobs.pricing.ports import InMemoryPriceTables
@@ -374,7 +375,7 @@ def test_settling_gives_the_same_prices_after_different_paths() -> None:
     for logic in (calm, moved):
         settle = a_fact("commands", a_command("settle"), START_MS + 51 * MINUTE_MS, 9)
         logic.on_fact(settle)
-        tables.append([state["table"]["table"] for state in logic.snapshot()["bucket"]["states"]])
+        tables.append([state[ROW.index("table")]["table"] for state in logic.snapshot()["bucket"]["states"]])
     assert tables[0] == tables[1]
 
 
@@ -397,3 +398,15 @@ def test_a_bucket_of_32_listings_fits_its_budget() -> None:
         market.take(list(logic.on_batch(market.minute(number))))
     size = len(orjson.dumps(logic.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY))
     assert size / 32 < 4096
+
+
+def test_a_snapshot_from_before_rows_had_names_is_read() -> None:
+    logic, _ = a_running_logic()
+    snapshot = orjson.loads(orjson.dumps(logic.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY))
+    names = snapshot["bucket"].pop("state_row")
+    snapshot["bucket"]["states"] = [dict(zip(names, row, strict=True)) for row in snapshot["bucket"]["states"]]
+    old = RepricingLogic()
+    old.restore(snapshot)
+    assert orjson.dumps(old.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY) == orjson.dumps(
+        logic.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY
+    )
