@@ -28,7 +28,7 @@ from jobs.runtime.audit import Audit
 from jobs.runtime.cell_query import Line, Lines
 from jobs.runtime.chain import FACTS_OF_A_REPLAY, Chain
 from jobs.runtime.kafka import Publisher
-from jobs.runtime.kafka_offsets import not_yet_taken
+from jobs.runtime.kafka_offsets import READERS, READERS_OF_A_REPLAY, not_yet_taken
 from jobs.runtime.mapping import Made, MappedData, Mapping, MappingError, Refused
 from jobs.runtime.settings import Settings
 from schemas.events import Rejected
@@ -185,7 +185,8 @@ def wait_until_taken(settings: Settings, timeout_s: float) -> None:
     """
     deadline = time.monotonic() + timeout_s
     with console.status("the jobs are taking it in") as status:
-        while any((left := not_yet_taken(settings.kafka)).values()):
+        readers = READERS if settings.host_clock else READERS_OF_A_REPLAY
+        while any((left := not_yet_taken(settings.kafka, readers)).values()):
             status.update(", ".join(f"{group} {count} behind" for group, count in left.items() if count))
             if time.monotonic() > deadline:
                 console.print(f"not taken within {timeout_s:.0f} s: {left}", style="red", markup=False)
