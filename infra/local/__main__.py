@@ -149,9 +149,10 @@ def dispatch(args: argparse.Namespace) -> int:
         fetched = jars.fetch(Layout(args.home.absolute()).jars, check_all=True)
         print(f"[jars] {len(fetched)} jars, every checksum right")
         return 0
-    from infra.local import platform as module
+    from infra.local.platform import Platform
+    from infra.local.status import is_healthy, status_json, status_text
 
-    platform = module.Platform(args.home)
+    platform = Platform(args.home)
     match args.command:
         case "up":
             _up(platform, args)
@@ -161,8 +162,8 @@ def dispatch(args: argparse.Namespace) -> int:
             print("stopped" if platform.down() else f"nothing was up under {platform.layout.home}")
         case "status":
             status = platform.status()
-            print(module.status_json(status) if args.json else module.status_text(status))
-            return 0 if module.is_healthy(status) else 1
+            print(status_json(status) if args.json else status_text(status))
+            return 0 if is_healthy(status) else 1
         case "start" | "stop" | "restart":
             getattr(platform, args.command)(args.part)
         case "wait":

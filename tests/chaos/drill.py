@@ -74,6 +74,12 @@ def until(what: str, check: Callable[[], bool], timeout_s: float) -> None:
         pause.wait(1.0)
 
 
+def _send(out: Publisher, sent: Sent) -> None:
+    out.send_bytes(
+        TOPICS[sent.topic].topic, sent.value, timestamp_ms=sent.at_ms, key=sent.key, partition=sent.partition
+    )
+
+
 def feed(settings: Settings, records: Sequence[Sent]) -> None:
     """Send each record when the run's clock shows its time; a broker that is away is waited for."""
     clock, pause = settings.the_clock, threading.Event()
@@ -82,13 +88,7 @@ def feed(settings: Settings, records: Sequence[Sent]) -> None:
             wait = clock.wall_seconds_until(sent.at_ms)
             if wait > 0.02:
                 pause.wait(wait)
-            out.send_bytes(
-                TOPICS[sent.topic].topic,
-                sent.value,
-                timestamp_ms=sent.at_ms,
-                key=sent.key,
-                partition=sent.partition,
-            )
+            _send(out, sent)
         out.flush(600)
 
 
@@ -184,13 +184,7 @@ def settle(settings: Settings, platform: Platform, end_ms: int, listings: int, s
     publish_command(settings, command)
     with Publisher(settings.kafka) as out:
         for sent in ticks(end_ms, end_ms + 3 * MINUTE_MS, BUCKETS):
-            out.send_bytes(
-                TOPICS[sent.topic].topic,
-                sent.value,
-                timestamp_ms=sent.at_ms,
-                key=sent.key,
-                partition=sent.partition,
-            )
+            _send(out, sent)
     until("a decision of settle for every listing", lambda: _settled(settings) - before >= listings, size.quiet_s)
     quiet(settings, platform, size.quiet_s)
 

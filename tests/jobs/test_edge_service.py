@@ -1,4 +1,7 @@
-"""The edge over HTTP on a real Redis: right prices, honest sources, quiet about what is not public."""
+"""The edge over HTTP on a real Redis: right prices, honest sources, quiet about what is not public.
+
+Over 300 lines: every test asks one and the same service, started once with its Redis.
+"""
 
 from __future__ import annotations
 
