@@ -147,7 +147,7 @@ class DemandBook:
         if len(self._points) > before:
             self._bound({i for i, _, _ in asked})
 
-    def learn_tilts(self, elasticity_of: Callable[[str], float]) -> None:
+    def learn_tilts(self, elasticity_of: Callable[[str], float], *, afresh: bool = False) -> None:
         """Learn how each segment's elasticity differs from its listing's (:mod:`features.segment_tilt`).
 
         Asked for once an hour: what a segment's customers answer to price is the same an hour later.
@@ -155,6 +155,8 @@ class DemandBook:
         Parameters
         ----------
         elasticity_of : own-price elasticity of a listing key, over all segments.
+        afresh : start from no tilt, not from the last one: the same counts and beliefs then give the same
+            tilt, whatever was believed on the way.
         """
         if not self._points:
             return
@@ -170,7 +172,7 @@ class DemandBook:
             who, group = np.unique(keys[mine, 0], return_inverse=True)
             orders = np.clip(counts[mine, _Y], 0.0, exposures[mine])
             points = Points(group, log_price[mine], exposures[mine], orders)
-            before = self._tilts.get(name)
+            before = None if afresh else self._tilts.get(name)
             self._tilts[name] = common_tilt(points, elasticity[who], before.mean if before else 0.0)
 
     def segment_elasticity(

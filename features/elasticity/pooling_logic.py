@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from features.elasticity.base import SeriesStatistics, refuse_other_version
+from features.elasticity.base import Floats, SeriesStatistics, refuse_other_version
 from features.elasticity.logic import SUMS
 from features.elasticity.pooling import pool_products, shrink, sufficiency
 from features.elasticity.settings import ElasticitySettings
@@ -25,6 +25,23 @@ from schemas.events import DEFAULT_SEGMENT, Estimate, Listing
 NAME = "own_price_elasticity"
 ESTIMATES = "estimates"
 _COLUMNS = SeriesStatistics._fields
+
+
+def on_grid(mean: Floats, sd: Floats, settings: ElasticitySettings) -> Floats:
+    """Means and sds as they are told, shape (n, 2): in steps of ``emit_shift`` sd from the prior, m0 ± s0.
+
+    Why: a listing is told again when its value changes, and a value between two steps would make what was
+    told last depend on the way there; on a grid it depends on the statistics alone.
+
+    Examples
+    --------
+    >>> on_grid(np.array([-2.0, -1.987]), np.array([1.02, 0.31]), ElasticitySettings()).round(3).tolist()
+    [[-2.0, 1.0], [-2.0, 0.301]]
+    """
+    step, m0, s0 = settings.emit_shift, settings.m0, settings.s0
+    told_sd = s0 * np.exp(np.round(np.log(sd / s0) / step) * step)
+    width = step * told_sd
+    return np.column_stack([m0 + np.round((mean - m0) / width) * width, told_sd])
 
 
 class _Held:
@@ -152,10 +169,8 @@ class PoolingLogic:
         own = np.zeros(len(table.skus), bool)
         if s.tell == "changed":
             own[[table.place[sku] for sku in changed if sku in table.place]] = True
-        now = np.column_stack([shrunk.mean, shrunk.sd])[table.product]
-        moved = np.abs(now[:, 0] - table.told[:, 0]) > s.emit_shift * now[:, 1]
-        moved |= np.abs(now[:, 1] - table.told[:, 1]) > s.emit_shift * table.told[:, 1]
-        tell = np.flatnonzero(own[table.product] | moved | np.isnan(table.told[:, 0]))
+        now = on_grid(shrunk.mean, shrunk.sd, s)[table.product]
+        tell = np.flatnonzero(own[table.product] | (now != table.told).any(axis=1))
         table.told[tell] = now[tell]
         outputs = []
         for at in tell.tolist():

@@ -35,9 +35,10 @@ class ElasticitySettings:
     m0, s0, tau0, prior_weight, rounds : category prior and its shrinkage (m₀, s₀, τ₀, 4, ten rounds).
     sufficient_periods, sufficient_se, provisional_se : when an estimate speaks for itself.
     single_series_factor : SE of a within product with one series is multiplied by this.
-    tell, emit_shift : ``changed``: a listing is emitted again whenever its product's numbers changed, and one
-        whose numbers did not when its mean has moved by ``emit_shift`` of its sd, or its sd by this share;
-        ``moved``: every listing only then (a product in many markets is told by each of them).
+    tell, emit_shift : means are told in steps of ``emit_shift`` sd, sds in steps of this share.
+        ``changed``: a listing is emitted again whenever its product's numbers changed, and one whose numbers
+        did not when its told value did; ``moved``: every listing only then, as a product in many markets is
+        told by each of them.
     rivals : how offers are read.
 
     Raises

@@ -1,14 +1,16 @@
 """BucketState: what one bucket knows of its listings from catalog, rivals, stock and estimates.
 
 Taking a fact changes what is known and may ask for a look at a listing, with its cause; what is done
-about it is decided elsewhere. A fact that is not newer than what is known changes nothing, so it does
-not matter whether a fact comes alone, in its minute's batch, or both.
+about it is decided elsewhere. Offers and stock levels come twice: alone at once, and in the batch of
+their minute, in event-time order. The batch is the record, and what is counted (which reference price
+stood beside a cell, whether stock was out) rests on it alone, so that counts do not depend on how far
+ahead of its minute a fact was told; what came alone lies over the record until its minute is closed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from features.judgement import CatalogBook
@@ -19,6 +21,8 @@ from schemas.codes import Cause
 from schemas.events import CatalogEntry, Offer, Stock
 
 PARKED_ESTIMATES = 4_096
+MOST_EARLY = 64
+"""Offers of one listing that lie over its record at a time; the batch tells all of them in any case."""
 _LEAST_IMPLIED = -1.1
 """A list price so far above cost that it implies less says nothing more about the elasticity."""
 _PRICE, _SHIPPING, _IN_STOCK, _AT_MS, _VALIDITY, _SET_ASIDE = range(6)
@@ -43,6 +47,7 @@ class BucketState:
         self.index: list[str] = []
         self._parked: dict[str, list[Any]] = {}
         self._means: dict[str, tuple[int, int, float | None]] = {}
+        self._ahead: set[str] = set()  # listings of which something came ahead of its minute
 
     def take_catalog(self, entry: CatalogEntry, looks: Looks) -> bool:
         """Take a catalog entry; answers whether its listing is new."""
@@ -79,55 +84,127 @@ class BucketState:
             state.trusted_cost_minor, state.odd_cost = cost, None
 
     def take_offer(self, offer: Offer, looks: Looks) -> bool:
-        """Take a rival's offer; answers whether it says something new."""
+        """Take a rival's offer ahead of its minute; answers whether it says something new."""
         key = f"{offer.tenant}/{offer.market}/{offer.sku}"
-        entry, state = self.catalog.get(key), self.states.get(key)
-        market = self.policy.market
-        if entry is None or state is None or offer.match_confidence < market.min_match_confidence:
+        state = self.states.get(key)
+        if state is None or not self._is_comparable(key, offer):
             return False
-        if offer.currency != entry.currency or offer.pack_size != entry.pack_size:
+        before = self._offers_now(state)
+        state.early_offers.append(_offer_row(offer))
+        state.early_offers.sort(key=lambda row: row[1 + _AT_MS])
+        del state.early_offers[:-MOST_EARLY]
+        self._ahead.add(key)
+        return self._tell_of_rival(key, offer, before, looks)
+
+    def take_offers(self, offers: Iterable[Offer], end_ms: int, looks: Looks) -> list[str]:
+        """Take the rivals' offers of the minute that ends at ``end_ms``; answers the listings with news."""
+        moved: list[str] = []
+        by_listing: dict[str, list[Offer]] = {}
+        for offer in offers:
+            by_listing.setdefault(f"{offer.tenant}/{offer.market}/{offer.sku}", []).append(offer)
+        for key, told in by_listing.items():
+            comparable = [offer for offer in told if self._is_comparable(key, offer)]
+            if not comparable:
+                continue
+            state = self.states[key]
+            before = self._offers_now(state)
+            for offer in comparable:
+                self._fold(state.offers, *_offer_row(offer))
+            self._forget_early(key, end_ms)
+            rivals = {offer.competitor: offer for offer in comparable}
+            news = [self._tell_of_rival(key, offer, before, looks) for offer in rivals.values()]
+            if any(news):
+                moved.append(key)
+        return moved
+
+    def _is_comparable(self, key: str, offer: Offer) -> bool:
+        entry = self.catalog.get(key)
+        if entry is None or key not in self.states:
             return False
-        held = state.offers.get(offer.competitor)
-        if held is not None and held[_AT_MS] > offer.event_time_ms:
-            return False
-        price, set_aside = offer.price_minor, None
-        jumped = held is not None and abs(offer.price_minor / held[_PRICE] - 1) > market.offer_jump
-        if held and jumped and (held[_SET_ASIDE] != offer.price_minor or held[_AT_MS] == offer.event_time_ms):
+        sure = offer.match_confidence >= self.policy.market.min_match_confidence
+        return sure and offer.currency == entry.currency and offer.pack_size == entry.pack_size
+
+    def _fold(
+        self,
+        offers: dict[str, list[Any]],
+        name: str,
+        price: int,
+        shipping: int,
+        in_stock: bool,
+        at_ms: int,
+        validity_ms: int | None,
+    ) -> None:
+        """Let a rival's offer follow on those known."""
+        held, set_aside, market = offers.get(name), None, self.policy.market
+        if held is not None and held[_AT_MS] > at_ms:
+            return
+        jumped = held is not None and abs(price / held[_PRICE] - 1) > market.offer_jump
+        if held and jumped and (held[_SET_ASIDE] != price or held[_AT_MS] == at_ms):
             # One wild price is more often an error than a move: it counts when it is seen twice.
-            price, set_aside = held[_PRICE], offer.price_minor
-        row = [price, offer.shipping_minor, offer.in_stock, offer.event_time_ms, offer.validity_ms, set_aside]
-        state.offers[offer.competitor] = row
+            price, set_aside = held[_PRICE], price
+        offers[name] = [price, shipping, in_stock, at_ms, validity_ms, set_aside]
+        if len(offers) > market.max_rivals:
+            del offers[min(offers, key=lambda name: (offers[name][_AT_MS], name))]
+
+    def _offers_now(self, state: ListingState) -> dict[str, list[Any]]:
+        """The record with what came ahead of its minute laid over it."""
+        if not state.early_offers:
+            return dict(state.offers)
+        offers = dict(state.offers)
+        for row in state.early_offers:
+            self._fold(offers, *row)
+        return offers
+
+    def _tell_of_rival(self, key: str, offer: Offer, before: Mapping[str, list[Any]], looks: Looks) -> bool:
         self._means.pop(key, None)
-        if len(state.offers) > market.max_rivals:
-            del state.offers[min(state.offers, key=lambda name: (state.offers[name][_AT_MS], name))]
-        if held is not None and held[:_AT_MS] == row[:_AT_MS]:
+        held, row = before.get(offer.competitor), self._offers_now(self.states[key]).get(offer.competitor)
+        if row is None or (held is not None and held[:_AT_MS] == row[:_AT_MS]):
             return False
-        looks.setdefault(
-            key,
-            (
-                Cause.RIVAL_MOVED,
-                {
-                    "competitor": offer.competitor,
-                    "price_minor": offer.price_minor + offer.shipping_minor,
-                    "before_minor": held[_PRICE] + held[_SHIPPING] if held else None,
-                    "in_stock": offer.in_stock,
-                },
-            ),
-        )
+        detail = {
+            "competitor": offer.competitor,
+            "price_minor": row[_PRICE] + row[_SHIPPING],
+            "before_minor": held[_PRICE] + held[_SHIPPING] if held else None,
+            "in_stock": row[_IN_STOCK],
+        }
+        looks.setdefault(key, (Cause.RIVAL_MOVED, detail))
         return True
 
-    def take_stock(self, stock: Stock, looks: Looks) -> None:
-        """Take a stock level; running out and coming back ask for a look."""
+    def close_minute(self, end_ms: int) -> None:
+        """Forget what came ahead of a minute that is now on record."""
+        for key in sorted(self._ahead):
+            self._forget_early(key, end_ms)
+
+    def _forget_early(self, key: str, end_ms: int) -> None:
+        state = self.states[key]
+        state.early_offers = [row for row in state.early_offers if row[1 + _AT_MS] >= end_ms]
+        if state.early_stock is not None and state.early_stock[0] < end_ms:
+            state.early_stock = None
+        if not state.early_offers and state.early_stock is None:
+            self._ahead.discard(key)
+        self._means.pop(key, None)
+
+    def take_stock(self, stock: Stock, looks: Looks, *, early: bool) -> None:
+        """Take a stock level, ``early`` or with its minute; running out and coming back ask for a look."""
         key = f"{stock.tenant}/{stock.market}/{stock.sku}"
         state = self.states.get(key)
-        if state is None or (state.stock is not None and state.stock[0] >= stock.event_time_ms):
+        if state is None:
             return
-        was_empty = state.stock is not None and state.stock[1] <= 0
-        known = state.stock is not None
-        state.stock = [stock.event_time_ms, stock.on_hand, stock.inbound, stock.lead_time_days]
-        if known and was_empty != (stock.on_hand <= 0):
-            cause = Cause.RESTOCKED if was_empty else Cause.STOCK_OUT
-            looks.setdefault(key, (cause, {"on_hand": stock.on_hand, "inbound": stock.inbound}))
+        before = state.stock_now
+        row = [stock.event_time_ms, stock.on_hand, stock.inbound, stock.lead_time_days]
+        if early:
+            if before is not None and before[0] >= stock.event_time_ms:
+                return
+            state.early_stock = row
+            self._ahead.add(key)
+        elif state.stock is None or state.stock[0] < stock.event_time_ms:
+            state.stock = row
+            if state.early_stock is not None and state.early_stock[0] <= stock.event_time_ms:
+                state.early_stock = None
+        now = state.stock_now
+        if before is None or now is None or (before[1] <= 0) == (now[1] <= 0):
+            return
+        cause = Cause.STOCK_OUT if now[1] <= 0 else Cause.RESTOCKED
+        looks.setdefault(key, (cause, {"on_hand": now[1], "inbound": now[2]}))
 
     def take_estimate(self, value: Mapping[str, Any], looks: Looks) -> None:
         """Take a listing's own-price elasticity; one for a listing not known yet is parked.
@@ -183,7 +260,11 @@ class BucketState:
         return min(eps, beliefs.elasticity_max), eps_sd, max(eta, 0.0), eta_sd
 
     def offers(self, state: ListingState) -> list[dict[str, Any]]:
-        """Rivals' offers as a decision embeds them, by competitor's name."""
+        """Rivals' offers known now, as a decision embeds them, by competitor's name."""
+        return self._embedded(self._offers_now(state))
+
+    @staticmethod
+    def _embedded(offers: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
         return [
             {
                 "competitor": name,
@@ -193,7 +274,7 @@ class BucketState:
                 "at_ms": row[_AT_MS],
                 "validity_ms": row[_VALIDITY],
             }
-            for name, row in sorted(state.offers.items())
+            for name, row in sorted(offers.items())
         ]
 
     def rivals_mean(self, key: str, at_ms: int) -> float | None:
@@ -202,26 +283,40 @@ class BucketState:
         Remembered until the next offer or the end of the first validity: it is asked every minute. Not
         part of the snapshot, since it can be had again.
         """
-        state, entry = self.states.get(key), self.catalog.get(key)
-        if state is None or entry is None or not state.offers:
+        state = self.states.get(key)
+        if state is None or not (state.offers or state.early_offers):
             return None
         known = self._means.get(key)
         if known is not None and known[0] <= at_ms < known[1]:
             return known[2]
+        offers = self._offers_now(state)
+        mean = self._mean_of(key, offers, at_ms)
+        validity_ms = self.policy.market.offer_validity_minutes * MINUTE_MS
+        turns = (row[_AT_MS] + age for row in offers.values() for age in (0, row[_VALIDITY] or validity_ms))
+        until_ms = min((turn for turn in turns if turn >= at_ms), default=at_ms + validity_ms)
+        self._means[key] = (at_ms, until_ms, mean)
+        return mean
+
+    def recorded_rivals_mean(self, key: str, at_ms: int) -> float | None:
+        """:meth:`rivals_mean` of the closed minutes alone: the one that is counted."""
+        state = self.states.get(key)
+        if state is None or not state.early_offers:
+            return self.rivals_mean(key, at_ms)
+        return self._mean_of(key, state.offers, at_ms)
+
+    def _mean_of(self, key: str, offers: Mapping[str, list[Any]], at_ms: int) -> float | None:
+        entry = self.catalog.get(key)
+        if entry is None or not offers:
+            return None
         asked = {
             "listing": key,
             "at_ms": at_ms,
             "currency": entry.currency,
             "catalog": {"pack_size": entry.pack_size},
-            "offers": self.offers(state),
+            "offers": self._embedded(offers),
         }
         got = rivals_of(asked, self.policy)
-        mean = got.mean_minor if got and got.fresh else None
-        validity_ms = self.policy.market.offer_validity_minutes * MINUTE_MS
-        turns = (row[_AT_MS] + age for row in state.offers.values() for age in (0, row[_VALIDITY] or validity_ms))
-        until_ms = min((turn for turn in turns if turn >= at_ms), default=at_ms + validity_ms)
-        self._means[key] = (at_ms, until_ms, mean)
-        return mean
+        return got.mean_minor if got and got.fresh else None
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data."""
@@ -244,3 +339,16 @@ class BucketState:
         self.states = dict(zip(self.index, rows, strict=True))
         self.catalog.restore(snapshot["catalog"])
         self._parked = {key: list(row) for key, row in snapshot["parked"].items()}
+        self._ahead = {key for key, s in self.states.items() if s.early_offers or s.early_stock is not None}
+
+
+def _offer_row(offer: Offer) -> list[Any]:
+    """What is kept of an offer, its rival first."""
+    return [
+        offer.competitor,
+        offer.price_minor,
+        offer.shipping_minor,
+        offer.in_stock,
+        offer.event_time_ms,
+        offer.validity_ms,
+    ]

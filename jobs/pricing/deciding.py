@@ -170,10 +170,11 @@ class Decider:
         if state.target is not None and at_ms < state.target[2]:
             part = min(1.0, period_ms / (state.target[2] - at_ms))
             return max(0.0, state.target[0] * part), "sale_target"
-        if self.policy.objective.stock_as_target and state.stock is not None and state.stock[1] > 0:
-            lead_ms = state.stock[3] * DAY_MS
+        stock = state.stock_now
+        if self.policy.objective.stock_as_target and stock is not None and stock[1] > 0:
+            lead_ms = stock[3] * DAY_MS
             if lead_ms > 0:
-                return state.stock[1] * min(1.0, period_ms / lead_ms), "stock"
+                return stock[1] * min(1.0, period_ms / lead_ms), "stock"
         return None, None
 
     def _new_table(self, key: str, result: Result, decision_id: str, now_ms: int) -> PriceTable | None:

@@ -21,7 +21,10 @@ class ListingState:
     """One listing. Absent values are None; times are epoch milliseconds.
 
     ``offers``: competitor → [price, shipping, in stock, seen at, validity, price set aside].
-    ``stock``: [event time, on hand, inbound, lead time in days]. ``estimate``: [window end, ε, sd, η, sd].
+    ``stock``: [event time, on hand, inbound, lead time in days]. Both are as the closed minutes told them;
+    ``early_offers`` ([competitor, price, shipping, in stock, seen at, validity]) and ``early_stock`` are what
+    came alone, ahead of its minute: prices use it at once, counts do not.
+    ``estimate``: [window end, ε, sd, η, sd].
     ``target``: [units left, from, until]. ``pending``: what waits for an operator: decision_id, what
     ("price" or "cost"), price_minor, until_ms. ``history``: [version, default price] of tables, newest last.
     ``decided_on``: [ε, sd, requests counted] of the last decision.
@@ -47,6 +50,13 @@ class ListingState:
     quoted: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     log_price_factor: float = 0.0
     decided_on: list[float] | None = None
+    early_offers: list[list[Any]] = field(default_factory=list)
+    early_stock: list[Any] | None = None
+
+    @property
+    def stock_now(self) -> list[Any] | None:
+        """The stock level known now, its minute closed or not."""
+        return self.early_stock or self.stock
 
     def to_row(self) -> list[Any]:
         """Plain data of one listing, in the order of ``ROW``: names once a bucket, not once a listing."""

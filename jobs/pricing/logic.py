@@ -30,7 +30,7 @@ from jobs.pricing.policy import MINUTE_MS, Policy
 from jobs.pricing.valuation import demand_settings
 from jobs.pricing.watching import BucketWatch
 from schemas.codes import Cause
-from schemas.events import CalendarEvent, CatalogEntry, Command, Offer, Stock
+from schemas.events import CalendarEvent, CatalogEntry, Command, CommandKind, Offer, Stock
 from schemas.topics import TOPICS
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
@@ -82,14 +82,15 @@ class RepricingLogic:
         looks: Looks = {}
         for entry in batch.catalog:
             self._take_catalog(entry, looks)
-        for offer in batch.offers:
-            self._take_offer(offer, looks)
+        for key in self._bucket.take_offers(batch.offers, at_ms, looks):
+            self._watch.add_fact(key, "rivals")
         for stock in batch.stock:
-            self._bucket.take_stock(stock, looks)
+            self._bucket.take_stock(stock, looks, early=False)
+        self._bucket.close_minute(at_ms)
         cells, _ = judge_cells(batch.cells, self._bucket.catalog)
         states = self._bucket.states
         empty = {key for key, state in states.items() if state.stock and state.stock[1] <= 0}
-        offers = {key: self._bucket.rivals_mean(key, at_ms) for key in {cell.listing.key for cell in cells}}
+        offers = {key: self._bucket.recorded_rivals_mean(key, at_ms) for key in {c.listing.key for c in cells}}
         self._book.observe(dataclasses.replace(batch, cells=tuple(cells)), offer_of=offers.get, out_of_stock=empty)
         if at_ms // HOUR_MS != before_ms // HOUR_MS:
             self._book.learn_tilts(self._elasticity_of)
@@ -123,10 +124,14 @@ class RepricingLogic:
         now_ms = fact.now_ms or at_ms
         looks: Looks = {}
         match fact.kind:
+            case "offers" | "stock" if fact.event_time_ms < self._time_ms:
+                return []  # its minute is on record
             case "offers":
-                self._take_offer(Offer(**value), looks)
+                offer = Offer(**value)
+                if self._bucket.take_offer(offer, looks):
+                    self._watch.add_fact(f"{offer.tenant}/{offer.market}/{offer.sku}", "rivals")
             case "stock":
-                self._bucket.take_stock(Stock(**value), looks)
+                self._bucket.take_stock(Stock(**value), looks, early=True)
             case "catalog":
                 self._take_catalog(CatalogEntry(**value), looks)
             case "calendar":
@@ -137,6 +142,8 @@ class RepricingLogic:
             case "estimates":
                 self._bucket.take_estimate(value, looks)
             case "commands":
+                if value["kind"] == CommandKind.SETTLE:
+                    self._book.learn_tilts(self._elasticity_of, afresh=True)
                 return self._operator.obey(Command(**value), fact.address, at_ms, now_ms)
             case _:
                 expected = "offers, stock, catalog, calendar, commands or estimates"
@@ -178,10 +185,6 @@ class RepricingLogic:
     def _take_catalog(self, entry: CatalogEntry, looks: Looks) -> None:
         if self._bucket.take_catalog(entry, looks):
             self._watch.grow(entry)
-
-    def _take_offer(self, offer: Offer, looks: Looks) -> None:
-        if self._bucket.take_offer(offer, looks):
-            self._watch.add_fact(f"{offer.tenant}/{offer.market}/{offer.sku}", "rivals")
 
     def _turn(self, event: CalendarEvent, starts: bool, looks: Looks) -> None:
         """An event starts or ends: the listings it speaks of are looked at."""

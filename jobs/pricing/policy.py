@@ -265,7 +265,7 @@ class Elasticity(_Section):
         default="changed", description="an estimate is told when its product's numbers changed, or when it moved"
     )
     emit_shift: Number = Field(
-        default=0.1, gt=0, description="moved: by so many of its sd, or its sd by this share"
+        default=0.1, gt=0, description="step in which a mean is told, in sd; sds in steps of this share"
     )
 
     @model_validator(mode="after")

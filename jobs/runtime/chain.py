@@ -78,6 +78,7 @@ class Chain:
     policy : the business numbers, also of learning and features.
     buckets : of the deployment.
     facts : inputs that are taken at once; offers and stock come with their minute's batch in any case.
+    ahead_ms : so long before its minute's batch comes what that batch tells again (offers, stock).
     restart_every : every job forgets all but its state after so many rows; 0: never.
     twice : every batch and fact comes twice, as after a restart from a checkpoint.
     """
@@ -88,10 +89,11 @@ class Chain:
         buckets: int,
         *,
         facts: Sequence[str] = FACTS,
+        ahead_ms: int = 0,
         restart_every: int = 0,
         twice: bool = False,
     ) -> None:
-        self._buckets, self._facts = buckets, facts
+        self._buckets, self._facts, self._ahead_ms = buckets, facts, ahead_ms
         learning = elasticity_settings(policy)
         job = partial(_Job, restart_every=restart_every, twice=twice)
         self._features = job(partial(FeatureLogic, feature_settings(policy)))
@@ -111,8 +113,9 @@ class Chain:
         batches = query.batches(self._buckets)
         facts: dict[int, list[FactLine]] = {}
         for name in self._facts:
+            ahead_ms = self._ahead_ms if name not in FACTS_OF_A_REPLAY else 0
             for fact in query.facts(name):
-                facts.setdefault(fact.window_end_ms, []).append(fact)
+                facts.setdefault(fact.window_end_ms - ahead_ms, []).append(fact)
         minutes: dict[int, list[tuple[int, list[dict[str, Any]]]]] = {}
         for (window, bucket), rows in batches.items():
             minutes.setdefault(window, []).append((bucket, rows))

@@ -17,6 +17,7 @@ from jobs.runtime.kafka_offsets import TopicEnds
 from jobs.runtime.ledger_book import add_up
 from jobs.runtime.redis_price_table import RedisPriceTables
 from jobs.runtime.settings import Settings
+from schemas.codes import Cause
 from schemas.events import CELL_COUNTS
 from schemas.topics import INPUTS, TOPICS
 
@@ -33,6 +34,7 @@ class Capture:
     cells: dict[str, Any] = field(default_factory=dict)
     features: dict[str, Any] = field(default_factory=dict)
     estimates: dict[str, Any] = field(default_factory=dict)
+    known: dict[str, Any] = field(default_factory=dict)
     prices: dict[str, Any] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     wrong: dict[str, list[str]] = field(default_factory=dict)
@@ -92,6 +94,13 @@ def _decisions(settings: Settings, found: Capture) -> None:
     for decision in values(settings, "decisions"):
         audit.take(decision)
         result = decision["result"]
+        if decision["cause"] == Cause.SETTLE:
+            # Not the table shown until then: that way may differ.
+            found.known[decision["inputs"]["listing"]] = {
+                name: known
+                for name, known in decision["inputs"].items()
+                if name not in ("current", "policy", "cause_detail", "seed")
+            }
         if not result["table"]:
             continue
         published.add(decision["decision_id"])

@@ -176,16 +176,17 @@ def _catalog(records: Sequence[Sent]) -> list[dict[str, Any]]:
 
 
 def settle(settings: Settings, platform: Platform, end_ms: int, listings: int, size: Size) -> None:
-    """Re-optimize everything from what is believed now, then close two more minutes."""
-    before = _settled(settings)
-    command = make_command(
-        CommandKind.SETTLE, Target(TENANT), operator="drill", now_ms=max(end_ms, settings.the_clock.now_ms())
-    )
-    publish_command(settings, command)
-    with Publisher(settings.kafka) as out:
-        for sent in ticks(end_ms, end_ms + 3 * MINUTE_MS, BUCKETS):
-            _send(out, sent)
-    until("a decision of settle for every listing", lambda: _settled(settings) - before >= listings, size.quiet_s)
+    """Close the last minutes, then re-optimize everything from what is believed.
+
+    The command's time is the same in both runs, whenever they came to it: how old an offer is and how many
+    customers are expected depend on when it is asked.
+    """
+    at_ms = end_ms + 3 * MINUTE_MS
+    feed(settings, list(ticks(end_ms, at_ms, BUCKETS)))
+    quiet(settings, platform, size.quiet_s)
+    threading.Event().wait(max(0.0, settings.the_clock.wall_seconds_until(at_ms)))
+    publish_command(settings, make_command(CommandKind.SETTLE, Target(TENANT), operator="drill", now_ms=at_ms))
+    until("a decision of settle for every listing", lambda: _settled(settings) >= listings, size.quiet_s)
     quiet(settings, platform, size.quiet_s)
 
 
@@ -201,6 +202,7 @@ def compare(calm: Capture, shaken: Capture, told: dict[str, Any]) -> dict[str, l
         "cells differ": differences(calm.cells, shaken.cells),
         "features differ": differences(calm.features, shaken.features),
         "raw estimates differ": differences(calm.estimates, shaken.estimates),
+        "known to settle differs": differences(calm.known, shaken.known),
         "prices after settle differ": differences(calm.prices, shaken.prices),
         "stale tables taken": list(told["stale_tables_taken"]),
         "the edge did not answer": list(told["edge_failures"]),

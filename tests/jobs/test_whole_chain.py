@@ -128,6 +128,15 @@ def prices(outputs: Iterable[Output]) -> dict[str, tuple[object, object]]:
     return {o.key: (o.value["table"], o.value["default_minor"]) for o in outputs}
 
 
+def settled_on(outputs: Iterable[Output]) -> dict[str, object]:
+    """What each listing's decision of the settle command knew, without the table shown until then."""
+    return {
+        o.key: {name: known for name, known in o.value["inputs"].items() if name != "current"}
+        for o in outputs
+        if o.value["cause"] == "SETTLE"
+    }
+
+
 def test_the_scenario_has_something_of_everything(straight: dict[str, list[Output]]) -> None:
     causes = {o.value["cause"] for o in straight["decisions"]}
     assert {"COLD_START", "EVIDENCE", "RIVAL_MOVED", "COST_CHANGED", "EVENT_STARTED", "SETTLE"} <= causes
@@ -160,6 +169,18 @@ def test_shuffled_within_lateness_the_beliefs_are_equal_and_the_settled_prices_t
     other = ran(Chain(POLICY, BUCKETS), shuffled())
     for stream in BELIEFS:
         assert believed(other[stream]) == believed(straight[stream]), stream
+    assert prices(other["tables"]) == prices(straight["tables"])
+
+
+@pytest.mark.parametrize("ahead_minutes", [5, -5])
+def test_facts_ahead_of_their_minutes_or_behind_them_move_no_belief_and_no_settled_price(
+    straight: dict[str, list[Output]], ahead_minutes: int
+) -> None:
+    other = ran(Chain(POLICY, BUCKETS, ahead_ms=ahead_minutes * MINUTE_MS), events())
+    for stream in BELIEFS:
+        assert believed(other[stream]) == believed(straight[stream]), stream
+    assert written(other["decisions"]) != written(straight["decisions"]), "the way there is another"
+    assert settled_on(other["decisions"]) == settled_on(straight["decisions"])
     assert prices(other["tables"]) == prices(straight["tables"])
 
 
