@@ -18,7 +18,11 @@ DuckDB ``rt`` is epoch milliseconds, in Flink a rowtime whose watermark is kafka
 
 The views build on each other by name: ``in_<topic>`` (given by the host: typed fields, ``tick``,
 ``line_verdict``, ``p``, ``o``, ``kafka_ts_ms``, ``rt``) → ``judged_<topic>`` → ``orders_first``, ``exposures``,
-``sessions`` → ``counted`` → ``cells``; ``ledger_lines`` and ``refused`` account for every offset.
+``sessions`` → ``<part>_counted`` → ``cells``; ``<part>_lines`` and ``refused`` account for every offset.
+
+Every source is counted by the minute on its own, and only those counts are brought together: on a stream
+its first sums are then made where its lines are read, and no event travels to be counted.
+(Over 300 lines: one query, whose views build on each other.)
 """
 
 from __future__ import annotations
@@ -47,25 +51,58 @@ FACTS = ("offers", "stock", "catalog")
 GROUP = ("tenant", "market", "sku", "price_group", "arm", "segment", "price_minor", "currency")
 """What a cell is of."""
 
-_SELLS = "tenant, market, sku, price_group, arm, segment, {price} AS price_minor, currency"
-# What a row of `counted` stands for; small numbers, since every event carries one through the shuffle.
-_EXPOSURE, _VIEW, _SEARCH, _CART, _ORDER, _RETURN, _SOLD, _UNSOLD = range(1, 9)
+GOOD = "verdict IN ('ON_TIME', 'LATE')"
+_MEASURES = ("kind", "quantity", "price_paid_minor", "searches", "carts", "orders")
+"""What the counts are made of."""
+OTHERS = "others"
+LEDGER_PARTS = ("clicks", "quotes", OTHERS)
+"""The ledger's own parts: the two topics that carry nearly all events, and the rest."""
 
-COUNTS: dict[str, str] = {
-    "exposures": f"COUNT(*) FILTER (WHERE act = {_EXPOSURE})",
-    "views": f"COUNT(*) FILTER (WHERE act = {_VIEW})",
-    "searches": f"COUNT(*) FILTER (WHERE act = {_SEARCH})",
-    "searches_matured": f"SUM(n) FILTER (WHERE act IN ({_SOLD}, {_UNSOLD}))",
-    "searches_abandoned": f"SUM(n) FILTER (WHERE act = {_UNSOLD})",
-    "carts": f"COUNT(*) FILTER (WHERE act = {_CART})",
-    "carts_matured": f"SUM(amount) FILTER (WHERE act IN ({_SOLD}, {_UNSOLD}))",
-    "carts_abandoned": f"SUM(amount) FILTER (WHERE act = {_UNSOLD})",
-    "orders": f"SUM(SIGN(n)) FILTER (WHERE act IN ({_ORDER}, {_RETURN}))",
-    "units": f"SUM(n) FILTER (WHERE act IN ({_ORDER}, {_RETURN}))",
-    "revenue_minor": f"SUM(amount) FILTER (WHERE act IN ({_ORDER}, {_RETURN}))",
-    "returns": f"-SUM(n) FILTER (WHERE act = {_RETURN})",
+_COUNTED: dict[str, tuple[str, str, str, dict[str, str]]] = {
+    "quotes": ("exposures", "TRUE", "price_minor", {"exposures": "COUNT(*)"}),
+    "clicks": (
+        "judged_clicks",
+        f"{GOOD} AND kind <> 'checkout' AND bot IS NOT TRUE",
+        "price_minor",
+        {
+            "views": "COUNT(*) FILTER (WHERE kind = 'view')",
+            "searches": "COUNT(*) FILTER (WHERE kind = 'search')",
+            "carts": "COUNT(*) FILTER (WHERE kind = 'cart')",
+        },
+    ),
+    "orders": (
+        "orders_first",
+        f"{GOOD} AND kind <> 'paid'",
+        "quoted_price_minor",
+        {
+            "orders": "SUM(CASE WHEN kind = 'placed' THEN 1 ELSE -1 END)",
+            "units": "SUM(CASE WHEN kind = 'placed' THEN quantity ELSE -quantity END)",
+            "revenue_minor": "SUM(price_paid_minor * CASE WHEN kind = 'placed' THEN quantity ELSE -quantity END)",
+            "returns": "SUM(quantity) FILTER (WHERE kind = 'returned')",
+        },
+    ),
+    "sessions": (
+        "sessions",
+        "TRUE",
+        "price_minor",
+        {
+            "searches_matured": "SUM(searches)",
+            "searches_abandoned": "SUM(searches) FILTER (WHERE orders = 0)",
+            "carts_matured": "SUM(carts)",
+            "carts_abandoned": "SUM(carts) FILTER (WHERE orders = 0)",
+        },
+    ),
 }
-"""A cell's counts, each as an aggregate over ``counted(act, n, amount)``."""
+"""What is counted: part → (view, which of its rows, the price they stand for, count → aggregate)."""
+
+_SEARCH, _CART, _ORDER = range(1, 4)
+"""Acts of a session; numbers, since every act carries one through the shuffle."""
+
+COUNTS: tuple[str, ...] = (
+    "exposures", "views", "searches", "searches_matured", "searches_abandoned", "carts", "carts_matured",
+    "carts_abandoned", "orders", "units", "revenue_minor", "returns",
+)  # fmt: skip
+"""A cell's counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +192,6 @@ def bucket_sql(key: str, buckets: int) -> str:
 
 
 GROUP_KEY_SQL = "tenant || '/' || market || '/' || price_group"
-GOOD = "verdict IN ('ON_TIME', 'LATE')"
 # Text that sorts as (rt, partition, offset) does, equal in both engines.
 _POSITION = (
     "LPAD(CAST(rt_ms AS STRING), 15, '0') || LPAD(CAST(p AS STRING), 6, '0') || LPAD(CAST(o AS STRING), 19, '0')"
@@ -177,9 +213,13 @@ def views(dialect: Dialect, inputs: Sequence[Topic] = INPUTS) -> Iterator[tuple[
     yield "exposures", dialect.text(_exposures(dialect))
     yield "acts", dialect.text(_acts())
     yield "sessions", dialect.text(_sessions(dialect))
-    yield "counted", dialect.text(_counted())
+    for part in _COUNTED:
+        yield f"{part}_rows", dialect.text(_part_rows(part))
+        yield f"{part}_counted", dialect.text(_part_counted(dialect, part))
+    yield "cell_parts", dialect.text(_cell_parts(dialect))
     yield "cells", dialect.text(_cells(dialect))
-    yield "ledger_lines", dialect.text(_ledger_lines())
+    for part in LEDGER_PARTS:
+        yield f"{part}_lines", dialect.text(_ledger_lines(part))
     yield "refused", dialect.text(_refused())
 
 
@@ -208,12 +248,18 @@ def ledger_sql(dialect: Dialect) -> str:
   COUNT(*) FILTER (WHERE verdict NOT IN ('ON_TIME', 'LATE', 'TICK')) AS rejected,
   COUNT(*) FILTER (WHERE verdict = 'TICK') AS ticks"""
     if dialect.stream:
-        return (
+        each = (
             f"SELECT window_end, window_time AS rt, {counts}\n"
-            "FROM TABLE(TUMBLE(TABLE ledger_lines, DESCRIPTOR(rt), INTERVAL '1' MINUTE))\n"
+            f"FROM TABLE(TUMBLE(TABLE {part}_lines, DESCRIPTOR(rt), INTERVAL '1' MINUTE))\n"
             "GROUP BY window_start, window_end, window_time, topic, p"
+            for part in LEDGER_PARTS
         )
-    return f"SELECT {_MINUTE} AS window_end_ms, {counts}\nFROM ledger_lines GROUP BY 1, topic, p"
+    else:
+        each = (
+            f"SELECT {_MINUTE} AS window_end_ms, {counts}\nFROM {part}_lines GROUP BY 1, topic, p"
+            for part in LEDGER_PARTS
+        )
+    return "\nUNION ALL\n".join(each)
 
 
 _MINUTE = f"rt - rt % {MINUTE_MS} + {MINUTE_MS}"  # DuckDB only: there rt is milliseconds
@@ -310,45 +356,61 @@ FROM ({ended}
 WHERE searches > 0 OR carts > 0"""
 
 
-def _counted() -> str:
-    one, nothing = "CAST(1 AS BIGINT) AS n", "CAST(0 AS BIGINT) AS amount"
-    quoted = _SELLS.format(price="price_minor")
-    sold = _SELLS.format(price="quoted_price_minor")
-    return f"""
-SELECT rt, {quoted}, {_EXPOSURE} AS act, {one}, {nothing} FROM exposures
-UNION ALL
-SELECT rt, {quoted},
-  CASE WHEN kind = 'view' THEN {_VIEW} WHEN kind = 'search' THEN {_SEARCH} ELSE {_CART} END AS act,
-  {one}, {nothing}
-FROM judged_clicks WHERE {GOOD} AND kind <> 'checkout' AND bot IS NOT TRUE
-UNION ALL
-SELECT rt, {sold}, CASE WHEN kind = 'returned' THEN {_RETURN} ELSE {_ORDER} END AS act,
-  CASE WHEN kind = 'placed' THEN quantity ELSE -quantity END AS n,
-  CASE WHEN kind = 'placed' THEN price_paid_minor * quantity ELSE -price_paid_minor * quantity END AS amount
-FROM orders_first WHERE {GOOD} AND kind <> 'paid'
-UNION ALL
-SELECT rt, {quoted}, CASE WHEN orders > 0 THEN {_SOLD} ELSE {_UNSOLD} END AS act,
-  searches AS n, carts AS amount
-FROM sessions"""
+def _part_rows(part: str) -> str:
+    view, which, price, counts = _COUNTED[part]
+    used = [name for name in _MEASURES if any(name in text for text in counts.values())]
+    sells = ", ".join(f"{price} AS price_minor" if name == "price_minor" else name for name in GROUP)
+    return f"SELECT rt, {', '.join([sells, *used])} FROM {view} WHERE {which}"
+
+
+def _part_counted(dialect: Dialect, part: str) -> str:
+    """One source's counts per minute and cell."""
+    counts = ",\n  ".join(
+        f"CAST(COALESCE({sql}, 0) AS BIGINT) AS `{name}`" for name, sql in _COUNTED[part][3].items()
+    )
+    return _by_minute(dialect, f"{part}_rows", counts)
+
+
+def _cell_parts(dialect: Dialect) -> str:
+    """All sources' counts, each with nothing where another one counts."""
+    time, group = "rt" if dialect.stream else "rt_ms AS rt", ", ".join(GROUP)
+    parts = (
+        f"SELECT {time}, {group}, "
+        + ", ".join(f"`{name}`" if name in counts else f"CAST(0 AS BIGINT) AS `{name}`" for name in COUNTS)
+        + f" FROM {part}_counted"
+        for part, (_, _, _, counts) in _COUNTED.items()
+    )
+    return "\nUNION ALL\n".join(parts)
 
 
 def _cells(dialect: Dialect) -> str:
-    counts = ",\n  ".join(f"CAST(COALESCE({sql}, 0) AS BIGINT) AS `{name}`" for name, sql in COUNTS.items())
+    return _by_minute(
+        dialect, "cell_parts", ",\n  ".join(f"CAST(SUM(`{name}`) AS BIGINT) AS `{name}`" for name in COUNTS)
+    )
+
+
+def _by_minute(dialect: Dialect, view: str, counts: str) -> str:
+    """Aggregates of a view by minute and cell; its time is within its minute."""
     group = ", ".join(GROUP)
     if dialect.stream:
         return (
             f"SELECT window_time AS rt, {group},\n  {counts}\n"
-            "FROM TABLE(TUMBLE(TABLE counted, DESCRIPTOR(rt), INTERVAL '1' MINUTE))\n"
+            f"FROM TABLE(TUMBLE(TABLE {view}, DESCRIPTOR(rt), INTERVAL '1' MINUTE))\n"
             f"GROUP BY window_start, window_end, window_time, {group}"
         )
-    return f"SELECT {_MINUTE} AS window_end_ms, {group},\n  {counts}\nFROM counted GROUP BY 1, {group}"
+    return (
+        f"SELECT {_MINUTE} AS window_end_ms, {_MINUTE} - 1 AS rt_ms, {group},\n  {counts}\n"
+        f"FROM {view} GROUP BY ALL"
+    )
 
 
-def _ledger_lines() -> str:
+def _ledger_lines(part: str) -> str:
     """A row per offset read, and its verdict; for orders the verdict comes from behind the search for duplicates,
     so that an order lost on the way there would show."""
     parts = []
     for topic in INPUTS:
+        if part != (topic.name if topic.name in LEDGER_PARTS else OTHERS):
+            continue
         lines = f"SELECT '{topic.topic}' AS topic, rt, p, "
         if topic.name == "orders":
             undecided = f"CASE WHEN {GOOD} THEN CAST(NULL AS STRING) ELSE verdict END AS verdict"
