@@ -28,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = Settings.load()
     env, table_env = job_environment(NAME, settings.parallelism, checkpoints=args.checkpoints)
     by_the_minute(env)
+    # It keeps no state, so its progress may be looked at every second for nothing.
+    env.enable_checkpointing(1_000)
     table_env.get_config().set("pipeline.object-reuse", "true")
     statements = table_env.create_statement_set()
     for topic in INPUTS:

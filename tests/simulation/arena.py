@@ -195,21 +195,32 @@ class Walras:
         return self._shown
 
 
-class Ruled:
-    """A shop with one rule: each hour towards its aim, in steps, inside the same bands."""
+class ByTheHour:
+    """A shop that thinks each hour, inside the bands: what it shows, and how often that changed."""
 
-    def __init__(
-        self, market: CountMarket, aim: Callable[[CountMarket], Any], policy: Policy | None = None
-    ) -> None:
+    def __init__(self, market: CountMarket, policy: Policy | None = None) -> None:
         self.policy = policy or Policy()
-        self._aim = aim
         self.current = market.list_minor.astype(np.int64).copy()
         self.changes = 0
         self._shown = Shown.single(self.current)
 
     def take(self, market: CountMarket, minute: Minute) -> Shown:
-        if market.minutes % HOUR:
-            return self._shown
+        return self._shown if market.minutes % HOUR else self._think(market)
+
+    def _think(self, market: CountMarket) -> Shown:
+        raise NotImplementedError
+
+
+class Ruled(ByTheHour):
+    """A shop with one rule: each hour towards its aim, in steps, inside the same bands."""
+
+    def __init__(
+        self, market: CountMarket, aim: Callable[[CountMarket], Any], policy: Policy | None = None
+    ) -> None:
+        super().__init__(market, policy)
+        self._aim = aim
+
+    def _think(self, market: CountMarket) -> Shown:
         low, high = bands(market, self.current, self.policy)
         new = np.clip(np.round(self._aim(market)), low, high).astype(np.int64)
         moved = int((new != self.current).sum())
@@ -220,7 +231,7 @@ class Ruled:
         return self._shown
 
 
-class Clairvoyant:
+class Clairvoyant(ByTheHour):
     """Knows the truth: each hour the best price of each segment within the bands.
 
     ``long_run``: as if shoppers' memories had caught up with every price (and pantries were as usual).
@@ -230,15 +241,10 @@ class Clairvoyant:
     def __init__(
         self, market: CountMarket, policy: Policy | None = None, long_run: bool = False, patient: bool = False
     ) -> None:
-        self.policy = policy or Policy()
+        super().__init__(market, policy)
         self.long_run, self.patient = long_run, patient
-        self.current = market.list_minor.astype(np.int64).copy()
-        self.changes = 0
-        self._shown = Shown.single(self.current)
 
-    def take(self, market: CountMarket, minute: Minute) -> Shown:
-        if market.minutes % HOUR:
-            return self._shown
+    def _think(self, market: CountMarket) -> Shown:
         low, high = bands(market, self.current, self.policy)
         if self.patient and isinstance(market.family, ReferencePrice):
             nearest = (
