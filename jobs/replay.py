@@ -19,6 +19,7 @@ from typing import Annotated, NamedTuple
 
 import orjson
 import typer
+from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay, wait_fixed
 import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -183,15 +184,24 @@ def wait_until_taken(settings: Settings, timeout_s: float) -> None:
     typer.Exit
         With code 1 when that does not happen in time; says who is behind.
     """
-    deadline = time.monotonic() + timeout_s
+    readers = READERS if settings.host_clock else READERS_OF_A_REPLAY
     with console.status("the jobs are taking it in") as status:
-        readers = READERS if settings.host_clock else READERS_OF_A_REPLAY
-        while any((left := not_yet_taken(settings.kafka, readers)).values()):
+
+        def tell(state: RetryCallState) -> None:
+            left: dict[str, int] = state.outcome.result() if state.outcome else {}
             status.update(", ".join(f"{group} {count} behind" for group, count in left.items() if count))
-            if time.monotonic() > deadline:
-                console.print(f"not taken within {timeout_s:.0f} s: {left}", style="red", markup=False)
-                raise typer.Exit(1)
-            time.sleep(1)
+
+        asking = Retrying(
+            retry=retry_if_result(lambda left: any(left.values())),
+            wait=wait_fixed(1),
+            stop=stop_after_delay(timeout_s),
+            before_sleep=tell,
+            retry_error_callback=lambda state: state.outcome.result() if state.outcome else {},
+        )
+        left = asking(not_yet_taken, settings.kafka, readers)
+    if any(left.values()):
+        console.print(f"not taken within {timeout_s:.0f} s: {left}", style="red", markup=False)
+        raise typer.Exit(1)
     typer.echo("every job has taken all of it")
 
 

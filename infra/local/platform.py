@@ -1,4 +1,7 @@
-"""The platform of one run: up, down, status, clean."""
+"""The platform of one run: up, down, status, clean.
+
+Over 300 lines: one object that owns a run's folder; each of its verbs needs the others' order.
+"""
 
 from __future__ import annotations
 
