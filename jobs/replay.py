@@ -19,10 +19,10 @@ from typing import Annotated, NamedTuple
 
 import orjson
 import typer
-from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay, wait_fixed
 import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from jobs.pricing.policy import Policy
 from jobs.runtime.audit import Audit
