@@ -88,7 +88,9 @@ def measure(home: Path, *, events: int) -> list[Figure]:
     platform.clean()
     found: dict[str, dict[str, Any]] = {}
     try:
-        platform.up(PARTS, job_names=[], speed=1, checkpoint_interval_s=CHECKPOINT_S, extra={"BUCKETS": str(BUCKETS)})
+        platform.up(
+            PARTS, job_names=[], speed=1, checkpoint_interval_s=CHECKPOINT_S, extra={"BUCKETS": str(BUCKETS)}
+        )
         kafka = platform.env["WALRAS_KAFKA"]
         made_input.send(kafka, made_input.read(path))
         made_input.closing_ticks(kafka, start_ms + minutes * MINUTE_MS, BUCKETS)

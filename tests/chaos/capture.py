@@ -138,13 +138,16 @@ def _versions(settings: Settings, found: Capture, in_redis: Mapping[str, int]) -
 def _ledgers(settings: Settings, found: Capture, batches: Iterable[bytes]) -> None:
     ends = TopicEnds(settings.kafka, [topic.topic for topic in INPUTS]).now()
     lines = list(values(settings, "ledger"))
-    closed_ms = max((int(line["window_end_ms"]) for line in lines), default=0)
+    # Each topic's minutes close by themselves, since some wait longer for what is late.
+    closed_ms: dict[str, int] = {}
+    for line in lines:
+        closed_ms[line["topic"]] = max(int(line["window_end_ms"]), closed_ms.get(line["topic"], 0))
     # What came after the last closed minute (ticks, the settle command) is in no line yet, and nothing else.
     still_open: Counter[tuple[str, int]] = Counter(
         (record.topic, record.partition)
         for topic in INPUTS
         for record in read_topic(settings.kafka, topic.topic)
-        if record.kafka_ts_ms >= closed_ms
+        if record.kafka_ts_ms >= closed_ms.get(topic.topic, 0)
     )
     balances = add_up(lines, ends)
     found.wrong["partitions that do not balance"] = [

@@ -139,14 +139,17 @@ def run(
             prober = Prober(port, listings)
             disturber = Disturber(platform, steps or [])
             asking = threading.Thread(target=prober.run, name="prober")
-            breaking = threading.Thread(target=disturber.run, name="disturber")
+
+            def break_things() -> None:
+                # Before there are prices there is little to break: no version to fall, no table to be stale.
+                until("the first prices", lambda: prober.sources["table"] > 0, size.quiet_s)
+                disturber.run()
+
+            breaking = threading.Thread(target=break_things, name="disturber")
             asking.start()
             try:
-                pause = max(0.0, clock.wall_seconds_until(start_ms)) + size.feed_s * 0.1
-                killer = threading.Timer(pause, breaking.start)
-                killer.start()
+                breaking.start()
                 feed(settings, records)
-                killer.join()
                 breaking.join()
                 quiet(settings, platform, size.quiet_s)
                 settle(settings, platform, end_ms, len(listings), size)
