@@ -174,7 +174,7 @@ def test_changes_keep_their_distance_and_their_number() -> None:
 
 
 def test_low_confidence_pins_main_prices_but_not_a_cold_start() -> None:
-    assert bands_of(a_case(confidence=0.59))[GuardrailCode.LOW_CONFIDENCE].keeps is Keeps.MAIN
+    assert bands_of(a_case(confidence=0.49))[GuardrailCode.LOW_CONFIDENCE].keeps is Keeps.MAIN
     assert GuardrailCode.LOW_CONFIDENCE not in bands_of(a_case(confidence=0.1, cause=Cause.COLD_START))
     assert GuardrailCode.LOW_CONFIDENCE not in bands_of(a_case(confidence=None))
 

@@ -235,7 +235,8 @@ def test_low_confidence_holds_the_main_price_and_sends_it_to_review() -> None:
         "myopic": {"share": 0.4, "units_per_order": 1.0, "counts": seen},
         "strategic": {"share": 0.4, "units_per_order": 1.0, "counts": counts()},
     }
-    result = reprice(some_inputs(segments=thin, elasticity={"mean": -2.7, "sd": 0.5}))
+    careful = Policy(limits={"min_confidence": 0.6})
+    result = reprice(some_inputs(careful, segments=thin, elasticity={"mean": -2.7, "sd": 0.5}))
     assert result.outcome is OutcomeCode.HELD and result.review
     assert GuardrailCode.LOW_CONFIDENCE in {b.code for b in result.bands}
     assert result.table is not None and all(pl.default == 1999 for pl in result.table.values())
