@@ -30,6 +30,7 @@ from jobs.pricing.policy import Policy
 from jobs.runtime.cell_query import Backfill, FactLine, Lines
 from jobs.runtime.hosting import BATCH, Host, HostedBucket
 from schemas.events import bucket_of, group_key
+from schemas.topics import INPUTS, Topic
 
 FACTS = ("offers", "stock", "calendar", "commands")
 """Inputs that repricing takes at once."""
@@ -77,6 +78,7 @@ class Chain:
     ----------
     policy : the business numbers, also of learning and features.
     buckets : of the deployment.
+    inputs : the input topics with this run's lateness (:func:`schemas.topics.inputs_of_clock`).
     facts : inputs that are taken at once; offers and stock come with their minute's batch in any case.
     ahead_ms : so long before its minute's batch comes what that batch tells again (offers, stock).
     restart_every : every job forgets all but its state after so many rows; 0: never.
@@ -88,12 +90,14 @@ class Chain:
         policy: Policy,
         buckets: int,
         *,
+        inputs: Sequence[Topic] = INPUTS,
         facts: Sequence[str] = FACTS,
         ahead_ms: int = 0,
         restart_every: int = 0,
         twice: bool = False,
     ) -> None:
-        self._buckets, self._facts, self._ahead_ms = buckets, facts, ahead_ms
+        self._buckets, self._inputs = buckets, inputs
+        self._facts, self._ahead_ms = facts, ahead_ms
         learning = elasticity_settings(policy)
         job = partial(_Job, restart_every=restart_every, twice=twice)
         self._features = job(partial(FeatureLogic, feature_settings(policy)))
@@ -109,7 +113,7 @@ class Chain:
         ----------
         lines : raw lines by topic; ticks among them, or a bucket gets batches only in minutes with data.
         """
-        query = Backfill(lines)
+        query = Backfill(lines, self._inputs)
         batches = query.batches(self._buckets)
         facts: dict[int, list[FactLine]] = {}
         for name in self._facts:

@@ -11,7 +11,10 @@ import orjson
 
 from features.judgement import CatalogBook
 from jobs.backfill import stream_cells
+from jobs.pricing.policy import Policy
 from jobs.runtime.audit import Audit
+from jobs.runtime.cell_query import Line
+from jobs.runtime.chain import Chain
 from jobs.runtime.kafka import read_topic
 from jobs.runtime.kafka_offsets import TopicEnds
 from jobs.runtime.ledger_book import add_up
@@ -19,6 +22,7 @@ from jobs.runtime.redis_price_table import RedisPriceTables
 from jobs.runtime.settings import Settings
 from schemas.codes import Cause
 from schemas.events import CELL_COUNTS
+from schemas.price_table import PriceTable
 from schemas.topics import INPUTS, TOPICS
 
 RAW = ("raw_mean", "raw_se", "n", "active_periods")
@@ -56,18 +60,10 @@ def capture(settings: Settings) -> Capture:
         found.wrong["batches that differ"] = [str(error)]
     _features(settings, found)
     for value in values(settings, "estimates"):
-        if value["scope"] != "listing":
-            continue
-        key = "/".join(str(value[k]) for k in ("tenant", "market", "sku", "name", "segment", "window_end_ms"))
-        found.estimates[key] = [value[name] for name in RAW]
+        _take_estimate(value, found)
     tables = RedisPriceTables(settings.redis.get_secret_value())
     for listing, table in sorted(tables.get_many(sorted(tables.listings())).items()):
-        lists = {
-            arm: {seg: [pl.prices, pl.cumulative] for seg, pl in segs.items()} for arm, segs in table.table.items()
-        }
-        found.prices[listing.key] = {
-            "table": lists, "default": table.default_minor, "list": table.list_minor, "offer": table.offer_minor,
-        }  # fmt: skip
+        found.prices[listing.key] = _prices(table)
     in_redis = {key.key: t.version for key, t in tables.get_many(sorted(tables.listings())).items()}
     tables.close()
     _decisions(settings, found)
@@ -77,6 +73,58 @@ def capture(settings: Settings) -> Capture:
                      "features": len(found.features), "estimates": len(found.estimates),
                      "tables": len(found.prices)}  # fmt: skip
     return found
+
+
+def thought_through(settings: Settings) -> Capture:
+    """What the pure logic, in one process and without Kafka and Flink, makes of the lines in a run's topics."""
+    lines: dict[str, list[Line]] = {
+        topic.topic: [
+            (r.partition, r.offset, r.kafka_ts_ms, r.value) for r in read_topic(settings.kafka, topic.topic)
+        ]
+        for topic in INPUTS
+    }
+    chain = Chain(Policy.load(settings.policy), settings.buckets, inputs=settings.inputs)
+    found, batches = Capture(), []
+    for output in chain.run(lines):
+        value = orjson.loads(orjson.dumps(output.value, option=orjson.OPT_SERIALIZE_NUMPY))
+        match output.stream:
+            case "cells":
+                batches.append(orjson.dumps(value))
+            case "estimates":
+                _take_estimate(value, found)
+            case "decisions":
+                _take_known(value, found)
+            case "tables":
+                table = PriceTable.from_record(value)
+                found.prices[table.listing.key] = _prices(table)
+    found.cells = {f"{bucket}@{end}": rows for (bucket, end), rows in stream_cells(batches).items()}
+    return found
+
+
+def _take_estimate(value: Mapping[str, Any], found: Capture) -> None:
+    if value["scope"] == "listing":
+        key = "/".join(str(value[k]) for k in ("tenant", "market", "sku", "name", "segment", "window_end_ms"))
+        found.estimates[key] = [value[name] for name in RAW]
+
+
+def _take_known(decision: Mapping[str, Any], found: Capture) -> None:
+    if decision["cause"] == Cause.SETTLE:
+        # Not the table shown until then: that way may differ.
+        found.known[decision["inputs"]["listing"]] = {
+            name: known
+            for name, known in decision["inputs"].items()
+            if name not in ("current", "policy", "cause_detail", "seed")
+        }
+
+
+def _prices(table: PriceTable) -> dict[str, Any]:
+    lists = {
+        arm: {seg: [list(pl.prices), list(pl.cumulative)] for seg, pl in segs.items()}
+        for arm, segs in table.table.items()
+    }
+    return {
+        "table": lists, "default": table.default_minor, "list": table.list_minor, "offer": table.offer_minor,
+    }  # fmt: skip
 
 
 def _features(settings: Settings, found: Capture) -> None:
@@ -94,13 +142,7 @@ def _decisions(settings: Settings, found: Capture) -> None:
     for decision in values(settings, "decisions"):
         audit.take(decision)
         result = decision["result"]
-        if decision["cause"] == Cause.SETTLE:
-            # Not the table shown until then: that way may differ.
-            found.known[decision["inputs"]["listing"]] = {
-                name: known
-                for name, known in decision["inputs"].items()
-                if name not in ("current", "policy", "cause_detail", "seed")
-            }
+        _take_known(decision, found)
         if not result["table"]:
             continue
         published.add(decision["decision_id"])

@@ -3,7 +3,8 @@
 ``python -m tests.chaos.drill [--seed 1] [--kills 10] [--quick]``. Once both runs are quiet: cells, features and
 raw estimates are equal, every decision recomputes from its record, versions only rose, both ledgers balance, no
 new price lies outside its hard bands, prices are equal after ``settle``; and the live edge answered throughout,
-never with a version older than one it had served. What was killed when, and what was compared, stands in
+never with a version older than one it had served. The pure logic, in one process and without Kafka and Flink
+(:mod:`jobs.runtime.chain`), must come to the undisturbed run's cells, estimates and settled prices. What was killed when, and what was compared, stands in
 ``tests/benchmarks/chaos.json`` and ``chaos.md``. The exit code is 1 when anything differs.
 """
 
@@ -36,7 +37,7 @@ from jobs.runtime.settings import Settings
 from schemas.events import CommandKind, Listing
 from schemas.topics import MINUTE_MS, TOPICS
 from tests.benchmarks.figures import machine
-from tests.chaos.capture import Capture, capture, differences, values
+from tests.chaos.capture import Capture, capture, differences, thought_through, values
 from tests.chaos.disturb import Disturber, plan
 from tests.chaos.prober import Prober
 from tests.chaos.recording import KINDS_OF_POISON, TENANT, Sent, record, ticks
@@ -162,6 +163,8 @@ def run(
                 "edge_sources": dict(prober.sources), "edge_failures": prober.failures,
                 "edge_versions_fallen": prober.fallen, "edge_slowest_s": round(prober.slowest_s, 3),
             }  # fmt: skip
+        if steps is None:
+            told["alone"] = thought_through(settings)
         return capture(settings), told
     finally:
         platform.down()
@@ -218,6 +221,16 @@ def compare(calm: Capture, shaken: Capture, told: dict[str, Any]) -> dict[str, l
     return found
 
 
+def agreement(alone: Capture, calm: Capture) -> dict[str, list[str]]:
+    """Where the pure logic in one process and the whole platform disagree on the same lines."""
+    return {
+        "pure logic and platform: cells": differences(alone.cells, calm.cells),
+        "pure logic and platform: raw estimates": differences(alone.estimates, calm.estimates),
+        "pure logic and platform: known to settle": differences(alone.known, calm.known),
+        "pure logic and platform: prices after settle": differences(alone.prices, calm.prices),
+    }
+
+
 def drill(home: Path, *, seed: int, kills: int, size: Size) -> dict[str, Any]:
     """Both runs and their comparison, as the report's data."""
     start_ms = (round(time.time() * 1000) // 3_600_000 - 6) * 3_600_000
@@ -229,11 +242,11 @@ def drill(home: Path, *, seed: int, kills: int, size: Size) -> dict[str, Any]:
     print(f"{len(records)} records of {size.minutes} minutes, at {speed:.0f} times the wall's speed", flush=True)
     began = time.monotonic()
     steps = plan(seed, kills, size.feed_s * 0.8)
-    calm, _ = run(home, records, size, speed, None)
+    calm, of_calm = run(home, records, size, speed, None)
     print(f"undisturbed: {calm.counts}", flush=True)
     shaken, told = run(home, records, size, speed, steps)
     print(f"disturbed: {shaken.counts}", flush=True)
-    broken = compare(calm, shaken, told)
+    broken = compare(calm, shaken, told) | agreement(of_calm["alone"], calm)
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), "machine": machine(), "seed": seed,
         "kills": kills,
