@@ -197,6 +197,11 @@ _POSITION = (
     "LPAD(CAST(rt_ms AS STRING), 15, '0') || LPAD(CAST(p AS STRING), 6, '0') || LPAD(CAST(o AS STRING), 19, '0')"
 )
 _POSITION_LEN = 40
+_OF_ORDERS = (
+    *(name for name in GROUP if name != "price_minor"),
+    *("order_id", "line", "kind", "customer", "session", "quoted_price_minor", "offer_minor", "quantity"),
+    "price_paid_minor",
+)
 _PRICE_LEN = 11
 
 
@@ -274,7 +279,8 @@ def _orders_first(dialect: Dialect, orders: Topic) -> str:
     duplicate = (
         f"'order_id|{RejectCode.DUPLICATE_ORDER}|expected each order line once in {within}; the first was at '"
     )
-    fields = ", ".join(f"`{check.field}`" for check in orders.checks)
+    # What nothing after it reads stays out: each row is remembered as long as its repeats are looked for.
+    fields = ", ".join(f"`{check.field}`" for check in orders.checks if check.field in _OF_ORDERS)
     return f"""
 SELECT {fields}, kafka_ts_ms, p, o, rt, rt_ms, line_bytes,
   CASE WHEN first_position < place THEN {duplicate} || first_position ELSE verdict END AS verdict
@@ -282,7 +288,10 @@ FROM (
   SELECT *, MIN(place) OVER (
     PARTITION BY tenant, order_id, `line`, kind ORDER BY rt
     RANGE BETWEEN {dialect.preceding(orders.remembers_ms)} AND CURRENT ROW) AS first_position
-  FROM (SELECT *, {_POSITION} AS place FROM judged_orders WHERE {GOOD}) AS good
+  FROM (
+    SELECT {fields}, kafka_ts_ms, p, o, rt, rt_ms, line_bytes, verdict, {_POSITION} AS place
+    FROM judged_orders WHERE {GOOD}
+  ) AS good
 ) AS ranked"""
 
 

@@ -301,17 +301,17 @@ def inputs_of_clock(speed: float) -> tuple[Topic, ...]:
     """INPUTS as a run with a clock of this speed treats them; at speed 1 as they are.
 
     Delays and repeats are a matter of wall time. On a faster clock a record is given at least a wall second
-    before it counts as late, and an order is remembered for six wall minutes, since all that is remembered of
+    before it counts as late, and an order is remembered for three wall minutes, since all that is remembered of
     seven days would arrive within hours.
 
     >>> {topic.lateness_ms for topic in inputs_of_clock(60)}, inputs_of_clock(1) == INPUTS
     ({60000}, True)
     >>> next(topic.remembers_ms for topic in inputs_of_clock(60) if topic.name == "orders") // 3_600_000
-    6
+    3
     """
     if speed == 1:
         return INPUTS
-    late, memory = lateness_of_clock(speed), max(MINUTE_MS, round(360_000 * speed) // MINUTE_MS * MINUTE_MS)
+    late, memory = lateness_of_clock(speed), max(MINUTE_MS, round(180_000 * speed) // MINUTE_MS * MINUTE_MS)
     return tuple(
         replace(topic, lateness_ms=max(topic.lateness_ms, late), remembers_ms=min(topic.remembers_ms, memory))
         for topic in INPUTS
