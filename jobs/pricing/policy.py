@@ -190,7 +190,7 @@ class Materiality(_Section):
     """What a change costs, so that a rule's look may end in nothing."""
 
     min_gain_share: Share = Field(
-        default=0.0005, description="gain over the period's value that a change must bring"
+        default=0.002, description="gain over the period's value that a change must bring"
     )
     min_gain_minor: int = Field(default=0, ge=0, description="and at least this much per period")
 
@@ -221,7 +221,7 @@ class Beliefs(_Section):
         default=0.5, gt=0, description="an elasticity that moved by this many of its sd asks for a look"
     )
     look_when_grown: Number = Field(
-        default=1.15, gt=1, description="and so do counts that grew to this many times those of the last decision"
+        default=1.5, gt=1, description="and so do counts that grew to this many times those of the last decision"
     )
     conversion: Share = Field(
         default=0.02, gt=0, lt=1, description="orders per exposure of a listing without data"

@@ -106,11 +106,12 @@ class Chain:
         self._repricing = job(partial(RepricingLogic, policy))
         self._estimates = self._sums = 0
 
-    def run(self, lines: Lines) -> Iterator[Output]:
+    def run(self, lines: Lines, closed_ms: int | None = None) -> Iterator[Output]:
         """Outputs of every stream, ``cells`` (a bucket's batch), ``sums`` and ``features`` too.
 
         Parameters
         ----------
+        closed_ms : end of the last minute that is closed; None: every minute closes, as if time went on for ever.
         lines : raw lines by topic; ticks among them, or a bucket gets batches only in minutes with data.
         """
         query = Backfill(lines, self._inputs)
@@ -122,6 +123,8 @@ class Chain:
                 facts.setdefault(fact.window_end_ms - ahead_ms, []).append(fact)
         minutes: dict[int, list[tuple[int, list[dict[str, Any]]]]] = {}
         for (window, bucket), rows in batches.items():
+            if closed_ms is not None and window > closed_ms:
+                continue
             minutes.setdefault(window, []).append((bucket, rows))
         for window in sorted(minutes.keys() | facts.keys()):
             for fact in sorted(

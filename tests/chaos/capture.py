@@ -25,7 +25,7 @@ from schemas.events import CELL_COUNTS
 from schemas.price_table import PriceTable
 from schemas.topics import INPUTS, TOPICS
 
-RAW = ("raw_mean", "raw_se", "n", "active_periods")
+RAW = ("window_end_ms", "raw_mean", "raw_se", "n", "active_periods")
 """An estimate's own numbers; mean and sd are pooled with what other buckets had told by then."""
 OF_ESTIMATES = ("elasticity", "estimate")
 """Features whose names hold one of these are estimates repeated, taken when they came."""
@@ -84,8 +84,9 @@ def thought_through(settings: Settings) -> Capture:
         for topic in INPUTS
     }
     chain = Chain(Policy.load(settings.policy), settings.buckets, inputs=settings.inputs)
+    closed_ms = max(int(value["window_end_ms"]) for value in values(settings, "cells"))
     found, batches = Capture(), []
-    for output in chain.run(lines):
+    for output in chain.run(lines, closed_ms):
         value = orjson.loads(orjson.dumps(output.value, option=orjson.OPT_SERIALIZE_NUMPY))
         match output.stream:
             case "cells":
@@ -102,8 +103,9 @@ def thought_through(settings: Settings) -> Capture:
 
 
 def _take_estimate(value: Mapping[str, Any], found: Capture) -> None:
+    """The last one counts: on the way there, how far a product's other markets had come is a matter of time."""
     if value["scope"] == "listing":
-        key = "/".join(str(value[k]) for k in ("tenant", "market", "sku", "name", "segment", "window_end_ms"))
+        key = "/".join(str(value[k]) for k in ("tenant", "market", "sku", "name", "segment"))
         found.estimates[key] = [value[name] for name in RAW]
 
 
