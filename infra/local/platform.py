@@ -207,7 +207,8 @@ class Platform:
         return parts.runtime_environment(self.layout, Path(os.environ["JAVA_HOME"]))
 
     def _format_broker(self) -> None:
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # Kafka's tool takes an id that starts with a dash for an option: one id in 64.
+        cluster_id = "w" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
         done = subprocess.run(
             parts.format_command(self.layout, cluster_id),
             capture_output=True,
