@@ -5,6 +5,8 @@ about it is decided elsewhere. Offers and stock levels come twice: alone at once
 their minute, in event-time order. The batch is the record, and what is counted (which reference price
 stood beside a cell, whether stock was out) rests on it alone, so that counts do not depend on how far
 ahead of its minute a fact was told; what came alone lies over the record until its minute is closed.
+
+(Over 300 lines: what is known of a listing, and the two ways in which each fact comes, are one thing.)
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ Prints each figure beside its limit, writes accept_elasticity.json, and ends wit
 Real data: Dominick's orange juice in two forms (folder ``WALRAS_DATA``, default ../shared/data).
 
 One file although long: the lines share their data, and a reader checks them against one table.
+
+(Over 300 lines: one experiment for each line of the table, and their command.)
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ line is missed. ``--quick`` takes fewer streams and minutes and wider limits: it
 an order of magnitude, not a lost per cent.
 
 One file although long: the lines share their streams, and a reader checks them against one table.
+
+(Over 300 lines: one experiment for each line of the table, their picture and their command.)
 """
 
 from __future__ import annotations

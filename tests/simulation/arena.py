@@ -29,6 +29,7 @@ import json
 import math
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -195,7 +196,7 @@ class Walras:
         return self._shown
 
 
-class ByTheHour:
+class ByTheHour(ABC):
     """A shop that thinks each hour, inside the bands: what it shows, and how often that changed."""
 
     def __init__(self, market: CountMarket, policy: Policy | None = None) -> None:
@@ -207,8 +208,9 @@ class ByTheHour:
     def take(self, market: CountMarket, minute: Minute) -> Shown:
         return self._shown if market.minutes % HOUR else self._think(market)
 
+    @abstractmethod
     def _think(self, market: CountMarket) -> Shown:
-        raise NotImplementedError
+        """New prices, once an hour."""
 
 
 class Ruled(ByTheHour):
