@@ -33,7 +33,7 @@ class Part:
     command : builds the command line.
     ready : tells when it is ready; None: as soon as it runs.
     replaced_by : the setting with which a user brings their own (``kafka`` → ``WALRAS_KAFKA``).
-    stage : 1 starts before the topics and jobs, 2 after the jobs are submitted.
+    stage : 1 starts before the topics and jobs, 2 after the jobs are submitted, 3 when all their tasks run.
     stop_s : wall seconds it is given to end in order.
     metrics : name of its metrics port; the process learns it as ``WALRAS_METRICS_PORT``.
     """
@@ -176,8 +176,9 @@ PARTS: dict[str, Part] = {
         ),
         Part("ticker", "heartbeat of every bucket", _module("jobs.ticker"), stage=2, metrics="metrics_ticker"),
         Part("edge", "edge service", _module("jobs.edge_service"), edge_ready, stage=2),
-        Part("simulate", "simulated market", _module("jobs.simulate"), stage=2, metrics="metrics_simulate"),
         Part("keeper", "resubmits lost jobs", _module("infra.local.keeper"), stage=2, metrics="metrics_keeper"),
+        # Last: its thousands of events a second would take the cores from jobs that fetch their state.
+        Part("simulate", "simulated market", _module("jobs.simulate"), stage=3, metrics="metrics_simulate"),
     )
 }
 """Every part by name, in the order of its start."""

@@ -134,7 +134,7 @@ class Platform:
             self._launch(speed, checkpoint_interval_s, parallelism, dict(extra or {}))
         states = self.supervision.states()
         wanted = [part for part in wanted if part.name in states or part.replaced_by]
-        first, then = ([part for part in wanted if part.stage == stage] for stage in (1, 2))
+        first, then, last = ([part for part in wanted if part.stage == stage] for stage in (1, 2, 3))
         for part in first:
             if part.name in states:
                 self.supervision.start(part.name)
@@ -158,12 +158,11 @@ class Platform:
             self._wait_for([by_name[n] for n in ("taskmanager",) if n in by_name])
         for finish in beside:
             finish()
-        for part in then:
-            self.supervision.start(part.name)
-        self._wait_for(then)
+        self._start(then)
         if "jobmanager" in by_name:
             for name in wanted_jobs:
                 self._until(f"job {name}", partial(jobs.not_fully_running, self.env, name), 180)
+        self._start(last)
         self._say(
             f"up after {time.monotonic() - started:.0f} s; the page: http://127.0.0.1:{self.env['WALRAS_EDGE_PORT']}/"
         )
@@ -275,6 +274,11 @@ class Platform:
         )
 
     # ---- waiting -------------------------------------------------------------------------------
+
+    def _start(self, group: Sequence[Part]) -> None:
+        for part in group:
+            self.supervision.start(part.name)
+        self._wait_for(group)
 
     def _wait_for(self, wanted: Sequence[Part]) -> None:
         for part in wanted:
