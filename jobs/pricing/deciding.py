@@ -91,7 +91,7 @@ class Decider:
         outputs.append(Output("decisions", key, record, at_ms))
         believed = inputs["elasticity"]
         state.decided_on = [believed["mean"], believed["sd"], self._book.requests(key)]
-        self._remember(key, result, decision_id, at_ms)
+        self._remember(key, result, decision_id, cause, at_ms)
         if table is not None:
             self._changed(key, table, at_ms)
             outputs.append(self.write(key, table, at_ms, now_ms))
@@ -215,10 +215,12 @@ class Decider:
             state.day, state.last_change_ms = day, at_ms
             state.history = [*state.history, [table.version, table.default_minor]][-KEPT_TABLES:]
 
-    def _remember(self, key: str, result: Result, decision_id: str, at_ms: int) -> None:
+    def _remember(self, key: str, result: Result, decision_id: str, cause: Cause, at_ms: int) -> None:
         """What follows from a decision: a plan to go on, a question to people."""
         state = self._bucket.states[key]
         state.continue_at_ms = result.continue_at_ms
+        if cause is not Cause.CONTINUED:
+            state.continue_after = cause.value
         if result.outcome in (OutcomeCode.HELD, OutcomeCode.UNPRICEABLE) and state.table is None:
             state.needs_start = False  # until the catalog says something new
         what = None

@@ -28,6 +28,7 @@ class ListingState:
     ``target``: [units left, from, until]. ``pending``: what waits for an operator: decision_id, what
     ("price" or "cost"), price_minor, until_ms. ``history``: [version, default price] of tables, newest last.
     ``decided_on``: [ε, sd, requests counted] of the last decision.
+    ``continue_after``: the cause of the change that goes on at ``continue_at_ms``.
     ``quoted``: weighted exposures, their weighted log price, last mean log price (0: none yet).
     """
 
@@ -52,6 +53,7 @@ class ListingState:
     decided_on: list[float] | None = None
     early_offers: list[list[Any]] = field(default_factory=list)
     early_stock: list[Any] | None = None
+    continue_after: str | None = None
 
     @property
     def stock_now(self) -> list[Any] | None:

@@ -102,7 +102,8 @@ class RepricingLogic:
         self._control.forget_before(at_ms - DAY_MS)
         for key, state in states.items():
             if state.continue_at_ms is not None and at_ms >= state.continue_at_ms:
-                looks.setdefault(key, (Cause.CONTINUED, {"planned_ms": state.continue_at_ms}))
+                planned = {"planned_ms": state.continue_at_ms, "after": state.continue_after}
+                looks.setdefault(key, (Cause.CONTINUED, planned))
             elif state.table is None and state.needs_start:
                 looks.setdefault(key, (Cause.COLD_START, {}))
         for key in [key for key in self._bucket.index if key in looks]:

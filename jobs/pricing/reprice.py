@@ -410,6 +410,8 @@ class _Repricing:
         currency = self.inputs["currency"]
         why = self.cause.value
         detail = self.inputs["cause_detail"]
+        if self.cause is Cause.CONTINUED and detail.get("after"):
+            why += f" after {detail['after']}"
         if "signal" in detail and "effect" in detail:
             why += f" {detail['signal']} ×{detail['effect']:g}"
         before = self.case.current_minor if self.case.has_table else None

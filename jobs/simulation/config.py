@@ -96,13 +96,13 @@ MARKETS = (
 CATEGORIES = ("coffee", "kitchen", "audio", "lighting", "garden", "toys", "sport", "office")
 
 SHOCKS = (
-    Shock(75, "web-us-usd", 0, 0.4, "liking"),
-    Shock(85, "web-eu-eur", 0, 2.0, "arrivals"),
-    Shock(95, "web-us-usd", 2, 2.0, "liking"),
-    Shock(105, "app-gb-gbp", 0, 0.4, "arrivals"),
-    Shock(120, "web-us-usd", 1, 2.0, "arrivals"),
-    Shock(140, "web-eu-eur", 1, 0.4, "liking"),
-    Shock(165, "web-us-usd", 4, 0.4, "arrivals"),
+    Shock(55, "web-us-usd", 0, 0.4, "liking"),
+    Shock(65, "web-eu-eur", 0, 2.0, "arrivals"),
+    Shock(75, "web-us-usd", 2, 2.0, "liking"),
+    Shock(85, "app-gb-gbp", 0, 0.4, "arrivals"),
+    Shock(100, "web-us-usd", 1, 2.0, "arrivals"),
+    Shock(120, "web-eu-eur", 1, 0.4, "liking"),
+    Shock(150, "web-us-usd", 4, 0.4, "arrivals"),
 )
 RIVAL_MOVES = (
     RivalMove(12, "web-us-usd", 7, 0.87),

@@ -390,6 +390,8 @@ def test_a_change_cut_short_by_pace_goes_on_by_itself() -> None:
     logic = restarted(logic)
     then = decision_of(list(logic.on_batch(Batch(0, at_ms, now_ms=at_ms))))
     assert then["cause"] == Cause.CONTINUED and then["inputs"]["current"]["default_minor"] != 1999
+    assert then["cause_detail"]["after"] == Cause.BELIEFS_MOVED
+    assert then["result"]["reason"].startswith("CONTINUED after BELIEFS_MOVED: ")
 
 
 def test_a_bucket_of_32_listings_fits_its_budget() -> None:
