@@ -78,7 +78,7 @@ replay: env  ## replay recorded data through a platform of its own (DATA=<folder
 bench: env  ## every figure beside its limit or peer, into tests/benchmarks/report.json (ARGS="--only quotes,reprice")
 	@$(RUN) -m tests.benchmarks $(ARGS)
 
-chaos: env  ## kill parts under a recorded input and compare with an undisturbed run (ARGS="--seed 2 --kills 10")
+chaos: env  ## kill parts under a recorded input and compare with an undisturbed run (ARGS="--seed 1-3 --kills 10")
 	@$(RUN) -m tests.chaos.drill $(ARGS)
 
 accept-watcher: env  ## the watcher's table by simulation, with its figure (minutes; ARGS=--quick)

@@ -1,6 +1,6 @@
 """``make chaos``: one recorded input, given to an undisturbed platform and to one whose parts are killed.
 
-``python -m tests.chaos.drill [--seed 1] [--kills 10] [--quick]``. Once both runs are quiet: cells, features and
+``python -m tests.chaos.drill [--seed 1-3] [--kills 10] [--quick]``. Once both runs are quiet: cells, features and
 raw estimates are equal, every decision recomputes from its record, versions only rose, both ledgers balance, no
 new price lies outside its hard bands, prices are equal after ``settle``; and the live edge answered throughout,
 never with a version older than one it had served. The pure logic, in one process and without Kafka and Flink
@@ -42,6 +42,7 @@ from tests.chaos.capture import Capture, capture, differences, thought_through, 
 from tests.chaos.disturb import Disturber, plan
 from tests.chaos.prober import Prober
 from tests.chaos.recording import KINDS_OF_POISON, TENANT, Sent, record, ticks
+from tests.simulation.arena import seeds_of
 
 REPORT = Path(__file__).parents[1] / "benchmarks" / "chaos.json"
 PARTS = ("broker", "redis", "jobmanager", "taskmanager", "keeper")
@@ -259,11 +260,28 @@ def drill(home: Path, *, seed: int, kills: int, size: Size) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def markdown(report: dict[str, Any]) -> str:
-    """The report for people."""
+def markdown(reports: Sequence[dict[str, Any]]) -> str:
+    """The report for people: what became of each drill, then one after another in full."""
+    lines = [
+        "# Chaos drills", "",
+        "A recorded input, given to an undisturbed platform and to one whose parts are killed (`make chaos`).", "",
+        "| seed | records | broken on purpose | task manager killed | other kills | promises compared | broken |",
+        "|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for report in reports:
+        kills = [d["what"] for d in report["killed"] if d["note"].startswith("killed")]
+        ours = kills.count("taskmanager")
+        lines.append(
+            f"| {report['seed']} | {report['records']:,} | {report['undisturbed']['rejected']:,} | {ours} | "
+            f"{len(kills) - ours} | {len(report['compared'])} | {sum(report['compared'].values())} |"
+        )
+    return "\n".join([*lines, "", *(_in_full(report) for report in reports)])
+
+
+def _in_full(report: dict[str, Any]) -> str:
     size = report["size"]
     lines = [
-        f"# Chaos drill, seed {report['seed']}: {'everything equal' if report['equal'] else 'DIFFERENCES'}", "",
+        f"## Seed {report['seed']}: {'everything equal' if report['equal'] else 'DIFFERENCES'}", "",
         f"{report['date']}, {report['machine']}, {report['seconds']} s. {report['records']:,} records of "
         f"{size['minutes']} minutes of a market, one in a hundred broken in one of {report['kinds_of_poison']} "
         "ways, given to an undisturbed platform and to one whose parts were killed.", "",
@@ -285,7 +303,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos.drill", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=seeds_of, default=[1], help="one, or several like 1-3,7, one after another")
     parser.add_argument("--kills", type=int, default=10, help="of the task manager; the other parts once each")
     parser.add_argument("--quick", action="store_true", help="a small market and a short feed")
     parser.add_argument("--home", type=Path, default=Path(".walras/chaos"), help="folder of the drill's platform")
@@ -293,11 +311,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     for name in [name for name in os.environ if name.startswith("WALRAS_") and name != "WALRAS_JARS"]:
         del os.environ[name]
-    report = drill(args.home, seed=args.seed, kills=args.kills, size=QUICK if args.quick else Size())
-    args.report.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-    args.report.with_suffix(".md").write_text(markdown(report))
-    print(markdown(report))
-    return 0 if report["equal"] else 1
+    reports: list[dict[str, Any]] = []
+    for seed in args.seed:
+        reports.append(drill(args.home, seed=seed, kills=args.kills, size=QUICK if args.quick else Size()))
+        args.report.write_text(json.dumps(reports, indent=1, ensure_ascii=False) + "\n")
+        args.report.with_suffix(".md").write_text(markdown(reports))
+    print(markdown(reports))
+    return 0 if all(report["equal"] for report in reports) else 1
 
 
 if __name__ == "__main__":

@@ -58,4 +58,4 @@ def test_a_disturbed_run_ends_where_an_undisturbed_one_does(
     for name in [name for name in os.environ if name.startswith("WALRAS_") and name != "WALRAS_JARS"]:
         monkeypatch.delenv(name)
     report = drill(tmp_path / "home", seed=7, kills=2, size=QUICK)
-    assert report["equal"], markdown(report)
+    assert report["equal"], markdown([report])
