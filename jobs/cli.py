@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
@@ -273,6 +274,34 @@ def status(as_json: AsJson = False) -> None:
     now = f"run time {when(clock.now_ms())}, {clock.speed:g} times the wall's"
     _out({"run_time_ms": clock.now_ms(), "parts": [p._asdict() for p in found]}, [now, *_columns(rows)], as_json)
     if not all(part.ok for part in found):
+        raise typer.Exit(NO)
+
+
+@commands.command(name="data-check")
+def data_check(
+    kind: Annotated[str, typer.Argument(help="features, or an input: quotes, clicks, orders …", metavar="KIND")],
+    folder: Annotated[
+        Path | None, typer.Argument(help="A folder of Parquet files; by default the run's archive.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge archived Parquet by what FEATURES or an input's contract promises (Great Expectations).
+
+    An input's raw lines are judged as sources sent them, refused ones included. Exit code 1 when a rule fails.
+    """
+    # Here, since Great Expectations takes seconds to import.
+    from jobs.runtime.data_quality import FEATURES_KIND, check_folder
+
+    archive = Settings.load().archive_dir
+    where = folder or (archive / FEATURES_KIND if kind == FEATURES_KIND else archive / "raw" / f"stream={kind}")
+    try:
+        report = check_folder(kind, where)
+    except (ValueError, FileNotFoundError) as error:
+        raise _wrong(f"data-check: {error}") from None
+    data = {"kind": kind, "folder": str(where), "rows": report.rows, "rules": report.rules,
+            "failures": [str(failure) for failure in report.failures]}  # fmt: skip
+    _out(data, [str(report)], as_json)
+    if not report.success:
         raise typer.Exit(NO)
 
 

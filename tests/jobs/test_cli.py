@@ -59,6 +59,8 @@ def test_tables_lists_what_lies_under_a_market(walras: Any, redis_server: Any) -
         (["freeze", "a", "--until", "tomorrow"], "90m, 2h, 3d"),
         (["manual-price", "a/b/c", "cheap", "USD"], "decimal number"),
         (["manual-price", "a/b/c", "0", "USD"], "price_minor: OUT_OF_RANGE"),
+        (["data-check", "nonsense"], "expected one of features, quotes"),
+        (["data-check", "features", "no-such-folder"], "at least one Parquet file"),
     ],
 )
 def test_wrong_use_is_exit_code_2_with_what_was_expected(walras: Any, words: list[str], expected: str) -> None:
