@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from features.logic import SnapshotError
+from features.logic import refuse_other_version
 from schemas.events import Stock
 
 
@@ -72,8 +72,5 @@ class Availability:
         SnapshotError
             If the snapshot is of another version.
         """
-        if snapshot.get("v") != self.version:
-            raise SnapshotError(
-                f"Availability: expected snapshot version {self.version}, got {snapshot.get('v')!r}"
-            )
+        refuse_other_version("Availability", self.version, snapshot)
         self._state = {key: (int(at), bool(in_stock)) for key, (at, in_stock) in snapshot["state"].items()}

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from features.logic import SnapshotError
+from features.logic import refuse_other_version
 from schemas.events import Offer
 
 DAY_MS = 86_400_000
@@ -193,8 +193,7 @@ class RivalBook:
         SnapshotError
             If the snapshot is of another version.
         """
-        if snapshot.get("v") != self.version:
-            raise SnapshotError(f"RivalBook: expected snapshot version {self.version}, got {snapshot.get('v')!r}")
+        refuse_other_version("RivalBook", self.version, snapshot)
         self._offers = {}
         for key, rows in snapshot["listings"].items():
             tenant, market, sku = key.split("/", 2)

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from features.logic import Batch, SnapshotError
+from features.logic import Batch, refuse_other_version
 from features.sale_probability import (
     DemandSettings,
     Floats,
@@ -394,8 +394,7 @@ class DemandBook:
         SnapshotError
             If the snapshot is of another version.
         """
-        if snapshot.get("v") != self.version:
-            raise SnapshotError(f"DemandBook: expected snapshot version {self.version}, got {snapshot.get('v')!r}")
+        refuse_other_version("DemandBook", self.version, snapshot)
         self._time_ms = int(snapshot["time_ms"])
         self._listings = {name: i for i, name in enumerate(snapshot["listings"])}
         self._centre = list(snapshot["centre"])

@@ -27,7 +27,7 @@ from features.competition import ReferenceOffer, RivalBook, RivalSettings
 from features.feature_row import RowInputs, feature_row
 from features.judgement import CatalogBook, judge_cells, refusal_record
 from features.listing_counts import ListingCounts, WindowTotals
-from features.logic import Batch, Fact, Output, SnapshotError
+from features.logic import Batch, Fact, Output, SnapshotError, refuse_other_version
 from features.seasonality import SeasonalProfile
 from features.segments import SEGMENTS, SegmentSettings
 from features.stock import StockBook
@@ -306,10 +306,7 @@ class FeatureLogic:
         """
         self._clear()
         try:
-            if snapshot.get("v") != self.version:
-                raise SnapshotError(
-                    f"features: expected snapshot version {self.version}, got {snapshot.get('v')!r}"
-                )
+            refuse_other_version("features", self.version, snapshot)
             for name, part in self._parts().items():
                 part.restore(snapshot[name])
         except SnapshotError:

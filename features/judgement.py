@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from features.logic import SnapshotError
+from features.logic import refuse_other_version
 from schemas.codes import RejectCode
 from schemas.events import CELL_COUNTS, CatalogEntry, Cell, Offer
 
@@ -147,10 +147,7 @@ class CatalogBook(Mapping[str, CatalogEntry]):
         SnapshotError
             If the snapshot is of another version.
         """
-        if snapshot.get("v") != self.version:
-            raise SnapshotError(
-                f"CatalogBook: expected snapshot version {self.version}, got {snapshot.get('v')!r}"
-            )
+        refuse_other_version("CatalogBook", self.version, snapshot)
         entries = (CatalogEntry(**dict(zip(snapshot["fields"], row, strict=True))) for row in snapshot["rows"])
         self._entries = {f"{e.tenant}/{e.market}/{e.sku}": e for e in entries}
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from features.competition import ReferenceOffer
-from features.logic import SnapshotError
+from features.logic import refuse_other_version
 from features.price_points import PricePoints
 from features.segments import SEGMENTS
 from features.windows import DAY_MS, HOUR_MS, MINUTE_MS, DecayedMean, LocalTime, Numbers, SlotRing
@@ -181,10 +181,7 @@ class ListingCounts:
         SnapshotError
             If it or one of its parts is of another version.
         """
-        if snapshot.get("v") != self.version:
-            raise SnapshotError(
-                f"ListingCounts: expected snapshot version {self.version}, got {snapshot.get('v')!r}"
-            )
+        refuse_other_version("ListingCounts", self.version, snapshot)
         self.points.restore(snapshot["points"])
         for segment, mean in self.quoted.items():
             mean.restore(snapshot["quoted"][segment])

@@ -20,6 +20,15 @@ class SnapshotError(ValueError):
     """A snapshot of an unknown version: refused by name; the host starts from the prior and counts it."""
 
 
+def refuse_other_version(name: str, expected: int, snapshot: Mapping[str, Any]) -> None:
+    """Raise :class:`SnapshotError` unless the snapshot is of the expected version.
+
+    >>> refuse_other_version("SlotRing", 1, {"v": 1})
+    """
+    if snapshot.get("v") != expected:
+        raise SnapshotError(f"{name}: expected snapshot version {expected}, got {snapshot.get('v')!r}")
+
+
 class Output(NamedTuple):
     """Something to publish: the topic's short name, the Kafka key, the value, the event time."""
 

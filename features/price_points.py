@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from features.logic import SnapshotError
+from features.logic import refuse_other_version
 from features.windows import HOUR_MS
 
 _PRICE, _EXPOSURES, _ORDERS, _WEIGHT, _LAST_MS, _SINCE_MS = range(6)
@@ -121,10 +121,7 @@ class PricePoints:
         SnapshotError
             If it is of another version.
         """
-        if snapshot.get("v") != self.version:
-            raise SnapshotError(
-                f"PricePoints: expected snapshot version {self.version}, got {snapshot.get('v')!r}"
-            )
+        refuse_other_version("PricePoints", self.version, snapshot)
         self._points = [{p[_PRICE]: list(p) for p in points} for points in snapshot["points"]]
         self._current = list(snapshot["current"])
         self._changed_ms = list(snapshot["changed_ms"])

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from features.logic import SnapshotError
+from features.logic import refuse_other_version
 from features.windows import LocalTime, Numbers
 
 HOURS, WEEKDAYS = 24, 7
@@ -102,10 +102,7 @@ class SeasonalProfile:
         SnapshotError
             If it is of another version.
         """
-        if snapshot.get("v") != self.version:
-            raise SnapshotError(
-                f"SeasonalProfile: expected snapshot version {self.version}, got {snapshot.get('v')!r}"
-            )
+        refuse_other_version("SeasonalProfile", self.version, snapshot)
         self._week = snapshot["week"]
         self._groups = {
             name: (np.asarray(n, dtype=float), np.asarray(m, dtype=float))

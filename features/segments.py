@@ -27,7 +27,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from features.logic import Batch, Fact, Output, SnapshotError
+from features.logic import Batch, Fact, Output, refuse_other_version
 from schemas.codes import Sufficiency
 from schemas.price_table import unit_draw
 
@@ -278,8 +278,7 @@ class SegmentLogic:
         SnapshotError
             If it is of another version.
         """
-        if snapshot.get("v") != self.version:
-            raise SnapshotError(f"segments: expected snapshot version {self.version}, got {snapshot.get('v')!r}")
+        refuse_other_version("segments", self.version, snapshot)
         self._samples = {}
         for tenant, rows in snapshot["samples"].items():
             self._samples[tenant] = CustomerSample(self._settings.sample)

@@ -18,7 +18,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from features.logic import SnapshotError
+from features.logic import refuse_other_version
 from schemas.events import Stock
 
 SERVICE_FACTOR = 1.6448536269514722
@@ -124,6 +124,5 @@ class StockBook:
         SnapshotError
             If it is of another version.
         """
-        if snapshot.get("v") != self.version:
-            raise SnapshotError(f"StockBook: expected snapshot version {self.version}, got {snapshot.get('v')!r}")
+        refuse_other_version("StockBook", self.version, snapshot)
         self._levels = {key: StockLevel(*level) for key, level in snapshot["levels"].items()}

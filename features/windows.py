@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from features.logic import SnapshotError
+from features.logic import SnapshotError, refuse_other_version
 
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
@@ -177,8 +177,7 @@ class SlotRing:
         SnapshotError
             If it is of another version or counts other measures or slots.
         """
-        if snapshot.get("v") != self.version:
-            raise SnapshotError(f"SlotRing: expected snapshot version {self.version}, got {snapshot.get('v')!r}")
+        refuse_other_version("SlotRing", self.version, snapshot)
         data = np.asarray(snapshot["data"], dtype=self._data.dtype)
         if data.size == 0:
             data = data.reshape(len(self.measures), 0, self.slots)
@@ -272,8 +271,5 @@ class DecayedMean:
         SnapshotError
             If it is of another version.
         """
-        if snapshot.get("v") != self.version:
-            raise SnapshotError(
-                f"DecayedMean: expected snapshot version {self.version}, got {snapshot.get('v')!r}"
-            )
+        refuse_other_version("DecayedMean", self.version, snapshot)
         self._state = [[float(x) for x in row] for row in snapshot["rows"]]

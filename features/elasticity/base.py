@@ -24,8 +24,6 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from features.logic import SnapshotError
-
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -119,7 +117,21 @@ def elapsed(period: int, last: Ints) -> Floats:
     return np.where(last < 0, 0, period - last).astype(np.float64)
 
 
-def refuse_other_version(name: str, expected: int, snapshot: Mapping[str, Any]) -> None:
-    """Raise :class:`SnapshotError` unless the snapshot is of the expected version."""
-    if snapshot.get("v") != expected:
-        raise SnapshotError(f"{name}: expected snapshot version {expected}, got {snapshot.get('v')!r}")
+def packed(symmetric: Floats) -> Floats:
+    """Symmetric matrices [S, K, K] as their lower triangles [S, K(K+1)/2]: half the size in a snapshot."""
+    low = np.tril_indices(symmetric.shape[-1])
+    return np.ascontiguousarray(symmetric[:, low[0], low[1]])
+
+
+def unpacked(triangles: Any, size: int, k: int) -> Floats:
+    """:func:`packed` back: ``size`` symmetric k × k matrices.
+
+    >>> unpacked(packed(np.array([[[1.0, 2.0], [2.0, 3.0]]])), 1, 2).tolist()
+    [[[1.0, 2.0], [2.0, 3.0]]]
+    """
+    low = np.tril_indices(k)
+    rows = np.array(triangles, np.float64).reshape(size, low[0].size)
+    whole = np.zeros((size, k, k))
+    whole[:, low[0], low[1]] = rows
+    whole[:, low[1], low[0]] = rows
+    return whole

@@ -24,11 +24,11 @@ import numpy as np
 from features.availability import Availability
 from features.competition import RivalBook
 from features.elasticity import model_for
-from features.elasticity.base import Ints, PeriodRows, SeriesModel, refuse_other_version
+from features.elasticity.base import Ints, PeriodRows, SeriesModel
 from features.elasticity.seasonal import SeasonalFactors
 from features.elasticity.settings import HOUR_MS, ElasticitySettings
 from features.judgement import CatalogBook, judge_cell
-from features.logic import Batch, Fact, Output
+from features.logic import Batch, Fact, Output, refuse_other_version
 from schemas.events import CatalogEntry, Offer
 
 MINUTE_MS = 60_000

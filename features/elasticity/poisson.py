@@ -31,10 +31,12 @@ from features.elasticity.base import (
     PeriodRows,
     SeriesStatistics,
     elapsed,
+    packed,
     ranks,
-    refuse_other_version,
+    unpacked,
 )
 from features.elasticity.settings import ElasticitySettings
+from features.logic import refuse_other_version
 
 _MAX_LOG = 20.0
 _SURE = 0.3
@@ -154,12 +156,11 @@ class PoissonLaplace:
 
     def snapshot(self) -> dict[str, Any]:
         """Versioned plain data; V by its lower triangle."""
-        low = np.tril_indices(self._k + 1)
         return {
             "v": self.version,
             "period": self._period,
             "m": self._m.copy(),
-            "cov": np.ascontiguousarray(self._v[:, low[0], low[1]]),
+            "cov": packed(self._v),
             "sums": self._sums.copy(),
             "range": self._range.copy(),
             "last": self._last.copy(),
@@ -173,11 +174,7 @@ class PoissonLaplace:
         self._last = np.array(snapshot["last"], np.int64)
         s = len(self._last)
         self._m = np.array(snapshot["m"], np.float64).reshape(s, k1)
-        low = np.tril_indices(k1)
-        packed = np.array(snapshot["cov"], np.float64).reshape(s, low[0].size)
-        self._v = np.zeros((s, k1, k1))
-        self._v[:, low[0], low[1]] = packed
-        self._v[:, low[1], low[0]] = packed
+        self._v = unpacked(snapshot["cov"], s, k1)
         self._sums = np.array(snapshot["sums"], np.float64).reshape(s, 4)
         self._range = np.array(snapshot["range"], np.float64).reshape(s, 2)
 

@@ -27,10 +27,10 @@ from features.elasticity.base import (
     Learned,
     PeriodRows,
     SeriesStatistics,
-    refuse_other_version,
 )
 from features.elasticity.settings import ElasticitySettings
 from features.elasticity.within_sums import common_deviation, own_weight
+from features.logic import refuse_other_version
 
 MAX_SLOPES = 4
 

@@ -29,10 +29,12 @@ from features.elasticity.base import (
     PeriodRows,
     SeriesStatistics,
     elapsed,
+    packed,
     ranks,
-    refuse_other_version,
+    unpacked,
 )
 from features.elasticity.settings import ElasticitySettings
+from features.logic import refuse_other_version
 
 
 class WithinSums:
@@ -140,13 +142,12 @@ class WithinSums:
 
     def snapshot(self) -> dict[str, Any]:
         """Versioned plain data; the sums by their lower triangle."""
-        low = np.tril_indices(self._k + 1)
         return {
             "v": self.version,
             "period": self._period,
             "n": self._n.copy(),
             "mean": self._mean.copy(),
-            "zz": np.ascontiguousarray(self._zz[:, low[0], low[1]]),
+            "zz": packed(self._zz),
             "sums": self._sums.copy(),
             "range": self._range.copy(),
             "last": self._last.copy(),
@@ -160,11 +161,7 @@ class WithinSums:
         self._n = np.array(snapshot["n"], np.float64)
         s = len(self._n)
         self._mean = np.array(snapshot["mean"], np.float64).reshape(s, k1)
-        low = np.tril_indices(k1)
-        packed = np.array(snapshot["zz"], np.float64).reshape(s, low[0].size)
-        self._zz = np.zeros((s, k1, k1))
-        self._zz[:, low[0], low[1]] = packed
-        self._zz[:, low[1], low[0]] = packed
+        self._zz = unpacked(snapshot["zz"], s, k1)
         self._sums = np.array(snapshot["sums"], np.float64).reshape(s, 2)
         self._range = np.array(snapshot["range"], np.float64).reshape(s, 2)
         self._last = np.array(snapshot["last"], np.int64)

@@ -21,7 +21,7 @@ from typing import Any
 
 from features.demand import DemandBook
 from features.judgement import judge_cells
-from features.logic import Batch, Fact, Output, SnapshotError
+from features.logic import Batch, Fact, Output, refuse_other_version
 from jobs.pricing.bucket_state import BucketState, Looks
 from jobs.pricing.control import Control, applies
 from jobs.pricing.deciding import Decider
@@ -215,8 +215,7 @@ class RepricingLogic:
         SnapshotError
             If the snapshot is of another version.
         """
-        if snapshot.get("v") != self.version:
-            raise SnapshotError(f"repricing: expected snapshot version {self.version}, got {snapshot.get('v')!r}")
+        refuse_other_version("repricing", self.version, snapshot)
         self._time_ms = snapshot["time_ms"]
         self._seen = dict(snapshot["seen"])
         self._bucket.restore(snapshot["bucket"])

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from features.logic import SnapshotError
+from features.logic import refuse_other_version
 from jobs.pricing.watcher.minute import Floats, Minute, Verdict
 from jobs.pricing.watcher.settings import WatcherSettings
 from jobs.pricing.watcher.watcher import Watcher
@@ -116,7 +116,6 @@ class GroupWatcher:
         SnapshotError
             If the snapshot is of another version.
         """
-        if snapshot.get("v") != VERSION:
-            raise SnapshotError(f"group watcher snapshot: expected version {VERSION}, got {snapshot.get('v')!r}")
+        refuse_other_version("group watcher", VERSION, snapshot)
         self.groups = np.asarray(snapshot["groups"], dtype=np.intp)
         self.watcher.restore(snapshot["watcher"])

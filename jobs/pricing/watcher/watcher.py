@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from features.logic import SnapshotError
+from features.logic import SnapshotError, refuse_other_version
 from jobs.pricing.watcher.abandonment import Abandonment
 from jobs.pricing.watcher.daily_profile import WAVES
 from jobs.pricing.watcher.detectors import SEGMENT, Detectors, score_of
@@ -308,8 +308,7 @@ class Watcher:
         SnapshotError
             If the snapshot is of another version.
         """
-        if snapshot.get("v") != VERSION:
-            raise SnapshotError(f"watcher snapshot: expected version {VERSION}, got {snapshot.get('v')!r}")
+        refuse_other_version("watcher", VERSION, snapshot)
         listings = int(snapshot["listings"])
         try:
             self.null.restore(snapshot["null"], listings)

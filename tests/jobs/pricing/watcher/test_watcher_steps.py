@@ -96,7 +96,7 @@ def test_a_restart_after_any_minute_changes_nothing(cut, seed, missing):
 
 def test_a_snapshot_of_another_version_is_refused_by_name():
     watcher = a_watcher()
-    with pytest.raises(SnapshotError, match="expected version 1, got 7"):
+    with pytest.raises(SnapshotError, match="expected snapshot version 1, got 7"):
         watcher.restore(watcher.snapshot() | {"v": 7})
     groups = GroupWatcher(QUICK, [0, 0])
     with pytest.raises(SnapshotError, match="group watcher"):
