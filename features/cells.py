@@ -191,6 +191,16 @@ def bucket_sql(key: str, buckets: int) -> str:
     return f"MOD({number}, {buckets})"
 
 
+def _digest(*texts: str) -> str:
+    """SQL of seven bytes that stand for some texts.
+
+    Flink keeps as many inside a row's fixed part, and a key lies in memory once an exposure and four times a
+    session. Among 100 million keys a day, one pair is expected to share its digest every fourteen days.
+    """
+    together = " || '|' || ".join(texts)
+    return f"UNHEX(SUBSTRING(MD5({together}), 1, 14))"
+
+
 GROUP_KEY_SQL = "tenant || '/' || market || '/' || price_group"
 # Text that sorts as (rt, partition, offset) does, equal in both engines.
 _POSITION = (
@@ -203,6 +213,7 @@ _OF_ORDERS = (
     "price_paid_minor",
 )
 _PRICE_LEN = 11
+_OF_ACT = ("tenant", "market", "sku", "price_group", "currency", "arm", "segment")
 
 
 def views(dialect: Dialect, inputs: Sequence[Topic] = INPUTS) -> Iterator[tuple[str, str]]:
@@ -299,6 +310,8 @@ def _exposures(dialect: Dialect) -> str:
     # By arrival, Flink remembers that there was one; by rowtime it would keep the whole row, a day long.
     arrived = "PROCTIME()" if dialect.stream else "o"
     columns = "rt, rt_ms, p, o, tenant, market, sku, price_group, arm, segment, price_minor, currency"
+    day = f"CAST(rt_ms - MOD(rt_ms, {DAY_MS}) AS STRING)"
+    shown = _digest("CAST(p AS STRING)", "customer", "tenant", "market", "sku", "table_id", day)
     return f"""
 SELECT {columns}
 FROM (
@@ -306,8 +319,7 @@ FROM (
     PARTITION BY shown ORDER BY arrived ASC) AS nth
   FROM (
     SELECT {columns}, {arrived} AS arrived,
-      MD5(CAST(p AS STRING) || '|' || customer || '|' || tenant || '/' || market || '/' || sku || '|'
-        || table_id || '|' || CAST(rt_ms - MOD(rt_ms, {DAY_MS}) AS STRING)) AS shown
+      {shown} AS shown
     FROM judged_quotes WHERE {GOOD} AND bot IS NOT TRUE
   ) AS good
 ) AS ranked
@@ -315,22 +327,29 @@ WHERE nth = 1"""
 
 
 def _acts() -> str:
-    """Acts of a session: searches and carts, and the orders that redeem them."""
-    key = "tenant, market, sku, price_group, currency, session"
+    """Acts of a session: searches and carts, and the orders that redeem them.
+
+    ``first_act`` is all that a session remembers of its first act in one text, so that it sorts by position and
+    a session is one small key and one text in Flink's memory: position, price, the texts' lengths, the texts.
+    """
+    visit = f"{_digest(*_OF_ACT[:5], 'session')} AS visit"
+    lengths = " || ".join(f"CAST(CHAR_LENGTH({name}) + 100 AS STRING)" for name in _OF_ACT)
+    texts = f"{lengths} || {' || '.join(_OF_ACT)}"
+
+    def act(price: str) -> str:
+        return f"{_POSITION} || LPAD(CAST({price} AS STRING), {_PRICE_LEN}, '0')\n    || {texts} AS first_act"
+
     return f"""
-SELECT rt, {key}, CASE WHEN kind = 'search' THEN {_SEARCH} ELSE {_CART} END AS act,
-  {_POSITION} || LPAD(CAST(price_minor AS STRING), {_PRICE_LEN}, '0') || CAST(CHAR_LENGTH(arm) + 100 AS STRING)
-    || arm || segment AS first_act
+SELECT rt, {visit}, CASE WHEN kind = 'search' THEN {_SEARCH} ELSE {_CART} END AS act,
+  {act("price_minor")}
 FROM judged_clicks WHERE {GOOD} AND kind IN ('search', 'cart') AND bot IS NOT TRUE
 UNION ALL
-SELECT rt, {key}, {_ORDER} AS act,
-  {_POSITION} || LPAD(CAST(quoted_price_minor AS STRING), {_PRICE_LEN}, '0')
-    || CAST(CHAR_LENGTH(arm) + 100 AS STRING) || arm || segment AS first_act
+SELECT rt, {visit}, {_ORDER} AS act,
+  {act("quoted_price_minor")}
 FROM orders_first WHERE {GOOD} AND kind = 'placed'"""
 
 
 def _sessions(dialect: Dialect) -> str:
-    key = "tenant, market, sku, price_group, currency, session"
     counts = f"""MIN(first_act) AS first_act,
   COUNT(*) FILTER (WHERE act = {_SEARCH}) AS searches,
   COUNT(*) FILTER (WHERE act = {_CART}) AS carts,
@@ -338,30 +357,31 @@ def _sessions(dialect: Dialect) -> str:
     if dialect.stream:
         gap = SESSION_GAP_MS // MINUTE_MS
         ended = f"""
-  SELECT window_time AS rt, {key}, {counts}
-  FROM TABLE(SESSION(TABLE acts PARTITION BY ({key}), DESCRIPTOR(rt), INTERVAL '{gap}' MINUTES))
-  GROUP BY window_start, window_end, window_time, {key}"""
+  SELECT window_time AS rt, visit, {counts}
+  FROM TABLE(SESSION(TABLE acts PARTITION BY (visit), DESCRIPTOR(rt), INTERVAL '{gap}' MINUTES))
+  GROUP BY window_start, window_end, window_time, visit"""
     else:
         ended = f"""
-  SELECT MAX(rt) + {SESSION_GAP_MS} - 1 AS rt, {key}, {counts}
+  SELECT MAX(rt) + {SESSION_GAP_MS} - 1 AS rt, visit, {counts}
   FROM (
-    SELECT *, SUM(opens) OVER (PARTITION BY {key} ORDER BY rt, first_act) AS nth
+    SELECT *, SUM(opens) OVER (PARTITION BY visit ORDER BY rt, first_act) AS nth
     FROM (
-      SELECT *, CASE WHEN rt - LAG(rt) OVER (PARTITION BY {key} ORDER BY rt, first_act) <= {SESSION_GAP_MS}
+      SELECT *, CASE WHEN rt - LAG(rt) OVER (PARTITION BY visit ORDER BY rt, first_act) <= {SESSION_GAP_MS}
         THEN 0 ELSE 1 END AS opens
       FROM acts
     ) AS gaps
   ) AS islands
-  GROUP BY {key}, nth"""
-    arm = f"SUBSTRING(first_act, {_POSITION_LEN + _PRICE_LEN + 4}, CAST(SUBSTRING(first_act, "
-    length = f"{_POSITION_LEN + _PRICE_LEN + 1}, 3) AS INT) - 100)"
-    segment = f"SUBSTRING(first_act, {_POSITION_LEN + _PRICE_LEN + 4} + CAST(SUBSTRING(first_act, {length}"
+  GROUP BY visit, nth"""
+    at = _POSITION_LEN + _PRICE_LEN + 1
+    lengths = [f"CAST(SUBSTRING(first_act, {at + 3 * i}, 3) AS INT) - 100" for i in range(len(_OF_ACT))]
+    named = ", ".join(f"{length} AS n{i}" for i, length in enumerate(lengths))
+    starts = [" + ".join([str(at + 3 * len(_OF_ACT)), *(f"n{j}" for j in range(i))]) for i in range(len(_OF_ACT))]
+    texts = ", ".join(f"SUBSTRING(first_act, {starts[i]}, n{i}) AS {name}" for i, name in enumerate(_OF_ACT))
     return f"""
-SELECT rt, tenant, market, sku, price_group, {arm}{length} AS arm, {segment} AS segment,
-  CAST(SUBSTRING(first_act, {_POSITION_LEN + 1}, {_PRICE_LEN}) AS BIGINT) AS price_minor, currency,
-  searches, carts, orders
-FROM ({ended}
-) AS ended
+SELECT rt, {texts},
+  CAST(SUBSTRING(first_act, {_POSITION_LEN + 1}, {_PRICE_LEN}) AS BIGINT) AS price_minor, searches, carts, orders
+FROM (SELECT *, {named} FROM ({ended}
+) AS ended) AS measured
 WHERE searches > 0 OR carts > 0"""
 
 
