@@ -197,15 +197,15 @@ def _digest(*texts: str) -> str:
     Flink keeps as many inside a row's fixed part, and a key lies in memory once an exposure and four times a
     session. Among 100 million keys a day, one pair is expected to share its digest every fourteen days.
     """
-    together = " || '|' || ".join(texts)
-    return f"UNHEX(SUBSTRING(MD5({together}), 1, 14))"
+    together = ", '|', ".join(texts)
+    return f"UNHEX(SUBSTRING(MD5(CONCAT({together})), 1, 14))"
 
 
 GROUP_KEY_SQL = "tenant || '/' || market || '/' || price_group"
 # Text that sorts as (rt, partition, offset) does, equal in both engines.
 _POSITION = (
-    "LPAD(CAST(rt_ms AS STRING), 15, '0') || LPAD(CAST(p AS STRING), 6, '0') || LPAD(CAST(o AS STRING), 19, '0')"
-)
+    "LPAD(CAST(rt_ms AS STRING), 15, '0')", "LPAD(CAST(p AS STRING), 6, '0')", "LPAD(CAST(o AS STRING), 19, '0')",
+)  # fmt: skip
 _POSITION_LEN = 40
 _OF_ORDERS = (
     *(name for name in GROUP if name != "price_minor"),
@@ -300,7 +300,7 @@ FROM (
     PARTITION BY tenant, order_id, `line`, kind ORDER BY rt
     RANGE BETWEEN {dialect.preceding(orders.remembers_ms)} AND CURRENT ROW) AS first_position
   FROM (
-    SELECT {fields}, kafka_ts_ms, p, o, rt, rt_ms, line_bytes, verdict, {_POSITION} AS place
+    SELECT {fields}, kafka_ts_ms, p, o, rt, rt_ms, line_bytes, verdict, CONCAT({", ".join(_POSITION)}) AS place
     FROM judged_orders WHERE {GOOD}
   ) AS good
 ) AS ranked"""
@@ -333,11 +333,13 @@ def _acts() -> str:
     a session is one small key and one text in Flink's memory: position, price, the texts' lengths, the texts.
     """
     visit = f"{_digest(*_OF_ACT[:5], 'session')} AS visit"
-    lengths = " || ".join(f"CAST(CHAR_LENGTH({name}) + 100 AS STRING)" for name in _OF_ACT)
-    texts = f"{lengths} || {' || '.join(_OF_ACT)}"
+    lengths = (f"CAST(CHAR_LENGTH({name}) + 100 AS STRING)" for name in _OF_ACT)
+    texts = ", ".join((*lengths, *_OF_ACT))
 
     def act(price: str) -> str:
-        return f"{_POSITION} || LPAD(CAST({price} AS STRING), {_PRICE_LEN}, '0')\n    || {texts} AS first_act"
+        # CONCAT, since Flink makes each || of its own by way of Java's strings; nothing in it is ever NULL.
+        position = ", ".join(_POSITION)
+        return f"CONCAT({position}, LPAD(CAST({price} AS STRING), {_PRICE_LEN}, '0'),\n    {texts}) AS first_act"
 
     return f"""
 SELECT rt, {visit}, CASE WHEN kind = 'search' THEN {_SEARCH} ELSE {_CART} END AS act,
