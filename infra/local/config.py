@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import tempfile
 import time
@@ -47,6 +48,8 @@ USUAL_PORTS = {
 TASK_SLOTS = 8
 JOBMANAGER_MEMORY = "1024m"
 TASKMANAGER_MEMORY = "4096m"
+MEMORY = re.compile(r"[1-9]\d*[mg]")
+"""How Flink takes sizes here: whole mebibytes or gibibytes."""
 BROKER_HEAP = "512m"
 
 
@@ -167,6 +170,7 @@ def flink_config(
     checkpoint_interval_s: float,
     parallelism: int,
     metrics: bool = True,
+    taskmanager_memory: str = TASKMANAGER_MEMORY,
 ) -> str:
     """Flink's file: infra/flink/config.yaml, with this machine's addresses, folders and memory.
 
@@ -175,12 +179,17 @@ def flink_config(
     shipped : the wheel's own config.yaml; its ``env.java.opts.all`` (the --add-opens list) must stay.
     checkpoint_interval_s : wall seconds between checkpoints.
     metrics : whether Flink's Prometheus reporter runs; it cannot be bound to loopback alone.
+    taskmanager_memory : of the Java process, like ``4096m``; its heap holds demand_job's state.
 
     Raises
     ------
     PlatformError
-        If the wheel's file has no ``env.java.opts.all``.
+        If the wheel's file has no ``env.java.opts.all``, or the memory is no size.
     """
+    if not MEMORY.fullmatch(taskmanager_memory):
+        raise PlatformError(
+            f"WALRAS_TASKMANAGER_MEMORY: expected a size like 4096m or 8g, got {taskmanager_memory!r}"
+        )
     try:
         java_options = shipped["env"]["java"]["opts"]["all"]
     except (KeyError, TypeError) as error:
@@ -210,7 +219,7 @@ def flink_config(
         "taskmanager.rpc.port": str(ports["flink_task_rpc"]),
         "taskmanager.data.port": ports["flink_data"],
         "taskmanager.numberOfTaskSlots": max(TASK_SLOTS, 4 * parallelism),
-        "taskmanager.memory.process.size": TASKMANAGER_MEMORY,
+        "taskmanager.memory.process.size": taskmanager_memory,
         "taskmanager.memory.managed.size": "256m",
         # The Parquet writers compress through direct buffers, a few for every open file and column.
         "taskmanager.memory.task.off-heap.size": "768m",
@@ -309,6 +318,7 @@ def write_all(
             checkpoint_interval_s=checkpoint_interval_s,
             parallelism=parallelism,
             metrics=os.environ.get("WALRAS_FLINK_METRICS", "on") != "off",
+            taskmanager_memory=os.environ.get("WALRAS_TASKMANAGER_MEMORY", TASKMANAGER_MEMORY),
         )
     )
     for name in ("log4j-console.properties", "log4j-cli.properties"):

@@ -1,11 +1,12 @@
 """(c) the whole pipeline's sustained rate, (d) an offer's way to a table, (h) how both grow with the listings.
 
-Event time is the wall's, the archive is on, the input was made beforehand. Phases of one run: the full rate,
-then half of it with probes, then silence with probes.
+Event time is the wall's, the archive is on, the input was made beforehand. Phases of one run: half the full rate
+to warm the JVM, unjudged; the full rate; half of it with probes; silence with probes.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from dataclasses import dataclass
@@ -28,18 +29,24 @@ PARTS = ("broker", "redis", "jobmanager", "taskmanager", "ticker")
 RATE = 20_000
 """Events a second of the full rate; ``WALRAS``' promise on two cores."""
 PROBE_EVERY_S = 1.37
+MEMORY = "8g"
+"""Of the task manager for (c) and (d): open sessions and a day's exposures lie on its heap."""
 GROWING_S = 5.0
 """A minute's results may come so much later at a phase's end than in its middle; more is a growing lag."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phases:
-    """Minutes of each phase, and the full rates tried, from the highest, until one is kept up."""
+    """Minutes of each phase, and the full rates tried, from the highest, until one is kept up.
+
+    ``warm``: minutes at half the highest rate before anything is judged.
+    """
 
     full: int
     half: int
     idle: int
     rates: tuple[int, ...] = (RATE, RATE // 2, RATE // 4)
+    warm: int = 0
 
 
 def run(home: Path, listings: int, phases: Phases) -> dict[str, Any]:
@@ -58,6 +65,9 @@ def run(home: Path, listings: int, phases: Phases) -> dict[str, Any]:
         probes.open()
         path = home / "input.bin"
         seen["tried"] = []
+        if phases.warm:
+            _phase(path, platform, probes, minutes, listings, phases.warm, phases.rates[0] // 2)
+            _until_taken(platform)
         for rate in phases.rates:
             seen["rate"], seen["full"] = rate, _phase(path, platform, probes, minutes, listings, phases.full, rate)
             print(f"    {rate} a second: {as_json(seen['full'])}", flush=True)
@@ -157,7 +167,11 @@ def _checkpoints(platform: Platform) -> dict[str, Any]:
 
 def measure(home: Path, *, listings: int, minutes: int) -> list[Figure]:
     """(c) and (d)."""
-    seen = run(home, listings, Phases(full=max(2, minutes // 2), half=minutes, idle=minutes))
+    os.environ["WALRAS_TASKMANAGER_MEMORY"] = MEMORY
+    try:
+        seen = run(home, listings, Phases(full=max(2, minutes // 2), half=minutes, idle=minutes, warm=2))
+    finally:
+        del os.environ["WALRAS_TASKMANAGER_MEMORY"]
     full, half, idle = seen["full"], seen["half"], seen["idle"]
     kept_up = full["events_per_second"] if not full["growing"] else None
     return [

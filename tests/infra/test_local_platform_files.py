@@ -83,6 +83,18 @@ def test_flinks_file_is_refused_when_the_wheel_has_lost_its_java_options(tmp_pat
         config.flink_config(a_layout(tmp_path), some_ports(), shipped={}, checkpoint_interval_s=1, parallelism=2)
 
 
+def test_the_task_managers_memory_is_a_setting_and_must_be_a_size(tmp_path: Path) -> None:
+    def made(memory: str) -> str:
+        return config.flink_config(
+            a_layout(tmp_path), some_ports(), shipped=SHIPPED, checkpoint_interval_s=1, parallelism=2,
+            taskmanager_memory=memory,
+        )  # fmt: skip
+
+    assert yaml.safe_load(made("8g"))["taskmanager.memory.process.size"] == "8g"
+    with pytest.raises(PlatformError, match="expected a size like 4096m or 8g, got 'much'"):
+        made("much")
+
+
 def test_the_brokers_file_names_every_listener_on_loopback(tmp_path: Path) -> None:
     lines = dict(
         line.split("=", 1) for line in config.server_properties(a_layout(tmp_path), some_ports()).splitlines()
