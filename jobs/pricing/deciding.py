@@ -56,7 +56,11 @@ class Decider:
         now_ms: int,
         approved_minor: int | None = None,
     ) -> list[Output]:
-        """Re-price one listing: the decision, and the new table if there is one."""
+        """Re-price one listing: the decision, and the new table if there is one.
+
+        Where the prices stay, the rivals' price that quotes carry still follows the rivals, however the decision
+        came about: by a fact alone, by its minute's batch, or by settle.
+        """
         entry, state = self._bucket.catalog[key], self._bucket.states[key]
         if not entry.active:
             return []
@@ -92,9 +96,10 @@ class Decider:
         believed = inputs["elasticity"]
         state.decided_on = [believed["mean"], believed["sd"], self._book.requests(key)]
         self._remember(key, result, decision_id, cause, at_ms)
-        if table is not None:
-            self._changed(key, table, at_ms)
-            outputs.append(self.write(key, table, at_ms, now_ms))
+        if table is None:
+            return outputs + self._requote_rivals(key, at_ms, now_ms)
+        self._changed(key, table, at_ms)
+        outputs.append(self.write(key, table, at_ms, now_ms))
         return outputs
 
     def inputs(
@@ -254,7 +259,7 @@ class Decider:
                 outputs.append(self.write(key, table, at_ms, now_ms))
         return outputs
 
-    def requote_rivals(self, key: str, at_ms: int, now_ms: int) -> list[Output]:
+    def _requote_rivals(self, key: str, at_ms: int, now_ms: int) -> list[Output]:
         """The rivals' price that quotes carry follows the rivals, under the same table id."""
         table = self._bucket.states[key].table
         if table is None or self._control.killed(table.listing, at_ms):

@@ -152,7 +152,6 @@ class RepricingLogic:
         outputs: list[Output] = []
         for key in [key for key in self._bucket.index if key in looks]:
             outputs += self._decider.decide(key, *looks[key], fact.address, at_ms, now_ms)
-            outputs += self._decider.requote_rivals(key, at_ms, now_ms)
         return outputs
 
     def _repeated(self, address: str) -> bool:

@@ -201,9 +201,15 @@ def test_a_rivals_move_is_looked_at_at_once_with_its_cause() -> None:
     assert list(of_stream(outputs, "tables"))[-1]["offer_minor"] == "1700"
 
 
-def test_a_rival_that_changes_nothing_to_do_still_reaches_the_quotes() -> None:
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_rival_that_changes_nothing_to_do_still_reaches_the_quotes(alone: bool) -> None:
     logic, _ = a_running_logic(Policy.from_dict({"materiality": {"min_gain_share": 1.0}}), role="long_tail")
-    outputs = Teller(logic).tell("offers", an_offer(1900, START_MS + DAY_MS // 2))
+    offer, at_ms = an_offer(1900, START_MS + DAY_MS // 2), START_MS + DAY_MS // 2 + MINUTE_MS
+    if alone:
+        outputs = Teller(logic).tell("offers", offer)
+    else:
+        # After a restart an offer may be on record in its minute's batch before it comes alone.
+        outputs = list(logic.on_batch(Batch(0, at_ms, offers=(offer,), now_ms=at_ms)))
     assert decision_of(outputs)["result"]["outcome"] == OutcomeCode.NOT_MATERIAL
     tables = list(of_stream(outputs, "tables"))
     assert len(tables) == 1 and tables[0]["offer_minor"] == "1900"
