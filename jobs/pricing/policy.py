@@ -111,6 +111,9 @@ class Exploration(_Section):
     far_propensity: Share = Field(
         default=0.04, le=0.1, description="and of the farthest allowed price on each side, within one step"
     )
+    far_until: Share = Field(
+        default=0.25, description="while the elasticity's 90 % interval is wider than this share of it, each way"
+    )
 
 
 class Margin(_Section):

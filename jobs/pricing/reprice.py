@@ -48,6 +48,8 @@ from schemas.price_table import PriceList
 
 __all__ = ["InputsError", "Result", "make_inputs", "recompute", "recompute_without_offer", "reprice"]
 
+HALF_90 = 1.645
+"""Standard deviations from the mean to either end of a 90 % interval."""
 ALWAYS_MATERIAL = frozenset({Cause.COLD_START, Cause.SETTLE})
 """Causes whose change need not pay for itself."""
 
@@ -86,7 +88,16 @@ def reprice(
     """
     if inputs.get("v") != INPUTS_VERSION:
         raise InputsError(f"inputs.v: expected {INPUTS_VERSION}, got {inputs.get('v')!r}")
-    return _Repricing(inputs, policy or Policy.from_dict(inputs["policy"]), guardrails).run()
+    return _Repricing(inputs, policy or _recorded_policy(inputs["policy"]), guardrails).run()
+
+
+def _recorded_policy(content: Mapping[str, Any]) -> Policy:
+    """The policy of a record; what was written before a key was known meant what then was done.
+
+    >>> _recorded_policy({"exploration": {"mode": "bounded"}}).exploration.far_until
+    0.0
+    """
+    return Policy.from_dict({**content, "exploration": {"far_until": 0.0, **content.get("exploration", {})}})
 
 
 class _Repricing:
@@ -326,11 +337,20 @@ class _Repricing:
         for segment in names:
             row = [shares[segment].get(p, 0.0) for p in points]
             exploring = self.policy.exploration
-            q = explore([row], mode, exploring.propensity, exploring.neighbours, exploring.far_propensity)[0]
+            q = explore([row], mode, exploring.propensity, exploring.neighbours, self._far())[0]
             table[segment] = PriceList.from_propensities(points, q)
         if self.policy.segments.uniform:
             return {DEFAULT_SEGMENT: table[names[0]]}
         return table
+
+    def _far(self) -> float:
+        """Propensity of the farthest prices: only while the elasticity is not known well enough.
+
+        What they teach is worth its cost at first; later they are deals that some shoppers only wait for.
+        """
+        eps, exploring = self.inputs["elasticity"], self.policy.exploration
+        known = HALF_90 * eps["sd"] <= exploring.far_until * abs(eps["mean"])
+        return 0.0 if known else exploring.far_propensity
 
     def _finish(
         self, outcome: OutcomeCode, said: _Said, table: Table, worth: Valuation, before: Shares | None

@@ -14,7 +14,7 @@ from tests.simulation.arena import START_MS, main, market_config, open_shop
 
 def test_walras_comes_near_the_clairvoyant_within_a_day_and_above_cost_plus(tmp_path: Path) -> None:
     shops = "walras,cost_plus_15,cost_plus_25,clairvoyant"
-    asked = ["--families", "logit,step", "--seeds", "3", "--days", "0.5", "--listings", "6", "--shops", shops]
+    asked = ["--families", "logit,step", "--seeds", "3", "--days", "1", "--listings", "6", "--shops", shops]
     assert main([*asked, "--out", str(tmp_path)]) == 0
     told = json.loads((tmp_path / "arena.json").read_text())
     assert told["accepted"] and told["seeds"] == {"logit": [3], "step": [3]}

@@ -259,6 +259,16 @@ def test_too_little_to_sell_quotes_the_dearest_allowed_and_says_so() -> None:
     assert result.outcome is OutcomeCode.TARGET_BELOW_DEMAND
 
 
+def test_the_farthest_prices_are_shown_until_the_elasticity_is_known() -> None:
+    shown = {}
+    for sd in (0.5, 0.05):
+        result = reprice(some_inputs(elasticity={"mean": -2.5, "sd": sd}))
+        assert result.table is not None
+        prices = result.table["all"].prices
+        shown[sd] = prices[-1] / prices[0]
+    assert shown[0.5] > 1.15 > shown[0.05] > 1.0
+
+
 @pytest.mark.parametrize("mode", ["bounded", "thompson", "none"])
 def test_every_mode_of_exploration_is_deterministic(mode: str) -> None:
     policy = Policy.from_dict({"exploration": {"mode": mode}})
