@@ -51,6 +51,8 @@ FACTS = ("offers", "stock", "catalog")
 GROUP = ("tenant", "market", "sku", "price_group", "arm", "segment", "price_minor", "currency")
 """What a cell is of."""
 
+SLOT_DIGITS = 4
+"""Exposures whose digests start alike in so many hex digits lie together in Flink's memory."""
 GOOD = "verdict IN ('ON_TIME', 'LATE')"
 _MEASURES = ("kind", "quantity", "price_paid_minor", "searches", "carts", "orders")
 """What the counts are made of."""
@@ -226,6 +228,7 @@ def views(dialect: Dialect, inputs: Sequence[Topic] = INPUTS) -> Iterator[tuple[
         yield f"judged_{topic.name}", dialect.text(_judged(topic))
     orders = next(topic for topic in inputs if topic.name == "orders")
     yield "orders_first", dialect.text(_orders_first(dialect, orders))
+    yield "shown", dialect.text(_shown(dialect))
     yield "exposures", dialect.text(_exposures(dialect))
     yield "acts", dialect.text(_acts())
     yield "sessions", dialect.text(_sessions(dialect))
@@ -239,12 +242,10 @@ def views(dialect: Dialect, inputs: Sequence[Topic] = INPUTS) -> Iterator[tuple[
     yield "refused", dialect.text(_refused())
 
 
-def segments_sql(dialect: Dialect) -> str:
+def segments_sql() -> str:
     """Purchases of every customer who was shown a rival's price, and how many were above it (science § 2)."""
-    # What is counted per customer must outlive the memory of exposures.
-    keep = "/*+ STATE_TTL('bought' = '0 s') */ " if dialect.stream else ""
     return f"""
-SELECT {keep}k, MIN(tenant) AS tenant, MIN(customer) AS customer, COUNT(*) AS purchases,
+SELECT k, MIN(tenant) AS tenant, MIN(customer) AS customer, COUNT(*) AS purchases,
   SUM(above) AS above_offer, MAX(rt_ms) AS event_time_ms
 FROM (
   SELECT tenant || ':' || customer AS k, tenant, customer, rt_ms,
@@ -306,23 +307,29 @@ FROM (
 ) AS ranked"""
 
 
+def _shown(dialect: Dialect) -> str:
+    """Good quotes with the digest of who was shown what: 32 hex digits and the UTC day."""
+    what = ("CAST(p AS STRING)", "customer", "tenant", "market", "sku", "table_id")
+    together = ", '|', ".join(what)
+    digest = f"MD5(CONCAT({together}))"
+    columns = f"rt, p, o, {', '.join(GROUP)}, rt_ms / {DAY_MS} AS `day`"
+    if not dialect.stream:
+        columns = columns.replace(" / ", " // ")
+    good = f"SELECT {columns}, {digest} AS shown FROM judged_quotes WHERE {GOOD} AND bot IS NOT TRUE"
+    # Flink keeps the digests of a partition that start alike together (jobs/runtime/java/FirstSeen.java).
+    return f"SELECT *, SUBSTRING(shown, 1, {SLOT_DIGITS}) AS slot FROM ({good}) AS good"
+
+
 def _exposures(dialect: Dialect) -> str:
-    # By arrival, Flink remembers that there was one; by rowtime it would keep the whole row, a day long.
-    arrived = "PROCTIME()" if dialect.stream else "o"
-    columns = "rt, rt_ms, p, o, tenant, market, sku, price_group, arm, segment, price_minor, currency"
-    day = f"CAST(rt_ms - MOD(rt_ms, {DAY_MS}) AS STRING)"
-    shown = _digest("CAST(p AS STRING)", "customer", "tenant", "market", "sku", "table_id", day)
+    columns = ", ".join(GROUP)
+    if dialect.stream:
+        return (
+            f"SELECT rowtime AS rt, {columns} FROM FirstSeen("
+            "input => TABLE shown PARTITION BY (p, slot), on_time => DESCRIPTOR(rt), uid => 'exposures')"
+        )
     return f"""
-SELECT {columns}
-FROM (
-  SELECT *, ROW_NUMBER() OVER (
-    PARTITION BY shown ORDER BY arrived ASC) AS nth
-  FROM (
-    SELECT {columns}, {arrived} AS arrived,
-      {shown} AS shown
-    FROM judged_quotes WHERE {GOOD} AND bot IS NOT TRUE
-  ) AS good
-) AS ranked
+SELECT rt, {columns}
+FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY shown, `day` ORDER BY o ASC) AS nth FROM shown) AS ranked
 WHERE nth = 1"""
 
 
@@ -352,19 +359,18 @@ FROM orders_first WHERE {GOOD} AND kind = 'placed'"""
 
 
 def _sessions(dialect: Dialect) -> str:
-    counts = f"""MIN(first_act) AS first_act,
-  COUNT(*) FILTER (WHERE act = {_SEARCH}) AS searches,
-  COUNT(*) FILTER (WHERE act = {_CART}) AS carts,
-  COUNT(*) FILTER (WHERE act = {_ORDER}) AS orders"""
     if dialect.stream:
-        gap = SESSION_GAP_MS // MINUTE_MS
         ended = f"""
-  SELECT window_time AS rt, visit, {counts}
-  FROM TABLE(SESSION(TABLE acts PARTITION BY (visit), DESCRIPTOR(rt), INTERVAL '{gap}' MINUTES))
-  GROUP BY window_start, window_end, window_time, visit"""
+  SELECT rowtime AS rt, first_act, searches, carts, orders
+  FROM Sessions(
+    input => TABLE acts PARTITION BY visit, gap_ms => CAST({SESSION_GAP_MS} AS BIGINT),
+    on_time => DESCRIPTOR(rt), uid => 'sessions')"""
     else:
         ended = f"""
-  SELECT MAX(rt) + {SESSION_GAP_MS} - 1 AS rt, visit, {counts}
+  SELECT MAX(rt) + {SESSION_GAP_MS} - 1 AS rt, MIN(first_act) AS first_act,
+    COUNT(*) FILTER (WHERE act = {_SEARCH}) AS searches,
+    COUNT(*) FILTER (WHERE act = {_CART}) AS carts,
+    COUNT(*) FILTER (WHERE act = {_ORDER}) AS orders
   FROM (
     SELECT *, SUM(opens) OVER (PARTITION BY visit ORDER BY rt, first_act) AS nth
     FROM (

@@ -1,6 +1,6 @@
 """A line read as strictly as demand_job reads it: bytes in, verdict and fields out.
 
-Why: Flink reads lines with the format ``walras-line`` (jobs/runtime/LineFormat.java); a backfill and a
+Why: Flink reads lines with the format ``walras-line`` (jobs/runtime/java/LineFormat.java); a backfill and a
 job that reads a topic raw must come to the same verdict on every byte. A test holds both to it.
 """
 

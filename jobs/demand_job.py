@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from features import cells
 from features.cells import FACTS, FLINK, GOOD, GROUP_KEY_SQL, bucket_sql
 from jobs.runtime.flink_environment import by_the_minute
-from jobs.runtime.line_format import add_line_format
+from jobs.runtime.java_parts import add_java_parts, declare_functions
 from jobs.runtime.settings import Settings
 from jobs.runtime.sinks import parquet_sink, text_sink
 from jobs.runtime.sources import lines_table, raw_table
@@ -27,8 +27,6 @@ GROUP_ID = "walras.demand_job"
 BUSY = ("clicks", "quotes", "orders")
 """Inputs that are read at the job's parallelism; the others by one subtask each."""
 
-# Exposures are remembered for the UTC day they belong to, and two hours more for what comes late.
-EXPOSURE_MEMORY_S = 26 * 3_600
 # A partition that was called idle and then speaks is behind the watermark, and Flink drops what it says. With a
 # ticker no partition is ever quiet, so this is for a Kafka without one, and long on purpose (wall time).
 IDLE_AFTER_S = 180
@@ -37,8 +35,9 @@ IDLE_AFTER_S = 180
 def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> StatementSet:
     """Declare the job; executes nothing."""
     by_the_minute(env)
-    add_line_format(env, settings.home / "run" / "jars")
-    configure(table_env, settings)
+    add_java_parts(env, settings.home / "run" / "jars")
+    declare_functions(table_env)
+    configure(table_env)
     declare_inputs(table_env, settings)
     # Not CREATE VIEW: Flink 2.3 writes a view's SESSION … PARTITION BY (a, b) back without its brackets.
     for name, text in (
@@ -56,14 +55,12 @@ def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, se
     return statements
 
 
-def configure(table_env: StreamTableEnvironment, settings: Settings) -> None:
+def configure(table_env: StreamTableEnvironment) -> None:
     """Planner and runtime options of this job."""
     for key, value in {
         "table.local-time-zone": "UTC",
         "pipeline.object-reuse": "true",
         "table.exec.source.idle-timeout": f"{IDLE_AFTER_S} s",
-        # Only the first exposures live under it; windows and orders forget by event time.
-        "table.exec.state.ttl": f"{round(EXPOSURE_MEMORY_S / settings.the_clock.speed * 1000)} ms",
         # What several sinks read is computed once.
         "table.optimizer.reuse-sub-plan-enabled": "true",
         "table.optimizer.reuse-source-enabled": "true",
@@ -126,7 +123,7 @@ OUTPUTS: dict[str, str] = {
     "cells": f"SELECT CAST(bucket AS STRING), {_BATCH}, {_WINDOW_END} FROM batches",
     "segments": "SELECT k, "
     + _json({name: name for name in ("tenant", "customer", "purchases", "above_offer", "event_time_ms")})
-    + f", TO_TIMESTAMP_LTZ(event_time_ms, 3) FROM ({cells.segments_sql(FLINK)}) AS shares",
+    + f", TO_TIMESTAMP_LTZ(event_time_ms, 3) FROM ({cells.segments_sql()}) AS shares",
     "rejected": "SELECT topic || '-' || CAST(p AS STRING) || '-' || CAST(o AS STRING), "
     + _json(
         {

@@ -59,13 +59,13 @@ def submit(name: str, settings: Settings, *, checkpoints: str | None, resume_fro
 
 
 def reason(error: BaseException) -> str:
-    """What a person needs of an error: its first line, and from a Java stack each cause.
+    """What a person needs of an error: its first line, and of a Java stack all but the frames.
 
     >>> reason(ValueError("o1.execute failed\\n: org.apache.A: no\\n\\tat x.y\\nCaused by: java.B: why"))
     'ValueError: o1.execute failed; : org.apache.A: no; Caused by: java.B: why'
     """
     first, *rest = str(error).splitlines() or [""]
-    causes = [line.strip() for line in rest if line.startswith((":", "Caused by:"))]
+    causes = [line.strip() for line in rest if line.strip() and not line.startswith(("\t", "    "))]
     return "; ".join([f"{type(error).__name__}: {first}", *causes])
 
 

@@ -21,7 +21,7 @@ from jobs.pricing.policy import Policy
 from jobs.runtime.bucket_rows import batch_rows, estimate_rows, fact_rows, output_view, outputs_to_topics, rows_of
 from jobs.runtime.flink_bucket import host_in_flink
 from jobs.runtime.hosting import Host
-from jobs.runtime.line_format import add_line_format
+from jobs.runtime.java_parts import add_java_parts
 from jobs.runtime.output_sinks import RedisTableSink
 from jobs.runtime.redis_price_table import RedisPriceTables
 from jobs.runtime.settings import Settings
@@ -42,7 +42,7 @@ def repricing_host(settings: Settings) -> Host:
 
 def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> StatementSet:
     """Declare the topology; executes nothing."""
-    add_line_format(env, settings.home / "run" / "jars")
+    add_java_parts(env, settings.home / "run" / "jars")
     statements = table_env.create_statement_set()
     queries = [batch_rows(table_env, JOB, settings), estimate_rows(table_env, JOB, settings)]
     facts = FACTS if settings.host_clock else FACTS_OF_A_REPLAY

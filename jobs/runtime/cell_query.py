@@ -174,7 +174,7 @@ def _query(output: str) -> str:
         case "segments":
             return (
                 "SELECT tenant, customer, purchases, CAST(above_offer AS BIGINT) AS above_offer, event_time_ms "
-                f"FROM ({cells.segments_sql(DUCKDB)}) ORDER BY ALL"
+                f"FROM ({cells.segments_sql()}) ORDER BY ALL"
             )
     raise ValueError(f"expected one of {', '.join(OUTPUTS)}, got {output!r}")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from features.cells import rt_ms_sql
-from jobs.runtime.line_format import FORMAT
+from jobs.runtime.java_parts import FORMAT
 from jobs.runtime.settings import Settings
 from schemas.topics import Topic
 

@@ -151,12 +151,26 @@ public class LineFormat implements DeserializationFormatFactory {
             if (line.length > MAX_BYTES) {
                 return "TOO_LARGE";
             }
-            String text = decode(line);
-            if (text == null) {
+            boolean ascii = true;
+            boolean nothing = false;
+            boolean surrogates = false;
+            for (int i = 0; i < line.length; i++) {
+                byte c = line[i];
+                if (c <= 0) {
+                    ascii &= c == 0;
+                    nothing |= c == 0;
+                } else if (c == 'u' && i > 0 && line[i - 1] == '\\' && i + 1 < line.length) {
+                    surrogates |= line[i + 1] == 'd' || line[i + 1] == 'D';
+                }
+            }
+            if (!ascii && !isUtf8(line)) {
                 return "INVALID_UTF8";
             }
-            boolean surrogates = text.indexOf("\\ud") >= 0 || text.indexOf("\\uD") >= 0;
-            JsonParser parser = json.createParser(text);
+            // Jackson would take zeros for UTF-16, and pass over a byte order mark.
+            if (nothing || line.length > 0 && line[0] == (byte) 0xEF) {
+                return "NOT_JSON_OBJECT";
+            }
+            JsonParser parser = json.createParser(line);
             try {
                 if (parser.nextToken() != JsonToken.START_OBJECT) {
                     return "NOT_JSON_OBJECT";
@@ -205,7 +219,7 @@ public class LineFormat implements DeserializationFormatFactory {
 
         private static Object value(JsonParser parser, JsonToken token, int type) throws IOException {
             if (type == STRING) {
-                return token == JsonToken.VALUE_STRING ? StringData.fromString(parser.getText()) : null;
+                return token == JsonToken.VALUE_STRING ? text(parser) : null;
             }
             if (type == BOOLEAN) {
                 return token == JsonToken.VALUE_TRUE ? Boolean.TRUE
@@ -235,20 +249,30 @@ public class LineFormat implements DeserializationFormatFactory {
                     && Double.isInfinite(Double.parseDouble(parser.getText()));
         }
 
-        /** The text of a valid UTF-8 line, else null. */
-        private static String decode(byte[] line) {
-            for (int i = 0; i < line.length; i++) {
-                if (line[i] < 0) {
-                    try {
-                        return StandardCharsets.UTF_8.newDecoder().onMalformedInput(CodingErrorAction.REPORT)
-                                .onUnmappableCharacter(CodingErrorAction.REPORT)
-                                .decode(ByteBuffer.wrap(line)).toString();
-                    } catch (CharacterCodingException malformed) {
-                        return null;
-                    }
+        /** A string's text as Flink keeps it; a Java string would be encoded again. */
+        private static StringData text(JsonParser parser) throws IOException {
+            char[] chars = parser.getTextCharacters();
+            int from = parser.getTextOffset();
+            int length = parser.getTextLength();
+            byte[] bytes = new byte[length];
+            for (int i = 0; i < length; i++) {
+                char c = chars[from + i];
+                if (c > 127) {
+                    return StringData.fromString(new String(chars, from, length));
                 }
+                bytes[i] = (byte) c;
             }
-            return new String(line, StandardCharsets.ISO_8859_1);
+            return StringData.fromBytes(bytes);
+        }
+
+        private static boolean isUtf8(byte[] line) {
+            try {
+                StandardCharsets.UTF_8.newDecoder().onMalformedInput(CodingErrorAction.REPORT)
+                        .onUnmappableCharacter(CodingErrorAction.REPORT).decode(ByteBuffer.wrap(line));
+                return true;
+            } catch (CharacterCodingException malformed) {
+                return false;
+            }
         }
 
         /** Whether a text holds half of a surrogate pair, which UTF-8 cannot write. */

@@ -1,0 +1,71 @@
+"""The jar of the parts that are Java (``java/*.java``), compiled by Flink's own Janino at submission.
+
+``LineFormat`` is the value format ``walras-line``: Flink SQL has no way to read a line once and keep its bytes,
+its fields and its verdict together. ``FirstSeen`` and ``Sessions`` are table functions of the cell query: what
+SQL's own dedup and session windows keep in memory is five times as much.
+
+Janino lies in every Flink's lib folder, so neither a JDK nor a build tool is needed, and the jar travels to
+any cluster with the job.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+SOURCES = tuple(sorted(Path(__file__).with_name("java").glob("*.java")))
+FORMAT = "walras-line"
+FUNCTIONS = ("FirstSeen", "Sessions")
+"""Table functions, called by these names in SQL."""
+
+
+def java_jar(folder: Path) -> Path:
+    """Compile the sources into ``folder`` unless these very ones already lie there; answer the jar's path.
+
+    Needs PyFlink's gateway (so: a job being submitted, or a test).
+
+    Raises
+    ------
+    py4j.protocol.Py4JJavaError
+        With the line and column, if a source does not compile.
+    """
+    texts = [source.read_text() for source in SOURCES]
+    jar = folder / f"walras-{hashlib.sha256(chr(0).join(texts).encode()).hexdigest()[:12]}.jar"
+    if not jar.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        classes = {name: code for text in texts for name, code in _compiled(text).items()}
+        fresh = jar.with_suffix(".new")
+        with zipfile.ZipFile(fresh, "w") as out:
+            for name, code in sorted(classes.items()):
+                out.writestr(zipfile.ZipInfo(name.replace(".", "/") + ".class"), code)
+            out.writestr(
+                zipfile.ZipInfo("META-INF/services/org.apache.flink.table.factories.Factory"),
+                "walras.LineFormat\n",
+            )
+        fresh.replace(jar)
+    return jar
+
+
+def add_java_parts(env: Any, folder: Path) -> None:
+    """Make them known to an environment and ship them with its job (SQL's ADD JAR stays in the client)."""
+    env.add_jars(java_jar(folder).absolute().as_uri())
+
+
+def declare_functions(table_env: Any) -> None:
+    """Name the table functions for an environment's SQL; :func:`add_java_parts` comes before."""
+    for name in FUNCTIONS:
+        table_env.create_java_temporary_system_function(name, f"walras.{name}")
+
+
+def _compiled(source: str) -> dict[str, bytes]:
+    from pyflink.java_gateway import get_gateway
+
+    jvm: Any = get_gateway().jvm
+    compiler = jvm.org.codehaus.janino.SimpleCompiler()
+    compiler.setTargetVersion(8)  # StringData.fromString is a static method of an interface
+    compiler.setParentClassLoader(jvm.java.lang.Thread.currentThread().getContextClassLoader())
+    compiler.cook(source)
+    found = compiler.getBytecodes()
+    return {str(name): bytes(found[name]) for name in found}
