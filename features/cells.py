@@ -6,19 +6,22 @@ the same cells, verdicts and segments, because every rule is a statement about t
 (1) verdict of a line: TICK, ON_TIME, LATE or ``<field>|<CODE>|<what was expected>`` of the first failing check;
 (2) LATE ⇔ event time < kafka_ts − lateness; more than a minute ahead of kafka_ts is refused;
 (3) rt = event time, or kafka_ts where that is late, ahead or missing: the time at which a record counts;
-(4) a repeated order line (tenant, order_id, line, kind) is refused within the topic's memory (7 days of rt);
-(5) an exposure counts once per customer, listing, table_id and UTC day of rt: the first to arrive, which in
-    a partition is the lowest offset (and a listing's quotes are all in one);
+(4) a repeated order line (tenant, order_id, line, kind) is refused if the one before it fell into the same
+    period of the topic's memory (7 days of rt) or a neighbouring one, so for 7 to 14 days;
+(5) an exposure counts once per customer, listing, table_id and UTC day of rt. In (4) and (5) the first is the
+    first to arrive, which in a partition is the lowest offset (and a listing's records are all in one);
 (6) a session of a listing ends after 30 minutes without an act; its searches and carts then mature, and
     are abandoned if it saw no placed order; they count at the price, arm and segment of its first act;
 (7) cell = sums over (minute of rt, listing, price group, arm, segment, price, currency).
 
-What differs between the engines stands in :class:`Dialect`: how a window is written, and quotes. In
+What differs between the engines stands in :class:`Dialect`: how a window is written, what is remembered (Flink
+calls two table functions of ours that keep it small, jobs/runtime/java), and quotes. In
 DuckDB ``rt`` is epoch milliseconds, in Flink a rowtime whose watermark is kafka_ts − lateness.
 
 The views build on each other by name: ``in_<topic>`` (given by the host: typed fields, ``tick``,
-``line_verdict``, ``p``, ``o``, ``kafka_ts_ms``, ``rt``) → ``judged_<topic>`` → ``orders_first``, ``exposures``,
-``sessions`` → ``<part>_counted`` → ``cells``; ``<part>_lines`` and ``refused`` account for every offset.
+``line_verdict``, ``p``, ``o``, ``kafka_ts_ms``, ``rt``) → ``judged_<topic>`` → ``orders_keyed``, ``shown`` →
+``orders_first``, ``exposures``, ``sessions`` → ``<part>_counted`` → ``cells``; ``<part>_lines`` and ``refused``
+account for every offset.
 
 Every source is counted by the minute on its own, and only those counts are brought together: on a stream
 its first sums are then made where its lines are read, and no event travels to be counted.
@@ -123,12 +126,6 @@ class Dialect:
         """SQL written with backquotes, in this dialect's quotes."""
         return sql.replace("`", self.quote)
 
-    def preceding(self, ms: int) -> str:
-        """Start of a RANGE frame over rt, in whole minutes."""
-        days, minutes = divmod(ms // MINUTE_MS, 1440)
-        interval = f"INTERVAL '{days} {minutes // 60:02}:{minutes % 60:02}' DAY TO MINUTE"
-        return f"{interval} PRECEDING" if self.stream else f"{ms} PRECEDING"
-
 
 FLINK = Dialect("flink", "`")
 DUCKDB = Dialect("duckdb", '"')
@@ -194,11 +191,7 @@ def bucket_sql(key: str, buckets: int) -> str:
 
 
 def _digest(*texts: str) -> str:
-    """SQL of seven bytes that stand for some texts.
-
-    Flink keeps as many inside a row's fixed part, and a key lies in memory once an exposure and four times a
-    session. Among 100 million keys a day, one pair is expected to share its digest every fourteen days.
-    """
+    """SQL of seven bytes that stand for some texts: as many as Flink keeps inside a row's fixed part."""
     together = ", '|', ".join(texts)
     return f"UNHEX(SUBSTRING(MD5(CONCAT({together})), 1, 14))"
 
@@ -227,6 +220,7 @@ def views(dialect: Dialect, inputs: Sequence[Topic] = INPUTS) -> Iterator[tuple[
     for topic in inputs:
         yield f"judged_{topic.name}", dialect.text(_judged(topic))
     orders = next(topic for topic in inputs if topic.name == "orders")
+    yield "orders_keyed", dialect.text(_orders_keyed(dialect, orders))
     yield "orders_first", dialect.text(_orders_first(dialect, orders))
     yield "shown", dialect.text(_shown(dialect))
     yield "exposures", dialect.text(_exposures(dialect))
@@ -286,51 +280,74 @@ def _judged(topic: Topic) -> str:
     return f"SELECT *, {rt_ms_sql(topic)} AS rt_ms,\n{verdict_sql(topic)} AS verdict\nFROM in_{topic.name}"
 
 
+def _keyed(
+    dialect: Dialect, columns: str, topic: str, what: Sequence[str], period_ms: int, which: str = "TRUE"
+) -> str:
+    """Good lines of a topic with what they repeat if they are a repeat: a digest, and the period of their rt."""
+    together = ", '|', ".join(what)
+    period = f"rt_ms {'/' if dialect.stream else '//'} {period_ms} AS span"
+    keyed = f"{columns}, {period}, MD5(CONCAT({together})) AS digest"
+    lines = f"SELECT {keyed} FROM judged_{topic} WHERE {GOOD} AND {which}"
+    # Flink keeps a partition's digests that start alike together (jobs/runtime/java/FirstSeen.java).
+    return f"SELECT *, SUBSTRING(digest, 1, {SLOT_DIGITS}) AS slot FROM ({lines}) AS good"
+
+
+def _first_seen(dialect: Dialect, columns: str, view: str, uid: str, reach: int) -> str:
+    """Rows of a keyed view with ``first_seen``: NULL for the first to arrive, which in a partition is the lowest
+    offset; else that one's offset. Flink's rowtime is the row's own."""
+    if dialect.stream:
+        return (
+            f"SELECT rowtime AS rt, {columns}, first_seen FROM FirstSeen(input => TABLE {view} "
+            f"PARTITION BY (p, slot), reach => {reach}, on_time => DESCRIPTOR(rt), uid => '{uid}')"
+        )
+    of = "p, digest, span" if reach == 0 else "p, digest"
+    return f"""
+SELECT rt, {columns},
+  CASE WHEN opens = 0 THEN FIRST_VALUE(o) OVER (PARTITION BY {of}, run ORDER BY o) END AS first_seen
+FROM (
+  SELECT *, SUM(opens) OVER (PARTITION BY {of} ORDER BY o) AS run
+  FROM (
+    SELECT *, CASE WHEN ABS(span - LAG(span) OVER (PARTITION BY {of} ORDER BY o)) <= {reach}
+      THEN 0 ELSE 1 END AS opens
+    FROM {view}
+  ) AS arrived
+) AS runs"""
+
+
+def _orders_keyed(dialect: Dialect, orders: Topic) -> str:
+    key = ("tenant", "order_id", "CAST(`line` AS STRING)", "kind")
+    columns = f"{_orders_columns(orders)}, rt, verdict"
+    return _keyed(dialect, columns, "orders", key, orders.remembers_ms)
+
+
+def _orders_columns(orders: Topic) -> str:
+    fields = ", ".join(f"`{check.field}`" for check in orders.checks if check.field in _OF_ORDERS)
+    return f"{fields}, kafka_ts_ms, p, o, rt_ms, line_bytes"
+
+
 def _orders_first(dialect: Dialect, orders: Topic) -> str:
+    columns = _orders_columns(orders)
     within = f"{orders.remembers_ms / DAY_MS:g} days"
     duplicate = (
-        f"'order_id|{RejectCode.DUPLICATE_ORDER}|expected each order line once in {within}; the first was at '"
+        f"'order_id|{RejectCode.DUPLICATE_ORDER}|expected each order line once in {within}; first at offset '"
     )
-    # What nothing after it reads stays out: each row is remembered as long as its repeats are looked for.
-    fields = ", ".join(f"`{check.field}`" for check in orders.checks if check.field in _OF_ORDERS)
+    known = _first_seen(dialect, f"{columns}, verdict", "orders_keyed", "orders", 1)
     return f"""
-SELECT {fields}, kafka_ts_ms, p, o, rt, rt_ms, line_bytes,
-  CASE WHEN first_position < place THEN {duplicate} || first_position ELSE verdict END AS verdict
-FROM (
-  SELECT *, MIN(place) OVER (
-    PARTITION BY tenant, order_id, `line`, kind ORDER BY rt
-    RANGE BETWEEN {dialect.preceding(orders.remembers_ms)} AND CURRENT ROW) AS first_position
-  FROM (
-    SELECT {fields}, kafka_ts_ms, p, o, rt, rt_ms, line_bytes, verdict, CONCAT({", ".join(_POSITION)}) AS place
-    FROM judged_orders WHERE {GOOD}
-  ) AS good
-) AS ranked"""
+SELECT rt, {columns},
+  CASE WHEN first_seen IS NULL THEN verdict ELSE {duplicate} || CAST(first_seen AS STRING) END AS verdict
+FROM ({known}) AS known"""
 
 
 def _shown(dialect: Dialect) -> str:
-    """Good quotes with the digest of who was shown what: 32 hex digits and the UTC day."""
     what = ("CAST(p AS STRING)", "customer", "tenant", "market", "sku", "table_id")
-    together = ", '|', ".join(what)
-    digest = f"MD5(CONCAT({together}))"
-    columns = f"rt, p, o, {', '.join(GROUP)}, rt_ms / {DAY_MS} AS `day`"
-    if not dialect.stream:
-        columns = columns.replace(" / ", " // ")
-    good = f"SELECT {columns}, {digest} AS shown FROM judged_quotes WHERE {GOOD} AND bot IS NOT TRUE"
-    # Flink keeps the digests of a partition that start alike together (jobs/runtime/java/FirstSeen.java).
-    return f"SELECT *, SUBSTRING(shown, 1, {SLOT_DIGITS}) AS slot FROM ({good}) AS good"
+    place = "" if dialect.stream else ", o"
+    return _keyed(dialect, f"rt, p{place}, {', '.join(GROUP)}", "quotes", what, DAY_MS, "bot IS NOT TRUE")
 
 
 def _exposures(dialect: Dialect) -> str:
     columns = ", ".join(GROUP)
-    if dialect.stream:
-        return (
-            f"SELECT rowtime AS rt, {columns} FROM FirstSeen("
-            "input => TABLE shown PARTITION BY (p, slot), on_time => DESCRIPTOR(rt), uid => 'exposures')"
-        )
-    return f"""
-SELECT rt, {columns}
-FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY shown, `day` ORDER BY o ASC) AS nth FROM shown) AS ranked
-WHERE nth = 1"""
+    known = _first_seen(dialect, columns, "shown", "exposures", 0)
+    return f"SELECT rt, {columns} FROM ({known}) AS known WHERE first_seen IS NULL"
 
 
 def _acts() -> str:

@@ -28,6 +28,10 @@ JOBS: dict[str, str] = {
     "repricing_job": "jobs.repricing_job",
 }
 """Name on the cluster → module, in the order in which the data passes them."""
+BY_BUCKET = ("feature_job", "elasticity_job", "repricing_job")
+"""Jobs with a few fat values as state, which a store on disk serves as well (demand_job's it does not)."""
+MOST_BUCKETS_ON_HEAP = 320
+"""Some 10,000 listings, 80 MB; with more the jobs by bucket keep their state in RocksDB."""
 
 
 def parse_job(text: str) -> tuple[str, str | None]:
@@ -51,7 +55,13 @@ def submit(name: str, settings: Settings, *, checkpoints: str | None, resume_fro
     """Build and execute one job, detached; answers its id on the cluster."""
     from jobs.runtime.flink_environment import job_environment
 
-    env, table_env = job_environment(name, settings.parallelism, checkpoints=checkpoints, resume_from=resume_from)
+    env, table_env = job_environment(
+        name,
+        settings.parallelism,
+        checkpoints=checkpoints,
+        resume_from=resume_from,
+        on_disk=name in BY_BUCKET and settings.buckets > MOST_BUCKETS_ON_HEAP,
+    )
     statements = importlib.import_module(JOBS[name]).build(env, table_env, settings)
     # Attached, since feature_job has a Parquet sink beside its statements and must still be one job.
     statements.attach_as_datastream()

@@ -120,7 +120,7 @@ class Topic:
     """A stream: what travels, keyed how, judged how, kept how long.
 
     ``input``: judged by demand_job and counted in the ledger. ``compacted``: Kafka keeps the last
-    value per key. ``remembers_ms``: event time within which a repeated record is refused (orders alone).
+    value per key. ``remembers_ms``: event time within which a repeated record is refused at least (orders alone).
     ``key``: what the Kafka key is made of (documentation and adapters).
     """
 

@@ -90,7 +90,10 @@ class RepricingLogic:
         cells, _ = judge_cells(batch.cells, self._bucket.catalog)
         states = self._bucket.states
         empty = {key for key, state in states.items() if state.stock and state.stock[1] <= 0}
-        offers = {key: self._bucket.recorded_rivals_mean(key, at_ms) for key in {c.listing.key for c in cells}}
+        offers = {
+            key: self._bucket.recorded_rivals_mean(key, at_ms)
+            for key in {f"{c.tenant}/{c.market}/{c.sku}" for c in cells}
+        }
         self._book.observe(dataclasses.replace(batch, cells=tuple(cells)), offer_of=offers.get, out_of_stock=empty)
         if at_ms // HOUR_MS != before_ms // HOUR_MS:
             self._book.learn_tilts(self._elasticity_of)

@@ -120,11 +120,18 @@ class BucketWatch:
         """The cells as arrays over the bucket's listings, in the watcher's order."""
         index, states = self._bucket.index, self._bucket.states
         at = {key: i for i, key in enumerate(index)}
-        sums = np.zeros((6, len(index)))
+        # Plain lists: a numpy call for each of some hundred cells would cost as much as all the rest.
+        summed = [[0.0] * 6 for _ in index]
         for cell in cells:
             n = max(cell.exposures, 0)
-            counts = (cell.orders, cell.units, cell.searches_matured, cell.searches_abandoned)
-            sums[:, at[cell.listing.key]] += (*counts, n, n * math.log(cell.price_minor))
+            row = summed[at[f"{cell.tenant}/{cell.market}/{cell.sku}"]]
+            row[0] += cell.orders
+            row[1] += cell.units
+            row[2] += cell.searches_matured
+            row[3] += cell.searches_abandoned
+            row[4] += n
+            row[5] += n * math.log(cell.price_minor)
+        sums = np.array(summed, dtype=float).reshape(len(index), 6).T
         plan = np.full(len(index), np.nan)
         for i in np.flatnonzero(sums.any(axis=0)).tolist():
             state = states[index[i]]

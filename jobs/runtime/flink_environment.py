@@ -28,7 +28,12 @@ def by_the_minute(env: StreamExecutionEnvironment) -> None:
 
 
 def job_environment(
-    name: str, parallelism: int, *, checkpoints: str | None = None, resume_from: str | None = None
+    name: str,
+    parallelism: int,
+    *,
+    checkpoints: str | None = None,
+    resume_from: str | None = None,
+    on_disk: bool = False,
 ) -> tuple[StreamExecutionEnvironment, StreamTableEnvironment]:
     """Environment of one job.
 
@@ -38,11 +43,15 @@ def job_environment(
     parallelism : subtasks of every operator that does not say otherwise.
     checkpoints : URI of the folder that holds one folder per job; None: as the cluster says.
     resume_from : URI of the retained checkpoint or savepoint to start from; None: from nothing.
+    on_disk : keep keyed state in RocksDB, with incremental checkpoints, instead of on the heap.
     """
     configuration = Configuration()
     configuration.set_string("pipeline.name", name)
     if checkpoints:
         configuration.set_string("execution.checkpointing.dir", f"{checkpoints.rstrip('/')}/{name}")
+    if on_disk:
+        configuration.set_string("state.backend.type", "rocksdb")
+        configuration.set_string("execution.checkpointing.incremental", "true")
     if resume_from:
         configuration.set_string("execution.state-recovery.path", resume_from)
     env = StreamExecutionEnvironment.get_execution_environment(configuration)

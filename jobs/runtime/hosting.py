@@ -4,7 +4,7 @@ A logic is a plain object; this is where it gets its state kept, its batches onc
 out. :mod:`jobs.runtime.flink_bucket` puts it into Flink; replay, backfill and tests use
 :func:`run_batches`. Per bucket there is one live object and one state value: Python's state costs
 one round trip of about a millisecond per dirty key whatever its size, so a bucket is one fat value,
-written once per call.
+written once per call; so any object can be let go between two calls and be made again from its bytes.
 
 A row in is ``(key, kind, address, payload)``: kind ``batch`` carries a `cells` record and its key is
 the bucket's number; any other kind is one fact.
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -27,6 +28,9 @@ from schemas.topics import TOPICS
 log = logging.getLogger(__name__)
 
 BATCH = "batch"
+MOST_LIVE = 400
+"""Buckets whose objects stay in memory, some 300 kB each; those beyond are read from their bytes when they have
+something to take, so that a worker's memory does not grow with the listings."""
 
 
 class OutputSink(Protocol):
@@ -76,15 +80,21 @@ class Host:
     clock : the run's Clock, whose time goes into batches and facts as ``now_ms``; None in a replay,
         where time is what the data say.
     sinks : see :class:`OutputSink`.
+    most_live : buckets kept as objects; the one untouched for longest leaves first.
     """
 
     def __init__(
-        self, make_logic: Callable[[], BucketLogic], clock: Clock | None, sinks: Iterable[OutputSink] = ()
+        self,
+        make_logic: Callable[[], BucketLogic],
+        clock: Clock | None,
+        sinks: Iterable[OutputSink] = (),
+        most_live: int = MOST_LIVE,
     ) -> None:
         self._make_logic = make_logic
         self._clock = clock
         self._sinks = tuple(sinks)
-        self._live: dict[str, HostedBucket] = {}
+        self._most_live = most_live
+        self._live: OrderedDict[str, HostedBucket] = OrderedDict()
         self._counts = {"batches": 0, "facts": 0, "repeated_batches": 0, "refused_snapshots": 0, "outputs": 0}
 
     @property
@@ -93,9 +103,13 @@ class Host:
         return {"host": self._counts} | {type(sink).__name__: sink.counts for sink in self._sinks}
 
     def bucket(self, key: str, saved: Callable[[], bytes | None]) -> HostedBucket:
-        """The live bucket; read from ``saved()`` the first time it is touched after a start."""
+        """The live bucket; read from ``saved()`` when it is touched for the first time, or again after long."""
         hosted = self._live.get(key)
-        if hosted is None:
+        if hosted is not None:
+            self._live.move_to_end(key)
+        else:
+            if len(self._live) >= self._most_live:
+                self._live.popitem(last=False)
             hosted = self._live[key] = HostedBucket(self._make_logic())
             data = saved()
             if data:

@@ -65,7 +65,7 @@ def demand(quick: bool, home: Path) -> list[Figure]:
     """(a, b) demand_job beside raw Kafka → JSON → blackhole, archive off and on."""
     from tests.benchmarks import bench_demand
 
-    return bench_demand.measure(home, events=300_000 if quick else 3_000_000)
+    return bench_demand.measure(home, events=300_000 if quick else 4_500_000)
 
 
 def pipeline(quick: bool, home: Path) -> list[Figure]:

@@ -5,6 +5,7 @@ import java.time.Duration;
 import java.util.EnumSet;
 import java.util.LinkedHashMap;
 
+import org.apache.flink.table.api.DataTypes;
 import org.apache.flink.table.catalog.DataTypeFactory;
 import org.apache.flink.table.data.RowData;
 import org.apache.flink.table.functions.ProcessTableFunction;
@@ -16,7 +17,7 @@ import org.apache.flink.table.types.inference.StaticArgument;
 import org.apache.flink.table.types.inference.StaticArgumentTrait;
 import org.apache.flink.table.types.inference.TypeInference;
 import org.apache.flink.table.types.inference.TypeStrategies;
-import org.apache.flink.table.types.logical.BooleanType;
+import org.apache.flink.table.types.logical.BigIntType;
 import org.apache.flink.table.types.logical.LogicalType;
 import org.apache.flink.table.types.logical.RowType;
 import org.apache.flink.table.types.logical.VarBinaryType;
@@ -24,29 +25,32 @@ import org.apache.flink.table.types.utils.TypeConversions;
 import org.apache.flink.types.Row;
 
 /**
- * FirstSeen(table): passes on each row whose digest was not seen before on its day, all its columns as they are.
+ * FirstSeen(table, reach): every row with one column more, first_seen: NULL for the first of its digest, else where
+ * that one was (its column o; 0 for a table without one).
  *
- * Why not SQL's ROW_NUMBER: it keeps a key, an entry, a value and a time stamp for every row it has seen, some
- * 220 bytes. Here many digests share one array, which the table is partitioned for by some leading digits of
- * the digest: eight bytes each, and what surrounds an array is shared by all in it.
+ * Why not SQL's ROW_NUMBER or an OVER window: they keep a key, an entry, a value and a time stamp, or the whole
+ * row, for all that they have seen: 220 to 1,000 bytes. Here many digests share one array, which the table is
+ * partitioned for by some leading digits of the digest: eight bytes each, sixteen with o, and what surrounds an
+ * array is shared by all in it.
  *
- * The table has columns shown (32 hex digits) and day (BIGINT, days since the epoch). Of a partition the two
- * newest days are held; a row of an older day than both is passed on, since nothing is known of it.
+ * The table has columns digest (32 hex digits) and span (BIGINT, the number of its period). A row is a repeat if its digest was seen in
+ * its own period or in one at most `reach` away. Of a partition the 2 + reach newest periods are held; a row of
+ * an older one counts as the first, since nothing is known of it.
  *
- * State: an array of blocks, newest day first: day (8 bytes), count (4), digests (8 each).
+ * State: an array of blocks, newest period first: period (8 bytes), count (4), entries (digest 8, o 8).
  */
 public class FirstSeen extends ProcessTableFunction implements SpecializedFunction {
     private static final long serialVersionUID = 1L;
     /** Without a word on its life Flink stamps every entry with the time and searches for those that are over. */
     private static final Duration FOR_GOOD = Duration.ZERO;
-    private static final int DAYS = 2;
     private static final int HEAD = 12;
-    private static final int DIGEST = 8;
-    /** The digits that a digest takes, behind those that may be in the partition's key. */
+    /** The digits that an entry takes, behind those that may be in the partition's key. */
     private static final int FROM = 8;
+    private static final int DIGITS = 16;
 
-    private transient int dayColumn;
-    private transient int shownColumn;
+    private transient int periodColumn;
+    private transient int digestColumn;
+    private transient int placeColumn;
     private transient boolean ready;
     /** The table's own type, known when the call is planned. */
     private transient DataType planned;
@@ -61,81 +65,110 @@ public class FirstSeen extends ProcessTableFunction implements SpecializedFuncti
     public TypeInference getTypeInference(DataTypeFactory types) {
         LinkedHashMap state = new LinkedHashMap();
         state.put("seen", StateTypeStrategy.of(TypeStrategies.explicit(
-                row("days", new VarBinaryType(VarBinaryType.MAX_LENGTH))), FOR_GOOD));
+                row("periods", new VarBinaryType(VarBinaryType.MAX_LENGTH))), FOR_GOOD));
         EnumSet traits = EnumSet.of(StaticArgumentTrait.TABLE, StaticArgumentTrait.SET_SEMANTIC_TABLE,
                 StaticArgumentTrait.PASS_COLUMNS_THROUGH);
         StaticArgument input = planned == null ? StaticArgument.table("input", RowData.class, false, traits)
                 : StaticArgument.table("input", (DataType) planned.bridgedTo(RowData.class), false, traits);
         return TypeInference.newBuilder()
-                .staticArguments(new StaticArgument[] {input})
+                .staticArguments(new StaticArgument[] {
+                        input, StaticArgument.scalar("reach", (DataType) DataTypes.INT().notNull(), false)})
                 .stateTypeStrategies(state)
-                .outputTypeStrategy(TypeStrategies.explicit(row("is_first", new BooleanType())))
+                .outputTypeStrategy(TypeStrategies.explicit(row("first_seen", new BigIntType())))
                 .build();
     }
 
-    public void eval(ProcessTableFunction.Context context, Row seen, RowData row) {
+    public void eval(ProcessTableFunction.Context context, Row seen, RowData row, Integer reach) {
         if (!ready) {
             RowType type = (RowType) context.tableSemanticsFor("input").dataType().getLogicalType();
-            dayColumn = type.getFieldIndex("day");
-            shownColumn = type.getFieldIndex("shown");
+            periodColumn = type.getFieldIndex("span");
+            digestColumn = type.getFieldIndex("digest");
+            placeColumn = type.getFieldIndex("o");
             ready = true;
         }
-        byte[] held = (byte[]) seen.getField(0);
-        byte[] more = with(held == null ? new byte[0] : held, row.getLong(dayColumn), digest(row));
-        if (more != null) {
-            seen.setField(0, more);
-            collect(Row.of(new Object[] {Boolean.TRUE}));
+        byte[] state = (byte[]) seen.getField(0);
+        byte[] held = state == null ? new byte[0] : state;
+        ByteBuffer blocks = ByteBuffer.wrap(held);
+        int width = placeColumn < 0 ? 8 : 16;
+        long period = row.getLong(periodColumn);
+        long digest = digest(row);
+        long place = placeColumn < 0 ? 0 : row.getLong(placeColumn);
+        boolean known = false;
+        boolean here = false;
+        for (int at = 0; at < held.length && !here; at = end(blocks, at, width)) {
+            long away = blocks.getLong(at) - period;
+            int found = Math.abs(away) > reach.intValue() ? -1 : find(blocks, at, width, digest);
+            if (found >= 0) {
+                known = true;
+                here = away == 0;
+                place = width == 8 ? 0 : blocks.getLong(found + 8);
+            }
         }
+        // A repeat from another period is held in its own one too, or a third would not be known for one.
+        byte[] more = here ? held : with(blocks, period, digest, place, width, 2 + reach.intValue());
+        if (more != held) {
+            seen.setField(0, more);
+        }
+        collect(Row.of(new Object[] {known ? Long.valueOf(place) : null}));
     }
 
     private long digest(RowData row) {
-        byte[] hex = row.getString(shownColumn).toBytes();
+        byte[] hex = row.getString(digestColumn).toBytes();
         long digest = 0;
-        for (int i = FROM; i < FROM + 2 * DIGEST; i++) {
+        for (int i = FROM; i < FROM + DIGITS; i++) {
             digest = digest << 4 | (hex[i] <= '9' ? hex[i] - '0' : hex[i] - 'a' + 10);
         }
         return digest;
     }
 
-    /** The blocks with one more digest; the same ones if the day is older than those held; null if it is there. */
-    static byte[] with(byte[] held, long day, long digest) {
-        ByteBuffer blocks = ByteBuffer.wrap(held);
+    /** Where a block's entry of this digest stands, or -1. */
+    private static int find(ByteBuffer blocks, int at, int width, long digest) {
+        int end = end(blocks, at, width);
+        for (int i = at + HEAD; i < end; i += width) {
+            if (blocks.getLong(i) == digest) {
+                return i;
+            }
+        }
+        return -1;
+    }
+
+    /** The blocks with one more entry; the same ones if the period is older than the `most` newest. */
+    private static byte[] with(ByteBuffer blocks, long period, long digest, long place, int width, int most) {
+        byte[] held = blocks.array();
         int at = 0;
         int newer = 0;
-        while (at < held.length && blocks.getLong(at) > day) {
-            at = end(blocks, at);
+        while (at < held.length && blocks.getLong(at) > period) {
+            at = end(blocks, at, width);
             newer++;
         }
-        if (newer == DAYS) {
+        if (newer == most) {
             return held;
         }
-        if (at == held.length || blocks.getLong(at) < day) {
-            // A new day: what no longer has a place behind it is forgotten.
-            int kept = at;
-            for (int i = newer + 1; i < DAYS && kept < held.length; i++) {
-                kept = end(blocks, kept);
-            }
-            ByteBuffer made = ByteBuffer.allocate(kept + HEAD + DIGEST);
-            made.put(held, 0, at).putLong(day).putInt(1).putLong(digest).put(held, at, kept - at);
-            return made.array();
+        boolean isThere = at < held.length && blocks.getLong(at) == period;
+        int upto = isThere ? end(blocks, at, width) : at;
+        int kept = isThere ? held.length : at;
+        for (int i = newer + 1; !isThere && i < most && kept < held.length; i++) {
+            kept = end(blocks, kept, width);
         }
-        int end = end(blocks, at);
-        for (int i = at + HEAD; i < end; i += DIGEST) {
-            if (blocks.getLong(i) == digest) {
-                return null;
-            }
+        ByteBuffer made = ByteBuffer.allocate(kept + width + (isThere ? 0 : HEAD));
+        made.put(held, 0, upto);
+        if (isThere) {
+            made.putInt(at + 8, blocks.getInt(at + 8) + 1);
+        } else {
+            made.putLong(period).putInt(1);
         }
-        ByteBuffer made = ByteBuffer.allocate(held.length + DIGEST);
-        made.put(held, 0, end).putLong(digest).put(held, end, held.length - end);
-        made.putInt(at + 8, blocks.getInt(at + 8) + 1);
-        return made.array();
+        made.putLong(digest);
+        if (width > 8) {
+            made.putLong(place);
+        }
+        return made.put(held, upto, kept - upto).array();
     }
 
     private static DataType row(String name, LogicalType type) {
         return TypeConversions.fromLogicalToDataType(RowType.of(new LogicalType[] {type}, new String[] {name}));
     }
 
-    private static int end(ByteBuffer blocks, int at) {
-        return at + HEAD + DIGEST * blocks.getInt(at + 8);
+    private static int end(ByteBuffer blocks, int at, int width) {
+        return at + HEAD + width * blocks.getInt(at + 8);
     }
 }

@@ -1,6 +1,7 @@
 """The hosting of logics: once, restartable, and never silent about a snapshot it refuses."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import orjson
@@ -93,6 +94,20 @@ def test_a_restart_after_any_row_changes_nothing(minutes: list[int], at: int) ->
         return outputs, kept[0]
 
     assert run(None) == run(at)
+
+
+@given(st.lists(st.tuples(st.integers(1, 6), st.integers(0, 3)), max_size=16), st.integers(1, 3))
+def test_a_bucket_that_left_memory_comes_back_as_it_was(rows: list[tuple[int, int]], most_live: int) -> None:
+    def run(host: Host) -> tuple[list[Output], dict[str, bytes]]:
+        outputs: list[Output] = []
+        kept: dict[str, bytes] = {}
+        for row in (a_batch(minute, bucket) for minute, bucket in rows):
+            made, saved = host.take(row, partial(kept.get, row[0]))
+            outputs += made
+            kept |= {row[0]: saved} if saved else {}
+        return outputs, kept
+
+    assert run(Host(Counting, None, most_live=most_live)) == run(Host(Counting, None))
 
 
 def test_a_snapshot_of_another_version_is_refused_and_counted_and_the_logic_starts_from_the_prior() -> None:
