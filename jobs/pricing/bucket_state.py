@@ -261,6 +261,16 @@ class BucketState:
             eps_sd = (weight + prior) ** -0.5
         return min(eps, beliefs.elasticity_max), eps_sd, max(eta, 0.0), eta_sd
 
+    def bought(self, entry: CatalogEntry) -> list[int]:
+        """Orders and units at deals, and at all other prices, of the listings of an entry's tenant and category.
+
+        Of the category, since what keeps in a pantry is a trait of goods, and one listing's deals are few.
+        """
+        shelf = (entry.tenant, entry.category)
+        entries = ((self.catalog[key], state) for key, state in self.states.items())
+        alike = (state.bought for each, state in entries if (each.tenant, each.category) == shelf)
+        return [sum(column) for column in zip((0, 0, 0, 0), *alike, strict=True)]
+
     def offers(self, state: ListingState) -> list[dict[str, Any]]:
         """Rivals' offers known now, as a decision embeds them, by competitor's name."""
         return self._embedded(self._offers_now(state))

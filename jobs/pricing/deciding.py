@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -157,6 +158,8 @@ class Decider:
             surge_ban=self._control.emergency(entry, at_ms),
             approved_minor=approved_minor,
             policy=policy,
+            usual_minor=None if state.usual_log is None else math.exp(state.usual_log),
+            bought=self._bucket.bought(entry),
         )
 
     def _segment(self, key: str, name: str, share: float, elasticity: tuple[float, float]) -> dict[str, Any]:

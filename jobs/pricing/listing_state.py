@@ -29,6 +29,8 @@ class ListingState:
     ("price" or "cost"), price_minor, until_ms. ``history``: [version, default price] of tables, newest last.
     ``decided_on``: [ε, sd, requests counted] of the last decision.
     ``continue_after``: the cause of the change that goes on at ``continue_at_ms``.
+    ``usual_log``: log of the price that shoppers are used to. ``bought``: orders and units at deals, and at all
+    other prices.
     ``quoted``: weighted exposures, their weighted log price, last mean log price (0: none yet).
     """
 
@@ -54,6 +56,8 @@ class ListingState:
     early_offers: list[list[Any]] = field(default_factory=list)
     early_stock: list[Any] | None = None
     continue_after: str | None = None
+    usual_log: float | None = None
+    bought: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
 
     @property
     def stock_now(self) -> list[Any] | None:

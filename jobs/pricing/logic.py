@@ -16,6 +16,7 @@ Parts: :mod:`bucket_state` (what is known), :mod:`watching` (evidence), :mod:`de
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -25,6 +26,7 @@ from features.logic import Batch, Fact, Output, refuse_other_version
 from jobs.pricing.bucket_state import BucketState, Looks
 from jobs.pricing.control import Control, applies
 from jobs.pricing.deciding import Decider
+from jobs.pricing.guardrails.forward_buying import is_bought_ahead
 from jobs.pricing.operating import Operator
 from jobs.pricing.policy import MINUTE_MS, Policy
 from jobs.pricing.valuation import demand_settings
@@ -98,6 +100,7 @@ class RepricingLogic:
         if at_ms // HOUR_MS != before_ms // HOUR_MS:
             self._book.learn_tilts(self._elasticity_of)
             self._look_where_counts_grew(looks)
+            self._look_at_deals(looks)
         self._time_ms = at_ms
         outputs = self._watch.step(at_ms, cells, empty, looks)
         for event, starts in self._control.turning(before_ms, at_ms):
@@ -180,6 +183,18 @@ class RepricingLogic:
             counted, before = self._book.requests(key), state.decided_on[2]
             if counted >= max(_FEWEST_REQUESTS, grown * before):
                 looks.setdefault(key, (Cause.BELIEFS_MOVED, {"requests": counted, "before": before}))
+
+    def _look_at_deals(self, looks: Looks) -> None:
+        """Ask for a look where a table holds a deal and deals are now believed to be bought ahead."""
+        for key, state in self._bucket.states.items():
+            if state.table is None or state.usual_log is None:
+                continue
+            lists = (prices for arm in state.table.table.values() for prices in arm.values())
+            lowest = min(price for price_list in lists for price in price_list.prices)
+            usual, bought = math.exp(state.usual_log), self._bucket.bought(self._bucket.catalog[key])
+            if is_bought_ahead(lowest, usual, bought, self.policy):
+                detail = {"lowest_minor": lowest, "usual_minor": round(usual), "bought": bought}
+                looks.setdefault(key, (Cause.BELIEFS_MOVED, detail))
 
     def _elasticity_of(self, key: str) -> float:
         """Own-price elasticity as believed now; a listing that only the book knows has the prior's."""

@@ -189,6 +189,24 @@ class Limits(_Section):
     )
 
 
+class ForwardBuying(_Section):
+    """FORWARD_BUYING: pantries (jobs/pricing/guardrails/forward_buying.py)."""
+
+    usual_days: Number = Field(
+        default=3.0, gt=0, description="time constant of the price that shoppers are used to"
+    )
+    deal_depth: Share = Field(default=0.05, gt=0, lt=1, description="a price so far below it is a deal")
+    least_z: Number = Field(
+        default=3.0, gt=0, description="how clearly deals must sell more units an order before it is believed"
+    )
+    least_orders: int = Field(
+        default=5, ge=0, description="orders at deals before which a deal is shown to few only"
+    )
+    keep_within: Share = Field(
+        default=0.04, gt=0, lt=1, description="then no price lies further below what shoppers are used to"
+    )
+
+
 class Materiality(_Section):
     """What a change costs, so that a rule's look may end in nothing."""
 
@@ -358,6 +376,7 @@ class Policy(_Section):
     market: Market = Market()
     roles: Roles = Roles()
     limits: Limits = Limits()
+    forward_buying: ForwardBuying = ForwardBuying()
     materiality: Materiality = Materiality()
     cold_start: ColdStart = ColdStart()
     sufficiency: Sufficiency = Sufficiency()

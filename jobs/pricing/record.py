@@ -48,6 +48,8 @@ def make_inputs(
     surge_ban: str | None,
     approved_minor: int | None,
     policy: Policy,
+    usual_minor: float | None = None,
+    bought: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """All a decision depends on, as plain data.
 
@@ -65,6 +67,7 @@ def make_inputs(
     elasticity, rival_elasticity : mean, sd.
     target_units, target_from : what may be sold in the period, None for no limit, and why.
     frozen, surge_ban, approved_minor : operators' and calendar's words.
+    usual_minor, bought : the price that shoppers are used to; orders and units below it and otherwise.
     """
     return {
         "v": INPUTS_VERSION,
@@ -87,6 +90,8 @@ def make_inputs(
         "frozen": frozen,
         "surge_ban": surge_ban,
         "approved_minor": approved_minor,
+        "usual_minor": usual_minor,
+        "bought": None if bought is None else list(bought),
         "policy_hash": policy.hash,
         "policy": policy.to_dict(),
     }

@@ -24,7 +24,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from jobs.pricing.grid import grid_step, price_grid
-from jobs.pricing.guardrails import GUARDRAILS, Band, Case, Guardrail, Keeps, Kind, Meet, meet, money
+from jobs.pricing.guardrails import (
+    GIVES_WAY,
+    GUARDRAILS,
+    Band,
+    Case,
+    Guardrail,
+    Keeps,
+    Kind,
+    Meet,
+    meet,
+    meet_within,
+    money,
+)
+from jobs.pricing.guardrails.forward_buying import is_bought_ahead
 from jobs.pricing.optimizer import explore, solve_one
 from jobs.pricing.optimizer.exploration import draw_probabilities
 from jobs.pricing.policy import MINUTE_MS, Policy
@@ -117,6 +130,10 @@ class _Repricing:
         # Above what its role follows: a matter of strategy, which needs no gain to show for itself.
         current = self.case.current_minor
         self.strays = self.follow is not None and current is not None and current > self.follow
+        # Nor does a deal that is bought ahead: the gain of ending it lies in days that no model here sees.
+        if self.current is not None and not self.case.ignores_pace:
+            lowest = min(min(price_list.prices) for price_list in self.current.values())
+            self.strays = self.strays or is_bought_ahead(lowest, self.case.usual_minor, self.case.bought, policy)
 
     def _case(self) -> Case:
         current = self.inputs["current"]
@@ -141,6 +158,8 @@ class _Repricing:
             changes_today=current["changes_today"] if current else 0,
             day_ends_ms=current["day_ends_ms"] if current else None,
             approved_minor=self.inputs["approved_minor"],
+            usual_minor=self.inputs.get("usual_minor"),
+            bought=tuple(self.inputs.get("bought") or ()) or None,
         )
 
     def _follow(self) -> int | None:
@@ -177,7 +196,7 @@ class _Repricing:
         hard = meet(b for b in bands if b.kind is Kind.HARD)
         if hard.empty:
             return self._unpriceable(bands, hard, candidate)
-        allowed = meet(b for b in bands if b.kind is not Kind.HOLD)
+        allowed = meet(b for b in bands if b.kind is not Kind.HOLD and b.keeps not in GIVES_WAY)
         said = _Said(bands, hard, allowed, candidate, multiplier, below)
         material = self._material(worth, gain, before)
         legal = self.current is None or self._legal(hard)
@@ -280,10 +299,11 @@ class _Repricing:
 
     def _publish(self, said: _Said, on_grid: Valuation, worth: Valuation, before: Shares | None) -> Result:
         """Step 4: the optimum over the meet, neighbours kept in play."""
-        points = [p for p in on_grid.prices if p in said.allowed]
+        choice = meet_within(said.allowed, (b for b in said.bands if b.keeps in GIVES_WAY))
+        points = [p for p in on_grid.prices if p in choice]
         multiplier, below = said.multiplier, said.below_demand
         if self._by_rule or not points:
-            main = self._rounded(said.candidate, said.allowed, up=False)
+            main = self._rounded(said.candidate, choice, up=False)
             if self.inputs["approved_minor"] is not None:
                 main = said.allowed.nearest(said.candidate)
             shares: Shares = self._single(main)
@@ -291,7 +311,8 @@ class _Repricing:
             inside = value_prices(self.inputs, self.policy, points, self.rivals_mean) if points else on_grid
             shares, multiplier, below = self._optimum(inside)
         alone = self.inputs["approved_minor"] is not None
-        table = self._table(shares, said.allowed, explored=not alone)
+        shown = meet_within(said.allowed, (b for b in said.bands if b.keeps is Keeps.TABLE_PRICES))
+        table = self._table(shares, shown, explored=not alone)
         said_now = replace(said, multiplier=multiplier, below_demand=below)
         result = self._finish(OutcomeCode.PUBLISHED, said_now, table, worth, before)
         free = before is not None and not (self._by_rule or self.strays) and self.cause not in ALWAYS_MATERIAL
@@ -457,7 +478,7 @@ class _Said:
 
 
 def _binds(band: Band, candidate: int) -> bool:
-    if band.kind is Kind.HOLD or band.keeps is not Keeps.NOTHING or band.code is GuardrailCode.APPROVAL:
+    if band.kind is Kind.HOLD or band.keeps in (Keeps.MAIN, Keeps.TABLE) or band.code is GuardrailCode.APPROVAL:
         return True
     return (band.low is not None and candidate < band.low) or (band.high is not None and candidate > band.high)
 

@@ -122,9 +122,15 @@ class BucketWatch:
         at = {key: i for i, key in enumerate(index)}
         # Plain lists: a numpy call for each of some hundred cells would cost as much as all the rest.
         summed = [[0.0] * 6 for _ in index]
+        deals = [_deal(states[key], self.policy.forward_buying.deal_depth) for key in index]
         for cell in cells:
             n = max(cell.exposures, 0)
-            row = summed[at[f"{cell.tenant}/{cell.market}/{cell.sku}"]]
+            i = at[f"{cell.tenant}/{cell.market}/{cell.sku}"]
+            row = summed[i]
+            if cell.orders > 0:
+                bought, first = states[index[i]].bought, 0 if cell.price_minor < deals[i] else 2
+                bought[first] += cell.orders
+                bought[first + 1] += max(cell.units, 0)
             row[0] += cell.orders
             row[1] += cell.units
             row[2] += cell.searches_matured
@@ -139,6 +145,7 @@ class BucketWatch:
                 state.target[0] -= int(sums[1, i])
             if sums[4, i] > 0:
                 self._quote(index[i], state, float(sums[4, i]), float(sums[5, i]))
+                self._get_used(index[i], state, float(sums[5, i] / sums[4, i]))
         for i, key in enumerate(index):
             target = states[key].target
             if target is not None and target[2] > at_ms:
@@ -154,6 +161,14 @@ class BucketWatch:
             plan_units=plan,
             in_stock=[0.0 if key in empty else 1.0 for key in index],
         )
+
+    def _get_used(self, key: str, state: ListingState, log_price: float) -> None:
+        """Shoppers get used to what they are shown; before that it was the list price."""
+        if state.usual_log is None:
+            entry = self._bucket.catalog.get(key)
+            state.usual_log = math.log(entry.list_minor) if entry and entry.list_minor else log_price
+        minutes = self.policy.forward_buying.usual_days * 1_440
+        state.usual_log += (log_price - state.usual_log) / max(minutes, 1.0)
 
     def _quote(self, key: str, state: ListingState, exposures: float, weighted_log_price: float) -> None:
         """Follow the price that shoppers see: its changes times ε are the predicted effect on orders.
@@ -188,6 +203,11 @@ class BucketWatch:
         self._groups = dict(snapshot["groups"])
         self._grouped = list(snapshot["grouped"])
         self._shown = list(snapshot["shown"])
+
+
+def _deal(state: ListingState, depth: float) -> float:
+    """The price below which a listing's price is a deal to its shoppers, minor units."""
+    return 0.0 if state.usual_log is None else (1 - depth) * math.exp(state.usual_log)
 
 
 def _part(minute: Minute, rows: list[int]) -> Minute:

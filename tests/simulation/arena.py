@@ -27,12 +27,15 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -494,7 +497,7 @@ def fight(
     shops: Sequence[str] = SHOPS,
     kept: Callable[[Arena], None] | None = None,
 ) -> Arena:
-    """Run everything, seed by seed, with progress; ``kept`` is called after every seed.
+    """Run everything, seed by seed, a process a core, with progress; ``kept`` is called after every seed.
 
     Raises
     ------
@@ -511,18 +514,29 @@ def fight(
         )
     arena = Arena(days, listings)
     asked = [name for name in shops if name != "clairvoyant"]
-    for k, seed in enumerate(seeds):
-        for family in families:
-            weeks = {name: run(name, family, seed, days, listings) for name in asked}
-            weeks["clairvoyant"] = best_informed(family, seed, days, listings)
-            arena.weeks.setdefault(family, {})[seed] = weeks
-            best = weeks["clairvoyant"].per_request
-            shown = "  ".join(f"{name} {week.per_request / best:.3f}" for name, week in weeks.items())
-            print(f"[{k + 1}/{len(seeds)}] {family:<12} seed {seed:<4} {shown}", flush=True)
-        arena.judge()
-        if kept is not None:
-            kept(arena)
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        matches = {
+            (seed, family): pool.submit(match, family, seed, days, listings, asked)
+            for seed in seeds
+            for family in families
+        }
+        for k, seed in enumerate(seeds):
+            for family in families:
+                weeks = matches[seed, family].result()
+                arena.weeks.setdefault(family, {})[seed] = weeks
+                best = weeks["clairvoyant"].per_request
+                shown = "  ".join(f"{name} {week.per_request / best:.3f}" for name, week in weeks.items())
+                print(f"[{k + 1}/{len(seeds)}] {family:<12} seed {seed:<4} {shown}", flush=True)
+            arena.judge()
+            if kept is not None:
+                kept(arena)
     return arena
+
+
+def match(family: str, seed: int, days: float, listings: int, asked: Sequence[str]) -> dict[str, Week]:
+    """All shops' weeks on one market."""
+    weeks = {name: run(name, family, seed, days, listings) for name in asked}
+    return weeks | {"clairvoyant": best_informed(family, seed, days, listings)}
 
 
 def draw(arena: Arena, path: Path) -> None:

@@ -8,8 +8,20 @@ the order of the tuple makes no difference to any price. A test fails when a cla
 
 from __future__ import annotations
 
-from jobs.pricing.guardrails.base import Band, Case, Guardrail, Keeps, Kind, Meet, meet, money
+from jobs.pricing.guardrails.base import (
+    GIVES_WAY,
+    Band,
+    Case,
+    Guardrail,
+    Keeps,
+    Kind,
+    Meet,
+    meet,
+    meet_within,
+    money,
+)
 from jobs.pricing.guardrails.confidence import LowConfidence
+from jobs.pricing.guardrails.forward_buying import ForwardBuying
 from jobs.pricing.guardrails.frozen import Frozen
 from jobs.pricing.guardrails.inputs import CostMissing, InputInvalid
 from jobs.pricing.guardrails.limits import FloorCeiling, SurgeBan
@@ -30,7 +42,11 @@ GUARDRAILS: tuple[Guardrail, ...] = (
     Approval(),
     MinGap(),
     MaxChanges(),
+    ForwardBuying(),
     LowConfidence(),
 )
 
-__all__ = ["GUARDRAILS", "Band", "Case", "Guardrail", "Keeps", "Kind", "Meet", "meet", "money"]
+__all__ = [
+    "GIVES_WAY", "GUARDRAILS", "Band", "Case", "Guardrail", "Keeps", "Kind", "Meet", "meet", "meet_within",
+    "money",
+]  # fmt: skip

@@ -33,6 +33,10 @@ class Keeps(StrEnum):
 
     NOTHING = "nothing"
     """It only bounds prices."""
+    CHOICE = "choice"
+    """It bounds the chosen prices, as far as the other bands leave room; exploration around them is exempt."""
+    TABLE_PRICES = "table_prices"
+    """It bounds chosen and explored prices, as far as the other bands leave room."""
     MAIN = "main"
     """The main prices stay; exploration around them is exempt."""
     TABLE = "table"
@@ -73,7 +77,8 @@ class Case:
     ``candidate_minor`` and ``confidence`` are None while the candidate is not yet known; only bands that
     do not depend on it are asked then. ``current_minor`` is the table's default, or the list price of
     a listing without a table, which is what its shoppers see. ``approved_minor`` is a price that an
-    operator approved or set by hand. ``rivals_fresh`` False: the mean is the last one known.
+    operator approved or set by hand. ``rivals_fresh`` False: the mean is the last one known. ``usual_minor`` and
+    ``bought``: the price that shoppers are used to, and what they bought below it and otherwise.
     """
 
     now_ms: int
@@ -96,6 +101,13 @@ class Case:
     approved_minor: int | None = None
     candidate_minor: int | None = None
     confidence: float | None = None
+    usual_minor: float | None = None
+    bought: tuple[int, ...] | None = None
+
+    @property
+    def ignores_pace(self) -> bool:
+        """Settling leaves pace aside: its prices must not depend on the path."""
+        return self.cause is Cause.SETTLE or self.current_minor is None
 
 
 class Guardrail(Protocol):
@@ -108,6 +120,10 @@ class Guardrail(Protocol):
     def band(self, case: Case, policy: Policy) -> Band | None:
         """The prices this rule allows, or None when it has nothing to say. Pure."""
         ...
+
+
+GIVES_WAY = frozenset({Keeps.CHOICE, Keeps.TABLE_PRICES})
+"""Bands that bound what is new only as far as all others leave room."""
 
 
 class Meet(NamedTuple):
@@ -148,6 +164,21 @@ def meet(bands: Iterable[Band]) -> Meet:
             low = max(low, band.low)
         if band.high is not None:
             high = band.high if high is None else min(high, band.high)
+    return Meet(low, high)
+
+
+def meet_within(firm: Meet, soft: Iterable[Band]) -> Meet:
+    """The firm meet cut by soft bands; where these leave nothing, its price nearest to them.
+
+    >>> meet_within(Meet(80, 100), [Band(GuardrailCode.FORWARD_BUYING, Kind.PACE, "", low=95)])
+    Meet(low=95, high=100)
+    >>> meet_within(Meet(80, 90), [Band(GuardrailCode.FORWARD_BUYING, Kind.PACE, "", low=95)])
+    Meet(low=90, high=90)
+    """
+    wanted = meet(soft)
+    low, high = firm.nearest(wanted.low), firm.high
+    if wanted.high is not None:
+        high = firm.nearest(wanted.high)
     return Meet(low, high)
 
 

@@ -8,12 +8,8 @@ from __future__ import annotations
 
 from jobs.pricing.guardrails.base import Band, Case, Keeps, Kind, money
 from jobs.pricing.policy import MINUTE_MS, Policy
-from schemas.codes import Cause, GuardrailCode
+from schemas.codes import GuardrailCode
 from schemas.money import ceil_minor, floor_minor
-
-
-def _free(case: Case) -> bool:
-    return case.cause is Cause.SETTLE or case.current_minor is None
 
 
 class StepLimit:
@@ -25,7 +21,7 @@ class StepLimit:
 
     def band(self, case: Case, policy: Policy) -> Band | None:
         """Within one step of the current price, stretched to an approved price."""
-        if _free(case) or case.current_minor is None:
+        if case.ignores_pace or case.current_minor is None:
             return None
         step = policy.limits.max_step
         low, high = ceil_minor(case.current_minor * (1 - step)), floor_minor(case.current_minor * (1 + step))
@@ -45,7 +41,7 @@ class Approval:
 
     def band(self, case: Case, policy: Policy) -> Band | None:
         """The step's band, said with a code that asks for approval."""
-        if _free(case) or case.current_minor is None or case.candidate_minor is None:
+        if case.ignores_pace or case.current_minor is None or case.candidate_minor is None:
             return None
         if case.approved_minor is not None:
             return None
@@ -77,7 +73,12 @@ class MinGap:
 
     def band(self, case: Case, policy: Policy) -> Band | None:
         """The table stays until the gap is over."""
-        if _free(case) or not case.has_table or case.last_change_ms is None or case.approved_minor is not None:
+        if (
+            case.ignores_pace
+            or not case.has_table
+            or case.last_change_ms is None
+            or case.approved_minor is not None
+        ):
             return None
         until = case.last_change_ms + policy.limits.min_gap_minutes * MINUTE_MS
         if case.now_ms >= until:
@@ -97,7 +98,7 @@ class MaxChanges:
 
     def band(self, case: Case, policy: Policy) -> Band | None:
         """The table stays until the market's next day."""
-        if _free(case) or not case.has_table or case.approved_minor is not None:
+        if case.ignores_pace or not case.has_table or case.approved_minor is not None:
             return None
         if case.changes_today < policy.limits.max_changes_per_day:
             return None

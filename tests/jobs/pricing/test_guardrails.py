@@ -19,6 +19,7 @@ from jobs.pricing.guardrails import (
     Kind,
     Meet,
     confidence,
+    forward_buying,
     frozen,
     inputs,
     limits,
@@ -66,6 +67,8 @@ cases = st.builds(
     approved_minor=st.one_of(st.none(), st.integers(1, 6000)),
     candidate_minor=st.one_of(st.none(), st.integers(1, 6000)),
     confidence=st.one_of(st.none(), st.floats(0, 1)),
+    usual_minor=st.one_of(st.none(), st.floats(1, 6000)),
+    bought=st.one_of(st.none(), st.tuples(*[st.integers(0, 400)] * 4)),
 )
 
 
@@ -94,9 +97,9 @@ def test_what_does_not_need_the_candidate_does_not_read_it(case: Case) -> None:
 def test_every_guardrail_stands_in_the_tuple_under_its_own_code() -> None:
     written = {
         cls
-        for module in (confidence, frozen, inputs, limits, margin, market, pace)
+        for module in (confidence, forward_buying, frozen, inputs, limits, margin, market, pace)
         for _, cls in inspect.getmembers(module, inspect.isclass)
-        if cls.__module__ == module.__name__
+        if cls.__module__ == module.__name__ and hasattr(cls, "band")
     }
     assert written == {type(g) for g in rooms.GUARDRAILS}
     codes = [g.code for g in GUARDRAILS]
@@ -188,6 +191,20 @@ def test_settling_leaves_pace_aside() -> None:
         last_change_ms=10_000 * MINUTE_MS,
     )
     assert not [b for b in bands_of(case).values() if b.kind is Kind.PACE]
+
+
+@pytest.mark.parametrize(
+    ("bought", "keeps"),
+    [
+        ((4, 12, 100, 120), Keeps.CHOICE),  # too few to know: a deal is shown to few
+        ((5, 16, 100, 120), Keeps.TABLE_PRICES),  # three units an order: bought ahead
+        ((40, 50, 400, 480), None),  # as many as ever: a deal is only a price
+    ],
+)
+def test_deals_that_are_bought_ahead_are_ended(bought: tuple, keeps: Keeps | None) -> None:
+    band = bands_of(a_case(usual_minor=1100.0, bought=bought)).get(GuardrailCode.FORWARD_BUYING)
+    assert (band and band.keeps) == keeps
+    assert band is None or (band.low, band.high) == (1056, None)
 
 
 def test_an_emergency_bans_increases_and_a_freeze_holds() -> None:

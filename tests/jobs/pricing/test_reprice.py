@@ -27,6 +27,30 @@ def prices_of(result: Result) -> set[int]:
     return {p for price_list in (result.table or {}).values() for p in price_list.prices}
 
 
+AHEAD, FEW, AS_EVER = (40, 120, 400, 480), (0, 0, 400, 480), (40, 48, 400, 480)
+"""Orders and units at deals and otherwise: bought ahead, not known, nothing special."""
+
+
+def a_dear_listing(bought: tuple[int, ...], shown: int = 2000) -> Result:
+    """One whose best price lies far below the 20.00 that its shoppers are used to."""
+    steep = {"mean": -9.0, "sd": 0.05}
+    return reprice(some_inputs(current=a_current(shown), elasticity=steep, usual_minor=2000.0, bought=bought))
+
+
+def test_a_deal_is_shown_to_few_until_it_is_known_whether_it_is_bought_ahead() -> None:
+    free, unknown, ahead = (a_dear_listing(bought) for bought in (AS_EVER, FEW, AHEAD))
+    assert free.default_minor is not None and free.default_minor < 1900
+    assert unknown.default_minor is not None and unknown.default_minor >= 1920
+    assert min(prices_of(unknown)) < 1900 <= 1920 <= min(prices_of(ahead))
+
+
+def test_a_deal_that_is_bought_ahead_ends_whatever_gain_is_believed_in_it() -> None:
+    lower = a_dear_listing(AS_EVER, shown=1800).default_minor
+    assert lower is not None and lower < 1800
+    ended = a_dear_listing(AHEAD, shown=1800)
+    assert ended.outcome is OutcomeCode.PUBLISHED and min(prices_of(ended)) >= 1920
+
+
 def a_record(inputs: dict[str, Any]) -> dict[str, Any]:
     """A decision as it comes back from the topic."""
     result = reprice(inputs)
@@ -54,6 +78,8 @@ worlds = st.fixed_dictionaries(
         "cause": st.sampled_from(["EVIDENCE", "RIVAL_MOVED", "COST_CHANGED", "SETTLE", "CONTINUED"]),
         "target_units": st.one_of(st.none(), st.floats(0, 100)),
         "approved_minor": st.one_of(st.none(), st.none(), st.integers(500, 4000)),
+        "usual_minor": st.one_of(st.none(), st.floats(900, 3500)),
+        "bought": st.sampled_from([None, FEW, AHEAD, AS_EVER]),
     }
 )
 

@@ -26,7 +26,7 @@ from jobs.pricing.policy import Policy
 from jobs.pricing.ports import InMemoryPriceTables
 from jobs.pricing.reprice import recompute
 from schemas.codes import Cause, OutcomeCode
-from schemas.events import CalendarEvent, Command, Estimate, Stock
+from schemas.events import CalendarEvent, Cell, Command, Estimate, Stock
 from schemas.price_table import PriceTable
 
 KEY = "acme/web-us-usd/s1"
@@ -418,3 +418,17 @@ def test_a_snapshot_from_before_rows_had_names_is_read() -> None:
     assert orjson.dumps(old.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY) == orjson.dumps(
         logic.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY
     )
+
+
+def test_what_is_bought_at_deals_is_counted_beside_what_shoppers_are_used_to() -> None:
+    logic, _ = a_running_logic()
+    minute = START_MS + DAY_MS // 2
+    for price, orders, units in ((1999, 10, 11), (1700, 6, 18), (1950, 4, 4)):
+        minute += MINUTE_MS
+        cell = Cell("acme", "web-us-usd", "s1", "s1", "base", "all", price, "USD", 100, orders=orders, units=units)
+        logic.on_batch(Batch(0, minute, (cell,), now_ms=minute))
+    decided = decision_of(
+        list(restarted(logic).on_fact(a_fact("offers", an_offer(1800, minute + 1), minute + 1, 1)))
+    )
+    assert decided["inputs"]["bought"] == [6, 18, 14, 15]
+    assert 1995 < decided["inputs"]["usual_minor"] < 1999
