@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from features import cells
 from features.cells import FACTS, FLINK, GOOD, GROUP_KEY_SQL, bucket_sql
-from jobs.runtime.flink_environment import by_the_minute
+from jobs.runtime.flink_environment import by_the_minute, seldom
 from jobs.runtime.java_parts import add_java_parts, declare_functions
 from jobs.runtime.settings import Settings
 from jobs.runtime.sinks import parquet_sink, text_sink
@@ -35,6 +35,7 @@ IDLE_AFTER_S = 180
 def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> StatementSet:
     """Declare the job; executes nothing."""
     by_the_minute(env)
+    seldom(env)
     add_java_parts(env, settings.home / "run" / "jars")
     declare_functions(table_env)
     configure(table_env)

@@ -43,7 +43,7 @@ def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, se
     rows = rows_of(table_env, [batch_rows(table_env, JOB, settings)])
     learned = output_view(
         table_env,
-        host_in_flink(rows, partial(learning_host, settings), f"{JOB}.series", gives_way=True),
+        host_in_flink(rows, partial(learning_host, settings), f"{JOB}.series"),
         "learned",
     )
     sums = rows_of(
@@ -54,7 +54,7 @@ def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, se
         ],
     )
     pooled = output_view(
-        table_env, host_in_flink(sums, partial(pooling_host, settings), f"{JOB}.pooled", gives_way=True), "pooled"
+        table_env, host_in_flink(sums, partial(pooling_host, settings), f"{JOB}.pooled"), "pooled"
     )
     outputs_to_topics(statements, table_env, pooled, ("estimates",), settings)
     return statements

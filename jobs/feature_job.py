@@ -66,14 +66,14 @@ def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, se
     statements = table_env.create_statement_set()
     rows = rows_of(table_env, [batch_rows(table_env, JOB, settings), estimate_rows(table_env, JOB, settings)])
     typed = TypedCopies("features", {name: _TYPES[kind] for name, kind in PARQUET_COLUMNS}, parquet_values)
-    features = host_in_flink(rows, partial(feature_host, settings), f"{JOB}.features", typed, gives_way=True)
+    features = host_in_flink(rows, partial(feature_host, settings), f"{JOB}.features", typed)
     view = output_view(table_env, features, "feature_outputs")
     outputs_to_topics(statements, table_env, view, ("features", "rejected_cells"), settings)
     if settings.archive:
         _to_parquet(table_env, features.get_side_output(typed.tag), settings)
 
     purchases = rows_of(table_env, [_purchases(table_env, settings)])
-    segments = host_in_flink(purchases, partial(segment_host, settings), f"{JOB}.segments", gives_way=True)
+    segments = host_in_flink(purchases, partial(segment_host, settings), f"{JOB}.segments")
     table_env.create_temporary_view("segment_outputs", table_env.from_data_stream(segments))
     table_env.execute_sql("CREATE TEMPORARY TABLE segments_done (n INT) WITH ('connector' = 'blackhole')")
     statements.add_insert_sql("INSERT INTO segments_done SELECT 1 FROM segment_outputs")

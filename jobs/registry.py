@@ -51,7 +51,20 @@ def parse_job(text: str) -> tuple[str, str | None]:
     return name, resume_from or None
 
 
-def submit(name: str, settings: Settings, *, checkpoints: str | None, resume_from: str | None) -> str:
+def resource_of(name: str, told: Sequence[str]) -> str | None:
+    """The resource that a job's slots ask for, from ``--resource``.
+
+    >>> resource_of("repricing_job", ["counts", "repricing_job=prices"]), resource_of("demand_job", ["counts"])
+    ('prices', 'counts')
+    >>> resource_of("demand_job", [])
+    """
+    named = dict(text.rpartition("=")[::2] for text in told)
+    return named.get(name, named.get(""))
+
+
+def submit(
+    name: str, settings: Settings, *, checkpoints: str | None, resume_from: str | None, resource: str | None
+) -> str:
     """Build and execute one job, detached; answers its id on the cluster."""
     from jobs.runtime.flink_environment import job_environment
 
@@ -60,6 +73,7 @@ def submit(name: str, settings: Settings, *, checkpoints: str | None, resume_fro
         settings.parallelism,
         checkpoints=checkpoints,
         resume_from=resume_from,
+        resource=resource,
         on_disk=name in BY_BUCKET and settings.buckets > MOST_BUCKETS_ON_HEAP,
     )
     statements = importlib.import_module(JOBS[name]).build(env, table_env, settings)
@@ -86,6 +100,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--job", action="append", metavar="NAME[=CHECKPOINT]", help="job to submit; may be repeated; default: all"
     )
     parser.add_argument("--checkpoints", help="URI of the folder that holds one folder of checkpoints per job")
+    parser.add_argument(
+        "--resource", action="append", default=[], metavar="[NAME=]RESOURCE",
+        help="Flink's external resource that a job's (every job's) slots ask for: where several task managers are",
+    )  # fmt: skip
     args = parser.parse_args(argv)
     settings = Settings.load()
     refused = 0
@@ -93,7 +111,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     wanted = sorted((parse_job(text) for text in args.job or JOBS), key=lambda job: -list(JOBS).index(job[0]))
     for name, resume_from in wanted:
         try:
-            job_id = submit(name, settings, checkpoints=args.checkpoints, resume_from=resume_from)
+            job_id = submit(
+                name,
+                settings,
+                checkpoints=args.checkpoints,
+                resume_from=resume_from,
+                resource=resource_of(name, args.resource),
+            )
         except Exception as error:  # one bad job must not keep the others from starting; the exit code says so
             refused += 1
             if not str(error).startswith("An error occurred while calling"):  # Java's trace says it all

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def local_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """A platform without market, ticker, edge and keeper: the test makes the input and the time."""
+    from infra.local.parts import TASK_MANAGERS
     from infra.local.platform import Platform
 
     patch = pytest.MonkeyPatch()
@@ -37,7 +38,7 @@ def local_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platfor
     patch.setenv("WALRAS_HOME", str(platform.layout.home))
     try:
         platform.up(
-            ["broker", "redis", "jobmanager", "taskmanager"], job_names=[], speed=1, checkpoint_interval_s=1.0
+            ["broker", "redis", "jobmanager", *TASK_MANAGERS], job_names=[], speed=1, checkpoint_interval_s=1.0
         )
         yield platform
     finally:

@@ -34,20 +34,34 @@ USUAL_PORTS = {
     "flink": 8081,
     "flink_rpc": 6123,
     "flink_blob": 6124,
-    "flink_data": 6125,
-    "flink_task_rpc": 6122,
+    "data_taskmanager": 6125,
+    "rpc_taskmanager": 6122,
+    "data_taskmanager_prices": 6127,
+    "rpc_taskmanager_prices": 6126,
     "edge": 8080,
     "metrics_jobmanager": 9250,
     "metrics_taskmanager": 9251,
+    "metrics_taskmanager_prices": 9255,
     "metrics_ticker": 9252,
     "metrics_simulate": 9253,
     "metrics_keeper": 9254,
 }
 """Every port that a run opens, by what it is for."""
 
+LANES: dict[str, str] = {"repricing_job": "prices"}
+"""Jobs that a task manager of their own runs, and the name of what it alone offers; the others share one.
+
+A snapshot, a collection or a minute of what only counts and learns must not keep a rival's price waiting.
+"""
+SHARED = "counts"
+"""What the others' task manager offers."""
 TASK_SLOTS = 8
+SLOT_MANAGED_MB = 32
+"""As much as a slot asks for (jobs.runtime.flink_environment)."""
 JOBMANAGER_MEMORY = "1024m"
 TASKMANAGER_MEMORY = "4096m"
+PRICES_MEMORY = "1280m"
+"""Of the task manager that only prices: its state is a few fat values, its work is Python's."""
 MEMORY = re.compile(r"[1-9]\d*[mg]")
 """How Flink takes sizes here: whole mebibytes or gibibytes."""
 BROKER_HEAP = "512m"
@@ -103,6 +117,10 @@ class Layout:
         """Ports of this run, or of the one before; empty when there was none."""
         path = self.run / "ports.json"
         return json.loads(path.read_text()) if path.exists() else {}
+
+    def read_parallelism(self) -> int:
+        """Subtasks of every operator of this run."""
+        return int(self.read_env().get("WALRAS_PARALLELISM", "1"))
 
     def read_env(self) -> dict[str, str]:
         """``platform.env`` as a mapping; empty when the platform was never up."""
@@ -217,24 +235,60 @@ def flink_config(
         "rest.bind-port": str(ports["flink"]),
         "taskmanager.bind-host": LOOPBACK,
         "taskmanager.host": LOOPBACK,
-        "taskmanager.rpc.port": str(ports["flink_task_rpc"]),
-        "taskmanager.data.port": ports["flink_data"],
-        "taskmanager.numberOfTaskSlots": max(TASK_SLOTS, 4 * parallelism),
         "taskmanager.memory.process.size": taskmanager_memory,
-        "taskmanager.memory.managed.size": "256m",
         # The Parquet writers compress through direct buffers, a few for every open file and column.
         "taskmanager.memory.task.off-heap.size": "768m",
         "taskmanager.memory.network.min": "192m",
         "taskmanager.memory.network.max": "192m",
         "taskmanager.memory.jvm-metaspace.size": "384m",
         "io.tmp.dirs": str((layout.home / "flink" / "tmp").absolute()),
-        "metrics.reporter.prom.port": f"{ports['metrics_jobmanager']},{ports['metrics_taskmanager']}",
+        "metrics.reporter.prom.port": str(ports["metrics_jobmanager"]),
         "python.executable": sys.executable,
         "python.client.executable": sys.executable,
     }
     if not metrics:
         values = {key: value for key, value in values.items() if not key.startswith("metrics.reporter")}
     return yaml.safe_dump(values, sort_keys=True, width=10_000)
+
+
+def metrics_wanted() -> bool:
+    """Whether Flink's Prometheus reporter runs (``WALRAS_FLINK_METRICS``)."""
+    return os.environ.get("WALRAS_FLINK_METRICS", "on") != "off"
+
+
+def taskmanager_options(
+    part: str, ports: Mapping[str, int], parallelism: int, *, metrics: bool = True
+) -> dict[str, str]:
+    """Flink's options of one task manager, over those of its file.
+
+    A task manager offers what its jobs ask for by name, one of it a slot: Flink's external resources, which is
+    how a job finds one task manager among several.
+
+    >>> ports = dict.fromkeys(USUAL_PORTS, 1)
+    >>> taskmanager_options("taskmanager_prices", ports, 2)["external-resource.prices.amount"]
+    '2'
+    """
+    own = part.removeprefix("taskmanager").lstrip("_")
+    slots = parallelism * list(LANES.values()).count(own) if own else max(TASK_SLOTS, 4 * parallelism)
+    options = {
+        "taskmanager.rpc.port": str(ports[f"rpc_{part}"]),
+        "taskmanager.data.port": str(ports[f"data_{part}"]),
+        "taskmanager.numberOfTaskSlots": str(slots),
+        "external-resources": own or SHARED,
+        f"external-resource.{own or SHARED}.amount": str(slots),
+        "taskmanager.memory.managed.size": f"{slots * SLOT_MANAGED_MB}m",
+    }
+    if metrics:
+        options["metrics.reporter.prom.port"] = str(ports[f"metrics_{part}"])
+    if own:
+        options |= {
+            "taskmanager.memory.process.size": PRICES_MEMORY,
+            "taskmanager.memory.task.off-heap.size": "64m",
+            "taskmanager.memory.network.min": "64m",
+            "taskmanager.memory.network.max": "64m",
+            "taskmanager.memory.jvm-metaspace.size": "256m",
+        }
+    return options
 
 
 def platform_env(
@@ -247,13 +301,15 @@ def platform_env(
     external : ``kafka``, ``redis``, ``flink`` that the user brings: name → address.
     extra : further lines, name without the ``WALRAS_`` prefix.
     """
+    # A task manager of ours is known on its cluster by its data port.
+    told = ("metrics_",) if "flink" in external else ("metrics_", "data_")
     values = {
         "KAFKA": external.get("kafka", f"{LOOPBACK}:{ports['kafka']}"),
         "REDIS": external.get("redis", f"redis://{LOOPBACK}:{ports['redis']}/0"),
         "FLINK": external.get("flink", f"{LOOPBACK}:{ports['flink']}"),
         "CLOCK": clock,
         "EDGE_PORT": str(ports["edge"]),
-        **{name.upper() + "_PORT": str(port) for name, port in ports.items() if name.startswith("metrics_")},
+        **{name.upper() + "_PORT": str(port) for name, port in ports.items() if name.startswith(told)},
         **extra,
     }
     return "".join(f"WALRAS_{name}={value}\n" for name, value in values.items())
@@ -318,7 +374,7 @@ def write_all(
             shipped=shipped,
             checkpoint_interval_s=checkpoint_interval_s,
             parallelism=parallelism,
-            metrics=os.environ.get("WALRAS_FLINK_METRICS", "on") != "off",
+            metrics=metrics_wanted(),
             taskmanager_memory=os.environ.get("WALRAS_TASKMANAGER_MEMORY", TASKMANAGER_MEMORY),
         )
     )

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from infra.local.config import Layout, flink_home
+from infra.local.config import LANES, SHARED, Layout, flink_home
 from infra.local.errors import PlatformError
 from infra.local.parts import flink_get
 
@@ -136,6 +136,9 @@ def submit(
         command = [str(flink_home() / "bin" / "flink"), "run", "-d", "-m", env["WALRAS_FLINK"], "-pym", module]
         if local_cluster:
             command += ["--checkpoints", layout.checkpoints.absolute().as_uri()]
+            command += ["--resource", SHARED]
+            for name in set(wanted) & set(LANES):
+                command += ["--resource", f"{name}={LANES[name]}"]
         for name in wanted:
             checkpoint = latest_checkpoint(layout.checkpoints, name) if resume and local_cluster else None
             command += ["--job", f"{name}={checkpoint}" if checkpoint else name]

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from infra.local import jobs
 from infra.local.errors import PlatformError
-from infra.local.parts import flink_get
+from infra.local.parts import TASK_MANAGERS, flink_get, registered
 from infra.local.platform import Platform, fill_redis, record_clock
 from jobs.registry import JOBS
 from jobs.runtime.metrics import Metrics
@@ -94,7 +94,7 @@ class Keeper:
         self._refills = metrics.counter("redis_refills", "Times that Redis was filled again from Kafka")
         self._counts = dict.fromkeys(wanted, 0)
         self._cluster_answers = True
-        self._slots_seen_s = time.monotonic()
+        self._known_s = dict.fromkeys(TASK_MANAGERS, time.monotonic())
 
     def look(self) -> None:
         """One look at everything, and what follows from it."""
@@ -108,6 +108,7 @@ class Keeper:
         try:
             seen = jobs.all_jobs(env)
             overview = flink_get(env, "/overview")
+            known = registered(env)
         except (OSError, ValueError) as error:
             if self._cluster_answers:
                 log.warning("the cluster does not answer: %s", error)
@@ -121,7 +122,8 @@ class Keeper:
         for job in jobs.doubled(seen):
             log.error("%s runs twice; cancelling the younger one, %s", job.name, job.id)
             jobs.cancel(env, job)
-        self._look_at_taskmanager(int(str(overview["slots-total"])))
+        for part in TASK_MANAGERS:
+            self._look_at_taskmanager(part, part in known)
         due = self._watch.due(seen, time.monotonic())
         if due and not overview["slots-available"]:
             log.warning("%s lost, but no task slot is free yet", ", ".join(due))
@@ -129,17 +131,17 @@ class Keeper:
             self._resubmit(due)
         self._running.set(sum(state == "RUNNING" for state in self._watch.states.values()))
 
-    def _look_at_taskmanager(self, slots: int) -> None:
+    def _look_at_taskmanager(self, part: str, known: bool) -> None:
         """A process that lives and does nothing (a collector that never ends) is no task manager."""
         now = time.monotonic()
-        running = self._platform.supervision.states().get("taskmanager", {}).get("statename") == "RUNNING"
-        if slots or not running:
-            self._slots_seen_s = now
-        elif now - self._slots_seen_s > SILENT_TASKMANAGER_S:
-            log.error("the task manager has run unregistered for %.0f s; starting it anew", SILENT_TASKMANAGER_S)
-            self._platform.supervision.stop(["taskmanager"])
-            self._platform.supervision.start("taskmanager")
-            self._slots_seen_s = time.monotonic()
+        running = self._platform.supervision.states().get(part, {}).get("statename") == "RUNNING"
+        if known or not running:
+            self._known_s[part] = now
+        elif now - self._known_s[part] > SILENT_TASKMANAGER_S:
+            log.error("%s has run unregistered for %.0f s; starting it anew", part, SILENT_TASKMANAGER_S)
+            self._platform.supervision.stop([part])
+            self._platform.supervision.start(part)
+            self._known_s[part] = time.monotonic()
 
     def _resubmit(self, due: list[str]) -> None:
         for name in due:

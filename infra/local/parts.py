@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from infra.local import config
 from infra.local.config import Layout
@@ -80,17 +81,29 @@ def _redis(layout: Layout) -> list[str]:
 
 
 # Where all parts share a few cores, the cluster's hundred threads must not keep a shop waiting for the broker,
-# Redis and the edge; what the others leave over is the cluster's.
-_GIVE_WAY = ["nice", "-n", "10"]
+# Redis and the edge, nor what counts and learns a rival's price; what the others leave over is theirs.
+_NICENESS = {"jobmanager": 10, "taskmanager_prices": 5, "taskmanager": 15}
 
 
-def _flink(script: str) -> Callable[[Layout], list[str]]:
-    return lambda layout: [*_GIVE_WAY, str(config.flink_home() / "bin" / script), "start-foreground"]
+def _flink(part: str, script: str, options: Mapping[str, str] | None = None) -> list[str]:
+    told = [f"-D{key}={value}" for key, value in (options or {}).items()]
+    nice = ["nice", "-n", str(_NICENESS[part])]
+    return [*nice, str(config.flink_home() / "bin" / script), "start-foreground", *told]
 
 
-def _on_leash(script: str) -> Callable[[Layout], list[str]]:
-    leash = str(Path(__file__).with_name("leash.py"))
-    return lambda layout: [sys.executable, "-S", leash, *_flink(script)(layout)]
+def _jobmanager(layout: Layout) -> list[str]:
+    return _flink("jobmanager", "jobmanager.sh")
+
+
+def _taskmanager(part: str) -> Callable[[Layout], list[str]]:
+    def command(layout: Layout) -> list[str]:
+        options = config.taskmanager_options(
+            part, layout.read_ports(), layout.read_parallelism(), metrics=config.metrics_wanted()
+        )
+        leash = str(Path(__file__).with_name("leash.py"))
+        return [sys.executable, "-S", leash, *_flink(part, "taskmanager.sh", options)]
+
+    return command
 
 
 def _module(name: str) -> Callable[[Layout], list[str]]:
@@ -150,13 +163,34 @@ def jobmanager_ready(env: Mapping[str, str]) -> str | None:
     return None
 
 
-def taskmanager_ready(env: Mapping[str, str]) -> str | None:
-    """A task manager has brought its slots."""
-    try:
-        slots = flink_get(env, "/overview")["slots-total"]
-    except (OSError, ValueError) as error:
-        return f"Flink's REST interface at {env['WALRAS_FLINK']}: {error}"
-    return None if slots else "no task manager has registered"
+def registered(env: Mapping[str, str]) -> list[str]:
+    """Task managers that the cluster knows, by the name of their part; both, where it is the user's and has any.
+
+    Raises
+    ------
+    OSError
+        If it does not answer.
+    """
+    answer: Any = flink_get(env, "/taskmanagers")
+    ports = {str(known["dataPort"]) for known in answer["taskmanagers"]}
+    return [
+        part
+        for part in TASK_MANAGERS
+        if ports and env.get(f"WALRAS_DATA_{part.upper()}_PORT", min(ports)) in ports
+    ]
+
+
+def taskmanager_ready(part: str) -> Check:
+    """Tells whether one task manager has brought its slots."""
+
+    def check(env: Mapping[str, str]) -> str | None:
+        try:
+            known = registered(env)
+        except (OSError, ValueError) as error:
+            return f"Flink's REST interface at {env['WALRAS_FLINK']}: {error}"
+        return None if part in known else "it has not registered with the job manager"
+
+    return check
 
 
 def edge_ready(env: Mapping[str, str]) -> str | None:
@@ -165,14 +199,18 @@ def edge_ready(env: Mapping[str, str]) -> str | None:
     return None if is_listening(port) else f"nothing listens at {LOOPBACK}:{port}"
 
 
+TASK_MANAGERS = {"taskmanager": "Flink task manager", "taskmanager_prices": "task manager of prices"}
+"""Name and what it is: one counts and learns, the other does nothing but price (``config.LANES``)."""
+
 PARTS: dict[str, Part] = {
     part.name: part
     for part in (
         Part("broker", "Kafka broker", broker_command, broker_ready, "kafka", stop_s=20),
         Part("redis", "Redis", _redis, redis_ready, "redis"),
-        Part("jobmanager", "Flink job manager", _flink("jobmanager.sh"), jobmanager_ready, "flink", stop_s=15),
-        Part(
-            "taskmanager", "Flink task manager", _on_leash("taskmanager.sh"), taskmanager_ready, "flink", stop_s=20
+        Part("jobmanager", "Flink job manager", _jobmanager, jobmanager_ready, "flink", stop_s=15),
+        *(
+            Part(name, what, _taskmanager(name), taskmanager_ready(name), "flink", stop_s=20)
+            for name, what in TASK_MANAGERS.items()
         ),
         Part("ticker", "heartbeat of every bucket", _module("jobs.ticker"), stage=2, metrics="metrics_ticker"),
         Part("edge", "edge service", _module("jobs.edge_service"), edge_ready, stage=2),

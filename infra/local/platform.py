@@ -26,7 +26,7 @@ from infra.local import config, jars, jobs, parts
 from infra.local.config import Layout
 from infra.local.errors import PlatformError
 from infra.local.java import find_java_home
-from infra.local.parts import PARTS, Part
+from infra.local.parts import PARTS, TASK_MANAGERS, Part
 from infra.local.ports import is_listening, pick_ports
 from infra.local.supervision import RUNNING, Supervision, family, memory_mb, processes_of, sweep
 from jobs.registry import JOBS
@@ -155,7 +155,7 @@ class Platform:
             self._wait_for([by_name["jobmanager"]])
             if wanted_jobs and not new_cluster:
                 self._submit(wanted_jobs)
-            self._wait_for([by_name[n] for n in ("taskmanager",) if n in by_name])
+            self._wait_for([by_name[n] for n in TASK_MANAGERS if n in by_name])
         for finish in beside:
             finish()
         self._start(then)
@@ -335,7 +335,11 @@ class Platform:
         ran = self.supervision.alive()
         if ran:
             self._record_clock()
-            order = (("simulate", "ticker", "edge", "keeper"), ("taskmanager", "jobmanager"), ("broker", "redis"))
+            order = (
+                ("simulate", "ticker", "edge", "keeper"),
+                (*TASK_MANAGERS, "jobmanager"),
+                ("broker", "redis"),
+            )
             for group in order:
                 self.supervision.stop(group)
             self.supervision.shutdown()

@@ -32,7 +32,7 @@ from jobs.pricing.policy import MINUTE_MS, Policy
 from jobs.pricing.valuation import demand_settings
 from jobs.pricing.watching import BucketWatch
 from schemas.codes import Cause
-from schemas.events import CalendarEvent, CatalogEntry, Command, CommandKind, Offer, Stock
+from schemas.events import CalendarEvent, CatalogEntry, Command, CommandKind, Offer, Stock, bucket_of
 from schemas.topics import TOPICS
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
@@ -73,6 +73,7 @@ class RepricingLogic:
         self._decider = Decider(self.policy, self._bucket, self._book, self._control)
         self._operator = Operator(self._bucket, self._control, self._decider)
         self._seen: dict[str, int] = {}
+        self._own_minute: dict[str, int] = {}  # of the hour; not part of the snapshot: it can be had again
         self._time_ms = 0
 
     def on_batch(self, batch: Batch) -> Iterable[Output]:
@@ -99,8 +100,9 @@ class RepricingLogic:
         self._book.observe(dataclasses.replace(batch, cells=tuple(cells)), offer_of=offers.get, out_of_stock=empty)
         if at_ms // HOUR_MS != before_ms // HOUR_MS:
             self._book.learn_tilts(self._elasticity_of)
-            self._look_where_counts_grew(looks)
-            self._look_at_deals(looks)
+        for key in self._hourly_turns(before_ms, at_ms):
+            self._look_where_counts_grew(key, looks)
+            self._look_at_deals(key, looks)
         self._time_ms = at_ms
         outputs = self._watch.step(at_ms, cells, empty, looks)
         for event, starts in self._control.turning(before_ms, at_ms):
@@ -170,31 +172,48 @@ class RepricingLogic:
         self._seen[partition] = int(offset)
         return False
 
-    def _look_where_counts_grew(self, looks: Looks) -> None:
+    def _hourly_turns(self, before_ms: int, at_ms: int) -> list[str]:
+        """Listings whose minute of the hour has come: each has its own, so that no minute takes all of them.
+
+        >>> logic = RepricingLogic()
+        >>> entry = CatalogEntry("e", 1, "acme", "web", "s1", "s1", "shoes", "margin", "USD", 1, True, 700, 1000)
+        >>> _ = list(logic.on_batch(Batch(0, 60_000, catalog=(entry,), now_ms=60_500)))
+        >>> sum(len(logic._hourly_turns(m * 60_000, (m + 1) * 60_000)) for m in range(60))
+        1
+        >>> logic._hourly_turns(0, HOUR_MS)
+        ['acme/web/s1']
+        """
+        for key in self._bucket.index[len(self._own_minute) :]:
+            # Not the key alone: its hash is what put these listings into one bucket.
+            self._own_minute[key] = bucket_of(f"{key}|turn", HOUR_MS // MINUTE_MS)
+        first, last = before_ms // MINUTE_MS + 1, at_ms // MINUTE_MS
+        due = {minute % (HOUR_MS // MINUTE_MS) for minute in range(max(first, last - 59), last + 1)}
+        return [key for key, minute in self._own_minute.items() if minute in due]
+
+    def _look_where_counts_grew(self, key: str, looks: Looks) -> None:
         """Ask for a look where a price rests on much fewer counts than there are now.
 
         Often at first, then ever more seldom, as a logarithm: not a schedule, since where nobody comes nothing
         is learned and nothing looked at.
         """
-        grown = self.policy.beliefs.look_when_grown
-        for key, state in self._bucket.states.items():
-            if state.table is None or state.decided_on is None:
-                continue
-            counted, before = self._book.requests(key), state.decided_on[2]
-            if counted >= max(_FEWEST_REQUESTS, grown * before):
-                looks.setdefault(key, (Cause.BELIEFS_MOVED, {"requests": counted, "before": before}))
+        state = self._bucket.states[key]
+        if state.table is None or state.decided_on is None:
+            return
+        counted, before = self._book.requests(key), state.decided_on[2]
+        if counted >= max(_FEWEST_REQUESTS, self.policy.beliefs.look_when_grown * before):
+            looks.setdefault(key, (Cause.BELIEFS_MOVED, {"requests": counted, "before": before}))
 
-    def _look_at_deals(self, looks: Looks) -> None:
+    def _look_at_deals(self, key: str, looks: Looks) -> None:
         """Ask for a look where a table holds a deal and deals are now believed to be bought ahead."""
-        for key, state in self._bucket.states.items():
-            if state.table is None or state.usual_log is None:
-                continue
-            lists = (prices for arm in state.table.table.values() for prices in arm.values())
-            lowest = min(price for price_list in lists for price in price_list.prices)
-            usual, bought = math.exp(state.usual_log), self._bucket.bought(self._bucket.catalog[key])
-            if is_bought_ahead(lowest, usual, bought, self.policy):
-                detail = {"lowest_minor": lowest, "usual_minor": round(usual), "bought": bought}
-                looks.setdefault(key, (Cause.BELIEFS_MOVED, detail))
+        state = self._bucket.states[key]
+        if state.table is None or state.usual_log is None:
+            return
+        lists = (prices for arm in state.table.table.values() for prices in arm.values())
+        lowest = min(price for price_list in lists for price in price_list.prices)
+        usual, bought = math.exp(state.usual_log), self._bucket.bought(self._bucket.catalog[key])
+        if is_bought_ahead(lowest, usual, bought, self.policy):
+            detail = {"lowest_minor": lowest, "usual_minor": round(usual), "bought": bought}
+            looks.setdefault(key, (Cause.BELIEFS_MOVED, detail))
 
     def _elasticity_of(self, key: str) -> float:
         """Own-price elasticity as believed now; a listing that only the book knows has the prior's."""
@@ -234,6 +253,7 @@ class RepricingLogic:
         """
         refuse_other_version("repricing", self.version, snapshot)
         self._time_ms = snapshot["time_ms"]
+        self._own_minute = {}
         self._seen = dict(snapshot["seen"])
         self._bucket.restore(snapshot["bucket"])
         self._book.restore(snapshot["demand"])

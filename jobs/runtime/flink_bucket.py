@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,10 +19,6 @@ ROW_OUT = Types.ROW_NAMED(
     ["stream", "key", "value", "event_time_ms"],
     [Types.STRING(), Types.STRING(), Types.STRING(), Types.LONG()],
 )
-
-GIVEN_WAY = 15
-"""Niceness of a worker that gives way. At a minute's end all jobs get their batches at once, and an offer waits
-behind those of repricing_job."""
 
 
 @dataclass(frozen=True)
@@ -54,22 +49,15 @@ class BucketFunction(KeyedProcessFunction):
     ----------
     make_host : builds the host in the worker; it is shipped there, so it holds settings, not sockets.
     typed : a stream that also leaves as typed rows.
-    gives_way : whether its worker leaves the processor to others that want it, as what only learns should.
     """
 
-    def __init__(
-        self, make_host: Callable[[], Host], typed: TypedCopies | None = None, gives_way: bool = False
-    ) -> None:
+    def __init__(self, make_host: Callable[[], Host], typed: TypedCopies | None = None) -> None:
         self._make_host = make_host
         self._typed = typed
-        self._gives_way = gives_way
         self._host: Host | None = None
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Connect what the worker needs and register state and metrics."""
-        if self._gives_way:
-            # Set, not added to: a worker may serve several subtasks.
-            os.setpriority(os.PRIO_PROCESS, 0, max(GIVEN_WAY, os.getpriority(os.PRIO_PROCESS, 0)))
         self._host = host = self._make_host()
         self._state = runtime_context.get_state(
             ValueStateDescriptor("bucket", Types.PRIMITIVE_ARRAY(Types.BYTE()))
@@ -108,13 +96,11 @@ def host_in_flink(
     make_host: Callable[[], Host],
     uid: str,
     typed: TypedCopies | None = None,
-    *,
-    gives_way: bool = False,
 ) -> DataStream:
     """Key the rows (``ROW_IN``'s columns) by bucket and host them; a stream of ``ROW_OUT``."""
     return (
         rows.key_by(_first, key_type=Types.STRING())
-        .process(BucketFunction(make_host, typed, gives_way), output_type=ROW_OUT)
+        .process(BucketFunction(make_host, typed), output_type=ROW_OUT)
         .uid(uid)
         .name(uid)
     )

@@ -21,6 +21,7 @@ from confluent_kafka.admin import AdminClient
 
 from infra.local import jobs as cluster_jobs
 from infra.local.platform import Platform
+from jobs.runtime.flink_environment import SELDOM
 from jobs.runtime.kafka_offsets import SILENT, TopicEnds
 from schemas.topics import INPUTS, MINUTE_MS, TOPICS
 from tests.benchmarks import flink_peer, made_input
@@ -29,7 +30,7 @@ from tests.benchmarks.figures import Figure
 PARTS = ("broker", "redis", "jobmanager", "taskmanager")
 LISTINGS, BUCKETS, EVENTS_PER_MINUTE = 1_000, 32, 60_000
 DEMAND = "demand_job"
-CHECKPOINT_S = 10.0
+CHECKPOINT_S = 10.0 / SELDOM
 
 
 @lru_cache(maxsize=1)

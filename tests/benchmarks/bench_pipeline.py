@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from infra.local import jobs as cluster_jobs
-from infra.local.parts import flink_get
+from infra.local.parts import TASK_MANAGERS, flink_get
 from infra.local.platform import Platform
 from jobs.registry import JOBS
 from jobs.runtime.kafka_offsets import not_yet_taken
@@ -25,7 +25,7 @@ from tests.benchmarks import made_input
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.watched import Minutes, Probes, as_json, checkpoints, quantiles
 
-PARTS = ("broker", "redis", "jobmanager", "taskmanager", "ticker")
+PARTS = ("broker", "redis", "jobmanager", *TASK_MANAGERS, "ticker")
 RATE = 20_000
 """Events a second of the full rate; ``WALRAS``' promise on two cores."""
 PROBE_EVERY_S = 1.37
@@ -145,9 +145,9 @@ def _until_taken(platform: Platform, timeout_s: float = 180.0) -> None:
 
 
 def _memory_mb(platform: Platform) -> dict[str, int]:
-    """Resident memory of the task manager and of its Python workers, MB."""
+    """Resident memory of the task managers and of their Python workers, MB."""
     java = workers = 0
-    for pid in platform.pids("taskmanager"):
+    for pid in (pid for part in TASK_MANAGERS for pid in platform.pids(part)):
         process = psutil.Process(pid)
         rss = process.memory_info().rss >> 20
         if process.name().startswith("java"):

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from jobs.demand_job import BUSY
+from jobs.registry import resource_of
 from jobs.runtime.flink_environment import by_the_minute, job_environment
 from jobs.runtime.settings import Settings
 from jobs.runtime.sources import create_table, source_options
@@ -24,9 +25,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tests.benchmarks.flink_peer")
     parser.add_argument("--job", action="append")
     parser.add_argument("--checkpoints")
+    parser.add_argument("--resource", action="append", default=[])
     args = parser.parse_args(argv)
     settings = Settings.load()
-    env, table_env = job_environment(NAME, settings.parallelism, checkpoints=args.checkpoints)
+    env, table_env = job_environment(
+        NAME, settings.parallelism, checkpoints=args.checkpoints, resource=resource_of(NAME, args.resource)
+    )
     by_the_minute(env)
     # It keeps no state, so its progress may be looked at every second for nothing.
     env.enable_checkpointing(1_000)

@@ -9,11 +9,12 @@ import signal
 import threading
 import time
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from typing import Any
 
 import psutil
 
-from infra.local.parts import broker_ready
+from infra.local.parts import TASK_MANAGERS, broker_ready
 from infra.local.platform import Platform
 from jobs.runtime.redis_price_table import ConnectionError as RedisConnectionError
 from jobs.runtime.redis_price_table import RedisPriceTables
@@ -24,15 +25,15 @@ STALE_WRITERS = 3
 
 
 def plan(seed: int, kills: int, seconds: float) -> list[tuple[float, str]]:
-    """(second, victim) in order: the task manager ``kills`` times, each other part once, a stale writer thrice.
+    """(second, victim) in order: task managers ``kills`` times in turn, other parts once, a stale writer thrice.
 
     >>> plan(1, 2, 60.0) == plan(1, 2, 60.0)
     True
-    >>> sorted(what for _, what in plan(1, 2, 60.0))
-    ['broker', 'jobmanager', 'redis', 'stale writer', 'stale writer', 'stale writer', 'taskmanager', 'taskmanager']
+    >>> sorted({what for _, what in plan(1, 2, 60.0)})
+    ['broker', 'jobmanager', 'redis', 'stale writer', 'taskmanager', 'taskmanager_prices']
     """
     rng = random.Random(seed)
-    victims = ["taskmanager"] * kills + list(ONCE) + ["stale writer"] * STALE_WRITERS
+    victims = [*islice(cycle(TASK_MANAGERS), kills), *ONCE, *["stale writer"] * STALE_WRITERS]
     rng.shuffle(victims)
     gap = seconds / len(victims)
     return [(gap * (i + rng.uniform(0.1, 0.9)), victim) for i, victim in enumerate(victims)]

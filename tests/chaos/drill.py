@@ -27,6 +27,7 @@ from typing import Any
 
 from confluent_kafka import KafkaException
 
+from infra.local.parts import TASK_MANAGERS
 from infra.local.platform import Platform
 from infra.local.ports import is_listening
 from jobs.registry import JOBS
@@ -45,7 +46,7 @@ from tests.chaos.recording import KINDS_OF_POISON, TENANT, Sent, record, ticks
 from tests.simulation.arena import seeds_of
 
 REPORT = Path(__file__).parents[1] / "benchmarks" / "chaos.json"
-PARTS = ("broker", "redis", "jobmanager", "taskmanager", "keeper")
+PARTS = ("broker", "redis", "jobmanager", *TASK_MANAGERS, "keeper")
 BUCKETS = 4
 UP_S = 75.0
 """Wall seconds from the choice of the clock to the first record: the platform starts meanwhile."""
@@ -265,12 +266,12 @@ def markdown(reports: Sequence[dict[str, Any]]) -> str:
     lines = [
         "# Chaos drills", "",
         "A recorded input, given to an undisturbed platform and to one whose parts are killed (`make chaos`).", "",
-        "| seed | records | broken on purpose | task manager killed | other kills | promises compared | broken |",
+        "| seed | records | broken on purpose | task managers killed | other kills | promises compared | broken |",
         "|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for report in reports:
         kills = [d["what"] for d in report["killed"] if d["note"].startswith("killed")]
-        ours = kills.count("taskmanager")
+        ours = sum(kills.count(part) for part in TASK_MANAGERS)
         lines.append(
             f"| {report['seed']} | {report['records']:,} | {report['undisturbed']['rejected']:,} | {ours} | "
             f"{len(kills) - ours} | {len(report['compared'])} | {sum(report['compared'].values())} |"

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from infra.local import jobs as cluster_jobs
-from infra.local.parts import broker_ready, redis_ready, taskmanager_ready
+from infra.local.parts import TASK_MANAGERS, broker_ready, redis_ready, taskmanager_ready
 from jobs.registry import JOBS
 
 if TYPE_CHECKING:
@@ -49,12 +49,13 @@ def all_jobs_run(platform: Platform) -> bool:
     return all(cluster_jobs.not_fully_running(platform.env, name) is None for name in JOBS)
 
 
+@pytest.mark.parametrize("part", TASK_MANAGERS)
 def test_a_killed_task_manager_comes_back_with_every_job_and_leaves_no_worker(
-    local_platform: Platform, running_jobs: object, record_property: Callable[[str, object], None]
+    part: str, local_platform: Platform, running_jobs: object, record_property: Callable[[str, object], None]
 ) -> None:
-    family = kill(local_platform, "taskmanager", "java")
+    family = kill(local_platform, part, "java")
     until("old workers gone", lambda: not any(psutil.pid_exists(pid) for pid in family), 30)
-    took = until("a task manager", lambda: taskmanager_ready(local_platform.env) is None, 120)
+    took = until("a task manager", lambda: taskmanager_ready(part)(local_platform.env) is None, 120)
     took += until("every job running", lambda: all_jobs_run(local_platform), 240)
     record_property("recovery_s", round(took, 1))
 

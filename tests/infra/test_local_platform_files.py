@@ -18,8 +18,10 @@ from infra.local.__main__ import parser
 from infra.local.errors import PlatformError
 from infra.local.jobs import JobState
 from infra.local.keeper import Watch
-from infra.local.parts import PARTS, Part
+from infra.local.parts import PARTS, TASK_MANAGERS, Part
 from infra.local.ports import LOOPBACK, is_free, pick_ports
+from jobs.registry import JOBS, resource_of
+from jobs.runtime.flink_environment import SLOT_MANAGED_MB
 
 SHIPPED = {"env": {"java": {"opts": {"all": "--add-opens=java.base/java.lang=ALL-UNNAMED"}}}}
 
@@ -73,9 +75,31 @@ def test_flinks_file_keeps_the_wheels_java_options_and_listens_on_loopback_alone
     values = yaml.safe_load(text)
     assert values["env.java.opts.all"] == SHIPPED["env"]["java"]["opts"]["all"]
     assert values["execution.checkpointing.interval"] == "1500 ms"
-    assert values["taskmanager.numberOfTaskSlots"] == 8
     hosts = [value for key, value in values.items() if key.endswith(("bind-host", "address", ".host"))]
     assert set(hosts) == {LOOPBACK}
+
+
+def test_each_task_manager_offers_what_its_jobs_ask_for_and_nothing_that_the_others_do() -> None:
+    told = {part: config.taskmanager_options(part, some_ports(), 2) for part in TASK_MANAGERS}
+    offered = {part: options["external-resources"] for part, options in told.items()}
+    asked = {name: resource_of(name, ["counts", "repricing_job=prices"]) for name in JOBS}
+    assert set(offered.values()) == set(asked.values())
+    assert offered["taskmanager"] == config.SHARED
+    assert {name: lane for name, lane in asked.items() if lane != config.SHARED} == config.LANES
+    for part, options in told.items():
+        slots = int(options["taskmanager.numberOfTaskSlots"])
+        assert options[f"external-resource.{offered[part]}.amount"] == str(slots)
+        assert slots >= 2 * sum(lane == offered[part] for lane in asked.values())
+        assert options["taskmanager.memory.managed.size"] == f"{slots * SLOT_MANAGED_MB}m"
+    ports = [value for options in told.values() for key, value in options.items() if key.endswith("port")]
+    assert len(set(ports)) == len(ports) == 6
+
+
+def test_without_metrics_no_task_manager_opens_a_port_for_them() -> None:
+    for part in TASK_MANAGERS:
+        assert not [
+            key for key in config.taskmanager_options(part, some_ports(), 1, metrics=False) if "metrics" in key
+        ]
 
 
 def test_flinks_file_is_refused_when_the_wheel_has_lost_its_java_options(tmp_path: Path) -> None:
