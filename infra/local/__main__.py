@@ -12,6 +12,10 @@ from pathlib import Path
 
 from infra.local.errors import PlatformError
 from infra.local.parts import PARTS
+from schemas.topics import INPUTS
+
+MOST_SUBTASKS = max(topic.partitions for topic in INPUTS)
+"""More would have nothing to read."""
 
 
 def _names(text: str) -> list[str]:
@@ -57,8 +61,9 @@ def parser() -> argparse.ArgumentParser:
         up.add_argument(
             "--parallelism",
             type=int,
-            default=max(1, (os.cpu_count() or 2) // 2),
-            help="subtasks of every operator (default: half as many as there are cores; %(default)s here)",
+            default=min(MOST_SUBTASKS, max(1, (os.cpu_count() or 2) // 2)),
+            help="subtasks of every operator (default: half as many as there are cores, and at most as many as an "
+            "input has partitions; %(default)s here)",
         )
     commands.add_parser("down", help="stop exactly what up started")
     status = commands.add_parser("status", help="what runs, and how it is; exit code 1 when something is not well")

@@ -59,7 +59,8 @@ TASK_SLOTS = 8
 SLOT_MANAGED_MB = 32
 """As much as a slot asks for (jobs.runtime.flink_environment)."""
 JOBMANAGER_MEMORY = "1024m"
-TASKMANAGER_MEMORY = "4096m"
+TASKMANAGER_MEMORY_MB = 4096
+"""Of the task manager that counts and learns, at two subtasks an operator."""
 PRICES_MEMORY = "1280m"
 """Of the task manager that only prices: its state is a few fat values, its work is Python's."""
 MEMORY = re.compile(r"[1-9]\d*[mg]")
@@ -188,7 +189,7 @@ def flink_config(
     checkpoint_interval_s: float,
     parallelism: int,
     metrics: bool = True,
-    taskmanager_memory: str = TASKMANAGER_MEMORY,
+    taskmanager_memory: str | None = None,
 ) -> str:
     """Flink's file: infra/flink/config.yaml, with this machine's addresses, folders and memory.
 
@@ -197,13 +198,17 @@ def flink_config(
     shipped : the wheel's own config.yaml; its ``env.java.opts.all`` (the --add-opens list) must stay.
     checkpoint_interval_s : wall seconds between checkpoints.
     metrics : whether Flink's Prometheus reporter runs; it cannot be bound to loopback alone.
-    taskmanager_memory : of the Java process, like ``4096m``; its heap holds demand_job's state.
+    taskmanager_memory : of the Java process, like ``8g``; its heap holds demand_job's state. None: the usual, with
+        what more subtasks take outside the heap.
 
     Raises
     ------
     PlatformError
         If the wheel's file has no ``env.java.opts.all``, or the memory is no size.
     """
+    network = _network_mb(parallelism)
+    outside = network - _network_mb(2) + (_slots("", parallelism) - TASK_SLOTS) * SLOT_MANAGED_MB
+    taskmanager_memory = taskmanager_memory or f"{TASKMANAGER_MEMORY_MB + outside}m"
     if not MEMORY.fullmatch(taskmanager_memory):
         raise PlatformError(
             f"WALRAS_TASKMANAGER_MEMORY: expected a size like 4096m or 8g, got {taskmanager_memory!r}"
@@ -238,8 +243,8 @@ def flink_config(
         "taskmanager.memory.process.size": taskmanager_memory,
         # The Parquet writers compress through direct buffers, a few for every open file and column.
         "taskmanager.memory.task.off-heap.size": "768m",
-        "taskmanager.memory.network.min": "192m",
-        "taskmanager.memory.network.max": "192m",
+        "taskmanager.memory.network.min": f"{network}m",
+        "taskmanager.memory.network.max": f"{network}m",
         "taskmanager.memory.jvm-metaspace.size": "384m",
         "io.tmp.dirs": str((layout.home / "flink" / "tmp").absolute()),
         "metrics.reporter.prom.port": str(ports["metrics_jobmanager"]),
@@ -249,6 +254,21 @@ def flink_config(
     if not metrics:
         values = {key: value for key, value in values.items() if not key.startswith("metrics.reporter")}
     return yaml.safe_dump(values, sort_keys=True, width=10_000)
+
+
+def _slots(lane: str, parallelism: int) -> int:
+    if lane:
+        return parallelism * list(LANES.values()).count(lane)
+    return max(TASK_SLOTS, 4 * parallelism)
+
+
+def _network_mb(parallelism: int) -> int:
+    """Network memory that the slots of what counts and learns may need: 40 MB at one subtask, 102 at two.
+
+    Part of it grows with the subtasks and part with their square, since most steps send to every subtask of the
+    next; a fifth more.
+    """
+    return max(192, 35 * parallelism + 14 * parallelism**2)
 
 
 def metrics_wanted() -> bool:
@@ -269,7 +289,7 @@ def taskmanager_options(
     '2'
     """
     own = part.removeprefix("taskmanager").lstrip("_")
-    slots = parallelism * list(LANES.values()).count(own) if own else max(TASK_SLOTS, 4 * parallelism)
+    slots = _slots(own, parallelism)
     options = {
         "taskmanager.rpc.port": str(ports[f"rpc_{part}"]),
         "taskmanager.data.port": str(ports[f"data_{part}"]),
@@ -284,8 +304,8 @@ def taskmanager_options(
         options |= {
             "taskmanager.memory.process.size": PRICES_MEMORY,
             "taskmanager.memory.task.off-heap.size": "64m",
-            "taskmanager.memory.network.min": "64m",
-            "taskmanager.memory.network.max": "64m",
+            "taskmanager.memory.network.min": f"{max(64, 12 * parallelism)}m",
+            "taskmanager.memory.network.max": f"{max(64, 12 * parallelism)}m",
             "taskmanager.memory.jvm-metaspace.size": "256m",
         }
     return options
@@ -375,7 +395,7 @@ def write_all(
             checkpoint_interval_s=checkpoint_interval_s,
             parallelism=parallelism,
             metrics=metrics_wanted(),
-            taskmanager_memory=os.environ.get("WALRAS_TASKMANAGER_MEMORY", TASKMANAGER_MEMORY),
+            taskmanager_memory=os.environ.get("WALRAS_TASKMANAGER_MEMORY"),
         )
     )
     for name in ("log4j-console.properties", "log4j-cli.properties"):

@@ -15,8 +15,10 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from infra.local import jobs
 from infra.local.errors import PlatformError
@@ -54,6 +56,27 @@ class Watch:
     backoff_s: float = FIRST_BACKOFF_S
     not_before_s: float = 0.0
     states: dict[str, str] = field(default_factory=dict)
+    known_s: dict[str, float] = field(default_factory=dict)
+
+    def is_silent(self, part: str, info: Mapping[str, Any], known: bool, now_s: float) -> bool:
+        """Whether a task manager has lived for ``SILENT_TASKMANAGER_S`` and was known in none of them.
+
+        Parameters
+        ----------
+        info : what supervisord says of it. A process that is killed over and over is always young, not silent.
+
+        >>> watch, old, young = Watch([]), {"statename": "RUNNING", "now": 900, "start": 1}, {"start": 890}
+        >>> watch.is_silent("tm", old, known=True, now_s=0.0), watch.is_silent("tm", old, known=False, now_s=59.0)
+        (False, False)
+        >>> watch.is_silent("tm", old | young, known=False, now_s=61.0)
+        False
+        >>> watch.is_silent("tm", old, known=False, now_s=61.0)
+        True
+        """
+        if known or info.get("statename") != "RUNNING":
+            self.known_s[part] = now_s
+        silent_s = now_s - self.known_s.setdefault(part, now_s)
+        return silent_s > SILENT_TASKMANAGER_S and info["now"] - info["start"] > SILENT_TASKMANAGER_S
 
     def due(self, seen: list[jobs.JobState], now_s: float) -> list[str]:
         """Names to submit now: lost at ``MISSES_BEFORE_LOST`` looks in a row, and not backing off."""
@@ -94,7 +117,6 @@ class Keeper:
         self._refills = metrics.counter("redis_refills", "Times that Redis was filled again from Kafka")
         self._counts = dict.fromkeys(wanted, 0)
         self._cluster_answers = True
-        self._known_s = dict.fromkeys(TASK_MANAGERS, time.monotonic())
 
     def look(self) -> None:
         """One look at everything, and what follows from it."""
@@ -133,15 +155,11 @@ class Keeper:
 
     def _look_at_taskmanager(self, part: str, known: bool) -> None:
         """A process that lives and does nothing (a collector that never ends) is no task manager."""
-        now = time.monotonic()
-        running = self._platform.supervision.states().get(part, {}).get("statename") == "RUNNING"
-        if known or not running:
-            self._known_s[part] = now
-        elif now - self._known_s[part] > SILENT_TASKMANAGER_S:
+        info = self._platform.supervision.states().get(part, {})
+        if self._watch.is_silent(part, info, known, time.monotonic()):
             log.error("%s has run unregistered for %.0f s; starting it anew", part, SILENT_TASKMANAGER_S)
             self._platform.supervision.stop([part])
             self._platform.supervision.start(part)
-            self._known_s[part] = time.monotonic()
 
     def _resubmit(self, due: list[str]) -> None:
         for name in due:

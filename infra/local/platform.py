@@ -297,7 +297,9 @@ class Platform:
                 waits_for = str(error)
             if part is not None:
                 info = self.supervision.states().get(part)
-                if info is not None and info["statename"] not in RUNNING:
+                if info is not None and info["statename"] in ("STOPPING", "STOPPED"):
+                    waits_for = "somebody stopped it; the keeper does, and starts it anew"
+                elif info is not None and info["statename"] not in RUNNING:
                     if info["statename"] != "BACKOFF":
                         raise PlatformError(
                             f"{what} does not run ({info['statename']}: {info['description']}). Its last words:\n"

@@ -108,12 +108,13 @@ def test_flinks_file_is_refused_when_the_wheel_has_lost_its_java_options(tmp_pat
 
 
 def test_the_task_managers_memory_is_a_setting_and_must_be_a_size(tmp_path: Path) -> None:
-    def made(memory: str) -> str:
+    def made(memory: str | None) -> str:
         return config.flink_config(
             a_layout(tmp_path), some_ports(), shipped=SHIPPED, checkpoint_interval_s=1, parallelism=2,
             taskmanager_memory=memory,
         )  # fmt: skip
 
+    assert yaml.safe_load(made(None))["taskmanager.memory.process.size"] == "4096m"
     assert yaml.safe_load(made("8g"))["taskmanager.memory.process.size"] == "8g"
     with pytest.raises(PlatformError, match="expected a size like 4096m or 8g, got 'much'"):
         made("much")
