@@ -28,12 +28,14 @@ JOB = "elasticity_job"
 
 def learning_host(settings: Settings) -> Host:
     """Hosts the per-bucket learners."""
-    return Host(partial(ElasticityLogic, elasticity_settings(Policy.load(settings.policy))), settings.host_clock)
+    make_logic = partial(ElasticityLogic, elasticity_settings(Policy.load(settings.policy)))
+    return Host(make_logic, settings.host_clock, most_live=settings.live_buckets)
 
 
 def pooling_host(settings: Settings) -> Host:
     """Hosts the per-category pools."""
-    return Host(partial(PoolingLogic, elasticity_settings(Policy.load(settings.policy))), settings.host_clock)
+    make_logic = partial(PoolingLogic, elasticity_settings(Policy.load(settings.policy)))
+    return Host(make_logic, settings.host_clock)
 
 
 def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> StatementSet:

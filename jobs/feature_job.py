@@ -46,7 +46,7 @@ _TYPES = {"STRING": Types.STRING(), "BIGINT": Types.LONG(), "DOUBLE": Types.DOUB
 def feature_host(settings: Settings) -> Host:
     """Hosts feature logics; their rows go to Feast's online store inside the call."""
     make_logic = partial(FeatureLogic, feature_settings(Policy.load(settings.policy)))
-    return Host(make_logic, settings.host_clock, [FeastOnlineWriter(settings)])
+    return Host(make_logic, settings.host_clock, [FeastOnlineWriter(settings)], settings.live_buckets)
 
 
 def segment_host(settings: Settings) -> Host:

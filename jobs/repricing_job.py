@@ -37,7 +37,9 @@ def repricing_host(settings: Settings) -> Host:
     """Hosts repricing logics; their tables go to Redis inside the call."""
     tables = RedisPriceTables(settings.redis.get_secret_value())
     policy = Policy.load(settings.policy)
-    return Host(partial(RepricingLogic, policy), settings.host_clock, [RedisTableSink(tables)])
+    return Host(
+        partial(RepricingLogic, policy), settings.host_clock, [RedisTableSink(tables)], settings.live_buckets
+    )
 
 
 def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> StatementSet:

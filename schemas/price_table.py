@@ -221,8 +221,19 @@ class PriceTable:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> PriceTable:
-        """Read a `tables` topic value."""
-        return cls.from_redis(Listing(record["tenant"], record["market"], record["sku"]), record)
+        """Read a `tables` topic value, as :meth:`to_record` writes it."""
+        table = cls.from_redis(Listing(record["tenant"], record["market"], record["sku"]), record)
+        written = {name: record.get(name) for name in _FIELDS}
+        if all(isinstance(value, str) for value in written.values()):
+            object.__setattr__(table, "_redis", written)
+        return table
+
+
+_FIELDS = (
+    "version", "table_id", "published_ms", "expires_ms", "currency", "table", "default_minor", "list_minor",
+    "offer_minor", "reason", "decision_id", "price_group",
+)  # fmt: skip
+"""Of the Redis hash."""
 
 
 def next_version(last_version: int, now_ms: int) -> int:

@@ -29,8 +29,19 @@ log = logging.getLogger(__name__)
 
 BATCH = "batch"
 MOST_LIVE = 400
-"""Buckets whose objects stay in memory, some 300 kB each; those beyond are read from their bytes when they have
-something to take, so that a worker's memory does not grow with the listings."""
+"""Buckets whose objects stay in a worker's memory, some 300 kB each, when that is all of its buckets."""
+FEW_LIVE = 32
+"""And when it is not: each minute goes over all buckets, so that one which was let go is the next to be asked for,
+and objects kept would hardly be met again. A bucket is read from its bytes when it has something to take."""
+
+
+def live_buckets(buckets: int, parallelism: int) -> int:
+    """How many buckets' objects each of a job's workers keeps.
+
+    >>> live_buckets(32, 2), live_buckets(1_000, 2), live_buckets(1_000, 4)
+    (400, 32, 400)
+    """
+    return MOST_LIVE if buckets <= MOST_LIVE * parallelism else FEW_LIVE
 
 
 class OutputSink(Protocol):

@@ -15,6 +15,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs.runtime.clock import Clock
+from jobs.runtime.hosting import live_buckets
 from schemas.topics import Topic, inputs_of_clock, lateness_of_clock
 
 DATA_CLOCK = "data"
@@ -76,6 +77,11 @@ class Settings(BaseSettings):
     def host_clock(self) -> Clock | None:
         """The Clock of hosted logics; None in a replay, where time is what the data say."""
         return None if self.clock == DATA_CLOCK else self.the_clock
+
+    @property
+    def live_buckets(self) -> int:
+        """How many buckets' objects each of a job's workers keeps."""
+        return live_buckets(self.buckets, self.parallelism)
 
     @property
     def lateness_at_least_ms(self) -> int:

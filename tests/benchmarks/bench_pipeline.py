@@ -31,6 +31,8 @@ RATE = 20_000
 PROBE_EVERY_S = 1.37
 MEMORY = "8g"
 """Of the task manager for (c) and (d): open sessions and a day's exposures lie on its heap."""
+GROWTH_MEMORY = "3g"
+"""For (h): the rate is the same for every size, and all shall fit into 4 GB."""
 GROWING_S = 5.0
 """A minute's results may come so much later at a phase's end than in its middle; more is a growing lag."""
 
@@ -49,7 +51,7 @@ class Phases:
     warm: int = 0
 
 
-def run(home: Path, listings: int, phases: Phases) -> dict[str, Any]:
+def run(home: Path, listings: int, phases: Phases, parallelism: int = 2) -> dict[str, Any]:
     """One platform, one market, all phases; answers what was seen."""
     buckets = max(4, listings // 32)
     home.mkdir(parents=True, exist_ok=True)
@@ -57,7 +59,10 @@ def run(home: Path, listings: int, phases: Phases) -> dict[str, Any]:
     platform.clean()
     seen: dict[str, Any] = {"listings": listings, "buckets": buckets}
     try:
-        platform.up(PARTS, speed=1, checkpoint_interval_s=20.0, extra={"BUCKETS": str(buckets), "ARCHIVE": "true"})
+        platform.up(
+            PARTS, speed=1, checkpoint_interval_s=20.0, parallelism=parallelism,
+            extra={"BUCKETS": str(buckets), "ARCHIVE": "true"},
+        )  # fmt: skip
         settings = platform.settings()
         probes, minutes = Probes(settings), Minutes(settings)
         following = threading.Thread(target=minutes.run, name="minutes", daemon=True)
@@ -182,7 +187,15 @@ def measure(home: Path, *, listings: int, minutes: int) -> list[Figure]:
 
 
 def growth(home: Path, *, sizes: tuple[int, ...], rate: int = RATE // 4) -> list[Figure]:
-    """(h): the same quarter of the full rate over more and more listings."""
-    found = [run(home, size, Phases(full=3, half=0, idle=1, rates=(rate, rate // 4))) for size in sizes]
+    """(h): the same quarter of the full rate over more and more listings, with the parallelism of `make run` here.
+
+    Every subtask has a Python worker of its own, and what is judged is memory.
+    """
+    os.environ["WALRAS_TASKMANAGER_MEMORY"] = GROWTH_MEMORY
+    phases = Phases(full=3, half=0, idle=1, rates=(rate, rate // 4))
+    try:
+        found = [run(home, size, phases, parallelism=1) for size in sizes]
+    finally:
+        del os.environ["WALRAS_TASKMANAGER_MEMORY"]
     largest = found[-1]
     return [Figure("taskmanager_100k", largest["memory_mb"]["together"], "MB", 4_000, {"sizes": found})]

@@ -78,8 +78,7 @@ class Watcher:
             np.arange(len(self.signals)), [len(signal.effects) for signal in self.signals]
         )
         self._weights = np.array([getattr(settings, signal.name) / len(signal.effects) for signal in self.signals])
-        self._tilts: list[Floats] = []
-        self._make_tilts()
+        self._tilts: list[Floats] = []  # none: made by the next step
         self.grow(listings)
 
     @property
@@ -104,7 +103,7 @@ class Watcher:
         self.null.grow([0] * count if categories is None else list(categories))
         self.facts.state.grow(count)
         self.detectors.state.grow(count)
-        self._make_tilts()
+        self._tilts = []
         return first
 
     def add_fact(self, index: int, signal: str, rate: float | None = None) -> None:
@@ -153,7 +152,7 @@ class Watcher:
             full(unit_mean),
             full(unit_variance),
         )
-        self._make_tilts()
+        self._tilts = []
 
     def raise_phi(self, listings: Sequence[int], phi: object) -> None:
         """Never believe less dispersion than this: for a replay of a category's history that saw more."""
@@ -161,7 +160,7 @@ class Watcher:
         state = self.null.state
         state["phi_floor"][i] = np.maximum(state["phi_floor"][i], np.asarray(phi, float))
         state["phi"][i] = np.maximum(state["phi"][i], state["phi_floor"][i])
-        self._make_tilts()
+        self._tilts = []
 
     def forecast(
         self, window_end_ms: int, price_factor: Floats | float = 1.0, in_stock: Floats | float = 1.0
@@ -179,6 +178,8 @@ class Watcher:
             If arrays have another length than the listings, or the minute is not after the last one.
         """
         minute.check(self.listings)
+        if not self._tilts:
+            self._make_tilts()
         tick = self.settings.tick_ms
         if self.last_end_ms:
             missing = (minute.window_end_ms - self.last_end_ms) // tick - 1
@@ -317,4 +318,4 @@ class Watcher:
         except ValueError as error:
             raise SnapshotError(str(error)) from error
         self.last_end_ms = int(snapshot["last_end_ms"])
-        self._make_tilts()
+        self._tilts = []
