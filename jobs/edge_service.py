@@ -155,6 +155,9 @@ SERVER: dict[str, Any] = {
     "proxy_headers": False,
     "log_level": "warning",
     "timeout_graceful_shutdown": 5,
+    # Longer than a proxy or a client keeps a connection: whoever closes it first must not be the server, or a
+    # request that was just sent finds nobody.
+    "timeout_keep_alive": 75,
     "server_header": False,
     "date_header": False,
     "h11_max_incomplete_event_size": 16_384,

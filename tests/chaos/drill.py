@@ -41,7 +41,7 @@ from schemas.topics import MINUTE_MS, TOPICS
 from tests.benchmarks.figures import machine
 from tests.chaos.capture import Capture, capture, differences, thought_through, values
 from tests.chaos.disturb import Disturber, plan
-from tests.chaos.prober import Prober
+from tests.chaos.prober import SLOW_S, Prober
 from tests.chaos.recording import KINDS_OF_POISON, TENANT, Sent, record, ticks
 from tests.simulation.arena import seeds_of
 
@@ -165,6 +165,7 @@ def run(
                 "killed": disturber.done, "stale_tables_taken": disturber.admitted, "edge_answers": prober.asked,
                 "edge_sources": dict(prober.sources), "edge_failures": prober.failures,
                 "edge_versions_fallen": prober.fallen, "edge_slowest_s": round(prober.slowest_s, 3),
+                "edge_slow": prober.slow,
             }  # fmt: skip
         if steps is None:
             told["alone"] = thought_through(settings)
@@ -289,7 +290,7 @@ def _in_full(report: dict[str, Any]) -> str:
         "| second | what | |", "|---|---|---|",
         *(f"| {d['second']} | {d['what']} | {d['note']} |" for d in report["killed"]), "",
         f"The edge answered {report['edge_answers']:,} questions ({report['edge_sources']}), the slowest in "
-        f"{report['edge_slowest_s']} s.", "",
+        f"{report['edge_slowest_s']} s; slower than {SLOW_S} s (second, seconds): {report['edge_slow'] or 'none'}.", "",
         "| | undisturbed | disturbed |", "|---|---|---|",
         *(f"| {k} | {report['undisturbed'].get(k, 0):,} | {report['disturbed'].get(k, 0):,} |"
           for k in report["undisturbed"]), "",

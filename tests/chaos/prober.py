@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 
 from schemas.events import Listing
 
+SLOW_S = 0.25
+"""An answer that took longer is noted with its second."""
+
 
 @dataclass
 class Prober:
@@ -27,13 +30,15 @@ class Prober:
     failures: list[str] = field(default_factory=list)
     fallen: list[str] = field(default_factory=list)
     slowest_s: float = 0.0
+    slow: list[tuple[float, float]] = field(default_factory=list)
+    _began: float = 0.0
     _highest: dict[str, int] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
         """Ask until :meth:`stop`."""
         client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-        turn = 0
+        turn, self._began = 0, time.monotonic()
         while not self._stop.wait(1 / self.per_second):
             listing = self.listings[turn % len(self.listings)]
             turn += 1
@@ -50,6 +55,8 @@ class Prober:
             if reply.status != 200:
                 self._failed(listing, f"status {reply.status}")
                 continue
+            if took > SLOW_S:
+                self.slow.append((round(began - self._began, 1), round(took, 2)))
             said = json.loads(body)
             self.asked += 1
             self.slowest_s = max(self.slowest_s, took)
