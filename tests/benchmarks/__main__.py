@@ -72,7 +72,7 @@ def pipeline(quick: bool, home: Path) -> list[Figure]:
     """(c, d) The whole pipeline's rate without a growing lag, and an offer's way to Redis, idle and loaded."""
     from tests.benchmarks import bench_pipeline
 
-    return bench_pipeline.measure(home, listings=100 if quick else 1_000, minutes=2 if quick else 11)
+    return bench_pipeline.measure(home, listings=100 if quick else 1_000, minutes=2 if quick else 10)
 
 
 def growth(quick: bool, home: Path) -> list[Figure]:

@@ -174,7 +174,7 @@ def measure(home: Path, *, listings: int, minutes: int) -> list[Figure]:
     """(c) and (d)."""
     os.environ["WALRAS_TASKMANAGER_MEMORY"] = MEMORY
     try:
-        seen = run(home, listings, Phases(full=max(2, minutes // 2), half=minutes, idle=minutes, warm=2))
+        seen = run(home, listings, Phases(full=max(2, minutes // 3), half=minutes, idle=minutes, warm=1))
     finally:
         del os.environ["WALRAS_TASKMANAGER_MEMORY"]
     full, half, idle = seen["full"], seen["half"], seen["idle"]
