@@ -298,7 +298,7 @@ class Platform:
             if part is not None:
                 info = self.supervision.states().get(part)
                 if info is not None and info["statename"] in ("STOPPING", "STOPPED"):
-                    waits_for = "somebody stopped it; the keeper does, and starts it anew"
+                    waits_for = "it is stopped; the keeper starts a silent one anew"
                 elif info is not None and info["statename"] not in RUNNING:
                     if info["statename"] != "BACKOFF":
                         raise PlatformError(
