@@ -137,7 +137,7 @@ def submit(
         if local_cluster:
             command += ["--checkpoints", layout.checkpoints.absolute().as_uri()]
             command += ["--resource", SHARED]
-            for name in set(wanted) & set(LANES):
+            for name in sorted(set(wanted) & set(LANES)):
                 command += ["--resource", f"{name}={LANES[name]}"]
         for name in wanted:
             checkpoint = latest_checkpoint(layout.checkpoints, name) if resume and local_cluster else None
