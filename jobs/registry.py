@@ -75,6 +75,7 @@ def submit(
         resume_from=resume_from,
         resource=resource,
         on_disk=name in BY_BUCKET and settings.buckets > MOST_BUCKETS_ON_HEAP,
+        cached_values=settings.live_buckets if name in BY_BUCKET else None,
     )
     statements = importlib.import_module(JOBS[name]).build(env, table_env, settings)
     # Attached, since feature_job has a Parquet sink beside its statements and must still be one job.

@@ -2,7 +2,8 @@
 
 Topology only. The logic is :class:`jobs.pricing.logic.RepricingLogic` per bucket. Facts (a rival's
 price, a stock level, an event, a command) do not wait for the minute: they come straight from their
-topics, judged by the same predicates as in demand_job. Tables go to Redis inside the call that made
+topics, judged by the same predicates as in demand_job; among very many listings in packets of a few seconds.
+Tables go to Redis inside the call that made
 them, and to Kafka, which is the truth.
 
 In a replay (``WALRAS_CLOCK=data``) rivals' prices and stock levels wait for their minute's batch: recorded
@@ -18,8 +19,17 @@ from pyflink.table import StatementSet, StreamTableEnvironment
 
 from jobs.pricing.logic import RepricingLogic
 from jobs.pricing.policy import Policy
-from jobs.runtime.bucket_rows import batch_rows, estimate_rows, fact_rows, output_view, outputs_to_topics, rows_of
+from jobs.runtime.bucket_rows import (
+    batch_rows,
+    estimate_rows,
+    fact_rows,
+    in_packets,
+    output_view,
+    outputs_to_topics,
+    rows_of,
+)
 from jobs.runtime.flink_bucket import host_in_flink
+from jobs.runtime.flink_environment import by_the_minute, one_at_a_time
 from jobs.runtime.hosting import Host
 from jobs.runtime.java_parts import add_java_parts
 from jobs.runtime.output_sinks import RedisTableSink
@@ -30,6 +40,10 @@ JOB = "repricing_job"
 FACTS = ("offers", "stock", "calendar", "commands")
 FACTS_OF_A_REPLAY = ("calendar", "commands")
 """What no batch carries."""
+PACKET_S, HURRY_S = 2, 10
+"""Where a worker cannot keep all of its buckets, a fact that came alone would have its bucket read and written,
+some 10 ms. There facts gather for so long, and a rival's price or stock level that waited in Kafka for longer than
+the second waits for its minute's batch, as in a replay: an opening of 100,000 listings has four for each."""
 STREAMS = ("evidence", "decisions", "tables")
 
 
@@ -47,8 +61,18 @@ def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, se
     add_java_parts(env, settings.home / "run" / "jars")
     statements = table_env.create_statement_set()
     queries = [batch_rows(table_env, JOB, settings), estimate_rows(table_env, JOB, settings)]
-    facts = FACTS if settings.host_clock else FACTS_OF_A_REPLAY
-    queries += [fact_rows(table_env, JOB, name, settings) for name in facts]
+    queries += _facts(env, table_env, settings)
     outputs = host_in_flink(rows_of(table_env, queries), partial(repricing_host, settings), f"{JOB}.listings")
     outputs_to_topics(statements, table_env, output_view(table_env, outputs, "repriced"), STREAMS, settings)
     return statements
+
+
+def _facts(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> list[str]:
+    names = FACTS if settings.host_clock else FACTS_OF_A_REPLAY
+    if settings.all_live:
+        one_at_a_time(env)
+        return [fact_rows(table_env, JOB, name, settings) for name in names]
+    by_the_minute(env)
+    hurry = {name: None if name in FACTS_OF_A_REPLAY else HURRY_S for name in names}
+    rows = [fact_rows(table_env, JOB, name, settings, within_s=within) for name, within in hurry.items()]
+    return [in_packets(table_env, "facts", " UNION ALL ".join(rows), seconds=PACKET_S)]

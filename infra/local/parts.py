@@ -240,6 +240,8 @@ def runtime_environment(layout: Layout, java_home: Path) -> dict[str, str]:
         "FLINK_LIB_DIR": str(layout.flink_lib),
         "FLINK_LOG_DIR": str(layout.run),
         "FLINK_PID_DIR": str(layout.run / "flink"),
+        # Threads of Java, RocksDB and Python would each keep freed memory in an arena of their own.
+        "MALLOC_ARENA_MAX": "2",
         "GX_ANALYTICS_ENABLED": "false",
         "FEAST_USAGE": "False",
     }

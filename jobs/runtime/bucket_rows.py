@@ -14,6 +14,7 @@ from pyflink.datastream import DataStream
 from pyflink.table import Schema, StatementSet, StreamTableEnvironment
 
 from features.cells import GOOD, GROUP_KEY_SQL, bucket_sql, verdict_sql
+from jobs.runtime.clock import Clock
 from jobs.runtime.settings import Settings
 from jobs.runtime.sinks import text_sink
 from jobs.runtime.sources import create_table, lines_table, source_options
@@ -51,39 +52,63 @@ def batch_rows(table_env: StreamTableEnvironment, job: str, settings: Settings) 
 def estimate_rows(table_env: StreamTableEnvironment, job: str, settings: Settings) -> str:
     """Query of the estimates as facts for the buckets of their listings, in packets of a second.
 
-    They come in bursts when a period closes, and nobody waits for them: what a bucket gets within a wall second
-    costs one call and one commit.
+    They come in bursts when a period closes, and nobody waits for them.
     """
     table = text_source(table_env, job, "estimates", settings)
     group = " || '/' || ".join(f"JSON_VALUE(v, '$.{field}')" for field in ("tenant", "market", "price_group"))
-    table_env.execute_sql(
-        f"CREATE TEMPORARY VIEW arrived_estimates AS SELECT CAST({bucket_sql(group, settings.buckets)} AS STRING) "
-        f"AS bucket, v, PROCTIME() AS arrived FROM {table} WHERE v IS NOT NULL"
+    rows = (
+        f"SELECT CAST({bucket_sql(group, settings.buckets)} AS STRING) AS `key`, 'estimates' AS kind, "
+        f"'' AS address, v AS payload FROM {table} WHERE v IS NOT NULL"
     )
+    return in_packets(table_env, "estimates", rows, seconds=1)
+
+
+def in_packets(table_env: StreamTableEnvironment, name: str, rows: str, *, seconds: int) -> str:
+    """Query of the same facts, but all of one kind that a bucket gets within some wall seconds as one row.
+
+    A packet costs one call and one commit, and where a bucket's object is not kept, one reading.
+    """
+    table_env.execute_sql(f"CREATE TEMPORARY VIEW arrived_{name} AS SELECT *, PROCTIME() AS arrived FROM ({rows})")
     return (
-        "SELECT bucket AS `key`, 'estimates' AS kind, '' AS address, '[' || LISTAGG(v, ',') || ']' AS payload "
-        "FROM TABLE(TUMBLE(TABLE arrived_estimates, DESCRIPTOR(arrived), INTERVAL '1' SECOND)) "
-        "GROUP BY bucket, window_start, window_end"
+        "SELECT `key`, kind, '' AS address, "
+        "'[' || LISTAGG('[\"' || address || '\",' || payload || ']', ',') || ']' AS payload "
+        f"FROM TABLE(TUMBLE(TABLE arrived_{name}, DESCRIPTOR(arrived), INTERVAL '{seconds}' SECOND)) "
+        "GROUP BY `key`, kind, window_start, window_end"
     )
 
 
-def fact_rows(table_env: StreamTableEnvironment, job: str, name: str, settings: Settings) -> str:
+def fact_rows(
+    table_env: StreamTableEnvironment, job: str, name: str, settings: Settings, *, within_s: int | None = None
+) -> str:
     """Query of an input's good records as facts, judged by the same predicates as demand_job's.
 
-    A record with a price group goes to its bucket; one without (calendar, commands) to every bucket.
+    A record with a price group goes to its bucket; one without (calendar, commands) to every bucket. With
+    ``within_s``, only those read within so many wall seconds of their Kafka time; for what the minute's batch
+    brings in any case.
     """
     topic = TOPICS[name]
     table_env.execute_sql(lines_table(f"in_{name}", topic, settings, group=job))
     payload = f"{_ADDRESS.format(name=name)} AS address, DECODE(line_bytes, 'UTF-8') AS payload"
     judged = f"(SELECT *, {verdict_sql(topic)} AS verdict FROM in_{name})"
+    good = GOOD if within_s is None else f"{GOOD} AND kafka_ts_ms >= {_ago_sql(settings.the_clock, within_s)}"
     if any(check.field == "price_group" for check in topic.checks):
         key = f"CAST({bucket_sql(GROUP_KEY_SQL, settings.buckets)} AS STRING)"
-        return f"SELECT {key} AS `key`, '{name}' AS kind, {payload} FROM {judged} WHERE {GOOD}"
+        return f"SELECT {key} AS `key`, '{name}' AS kind, {payload} FROM {judged} WHERE {good}"
     buckets = ",".join(map(str, range(settings.buckets)))
     return (
         f"SELECT bucket AS `key`, '{name}' AS kind, {payload} FROM {judged} "
-        f"CROSS JOIN UNNEST(SPLIT('{buckets}', ',')) AS each_bucket (bucket) WHERE {GOOD}"
+        f"CROSS JOIN UNNEST(SPLIT('{buckets}', ',')) AS each_bucket (bucket) WHERE {good}"
     )
+
+
+def _ago_sql(clock: Clock, seconds: int) -> str:
+    """SQL of what the run's clock showed some wall seconds ago, as epoch milliseconds.
+
+    >>> _ago_sql(Clock(5_000, 7_000, 60), 2)
+    '(5000 + (UNIX_TIMESTAMP() * 1000 - 7000 - 2000) * 60)'
+    """
+    since = f"UNIX_TIMESTAMP() * 1000 - {clock.wall_start_ms} - {seconds * 1000}"
+    return f"({clock.start_ms} + ({since}) * {clock.speed:g})"
 
 
 def rows_of(table_env: StreamTableEnvironment, queries: Iterable[str]) -> DataStream:

@@ -35,13 +35,13 @@ FEW_LIVE = 32
 and objects kept would hardly be met again. A bucket is read from its bytes when it has something to take."""
 
 
-def live_buckets(buckets: int, parallelism: int) -> int:
-    """How many buckets' objects each of a job's workers keeps.
+def all_live(buckets: int, parallelism: int) -> bool:
+    """Whether each of a job's workers can keep the objects of all its buckets.
 
-    >>> live_buckets(32, 2), live_buckets(1_000, 2), live_buckets(1_000, 4)
-    (400, 32, 400)
+    >>> all_live(32, 2), all_live(1_000, 2), all_live(1_000, 4)
+    (True, False, True)
     """
-    return MOST_LIVE if buckets <= MOST_LIVE * parallelism else FEW_LIVE
+    return buckets <= MOST_LIVE * parallelism
 
 
 class OutputSink(Protocol):
@@ -130,7 +130,7 @@ class Host:
     def take(self, row: Any, saved: Callable[[], bytes | None]) -> tuple[list[Output], bytes | None]:
         """Give one row to its bucket: the outputs, and the bytes to keep (None: nothing changed).
 
-        A fact's payload is its record, or a list of records: a packet, taken in order and kept at once.
+        A fact's payload is its record; or a packet, a list of address and record, taken in order and kept at once.
         """
         key, kind, address, payload = row[0], row[1], row[2], row[3]
         hosted = self.bucket(key, saved)
@@ -147,9 +147,9 @@ class Host:
         else:
             read = orjson.loads(payload)
             outputs = []
-            for value in read if isinstance(read, list) else [read]:
+            for where, value in read if isinstance(read, list) else [(address, read)]:
                 event_time_ms = event_time_of(kind, value)
-                fact = Fact(kind, value, event_time_ms, address, self._now(event_time_ms))
+                fact = Fact(kind, value, event_time_ms, where, self._now(event_time_ms))
                 outputs += hosted.logic.on_fact(fact)
                 self._counts["facts"] += 1
         self._counts["outputs"] += len(outputs)

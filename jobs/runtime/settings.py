@@ -15,7 +15,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs.runtime.clock import Clock
-from jobs.runtime.hosting import live_buckets
+from jobs.runtime.hosting import FEW_LIVE, MOST_LIVE, all_live
 from schemas.topics import Topic, inputs_of_clock, lateness_of_clock
 
 DATA_CLOCK = "data"
@@ -79,9 +79,14 @@ class Settings(BaseSettings):
         return None if self.clock == DATA_CLOCK else self.the_clock
 
     @property
+    def all_live(self) -> bool:
+        """Whether each of a job's workers keeps the objects of all its buckets."""
+        return all_live(self.buckets, self.parallelism)
+
+    @property
     def live_buckets(self) -> int:
-        """How many buckets' objects each of a job's workers keeps."""
-        return live_buckets(self.buckets, self.parallelism)
+        """How many buckets' objects each of a job's workers keeps at most."""
+        return MOST_LIVE if self.all_live else FEW_LIVE
 
     @property
     def lateness_at_least_ms(self) -> int:

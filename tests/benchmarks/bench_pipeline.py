@@ -31,7 +31,7 @@ RATE = 20_000
 PROBE_EVERY_S = 1.37
 MEMORY = "8g"
 """Of the task manager for (c) and (d): open sessions and a day's exposures lie on its heap."""
-GROWTH_MEMORY = "3g"
+GROWTH_MEMORY = "2816m"
 """For (h): the rate is the same for every size, and all shall fit into 4 GB."""
 GROWING_S = 5.0
 """A minute's results may come so much later at a phase's end than in its middle; more is a growing lag."""
@@ -51,9 +51,11 @@ class Phases:
     warm: int = 0
 
 
-def run(home: Path, listings: int, phases: Phases, parallelism: int = 2) -> dict[str, Any]:
+def run(
+    home: Path, listings: int, phases: Phases, parallelism: int = 2, buckets: int | None = None
+) -> dict[str, Any]:
     """One platform, one market, all phases; answers what was seen."""
-    buckets = max(4, listings // 32)
+    buckets = buckets or max(4, listings // 32)
     home.mkdir(parents=True, exist_ok=True)
     platform = Platform(home)
     platform.clean()
@@ -76,7 +78,7 @@ def run(home: Path, listings: int, phases: Phases, parallelism: int = 2) -> dict
         for rate in phases.rates:
             seen["rate"], seen["full"] = rate, _phase(path, platform, probes, minutes, listings, phases.full, rate)
             print(f"    {rate} a second: {as_json(seen['full'])}", flush=True)
-            _until_taken(platform)
+            seen["full"]["taken_after_s"] = round(_until_taken(platform), 1)
             if not seen["full"]["growing"]:
                 break
             seen["tried"].append(seen["full"])
@@ -142,11 +144,14 @@ def _phase(
     }  # fmt: skip
 
 
-def _until_taken(platform: Platform, timeout_s: float = 180.0) -> None:
-    """Wait until the jobs have caught up, so that the next phase starts at rest."""
-    settings, pause, deadline = platform.settings(), threading.Event(), time.monotonic() + timeout_s
-    while time.monotonic() < deadline and sum(not_yet_taken(settings.kafka).values()) > 20_000:
+def _until_taken(platform: Platform, timeout_s: float = 300.0) -> float:
+    """Wait until the jobs have caught up, so that the next phase starts at rest; answers the seconds it took."""
+    settings, pause, began = platform.settings(), threading.Event(), time.monotonic()
+    # A minute's batches are taken within it, and offsets are told with a checkpoint.
+    enough = 20_000 + 2 * settings.buckets
+    while (took := time.monotonic() - began) < timeout_s and sum(not_yet_taken(settings.kafka).values()) > enough:
         pause.wait(2.0)
+    return took
 
 
 def _memory_mb(platform: Platform) -> dict[str, int]:

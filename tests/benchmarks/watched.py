@@ -86,16 +86,17 @@ class Probes:
         """Whether every probed listing has a table."""
         return all(self._redis.exists(f"price:{{{TENANT}:{MARKET}}}:{x.sku}") for x in self.listings)
 
-    def run(self, seconds: float, every_s: float, timeout_s: float = 5.0) -> list[float]:
+    def run(self, seconds: float, every_s: float, timeout_s: float = 30.0) -> list[float]:
         """Probe in turn for ``seconds``; answers latencies in ms, a lost one as ``timeout_s``.
 
-        Probes are spread evenly over the minute when ``every_s`` does not divide it.
+        Probes are spread evenly over the minute when ``every_s`` does not divide it. What falls due while one is
+        waited for comes right after it, but none after the end.
         """
         found: list[float] = []
-        began = time.monotonic()
-        first = self._turn
+        began, first = time.monotonic(), self._turn
         while (due := began + (self._turn - first) * every_s) < began + seconds:
-            if self._stop.wait(max(0.0, due - time.monotonic())):
+            wait = max(0.0, due - time.monotonic())
+            if self._stop.wait(wait) or time.monotonic() > began + seconds:
                 break
             listing = self.listings[self._turn % PROBED]
             # Up and down by turns of the whole round, so that each change is one.

@@ -162,8 +162,9 @@ def test_a_row_that_is_no_batch_is_refused() -> None:
 
 def test_a_packet_of_facts_is_taken_in_order_and_kept_at_once() -> None:
     host = Host(Counting, None)
-    packet = ("3", "stock", "", '[{"event_time_ms": 5}, {"event_time_ms": 6}]')
+    packet = ("3", "stock", "", '[["stock-0-1", {"event_time_ms": 5}], ["stock-0-2", {"event_time_ms": 6}]]')
     outputs, saved = host.take(packet, nothing)
     assert outputs == []
-    assert saved is not None and len(orjson.loads(saved)["state"]["facts"]) == 2
+    assert saved is not None
+    assert orjson.loads(saved)["state"]["facts"] == ["stock-0-1", "stock-0-2"]
     assert host.counts["host"]["facts"] == 2
