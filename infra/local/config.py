@@ -61,7 +61,7 @@ SLOT_MANAGED_MB = 32
 JOBMANAGER_MEMORY = "1024m"
 TASKMANAGER_MEMORY_MB = 4096
 """Of the task manager that counts and learns, at two subtasks an operator."""
-PRICES_MEMORY = "1280m"
+PRICES_MEMORY = "1152m"
 """Of the task manager that only prices: its state is a few fat values, its work is Python's."""
 MEMORY = re.compile(r"[1-9]\d*[mg]")
 """How Flink takes sizes here: whole mebibytes or gibibytes."""
@@ -268,7 +268,7 @@ def _network_mb(parallelism: int) -> int:
     Part of it grows with the subtasks and part with their square, since most steps send to every subtask of the
     next; a fifth more.
     """
-    return max(192, 35 * parallelism + 14 * parallelism**2)
+    return max(96 * parallelism, 35 * parallelism + 14 * parallelism**2)
 
 
 def metrics_wanted() -> bool:

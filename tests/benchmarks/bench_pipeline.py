@@ -31,7 +31,7 @@ RATE = 20_000
 PROBE_EVERY_S = 1.37
 MEMORY = "8g"
 """Of the task manager for (c) and (d): open sessions and a day's exposures lie on its heap."""
-GROWTH_MEMORY = "2816m"
+GROWTH_MEMORY = "2720m"
 """For (h): the rate is the same for every size, and all shall fit into 4 GB."""
 GROWING_S = 5.0
 """A minute's results may come so much later at a phase's end than in its middle; more is a growing lag."""

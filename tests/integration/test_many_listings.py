@@ -1,0 +1,72 @@
+"""More buckets than a worker keeps: facts gather, and what waited for long waits for its minute."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.local.parts import TASK_MANAGERS
+from infra.local.platform import Platform
+from jobs.runtime.hosting import MOST_LIVE
+from jobs.runtime.kafka import Publisher
+from jobs.runtime.redis_price_table import RedisPriceTables
+from jobs.runtime.settings import Settings
+from schemas.events import Listing, bucket_of
+from schemas.topics import MINUTE_MS
+from tests.benchmarks.minutes import offers, opening
+from tests.integration.test_whole_pipeline import until
+
+pytestmark = pytest.mark.platform
+BUCKETS = MOST_LIVE + 1
+LATE, FRESH = (Listing("bench", "web-us-usd", f"sku-{i}") for i in range(2))
+
+
+@pytest.fixture
+def many_buckets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """repricing_job alone, its state in RocksDB."""
+    for name in [name for name in os.environ if name.startswith("WALRAS_") and name != "WALRAS_JARS"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("WALRAS_HOME", str(tmp_path))
+    platform = Platform(tmp_path)
+    try:
+        platform.up(
+            ["broker", "redis", "jobmanager", *TASK_MANAGERS], job_names=["repricing_job"], speed=1,
+            checkpoint_interval_s=1.0, parallelism=1, extra={"BUCKETS": str(BUCKETS)},
+        )  # fmt: skip
+        yield platform.settings()
+    finally:
+        platform.down()
+
+
+def test_a_fresh_offer_moves_its_table_and_an_old_one_waits_for_its_minute(many_buckets: Settings) -> None:
+    settings = many_buckets
+    assert not settings.all_live
+    tables = RedisPriceTables(settings.redis.get_secret_value())
+    now_ms = settings.the_clock.now_ms()
+    end_ms = now_ms - now_ms % MINUTE_MS
+    rows = opening(2, end_ms - MINUTE_MS)
+    with Publisher(settings.kafka) as out:
+        for listing in (LATE, FRESH):
+            bucket = bucket_of(listing.key, BUCKETS)
+            mine = [
+                row | {"role": "kvi"} if row["kind"] == "catalog" else row
+                for row in rows
+                if row["sku"] == listing.sku
+            ]
+            batch = {"bucket": bucket, "window_end_ms": end_ms, "rows": mine}
+            out.send("cells", batch, timestamp_ms=end_ms, key=str(bucket))
+        out.flush(30)
+        opened = until(lambda: len(found := tables.get_many([LATE, FRESH])) == 2 and found, "the first tables")
+        for listing, waited_ms in ((LATE, 30_000), (FRESH, 0)):
+            now_ms = settings.the_clock.now_ms()
+            for row in offers(int(listing.sku[-1]), now_ms, 1800):
+                offer = {name: value for name, value in row.items() if name not in ("kind", "p", "o")}
+                out.send("offers", offer, timestamp_ms=now_ms - waited_ms)
+        out.flush(30)
+    until(lambda: tables.get_many([FRESH])[FRESH].offer_minor == 1805, "the fresh offer's table")
+    assert tables.get_many([LATE])[LATE] == opened[LATE]
+    assert opened[FRESH].offer_minor == 1995
+    tables.close()
