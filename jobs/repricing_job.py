@@ -44,9 +44,16 @@ PACKET_S, HURRY_S = 2, 10
 """Where a worker cannot keep all of its buckets, a fact that came alone would have its bucket read and written,
 some 10 ms. There facts gather for so long, and a rival's price or stock level that waited in Kafka for longer than
 the second waits for its minute's batch, as in a replay: an opening of 100,000 listings has four for each."""
-READ_AT_A_TIME = 32
-"""Rows a bundle there: some 0.3 s of work. Elsewhere one, since a batch of a kept bucket costs a few ms."""
 STREAMS = ("evidence", "decisions", "tables")
+
+
+def rows_a_bundle(buckets: int, parallelism: int) -> int:
+    """How many rows Python takes at a time: a small part of a minute's batches, and some 0.3 s of work at most.
+
+    >>> rows_a_bundle(32, 2), rows_a_bundle(320, 1), rows_a_bundle(3_200, 1)
+    (1, 10, 32)
+    """
+    return min(32, max(1, buckets // (32 * parallelism)))
 
 
 def repricing_host(settings: Settings) -> Host:
@@ -70,10 +77,11 @@ def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, se
 
 
 def _facts(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> list[str]:
-    names = FACTS if settings.host_clock else FACTS_OF_A_REPLAY
-    in_bites(env, 1 if settings.all_live else READ_AT_A_TIME)
+    if not settings.host_clock:
+        return [fact_rows(table_env, JOB, name, settings) for name in FACTS_OF_A_REPLAY]
+    in_bites(env, rows_a_bundle(settings.buckets, settings.parallelism))
     if settings.all_live:
-        return [fact_rows(table_env, JOB, name, settings) for name in names]
-    hurry = {name: None if name in FACTS_OF_A_REPLAY else HURRY_S for name in names}
+        return [fact_rows(table_env, JOB, name, settings) for name in FACTS]
+    hurry = {name: None if name in FACTS_OF_A_REPLAY else HURRY_S for name in FACTS}
     rows = [fact_rows(table_env, JOB, name, settings, within_s=within) for name, within in hurry.items()]
     return [in_packets(table_env, "facts", " UNION ALL ".join(rows), seconds=PACKET_S)]

@@ -28,6 +28,8 @@ from tests.benchmarks.watched import Minutes, Probes, as_json, checkpoints, quan
 PARTS = ("broker", "redis", "jobmanager", *TASK_MANAGERS, "ticker")
 RATE = 20_000
 """Events a second of the full rate; ``WALRAS``' promise on two cores."""
+MADE = 0.82
+"""Of the events a market is told to make it makes so many in its first minutes: carts and orders come later."""
 PROBE_EVERY_S = 1.37
 MEMORY = "8g"
 """Of the task manager for (c) and (d): open sessions and a day's exposures lie on its heap."""
@@ -106,10 +108,10 @@ def _phase(
     """Make the phase's input, then play it on time; one minute more than is judged comes first, to warm up."""
     settings = platform.settings()
     # Made in its own future: at least 50,000 records a second are made on one core.
-    ahead_s = (length + 1) * 60 * rate / 50_000 + 40
+    ahead_s = (length + 1) * 60 * rate / 40_000 + 40
     start_ms = round((time.time() + ahead_s) * 1000) // MINUTE_MS * MINUTE_MS + MINUTE_MS
     _, written = made_input.write(
-        path, listings=listings, events_per_minute=60.0 * rate, start_ms=start_ms, minutes=length + 1,
+        path, listings=listings, events_per_minute=60.0 * rate / MADE, start_ms=start_ms, minutes=length + 1,
     )  # fmt: skip
     late_ms: list[int] = []
     sent: list[int] = []
@@ -184,10 +186,11 @@ def measure(home: Path, *, listings: int, minutes: int) -> list[Figure]:
         del os.environ["WALRAS_TASKMANAGER_MEMORY"]
     full, half, idle = seen["full"], seen["half"], seen["idle"]
     kept_up = full["events_per_second"] if not full["growing"] else None
+    loaded = half["offer_to_table"] | {"events_per_second": round(half["events_per_second"])}
     return [
         Figure("pipeline_events_per_s", kept_up, "events/s", RATE, seen),
         Figure("offer_to_table_p99_idle", idle["offer_to_table"]["p99_ms"], "ms", 100, idle["offer_to_table"]),
-        Figure("offer_to_table_p99_loaded", half["offer_to_table"]["p99_ms"], "ms", 250, half["offer_to_table"]),
+        Figure("offer_to_table_p99_loaded", loaded["p99_ms"], "ms", 250, loaded),
     ]
 
 
