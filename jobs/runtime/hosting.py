@@ -35,15 +35,6 @@ FEW_LIVE = 32
 and objects kept would hardly be met again. A bucket is read from its bytes when it has something to take."""
 
 
-def all_live(buckets: int, parallelism: int) -> bool:
-    """Whether each of a job's workers can keep the objects of all its buckets.
-
-    >>> all_live(32, 2), all_live(1_000, 2), all_live(1_000, 4)
-    (True, False, True)
-    """
-    return buckets <= MOST_LIVE * parallelism
-
-
 class OutputSink(Protocol):
     """Takes some streams' outputs inside the call that made them (Redis, Feast online).
 

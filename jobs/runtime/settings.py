@@ -15,7 +15,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs.runtime.clock import Clock
-from jobs.runtime.hosting import FEW_LIVE, MOST_LIVE, all_live
+from jobs.runtime.hosting import FEW_LIVE, MOST_LIVE
 from schemas.topics import Topic, inputs_of_clock, lateness_of_clock
 
 DATA_CLOCK = "data"
@@ -80,8 +80,12 @@ class Settings(BaseSettings):
 
     @property
     def all_live(self) -> bool:
-        """Whether each of a job's workers keeps the objects of all its buckets."""
-        return all_live(self.buckets, self.parallelism)
+        """Whether each of a job's workers keeps the objects of all its buckets.
+
+        >>> [Settings(buckets=n, parallelism=p).all_live for n, p in ((32, 2), (1_000, 2), (1_000, 4))]
+        [True, False, True]
+        """
+        return self.buckets <= MOST_LIVE * self.parallelism
 
     @property
     def live_buckets(self) -> int:

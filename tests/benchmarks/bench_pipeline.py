@@ -53,11 +53,9 @@ class Phases:
     warm: int = 0
 
 
-def run(
-    home: Path, listings: int, phases: Phases, parallelism: int = 2, buckets: int | None = None
-) -> dict[str, Any]:
+def run(home: Path, listings: int, phases: Phases, parallelism: int = 2) -> dict[str, Any]:
     """One platform, one market, all phases; answers what was seen."""
-    buckets = buckets or max(4, listings // 32)
+    buckets = max(4, listings // 32)
     home.mkdir(parents=True, exist_ok=True)
     platform = Platform(home)
     platform.clean()
