@@ -29,7 +29,7 @@ from jobs.runtime.bucket_rows import (
     rows_of,
 )
 from jobs.runtime.flink_bucket import host_in_flink
-from jobs.runtime.flink_environment import in_bites
+from jobs.runtime.flink_environment import in_bites, rows_a_bundle
 from jobs.runtime.hosting import Host
 from jobs.runtime.java_parts import add_java_parts
 from jobs.runtime.output_sinks import RedisTableSink
@@ -40,20 +40,12 @@ JOB = "repricing_job"
 FACTS = ("offers", "stock", "calendar", "commands")
 FACTS_OF_A_REPLAY = ("calendar", "commands")
 """What no batch carries."""
-PACKET_S, HURRY_S = 2, 10
+PACKET_S, HURRY_S = 0.25, 10
 """Where a worker cannot keep all of its buckets, a fact that came alone would have its bucket read and written,
-some 10 ms. There facts gather for so long, and a rival's price or stock level that waited in Kafka for longer than
-the second waits for its minute's batch, as in a replay: an opening of 100,000 listings has four for each."""
+some 10 ms. There facts gather for so long, as what a scrape brings comes at once, and a rival's price or stock
+level that waited in Kafka for longer than the second waits for its minute's batch, as in a replay: an opening of
+100,000 listings has four for each."""
 STREAMS = ("evidence", "decisions", "tables")
-
-
-def rows_a_bundle(buckets: int, parallelism: int) -> int:
-    """How many rows Python takes at a time: a small part of a minute's batches, and some 0.3 s of work at most.
-
-    >>> rows_a_bundle(32, 2), rows_a_bundle(320, 1), rows_a_bundle(3_200, 1)
-    (1, 10, 32)
-    """
-    return min(32, max(1, buckets // (32 * parallelism)))
 
 
 def repricing_host(settings: Settings) -> Host:

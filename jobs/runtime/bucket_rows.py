@@ -63,7 +63,7 @@ def estimate_rows(table_env: StreamTableEnvironment, job: str, settings: Setting
     return in_packets(table_env, "estimates", rows, seconds=1)
 
 
-def in_packets(table_env: StreamTableEnvironment, name: str, rows: str, *, seconds: int) -> str:
+def in_packets(table_env: StreamTableEnvironment, name: str, rows: str, *, seconds: float) -> str:
     """Query of the same facts, but all of one kind that a bucket gets within some wall seconds as one row.
 
     A packet costs one call and one commit, and where a bucket's object is not kept, one reading.
@@ -72,7 +72,7 @@ def in_packets(table_env: StreamTableEnvironment, name: str, rows: str, *, secon
     return (
         "SELECT `key`, kind, '' AS address, "
         "'[' || LISTAGG('[\"' || address || '\",' || payload || ']', ',') || ']' AS payload "
-        f"FROM TABLE(TUMBLE(TABLE arrived_{name}, DESCRIPTOR(arrived), INTERVAL '{seconds}' SECOND)) "
+        f"FROM TABLE(TUMBLE(TABLE arrived_{name}, DESCRIPTOR(arrived), INTERVAL '{seconds:g}' SECOND)) "
         "GROUP BY `key`, kind, window_start, window_end"
     )
 

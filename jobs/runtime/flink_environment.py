@@ -16,20 +16,22 @@ SLOT_HEAP_MB, SLOT_MANAGED_MB = 16, 32
 managed memory is what RocksDB and Python's runner get."""
 MINUTES_WAIT_MS = 100
 """How long a job whose results come by the minute may gather before it passes something on."""
+MINUTES_ROWS = 64
+"""And how many rows: a checkpoint waits for a bundle's last row, and a row of a bucket that must be read first
+takes some 10 ms."""
 SELDOM = 3
 """See :func:`seldom`."""
 
 
-def by_the_minute(env: StreamExecutionEnvironment) -> None:
-    """Let buffers and Python's bundles gather for a tenth of a second.
+def rows_a_bundle(buckets: int, parallelism: int) -> int:
+    """How many rows Python takes at a time where facts are waited for: a small part of a minute's batches.
 
-    Only repricing_job needs the cluster's few milliseconds; in a job of many tasks that many flushes, and a
-    bundle for every batch, cost more than the work.
+    And some 0.3 s of work at most.
+
+    >>> rows_a_bundle(32, 2), rows_a_bundle(320, 1), rows_a_bundle(3_200, 1)
+    (1, 10, 32)
     """
-    env.set_buffer_timeout(MINUTES_WAIT_MS)
-    configuration = Configuration()
-    configuration.set_string("python.fn-execution.bundle.time", str(MINUTES_WAIT_MS))
-    env.configure(configuration)
+    return min(32, max(1, buckets // (32 * parallelism)))
 
 
 def in_bites(env: StreamExecutionEnvironment, rows: int) -> None:
@@ -41,6 +43,19 @@ def in_bites(env: StreamExecutionEnvironment, rows: int) -> None:
     configuration = Configuration()
     configuration.set_string("python.fn-execution.bundle.size", str(rows))
     env.configure(configuration)
+
+
+def by_the_minute(env: StreamExecutionEnvironment) -> None:
+    """Let buffers and Python's bundles gather for a tenth of a second, or :data:`MINUTES_ROWS` rows.
+
+    Only repricing_job needs the cluster's few milliseconds; in a job of many tasks that many flushes, and a
+    bundle for every batch, cost more than the work.
+    """
+    env.set_buffer_timeout(MINUTES_WAIT_MS)
+    configuration = Configuration()
+    configuration.set_string("python.fn-execution.bundle.time", str(MINUTES_WAIT_MS))
+    env.configure(configuration)
+    in_bites(env, MINUTES_ROWS)
 
 
 def seldom(env: StreamExecutionEnvironment) -> None:
