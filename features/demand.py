@@ -41,6 +41,7 @@ from features.sale_probability import (
     willingness_to_pay,
 )
 from features.segment_tilt import Points, Tilt, common_tilt, own_tilt
+from schemas.events import DEFAULT_SEGMENT
 
 __all__ = [
     "DemandBook",
@@ -150,7 +151,9 @@ class DemandBook:
     def learn_tilts(self, elasticity_of: Callable[[str], float], *, afresh: bool = False) -> None:
         """Learn how each segment's elasticity differs from its listing's (:mod:`features.segment_tilt`).
 
-        Asked for once an hour: what a segment's customers answer to price is the same an hour later.
+        Asked for once an hour: what a segment's customers answer to price is the same an hour later. Customers of
+        whom nothing is known are a sample of all, so that they have no tilt: what their own counts say
+        beside the listing's is mostly noise.
 
         Parameters
         ----------
@@ -167,7 +170,7 @@ class DemandBook:
         elasticity = np.array([elasticity_of(key) for key in self._listings])
         for name, k in self._segments.items():
             mine = np.flatnonzero(keys[:, 1] == k)
-            if not mine.size:
+            if not mine.size or name == DEFAULT_SEGMENT:
                 continue
             who, group = np.unique(keys[mine, 0], return_inverse=True)
             orders = np.clip(counts[mine, _Y], 0.0, exposures[mine])
@@ -180,8 +183,8 @@ class DemandBook:
     ) -> tuple[float, float]:
         """Mean and sd of a segment's own-price elasticity, from its listing's and the segment's counts."""
         mean, sd = elasticity
-        common = self._tilts.get(segment, Tilt(0.0, 0.0))
-        if segment not in self._tilts:
+        common = self._tilts.get(segment)
+        if common is None or segment == DEFAULT_SEGMENT:
             return mean, sd
         log_price = np.log(counts.prices.astype(np.float64))
         tilt = own_tilt(log_price, counts.exposures, counts.orders, mean, common)
