@@ -1,5 +1,7 @@
 """(a, b) demand_job's rate over a backlog, beside raw Kafka → JSON → blackhole on the same topics.
 
+And, in the figures' detail, beside a plain count by the minute: the least that SQL does for cells and refusals.
+
 A job's progress is what it has committed to Kafka with its checkpoints, every ten seconds (as shipped every
 twenty; the peer, which keeps no state, every second); its rate is the slope of that between two and nine tenths
 of the backlog, so that neither start nor end counts.
@@ -100,7 +102,7 @@ def measure(home: Path, *, events: int) -> list[Figure]:
         total = sum(ends.values())
         print(f"    {total} records in {len(ends)} partitions", flush=True)
         for name, job, group, module, archive in (
-            ("raw", flink_peer.NAME, flink_peer.GROUP, flink_peer.__name__, "false"),
+            *((name, name, flink_peer.group(name), flink_peer.__name__, "false") for name in flink_peer.JOBS),
             ("demand_job", DEMAND, f"walras.{DEMAND}", "jobs.registry", "false"),
             ("demand_job_archived", DEMAND, f"walras.{DEMAND}", "jobs.registry", "true"),
         ):
@@ -118,8 +120,13 @@ def measure(home: Path, *, events: int) -> list[Figure]:
             forget(kafka, group)
     finally:
         platform.down()
-    raw = found["raw"]["per_second"]
-    detail = {"records": total, "listings": LISTINGS, "topics": sorted(TOPICS[t.name].name for t in INPUTS)}
+    raw, plain = (found[name]["per_second"] for name in flink_peer.JOBS)
+    detail = {
+        "records": total,
+        "listings": LISTINGS,
+        "topics": sorted(TOPICS[t.name].name for t in INPUTS),
+        "plain_counts_per_second": plain,
+    }
     return [
         Figure(name, found[name]["per_second"], "events/s", raw, found[name] | detail)
         for name in ("demand_job", "demand_job_archived")
