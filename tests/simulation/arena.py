@@ -9,7 +9,8 @@ market: the same assortment, arrivals, shocks, rivals and cost changes, and the 
 bands, the role's bound beside rivals, one step of at most the policy's size an hour.
 
 - ``walras``: evidence, rules and beliefs, as deployed.
-- ``hourly``: the same beliefs and optimizer, everything re-optimized every full hour.
+- ``hourly``: the same beliefs, optimizer and guardrails, but a fixed schedule: everything is re-optimized every
+  full hour, what comes out better is shown, and nothing is looked at between.
 - ``cost_plus_15`` … ``cost_plus_50``: cost times 1.15 … 1.5. ``match_rival``: the rivals' mean.
 - ``clairvoyant``: knows demand, costs and rivals; each hour the best price of each segment. Where demand
   remembers (reference price, pantries), the best of three who know: one maximises the next request, one the
@@ -32,9 +33,9 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,6 +46,7 @@ from scipy import stats
 from features.elasticity.logic import ElasticityLogic
 from features.elasticity.pooling_logic import PoolingLogic
 from features.logic import Batch, Fact, Output
+from jobs.pricing.deciding import Decider
 from jobs.pricing.grid import price_grid
 from jobs.pricing.guardrails import GUARDRAILS, Case, Kind, meet
 from jobs.pricing.logic import RepricingLogic
@@ -54,7 +56,6 @@ from jobs.simulation.count_market import LABELS, CountMarket, Minute, Shown
 from jobs.simulation.demand import FAMILIES, Logit, ReferencePrice
 from jobs.simulation.world import events_per_visit
 from schemas.codes import Cause
-from schemas.events import Command
 from schemas.price_table import FULL, PriceTable
 
 START_MS = 1_767_571_200_000  # Monday 2026-01-05
@@ -71,6 +72,8 @@ OPTIMAL = 0.995
 """A simple shop this near the clairvoyant is optimal, and a tie with it is no shame."""
 PATIENCE = (0.96, 1.03)
 """How far below and above what shoppers remember a patient price lies at most."""
+IMPATIENT = Policy.from_dict({"materiality": {"min_gain_share": 0.0}, "limits": {"min_gap_minutes": 0}})
+"""The schedule's policy: what is better in the mean is shown; the hour itself is the gap between two changes."""
 POINTS = 16
 VISITS_PER_LISTING = 2.0
 
@@ -126,12 +129,19 @@ class Shop(Protocol):
 
 
 class Walras:
-    """The deployed logics, hosted here: cells in, tables out; ``hourly`` re-optimizes by the clock instead."""
+    """The deployed logics, hosted here: cells in, tables out.
 
-    def __init__(self, market: CountMarket, policy: Policy | None = None, hourly: bool = False) -> None:
+    Parameters
+    ----------
+    policy : the business numbers, the defaults without one.
+    logic : decides; the deployed one without another.
+    """
+
+    def __init__(
+        self, market: CountMarket, policy: Policy | None = None, logic: type[RepricingLogic] = RepricingLogic
+    ) -> None:
         self.policy = policy or Policy()
-        self.hourly = hourly
-        self.logic = RepricingLogic(self.policy)
+        self.logic = logic(self.policy)
         self.elasticity = ElasticityLogic()
         self.pools: dict[str, PoolingLogic] = {}
         self.tables: dict[str, PriceTable] = {}
@@ -154,10 +164,6 @@ class Walras:
                 outputs += self.logic.on_fact(
                     Fact("estimates", told.value, end_ms, self._address("estimates"), end_ms)
                 )
-        if self.hourly and market.minutes % HOUR == 0 and market.minutes:
-            tenant = market.config.tenant
-            settle = asdict(Command(f"settle-{end_ms}", end_ms, tenant, "settle", "clock"))
-            outputs += self.logic.on_fact(Fact("commands", settle, end_ms, self._address("commands"), end_ms))
         return self._show(outputs)
 
     def _address(self, topic: str) -> str:
@@ -197,6 +203,38 @@ class Walras:
                 share[i, lab, : len(widths)] = widths
         self._shown = Shown(price, share)
         return self._shown
+
+
+class Scheduled(RepricingLogic):
+    """Decides when the hour strikes, on every listing, and at no other time; a first price comes at once."""
+
+    def __init__(self, policy: Policy | None = None) -> None:
+        super().__init__(policy)
+        self._decider = self._clocked = Clocked(self.policy, self._bucket, self._book, self._control)
+
+    def on_batch(self, batch: Batch) -> Iterable[Output]:
+        """The minute as it is deployed, without its looks; at a full hour a look at every listing."""
+        outputs = list(super().on_batch(batch))
+        at_ms = batch.window_end_ms
+        if at_ms % (HOUR * MINUTE_MS):
+            return outputs
+        self._clocked.strikes = True
+        for key in self._bucket.index:
+            outputs += self._clocked.decide(
+                key, Cause.CONTINUED, {}, f"hour-{at_ms}", at_ms, batch.now_ms or at_ms
+            )
+        self._clocked.strikes = False
+        return outputs
+
+
+class Clocked(Decider):
+    """A decider that hears nothing until its hour strikes, but for a listing's start."""
+
+    strikes = False
+
+    def decide(self, key: str, cause: Cause, *rest: Any, **more: Any) -> list[Output]:
+        """As deployed, or nothing."""
+        return super().decide(key, cause, *rest, **more) if self.strikes or cause is Cause.COLD_START else []
 
 
 class ByTheHour(ABC):
@@ -326,7 +364,7 @@ def open_shop(name: str, market: CountMarket) -> Shop:
         case ["walras"]:
             return Walras(market)
         case ["hourly"]:
-            return Walras(market, hourly=True)
+            return Walras(market, IMPATIENT, Scheduled)
         case ["cost", "plus", markup] if markup.isdigit():
             return Ruled(market, lambda m: m.cost_minor * (1 + int(markup) / 100))
         case ["match", "rival"]:
