@@ -1,8 +1,7 @@
 """Peers of demand_job over the same topics, read as JSON with the same columns.
 
-``raw_json`` puts them into nothing. ``plain_counts`` is what the design's prototype did: it counts clicks, quotes
-and orders by the minute and cell, keeps what breaks a contract, and reads each topic once more for lines that are
-no JSON; no repeats, no exposures, no sessions, no ledger, no batches.
+``raw_json`` puts them into nothing. ``plain_counts`` counts clicks, quotes and orders by the minute and cell and
+keeps what breaks a contract: no lines that are no JSON, no repeats, exposures, sessions, ledger or batches.
 
 Submitted like the project's own jobs: ``flink run -pym tests.benchmarks.flink_peer --job raw_json``.
 """
@@ -55,9 +54,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         counted = args.job == COUNTS and topic.name in BUSY
         table_env.execute_sql(create_table(f"in_{topic.name}", columns + (_TIMES if counted else []), typed))
         if counted:
-            # A group of its own, since progress is what the group of the counts has committed.
-            lines = options | {"properties.group.id": f"{group(COUNTS)}.lines", "value.format": "raw"}
-            table_env.execute_sql(create_table(f"lines_{topic.name}", ["  line STRING"], lines))
             _count(table_env, statements, topic)
         else:
             table_env.execute_sql(create_table(f"no_{topic.name}", columns, _NOWHERE))
@@ -73,7 +69,7 @@ _TIMES = ["  kafka_ts TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL", "  WA
 
 
 def _count(table_env: Any, statements: Any, topic: Topic) -> None:
-    """One topic's counts by cell and minute, its lines that break the contract, its lines that are no JSON."""
+    """One topic's counts by cell and minute, and its records that break the contract."""
     bad = " OR ".join(f"({predicate})" for check in topic.checks for predicate, _ in check.sql())
     price = "quoted_price_minor" if topic.name == "orders" else "price_minor"
     cell = ", ".join(price if name == "price_minor" else name for name in GROUP)
@@ -88,7 +84,6 @@ def _count(table_env: Any, statements: Any, topic: Topic) -> None:
             f"DESCRIPTOR(kafka_ts), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end, {cell}",
         ),
         ("bad", columns, f"SELECT {fields} FROM in_{topic.name} WHERE {bad}"),
-        ("lines", ["  line STRING"], f"SELECT line FROM lines_{topic.name} WHERE line IS NOT JSON OBJECT"),
     ):
         table_env.execute_sql(create_table(f"{sink}_{topic.name}_out", taken, _NOWHERE))
         statements.add_insert_sql(f"INSERT INTO {sink}_{topic.name}_out {query}")
