@@ -616,7 +616,7 @@ def draw(arena: Arena, path: Path) -> None:
     right.set_xlabel("day")
     right.legend(frameon=False, fontsize=8)
     for axis in (left, middle):
-        axis.set_xticks(range(len(families)), families, fontsize=8)
+        axis.set_xticks(range(len(families)), families, fontsize=8, rotation=15)
     for axis in (left, middle, right):
         axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
