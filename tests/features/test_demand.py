@@ -209,6 +209,25 @@ def test_exposures_count_as_their_orders_may_have_come() -> None:
     assert book.counts(KEY, "myopic").exposures[0] == pytest.approx(100, rel=0.01)
 
 
+def test_only_segments_that_are_known_answer_prices_their_own_way() -> None:
+    book, elasticity = DemandBook(), (-2.0, 0.1)
+    for hour in range(1, 6):
+        sold = [
+            a_cell(segment=segment, price=price, exposures=1_000, orders=orders, units=orders)
+            for segment in ("all", "myopic")
+            for price, orders in ((800, 50), (1_000, 50))
+        ]
+        book.observe(Batch(0, hour * HOUR, tuple(sold)))
+    book.observe(Batch(0, 7 * HOUR))
+    book.learn_tilts(lambda key: elasticity[0])
+    known, anyone = (
+        book.segment_elasticity(segment, book.counts(KEY, segment), elasticity) for segment in ("myopic", "all")
+    )
+    assert known[0] > -1.5, "whoever buys at either price alike is less elastic than the listing"
+    assert known[1] > elasticity[1]
+    assert anyone == elasticity
+
+
 def test_exposures_without_stock_do_not_count() -> None:
     book = DemandBook()
     book.observe(Batch(0, DAY, (a_cell(exposures=100),)), out_of_stock={KEY})
