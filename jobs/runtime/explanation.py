@@ -53,7 +53,7 @@ def text(explanation: Mapping[str, Any]) -> str:
     a/m/s: nothing is known of this listing
     """
     lines = [explanation["headline"]]
-    lines += [f"  {name + ' ':<11}{value}" for name, value in explanation.get("price", {}).items() if value is not None]
+    lines += [f"  {name:<10} {value}" for name, value in explanation.get("price", {}).items() if value is not None]
     if "story" in explanation:
         lines += ["", explanation["story"]]
     if "note" in explanation:
