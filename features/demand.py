@@ -28,7 +28,6 @@ from numpy.typing import ArrayLike, NDArray
 from features.logic import Batch, refuse_other_version
 from features.sale_probability import (
     DemandSettings,
-    Floats,
     Need,
     PointCounts,
     SaleProbabilities,
@@ -96,6 +95,7 @@ class DemandBook:
         self._days = np.zeros(0, np.float32)
         self._profile = np.zeros((2, 31), np.float32)  # requests and days by hour of day (24), day of week (7)
         self._points: dict[tuple[int, int, int], int] = {}
+        self._by_price: dict[tuple[int, int], list[tuple[int, int]]] | None = None  # made when asked for
         self._counts = np.zeros((64, 5), np.float32)
         self._tilts: dict[str, Tilt] = {}
 
@@ -207,7 +207,7 @@ class DemandBook:
         """A minute of observation for every listing that could be sold in it; a gap adds none."""
         sellable = np.ones(len(self._listings), bool)
         sellable[[self._listings[key] for key in out_of_stock if key in self._listings]] = False
-        self._days[sellable] += np.float32(MINUTE_MS / DAY_MS * self._factor(now_ms))
+        self._days[sellable] += np.float32(MINUTE_MS / DAY_MS * self._factor()(now_ms))
         self._profile[1][list(self._slots(now_ms))] += np.float32(MINUTE_MS / DAY_MS * sellable.sum())
 
     def _listing(self, key: str) -> int:
@@ -238,6 +238,7 @@ class DemandBook:
         at = self._points.get((i, k, price))
         if at is None:
             at = self._points[(i, k, price)] = len(self._points)
+            self._by_price = None
             if at == len(self._counts):
                 self._counts = np.vstack([self._counts, np.zeros_like(self._counts)])
             self._counts[at] = 0
@@ -270,6 +271,7 @@ class DemandBook:
         # Order of insertion is order of rows: keep it, so that a restart rebuilds the same book.
         self._counts[at:last] = self._counts[at + 1 : last + 1]
         del self._points[key]
+        self._by_price = None
         for row, name in enumerate(keys[at + 1 :], start=at):
             self._points[name] = row
 
@@ -278,7 +280,11 @@ class DemandBook:
     def counts(self, listing: str, segment: str) -> PointCounts:
         """Counts per price point, exposures by (1), ascending in price: what a decision embeds."""
         i, k = self._listings.get(listing), self._segments.get(segment)
-        rows = sorted((p, at) for (ii, kk, p), at in self._points.items() if (ii, kk) == (i, k))
+        if self._by_price is None:
+            self._by_price = {}
+            for (ii, kk, price), at in self._points.items():
+                self._by_price.setdefault((ii, kk), []).append((price, at))
+        rows = sorted(self._by_price.get((i, k), ())) if i is not None and k is not None else []
         if not rows:
             return PointCounts.none()
         c = self._counts[[at for _, at in rows]].astype(np.float64)
@@ -318,10 +324,10 @@ class DemandBook:
             settings=self.settings,
         )
 
-    def units_per_order(self, listing: str, segment: str) -> float:
-        """u_k: units per order, shrunk to one; never below one."""
-        c, w = self.counts(listing, segment), self.settings.units_weight
-        return max(1.0, float((c.units.sum() + w) / (c.orders.sum() + w)))
+    def units_per_order(self, counts: PointCounts) -> float:
+        """u_k: units per order of a segment's counts, shrunk to one; never below one."""
+        w = self.settings.units_weight
+        return max(1.0, float((counts.units.sum() + w) / (counts.orders.sum() + w)))
 
     def requests_expected(self, listing: str, start_ms: int, period_ms: int) -> float:
         """R: requests expected in [start, start + period), by level and profile of each hour."""
@@ -330,9 +336,10 @@ class DemandBook:
         per_day = (n + s.requests_per_day * s.requests_days) / (d + s.requests_days)
         total, at = 0.0, start_ms
         end = start_ms + period_ms
+        factor = self._factor()
         while at < end:
             until = min(end, (at // HOUR_MS + 1) * HOUR_MS)
-            total += (until - at) / DAY_MS * self._factor(until)
+            total += (until - at) / DAY_MS * factor(until)
             at = until
         return per_day * total
 
@@ -359,15 +366,22 @@ class DemandBook:
         hour = (window_end_ms - 1) // HOUR_MS
         return hour % 24, 24 + (hour // 24 + 3) % 7
 
-    def _factor(self, window_end_ms: int) -> float:
-        hour, weekday = self._slots(window_end_ms)
-        return float(self._ratio(self._profile[:, :24])[hour] * self._ratio(self._profile[:, 24:])[weekday - 24])
+    def _factor(self) -> Callable[[int], float]:
+        """Of a minute's end: how its hour's and its weekday's requests compare with the mean."""
+        hours, weekdays = self._ratio(self._profile[:, :24]), self._ratio(self._profile[:, 24:])
+
+        def factor(window_end_ms: int) -> float:
+            hour, weekday = self._slots(window_end_ms)
+            return hours[hour] * weekdays[weekday - 24]
+
+        return factor
 
     @staticmethod
-    def _ratio(profile: NDArray[np.float32]) -> Floats:
+    def _ratio(profile: NDArray[np.float32]) -> list[float]:
         n, d = profile.astype(np.float64)
         mean = n.sum() / d.sum() if d.sum() > 0 else 0.0
-        return (n + _PROFILE_WEIGHT) / (d * mean + _PROFILE_WEIGHT)
+        ratio: list[float] = ((n + _PROFILE_WEIGHT) / (d * mean + _PROFILE_WEIGHT)).tolist()
+        return ratio
 
     # -- restart -------------------------------------------------------------------------------
 
@@ -409,6 +423,7 @@ class DemandBook:
         self._profile = np.array(snapshot["profile"], np.float32).reshape(2, 31)
         keys = np.array(snapshot["keys"], np.int64).reshape(-1, 3)
         self._points = {(int(i), int(k), int(p)): at for at, (i, k, p) in enumerate(keys.tolist())}
+        self._by_price = None
         self._counts = np.zeros((max(64, len(self._points)), 5), np.float32)
         self._counts[: len(self._points)] = np.array(snapshot["counts"], np.float32).reshape(-1, 5)
         self._tilts = {name: Tilt(*pair) for name, pair in snapshot.get("tilts", {}).items()}

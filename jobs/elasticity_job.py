@@ -3,7 +3,9 @@
 Topology only, in two steps. Per bucket, :class:`features.elasticity.logic.ElasticityLogic` closes
 periods and learns its listings; per category, :class:`features.elasticity.pooling_logic.PoolingLogic` takes
 the listings' cumulative statistics, which add up in any order, pools products over markets and
-shrinks them in their category.
+shrinks them in their category. Each telling costs as much as the category is large, so that what its buckets
+send at a period's end is gathered (decision 28); a replay, where nothing is in a hurry and the wall's
+clock means nothing, takes each by itself.
 """
 
 from __future__ import annotations
@@ -17,13 +19,16 @@ from features.elasticity.logic import ElasticityLogic
 from features.elasticity.pooling_logic import PoolingLogic
 from jobs.pricing.learning import elasticity_settings
 from jobs.pricing.policy import Policy
-from jobs.runtime.bucket_rows import batch_rows, output_view, outputs_to_topics, rows_of
+from jobs.runtime.bucket_rows import batch_rows, in_packets, output_view, outputs_to_topics, rows_of
 from jobs.runtime.flink_bucket import host_in_flink
 from jobs.runtime.flink_environment import by_the_minute
 from jobs.runtime.hosting import Host
 from jobs.runtime.settings import Settings
 
 JOB = "elasticity_job"
+PACKET_S, PACKET_OF_MANY_S = 1, 10
+"""Wall seconds for which a category's statistics gather; the second where a worker cannot keep all its buckets and
+a minute's work takes that many."""
 
 
 def learning_host(settings: Settings) -> Host:
@@ -48,15 +53,15 @@ def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, se
         host_in_flink(rows, partial(learning_host, settings), f"{JOB}.series"),
         "learned",
     )
-    sums = rows_of(
-        table_env,
-        [
-            f"SELECT `key`, 'sums' AS kind, '' AS address, `value` AS payload FROM {learned} "
-            "WHERE `stream` = 'sums'"
-        ],
+    sums = (
+        f"SELECT `key`, 'sums' AS kind, '' AS address, `value` AS payload FROM {learned} WHERE `stream` = 'sums'"
     )
+    if settings.host_clock:
+        seconds = PACKET_S if settings.all_live else PACKET_OF_MANY_S
+        sums = in_packets(table_env, "sums", sums, seconds=seconds, as_one=True)
+    sums_rows = rows_of(table_env, [sums])
     pooled = output_view(
-        table_env, host_in_flink(sums, partial(pooling_host, settings), f"{JOB}.pooled"), "pooled"
+        table_env, host_in_flink(sums_rows, partial(pooling_host, settings), f"{JOB}.pooled"), "pooled"
     )
     outputs_to_topics(statements, table_env, pooled, ("estimates",), settings)
     return statements

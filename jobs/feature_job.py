@@ -25,6 +25,7 @@ from jobs.pricing.policy import Policy
 from jobs.runtime.bucket_rows import (
     batch_rows,
     estimate_rows,
+    in_packets,
     output_view,
     outputs_to_topics,
     rows_of,
@@ -83,16 +84,11 @@ def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, se
 def _purchases(table_env: StreamTableEnvironment, settings: Settings) -> str:
     table = text_source(table_env, JOB, "segments", settings)
     shard = bucket_sql("k", SEGMENT_SHARDS)
-    table_env.execute_sql(
-        f"CREATE TEMPORARY VIEW purchases AS SELECT CAST({shard} AS STRING) AS shard, v, PROCTIME() AS arrived "
+    rows = (
+        f"SELECT CAST({shard} AS STRING) AS `key`, 'segments' AS kind, '' AS address, v AS payload "
         f"FROM {table} WHERE v IS NOT NULL"
     )
-    return (
-        "SELECT shard AS `key`, 'segments' AS kind, '' AS address, "
-        "'{\"rows\":[' || LISTAGG(v, ',') || ']}' AS payload "
-        "FROM TABLE(TUMBLE(TABLE purchases, DESCRIPTOR(arrived), INTERVAL '1' SECOND)) "
-        "GROUP BY shard, window_start, window_end"
-    )
+    return in_packets(table_env, "purchases", rows, seconds=1, as_one=True)
 
 
 def _to_parquet(table_env: StreamTableEnvironment, rows: object, settings: Settings) -> None:

@@ -110,7 +110,7 @@ class PoolingLogic:
         return []
 
     def on_fact(self, fact: Fact) -> Iterable[Output]:
-        """Take one bucket's statistics of a period; answers with the estimates that changed.
+        """Take one bucket's statistics of a period, or ``{"rows": [...]}`` of several; answers what changed.
 
         Raises
         ------
@@ -119,16 +119,17 @@ class PoolingLogic:
         """
         if fact.kind != SUMS:
             return []
-        value = fact.value
-        if value["kind"] != self.settings.kind:
-            raise ValueError(
-                f"sums of {value['category']}: expected statistics of kind {self.settings.kind}, "
-                f"got {value['kind']}; stage 1 and stage 2 must be started with the same settings"
-            )
-        changed = self._take(value)
-        if not changed:
-            return []
-        return self._estimates(changed)
+        changed: set[str] = set()
+        # One bucket's have a column of this name as well.
+        several = "period_end_ms" not in fact.value
+        for value in fact.value["rows"] if several else [fact.value]:
+            if value["kind"] != self.settings.kind:
+                raise ValueError(
+                    f"sums of {value['category']}: expected statistics of kind {self.settings.kind}, "
+                    f"got {value['kind']}; stage 1 and stage 2 must be started with the same settings"
+                )
+            changed |= self._take(value)
+        return self._estimates(changed) if changed else []
 
     def _take(self, value: Mapping[str, Any]) -> set[str]:
         """Keep what is newer; answers the products concerned."""

@@ -168,7 +168,7 @@ class Decider:
         mean, sd = self._book.segment_elasticity(name, counts, elasticity)
         return {
             "share": share,
-            "units_per_order": self._book.units_per_order(key, name),
+            "units_per_order": self._book.units_per_order(counts),
             "elasticity": {"mean": min(mean, self.policy.beliefs.elasticity_max), "sd": sd},
             "counts": counts.to_record(),
         }

@@ -27,7 +27,7 @@ _OUTCOMES = {
 
 
 def explain(decision: Mapping[str, Any]) -> str:
-    """A decision's story: cause, evidence, beliefs, candidate, bands, what was published, expected gain.
+    """A decision's story: cause, evidence, beliefs, segments, candidate, bands, what was published, expected gain.
 
     Parameters
     ----------
@@ -45,6 +45,7 @@ def explain(decision: Mapping[str, Any]) -> str:
         f"  outcome    {result['outcome']}: {_OUTCOMES[OutcomeCode(result['outcome'])]}",
         f"  cause      {decision['cause']}{_cause(decision['cause_detail'], currency)}",
         f"  believed   {_beliefs(inputs, result)}",
+        f"  segments   elasticity {_segments(inputs)}",
         f"  candidate  {_candidate(inputs, result)}",
     ]
     for band in result["bands"]:
@@ -126,8 +127,19 @@ def _published(decision: Mapping[str, Any]) -> str:
             shown.append(f"{money(price, currency).split()[0]} {(cumulative - below) / (FULL + 1):.0%}")
             below = cumulative
         lists.append(f"{segment}: {', '.join(shown)}")
+    if result["multiplier"]:
+        lists.append("not all that is asked for can be sold: prices rise first where it loses the least profit")
     return f"version {decision['version']}, table {decision['table_id']}\n             " + "\n             ".join(
         lists
+    )
+
+
+def _segments(inputs: Mapping[str, Any]) -> str:
+    """Why each segment's prices are its own; records of before segments had an elasticity have the listing's."""
+    listing = inputs["elasticity"]
+    return "; ".join(
+        f"{name} {segment.get('elasticity', listing)['mean']:.2f} ({segment['share']:.0%} of requests)"
+        for name, segment in sorted(inputs["segments"].items())
     )
 
 

@@ -63,15 +63,20 @@ def estimate_rows(table_env: StreamTableEnvironment, job: str, settings: Setting
     return in_packets(table_env, "estimates", rows, seconds=1)
 
 
-def in_packets(table_env: StreamTableEnvironment, name: str, rows: str, *, seconds: float) -> str:
+def in_packets(
+    table_env: StreamTableEnvironment, name: str, rows: str, *, seconds: float, as_one: bool = False
+) -> str:
     """Query of the same facts, but all of one kind that a bucket gets within some wall seconds as one row.
 
-    A packet costs one call and one commit, and where a bucket's object is not kept, one reading.
+    A packet costs one call and one commit, and where a bucket's object is not kept, one reading. It is a list of
+    address and record, which are taken one by one; or with ``as_one`` a single record ``{"rows": [...]}``, for a
+    logic whose answer to many costs as much as to one.
     """
     table_env.execute_sql(f"CREATE TEMPORARY VIEW arrived_{name} AS SELECT *, PROCTIME() AS arrived FROM ({rows})")
+    one = "payload" if as_one else "'[\"' || address || '\",' || payload || ']'"
+    first, last = ('{"rows":[', "]}") if as_one else ("[", "]")
     return (
-        "SELECT `key`, kind, '' AS address, "
-        "'[' || LISTAGG('[\"' || address || '\",' || payload || ']', ',') || ']' AS payload "
+        f"SELECT `key`, kind, '' AS address, '{first}' || LISTAGG({one}, ',') || '{last}' AS payload "
         f"FROM TABLE(TUMBLE(TABLE arrived_{name}, DESCRIPTOR(arrived), INTERVAL '{seconds:g}' SECOND)) "
         "GROUP BY `key`, kind, window_start, window_end"
     )

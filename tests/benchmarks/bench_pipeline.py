@@ -1,7 +1,9 @@
 """(c) the whole pipeline's sustained rate, (d) an offer's way to a table, (h) how both grow with the listings.
 
-Event time is the wall's, the archive is on, the input was made beforehand. Phases of one run: half the full rate
-to warm the JVM, unjudged; the full rate; half of it with probes; silence with probes.
+Event time is the wall's, the archive is on, the input was made beforehand. Phases of one run: the market's
+opening, which is each listing's catalogue entry, stock, rivals' prices and first price of ours; half the full rate
+to warm the JVM, unjudged; the full rate; half of it with probes; silence with probes. Each starts when the one
+before it is worked through.
 """
 
 from __future__ import annotations
@@ -19,17 +21,15 @@ from infra.local import jobs as cluster_jobs
 from infra.local.parts import TASK_MANAGERS, flink_get
 from infra.local.platform import Platform
 from jobs.registry import JOBS
-from jobs.runtime.kafka_offsets import not_yet_taken
-from schemas.topics import MINUTE_MS
+from jobs.runtime.kafka_offsets import TopicEnds, not_yet_taken
+from schemas.topics import MINUTE_MS, TOPICS
 from tests.benchmarks import made_input
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.watched import Minutes, Probes, as_json, checkpoints, quantiles
 
 PARTS = ("broker", "redis", "jobmanager", *TASK_MANAGERS, "ticker")
 RATE = 20_000
-"""Events a second of the full rate; ``WALRAS``' promise on two cores."""
-MADE = 0.82
-"""Of the events a market is told to make it makes so many in its first minutes: carts and orders come later."""
+"""Events a second that are promised on two cores."""
 PROBE_EVERY_S = 1.37
 MEMORY = "8g"
 """Of the task manager for (c) and (d): open sessions and a day's exposures lie on its heap."""
@@ -49,7 +49,7 @@ class Phases:
     full: int
     half: int
     idle: int
-    rates: tuple[int, ...] = (RATE, RATE // 2, RATE // 4)
+    rates: tuple[int, ...] = (RATE + RATE // 20, RATE // 2, RATE // 4)
     warm: int = 0
 
 
@@ -71,6 +71,9 @@ def run(home: Path, listings: int, phases: Phases, parallelism: int = 2) -> dict
         following.start()
         probes.open()
         path = home / "input.bin"
+        seen["opening_s"] = round(_open(path, platform, listings), 1)
+        print(f"    {listings} listings open after {seen['opening_s']} s", flush=True)
+        _until_taken(platform)
         seen["tried"] = []
         if phases.warm:
             _phase(path, platform, probes, minutes, listings, phases.warm, phases.rates[0] // 2)
@@ -100,16 +103,39 @@ def run(home: Path, listings: int, phases: Phases, parallelism: int = 2) -> dict
     return seen
 
 
+def _next_minute_ms(after_s: float) -> int:
+    """The first full minute that is more than so many seconds away."""
+    return round((time.time() + after_s) * 1000) // MINUTE_MS * MINUTE_MS + MINUTE_MS
+
+
+def _open(path: Path, platform: Platform, listings: int, timeout_s: float = 1200.0) -> float:
+    """Send the market's opening and wait for a decision on every listing; answers the seconds from its time on."""
+    settings, pause = platform.settings(), threading.Event()
+    start_ms = round((time.time() + 5 + listings / 2_000) * 1000)
+    made_input.write(path, listings=listings, events_per_minute=60.0, start_ms=start_ms, minutes=0)
+    pause.wait(max(0.0, start_ms / 1000 - time.time()))
+    began = time.monotonic()
+    made_input.send_on_time(settings.kafka, made_input.read(path), pause, lambda n, late: None)
+    path.unlink()
+    decisions = TopicEnds(settings.kafka, [TOPICS["decisions"].topic])
+    while (took := time.monotonic() - began) < timeout_s:
+        if sum(decisions.now().values()) >= listings:
+            return took
+        pause.wait(1.0)
+    raise TimeoutError(f"expected a decision on each of {listings} listings within {timeout_s:g} s")
+
+
 def _phase(
     path: Path, platform: Platform, probes: Probes, minutes: Minutes, listings: int, length: int, rate: int
 ) -> dict[str, Any]:
     """Make the phase's input, then play it on time; one minute more than is judged comes first, to warm up."""
     settings = platform.settings()
+    share = made_input.share_made(listings=listings, start_ms=_next_minute_ms(60), minutes=length + 1)
     # Made in its own future: at least 50,000 records a second are made on one core.
-    ahead_s = (length + 1) * 60 * rate / 40_000 + 40
-    start_ms = round((time.time() + ahead_s) * 1000) // MINUTE_MS * MINUTE_MS + MINUTE_MS
+    start_ms = _next_minute_ms((length + 1) * 60 * rate / 40_000 + 40)
     _, written = made_input.write(
-        path, listings=listings, events_per_minute=60.0 * rate / MADE, start_ms=start_ms, minutes=length + 1,
+        path, listings=listings, events_per_minute=60.0 * rate / share, start_ms=start_ms, minutes=length + 1,
+        with_opening=False,
     )  # fmt: skip
     late_ms: list[int] = []
     sent: list[int] = []
@@ -144,12 +170,12 @@ def _phase(
     }  # fmt: skip
 
 
-def _until_taken(platform: Platform, timeout_s: float = 300.0) -> float:
+def _until_taken(platform: Platform, timeout_s: float = 600.0) -> float:
     """Wait until the jobs have caught up, so that the next phase starts at rest; answers the seconds it took."""
     settings, pause, began = platform.settings(), threading.Event(), time.monotonic()
-    # A minute's batches are taken within it, and offsets are told with a checkpoint.
-    enough = 20_000 + 2 * settings.buckets
-    while (took := time.monotonic() - began) < timeout_s and sum(not_yet_taken(settings.kafka).values()) > enough:
+    # Offsets are told with a checkpoint, so that at rest some minutes' batches seem to be left.
+    enough = 1_000 + 2 * settings.buckets
+    while (took := time.monotonic() - began) < timeout_s and max(not_yet_taken(settings.kafka).values()) > enough:
         pause.wait(2.0)
     return took
 

@@ -254,7 +254,7 @@ def test_price_points_are_bounded_and_merging_loses_no_count() -> None:
 def test_shares_requests_and_units_start_at_the_policys_and_follow_the_data() -> None:
     book = DemandBook()
     assert book.segment_shares(KEY) == {"myopic": 0.5, "strategic": 0.5}
-    assert book.units_per_order(KEY, "myopic") == 1.0
+    assert book.units_per_order(book.counts(KEY, "myopic")) == 1.0
     assert book.requests_expected(KEY, 0, DAY) == pytest.approx(20)
     for minute in range(1, 2 * 1440):
         cells = (
@@ -263,7 +263,7 @@ def test_shares_requests_and_units_start_at_the_policys_and_follow_the_data() ->
         )
         book.observe(Batch(0, minute * MINUTE, cells))
     assert book.segment_shares(KEY)["myopic"] == pytest.approx(0.2, abs=0.01)
-    assert book.units_per_order(KEY, "myopic") == pytest.approx(3, abs=0.05)
+    assert book.units_per_order(book.counts(KEY, "myopic")) == pytest.approx(3, abs=0.05)
     assert book.requests_expected(KEY, 2 * DAY, DAY) == pytest.approx(5 * 1440, rel=0.12)
 
 

@@ -141,6 +141,20 @@ def test_raw_estimates_do_not_depend_on_how_buckets_are_interleaved() -> None:
     assert all(b is not None for b, _, _ in raw[0].values())
 
 
+def test_what_a_category_gets_together_tells_the_same_as_one_by_one() -> None:
+    settings = ElasticitySettings()
+    sums = stage_one(a_market(2, buckets=3), settings)
+    pool, together = PoolingLogic(settings), {}
+    for first in range(0, len(sums), 7):
+        packet = {"rows": [carried(output.value) for output in sums[first : first + 7]]}
+        together |= {got.key: got.value for got in pool.on_fact(Fact("sums", packet, 0, "", 0))}
+    one_by_one = stage_two(sums, settings)
+    names = ("mean", "sd", "raw_mean", "raw_se", "n", "sufficient")
+    assert {key: [e[name] for name in names] for key, e in together.items()} == {
+        key: [e[name] for name in names] for key, e in one_by_one.items()
+    }
+
+
 def test_an_estimate_has_the_fields_of_its_record() -> None:
     estimates = stage_two(stage_one(a_market(3), ElasticitySettings()), ElasticitySettings())
     assert len(estimates) == 8
