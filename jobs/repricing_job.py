@@ -29,7 +29,7 @@ from jobs.runtime.bucket_rows import (
     rows_of,
 )
 from jobs.runtime.flink_bucket import host_in_flink
-from jobs.runtime.flink_environment import in_bites, rows_a_bundle
+from jobs.runtime.flink_environment import in_bites, overtaking, rows_a_bundle
 from jobs.runtime.hosting import Host
 from jobs.runtime.java_parts import add_java_parts
 from jobs.runtime.output_sinks import RedisTableSink
@@ -74,6 +74,7 @@ def _facts(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, s
     in_bites(env, rows_a_bundle(settings.buckets, settings.parallelism))
     if settings.all_live:
         return [fact_rows(table_env, JOB, name, settings) for name in FACTS]
+    overtaking(env)
     hurry = {name: None if name in FACTS_OF_A_REPLAY else HURRY_S for name in FACTS}
     rows = [fact_rows(table_env, JOB, name, settings, within_s=within) for name, within in hurry.items()]
     return [in_packets(table_env, "facts", " UNION ALL ".join(rows), seconds=PACKET_S)]

@@ -307,6 +307,9 @@ def taskmanager_options(
             "taskmanager.memory.network.min": f"{max(64, 12 * parallelism)}m",
             "taskmanager.memory.network.max": f"{max(64, 12 * parallelism)}m",
             "taskmanager.memory.jvm-metaspace.size": "256m",
+            # A fact must not wait for a whole minute's batches that lie before it in the buffers (decision 29).
+            "taskmanager.network.memory.buffer-debloat.enabled": "true",
+            "taskmanager.network.memory.buffer-debloat.target": "100 ms",
         }
     return options
 

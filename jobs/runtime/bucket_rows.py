@@ -20,6 +20,8 @@ from jobs.runtime.sinks import text_sink
 from jobs.runtime.sources import create_table, lines_table, source_options
 from schemas.topics import TOPICS
 
+PACKET_OF_MANY_S = 30
+"""Wall seconds for which a bucket's estimates gather among very many listings; a period's end takes as long."""
 _ADDRESS = "'{name}-' || CAST(p AS STRING) || '-' || CAST(o AS STRING)"
 
 
@@ -50,9 +52,11 @@ def batch_rows(table_env: StreamTableEnvironment, job: str, settings: Settings) 
 
 
 def estimate_rows(table_env: StreamTableEnvironment, job: str, settings: Settings) -> str:
-    """Query of the estimates as facts for the buckets of their listings, in packets of a second.
+    """Query of the estimates as facts for the buckets of their listings, in packets.
 
-    They come in bursts when a period closes, and nobody waits for them.
+    They come in bursts when a period closes, category by category, and nobody waits for them: in packets of a
+    second, and of :data:`PACKET_OF_MANY_S` where a worker cannot keep all of its buckets and would read and write
+    each of them for each category.
     """
     table = text_source(table_env, job, "estimates", settings)
     group = " || '/' || ".join(f"JSON_VALUE(v, '$.{field}')" for field in ("tenant", "market", "price_group"))
@@ -60,7 +64,7 @@ def estimate_rows(table_env: StreamTableEnvironment, job: str, settings: Setting
         f"SELECT CAST({bucket_sql(group, settings.buckets)} AS STRING) AS `key`, 'estimates' AS kind, "
         f"'' AS address, v AS payload FROM {table} WHERE v IS NOT NULL"
     )
-    return in_packets(table_env, "estimates", rows, seconds=1)
+    return in_packets(table_env, "estimates", rows, seconds=1 if settings.all_live else PACKET_OF_MANY_S)
 
 
 def in_packets(

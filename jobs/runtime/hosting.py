@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import orjson
+import pyarrow as pa
 
 from features.logic import BucketLogic, Fact, Output, SnapshotError, parse_batch
 from jobs.runtime.clock import Clock
@@ -33,6 +34,31 @@ MOST_LIVE = 400
 FEW_LIVE = 32
 """And when it is not: each minute goes over all buckets, so that one which was let go is the next to be asked for,
 and objects kept would hardly be met again. A bucket is read from its bytes when it has something to take."""
+
+
+_ZSTD = pa.Codec("zstd", 1)
+_LENGTH = 4
+
+
+def packed(data: bytes) -> bytes:
+    """A bucket's bytes as they are kept: length and a Zstandard frame, a fifth of the JSON.
+
+    It takes a tenth of a millisecond. What it saves is the way of each value through the state backend, which
+    writes a changed value several times over (decision 28).
+    """
+    return len(data).to_bytes(_LENGTH, "big") + _ZSTD.compress(data, asbytes=True)
+
+
+def unpacked(data: bytes) -> bytes:
+    """The JSON of a bucket's bytes; also of those that were kept as JSON itself.
+
+    >>> unpacked(packed(b'{"a": 1}')) == unpacked(b'{"a": 1}') == b'{"a": 1}'
+    True
+    """
+    if data[:1] == b"{":  # As a length, more than 2 GB.
+        return data
+    length = int.from_bytes(data[:_LENGTH], "big")
+    return _ZSTD.decompress(data[_LENGTH:], length, asbytes=True)
 
 
 class OutputSink(Protocol):
@@ -154,19 +180,21 @@ class Host:
         return self._clock.now_ms() if self._clock else event_time_ms
 
     def save(self, hosted: HostedBucket) -> bytes:
-        """A bucket's bytes: versioned plain data, no settings, no pickles."""
-        return orjson.dumps(
-            {
-                "logic": hosted.logic.name,
-                "version": hosted.logic.version,
-                "last_window_end_ms": hosted.last_window_end_ms,
-                "state": hosted.logic.snapshot(),
-            },
-            option=orjson.OPT_SERIALIZE_NUMPY,
+        """A bucket's bytes: versioned plain data, no settings, no pickles; packed."""
+        return packed(
+            orjson.dumps(
+                {
+                    "logic": hosted.logic.name,
+                    "version": hosted.logic.version,
+                    "last_window_end_ms": hosted.last_window_end_ms,
+                    "state": hosted.logic.snapshot(),
+                },
+                option=orjson.OPT_SERIALIZE_NUMPY,
+            )
         )
 
     def _restore(self, key: str, hosted: HostedBucket, data: bytes) -> None:
-        saved = orjson.loads(data)
+        saved = orjson.loads(unpacked(data))
         hosted.last_window_end_ms = saved["last_window_end_ms"]
         try:
             if saved["logic"] != hosted.logic.name:

@@ -18,7 +18,7 @@ from features.segments import SegmentLogic
 from jobs.pricing.learning import elasticity_settings, feature_settings
 from jobs.pricing.logic import RepricingLogic
 from jobs.pricing.policy import Policy
-from jobs.runtime.hosting import Host
+from jobs.runtime.hosting import Host, unpacked
 from tests.benchmarks.minutes import MINUTE_MS, START_MS, batches
 
 LISTINGS = 32
@@ -32,7 +32,7 @@ def window_ends(days: int, minutes: int) -> list[int]:
 
 
 def state(*, days: int = 31, minutes: int = 240, listings: int = LISTINGS) -> dict[str, Any]:
-    """Bytes per listing of what each logic keeps, after its longest window is full."""
+    """Bytes per listing of what each logic keeps, after its longest window is full; also before it is packed."""
     policy = Policy()
     learning = elasticity_settings(policy)
     hosts = {
@@ -41,13 +41,13 @@ def state(*, days: int = 31, minutes: int = 240, listings: int = LISTINGS) -> di
         "pooling": Host(partial(PoolingLogic, learning), None),
         "repricing": Host(partial(RepricingLogic, policy), None),
     }
-    sizes = dict.fromkeys(hosts, 0)
+    kept = dict.fromkeys(hosts, b"")
     most = dict.fromkeys(hosts, 0)
 
     def take(name: str, key: str, kind: str, address: str, payload: bytes | str) -> list[Any]:
         outputs, saved = hosts[name].take((key, kind, address, payload), lambda: None)
-        sizes[name] = len(saved) if saved is not None else sizes[name]
-        most[name] = max(most[name], sizes[name])
+        kept[name] = saved or kept[name]
+        most[name] = max(most[name], len(kept[name]))
         return outputs
 
     for payload in batches(listings, window_ends(days, minutes)):
@@ -65,10 +65,11 @@ def state(*, days: int = 31, minutes: int = 240, listings: int = LISTINGS) -> di
     purchases = {"rows": [{"tenant": "bench", "customer": f"{n:032x}", "purchases": 3, "above_offer": 1,
                            "event_time_ms": START_MS} for n in range(1000)]}  # fmt: skip
     _, saved = segments.take(("0", "segments", "", orjson.dumps(purchases)), lambda: None)
-    each = {name: size / listings for name, size in sizes.items()}
+    each = {name: len(data) / listings for name, data in kept.items()}
     return {
         "bytes_per_listing": sum(each.values()),
         **{f"{name}_bytes": round(size) for name, size in each.items()},
+        "unpacked_bytes_per_listing": round(sum(len(unpacked(data)) for data in kept.values()) / listings),
         "most_bytes_per_listing": round(sum(size / listings for size in most.values())),
         "segment_bytes_per_thousand_customers": len(saved or b""),
         "days": days,

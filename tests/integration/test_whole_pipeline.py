@@ -1,4 +1,4 @@
-"""From a catalog entry in Kafka to a price in Redis, features in Feast and a decision that recomputes."""
+"""From a catalog entry in Kafka to a price in Redis, an estimate, features in Feast and a decision recomputed."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from schemas.ticks import closing_ticks, due_ticks
 from schemas.topics import INPUTS, MINUTE_MS, TOPICS
 
 pytestmark = pytest.mark.platform
+HOUR_MS = 60 * MINUTE_MS
 
 
 def until(condition: Callable[[], Any], what: str, timeout_s: float = 150.0) -> Any:
@@ -29,10 +30,11 @@ def until(condition: Callable[[], Any], what: str, timeout_s: float = 150.0) -> 
     return found
 
 
-def test_a_listing_gets_a_guarded_explained_price_and_features(running_jobs: Settings) -> None:
+def test_a_listing_gets_a_guarded_explained_price_an_estimate_and_features(running_jobs: Settings) -> None:
     settings = running_jobs
     newest = max((r.kafka_ts_ms for t in INPUTS for r in read_topic(settings.kafka, t.topic)), default=0)
-    start = (max(newest, 1_790_000_000_000) // MINUTE_MS + 30) * MINUTE_MS
+    # Over the end of an hour, where what was learned in it is pooled.
+    start = (max(newest, 1_790_000_000_000) // HOUR_MS + 2) * HOUR_MS - 3 * MINUTE_MS
     end = start + 5 * MINUTE_MS
     listing = Listing(f"pipeline-{start}", "web-us-usd", "lamp")
     common = {"tenant": listing.tenant, "market": listing.market, "sku": listing.sku, "price_group": "lamp"}
@@ -65,6 +67,13 @@ def test_a_listing_gets_a_guarded_explained_price_and_features(running_jobs: Set
 
     record = until(decision, "the decision behind the table")
     assert recompute(record) == record["result"]
+
+    def estimates() -> list[dict[str, Any]]:
+        found = (r.json() for r in read_topic(settings.kafka, TOPICS["estimates"].topic) if r.value)
+        return [e for e in found if e["tenant"] == listing.tenant]
+
+    estimate = until(estimates, "an estimate of the listing, which is its category's as yet")[0]
+    assert (estimate["sku"], estimate["n"], estimate["raw_mean"]) == (listing.sku, 0, None)
 
     store = open_store(settings)
     names = [f"{VIEW}:margin_percent", f"{VIEW}:competitor_price_avg_7d"]
