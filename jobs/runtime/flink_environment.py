@@ -61,7 +61,7 @@ def by_the_minute(env: StreamExecutionEnvironment) -> None:
 def overtaking(env: StreamExecutionEnvironment) -> None:
     """Let a snapshot's barrier overtake the rows that lie before it; they are written with it.
 
-    Without it an input whose barrier has come waits for the others': a fact that comes alone for a minute's batches.
+    Without it an input whose barrier has come waits for the others': a lone fact for a minute's batches.
     """
     env.get_checkpoint_config().enable_unaligned_checkpoints()
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from features.logic import Batch, Fact, Output, SnapshotError
 from jobs.runtime.clock import Clock
-from jobs.runtime.hosting import Host, event_time_of, run_batches
+from jobs.runtime.hosting import Host, event_time_of, run_batches, unpacked
 
 
 class Counting:
@@ -166,5 +166,5 @@ def test_a_packet_of_facts_is_taken_in_order_and_kept_at_once() -> None:
     outputs, saved = host.take(packet, nothing)
     assert outputs == []
     assert saved is not None
-    assert orjson.loads(saved)["state"]["facts"] == ["stock-0-1", "stock-0-2"]
+    assert orjson.loads(unpacked(saved))["state"]["facts"] == ["stock-0-1", "stock-0-2"]
     assert host.counts["host"]["facts"] == 2
