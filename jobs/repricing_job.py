@@ -42,9 +42,11 @@ FACTS_OF_A_REPLAY = ("calendar", "commands")
 """What no batch carries."""
 PACKET_S, HURRY_S = 0.25, 10
 """Where a worker cannot keep all of its buckets, a fact that came alone would have its bucket read and written,
-some 10 ms. There facts gather for so long, as what a scrape brings comes at once, and a rival's price or stock
-level that waited in Kafka for longer than the second waits for its minute's batch, as in a replay: an opening of
-100,000 listings has four for each."""
+some 10 ms. There facts gather for so long; a rival's price or stock level that says nothing new, as most of a
+scrape does, or that waited in Kafka for longer than the second, waits for its minute's batch, as in a replay: an
+opening of 100,000 listings has four for each."""
+NEWS_TTL = "24 h"
+"""How long it is remembered what a rival or a shelf said last; forgotten, the next word is news."""
 STREAMS = ("evidence", "decisions", "tables")
 
 
@@ -75,6 +77,7 @@ def _facts(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, s
     if settings.all_live:
         return [fact_rows(table_env, JOB, name, settings) for name in FACTS]
     overtaking(env)
+    table_env.get_config().set("table.exec.state.ttl", NEWS_TTL)
     hurry = {name: None if name in FACTS_OF_A_REPLAY else HURRY_S for name in FACTS}
     rows = [fact_rows(table_env, JOB, name, settings, within_s=within) for name, within in hurry.items()]
     return [in_packets(table_env, "facts", " UNION ALL ".join(rows), seconds=PACKET_S)]

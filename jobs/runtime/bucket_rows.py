@@ -22,6 +22,15 @@ from schemas.topics import TOPICS
 
 PACKET_OF_MANY_S = 30
 """Wall seconds for which a bucket's estimates gather among very many listings; a period's end takes as long."""
+NEWS = {
+    "offers": (
+        "tenant, market, sku, competitor",
+        "CAST(price_minor AS STRING), CAST(shipping_minor AS STRING), CAST(in_stock AS STRING), currency, "
+        "CAST(pack_size AS STRING), CAST(match_confidence AS STRING)",
+    ),
+    "stock": ("tenant, market, sku", "CAST(on_hand > 0 AS STRING)"),
+}
+"""What a fact is about, and what of it asks for a look when it changes: columns of its topic."""
 _ADDRESS = "'{name}-' || CAST(p AS STRING) || '-' || CAST(o AS STRING)"
 
 
@@ -92,22 +101,36 @@ def fact_rows(
     """Query of an input's good records as facts, judged by the same predicates as demand_job's.
 
     A record with a price group goes to its bucket; one without (calendar, commands) to every bucket. With
-    ``within_s``, only those read within so many wall seconds of their Kafka time; for what the minute's batch
-    brings in any case.
+    ``within_s``, for what the minute's batch brings in any case, only news: what was read within so many wall
+    seconds of its Kafka time and says something else than the record before it (:data:`NEWS`).
     """
     topic = TOPICS[name]
     table_env.execute_sql(lines_table(f"in_{name}", topic, settings, group=job))
     payload = f"{_ADDRESS.format(name=name)} AS address, DECODE(line_bytes, 'UTF-8') AS payload"
     judged = f"(SELECT *, {verdict_sql(topic)} AS verdict FROM in_{name})"
-    good = GOOD if within_s is None else f"{GOOD} AND kafka_ts_ms >= {_ago_sql(settings.the_clock, within_s)}"
+    facts = f"(SELECT * FROM {judged} WHERE {GOOD})"
+    if within_s is not None:
+        facts = _news_sql(name, facts, f"kafka_ts_ms >= {_ago_sql(settings.the_clock, within_s)}")
     if any(check.field == "price_group" for check in topic.checks):
         key = f"CAST({bucket_sql(GROUP_KEY_SQL, settings.buckets)} AS STRING)"
-        return f"SELECT {key} AS `key`, '{name}' AS kind, {payload} FROM {judged} WHERE {good}"
+        return f"SELECT {key} AS `key`, '{name}' AS kind, {payload} FROM {facts}"
     buckets = ",".join(map(str, range(settings.buckets)))
     return (
-        f"SELECT bucket AS `key`, '{name}' AS kind, {payload} FROM {judged} "
-        f"CROSS JOIN UNNEST(SPLIT('{buckets}', ',')) AS each_bucket (bucket) WHERE {good}"
+        f"SELECT bucket AS `key`, '{name}' AS kind, {payload} FROM {facts} "
+        f"CROSS JOIN UNNEST(SPLIT('{buckets}', ',')) AS each_bucket (bucket)"
     )
+
+
+def _news_sql(name: str, facts: str, fresh: str) -> str:
+    """Query of the fresh facts that say something else than the one before them of the same subject.
+
+    A scrape brings every offer again, changed or not: among very many listings most of its burst would have
+    buckets read and written for nothing.
+    """
+    subject, says = NEWS[name]
+    told = f"SELECT *, PROCTIME() AS arrived, CONCAT_WS('/', {says}) AS says FROM {facts}"
+    before = f"SELECT *, LAG(says) OVER (PARTITION BY {subject} ORDER BY arrived) AS said FROM ({told})"
+    return f"(SELECT * FROM ({before}) WHERE {fresh} AND says IS DISTINCT FROM said)"
 
 
 def _ago_sql(clock: Clock, seconds: int) -> str:
