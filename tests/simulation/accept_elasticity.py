@@ -41,6 +41,8 @@ START_MS = 1_700_006_400_000 // WEEK_MS * WEEK_MS
 Z90 = 1.6448536269514722
 REFERENCE = ElasticitySettings(kind="within", forgetting_per_week=1.0, period_ms=WEEK_MS)
 OUNCES = {"64oz": 64, "96oz": 96, "128oz": 128}
+JUICE = Path("dominicks_oj_bayesm/store_week_brand.parquet")
+"""The orange-juice data below the data folder."""
 
 
 def data_folder() -> Path:
@@ -95,7 +97,7 @@ class Juice:
 
 def load_juice(folder: Path) -> Juice:
     """The bayesm data with the design of both cases."""
-    frame = pd.read_parquet(folder / "dominicks_oj_bayesm" / "store_week_brand.parquet")
+    frame = pd.read_parquet(folder / JUICE)
     pairs = frame[["brand", "store"]].drop_duplicates().sort_values(["brand", "store"]).reset_index(drop=True)
     pairs["series"] = pairs.index
     frame = frame.merge(pairs, on=["brand", "store"]).sort_values(["week", "series"], kind="stable")
@@ -462,11 +464,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--data", type=Path)
+    parser.add_argument("--data", type=Path, help="folder of the recorded data (default: WALRAS_DATA)")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
+    folder = asked.data or data_folder()
+    if not (folder / JUICE).is_file():
+        parser.error(f"expected {JUICE} in the data folder, got {folder}: name it by --data or WALRAS_DATA")
     lines = []
-    for line in run(asked.quick, asked.seed, asked.data):
+    for line in run(asked.quick, asked.seed, folder):
         print(line, flush=True)
         lines.append(line)
     if asked.out:
