@@ -91,6 +91,11 @@ class Layout:
         return self.run / "flink" / "lib"
 
     @property
+    def java_crash(self) -> str:
+        """Java's option where a machine that dies writes its report: beside its log, not where it was started."""
+        return f"-XX:ErrorFile={self.run.absolute() / 'java_crash_%p.log'}"
+
+    @property
     def checkpoints(self) -> Path:
         """One folder of retained checkpoints per job."""
         return self.home / "flink" / "checkpoints"
@@ -222,9 +227,9 @@ def flink_config(
         "env.java.opts.all": java_options,
         # The client lives for seconds: the quick compiler and the small collector start it sooner.
         "env.java.opts.client": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
-        "env.java.opts.jobmanager": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+        "env.java.opts.jobmanager": f"-XX:+UseSerialGC -XX:TieredStopAtLevel=1 {layout.java_crash}",
         # Not the parallel collector: on a heap of some GB it once stopped all jobs for 6 s (decision 22).
-        "env.java.opts.taskmanager": "-XX:+UseG1GC -XX:MaxGCPauseMillis=100",
+        "env.java.opts.taskmanager": f"-XX:+UseG1GC -XX:MaxGCPauseMillis=100 {layout.java_crash}",
         "taskmanager.jvm-exit-on-oom": True,
         "execution.checkpointing.interval": f"{round(checkpoint_interval_s * 1000)} ms",
         "execution.checkpointing.dir": layout.checkpoints.absolute().as_uri(),

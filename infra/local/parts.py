@@ -59,6 +59,7 @@ def _broker(layout: Layout) -> list[str]:
     return [
         str(Path(os.environ["JAVA_HOME"]) / "bin" / "java"),
         f"-Xmx{config.BROKER_HEAP}", f"-Xms{config.BROKER_HEAP}", "-XX:+UseG1GC", "-XX:+ExitOnOutOfMemoryError",
+        layout.java_crash,
         f"-Dlog4j2.configurationFile={layout.run / 'broker-log4j2.properties'}",
         "-cp", ":".join(str(jar) for jar in [*logging, *kafka]),
     ]  # fmt: skip
