@@ -196,12 +196,11 @@ class RivalBook:
         refuse_other_version("RivalBook", self.version, snapshot)
         self._offers = {}
         for key, rows in snapshot["listings"].items():
-            tenant, market, sku = key.split("/", 2)
-            rivals = (
-                Offer(tenant=tenant, market=market, sku=sku, **dict(zip(_OFFER_FIELDS, row, strict=True)))
-                for row in rows
-            )
+            where = key.split("/", 2)
+            rivals = (Offer(*row[:_WHERE], *where, *row[_WHERE:]) for row in rows)
             self._offers[key] = {offer.competitor: offer for offer in rivals}
 
 
 _OFFER_FIELDS = tuple(f for f in Offer.__dataclass_fields__ if f not in ("tenant", "market", "sku"))
+_WHERE = tuple(Offer.__dataclass_fields__).index("tenant")
+"""Where an offer's values have its listing's three, which a row leaves out."""

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from features.array_text import read_array
 from features.logic import Batch, refuse_other_version
 from features.sale_probability import (
     DemandSettings,
@@ -416,14 +417,14 @@ class DemandBook:
         self._listings = {name: i for i, name in enumerate(snapshot["listings"])}
         self._centre = list(snapshot["centre"])
         self._segments = {name: k for k, name in enumerate(snapshot["segments"])}
-        self._requests = np.array(snapshot["requests"], np.float32).reshape(
+        self._requests = read_array(snapshot["requests"], np.float32).reshape(
             len(self._listings), len(self._segments)
         )
-        self._days = np.array(snapshot["days"], np.float32)
-        self._profile = np.array(snapshot["profile"], np.float32).reshape(2, 31)
-        keys = np.array(snapshot["keys"], np.int64).reshape(-1, 3)
+        self._days = read_array(snapshot["days"], np.float32)
+        self._profile = read_array(snapshot["profile"], np.float32).reshape(2, 31)
+        keys = read_array(snapshot["keys"], np.int64).reshape(-1, 3)
         self._points = {(int(i), int(k), int(p)): at for at, (i, k, p) in enumerate(keys.tolist())}
         self._by_price = None
         self._counts = np.zeros((max(64, len(self._points)), 5), np.float32)
-        self._counts[: len(self._points)] = np.array(snapshot["counts"], np.float32).reshape(-1, 5)
+        self._counts[: len(self._points)] = read_array(snapshot["counts"], np.float32).reshape(-1, 5)
         self._tilts = {name: Tilt(*pair) for name, pair in snapshot.get("tilts", {}).items()}

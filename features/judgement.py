@@ -110,23 +110,26 @@ class CatalogBook(Mapping[str, CatalogEntry]):
     version = 1
 
     def __init__(self) -> None:
-        self._entries: dict[str, CatalogEntry] = {}
+        self._entries: dict[str, CatalogEntry | list[Any]] = {}  # as its values while nobody asked for it
 
     def observe(self, entry: CatalogEntry) -> bool:
         """Take an entry; answers whether it is now the one held."""
         key = f"{entry.tenant}/{entry.market}/{entry.sku}"
-        held = self._entries.get(key)
+        held = self.get(key)
         if held is not None and held.event_time_ms > entry.event_time_ms:
             return False
         self._entries[key] = entry
         return True
 
     def __getitem__(self, key: str) -> CatalogEntry:
-        return self._entries[key]
+        entry = self._entries[key]
+        if not isinstance(entry, CatalogEntry):
+            entry = self._entries[key] = CatalogEntry(*entry)
+        return entry
 
     def get(self, key: str, default: Any = None) -> Any:
         """The entry of a listing key, or ``default``."""
-        return self._entries.get(key, default)
+        return self[key] if key in self._entries else default
 
     def __iter__(self) -> Any:
         return iter(self._entries)
@@ -136,7 +139,8 @@ class CatalogBook(Mapping[str, CatalogEntry]):
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data: field names once, then one row per listing in the order they were first seen."""
-        rows = [[getattr(entry, name) for name in _FIELDS] for entry in self._entries.values()]
+        held = self._entries.values()
+        rows = [[getattr(e, name) for name in _FIELDS] if isinstance(e, CatalogEntry) else list(e) for e in held]
         return {"v": self.version, "fields": list(_FIELDS), "rows": rows}
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
@@ -148,8 +152,12 @@ class CatalogBook(Mapping[str, CatalogEntry]):
             If the snapshot is of another version.
         """
         refuse_other_version("CatalogBook", self.version, snapshot)
-        entries = (CatalogEntry(**dict(zip(snapshot["fields"], row, strict=True))) for row in snapshot["rows"])
-        self._entries = {f"{e.tenant}/{e.market}/{e.sku}": e for e in entries}
+        self._entries = {}
+        for row in snapshot["rows"]:
+            given = dict(zip(snapshot["fields"], row, strict=True))
+            key = f"{given['tenant']}/{given['market']}/{given['sku']}"
+            same = tuple(snapshot["fields"]) == _FIELDS
+            self._entries[key] = list(row) if same else CatalogEntry(**given)
 
 
 _FIELDS = tuple(CatalogEntry.__dataclass_fields__)

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from features.array_text import read_array
 from features.logic import SnapshotError, refuse_other_version
 
 MINUTE_MS = 60_000
@@ -178,7 +179,7 @@ class SlotRing:
             If it is of another version or counts other measures or slots.
         """
         refuse_other_version("SlotRing", self.version, snapshot)
-        data = np.asarray(snapshot["data"], dtype=self._data.dtype)
+        data = read_array(snapshot["data"], self._data.dtype)
         if data.size == 0:
             data = data.reshape(len(self.measures), 0, self.slots)
         if data.ndim != 3 or (data.shape[0], data.shape[2]) != (len(self.measures), self.slots):

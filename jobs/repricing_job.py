@@ -20,6 +20,7 @@ from pyflink.table import StatementSet, StreamTableEnvironment
 from jobs.pricing.logic import RepricingLogic
 from jobs.pricing.policy import Policy
 from jobs.runtime.bucket_rows import (
+    News,
     batch_rows,
     estimate_rows,
     fact_rows,
@@ -40,11 +41,22 @@ JOB = "repricing_job"
 FACTS = ("offers", "stock", "calendar", "commands")
 FACTS_OF_A_REPLAY = ("calendar", "commands")
 """What no batch carries."""
-PACKET_S, HURRY_S = 0.25, 10
+PACKET_S = 0.25
 """Where a worker cannot keep all of its buckets, a fact that came alone would have its bucket read and written,
-some 10 ms. There facts gather for so long; a rival's price or stock level that says nothing new, as most of a
-scrape does, or that waited in Kafka for longer than the second, waits for its minute's batch, as in a replay: an
-opening of 100,000 listings has four for each."""
+some 10 ms. There facts gather for so long."""
+HURRY_S = 10
+NEWS = {
+    "offers": News(
+        HURRY_S,
+        "tenant, market, sku, competitor",
+        "CAST(price_minor AS STRING), CAST(shipping_minor AS STRING), CAST(in_stock AS STRING), currency, "
+        "CAST(pack_size AS STRING), CAST(match_confidence AS STRING)",
+    ),
+    "stock": News(HURRY_S, "tenant, market, sku", "CAST(on_hand > 0 AS STRING)"),
+}
+"""And there a rival's price or stock level that says nothing new, as most of a scrape does, or that waited in
+Kafka for longer than ``HURRY_S``, waits for its minute's batch, as in a replay: an opening of 100,000 listings has
+four for each."""
 NEWS_TTL = "24 h"
 """How long it is remembered what a rival or a shelf said last; forgotten, the next word is news."""
 STREAMS = ("evidence", "decisions", "tables")
@@ -78,6 +90,5 @@ def _facts(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, s
         return [fact_rows(table_env, JOB, name, settings) for name in FACTS]
     overtaking(env)
     table_env.get_config().set("table.exec.state.ttl", NEWS_TTL)
-    hurry = {name: None if name in FACTS_OF_A_REPLAY else HURRY_S for name in FACTS}
-    rows = [fact_rows(table_env, JOB, name, settings, within_s=within) for name, within in hurry.items()]
+    rows = [fact_rows(table_env, JOB, name, settings, news=NEWS.get(name)) for name in FACTS]
     return [in_packets(table_env, "facts", " UNION ALL ".join(rows), seconds=PACKET_S)]

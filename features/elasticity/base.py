@@ -24,6 +24,8 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from features.array_text import read_array
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -130,7 +132,7 @@ def unpacked(triangles: Any, size: int, k: int) -> Floats:
     [[[1.0, 2.0], [2.0, 3.0]]]
     """
     low = np.tril_indices(k)
-    rows = np.array(triangles, np.float64).reshape(size, low[0].size)
+    rows = read_array(triangles, np.float64).reshape(size, low[0].size)
     whole = np.zeros((size, k, k))
     whole[:, low[0], low[1]] = rows
     whole[:, low[1], low[0]] = rows

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import orjson
 
+from features.array_text import array_text
 from features.elasticity.base import PeriodRows, SeriesModel, SeriesStatistics
 from features.logic import SnapshotError
 
@@ -91,7 +92,7 @@ def _restarted(make: MakeModel, periods: Sequence[PeriodRows], after: int) -> Se
 
 
 def _through_json(make: MakeModel, model: SeriesModel) -> dict[str, object]:
-    return dict(orjson.loads(orjson.dumps(model.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY)))
+    return dict(orjson.loads(orjson.dumps(model.snapshot(), default=array_text)))
 
 
 def _repeats(make: MakeModel, periods: Sequence[PeriodRows], straight: SeriesStatistics) -> None:

@@ -24,6 +24,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import wrightomega
 
+from features.array_text import read_array
 from features.elasticity.base import (
     Floats,
     Ints,
@@ -171,12 +172,12 @@ class PoissonLaplace:
         refuse_other_version(self.name, self.version, snapshot)
         k1 = self._k + 1
         self._period = int(snapshot["period"])
-        self._last = np.array(snapshot["last"], np.int64)
+        self._last = read_array(snapshot["last"], np.int64)
         s = len(self._last)
-        self._m = np.array(snapshot["m"], np.float64).reshape(s, k1)
+        self._m = read_array(snapshot["m"], np.float64).reshape(s, k1)
         self._v = unpacked(snapshot["cov"], s, k1)
-        self._sums = np.array(snapshot["sums"], np.float64).reshape(s, 4)
-        self._range = np.array(snapshot["range"], np.float64).reshape(s, 2)
+        self._sums = read_array(snapshot["sums"], np.float64).reshape(s, 4)
+        self._range = read_array(snapshot["range"], np.float64).reshape(s, 2)
 
 
 def _mode(q: Floats, mu: Floats, v: Floats) -> Floats:

@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from features.array_text import read_array
 from features.elasticity.base import (
     Floats,
     Ints,
@@ -158,13 +159,13 @@ class WithinSums:
         refuse_other_version(self.name, self.version, snapshot)
         k1 = self._k + 1
         self._period = int(snapshot["period"])
-        self._n = np.array(snapshot["n"], np.float64)
+        self._n = read_array(snapshot["n"], np.float64)
         s = len(self._n)
-        self._mean = np.array(snapshot["mean"], np.float64).reshape(s, k1)
+        self._mean = read_array(snapshot["mean"], np.float64).reshape(s, k1)
         self._zz = unpacked(snapshot["zz"], s, k1)
-        self._sums = np.array(snapshot["sums"], np.float64).reshape(s, 2)
-        self._range = np.array(snapshot["range"], np.float64).reshape(s, 2)
-        self._last = np.array(snapshot["last"], np.int64)
+        self._sums = read_array(snapshot["sums"], np.float64).reshape(s, 2)
+        self._range = read_array(snapshot["range"], np.float64).reshape(s, 2)
+        self._last = read_array(snapshot["last"], np.int64)
 
 
 def common_deviation(d: Floats, g: Floats, group: Ints) -> Floats:

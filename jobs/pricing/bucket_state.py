@@ -65,8 +65,8 @@ class BucketState:
         self._means.pop(key, None)
         state.price_group = entry.price_group
         self._trust_cost(state, entry)
-        state.needs_start = state.needs_start or state.table is None
-        if known is not None and state.table is not None:
+        state.needs_start = state.needs_start or not state.has_table
+        if known is not None and state.has_table:
             changed = {name: [getattr(known, name), getattr(entry, name)] for name in _WATCHED}
             changed = {name: pair for name, pair in changed.items() if pair[0] != pair[1]}
             if changed:
@@ -236,7 +236,7 @@ class BucketState:
         elif state.estimate is None or state.estimate[0] <= row[0]:
             state.estimate = row
             before, (eps, eps_sd, _, _) = state.decided_on, self.elasticity(key)
-            if before and state.table and abs(eps - before[0]) > beliefs.look_when_moved_sd * eps_sd:
+            if before and state.has_table and abs(eps - before[0]) > beliefs.look_when_moved_sd * eps_sd:
                 detail = {"before": before[0], "now": eps, "sd": eps_sd}
                 looks.setdefault(key, (Cause.BELIEFS_MOVED, detail))
 
@@ -345,9 +345,12 @@ class BucketState:
         self._means = {}
         self.index = list(snapshot["index"])
         names = snapshot.get("state_row")
-        # Before there were names, each row was a mapping of its own.
-        given = (dict(zip(names, row, strict=True)) if names else row for row in snapshot["states"])
-        rows = (ListingState.from_row(row) for row in given)
+        if names == list(ROW):
+            rows = (ListingState(*row) for row in snapshot["states"])
+        else:
+            # An older version's names; before there were any, each row was a mapping of its own.
+            given = (dict(zip(names, row, strict=True)) if names else row for row in snapshot["states"])
+            rows = (ListingState.from_row(row) for row in given)
         self.states = dict(zip(self.index, rows, strict=True))
         self.catalog.restore(snapshot["catalog"])
         self._parked = {key: list(row) for key, row in snapshot["parked"].items()}

@@ -65,7 +65,7 @@ class Decider:
         entry, state = self._bucket.catalog[key], self._bucket.states[key]
         if not entry.active:
             return []
-        if state.table is None and approved_minor is None and cause is not Cause.SETTLE:
+        if not state.has_table and approved_minor is None and cause is not Cause.SETTLE:
             if cause not in (Cause.COLD_START, Cause.COST_CHANGED):
                 # Nothing is shown but the list price yet; the rule of the start decides first.
                 detail = detail | {"after": cause.value}
@@ -209,8 +209,10 @@ class Decider:
         state = self._bucket.states[key]
         state.last_version = next_version(state.last_version, now_ms)
         life_ms = self.policy.tables.life_minutes * MINUTE_MS
-        state.table = replace(table, version=state.last_version, published_ms=now_ms, expires_ms=now_ms + life_ms)
-        return Output("tables", key, state.table.to_record(), at_ms)
+        state.table = new = replace(
+            table, version=state.last_version, published_ms=now_ms, expires_ms=now_ms + life_ms
+        )
+        return Output("tables", key, new.to_record(), at_ms)
 
     def _changed(self, key: str, table: PriceTable, at_ms: int) -> None:
         """The account of changes, for pace and rollback."""
@@ -229,7 +231,7 @@ class Decider:
         state.continue_at_ms = result.continue_at_ms
         if cause is not Cause.CONTINUED:
             state.continue_after = cause.value
-        if result.outcome in (OutcomeCode.HELD, OutcomeCode.UNPRICEABLE) and state.table is None:
+        if result.outcome in (OutcomeCode.HELD, OutcomeCode.UNPRICEABLE) and not state.has_table:
             state.needs_start = False  # until the catalog says something new
         what = None
         if any(band.code is GuardrailCode.INPUT_INVALID for band in result.bands) and state.odd_cost is not None:
@@ -255,8 +257,11 @@ class Decider:
         left = self.policy.tables.life_minutes * MINUTE_MS * self.policy.tables.renew_share
         outputs: list[Output] = []
         for key in self._bucket.index:
-            table = self._bucket.states[key].table
-            if table is None or table.expires_ms - now_ms > left or self._control.killed(table.listing, at_ms):
+            state = self._bucket.states[key]
+            if state.table_expires_ms is None or state.table_expires_ms - now_ms > left:
+                continue
+            table = state.table
+            if table is None or self._control.killed(table.listing, at_ms):
                 continue
             if self._bucket.catalog[key].active:
                 outputs.append(self.write(key, table, at_ms, now_ms))

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from textwrap import fill
 from typing import Any
 
 from jobs.pricing.guardrails import money
-from schemas.codes import GuardrailCode, OutcomeCode
+from schemas.codes import Cause, GuardrailCode, OutcomeCode
 from schemas.price_table import FULL
 
 _OUTCOMES = {
@@ -24,6 +25,10 @@ _OUTCOMES = {
     OutcomeCode.COLD_START: "the first table, by rule: cost plus margin, met with the rivals",
     OutcomeCode.RENEWED: "the same table, for longer",
 }
+WIDTH = 110
+"""Columns that a line takes at most."""
+_INDENT = " " * 13
+_NEXT_LINE = "\n" + _INDENT
 
 
 def explain(decision: Mapping[str, Any]) -> str:
@@ -35,7 +40,7 @@ def explain(decision: Mapping[str, Any]) -> str:
 
     Returns
     -------
-    Lines of text without a trailing newline; no line needs a terminal wider than 110 columns.
+    Lines of text without a trailing newline; no line is longer than :data:`WIDTH`.
     """
     inputs, result = decision["inputs"], decision["result"]
     currency = inputs["currency"]
@@ -43,9 +48,9 @@ def explain(decision: Mapping[str, Any]) -> str:
     lines = [
         f"{inputs['listing']}  decision {decision['decision_id']}  {when} UTC",
         f"  outcome    {result['outcome']}: {_OUTCOMES[OutcomeCode(result['outcome'])]}",
-        f"  cause      {decision['cause']}{_cause(decision['cause_detail'], currency)}",
+        f"  cause      {decision['cause']}{_cause(decision['cause'], decision['cause_detail'], currency)}",
         f"  believed   {_beliefs(inputs, result)}",
-        f"  segments   elasticity {_segments(inputs)}",
+        f"  segments   {_segments(inputs)}",
         f"  candidate  {_candidate(inputs, result)}",
     ]
     for band in result["bands"]:
@@ -57,24 +62,57 @@ def explain(decision: Mapping[str, Any]) -> str:
     lines.append(
         f"  policy     {inputs['policy']['name']} {inputs['policy_hash']}; recompute: inputs v{inputs['v']}"
     )
-    return "\n".join(lines)
+    return "\n".join(fill(each, WIDTH, subsequent_indent=_INDENT) for line in lines for each in line.split("\n"))
 
 
-def _cause(detail: Mapping[str, Any], currency: str) -> str:
-    if "signal" in detail:
-        return (
-            f": {detail['signal']} looks ×{detail['effect']:g}; {detail['observed_orders']:.0f} orders seen where "
-            f"{detail['expected_orders']:.1f} were expected; score {detail['score']:.3f}"
-        )
-    if "competitor" in detail:
-        before = (
-            "first seen" if detail["before_minor"] is None else f"before {money(detail['before_minor'], currency)}"
-        )
-        stock = "" if detail["in_stock"] else ", out of stock"
-        return f": {detail['competitor']} at {money(detail['price_minor'], currency)} ({before}{stock})"
-    if not detail:
-        return ""
-    return ": " + ", ".join(f"{name} {value}" for name, value in sorted(detail.items()) if value is not None)
+def _cause(cause: str, detail: Mapping[str, Any], currency: str) -> str:
+    """What happened, in words; a detail that has none yet is listed name by name."""
+    told = _told(cause, detail, currency)
+    if told is None:
+        told = ", ".join(f"{name} {value}" for name, value in sorted(detail.items()) if value is not None)
+    return f": {told}" if told else ""
+
+
+def _told(cause: str, detail: Mapping[str, Any], currency: str) -> str | None:
+    match detail:
+        case {"signal": signal, "effect": effect}:
+            return (
+                f"{signal} looks ×{effect:g}; {detail['observed_orders']:.0f} orders seen where "
+                f"{detail['expected_orders']:.1f} were expected; score {detail['score']:.3f}"
+            )
+        case {"competitor": competitor, "before_minor": before}:
+            then = "first seen" if before is None else f"before {money(before, currency)}"
+            stock = "" if detail["in_stock"] else ", out of stock"
+            return f"{competitor} at {money(detail['price_minor'], currency)} ({then}{stock})"
+        case {"requests": now, "before": before}:
+            return f"{now:,.0f} requests counted; the last decision rested on {before:,.0f}"
+        case {"before": before, "now": now, "sd": sd}:
+            return f"elasticity believed {now:.2f} ± {sd:.2f}; at the last decision {before:.2f}"
+        case {"lowest_minor": lowest, "usual_minor": usual}:
+            return (
+                f"deals are bought ahead here: {money(lowest, currency)} beside the usual {money(usual, currency)}"
+            )
+        case {"on_hand": on_hand, "inbound": inbound}:
+            return f"{on_hand:,} in stock, {inbound:,} on the way"
+        case {"planned_ms": _, "after": after}:
+            return f"the rest of a change by {after}" if after else "the rest of an earlier change"
+        case {"event": event, "kind": kind}:
+            return f"{event} ({kind})"
+        case {"command": command, "operator": operator}:
+            more = "".join(f", {name} {detail[name]}" for name in ("units", "decision_id") if detail.get(name))
+            return f"{command} by {operator}{more}: {detail['reason']}" if detail.get("reason") else None
+        case _ if cause == Cause.COST_CHANGED:
+            return "; ".join(
+                f"{name.removesuffix('_minor')} {_amount(name, old, currency)} → {_amount(name, new, currency)}"
+                for name, (old, new) in sorted(detail.items())
+            )
+    return None
+
+
+def _amount(name: str, value: Any, currency: str) -> str:
+    if value is None:
+        return "none"
+    return money(value, currency) if name.endswith("_minor") else str(value).lower()
 
 
 def _beliefs(inputs: Mapping[str, Any], result: Mapping[str, Any]) -> str:
@@ -85,9 +123,8 @@ def _beliefs(inputs: Mapping[str, Any], result: Mapping[str, Any]) -> str:
         parts.append("no rivals known")
     else:
         fresh = "" if result["rivals_fresh"] else " (past its validity)"
-        parts.append(
-            f"{result['rivals']} rivals at {money(result['rivals_mean_minor'], currency)} on average{fresh}"
-        )
+        rivals = "1 rival" if result["rivals"] == 1 else f"{result['rivals']} rivals"
+        parts.append(f"{rivals} at {money(result['rivals_mean_minor'], currency)} on average{fresh}")
     if result["follow_minor"] is not None:
         parts.append(
             f"as {inputs['catalog']['role']} at most {money(result['follow_minor'], currency)} beside rivals"
@@ -137,10 +174,13 @@ def _published(decision: Mapping[str, Any]) -> str:
 def _segments(inputs: Mapping[str, Any]) -> str:
     """Why each segment's prices are its own; records of before segments had an elasticity have the listing's."""
     listing = inputs["elasticity"]
-    return "; ".join(
-        f"{name} {segment.get('elasticity', listing)['mean']:.2f} ({segment['share']:.0%} of requests)"
-        for name, segment in sorted(inputs["segments"].items())
-    )
+    told = []
+    for name, segment in sorted(inputs["segments"].items()):
+        counted = sum(segment["counts"]["exposures"])
+        behind = f"{counted:,.0f} counted" if counted >= 1 else "none counted yet: priced by its elasticity alone"
+        mean = segment.get("elasticity", listing)["mean"]
+        told.append(f"{name}: elasticity {mean:.2f}; {segment['share']:.0%} of requests, {behind}")
+    return _NEXT_LINE.join(told)
 
 
 def _gain(inputs: Mapping[str, Any], result: Mapping[str, Any]) -> str:
@@ -149,7 +189,8 @@ def _gain(inputs: Mapping[str, Any], result: Mapping[str, Any]) -> str:
     period = inputs["policy"]["objective"]["period_minutes"] / 1440
     gain = money(result["gain_minor"], inputs["currency"])
     sd = money(result["gain_sd_minor"], inputs["currency"])
-    text = f"{gain} ± {sd} per {period:g} days; P(gain > 0) = {result['confidence']:.2f}"
+    each = "a day" if period == 1 else f"per {period:g} days"
+    text = f"{gain} ± {sd} {each}; P(gain > 0) = {result['confidence']:.2f}"
     if result["multiplier"]:
         text += f"; one more unit to sell would be worth {money(result['multiplier'], inputs['currency'])}"
     return text

@@ -32,6 +32,7 @@ class ListingState:
     ``usual_log``: log of the price that shoppers are used to. ``bought``: orders and units at deals, and at all
     other prices.
     ``quoted``: weighted exposures, their weighted log price, last mean log price (0: none yet).
+    ``kept_table``: ``table``, or its record as long as nobody asked for it: most minutes ask for few.
     """
 
     price_group: str
@@ -40,7 +41,6 @@ class ListingState:
     estimate: list[Any] | None = None
     trusted_cost_minor: int | None = None
     odd_cost: list[int] | None = None
-    table: PriceTable | None = None
     last_version: int = 0
     last_change_ms: int | None = None
     day: int = -1
@@ -58,6 +58,30 @@ class ListingState:
     continue_after: str | None = None
     usual_log: float | None = None
     bought: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
+    kept_table: PriceTable | Mapping[str, Any] | None = None
+
+    @property
+    def table(self) -> PriceTable | None:
+        """The table that customers are quoted from."""
+        if self.kept_table is not None and not isinstance(self.kept_table, PriceTable):
+            self.kept_table = PriceTable.from_record(self.kept_table)
+        return self.kept_table
+
+    @table.setter
+    def table(self, table: PriceTable) -> None:
+        self.kept_table = table
+
+    @property
+    def has_table(self) -> bool:
+        """Whether there is one."""
+        return self.kept_table is not None
+
+    @property
+    def table_expires_ms(self) -> int | None:
+        """When it expires."""
+        if self.kept_table is None or isinstance(self.kept_table, PriceTable):
+            return None if self.kept_table is None else self.kept_table.expires_ms
+        return int(self.kept_table["expires_ms"])
 
     @property
     def stock_now(self) -> list[Any] | None:
@@ -66,19 +90,18 @@ class ListingState:
 
     def to_row(self) -> list[Any]:
         """Plain data of one listing, in the order of ``ROW``: names once a bucket, not once a listing."""
-        values = [getattr(self, name) for name in _PLAIN]
-        return [*values, None if self.table is None else self.table.to_record()]
+        kept = self.kept_table
+        return [
+            *(getattr(self, name) for name in _PLAIN),
+            kept.to_record() if isinstance(kept, PriceTable) else kept,
+        ]
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> ListingState:
         """:meth:`to_row` back, given with the names it was written with."""
-        table = row["table"]
-        return cls(
-            **{name: row[name] for name in _PLAIN if name in row},
-            table=None if table is None else PriceTable.from_record(table),
-        )
+        return cls(**{name: row[name] for name in _PLAIN if name in row}, kept_table=row["table"])
 
 
-_PLAIN = tuple(name for name in ListingState.__dataclass_fields__ if name != "table")
+_PLAIN = tuple(name for name in ListingState.__dataclass_fields__ if name != "kept_table")
 ROW = (*_PLAIN, "table")
 """Names of a row's values, written beside the rows, since a later version may have more."""

@@ -112,7 +112,7 @@ class RepricingLogic:
             if state.continue_at_ms is not None and at_ms >= state.continue_at_ms:
                 planned = {"planned_ms": state.continue_at_ms, "after": state.continue_after}
                 looks.setdefault(key, (Cause.CONTINUED, planned))
-            elif state.table is None and state.needs_start:
+            elif not state.has_table and state.needs_start:
                 looks.setdefault(key, (Cause.COLD_START, {}))
         for key in [key for key in self._bucket.index if key in looks]:
             outputs += self._decider.decide(key, *looks[key], f"batch-{at_ms}", at_ms, now_ms)
@@ -197,7 +197,7 @@ class RepricingLogic:
         is learned and nothing looked at.
         """
         state = self._bucket.states[key]
-        if state.table is None or state.decided_on is None:
+        if not state.has_table or state.decided_on is None:
             return
         counted, before = self._book.requests(key), state.decided_on[2]
         if counted >= max(_FEWEST_REQUESTS, self.policy.beliefs.look_when_grown * before):

@@ -9,6 +9,7 @@ key and stamped with its event time.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from pyflink.datastream import DataStream
 from pyflink.table import Schema, StatementSet, StreamTableEnvironment
@@ -20,18 +21,25 @@ from jobs.runtime.sinks import text_sink
 from jobs.runtime.sources import create_table, lines_table, source_options
 from schemas.topics import TOPICS
 
-PACKET_OF_MANY_S = 30
+ESTIMATES_OF_MANY_S = 30
 """Wall seconds for which a bucket's estimates gather among very many listings; a period's end takes as long."""
-NEWS = {
-    "offers": (
-        "tenant, market, sku, competitor",
-        "CAST(price_minor AS STRING), CAST(shipping_minor AS STRING), CAST(in_stock AS STRING), currency, "
-        "CAST(pack_size AS STRING), CAST(match_confidence AS STRING)",
-    ),
-    "stock": ("tenant, market, sku", "CAST(on_hand > 0 AS STRING)"),
-}
-"""What a fact is about, and what of it asks for a look when it changes: columns of its topic."""
 _ADDRESS = "'{name}-' || CAST(p AS STRING) || '-' || CAST(o AS STRING)"
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """Which facts go ahead of the minute's batch, for a topic whose records that batch brings in any case.
+
+    Parameters
+    ----------
+    within_s : only what was read within so many wall seconds of its Kafka time,
+    about : and of one subject, these columns (SQL),
+    says : only what says something else than the record before it, by these texts (SQL).
+    """
+
+    within_s: int
+    about: str
+    says: str
 
 
 def text_source(table_env: StreamTableEnvironment, job: str, name: str, settings: Settings) -> str:
@@ -64,8 +72,8 @@ def estimate_rows(table_env: StreamTableEnvironment, job: str, settings: Setting
     """Query of the estimates as facts for the buckets of their listings, in packets.
 
     They come in bursts when a period closes, category by category, and nobody waits for them: in packets of a
-    second, and of :data:`PACKET_OF_MANY_S` where a worker cannot keep all of its buckets and would read and write
-    each of them for each category.
+    second, and of :data:`ESTIMATES_OF_MANY_S` where a worker cannot keep all of its buckets and would read and
+    write each of them for each category.
     """
     table = text_source(table_env, job, "estimates", settings)
     group = " || '/' || ".join(f"JSON_VALUE(v, '$.{field}')" for field in ("tenant", "market", "price_group"))
@@ -73,7 +81,7 @@ def estimate_rows(table_env: StreamTableEnvironment, job: str, settings: Setting
         f"SELECT CAST({bucket_sql(group, settings.buckets)} AS STRING) AS `key`, 'estimates' AS kind, "
         f"'' AS address, v AS payload FROM {table} WHERE v IS NOT NULL"
     )
-    return in_packets(table_env, "estimates", rows, seconds=1 if settings.all_live else PACKET_OF_MANY_S)
+    return in_packets(table_env, "estimates", rows, seconds=1 if settings.all_live else ESTIMATES_OF_MANY_S)
 
 
 def in_packets(
@@ -96,21 +104,19 @@ def in_packets(
 
 
 def fact_rows(
-    table_env: StreamTableEnvironment, job: str, name: str, settings: Settings, *, within_s: int | None = None
+    table_env: StreamTableEnvironment, job: str, name: str, settings: Settings, *, news: News | None = None
 ) -> str:
     """Query of an input's good records as facts, judged by the same predicates as demand_job's.
 
-    A record with a price group goes to its bucket; one without (calendar, commands) to every bucket. With
-    ``within_s``, for what the minute's batch brings in any case, only news: what was read within so many wall
-    seconds of its Kafka time and says something else than the record before it (:data:`NEWS`).
+    A record with a price group goes to its bucket; one without (calendar, commands) to every bucket.
     """
     topic = TOPICS[name]
     table_env.execute_sql(lines_table(f"in_{name}", topic, settings, group=job))
     payload = f"{_ADDRESS.format(name=name)} AS address, DECODE(line_bytes, 'UTF-8') AS payload"
     judged = f"(SELECT *, {verdict_sql(topic)} AS verdict FROM in_{name})"
     facts = f"(SELECT * FROM {judged} WHERE {GOOD})"
-    if within_s is not None:
-        facts = _news_sql(name, facts, f"kafka_ts_ms >= {_ago_sql(settings.the_clock, within_s)}")
+    if news is not None:
+        facts = _news_sql(news, facts, settings.the_clock)
     if any(check.field == "price_group" for check in topic.checks):
         key = f"CAST({bucket_sql(GROUP_KEY_SQL, settings.buckets)} AS STRING)"
         return f"SELECT {key} AS `key`, '{name}' AS kind, {payload} FROM {facts}"
@@ -121,15 +127,15 @@ def fact_rows(
     )
 
 
-def _news_sql(name: str, facts: str, fresh: str) -> str:
-    """Query of the fresh facts that say something else than the one before them of the same subject.
+def _news_sql(news: News, facts: str, clock: Clock) -> str:
+    """Query of the facts that are news.
 
     A scrape brings every offer again, changed or not: among very many listings most of its burst would have
     buckets read and written for nothing.
     """
-    subject, says = NEWS[name]
-    told = f"SELECT *, PROCTIME() AS arrived, CONCAT_WS('/', {says}) AS says FROM {facts}"
-    before = f"SELECT *, LAG(says) OVER (PARTITION BY {subject} ORDER BY arrived) AS said FROM ({told})"
+    told = f"SELECT *, PROCTIME() AS arrived, CONCAT_WS('/', {news.says}) AS says FROM {facts}"
+    before = f"SELECT *, LAG(says) OVER (PARTITION BY {news.about} ORDER BY arrived) AS said FROM ({told})"
+    fresh = f"kafka_ts_ms >= {_ago_sql(clock, news.within_s)}"
     return f"(SELECT * FROM ({before}) WHERE {fresh} AND says IS DISTINCT FROM said)"
 
 

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 import orjson
 import pyarrow as pa
 
+from features.array_text import array_text
 from features.logic import BucketLogic, Fact, Output, SnapshotError, parse_batch
 from jobs.runtime.clock import Clock
 from schemas.topics import TOPICS
@@ -189,7 +190,7 @@ class Host:
                     "last_window_end_ms": hosted.last_window_end_ms,
                     "state": hosted.logic.snapshot(),
                 },
-                option=orjson.OPT_SERIALIZE_NUMPY,
+                default=array_text,
             )
         )
 

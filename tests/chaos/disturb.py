@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import random
@@ -39,6 +40,23 @@ def plan(seed: int, kills: int, seconds: float) -> list[tuple[float, str]]:
     return [(gap * (i + rng.uniform(0.1, 0.9)), victim) for i, victim in enumerate(victims)]
 
 
+def kill(platform: Platform, part: str) -> int:
+    """Kill -9 a part's server, and not its workers or what supervises it; answers its id.
+
+    Raises
+    ------
+    ProcessLookupError
+        If it does not run.
+    """
+    named = "redis" if part == "redis" else "java"
+    for pid in platform.pids(part):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if psutil.Process(pid).name().startswith(named):
+                os.kill(pid, signal.SIGKILL)
+                return pid
+    raise ProcessLookupError(f"{part} does not run")
+
+
 @dataclass
 class Disturber:
     """Carries out a plan in a thread of its own; ``done`` says what was killed when.
@@ -69,14 +87,10 @@ class Disturber:
         self._stop.set()
 
     def _kill(self, part: str) -> str:
-        family = self.platform.pids(part)
         try:
-            named = "redis" if part == "redis" else "java"
-            victim = next(pid for pid in family if psutil.Process(pid).name().startswith(named))
-            os.kill(victim, signal.SIGKILL)
-        except (StopIteration, psutil.NoSuchProcess, ProcessLookupError):
+            return f"killed {kill(self.platform, part)}"
+        except ProcessLookupError:
             return "was down"
-        return f"killed {victim}"
 
     def _stale_writer(self) -> str:
         """A writer that wakes up late: older versions of prices that are long gone."""

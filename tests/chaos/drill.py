@@ -19,13 +19,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-from confluent_kafka import KafkaException
 
 from infra.local.parts import TASK_MANAGERS
 from infra.local.platform import Platform
@@ -44,6 +42,7 @@ from tests.chaos.disturb import Disturber, plan
 from tests.chaos.prober import SLOW_S, Prober
 from tests.chaos.recording import KINDS_OF_POISON, TENANT, Sent, record, ticks
 from tests.simulation.arena import seeds_of
+from tests.waiting import until
 
 REPORT = Path(__file__).parents[1] / "benchmarks" / "chaos.json"
 PARTS = ("broker", "redis", "jobmanager", *TASK_MANAGERS, "keeper")
@@ -64,18 +63,6 @@ class Size:
 
 
 QUICK = Size(minutes=20, skus=4, events_per_minute=400.0, feed_s=60.0)
-
-
-def until(what: str, check: Callable[[], bool], timeout_s: float) -> None:
-    """Wait for a condition; a part that does not answer yet is no answer."""
-    deadline, pause = time.monotonic() + timeout_s, threading.Event()
-    while True:
-        with contextlib.suppress(OSError, KafkaException):
-            if check():
-                return
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {timeout_s:.0f} s: {what}")
-        pause.wait(1.0)
 
 
 def _send(out: Publisher, sent: Sent) -> None:

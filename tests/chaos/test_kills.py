@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -15,34 +12,13 @@ import pytest
 from infra.local import jobs as cluster_jobs
 from infra.local.parts import TASK_MANAGERS, broker_ready, redis_ready, taskmanager_ready
 from jobs.registry import JOBS
+from tests.chaos.disturb import kill
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from infra.local.platform import Platform
 
 pytestmark = pytest.mark.platform
-
-
-def until(what: str, check: Callable[[], bool], timeout_s: float) -> float:
-    """Wait until the check holds; answers how long it took."""
-    began = time.monotonic()
-    pause = threading.Event()
-    while True:
-        try:
-            if check():
-                return time.monotonic() - began
-        except (OSError, KeyError):  # the part does not answer yet
-            pass
-        assert time.monotonic() - began < timeout_s, f"{what}: not after {timeout_s} s"
-        pause.wait(0.5)
-
-
-def kill(platform: Platform, part: str, named: str = "") -> list[int]:
-    """Kill -9 the process of a part (of its family, the one so named); answers the family's ids."""
-    family = platform.pids(part)
-    assert family, f"{part} does not run"
-    victim = next(pid for pid in family if psutil.Process(pid).name().startswith(named))
-    os.kill(victim, signal.SIGKILL)
-    return family
 
 
 def all_jobs_run(platform: Platform) -> bool:
@@ -53,11 +29,12 @@ def all_jobs_run(platform: Platform) -> bool:
 def test_a_killed_task_manager_comes_back_with_every_job_and_leaves_no_worker(
     part: str, local_platform: Platform, running_jobs: object, record_property: Callable[[str, object], None]
 ) -> None:
-    family = kill(local_platform, part, "java")
+    family, began = local_platform.pids(part), time.monotonic()
+    kill(local_platform, part)
     until("old workers gone", lambda: not any(psutil.pid_exists(pid) for pid in family), 30)
-    took = until("a task manager", lambda: taskmanager_ready(part)(local_platform.env) is None, 120)
-    took += until("every job running", lambda: all_jobs_run(local_platform), 240)
-    record_property("recovery_s", round(took, 1))
+    until("a task manager", lambda: taskmanager_ready(part)(local_platform.env) is None, 120)
+    until("every job running", lambda: all_jobs_run(local_platform), 240)
+    record_property("recovery_s", round(time.monotonic() - began, 1))
 
 
 def test_a_killed_job_manager_gets_its_jobs_back_from_their_checkpoints_once_each(
@@ -68,7 +45,7 @@ def test_a_killed_job_manager_gets_its_jobs_back_from_their_checkpoints_once_eac
     local_platform.start("keeper")
     try:
         before = {job.id for job in cluster_jobs.all_jobs(local_platform.env)}
-        kill(local_platform, "jobmanager", "java")
+        kill(local_platform, "jobmanager")
         until("jobs of new ids", lambda: _new_ids(local_platform, before), 300)
         until("every job running", lambda: all_jobs_run(local_platform), 240)
         active = [

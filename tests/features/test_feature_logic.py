@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
+from features.array_text import array_text
 from features.catalog import FEATURES, PUBLIC_NAMES, SOURCE_001
 from features.feature_logic import FeatureLogic, FeatureSettings
 from features.logic import Batch, Fact, Output, SnapshotError
@@ -167,7 +168,7 @@ def test_a_restart_after_any_batch_changes_nothing(every: int):
                 logic.on_fact(facts[i])
             outputs += logic.on_batch(batch)
             if restart_every and i % restart_every == 0:
-                saved = orjson.dumps(logic.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY)
+                saved = orjson.dumps(logic.snapshot(), default=array_text)
                 logic = FeatureLogic()
                 logic.restore(orjson.loads(saved))
         return outputs, logic

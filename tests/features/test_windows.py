@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from features.array_text import array_text
 from features.logic import SnapshotError
 from features.windows import DAY_MS, DecayedMean, SlotRing, local_time
 
@@ -67,7 +68,7 @@ def test_a_restart_anywhere_changes_nothing(history, at):
     whole, _ = a_ring(history)
     before, _ = a_ring(history[:at])
     restored = SlotRing(("n",), SLOTS)
-    restored.restore(orjson.loads(orjson.dumps(before.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY)))
+    restored.restore(orjson.loads(orjson.dumps(before.snapshot(), default=array_text)))
     slot = restored.newest
     for row, count, passed in history[at:]:
         slot += passed

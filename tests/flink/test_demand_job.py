@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -21,6 +19,7 @@ from jobs.runtime.settings import Settings
 from schemas.events import bucket_of
 from schemas.ticks import closing_ticks, due_ticks
 from schemas.topics import INPUTS, TOPICS
+from tests.waiting import until
 
 pytestmark = pytest.mark.platform
 
@@ -141,16 +140,6 @@ def a_fact(at_ms: int, **fields: Any) -> dict[str, Any]:
     return {k: v for k, v in a_click(at_ms).items() if k in common} | fields
 
 
-def until(condition: Callable[[], Any], what: str, timeout_s: float = 180.0) -> Any:
-    """Poll until the condition holds."""
-    deadline = time.monotonic() + timeout_s
-    waiting = threading.Event()
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {timeout_s:.0f} s: {what}"
-        waiting.wait(0.5)
-    return found
-
-
 @pytest.fixture(scope="module")
 def demand_job(local_platform: Any, platform: Settings) -> Iterator[Settings]:
     """The platform with demand_job running; it is left as it was found."""
@@ -247,7 +236,7 @@ class Run:
 def run(demand_job: Settings) -> Run:
     run = Run(demand_job)
     run.send()
-    until(run.closed, f"{MINUTES} minutes of batches of every bucket; got {len(run.batches())}")
+    until(f"{MINUTES} minutes of batches of every bucket; got {len(run.batches())}", run.closed, 180)
     return run
 
 
@@ -325,14 +314,14 @@ def test_the_raw_archive_holds_every_line(run: Run) -> None:
                     found[topic, p, o] = line
         return found == sent
 
-    until(archived, "every line in Parquet", 90)
+    until("every line in Parquet", archived, 90)
 
 
 def test_a_killed_taskmanager_changes_no_cell(demand_job: Settings, local_platform: Any) -> None:
     run = Run(demand_job)
     middle = run.t + 20_000
     run.send(upto_ms=middle)
-    until(run.batches, "the first batches")
+    until("the first batches", run.batches, 180)
     run.send(after_ms=middle)
     for pid in local_platform.pids("taskmanager"):
         os.kill(pid, signal.SIGKILL)
@@ -341,7 +330,7 @@ def test_a_killed_taskmanager_changes_no_cell(demand_job: Settings, local_platfo
     run.send_heartbeat(run.end + MINUTE)
     local_platform.wait(job_names=["demand_job"], timeout_s=180)
     run.send_heartbeat(run.end + 2 * MINUTE)
-    until(run.closed, f"{MINUTES} minutes of batches after a kill; got {len(run.batches())}")
+    until(f"{MINUTES} minutes of batches after a kill; got {len(run.batches())}", run.closed, 180)
     backfill = Backfill(run.lines())
     assert compare(run.every_batch(), backfill, until_ms=run.end) == []
     refused = {(r["topic"], r["partition"], r["offset"]) for r in run.records("rejected")}

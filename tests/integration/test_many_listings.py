@@ -17,7 +17,8 @@ from jobs.runtime.settings import Settings
 from schemas.events import Listing, bucket_of
 from schemas.topics import MINUTE_MS
 from tests.benchmarks.minutes import offers, opening
-from tests.integration.test_whole_pipeline import until
+from tests.chaos.disturb import kill
+from tests.waiting import until
 
 pytestmark = pytest.mark.platform
 BUCKETS = MOST_LIVE + 1
@@ -25,7 +26,7 @@ LATE, FRESH = (Listing("bench", "web-us-usd", f"sku-{i}") for i in range(2))
 
 
 @pytest.fixture
-def many_buckets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+def many_buckets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
     """repricing_job alone, its state in RocksDB."""
     for name in [name for name in os.environ if name.startswith("WALRAS_") and name != "WALRAS_JARS"]:
         monkeypatch.delenv(name)
@@ -36,15 +37,15 @@ def many_buckets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Se
             ["broker", "redis", "jobmanager", *TASK_MANAGERS], job_names=["repricing_job"], speed=1,
             checkpoint_interval_s=1.0, parallelism=1, extra={"BUCKETS": str(BUCKETS)},
         )  # fmt: skip
-        yield platform.settings()
+        yield platform
     finally:
         platform.down()
 
 
-def test_fresh_news_move_a_table_and_what_is_old_or_said_before_waits_for_its_minute(
-    many_buckets: Settings,
+def test_fresh_news_move_a_table_what_is_old_or_said_before_waits_for_its_minute_and_a_kill_loses_nothing(
+    many_buckets: Platform,
 ) -> None:
-    settings = many_buckets
+    settings = many_buckets.settings()
     assert not settings.all_live
     tables = RedisPriceTables(settings.redis.get_secret_value())
     now_ms = settings.the_clock.now_ms()
@@ -61,18 +62,25 @@ def test_fresh_news_move_a_table_and_what_is_old_or_said_before_waits_for_its_mi
             batch = {"bucket": bucket, "window_end_ms": end_ms, "rows": mine}
             out.send("cells", batch, timestamp_ms=end_ms, key=str(bucket))
         out.flush(30)
-        opened = until(lambda: len(found := tables.get_many([LATE, FRESH])) == 2 and found, "the first tables")
+        opened = until("the first tables", lambda: len(found := tables.get_many([LATE, FRESH])) == 2 and found)
         _offer(out, settings, LATE, 1800, waited_ms=30_000)
         _offer(out, settings, FRESH, 1800)
-        until(lambda: tables.get_many([FRESH])[FRESH].offer_minor == 1805, "the fresh offer's table")
+        until("the fresh offer's table", lambda: tables.get_many([FRESH])[FRESH].offer_minor == 1805)
         assert tables.get_many([LATE])[LATE] == opened[LATE]
         assert opened[FRESH].offer_minor == 1995
         # A wild price counts when it is seen twice; the second says nothing that the first did not.
         for _ in range(2):
             _offer(out, settings, FRESH, 800)
         _offer(out, settings, LATE, 1700)
-        until(lambda: tables.get_many([LATE])[LATE].offer_minor == 1705, "the later offer's table")
-        assert tables.get_many([FRESH])[FRESH].offer_minor == 1805
+        until("the later offer's table", lambda: tables.get_many([LATE])[LATE].offer_minor == 1705)
+        moved = tables.get_many([FRESH])[FRESH]
+        assert moved.offer_minor == 1805
+        kill(many_buckets, "taskmanager_prices")
+        # Sent while nobody is there to read them, and known before: an offer that the killed one had taken too.
+        _offer(out, settings, FRESH, 1805 - 5)
+        _offer(out, settings, FRESH, 1750)
+        until("the table after the kill", lambda: tables.get_many([FRESH])[FRESH].offer_minor == 1755)
+        assert tables.get_many([FRESH])[FRESH].version > moved.version
     tables.close()
 
 

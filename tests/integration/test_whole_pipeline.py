@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,17 +14,10 @@ from jobs.runtime.settings import Settings
 from schemas.events import Listing
 from schemas.ticks import closing_ticks, due_ticks
 from schemas.topics import INPUTS, MINUTE_MS, TOPICS
+from tests.waiting import until
 
 pytestmark = pytest.mark.platform
 HOUR_MS = 60 * MINUTE_MS
-
-
-def until(condition: Callable[[], Any], what: str, timeout_s: float = 150.0) -> Any:
-    deadline, waiting = time.monotonic() + timeout_s, threading.Event()
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {timeout_s:.0f} s: {what}"
-        waiting.wait(0.5)
-    return found
 
 
 def test_a_listing_gets_a_guarded_explained_price_an_estimate_and_features(running_jobs: Settings) -> None:
@@ -57,7 +47,7 @@ def test_a_listing_gets_a_guarded_explained_price_an_estimate_and_features(runni
             out.send(tick.topic, tick.record(), timestamp_ms=tick.at_ms, partition=tick.partition, key="tick")
 
     tables = RedisPriceTables(settings.redis.get_secret_value())
-    table = until(lambda: tables.get(listing), "a price table in Redis")
+    table = until("a price table in Redis", lambda: tables.get(listing))
     assert min(p for s in table.table["base"].values() for p in s.prices) >= 1334  # MIN_MARGIN: 10 % over cost
     assert table.default_minor <= 2000
 
@@ -65,20 +55,20 @@ def test_a_listing_gets_a_guarded_explained_price_an_estimate_and_features(runni
         found = [r.json() for r in read_topic(settings.kafka, TOPICS["decisions"].topic)]
         return next((d for d in found if d["decision_id"] == table.decision_id), None)
 
-    record = until(decision, "the decision behind the table")
+    record = until("the decision behind the table", decision)
     assert recompute(record) == record["result"]
 
     def estimates() -> list[dict[str, Any]]:
         found = (r.json() for r in read_topic(settings.kafka, TOPICS["estimates"].topic) if r.value)
         return [e for e in found if e["tenant"] == listing.tenant]
 
-    estimate = until(estimates, "an estimate of the listing, which is its category's as yet")[0]
+    estimate = until("an estimate of the listing, which is its category's as yet", estimates)[0]
     assert (estimate["sku"], estimate["n"], estimate["raw_mean"]) == (listing.sku, 0, None)
 
     store = open_store(settings)
     names = [f"{VIEW}:margin_percent", f"{VIEW}:competitor_price_avg_7d"]
     rows = [{"listing": listing.key}]
     until(
-        lambda: store.get_online_features(names, rows).to_dict()["margin_percent"][0] is not None,
         "the listing's features in Feast",
+        lambda: store.get_online_features(names, rows).to_dict()["margin_percent"][0] is not None,
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from features.array_text import read_array
 from jobs.pricing.watcher.minute import Floats
 
 Layout = Mapping[str, tuple[int, float]]
@@ -30,7 +32,11 @@ class Columns:
     def __init__(self, layout: Layout, listings: int) -> None:
         self.layout = dict(layout)
         self.listings = listings
-        self._arrays = {name: self._first(name, listings) for name in self.layout}
+
+    @cached_property
+    def _arrays(self) -> dict[str, Floats]:
+        # Made when asked for: what is to be restored at once never is.
+        return {name: self._first(name, self.listings) for name in self.layout}
 
     def _first(self, name: str, listings: int) -> Floats:
         rows, value = self.layout[name]
@@ -44,9 +50,10 @@ class Columns:
 
     def grow(self, count: int) -> None:
         """Add ``count`` listings at the end, with first values."""
+        if count:
+            for name, values in self._arrays.items():
+                self._arrays[name] = np.concatenate([values, self._first(name, count)], axis=-1)
         self.listings += count
-        for name, values in self._arrays.items():
-            self._arrays[name] = np.concatenate([values, self._first(name, count)], axis=-1)
 
     def snapshot(self) -> dict[str, Floats]:
         """Copies of all columns by name."""
@@ -65,7 +72,7 @@ class Columns:
             shape = (listings,) if rows == 1 else (rows, listings)
             if name not in saved:
                 raise ValueError(f"watcher snapshot: column {name!r} is missing")
-            values = np.array(saved[name], dtype=float)
+            values = read_array(saved[name], float)
             if values.size == 0 and listings == 0:
                 values = values.reshape(shape)
             if values.shape != shape:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from features.array_text import read_array
 from jobs.pricing.watcher.minute import Floats
 from jobs.pricing.watcher.settings import TICKS_PER_DAY
 
@@ -78,7 +79,9 @@ class DailyProfiles:
 
     def grow(self, categories: int) -> None:
         """Have at least so many categories."""
-        more = max(categories - self.categories, 0)
+        more = categories - self.categories
+        if more <= 0:
+            return
         self.orders = np.concatenate([self.orders, np.zeros((more, HOURS))])
         self.exposure = np.concatenate([self.exposure, np.zeros((more, HOURS))])
         self.waves = np.concatenate([self.waves, np.zeros((more, WAVES))])
@@ -140,8 +143,8 @@ class DailyProfiles:
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take a snapshot back."""
-        self.log_mean = np.array(saved["log_mean"], dtype=float)
-        self.levelled = np.array(saved["levelled"], dtype=float)
-        self.orders = np.array(saved["orders"], dtype=float).reshape(-1, HOURS)
-        self.exposure = np.array(saved["exposure"], dtype=float).reshape(-1, HOURS)
-        self.waves = np.array(saved["waves"], dtype=float).reshape(-1, WAVES)
+        self.log_mean = read_array(saved["log_mean"], float)
+        self.levelled = read_array(saved["levelled"], float)
+        self.orders = read_array(saved["orders"], float).reshape(-1, HOURS)
+        self.exposure = read_array(saved["exposure"], float).reshape(-1, HOURS)
+        self.waves = read_array(saved["waves"], float).reshape(-1, WAVES)

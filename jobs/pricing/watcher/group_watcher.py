@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from features.array_text import read_array
 from features.logic import refuse_other_version
 from jobs.pricing.watcher.minute import Floats, Minute, Verdict
 from jobs.pricing.watcher.settings import WatcherSettings
@@ -117,5 +118,5 @@ class GroupWatcher:
             If the snapshot is of another version.
         """
         refuse_other_version("group watcher", VERSION, snapshot)
-        self.groups = np.asarray(snapshot["groups"], dtype=np.intp)
+        self.groups = read_array(snapshot["groups"], np.intp)
         self.watcher.restore(snapshot["watcher"])

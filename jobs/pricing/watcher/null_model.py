@@ -92,8 +92,7 @@ class NullModel:
 
     def __init__(self, settings: WatcherSettings, listings: int) -> None:
         self.settings = settings
-        self.state = Columns(LAYOUT, listings)
-        self.state["phi"][:] = settings.known_phi or settings.start_phi
+        self.state = Columns({**LAYOUT, "phi": (1, settings.known_phi or settings.start_phi)}, listings)
         self._keep = math.exp(-1.0 / settings.level_ticks)
         self.daily = DailyProfiles(settings.profile_orders, self._keep)
         self.daily.grow(1)
@@ -108,8 +107,8 @@ class NullModel:
         """Add listings; they start at their category's daily profile."""
         first = self.listings
         self.state.grow(len(categories))
-        self.state["phi"][first:] = self.settings.known_phi or self.settings.start_phi
-        self.state["category"][first:] = np.asarray(categories, float)
+        if categories:
+            self.state["category"][first:] = np.asarray(categories, float)
         self.daily.grow(max(categories, default=0) + 1)
 
     def levels(self) -> Floats:

@@ -9,6 +9,7 @@ import numpy as np
 import orjson
 import pytest
 
+from features.array_text import array_text
 from features.elasticity import ElasticitySettings
 from features.elasticity.logic import ElasticityLogic
 from features.elasticity.pooling_logic import PoolingLogic
@@ -74,6 +75,11 @@ def carried(snapshot: dict[str, Any]) -> Any:
     return orjson.loads(orjson.dumps(snapshot, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
+def kept(snapshot: dict[str, Any]) -> Any:
+    """As the host keeps it."""
+    return orjson.loads(orjson.dumps(snapshot, default=array_text))
+
+
 def stage_one(
     batches: list[Batch], settings: ElasticitySettings, restart_every: int = 0, repeat: bool = False
 ) -> list[Output]:
@@ -86,7 +92,7 @@ def stage_one(
             assert list(logic.on_batch(batch)) == []
         if restart_every and at % restart_every == 0:
             fresh = ElasticityLogic(settings)
-            fresh.restore(carried(logic.snapshot()))
+            fresh.restore(kept(logic.snapshot()))
             assert carried(fresh.snapshot()) == carried(logic.snapshot())
             logics[batch.bucket] = fresh
     return outputs
@@ -103,7 +109,7 @@ def stage_two(
             told[got.key] = got.value
         if restart_every and at % restart_every == 0:
             fresh = PoolingLogic(settings)
-            fresh.restore(carried(pool.snapshot()))
+            fresh.restore(kept(pool.snapshot()))
             pool = fresh
     return told
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from features.array_text import array_text
 from features.logic import Batch, Fact, Output
 from features.sale_probability import PointCounts
 from jobs.pricing.logic import RepricingLogic
@@ -157,7 +158,7 @@ class SmallMarket:
 def restarted(logic: RepricingLogic) -> RepricingLogic:
     """The logic as it comes back from its bytes."""
     again = RepricingLogic(logic.policy)
-    again.restore(orjson.loads(orjson.dumps(logic.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY)))
+    again.restore(orjson.loads(orjson.dumps(logic.snapshot(), default=array_text)))
     return again
 
 

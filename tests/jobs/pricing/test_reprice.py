@@ -327,6 +327,27 @@ def test_the_explanation_names_cause_candidate_bands_and_price() -> None:
         assert word in text, text
 
 
+@pytest.mark.parametrize(
+    ("cause", "detail", "told"),
+    [
+        ("BELIEFS_MOVED", {"requests": 168.36, "before": 0.0}, "168 requests counted; the last"),
+        ("BELIEFS_MOVED", {"before": -2.0, "now": -1.61, "sd": 0.2}, "-1.61 ± 0.20; at the last decision -2.00"),
+        ("BELIEFS_MOVED", {"lowest_minor": 900, "usual_minor": 1000, "bought": [9, 12, 80, 81]},
+         "9.00 USD beside the usual 10.00 USD"),
+        ("COST_CHANGED", {"cost_minor": [None, 1250], "active": [False, True]},
+         "active false → true; cost none → 12.50 USD"),
+        ("STOCK_OUT", {"on_hand": 0, "inbound": 1200}, "0 in stock, 1,200 on the way"),
+        ("CONTINUED", {"planned_ms": 1, "after": "RIVAL_MOVED"}, "the rest of a change by RIVAL_MOVED"),
+        ("EVENT_STARTED", {"event": "spring sale", "kind": "promotion"}, "spring sale (promotion)"),
+        ("SETTLE", {"command": "settle", "operator": "mo", "reason": "new season"}, "settle by mo: new season"),
+        ("GROUP_EVIDENCE", {"what_is_new": 3}, "what_is_new 3"),
+    ],
+)  # fmt: skip
+def test_a_cause_is_told_in_words(cause: str, detail: dict[str, Any], told: str) -> None:
+    text = explain(a_record(some_inputs(cause=cause, cause_detail=detail)))
+    assert f"cause      {cause}: " in text and told in text, text
+
+
 class TestIncidents:
     """What went wrong elsewhere replays harmlessly (science § 8)."""
 

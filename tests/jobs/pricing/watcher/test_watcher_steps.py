@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from features.array_text import array_text
 from features.logic import SnapshotError
 from jobs.pricing.watcher import GroupWatcher, Minute, Watcher, WatcherSettings
 from jobs.pricing.watcher.detectors import score_of
@@ -263,7 +264,7 @@ def test_a_shift_common_to_slow_sellers_is_found_in_their_group_first():
             break
         assert not own.step(minute).triggered.all()
     assert t < 100
-    saved = orjson.loads(orjson.dumps(group.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY))
+    saved = orjson.loads(orjson.dumps(group.snapshot(), default=array_text))
     again = GroupWatcher(chosen)
     again.restore(saved)
     assert again.members(0).tolist() == list(range(listings))

@@ -1,0 +1,27 @@
+"""Waiting for something that a running platform does in its own time."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from confluent_kafka import KafkaException
+
+
+def until(what: str, check: Callable[[], Any], timeout_s: float = 150.0) -> Any:
+    """Ask until the answer is something; it is the result. A part that does not answer yet is no answer.
+
+    >>> until("an answer", lambda: 42)
+    42
+    """
+    deadline, pause = time.monotonic() + timeout_s, threading.Event()
+    while True:
+        with contextlib.suppress(OSError, KafkaException, KeyError):
+            if found := check():
+                return found
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {timeout_s:.0f} s: {what}")
+        pause.wait(0.5)
