@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from infra.local import jobs as cluster_jobs
 from infra.local.parts import TASK_MANAGERS
 from infra.local.platform import Platform
 from jobs.runtime.hosting import MOST_LIVE
@@ -76,8 +78,10 @@ def test_fresh_news_move_a_table_what_is_old_or_said_before_waits_for_its_minute
         moved = tables.get_many([FRESH])[FRESH]
         assert moved.offer_minor == 1805
         kill(many_buckets, "taskmanager_prices")
-        # Sent while nobody is there to read them, and known before: an offer that the killed one had taken too.
-        _offer(out, settings, FRESH, 1805 - 5)
+        running = partial(cluster_jobs.not_fully_running, many_buckets.env, "repricing_job")
+        until("the kill noticed", lambda: running() is not None)
+        until("repricing_job running again", lambda: running() is None)
+        # Only a bucket that came back with its listing can take it.
         _offer(out, settings, FRESH, 1750)
         until("the table after the kill", lambda: tables.get_many([FRESH])[FRESH].offer_minor == 1755)
         assert tables.get_many([FRESH])[FRESH].version > moved.version
