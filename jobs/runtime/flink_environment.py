@@ -26,12 +26,12 @@ SELDOM = 3
 def rows_a_bundle(buckets: int, parallelism: int) -> int:
     """How many rows Python takes at a time where facts are waited for: a small part of a minute's batches.
 
-    And some 0.3 s of work at most.
+    And some 0.1 s of work at most.
 
     >>> rows_a_bundle(32, 2), rows_a_bundle(320, 1), rows_a_bundle(3_200, 1)
-    (1, 10, 32)
+    (1, 10, 16)
     """
-    return min(32, max(1, buckets // (32 * parallelism)))
+    return min(16, max(1, buckets // (32 * parallelism)))
 
 
 def in_bites(env: StreamExecutionEnvironment, rows: int) -> None:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -19,7 +19,16 @@ from schemas.price_table import updates_channel
 from schemas.topics import MINUTE_MS, TOPICS
 
 PROBED = 20
+SLOWEST = 8
+"""Probes told one by one: what made them slow is most often a minute's change."""
 TENANT, MARKET = "probe", "web-us-usd"
+
+
+class Probed(NamedTuple):
+    """One probe: at which second of a minute it was sent, and how long its table took."""
+
+    second: float
+    ms: float
 
 
 @dataclass
@@ -86,13 +95,13 @@ class Probes:
         """Whether every probed listing has a table."""
         return all(self._redis.exists(f"price:{{{TENANT}:{MARKET}}}:{x.sku}") for x in self.listings)
 
-    def run(self, seconds: float, every_s: float, timeout_s: float = 30.0) -> list[float]:
-        """Probe in turn for ``seconds``; answers latencies in ms, a lost one as ``timeout_s``.
+    def run(self, seconds: float, every_s: float, timeout_s: float = 30.0) -> list[Probed]:
+        """Probe in turn for ``seconds``; a lost one counts as ``timeout_s``.
 
         Probes are spread evenly over the minute when ``every_s`` does not divide it. What falls due while one is
         waited for comes right after it, but none after the end.
         """
-        found: list[float] = []
+        found: list[Probed] = []
         began, first = time.monotonic(), self._turn
         while (due := began + (self._turn - first) * every_s) < began + seconds:
             wait = max(0.0, due - time.monotonic())
@@ -104,10 +113,11 @@ class Probes:
             self._turn += 1
             with self._new:
                 self._heard.pop(listing.sku, None)
-                sent = time.monotonic()
+                sent, second = time.monotonic(), time.time() % 60
                 self._offer(listing, price)
                 got = self._new.wait_for(lambda sku=listing.sku: sku in self._heard, timeout_s)  # type: ignore[misc]
-                found.append(1000 * ((self._heard[listing.sku] - sent) if got else timeout_s))
+                took = self._heard[listing.sku] - sent if got else timeout_s
+                found.append(Probed(second, 1000 * took))
         return found
 
     def close(self) -> None:
@@ -149,14 +159,15 @@ class Probes:
                         self._new.notify_all()
 
 
-def quantiles(latencies_ms: list[float]) -> dict[str, Any]:
-    """Median, p99, worst and how many."""
-    if not latencies_ms:
-        return {"n": 0, "p50_ms": None, "p99_ms": None, "max_ms": None}
-    p50, p99 = np.quantile(latencies_ms, [0.5, 0.99])
+def quantiles(probed: list[Probed]) -> dict[str, Any]:
+    """How many, median, p99, and the slowest: at which second of a minute, and how long."""
+    if not probed:
+        return {"n": 0, "p50_ms": None, "p99_ms": None, "slowest": []}
+    p50, p99 = np.quantile([each.ms for each in probed], [0.5, 0.99])
+    slowest = sorted(probed, key=lambda each: -each.ms)[:SLOWEST]
     return {
-        "n": len(latencies_ms), "p50_ms": round(float(p50), 1), "p99_ms": round(float(p99), 1),
-        "max_ms": round(max(latencies_ms), 1),
+        "n": len(probed), "p50_ms": round(float(p50), 1), "p99_ms": round(float(p99), 1),
+        "slowest": [{"second": round(each.second, 1), "ms": round(each.ms, 1)} for each in slowest],
     }  # fmt: skip
 
 
