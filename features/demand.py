@@ -29,15 +29,12 @@ from features.array_text import read_array
 from features.logic import Batch, refuse_other_version
 from features.sale_probability import (
     DemandSettings,
-    Need,
     PointCounts,
     SaleProbabilities,
     beta_posterior,
     cumulative_sale_probability,
     non_increasing,
     sale_probabilities,
-    sale_probability_need,
-    share_need,
     willingness_to_pay,
 )
 from features.segment_tilt import Points, Tilt, common_tilt, own_tilt
@@ -46,15 +43,12 @@ from schemas.events import DEFAULT_SEGMENT
 __all__ = [
     "DemandBook",
     "DemandSettings",
-    "Need",
     "PointCounts",
     "SaleProbabilities",
     "beta_posterior",
     "cumulative_sale_probability",
     "non_increasing",
     "sale_probabilities",
-    "sale_probability_need",
-    "share_need",
     "willingness_to_pay",
 ]
 

@@ -47,6 +47,7 @@ class FeatureSettings:
     refresh_minutes : longest event time between two rows of an active listing.
     estimate_lag_ms : lag of (1); must exceed the usual delay of the estimates topic.
     time_zones : IANA zone per market, for days, hours and weekdays; UTC where absent.
+    relative_width : half width of a sufficient share's 90 % interval, as a part of the share.
     """
 
     emit_every_minutes: int = 1
@@ -55,6 +56,7 @@ class FeatureSettings:
     time_zones: Mapping[str, str] = field(default_factory=dict)
     rivals: RivalSettings = field(default_factory=RivalSettings)
     segments: SegmentSettings = field(default_factory=SegmentSettings)
+    relative_width: float = 0.15
 
 
 class FeatureLogic:
@@ -253,7 +255,7 @@ class FeatureLogic:
             )
             self._emitted_ms[row] = at
             self._dirty.discard(row)
-            yield Output("features", key, feature_row(inputs, settings.segments), at)
+            yield Output("features", key, feature_row(inputs, settings.segments, settings.relative_width), at)
 
     def _is_due(self, row: int, at: int) -> bool:
         age_ms = at - self._emitted_ms[row]

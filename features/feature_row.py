@@ -71,15 +71,18 @@ class RowInputs:
     mean_quoted: Mapping[str, float | None]
 
 
-def feature_row(inputs: RowInputs, segments: SegmentSettings) -> dict[str, Any]:
+def feature_row(inputs: RowInputs, segments: SegmentSettings, relative_width: float) -> dict[str, Any]:
     """The ``features`` value: key, times, then every feature under its public name, in order.
+
+    ``relative_width``: half width of a sufficient share's 90 % interval, as a part of the share (science § 5).
 
     Raises
     ------
     KeyError
         If a listed feature was not computed.
     """
-    values = _demand(inputs) | _price(inputs) | _rivals(inputs) | _stock(inputs) | _beliefs(inputs, segments)
+    values = _demand(inputs) | _price(inputs, relative_width) | _rivals(inputs) | _stock(inputs)
+    values |= _beliefs(inputs, segments, relative_width)
     entry = inputs.entry
     return {
         KEY: f"{entry.tenant}/{entry.market}/{entry.sku}",
@@ -122,7 +125,7 @@ def _demand(inputs: RowInputs) -> dict[str, Any]:
     }
 
 
-def _price(inputs: RowInputs) -> dict[str, Any]:
+def _price(inputs: RowInputs, relative_width: float) -> dict[str, Any]:
     price, entry = inputs.price_minor, inputs.entry
     priced = price or entry.list_minor
     margin = None
@@ -133,7 +136,8 @@ def _price(inputs: RowInputs) -> dict[str, Any]:
     conversion = None
     if price is not None and base is not None:
         conversion = (max(orders, 0) + PRIOR_EXPOSURES * base) / (exposures + PRIOR_EXPOSURES)
-    missing = missing_for_share(min(max(orders, 0) / exposures, 1.0) if exposures else 0.0, exposures)
+    share = min(max(orders, 0) / exposures, 1.0) if exposures else 0.0
+    missing = missing_for_share(share, exposures, relative_width)
     return {
         "current_price_minor": price,
         "days_since_price_change": (
@@ -188,12 +192,12 @@ def _stock(inputs: RowInputs) -> dict[str, Any]:
     return values
 
 
-def _beliefs(inputs: RowInputs, segments: SegmentSettings) -> dict[str, Any]:
+def _beliefs(inputs: RowInputs, segments: SegmentSettings, relative_width: float) -> dict[str, Any]:
     own = inputs.estimates.get("all")
     requests = {segment: inputs.hours_24[f"exposures_{segment}"] for segment in SEGMENTS}
     shares = segment_shares(requests)
     asked = sum(requests.values())
-    missing = missing_for_share(shares["myopic"] if shares else segments.prior_share, asked)
+    missing = missing_for_share(shares["myopic"] if shares else segments.prior_share, asked, relative_width)
     values: dict[str, Any] = {
         "own_price_elasticity": own[1] if own else None,
         "own_price_elasticity_sd": own[2] if own else None,

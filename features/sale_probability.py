@@ -40,7 +40,6 @@ from scipy.special import betaincinv
 
 Floats = NDArray[np.float64]
 
-Z90 = 1.6448536269514722
 """Half width of a 90 % interval in standard deviations."""
 
 
@@ -304,40 +303,6 @@ def cumulative_sale_probability(prices: ArrayLike, offered: ArrayLike, sold: Arr
     back = np.argsort(order, kind="stable")
     offered, sold = (np.asarray(a, np.float64)[order][::-1].cumsum()[::-1] for a in (offered, sold))
     return np.divide(sold, offered, out=np.zeros_like(sold), where=offered > 0)[back]
-
-
-class Need(NamedTuple):
-    """Whether a probability is known well enough, its 90 % half width relative to it, and what is missing."""
-
-    sufficient: bool
-    relative_half_width: float
-    exposures_missing: int
-
-
-def sale_probability_need(mean: float, weight: float, relative_width: float = 0.15) -> Need:
-    """Sufficiency of one sale probability (science § 5).
-
-    Parameters
-    ----------
-    mean : its mean in (0, 1).
-    weight : κ + n, the exposures behind it.
-    relative_width : accepted half width of the 90 % interval, as a share of the mean.
-
-    Examples
-    --------
-    >>> need = sale_probability_need(0.05, 100)
-    >>> need.sufficient, round(need.relative_half_width, 2), need.exposures_missing
-    (False, 0.71, 2184)
-    """
-    odds = (1 - mean) / mean
-    half = Z90 * float(np.sqrt(odds / (weight + 1)))
-    needed = (Z90 / relative_width) ** 2 * odds - 1 - weight
-    return Need(half <= relative_width, half, max(0, int(np.ceil(needed))))
-
-
-def share_need(share: float, weight: float, relative_width: float = 0.15) -> Need:
-    """Sufficiency of a segment's share of requests: the same law of counts."""
-    return sale_probability_need(share, weight, relative_width)
 
 
 def willingness_to_pay(reference_price: float, elasticity: float) -> float:

@@ -120,10 +120,10 @@ def willingness_to_pay_minor(mean_price_minor: float | None, elasticity: float |
     return mean_price_minor * 2.0 ** (-1.0 / elasticity)
 
 
-def missing_for_share(share: float, n: float, relative_width: float = 0.15) -> int:
+def missing_for_share(share: float, n: float, relative_width: float) -> int:
     """Observations still missing until a share's 90 % interval is within ±``relative_width`` of it (7).
 
-    >>> missing_for_share(0.5, 1000), missing_for_share(0.5, 100)
+    >>> missing_for_share(0.5, 1000, 0.15), missing_for_share(0.5, 100, 0.15)
     (0, 21)
     """
     if not 0.0 < share < 1.0:

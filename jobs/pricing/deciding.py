@@ -21,6 +21,7 @@ from jobs.pricing.listing_state import KEPT_TABLES, ListingState
 from jobs.pricing.policy import MINUTE_MS, Policy
 from jobs.pricing.record import Result, make_inputs, table_record
 from jobs.pricing.reprice import reprice
+from jobs.pricing.sale_target import target_part
 from schemas.codes import Cause, GuardrailCode, OutcomeCode
 from schemas.events import Decision, Listing
 from schemas.price_table import PriceTable, next_version
@@ -113,7 +114,7 @@ class Decider:
         known = sum(shares.get(name, 0.0) for name in policy.segments.names)
         eps, eps_sd, eta, eta_sd = self._bucket.elasticity(key)
         centre = self._book.offer_deviation(key, 1.0)
-        target, target_from = self._target(state, at_ms, period_ms)
+        target, target_from = self._target(key, state, at_ms, period_ms)
         current = None
         if state.table is not None:
             arm = state.table.table.get(policy.tables.arm) or state.table.table[min(state.table.table)]
@@ -173,10 +174,12 @@ class Decider:
             "counts": counts.to_record(),
         }
 
-    def _target(self, state: ListingState, at_ms: int, period_ms: int) -> tuple[float | None, str | None]:
+    def _target(
+        self, key: str, state: ListingState, at_ms: int, period_ms: int
+    ) -> tuple[float | None, str | None]:
         """T of the period: a sale target's part of what is left, else stock that must last until more comes."""
         if state.target is not None and at_ms < state.target[2]:
-            part = min(1.0, period_ms / (state.target[2] - at_ms))
+            part = target_part(self.policy, self._book, key, at_ms, period_ms, state.target[2])
             return max(0.0, state.target[0] * part), "sale_target"
         stock = state.stock_now
         if self.policy.objective.stock_as_target and stock is not None and stock[1] > 0:

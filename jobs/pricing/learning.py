@@ -74,4 +74,5 @@ def feature_settings(policy: Policy) -> FeatureSettings:
         estimate_lag_ms=own.estimate_lag_minutes * MINUTE_MS,
         time_zones=dict(own.time_zones),
         rivals=rival_settings(policy),
+        relative_width=policy.sufficiency.relative_width,
     )

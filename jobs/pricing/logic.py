@@ -69,7 +69,7 @@ class RepricingLogic:
         self._bucket = BucketState(self.policy)
         self._book = DemandBook(demand_settings(self.policy))
         self._control = Control()
-        self._watch = BucketWatch(self.policy, self._bucket)
+        self._watch = BucketWatch(self.policy, self._bucket, self._book)
         self._decider = Decider(self.policy, self._bucket, self._book, self._control)
         self._operator = Operator(self._bucket, self._control, self._decider)
         self._seen: dict[str, int] = {}

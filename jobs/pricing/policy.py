@@ -96,7 +96,7 @@ class Objective(_Section):
         default=True, description="stock on hand must last until more arrives (T of § 7 B)"
     )
     target_weighting: Literal["time", "volume"] = Field(
-        default="time", description="a sale target's share per period"
+        default="time", description="how a sale target is spread: evenly, or as requests are expected"
     )
 
 
@@ -347,9 +347,6 @@ class Watch(_Section):
         default=0.5, description="evidence above this score is published; triggers always are"
     )
     top: int = Field(default=3, ge=0, description="and a change among this many leading listings of a bucket")
-    facts_per_month: Number = Field(
-        default=30.0, ge=1, description="ρ of a kind of fact before its history is known"
-    )
 
 
 class Policy(_Section):

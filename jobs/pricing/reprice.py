@@ -107,10 +107,16 @@ def reprice(
 def _recorded_policy(content: Mapping[str, Any]) -> Policy:
     """The policy of a record; what was written before a key was known meant what then was done.
 
+    And a key that is gone meant nothing: no decision ever read it.
+
     >>> _recorded_policy({"exploration": {"mode": "bounded"}}).exploration.far_until
     0.0
+    >>> _recorded_policy({"watch": {"facts_per_month": 4.0, "top": 5}}).watch.top
+    5
     """
-    return Policy.from_dict({**content, "exploration": {"far_until": 0.0, **content.get("exploration", {})}})
+    watch = {name: value for name, value in content.get("watch", {}).items() if name != "facts_per_month"}
+    exploration = {"far_until": 0.0, **content.get("exploration", {})}
+    return Policy.from_dict({**content, "exploration": exploration, "watch": watch})
 
 
 class _Repricing:

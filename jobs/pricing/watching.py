@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from features.demand import DemandBook
 from features.logic import Output
 from jobs.pricing.bucket_state import BucketState, Looks
 from jobs.pricing.listing_state import ListingState
 from jobs.pricing.policy import MINUTE_MS, Policy
+from jobs.pricing.sale_target import target_part
 from jobs.pricing.watcher import GroupWatcher, Minute, Verdict, Watcher, WatcherSettings
 from schemas.codes import Cause
 from schemas.events import CatalogEntry, Cell, Evidence, Listing
@@ -46,11 +48,12 @@ class BucketWatch:
     ----------
     policy : the business numbers; not part of the snapshot.
     bucket : the listings, in whose order the watcher counts.
+    book : their demand, for targets that follow it.
     """
 
-    def __init__(self, policy: Policy, bucket: BucketState) -> None:
+    def __init__(self, policy: Policy, bucket: BucketState, book: DemandBook) -> None:
         self.policy = policy
-        self._bucket = bucket
+        self._bucket, self._book = bucket, book
         self._watcher = Watcher(watcher_settings(policy))
         self._group_watcher = GroupWatcher(watcher_settings(policy))
         self._categories: dict[str, int] = {}
@@ -149,7 +152,8 @@ class BucketWatch:
         for i, key in enumerate(index):
             target = states[key].target
             if target is not None and target[2] > at_ms:
-                plan[i] = max(0.0, target[0] * MINUTE_MS / (target[2] - at_ms + MINUTE_MS))
+                part = target_part(self.policy, self._book, key, at_ms - MINUTE_MS, MINUTE_MS, target[2])
+                plan[i] = max(0.0, target[0] * part)
         return Minute.of(
             len(index),
             at_ms,

@@ -42,6 +42,11 @@ REREAD_AHEAD = 0.8
 COMPANY_TURNS = 3
 MAX_AHEAD = 32
 """Entries read again in one round trip beside those that somebody waits for."""
+_VERSIONS_LUA = """
+local versions = {}
+for i, key in ipairs(KEYS) do versions[i] = redis.call('HGET', key, 'version') end
+return versions
+"""
 
 
 class PriceCache:
@@ -233,16 +238,31 @@ class PriceCache:
         now = self._monotonic()
         if now < self._down_until:
             return self._unconfirm(listings)
-        # One command and one reply for all segments: a reply costs the client more than a key.
+        # One command and one reply for all segments, and one for all versions: a reply costs the client more than
+        # a key. A table is read when it is not known, was said to be newer, or turns out to be.
         keys = [READY_KEY, *(segment_key(tenant, customer) for tenant, customer in customers)]
+        held: list[Listing] = []
+        wanted: list[Listing] = []
+        for listing in listings:
+            entry = self._tables.get(listing.key)
+            (wanted if entry is None or entry.checked_at == _NEVER else held).append(listing)
+        versions: list[str | None] = []
         found: list[dict[str, str]] = []
         try:
             if listings:
                 async with self._redis.pipeline(transaction=False) as pipe:
                     pipe.mget(keys)
-                    for listing in listings:
+                    pipe.eval(_VERSIONS_LUA, len(held), *map(price_key, held))
+                    for listing in wanted:
                         pipe.hgetall(price_key(listing))
-                    (epoch, *segments), *found = await pipe.execute()
+                    (epoch, *segments), versions, *found = await pipe.execute()
+                changed = [x for x, v in zip(held, versions, strict=True) if v != self._tables[x.key].version_text]
+                if changed:
+                    async with self._redis.pipeline(transaction=False) as pipe:
+                        for listing in changed:
+                            pipe.hgetall(price_key(listing))
+                        found += await pipe.execute()
+                    wanted += changed
             else:
                 epoch, *segments = await self._redis.mget(keys)
         except (RedisError, OSError) as error:
@@ -258,7 +278,11 @@ class PriceCache:
         if epoch is None:
             return self._unconfirm(listings)
         now = self._monotonic()
-        for listing, fields in zip(listings, found, strict=True):
+        for listing, version in zip(held, versions, strict=True):
+            entry = self._tables[listing.key]
+            if version == entry.version_text:
+                entry.checked_at, entry.confirmed = now, True
+        for listing, fields in zip(wanted, found, strict=True):
             self._take(listing, fields, now)
         for key, segment in zip(customers, segments, strict=True):
             if len(self._segments) >= self._max_segments:

@@ -19,7 +19,6 @@ from features.demand import (
     cumulative_sale_probability,
     non_increasing,
     sale_probabilities,
-    sale_probability_need,
     willingness_to_pay,
 )
 from features.logic import Batch, SnapshotError
@@ -145,13 +144,6 @@ def test_pooling_keeps_the_weighted_mean(mean: list[float], seed: int) -> None:
     pooled = non_increasing(mean, weight)
     assert np.all(np.diff(pooled) <= 1e-12)
     assert pooled @ weight == pytest.approx(np.array(mean) @ weight)
-
-
-def test_what_is_missing_to_be_sufficient_is_enough_when_it_came() -> None:
-    need = sale_probability_need(0.04, 300)
-    assert not need.sufficient
-    assert sale_probability_need(0.04, 300 + need.exposures_missing).sufficient
-    assert not sale_probability_need(0.04, 300 + need.exposures_missing - 5).sufficient
 
 
 def test_a_demand_that_rises_with_price_has_no_willingness_to_pay() -> None:

@@ -68,10 +68,10 @@ def test_half_of_the_sale_probability_is_left_at_the_willingness_to_pay():
 
 def test_the_number_still_missing_is_right_to_one_observation():
     share, z = 0.09, 1.6448536269514722
-    needed = missing_for_share(share, 0.0001) + 0
+    needed = missing_for_share(share, 0.0001, 0.15)
     half_width = z * (share * (1 - share) / needed) ** 0.5
     assert half_width <= 0.15 * share < z * (share * (1 - share) / (needed - 1)) ** 0.5
-    assert missing_for_share(0.0, 50) > 0, "no myopic request seen is not a certain zero"
+    assert missing_for_share(0.0, 50, 0.15) > 0, "no myopic request seen is not a certain zero"
 
 
 customers = st.lists(

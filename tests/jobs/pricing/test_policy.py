@@ -64,6 +64,7 @@ def test_learning_takes_its_numbers_from_the_policy_and_shares_what_both_believe
             "beliefs": {"elasticity_mean": -3.0, "conversion": 0.05, "rival_elasticity": 0.7},
             "market": {"offer_validity_minutes": 60},
             "elasticity": {"period_minutes": 1_440, "forgetting_per_week": 1.0},
+            "sufficiency": {"relative_width": 0.1},
             "features": {"emit_every_minutes": 2, "time_zones": {"web": "Europe/Berlin"}},
         }
     )
@@ -72,6 +73,7 @@ def test_learning_takes_its_numbers_from_the_policy_and_shares_what_both_believe
     assert (learning.period_ms, learning.forgetting) == (86_400_000, 1.0)
     assert learning.rivals == features.rivals == RivalSettings(validity_ms=3_600_000)
     assert (features.emit_every_minutes, features.time_zones) == (2, {"web": "Europe/Berlin"})
+    assert features.relative_width == 0.1
 
 
 def test_the_default_policy_learns_as_the_settings_defaults_say() -> None:

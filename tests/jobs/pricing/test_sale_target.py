@@ -1,0 +1,34 @@
+"""A sale target is spread evenly, or as requests are expected."""
+
+from __future__ import annotations
+
+import pytest
+
+from features.demand import DemandBook
+from features.logic import Batch
+from jobs.pricing.policy import MINUTE_MS, Policy
+from jobs.pricing.sale_target import target_part
+from schemas.events import Cell
+
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+LISTING = "acme/web/s1"
+
+
+def a_shop_of_evenings(days: int = 7) -> DemandBook:
+    """Four times as many requests from noon on as before it."""
+    book = DemandBook()
+    for hour in range(24 * days):
+        n = 200 if hour % 24 >= 12 else 50
+        cell = Cell("acme", "web", "s1", "s1", "base", "all", 1000, "USD", exposures=n)
+        book.observe(Batch(0, hour * HOUR_MS + MINUTE_MS, cells=(cell,)))
+    return book
+
+
+@pytest.mark.parametrize(("weighting", "morning"), [("time", 0.5), ("volume", 0.2)])
+def test_a_morning_sells_its_part_of_a_day(weighting: str, morning: float) -> None:
+    policy, book = Policy.from_dict({"objective": {"target_weighting": weighting}}), a_shop_of_evenings()
+    start_ms = 7 * DAY_MS
+    part = target_part(policy, book, LISTING, start_ms, 12 * HOUR_MS, start_ms + DAY_MS)
+    assert part == pytest.approx(morning, abs=0.02)
+    assert target_part(policy, book, LISTING, start_ms, DAY_MS, start_ms + DAY_MS) == 1.0
