@@ -106,16 +106,21 @@ def _cpuinfo() -> list[str]:
 
 
 def merge(figures: Iterable[Figure], path: Path = REPORT, *, now: datetime | None = None) -> dict[str, Any]:
-    """Put figures into the report; those of other runs stay as they are, each with its own date."""
+    """Put figures into the report; those of other runs stay as they are, each with its own date and machine.
+
+    The report's own are those of the last run.
+    """
     now = now or datetime.now(UTC)
     report: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"figures": {}}
-    date = now.strftime("%Y-%m-%d %H:%M UTC")
+    date, here = now.strftime("%Y-%m-%d %H:%M UTC"), machine()
+    for record in report["figures"].values():
+        record.setdefault("machine", report.get("machine"))
     report |= {
-        "machine": machine(),
+        "machine": here,
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         "date": date,
     }
-    report["figures"] |= {figure.name: figure.record() | {"date": date} for figure in figures}
+    report["figures"] |= {figure.name: figure.record() | {"date": date, "machine": here} for figure in figures}
     report["figures"] = dict(sorted(report["figures"].items()))
     path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     return report

@@ -11,7 +11,7 @@ import pytest
 
 from tests.benchmarks import made_input
 from tests.benchmarks.__main__ import PURE, run
-from tests.benchmarks.figures import LIMITS, Figure, merge, table
+from tests.benchmarks.figures import LIMITS, Figure, machine, merge, table
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,12 @@ def test_learning_a_cell_costs_no_more_than_a_hundred_times_its_decoding(measure
 def test_figures_of_several_runs_are_merged_into_one_report(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     merge([Figure("quotes", 10.0, "1/s", 20.0)], path)
+    path.write_text(path.read_text().replace(machine(), "another machine"))
     report = merge([Figure("quote_p99", 6.0, "ms", 2.0)], path)
+    assert [report["figures"][name]["machine"] for name in ("quote_p99", "quotes")] == [
+        machine(),
+        "another machine",
+    ]
     assert set(report) == {"machine", "versions", "date", "figures"}
     assert report["figures"]["quotes"]["ratio"] == 0.5 and report["figures"]["quotes"]["within"] is True
     assert report["figures"]["quote_p99"]["within"] is False
