@@ -49,6 +49,7 @@ class RepricingLogic:
     Parameters
     ----------
     policy : the business numbers; not part of the snapshot.
+    decider : what decides on a listing; another one in a simulation of another shop.
 
     Examples
     --------
@@ -64,13 +65,13 @@ class RepricingLogic:
     name = "repricing"
     version = 1
 
-    def __init__(self, policy: Policy | None = None) -> None:
+    def __init__(self, policy: Policy | None = None, decider: type[Decider] = Decider) -> None:
         self.policy = policy or Policy()
         self._bucket = BucketState(self.policy)
         self._book = DemandBook(demand_settings(self.policy))
         self._control = Control()
         self._watch = BucketWatch(self.policy, self._bucket, self._book)
-        self._decider = Decider(self.policy, self._bucket, self._book, self._control)
+        self._decider = decider(self.policy, self._bucket, self._book, self._control)
         self._operator = Operator(self._bucket, self._control, self._decider)
         self._seen: dict[str, int] = {}
         self._own_minute: dict[str, int] = {}  # of the hour; not part of the snapshot: it can be had again

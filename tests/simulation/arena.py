@@ -209,8 +209,7 @@ class Scheduled(RepricingLogic):
     """Decides when the hour strikes, on every listing, and at no other time; a first price comes at once."""
 
     def __init__(self, policy: Policy | None = None) -> None:
-        super().__init__(policy)
-        self._decider = self._clocked = Clocked(self.policy, self._bucket, self._book, self._control)
+        super().__init__(policy, Clocked)
 
     def on_batch(self, batch: Batch) -> Iterable[Output]:
         """The minute as it is deployed, without its looks; at a full hour a look at every listing."""
@@ -218,12 +217,13 @@ class Scheduled(RepricingLogic):
         at_ms = batch.window_end_ms
         if at_ms % (HOUR * MINUTE_MS):
             return outputs
-        self._clocked.strikes = True
+        assert isinstance(self._decider, Clocked)
+        self._decider.strikes = True
         for key in self._bucket.index:
-            outputs += self._clocked.decide(
+            outputs += self._decider.decide(
                 key, Cause.CONTINUED, {}, f"hour-{at_ms}", at_ms, batch.now_ms or at_ms
             )
-        self._clocked.strikes = False
+        self._decider.strikes = False
         return outputs
 
 
