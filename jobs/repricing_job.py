@@ -1,10 +1,9 @@
 """repricing_job: cells, beliefs and facts → evidence → decisions → price tables, in Kafka and in Redis.
 
 Topology only. The logic is :class:`jobs.pricing.logic.RepricingLogic` per bucket. Facts (a rival's
-price, a stock level, an event, a command) do not wait for the minute: they come straight from their
-topics, judged by the same predicates as in demand_job; among very many listings in packets of a few seconds.
-Tables go to Redis inside the call that made
-them, and to Kafka, which is the truth.
+price or a stock level that says something new, an event, a command) do not wait for the minute: they come
+straight from their topics, judged by the same predicates as in demand_job; among very many listings in packets
+of a quarter of a second. Tables go to Redis inside the call that made them, and to Kafka, which is the truth.
 
 In a replay (``WALRAS_CLOCK=data``) rivals' prices and stock levels wait for their minute's batch: recorded
 years are read in seconds, and a small topic would be taken to its end before the first cells are counted.
@@ -30,7 +29,7 @@ from jobs.runtime.bucket_rows import (
     rows_of,
 )
 from jobs.runtime.flink_bucket import host_in_flink
-from jobs.runtime.flink_environment import in_bites, overtaking, rows_a_bundle
+from jobs.runtime.flink_environment import BUFFER_BYTES, in_bites, overtaking, rows_a_bundle
 from jobs.runtime.hosting import Host
 from jobs.runtime.java_parts import add_java_parts
 from jobs.runtime.output_sinks import RedisTableSink
@@ -45,18 +44,17 @@ PACKET_S = 0.25
 """Where a worker cannot keep all of its buckets, a fact that came alone would have its bucket read and written,
 some 10 ms. There facts gather for so long."""
 HURRY_S = 10
+"""And there a fact that waited in Kafka for longer is left to its minute's batch, as in a replay: an opening of
+100,000 listings has four for each."""
 NEWS = {
     "offers": News(
-        HURRY_S,
         "tenant, market, sku, competitor",
         "CAST(price_minor AS STRING), CAST(shipping_minor AS STRING), CAST(in_stock AS STRING), currency, "
         "CAST(pack_size AS STRING), CAST(match_confidence AS STRING)",
     ),
-    "stock": News(HURRY_S, "tenant, market, sku", "CAST(on_hand > 0 AS STRING)"),
+    "stock": News("tenant, market, sku", "CAST(on_hand > 0 AS STRING)"),
 }
-"""And there a rival's price or stock level that says nothing new, as most of a scrape does, or that waited in
-Kafka for longer than ``HURRY_S``, waits for its minute's batch, as in a replay: an opening of 100,000 listings has
-four for each."""
+"""A rival's price or stock level that says nothing new, as most of a scrape does, waits for its minute's batch."""
 NEWS_TTL = "24 h"
 """How long it is remembered what a rival or a shelf said last; forgotten, the next word is news."""
 STREAMS = ("evidence", "decisions", "tables")
@@ -75,7 +73,10 @@ def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, se
     """Declare the topology; executes nothing."""
     add_java_parts(env, settings.home / "run" / "jars")
     statements = table_env.create_statement_set()
-    queries = [batch_rows(table_env, JOB, settings), estimate_rows(table_env, JOB, settings)]
+    queries = [
+        batch_rows(table_env, JOB, settings, at_least=BUFFER_BYTES),
+        estimate_rows(table_env, JOB, settings),
+    ]
     queries += _facts(env, table_env, settings)
     outputs = host_in_flink(rows_of(table_env, queries), partial(repricing_host, settings), f"{JOB}.listings")
     outputs_to_topics(statements, table_env, output_view(table_env, outputs, "repriced"), STREAMS, settings)
@@ -86,9 +87,10 @@ def _facts(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, s
     if not settings.host_clock:
         return [fact_rows(table_env, JOB, name, settings) for name in FACTS_OF_A_REPLAY]
     in_bites(env, rows_a_bundle(settings.buckets, settings.parallelism))
-    if settings.all_live:
-        return [fact_rows(table_env, JOB, name, settings) for name in FACTS]
-    overtaking(env)
     table_env.get_config().set("table.exec.state.ttl", NEWS_TTL)
-    rows = [fact_rows(table_env, JOB, name, settings, news=NEWS.get(name)) for name in FACTS]
+    within_s = None if settings.all_live else HURRY_S
+    rows = [fact_rows(table_env, JOB, name, settings, news=NEWS.get(name), within_s=within_s) for name in FACTS]
+    if settings.all_live:
+        return rows
+    overtaking(env)
     return [in_packets(table_env, "facts", " UNION ALL ".join(rows), seconds=PACKET_S)]

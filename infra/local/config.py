@@ -58,6 +58,8 @@ SHARED = "counts"
 TASK_SLOTS = 8
 SLOT_MANAGED_MB = 32
 """As much as a slot asks for (jobs.runtime.flink_environment)."""
+BUFFER_BYTES = 4_096
+"""As small as repricing_job makes a batch at least (there too)."""
 JOBMANAGER_MEMORY = "1024m"
 TASKMANAGER_MEMORY_MB = 4096
 """Of the task manager that counts and learns, at two subtasks an operator."""
@@ -312,7 +314,8 @@ def taskmanager_options(
             "taskmanager.memory.network.min": f"{max(64, 12 * parallelism)}m",
             "taskmanager.memory.network.max": f"{max(64, 12 * parallelism)}m",
             "taskmanager.memory.jvm-metaspace.size": "256m",
-            # A fact must not wait for a whole minute's batches that lie before it in the buffers (decision 29).
+            # A fact must not wait for a minute's batches that lie before it in the buffers (decisions 29, 32).
+            "taskmanager.memory.segment-size": f"{BUFFER_BYTES} bytes",
             "taskmanager.network.memory.buffer-debloat.enabled": "true",
             "taskmanager.network.memory.buffer-debloat.target": "100 ms",
         }

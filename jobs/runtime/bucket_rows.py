@@ -32,12 +32,10 @@ class News:
 
     Parameters
     ----------
-    within_s : only what was read within so many wall seconds of its Kafka time,
-    about : and of one subject, these columns (SQL),
-    says : only what says something else than the record before it, by these texts (SQL).
+    about : the columns (SQL) that name a fact's subject.
+    says : texts (SQL): only a fact that says something else than the one before it of its subject goes ahead.
     """
 
-    within_s: int
     about: str
     says: str
 
@@ -62,10 +60,15 @@ def text_source(table_env: StreamTableEnvironment, job: str, name: str, settings
     return table
 
 
-def batch_rows(table_env: StreamTableEnvironment, job: str, settings: Settings) -> str:
-    """Query of the `cells` batches as rows for a host."""
+def batch_rows(table_env: StreamTableEnvironment, job: str, settings: Settings, *, at_least: int = 0) -> str:
+    """Query of the `cells` batches as rows for a host.
+
+    With ``at_least``, blanks behind a batch make it that many characters long. Flink takes one buffer of each
+    input in turn: of a quiet minute's batches, a hundred bytes each, it holds all, and a fact waits for all.
+    """
     table = text_source(table_env, job, "cells", settings)
-    return f"SELECT k AS `key`, 'batch' AS kind, address, v AS payload FROM {table}"
+    payload = f"CASE WHEN CHAR_LENGTH(v) < {at_least} THEN RPAD(v, {at_least}, ' ') ELSE v END"
+    return f"SELECT k AS `key`, 'batch' AS kind, address, {payload if at_least else 'v'} AS payload FROM {table}"
 
 
 def estimate_rows(table_env: StreamTableEnvironment, job: str, settings: Settings) -> str:
@@ -104,11 +107,19 @@ def in_packets(
 
 
 def fact_rows(
-    table_env: StreamTableEnvironment, job: str, name: str, settings: Settings, *, news: News | None = None
+    table_env: StreamTableEnvironment,
+    job: str,
+    name: str,
+    settings: Settings,
+    *,
+    news: News | None = None,
+    within_s: int | None = None,
 ) -> str:
     """Query of an input's good records as facts, judged by the same predicates as demand_job's.
 
-    A record with a price group goes to its bucket; one without (calendar, commands) to every bucket.
+    A record with a price group goes to its bucket; one without (calendar, commands) to every bucket. With
+    ``news`` only what is new; of that, with ``within_s``, only what was read within so many wall seconds of its
+    Kafka time.
     """
     topic = TOPICS[name]
     table_env.execute_sql(lines_table(f"in_{name}", topic, settings, group=job))
@@ -116,7 +127,8 @@ def fact_rows(
     judged = f"(SELECT *, {verdict_sql(topic)} AS verdict FROM in_{name})"
     facts = f"(SELECT * FROM {judged} WHERE {GOOD})"
     if news is not None:
-        facts = _news_sql(news, facts, settings.the_clock)
+        fresh = "TRUE" if within_s is None else f"kafka_ts_ms >= {_ago_sql(settings.the_clock, within_s)}"
+        facts = _news_sql(news, facts, fresh)
     if any(check.field == "price_group" for check in topic.checks):
         key = f"CAST({bucket_sql(GROUP_KEY_SQL, settings.buckets)} AS STRING)"
         return f"SELECT {key} AS `key`, '{name}' AS kind, {payload} FROM {facts}"
@@ -127,15 +139,14 @@ def fact_rows(
     )
 
 
-def _news_sql(news: News, facts: str, clock: Clock) -> str:
-    """Query of the facts that are news.
+def _news_sql(news: News, facts: str, fresh: str) -> str:
+    """Query of the fresh facts that are news.
 
-    A scrape brings every offer again, changed or not: among very many listings most of its burst would have
-    buckets read and written for nothing.
+    A scrape brings every offer again, changed or not: most of its burst would go before what did change, and
+    among very many listings have buckets read and written, for nothing.
     """
     told = f"SELECT *, PROCTIME() AS arrived, CONCAT_WS('/', {news.says}) AS says FROM {facts}"
     before = f"SELECT *, LAG(says) OVER (PARTITION BY {news.about} ORDER BY arrived) AS said FROM ({told})"
-    fresh = f"kafka_ts_ms >= {_ago_sql(clock, news.within_s)}"
     return f"(SELECT * FROM ({before}) WHERE {fresh} AND says IS DISTINCT FROM said)"
 
 

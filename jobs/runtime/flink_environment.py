@@ -14,6 +14,8 @@ from pyflink.table import StreamTableEnvironment
 SLOT_HEAP_MB, SLOT_MANAGED_MB = 16, 32
 """What a slot that names a resource is counted with. Heap is only counted, its tasks share all that there is;
 managed memory is what RocksDB and Python's runner get."""
+BUFFER_BYTES = 4_096
+"""A buffer between tasks where facts are waited for: the least that Flink takes, since it is taken as one."""
 MINUTES_WAIT_MS = 100
 """How long a job whose results come by the minute may gather before it passes something on."""
 MINUTES_ROWS = 64

@@ -224,7 +224,7 @@ def growth(home: Path, *, sizes: tuple[int, ...], rate: int = RATE // 4) -> list
     Every subtask has a Python worker of its own, and what is judged is memory.
     """
     os.environ["WALRAS_TASKMANAGER_MEMORY"] = GROWTH_MEMORY
-    phases = Phases(full=4, half=0, idle=4, rates=(rate, rate // 4))
+    phases = Phases(full=3, half=0, idle=3, rates=(rate, rate // 4))
     try:
         found = [run(home, size, phases, parallelism=1) for size in sizes]
     finally:

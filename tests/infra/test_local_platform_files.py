@@ -21,7 +21,7 @@ from infra.local.keeper import Watch
 from infra.local.parts import PARTS, TASK_MANAGERS, Part
 from infra.local.ports import LOOPBACK, is_free, pick_ports
 from jobs.registry import JOBS, resource_of
-from jobs.runtime.flink_environment import SLOT_MANAGED_MB
+from jobs.runtime.flink_environment import BUFFER_BYTES, SLOT_MANAGED_MB
 
 SHIPPED = {"env": {"java": {"opts": {"all": "--add-opens=java.base/java.lang=ALL-UNNAMED"}}}}
 
@@ -91,6 +91,7 @@ def test_each_task_manager_offers_what_its_jobs_ask_for_and_nothing_that_the_oth
         assert options[f"external-resource.{offered[part]}.amount"] == str(slots)
         assert slots >= 2 * sum(lane == offered[part] for lane in asked.values())
         assert options["taskmanager.memory.managed.size"] == f"{slots * SLOT_MANAGED_MB}m"
+    assert told["taskmanager_prices"]["taskmanager.memory.segment-size"] == f"{BUFFER_BYTES} bytes"
     ports = [value for options in told.values() for key, value in options.items() if key.endswith("port")]
     assert len(set(ports)) == len(ports) == 6
 
