@@ -152,12 +152,11 @@ class CatalogBook(Mapping[str, CatalogEntry]):
             If the snapshot is of another version.
         """
         refuse_other_version("CatalogBook", self.version, snapshot)
-        self._entries = {}
-        for row in snapshot["rows"]:
-            given = dict(zip(snapshot["fields"], row, strict=True))
-            key = f"{given['tenant']}/{given['market']}/{given['sku']}"
-            same = tuple(snapshot["fields"]) == _FIELDS
-            self._entries[key] = list(row) if same else CatalogEntry(**given)
+        fields, rows = tuple(snapshot["fields"]), snapshot["rows"]
+        where = [fields.index(name) for name in ("tenant", "market", "sku")]
+        # An older version's fields are not CatalogEntry's in their order.
+        values = rows if fields == _FIELDS else (CatalogEntry(**dict(zip(fields, r, strict=True))) for r in rows)
+        self._entries = {"/".join(r[i] for i in where): v for r, v in zip(rows, values, strict=True)}
 
 
 _FIELDS = tuple(CatalogEntry.__dataclass_fields__)

@@ -40,8 +40,6 @@ from scipy.special import betaincinv
 
 Floats = NDArray[np.float64]
 
-"""Half width of a 90 % interval in standard deviations."""
-
 
 _POSITIVE = (
     "order_horizon_ms",
