@@ -32,7 +32,8 @@ class ListingState:
     ``usual_log``: log of the price that shoppers are used to. ``bought``: orders and units at deals, and at all
     other prices.
     ``quoted``: weighted exposures, their weighted log price, last mean log price (0: none yet).
-    ``kept_table``: ``table``, or its record as long as nobody asked for it: most minutes ask for few.
+    ``kept_table``: ``table``, or its record as long as nobody asked for it: most minutes ask for few. The last
+    field, as it is the last of a row.
     """
 
     price_group: str
@@ -78,10 +79,14 @@ class ListingState:
 
     @property
     def table_expires_ms(self) -> int | None:
-        """When it expires."""
-        if self.kept_table is None or isinstance(self.kept_table, PriceTable):
-            return None if self.kept_table is None else self.kept_table.expires_ms
-        return int(self.kept_table["expires_ms"])
+        """When it expires; asked of every listing each minute, so it does not make the table."""
+        match self.kept_table:
+            case None:
+                return None
+            case PriceTable() as table:
+                return table.expires_ms
+            case record:
+                return int(record["expires_ms"])
 
     @property
     def stock_now(self) -> list[Any] | None:
