@@ -20,7 +20,7 @@ from pricing_builders import (
 
 from features.logic import Batch, Output, SnapshotError
 from jobs.pricing.explain import explain
-from jobs.pricing.listing_state import ROW
+from jobs.pricing.listing_state import ROW, ListingState
 from jobs.pricing.logic import RepricingLogic
 from jobs.pricing.policy import Policy
 from jobs.pricing.ports import InMemoryPriceTables
@@ -432,3 +432,15 @@ def test_what_is_bought_at_deals_is_counted_beside_what_shoppers_are_used_to() -
     )
     assert decided["inputs"]["bought"] == [6, 18, 14, 15]
     assert 1995 < decided["inputs"]["usual_minor"] < 1999
+
+
+def test_a_table_that_came_back_is_the_same_whether_or_not_it_was_asked_for() -> None:
+    _, outputs = a_running_logic()
+    state = ListingState("g")
+    state.table = PriceTable.from_record(next(of_stream(outputs, "tables")))
+    row = state.to_row()
+    again = ListingState(*orjson.loads(orjson.dumps(row)))
+    assert again.has_table and again.table_expires_ms == state.table.expires_ms
+    assert again.to_row() == row
+    assert again.table == state.table and again.table_expires_ms == state.table.expires_ms
+    assert again.to_row() == row
