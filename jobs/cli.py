@@ -314,7 +314,10 @@ def topics(
 ) -> None:
     """Create the topics that are missing, with their settings."""
     settings = Settings.load()
-    created = ensure_topics(settings.kafka, partitions=partitions or None)
+    try:
+        created = ensure_topics(settings.kafka, partitions=partitions or None, parallelism=settings.parallelism)
+    except ValueError as error:
+        raise _wrong(f"topics: {error}") from None
     typer.echo("\n".join(created) or "all topics are there")
 
 

@@ -8,6 +8,9 @@ wall time, because delays are: .25 s, which at speed 60 is 15 s of the run.
 A ticker that was held up sends what it missed, with the stamps it missed (its own topic's watermark
 has not moved without it). One that starts, or was away for longer than ``--catch-up``, goes on from
 now: the minutes between are gaps, which the jobs know how to take.
+
+It is the only source of time: demand_job waits for every partition, however long it is silent. So
+partitions are counted again every minute, since in one that was added and has no ticks time would stand.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import argparse
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -30,6 +34,8 @@ log = logging.getLogger("ticker")
 
 GUARD_S = 0.25
 CATCH_UP_S = 20.0
+COUNT_EVERY_S = 60.0
+"""Wall time after which partitions are counted again."""
 
 
 class Heartbeat:
@@ -38,7 +44,8 @@ class Heartbeat:
     Parameters
     ----------
     start_ms : event time after which ticks are due.
-    buckets, partitions, period_ms, lateness_at_least_ms : as in :func:`schemas.ticks.due_ticks`.
+    buckets, partitions, period_ms, lateness_at_least_ms : as in :func:`schemas.ticks.due_ticks`; of ``partitions``
+        more may come later.
     guard_ms : event time by which a tick is held back.
     catch_up_ms : a longer absence is a gap: nothing is sent for it.
 
@@ -137,7 +144,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     ensure_topics(settings.kafka, [topic.name for topic in INPUTS])
     with Publisher(settings.kafka, **{"linger.ms": 0}) as publisher:
-        partitions = {topic.name: publisher.partitions(topic.topic) for topic in INPUTS}
+
+        def counted() -> dict[str, int]:
+            return {topic.name: publisher.partitions(topic.topic, again=True) for topic in INPUTS}
+
+        partitions, counted_s = counted(), time.monotonic()
         beat = Heartbeat(
             clock.now_ms(),
             buckets=settings.buckets,
@@ -151,6 +162,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.info("a tick per minute for %d buckets; partitions %s", settings.buckets, partitions)
 
         def send(ticks: Sequence[DueTick]) -> None:
+            nonlocal counted_s
+            if time.monotonic() - counted_s > COUNT_EVERY_S:
+                partitions.update(counted())
+                counted_s = time.monotonic()
             for tick in ticks:
                 # A compacted topic takes no record without a key.
                 key = str(tick.bucket) if tick.topic == "ticks" else f"tick-{tick.partition}"

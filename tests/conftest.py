@@ -9,7 +9,7 @@ the first test that asks and end with the session, whatever happens.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -21,6 +21,19 @@ hypothesis.settings.load_profile("same")
 if TYPE_CHECKING:
     from infra.local.platform import Platform
     from jobs.runtime.settings import Settings
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test on a platform shows how that platform was, before anything ends it."""
+    report = yield
+    if report.failed and item.get_closest_marker("platform"):
+        from infra.local.platform import Platform
+        from tests.platform_words import words
+
+        used = getattr(item, "funcargs", {}).values()
+        report.sections += [(f"platform in {p.layout.home}", words(p)) for p in used if isinstance(p, Platform)]
+    return report
 
 
 @pytest.fixture(scope="session")

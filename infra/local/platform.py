@@ -146,7 +146,10 @@ class Platform:
             beside.append(self._beside("submission", partial(self._submit, wanted_jobs, new_cluster=True)))
         self._wait_for([by_name[n] for n in ("broker", "redis") if n in by_name])
         if "broker" in by_name:
-            created = ensure_topics(self.env["WALRAS_KAFKA"])
+            try:
+                created = ensure_topics(self.env["WALRAS_KAFKA"], parallelism=self.settings().parallelism)
+            except ValueError as error:
+                raise PlatformError(f"topics: {error}") from error
             self._say(f"topics      {len(created)} made" if created else "topics      all there")
         if {"broker", "redis"} <= set(by_name):
             beside.append(self._beside("filling Redis from Kafka", partial(fill_redis, self.env, self._say)))
@@ -289,6 +292,7 @@ class Platform:
         self, what: str, check: Callable[[], str | None], timeout_s: float, part: str | None = None
     ) -> None:
         began = time.monotonic()
+        asked_s = 0
         waits_for: str | None = "its first answer"
         while waits_for is not None:
             try:
@@ -297,10 +301,13 @@ class Platform:
                 waits_for = str(error)
             if part is not None:
                 info = self.supervision.states().get(part)
+                asked_s = asked_s or (info["now"] if info is not None else 0)
                 if info is not None and info["statename"] in ("STOPPING", "STOPPED"):
                     waits_for = "it is stopped; the keeper starts a silent one anew"
                 elif info is not None and info["statename"] not in RUNNING:
-                    if info["statename"] != "BACKOFF":
+                    # One that was killed before is EXITED until supervisord looks again.
+                    started_anew = info["statename"] == "EXITED" and info["start"] <= asked_s
+                    if info["statename"] != "BACKOFF" and not started_anew:
                         raise PlatformError(
                             f"{what} does not run ({info['statename']}: {info['description']}). Its last words:\n"
                             + self.supervision.log_tail(part)

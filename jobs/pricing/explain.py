@@ -25,6 +25,8 @@ _OUTCOMES = {
     OutcomeCode.COLD_START: "the first table, by rule: cost plus margin, met with the rivals",
     OutcomeCode.RENEWED: "the same table, for longer",
 }
+_WHY = {GuardrailCode.FORWARD_BUYING: "what is stocked up on at a deal is not bought later at the usual price"}
+"""Why a guardrail holds a price, where the limit's own words say only how far."""
 WIDTH = 110
 """Columns that a line takes at most."""
 _INDENT = " " * 13
@@ -150,7 +152,8 @@ def _band(band: Mapping[str, Any], result: Mapping[str, Any], currency: str) -> 
     low, high = band["low"], band["high"]
     binds = candidate is not None and ((low or 0) > candidate or (high is not None and high < candidate))
     binds = binds or band["kind"] == "hold" or band["keeps"] != "nothing" or band["code"] == GuardrailCode.APPROVAL
-    return f"{'*' if binds else ' '} {band['code']} [{band['kind']}] {band['detail']}"
+    why = _WHY.get(GuardrailCode(band["code"])) if binds else None
+    return f"{'*' if binds else ' '} {band['code']} [{band['kind']}] {band['detail']}{f'; {why}' if why else ''}"
 
 
 def _published(decision: Mapping[str, Any]) -> str:
@@ -179,7 +182,8 @@ def _segments(inputs: Mapping[str, Any]) -> str:
         counted = sum(segment["counts"]["exposures"])
         behind = f"{counted:,.0f} counted" if counted >= 1 else "none counted yet: priced by its elasticity alone"
         mean = segment.get("elasticity", listing)["mean"]
-        told.append(f"{name}: elasticity {mean:.2f}; {segment['share']:.0%} of requests, {behind}")
+        share = "less than 1%" if segment["share"] < 0.01 else f"{segment['share']:.0%}"
+        told.append(f"{name}: elasticity {mean:.2f}; {share} of requests, {behind}")
     return _NEXT_LINE.join(told)
 
 

@@ -37,18 +37,35 @@ class PublishError(RuntimeError):
 
 
 def ensure_topics(
-    bootstrap: str, names: Iterable[str] | None = None, *, partitions: int | None = None
+    bootstrap: str, names: Iterable[str] | None = None, *, partitions: int | None = None, parallelism: int = 1
 ) -> list[str]:
     """Create the topics that are missing, with their settings; answers the names created.
 
+    Parameters
+    ----------
+    partitions : of new topics; None: as :data:`TOPICS` says.
+    parallelism : subtasks that will read a topic, if it is to have as many partitions.
+
     Raises
     ------
+    ValueError
+        If an input has, or would get, fewer partitions than subtasks read it: one without a partition would hold
+        time back for ever. Nothing is created then.
     KafkaException
         If the broker refuses a topic or does not answer within 30 s.
     """
     admin = AdminClient({"bootstrap.servers": bootstrap})
     there = admin.list_topics(timeout=30).topics
     wanted = [TOPICS[name] for name in (names or TOPICS)]
+    has = {
+        t.name: len(there[t.topic].partitions) if t.topic in there else partitions or t.partitions for t in wanted
+    }
+    if narrow := too_narrow(has, parallelism):
+        told = ", ".join(f"{TOPICS[name].topic} {count}" for name, count in narrow.items())
+        raise ValueError(
+            f"expected inputs of at least {parallelism} partitions, the jobs' parallelism; got {told}. "
+            "Add partitions with kafka-topics.sh --alter --partitions N, or lower WALRAS_PARALLELISM"
+        )
     new = [
         NewTopic(t.topic, num_partitions=partitions or t.partitions, replication_factor=1, config=t.settings)
         for t in wanted
@@ -63,6 +80,19 @@ def ensure_topics(
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
     return sorted(created)
+
+
+def too_narrow(partitions: Mapping[str, int], parallelism: int) -> dict[str, int]:
+    """Of inputs by short name and number of partitions, those with fewer than the subtasks that may read them.
+
+    >>> too_narrow({"clicks": 1, "stock": 4, "ticks": 1, "cells": 1}, 2)
+    {'clicks': 1}
+    """
+    return {
+        name: count
+        for name, count in partitions.items()
+        if TOPICS[name].input and count < min(parallelism, TOPICS[name].partitions)
+    }
 
 
 class Publisher:
@@ -118,9 +148,9 @@ class Publisher:
                 self._producer.poll(0.5)
         self._producer.poll(0)
 
-    def partitions(self, topic: str) -> int:
-        """How many partitions a topic has (looked up once)."""
-        if topic not in self._partitions:
+    def partitions(self, topic: str, *, again: bool = False) -> int:
+        """How many partitions a topic has; looked up once, or ``again``."""
+        if again or topic not in self._partitions:
             self._partitions[topic] = len(self._producer.list_topics(topic, timeout=30).topics[topic].partitions)
         return self._partitions[topic]
 

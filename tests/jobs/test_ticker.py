@@ -48,6 +48,16 @@ def test_ticks_pass_the_contract_of_their_topic() -> None:
         assert (tick.bucket >= 0) == (tick.topic == "ticks")
 
 
+def test_a_partition_that_was_added_gets_ticks_from_then_on() -> None:
+    partitions = {"clicks": 1, "ticks": 1}
+    beat = Heartbeat(0, buckets=1, partitions=partitions)
+    assert {t.partition for t in beat.advance(MINUTE_MS)} == {0}
+    partitions["clicks"] = 2
+    assert {(t.topic, t.partition) for t in beat.advance(2 * MINUTE_MS)} == {
+        ("clicks", 0), ("clicks", 1), ("ticks", 0)
+    }  # fmt: skip
+
+
 @settings(deadline=None, max_examples=40)
 @given(
     start=st.integers(0, 10**7),

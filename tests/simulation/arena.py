@@ -610,13 +610,15 @@ def draw(arena: Arena, path: Path) -> None:
     left.axhline(1.0, color="#444", lw=0.8)
     left.set_ylabel("profit per request ÷ clairvoyant's (95 % intervals)")
     left.set_ylim(0.3, 1.08)
-    left.legend(frameon=False, fontsize=7, ncol=4, loc="upper center", bbox_to_anchor=(0.5, -0.1))
+    left.legend(frameon=False, fontsize=7, ncol=4, loc="upper center", bbox_to_anchor=(0.5, -0.16))
     middle.set_ylabel("price changes per listing and day")
     right.set_ylabel("mean regret so far ÷ clairvoyant's profit")
     right.set_xlabel("day")
     right.legend(frameon=False, fontsize=8)
     for axis in (left, middle):
-        axis.set_xticks(range(len(families)), families, fontsize=8, rotation=15)
+        axis.set_xticks(
+            range(len(families)), families, fontsize=8, rotation=30, ha="right", rotation_mode="anchor"
+        )
     for axis in (left, middle, right):
         axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()

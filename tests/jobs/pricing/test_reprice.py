@@ -327,6 +327,19 @@ def test_the_explanation_names_cause_candidate_bands_and_price() -> None:
         assert word in text, text
 
 
+def test_a_limit_on_bought_ahead_deals_says_why() -> None:
+    steep = {"mean": -9.0, "sd": 0.05}
+    inputs = some_inputs(current=a_current(2000), elasticity=steep, usual_minor=2000.0, bought=AHEAD)
+    assert "is not bought later" in explain(a_record(inputs))
+
+
+def test_a_segment_that_hardly_asks_has_no_share_of_nothing() -> None:
+    inputs = some_inputs()
+    name = min(inputs["segments"])
+    inputs["segments"][name]["share"] = 0.001
+    assert "less than 1% of requests" in " ".join(explain(a_record(inputs)).split())
+
+
 @pytest.mark.parametrize(
     ("cause", "detail", "told"),
     [
