@@ -82,7 +82,7 @@ chaos: env  ## kill parts under a recorded input and compare with an undisturbed
 	@$(RUN) -m tests.chaos.drill $(ARGS)
 
 accept-watcher: env  ## the watcher's table by simulation, with its figure (minutes; ARGS=--quick)
-	@PYTHONPATH=. $(RUN) tests/simulation/accept_watcher.py $(ARGS)
+	@$(RUN) -m tests.simulation.accept_watcher $(ARGS)
 
 accept-elasticity: env  ## the elasticity table on real and simulated data (minutes; ARGS=--quick)
 	@$(RUN) -m tests.simulation.accept_elasticity $(ARGS)

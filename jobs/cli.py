@@ -21,7 +21,7 @@ import typer
 
 from jobs.runtime.audit import Audit
 from jobs.runtime.explanation import explain as explained
-from jobs.runtime.explanation import text, when
+from jobs.runtime.explanation import learned_of, text, when
 from jobs.runtime.health import UNREACHABLE, parts
 from jobs.runtime.kafka import ensure_topics, read_topic
 from jobs.runtime.kafka_offsets import TopicEnds
@@ -36,6 +36,7 @@ from jobs.runtime.operator_commands import (
 )
 from jobs.runtime.pseudonym import pseudonym
 from jobs.runtime.redis_price_table import RedisPriceTables
+from jobs.runtime.redis_rebuild import rebuild
 from jobs.runtime.settings import Settings
 from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT, CommandKind, Listing
 from schemas.money import Money, MoneyError
@@ -100,9 +101,9 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
 
 @commands.command()
 def explain(listing: ListingKey, as_json: AsJson = False) -> None:
-    """Tell why a listing's price is what it is: its table, and the newest decision with all it was based on.
+    """Tell why a listing's price is what it is: its table, what is learned, and the newest decision.
 
-    Read from the `tables` and `decisions` topics; --json gives the decision's whole record with it.
+    Read from the `tables`, `features` and `decisions` topics; --json gives the decision's whole record with it.
     """
     settings, key = Settings.load(), _listing(listing).key
     found: dict[str, dict[str, Any] | None] = {}
@@ -113,7 +114,10 @@ def explain(listing: ListingKey, as_json: AsJson = False) -> None:
                 best = found[name]
                 if best is None or int(value[order]) >= int(best[order]):
                     found[name] = value
-    said = explained(key, found["decisions"], found["tables"])
+    learned = None
+    for row in _values(settings, "features"):
+        learned = row if row["listing"] == key else learned
+    said = explained(key, found["decisions"], found["tables"], learned and learned_of(learned))
     _out(said, [text(said)], as_json)
     if not any(found.values()):
         raise typer.Exit(NO)
@@ -332,8 +336,11 @@ def rebuild_redis(
     """
     settings = Settings.load()
     began = time.monotonic()
-    done = _tables(settings).rebuild(
-        settings.kafka, epoch=epoch or str(round(time.time() * 1000)), progress=lambda line: None
+    done = rebuild(
+        _tables(settings),
+        settings.kafka,
+        epoch=epoch or str(round(time.time() * 1000)),
+        progress=lambda line: None,
     )
     took = time.monotonic() - began
     line = (

@@ -1,6 +1,7 @@
 """Where a run keeps its files, and the files that broker, Redis and Flink read.
 
-Pure but for :func:`write_all`: each function answers the text of one file.
+Pure but for :func:`write_all`: each function answers the text of one file. Over 300 lines: the files share a
+run's folder, ports and sizes of memory, which must fit together.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ from jobs.runtime.clock import Clock
 from jobs.runtime.feast_features import apply_feature_repo
 from jobs.runtime.kafka import ensure_topics
 from jobs.runtime.redis_price_table import RedisPriceTables
+from jobs.runtime.redis_rebuild import rebuild
 from jobs.runtime.settings import DATA_CLOCK, Settings
 
 STATE_FOLDERS = ("run", "kafka", "flink", "archive", "feast")
@@ -466,8 +467,12 @@ def fill_redis(env: Mapping[str, str], say: Callable[[str], None]) -> None:
     try:
         if tables.ready() is not None:
             return
-        rebuilt = tables.rebuild(
-            env["WALRAS_KAFKA"], epoch=str(round(time.time() * 1000)), tail_s=1.0, progress=lambda _: None
+        rebuilt = rebuild(
+            tables,
+            env["WALRAS_KAFKA"],
+            epoch=str(round(time.time() * 1000)),
+            tail_s=1.0,
+            progress=lambda _: None,
         )
         say(
             f"redis       {rebuilt.listings} price tables brought back from Kafka"

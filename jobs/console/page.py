@@ -73,7 +73,7 @@ def console_routes(view: MarketView, settings: Settings, cache: PriceCache, quot
 
     async def why(request: Request) -> Response:
         listing = _listing(request)
-        said = explain(listing, view.last_decision(listing), view.table(listing))
+        said = explain(listing, view.last_decision(listing), view.table(listing), view.learned(listing))
         status = 404 if "price" not in said and said["decision"] is None else 200
         if "text/html" in request.headers.get("accept", ""):
             return PlainTextResponse(text(said), status)

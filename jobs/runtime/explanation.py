@@ -1,7 +1,8 @@
 """Why a price is what it is: the price that stands and the newest decision about it, told to a person.
 
 The decision tells its own story (:mod:`jobs.pricing.explain`); here it meets the table that is
-served, since the newest decision may have published nothing. Used by ``walras explain`` and the console.
+served, since the newest decision may have published nothing, and what is missing until the listing's
+figures suffice (science § 5). Used by ``walras explain`` and the console.
 """
 
 from __future__ import annotations
@@ -10,17 +11,32 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from features.catalog import EVENT_TIMESTAMP, FEATURES
 from jobs.pricing.explain import explain as story_of
 from schemas.money import Money
 
+_PUBLIC = {spec.name: spec.public for spec in FEATURES}
+_LEARNED = (
+    ("sale probability at this price", "conversion_at_price_state", "conversion_at_price_missing"),
+    ("share of myopic shoppers", "segment_share_state", "segment_share_missing"),
+    ("elasticity", "own_price_elasticity_state", None),
+)
+"""What is learned of a listing, with the features that say how far, and how many requests are missing."""
 
-def explain(listing: str, decision: Mapping[str, Any] | None, table: Mapping[str, Any] | None) -> dict[str, Any]:
-    """An explanation as data: headline, the price now, the decision's story and record.
+
+def explain(
+    listing: str,
+    decision: Mapping[str, Any] | None,
+    table: Mapping[str, Any] | None,
+    learned: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """An explanation as data: headline, the price now, what is learned, the decision's story and record.
 
     Parameters
     ----------
     decision : newest decision about the listing, or None.
     table : newest `tables` record, or None.
+    learned : :func:`learned_of` the newest `features` record, or None.
     """
     said: dict[str, Any] = {"listing": listing, "headline": f"{listing}: nothing is known of this listing"}
     if table is not None:
@@ -36,6 +52,8 @@ def explain(listing: str, decision: Mapping[str, Any] | None, table: Mapping[str
             "expires": when(int(table["expires_ms"])),
             "decision_id": table["decision_id"],
         }
+    if learned is not None:
+        said["learned"] = learned
     said["decision"] = decision
     if decision is not None:
         said["story"] = story_of(decision)
@@ -54,11 +72,32 @@ def text(explanation: Mapping[str, Any]) -> str:
     """
     lines = [explanation["headline"]]
     lines += [f"  {name:<10} {value}" for name, value in explanation.get("price", {}).items() if value is not None]
+    if "learned" in explanation:
+        lines += [f"  {'learned':<10} {each}" for each in _sufficiency(explanation["learned"])]
     if "story" in explanation:
         lines += ["", explanation["story"]]
     if "note" in explanation:
         lines += ["", explanation["note"]]
     return "\n".join(lines)
+
+
+def learned_of(features: Mapping[str, Any]) -> dict[str, Any]:
+    """How far what is learned of a listing may be trusted, from its `features` record."""
+    told: dict[str, Any] = {"at": when(int(features[EVENT_TIMESTAMP]))}
+    for what, state, missing in _LEARNED:
+        told[what] = {"state": features[_PUBLIC[state]]}
+        if missing is not None:
+            told[what]["missing"] = int(features[_PUBLIC[missing]])
+    return told
+
+
+def _sufficiency(learned: Mapping[str, Any]) -> list[str]:
+    told = []
+    for what, _, _ in _LEARNED:
+        missing = learned[what].get("missing", 0)
+        more = f", {missing:,} requests more make it sufficient" if missing else ""
+        told.append(f"{what}: {learned[what]['state'].replace('_', ' ')}{more}")
+    return told
 
 
 def when(epoch_ms: int) -> str:

@@ -3,6 +3,7 @@
 The console's page and the terminal's live view show the same things; both read them here: prices
 that changed and why, the evidence per listing, recent decisions, what was refused, and how fast
 each topic grows. One thread follows the topics; readers take copies under one lock.
+Over 300 lines: what is taken and what is read are the same few collections under that lock.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from jobs.runtime.explanation import learned_of
 from jobs.runtime.kafka import Record
 from jobs.runtime.kafka_offsets import SILENT, TopicEnds
 from schemas.codes import Cause
@@ -24,7 +26,9 @@ from schemas.topics import TOPICS
 
 log = logging.getLogger(__name__)
 
-BACKLOG: Mapping[str, int] = {"tables": 1 << 40, "decisions": 500, "evidence": 500, "rejected": 50, "cells": 0}
+BACKLOG: Mapping[str, int] = {
+    "tables": 1 << 40, "decisions": 500, "features": 500, "evidence": 500, "rejected": 50, "cells": 0
+}  # fmt: skip
 """Records per partition read from before now; tables are compacted, so all of them."""
 
 MOVING = frozenset({Cause.EVIDENCE, Cause.GROUP_EVIDENCE, Cause.RIVAL_MOVED, Cause.STOCK_OUT, Cause.RESTOCKED,
@@ -54,7 +58,7 @@ class Change:
 
 
 class MarketView:
-    """Follows tables, decisions, evidence, rejected and cells; keeps the last of each.
+    """Follows tables, decisions, features, evidence, rejected and cells; keeps the last of each.
 
     Parameters
     ----------
@@ -80,6 +84,7 @@ class MarketView:
         self._tables: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._evidence: OrderedDict[str, deque[dict[str, Any]]] = OrderedDict()
         self._last_decision: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._learned: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._causes: OrderedDict[str, tuple[str, int | None]] = OrderedDict()
         self._changes: deque[Change] = deque(maxlen=recent)
         self._decisions: deque[dict[str, Any]] = deque(maxlen=recent)
@@ -254,6 +259,9 @@ class MarketView:
                 change.cause, change.latency_ms = value["cause"], latency
                 break
 
+    def _take_features(self, value: dict[str, Any], live: bool) -> None:
+        _remember(self._learned, value["listing"], learned_of(value), self._max_listings)
+
     def _take_evidence(self, value: dict[str, Any], live: bool) -> None:
         key = _key(value)
         points = self._evidence.get(key) or deque(maxlen=self._points)
@@ -292,6 +300,11 @@ class MarketView:
         """The newest decision about a listing, whole."""
         with self._lock:
             return self._last_decision.get(listing)
+
+    def learned(self, listing: str) -> dict[str, Any] | None:
+        """How far what is learned of a listing may be trusted."""
+        with self._lock:
+            return self._learned.get(listing)
 
     def table(self, listing: str) -> dict[str, Any] | None:
         """The newest `tables` record of a listing."""

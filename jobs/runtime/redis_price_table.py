@@ -6,7 +6,7 @@ who is newer, in one atomic step, so that a stale writer cannot win:
 * a table is taken if its ``version`` is higher than the one that lies there;
 * the same ``decision_id`` again is a repeat: acknowledged, and it never lowers the version;
 * without the ``ready`` epoch nothing is taken: a Redis that lost its data must first get back each
-  listing's highest version from Kafka (:meth:`RedisPriceTables.rebuild`), or an old table could win.
+  listing's highest version from Kafka (:mod:`jobs.runtime.redis_rebuild`), or an old table could win.
 
 The layout itself is :mod:`schemas.price_table`'s; a reader needs no library of ours (system, "Redis").
 """
@@ -14,9 +14,8 @@ The layout itself is :mod:`schemas.price_table`'s; a reader needs no library of 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import redis
 from redis.backoff import ExponentialBackoff
@@ -24,18 +23,14 @@ from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
 from redis.retry import Retry
 
 from jobs.pricing.ports import PublishResult
-from jobs.runtime.kafka import follow, read_topic
 from schemas.events import Listing
 from schemas.price_table import (
     READY_KEY,
-    PriceList,
     PriceTable,
-    PriceTableError,
     price_key,
     segment_key,
     updates_channel,
 )
-from schemas.topics import MINUTE_MS, TOPICS
 
 log = logging.getLogger(__name__)
 
@@ -56,14 +51,6 @@ redis.call('PUBLISH', ARGV[4], ARGV[5])
 return {1, version}
 """
 """KEYS: price key, ready key. ARGV: must be ready (1/0), version, decision id, channel, hint, field, value, …"""
-
-
-class Rebuilt(NamedTuple):
-    """What a rebuild did: listings written, records read, and records that were no price table."""
-
-    listings: int
-    read: int
-    unreadable: int
 
 
 def client_options() -> dict[str, Any]:
@@ -213,96 +200,6 @@ class RedisPriceTables:
         """Whether Redis answers."""
         return bool(self._redis.ping())
 
-    def rebuild(
-        self, bootstrap: str, *, epoch: str, tail_s: float = 2.0, progress: Callable[[str], None] = log.info
-    ) -> Rebuilt:
-        """Bring Redis back from Kafka: each listing's highest version over `tables` and `decisions`.
-
-        Writers are refused meanwhile. A writer that was refused put its table into Kafka all the same,
-        so after `ready` is set the ends of both topics are followed until nothing new came for ``tail_s``
-        (at most four times that, when the market never rests: by then every writer has seen `ready`).
-
-        Raises
-        ------
-        confluent_kafka.KafkaException
-            If the broker does not answer; `ready` stays unset then.
-        """
-        self.mark_unready()
-        best: dict[Listing, PriceTable] = {}
-        read = unreadable = 0
-        # The tail's readers take their place before the topics are read, so that nothing falls in between.
-        tail = follow(bootstrap, [TOPICS["tables"].topic, TOPICS["decisions"].topic], poll_s=max(0.1, tail_s / 4))
-        first = next(tail)
-        for name in ("tables", "decisions"):
-            for record in read_topic(bootstrap, TOPICS[name].topic):
-                read += 1
-                unreadable += not _take(best, record.topic, record.value and record.json())
-        self.publish_many((best[k] for k in sorted(best)), must_be_ready=False)
-        self.mark_ready(epoch)
-        progress(f"{len(best)} listings from {read} records; ready {epoch}")
-        late: dict[Listing, PriceTable] = {}
-        quiet_since, item = time.monotonic(), first
-        end = quiet_since + 4 * tail_s
-        while time.monotonic() < min(quiet_since + tail_s, end):
-            if item is not None:
-                read += 1
-                before = len(late)
-                unreadable += not _take(late, item.topic, item.value and item.json())
-                if len(late) != before:
-                    quiet_since = time.monotonic()
-            item = next(tail)
-        tail.close()  # type: ignore[attr-defined]
-        self.publish_many(late[k] for k in sorted(late))
-        return Rebuilt(len(best.keys() | late.keys()), read, unreadable)
-
     def close(self) -> None:
         """Give the connections back."""
         self._redis.close()
-
-
-def _take(best: dict[Listing, PriceTable], topic: str, value: Any) -> bool:
-    """Keep a record's table if it is the listing's highest so far; False if the record is unreadable."""
-    if not value:
-        return True
-    try:
-        decided = topic == TOPICS["decisions"].topic
-        table = table_of_decision(value) if decided else PriceTable.from_record(value)
-    except (PriceTableError, KeyError, TypeError, ValueError) as error:
-        log.warning("rebuild: %s: %r", topic, error)
-        return False
-    # A held or unchanged decision wrote no table.
-    if table is not None and (table.listing not in best or table.version > best[table.listing].version):
-        best[table.listing] = table
-    return True
-
-
-def table_of_decision(decision: Mapping[str, Any]) -> PriceTable | None:
-    """The price table that a decision published, from its record alone; None if it published none.
-
-    Why: decisions and tables are two topics, and a kill may fall between the two writes.
-
-    Raises
-    ------
-    KeyError, TypeError, PriceTableError
-        If a published decision lacks what a table needs.
-    """
-    result, inputs = decision["result"], decision["inputs"]
-    if not decision["published"] or not result.get("table"):
-        return None
-    lists = {segment: PriceList(tuple(v["p"]), tuple(v["c"])) for segment, v in result["table"].items()}
-    rivals = result["rivals_mean_minor"] if result["rivals_fresh"] else None
-    published_ms = int(decision["decided_at_ms"])
-    return PriceTable(
-        listing=Listing(decision["tenant"], decision["market"], decision["sku"]),
-        price_group=decision["price_group"],
-        version=int(decision["version"]),
-        table_id=decision["table_id"],
-        published_ms=published_ms,
-        expires_ms=published_ms + int(inputs["policy"]["tables"]["life_minutes"]) * MINUTE_MS,
-        currency=inputs["currency"],
-        table={inputs["policy"]["tables"]["arm"]: lists},
-        list_minor=int(inputs["catalog"]["list_minor"] or 0),
-        offer_minor=None if rivals is None else round(rivals),
-        reason=result["reason"],
-        decision_id=decision["decision_id"],
-    )

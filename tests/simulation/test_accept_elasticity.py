@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import accept_elasticity as accept
 import pytest
+
+from tests.simulation import accept_elasticity as accept
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from jobs.simulation.count_market import CountMarket, Shown
-from tests.simulation.arena import START_MS, main, market_config, open_shop
+from tests.simulation.arena import START_MS, main
+from tests.simulation.shops import market_config, open_shop
 
 
 def test_walras_comes_near_the_clairvoyant_within_a_day_and_above_cost_plus(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ One minute: see it against the forecast → increments of every signal → evide
 learn the minute → reset what triggered. All listings at once, in numpy arrays; nothing here knows
 keys, prices or wall time. Rules that start a look at once (a rival's move as such, a stock-out, a cost
 change, a command) are not evidence and do not belong here; the caller applies them.
+Over 300 lines: a minute's steps in their order, and what may be asked and told between two of them.
 """
 
 from __future__ import annotations

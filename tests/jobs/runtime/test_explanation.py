@@ -6,13 +6,14 @@ from typing import Any
 
 import orjson
 
+from features.feature_logic import FeatureLogic
 from features.logic import Batch
 from jobs.pricing.logic import RepricingLogic
 from jobs.pricing.reprice import recompute
 from jobs.runtime.audit import same_bytes
-from jobs.runtime.explanation import explain, text
-from jobs.runtime.redis_price_table import table_of_decision
-from schemas.events import CatalogEntry, Offer
+from jobs.runtime.explanation import explain, learned_of, text
+from jobs.runtime.redis_rebuild import table_of_decision
+from schemas.events import CatalogEntry, Cell, Offer
 from schemas.price_table import PriceTable
 
 START_MS = 1_767_225_600_000
@@ -37,6 +38,25 @@ def test_an_explanation_tells_the_price_and_the_story_of_its_decision() -> None:
     for word in (f"costs {price:.2f} USD", "COLD_START", decision["decision_id"], "cost 12.00 USD"):
         assert word in told
     assert "note" not in explain("acme/web-us-usd/sku-1", decision, table)
+
+
+def test_what_is_missing_until_a_figure_suffices_is_told() -> None:
+    entry = CatalogEntry("e1", START_MS, *WHERE, "shoes", "margin", "USD", 1, True, 1200, 1999)
+    cells = tuple(
+        Cell(*WHERE, "base", segment, 1999, "USD", exposures=exposures, orders=orders)
+        for segment, exposures, orders in (("myopic", 40, 4), ("strategic", 60, 2))
+    )
+    logic, rows = FeatureLogic(), []
+    for minute in (1, 2):
+        batch = Batch(0, START_MS + minute * 60_000, cells=cells if minute == 2 else (), catalog=(entry,))
+        rows += [output.value for output in logic.on_batch(batch) if output.stream == "features"]
+    row = rows[-1]
+    learned = learned_of(orjson.loads(orjson.dumps(row)))
+    told = text(explain(row["listing"], None, None, learned))
+    # 2.706 (1 − .06) / (.06 · .15²) = 1,884 requests are needed; a hundred were counted.
+    assert "sale probability at this price: provisional, 1,784 requests more make it sufficient" in told
+    assert "share of myopic shoppers: provisional, 81 requests more make it sufficient" in told
+    assert "elasticity: prior" in told
 
 
 def test_a_decision_newer_than_the_price_is_told_apart_from_it() -> None:

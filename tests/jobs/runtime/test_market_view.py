@@ -9,6 +9,7 @@ import orjson
 import pytest
 from rich.console import Console
 
+from features.catalog import EVENT_TIMESTAMP, FEATURES
 from jobs.runtime.health import Part
 from jobs.runtime.kafka import Record
 from jobs.runtime.market_view import MarketView
@@ -60,6 +61,16 @@ def test_a_change_has_its_cause_and_latency_in_either_order(decision_first: bool
         6000,
     )
     assert view.moved() == 1
+
+
+def test_what_is_learned_of_a_listing_is_that_of_its_newest_row() -> None:
+    view = a_view()
+    row = {spec.public: 0 for spec in FEATURES} | {"listing": "acme/web-us-usd/sku-1", EVENT_TIMESTAMP: 60_000}
+    assert view.learned("acme/web-us-usd/sku-1") is None
+    for state in ("prior", "provisional"):
+        take(view, "features", **row | {"own_price_elasticity_state": state})
+    learned = view.learned("acme/web-us-usd/sku-1")
+    assert learned is not None and learned["elasticity"] == {"state": "provisional"}
 
 
 def test_a_timer_a_person_and_the_past_do_not_count_as_moved() -> None:

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs.pricing.ports import InMemoryPriceTables, PublishResult
-from jobs.runtime.redis_price_table import NOT_READY, RedisPriceTables, table_of_decision
+from jobs.runtime.redis_price_table import NOT_READY, RedisPriceTables
+from jobs.runtime.redis_rebuild import table_of_decision
 from schemas.events import Listing
 from schemas.price_table import PriceList, PriceTable, price_key, updates_channel
 

@@ -1,4 +1,7 @@
-"""More buckets than a worker keeps: facts gather, and what waited for long waits for its minute."""
+"""More buckets than a worker keeps: facts gather, and what waited for long waits for its minute.
+
+On a platform of its own, and so among the first tests: beside the one that the others share it takes minutes.
+"""
 
 from __future__ import annotations
 
