@@ -9,23 +9,28 @@ from __future__ import annotations
 import urllib.error
 import urllib.request
 import xmlrpc.client
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 from redis.exceptions import RedisError
 from supervisor.xmlrpc import SupervisorTransport
 
+from jobs.runtime.clock import Clock
 from jobs.runtime.kafka import PublishError
 from jobs.runtime.kafka_offsets import SILENT
 from jobs.runtime.redis_price_table import RedisPriceTables
 from jobs.runtime.settings import Settings
+from schemas.topics import MINUTE_MS, TOPICS
 
 UNREACHABLE: tuple[type[Exception], ...] = (KafkaException, RedisError, PublishError, OSError)
 """What the clients raise when a part does not answer."""
 
+PATIENCE_S = 60
+"""Wall time by which a minute may close later than its lateness asks."""
 FLINK_JOBS = ("demand_job", "feature_job", "elasticity_job", "repricing_job")
 
 
@@ -70,6 +75,43 @@ def broker(settings: Settings) -> Part:
         return Part("broker", False, f"{settings.kafka}: {error.args[0].str()}")
     ours = sum(name.startswith("pricing.") for name in found.topics)
     return Part("broker", ours > 0, f"{ours} topics" if ours else "no topics: run `walras topics`")
+
+
+def minutes(settings: Settings) -> Part | None:
+    """Whether minutes close, by the newest batch of cells; None in a replay, whose time is no clock's.
+
+    Time comes from ticks in every partition of every input: without them all parts run and nothing moves.
+    """
+    clock = settings.host_clock
+    if clock is None:
+        return None
+    admin, topic = _admin(settings.kafka), TOPICS["cells"].topic
+    try:
+        there = admin.list_topics(topic, timeout=5.0).topics[topic].partitions
+        asked = {TopicPartition(topic, number): OffsetSpec.max_timestamp() for number in there}
+        newest = max((each.result().timestamp for each in admin.list_offsets(asked).values()), default=-1)
+    except (KafkaException, KeyError) as error:
+        return Part("minutes", False, f"not known: {error}")
+    return closed(newest, clock, max(each.lateness_ms for each in settings.inputs))
+
+
+def closed(newest_ms: int, clock: Clock, lateness_ms: int) -> Part:
+    """Judge the end of the newest closed minute; -1: none.
+
+    >>> import time
+    >>> noon = 43_200_000
+    >>> closed(noon - 60_000, Clock(noon, round(time.time() * 1000)), 10_000)
+    Part(name='minutes', ok=True, note='closed up to 11:59')
+    >>> closed(noon - 600_000, Clock(noon, round(time.time() * 1000)), 10_000).note
+    'none has closed since 11:50: is the ticker running, and demand_job?'
+    """
+    if newest_ms < 0:
+        return Part("minutes", False, "none has closed yet")
+    when = datetime.fromtimestamp(newest_ms / 1000, UTC).strftime("%H:%M")
+    patience_ms = MINUTE_MS + lateness_ms + PATIENCE_S * 1000 * clock.speed
+    if clock.now_ms() - newest_ms <= patience_ms:
+        return Part("minutes", True, f"closed up to {when}")
+    return Part("minutes", False, f"none has closed since {when}: is the ticker running, and demand_job?")
 
 
 def redis(tables: RedisPriceTables) -> Part:
@@ -136,8 +178,9 @@ def processes(settings: Settings) -> list[Part]:
 
 def parts(settings: Settings, tables: RedisPriceTables, *, with_edge: bool = True) -> list[Part]:
     """Every part, in the order in which the data passes them."""
-    found = [broker(settings), *flink(settings), redis(tables), *processes(settings)]
-    return [*found, edge(settings)] if with_edge else found
+    time_moves = [found] if (found := minutes(settings)) is not None else []
+    every = [broker(settings), *flink(settings), *time_moves, redis(tables), *processes(settings)]
+    return [*every, edge(settings)] if with_edge else every
 
 
 def _job_name(name: str) -> str:

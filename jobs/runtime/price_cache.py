@@ -57,7 +57,7 @@ class PriceCache:
     url : Redis URL.
     reread_s : an entry older than this is read again before it is served.
     segment_s : a segment older than this is read again.
-    timeout_s : how long a reader waits for Redis before the cached entry serves.
+    timeout_s : how long a reading of Redis may take, connection, second try and all; then what is cached serves.
     pause_s : after a failure Redis is left alone for this long.
     linger_s : how long a reading in the background waits for others to share its round trip.
     max_segments, max_unknown : bounds of the two maps whose keys come from outside.
@@ -76,11 +76,13 @@ class PriceCache:
         max_unknown: int = 10_000,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        options = client_options() | {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+        # The client's own times are longer than the whole reading may take, which is what counts.
+        options = client_options() | {"socket_timeout": 2 * timeout_s, "socket_connect_timeout": 2 * timeout_s}
         # One immediate second try (a connection the server closed); waiting is what the cache is for.
         options["retry"] = Retry(NoBackoff(), 1)
         self._redis = redis.asyncio.Redis.from_url(url, **options)
         self._reread_s, self._segment_s, self._pause_s, self._linger_s = reread_s, segment_s, pause_s, linger_s
+        self._timeout_s = timeout_s
         self._max_segments, self._max_unknown = max_segments, max_unknown
         self._monotonic = monotonic
         self._tables: dict[str, Entry] = {}
@@ -246,28 +248,12 @@ class PriceCache:
         for listing in listings:
             entry = self._tables.get(listing.key)
             (wanted if entry is None or entry.checked_at == _NEVER else held).append(listing)
-        versions: list[str | None] = []
-        found: list[dict[str, str]] = []
         try:
-            if listings:
-                async with self._redis.pipeline(transaction=False) as pipe:
-                    pipe.mget(keys)
-                    pipe.eval(_VERSIONS_LUA, len(held), *map(price_key, held))
-                    for listing in wanted:
-                        pipe.hgetall(price_key(listing))
-                    (epoch, *segments), versions, *found = await pipe.execute()
-                changed = [x for x, v in zip(held, versions, strict=True) if v != self._tables[x.key].version_text]
-                if changed:
-                    async with self._redis.pipeline(transaction=False) as pipe:
-                        for listing in changed:
-                            pipe.hgetall(price_key(listing))
-                        found += await pipe.execute()
-                    wanted += changed
-            else:
-                epoch, *segments = await self._redis.mget(keys)
+            async with asyncio.timeout(self._timeout_s):
+                epoch, segments, versions, found = await self._ask(keys, held, wanted)
         except (RedisError, OSError) as error:
             if self.epoch is not None or not self.failures:
-                log.warning("edge cache: Redis does not answer, cached prices go on: %s", error)
+                log.warning("edge cache: Redis does not answer, cached prices go on: %r", error)
             self.failures += 1
             self.epoch = None
             self._down_until = self._monotonic() + self._pause_s
@@ -288,6 +274,28 @@ class PriceCache:
             if len(self._segments) >= self._max_segments:
                 del self._segments[next(iter(self._segments))]
             self._segments[key] = (segment, now + self._segment_s)
+
+    async def _ask(
+        self, keys: list[str], held: list[Listing], wanted: list[Listing]
+    ) -> tuple[str | None, list[str | None], list[str | None], list[dict[str, str]]]:
+        """Epoch, segments, versions of what is held, and the tables of ``wanted``, which what is newer joins."""
+        if not held and not wanted:
+            epoch, *segments = await self._redis.mget(keys)
+            return epoch, segments, [], []
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.mget(keys)
+            pipe.eval(_VERSIONS_LUA, len(held), *map(price_key, held))
+            for listing in wanted:
+                pipe.hgetall(price_key(listing))
+            (epoch, *segments), versions, *found = await pipe.execute()
+        changed = [x for x, v in zip(held, versions, strict=True) if v != self._tables[x.key].version_text]
+        if changed:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for listing in changed:
+                    pipe.hgetall(price_key(listing))
+                found += await pipe.execute()
+            wanted += changed
+        return epoch, segments, versions, found
 
     def _unconfirm(self, listings: list[Listing]) -> None:
         now = self._monotonic()

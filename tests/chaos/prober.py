@@ -69,7 +69,7 @@ class Prober:
 
     def _failed(self, listing: Listing, why: str) -> None:
         if listing.key in self._highest:
-            self.failures.append(f"{listing.key}: {why}")
+            self.failures.append(f"{listing.key} at {time.monotonic() - self._began:.1f} s: {why}")
 
     def stop(self) -> None:
         """End."""

@@ -286,6 +286,32 @@ def test_when_redis_dies_the_cached_price_goes_on_and_says_that_it_is_stale(
     asyncio.run(scenario())
 
 
+def test_a_redis_that_hangs_is_waited_for_once_and_no_longer_than_said() -> None:
+    tries = 0
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal tries
+        tries += 1
+        while await reader.read(1024):
+            pass
+        writer.close()
+
+    async def scenario() -> None:
+        async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            cache = PriceCache(f"redis://127.0.0.1:{port}/0", timeout_s=0.05, pause_s=60.0)
+            cache.hold(a_table())
+            for customer in ("one", "another"):
+                entry, segment = await cache.lookup(a_table().listing, ("acme", customer))
+                assert (entry.table, entry.confirmed, segment) == (a_table(), False, None)
+            with pytest.raises(NoPriceError):
+                await cache.lookup(Listing("acme", "web-us-usd", "never-seen"), ("acme", "one"))
+            assert (tries, cache.failures, cache.healthy) == (1, 1, False)
+            await cache.close()
+
+    asyncio.run(scenario())
+
+
 def test_a_version_lower_than_one_served_is_never_served(redis_server: Any, tables: RedisPriceTables) -> None:
     tables.publish(a_table(version=9, price=1500))
 
