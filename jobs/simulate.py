@@ -30,9 +30,7 @@ from jobs.runtime.clock import Clock
 from jobs.runtime.kafka import Publisher, ensure_topics, read_topic
 from jobs.runtime.metrics import Metrics
 from jobs.runtime.pseudonym import pseudonym
-from jobs.runtime.redis_price_table import ConnectionError as RedisConnectionError
-from jobs.runtime.redis_price_table import RedisPriceTables
-from jobs.runtime.redis_price_table import TimeoutError as RedisTimeoutError
+from jobs.runtime.redis_price_table import AWAY, RedisPriceTables
 from jobs.runtime.settings import Settings
 from jobs.simulation.config import MarketConfig
 from jobs.simulation.demand import FAMILIES
@@ -229,7 +227,7 @@ class LivePrices(TablePrices):
                     self.known[customer] = segment
                 elif customer in self.known:
                     del self.known[customer]
-        except (RedisConnectionError, RedisTimeoutError, PriceTableError) as error:
+        except (*AWAY, PriceTableError) as error:
             self.failures += 1
             log.warning("prices: tables as they were a moment ago go on: %s", error)
 

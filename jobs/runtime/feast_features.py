@@ -29,6 +29,7 @@ from urllib.parse import unquote, urlsplit
 
 from features.catalog import EVENT_TIMESTAMP, FEATURES, KEY
 from features.logic import Output
+from jobs.runtime.redis_price_table import client_options
 from jobs.runtime.settings import Settings
 
 if TYPE_CHECKING:
@@ -90,14 +91,18 @@ def write_parquet(values: Sequence[Mapping[str, Any]], path: Path) -> None:
     pq.write_table(pa.Table.from_arrays(arrays, schema=schema), path)
 
 
+_WAITS = ("socket_timeout", "socket_connect_timeout")
+
+
 def connection_string(redis_url: str) -> str:
-    """Feast's way to name a Redis, from a Redis URL.
+    """Feast's way to name a Redis, from a Redis URL; one that hangs is waited for as long as elsewhere.
 
     >>> connection_string("redis://:secret@127.0.0.1:6379/2")
-    '127.0.0.1:6379,db=2,password="secret"'
+    '127.0.0.1:6379,db=2,socket_timeout=2.0,socket_connect_timeout=1.0,password="secret"'
     """
     url = urlsplit(redis_url)
     parts = [f"{url.hostname}:{url.port or 6379}", f"db={url.path.lstrip('/') or 0}"]
+    parts += [f"{name}={value}" for name, value in client_options().items() if name in _WAITS]
     # Feast reads each value as JSON first: quotes keep a password of digits a string.
     if url.username:
         parts.append(f'username="{unquote(url.username)}"')

@@ -34,6 +34,8 @@ from schemas.price_table import (
 
 log = logging.getLogger(__name__)
 
+AWAY = (ConnectionError, TimeoutError)
+"""What every call raises when Redis cannot be reached or does not answer."""
 NOT_READY = -1
 """``version_now`` of a refusal because the ``ready`` epoch is missing."""
 
@@ -56,18 +58,20 @@ return {1, version}
 def client_options() -> dict[str, Any]:
     """Timeouts and the redis client's own retry, one for every client of the project.
 
-    Eight tries from 20 ms up to 1 s apart: a restart of Redis is waited out, a lost one is reported
-    within about four seconds.
+    Eight tries from 20 ms up to 1 s apart: a restart of Redis is waited out, a lost one is reported within
+    about four seconds. One that takes the connection and does not answer is reported after ``socket_timeout``:
+    trying again would wait as long each time. No health check: the client (5.3) makes one while it connects,
+    each with tries of its own, so that a Redis that hung was waited for for minutes.
     """
     return {
         "decode_responses": True,
         "socket_timeout": 2.0,
         "socket_connect_timeout": 1.0,
         "socket_keepalive": True,
-        "health_check_interval": 30,
-        "retry": Retry(ExponentialBackoff(cap=1.0, base=0.02), 8),
         # A server that is just restarting refuses the connection; the client would not count that as its error.
-        "retry_on_error": [ConnectionError, TimeoutError, BusyLoadingError, ConnectionRefusedError],
+        "retry": Retry(
+            ExponentialBackoff(cap=1.0, base=0.02), 8, (ConnectionError, BusyLoadingError, ConnectionRefusedError)
+        ),
     }
 
 
@@ -95,8 +99,8 @@ class RedisPriceTables:
 
     Notes
     -----
-    Safe to share between threads; connects at the first call. Every method raises
-    ``redis.exceptions.ConnectionError`` or ``TimeoutError`` when the client's retries are used up.
+    Safe to share between threads; connects at the first call. Every method raises one of :data:`AWAY`
+    when Redis cannot be reached.
     """
 
     def __init__(self, url: str) -> None:

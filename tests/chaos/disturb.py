@@ -17,9 +17,7 @@ import psutil
 
 from infra.local.parts import TASK_MANAGERS, broker_ready
 from infra.local.platform import Platform
-from jobs.runtime.redis_price_table import ConnectionError as RedisConnectionError
-from jobs.runtime.redis_price_table import RedisPriceTables
-from jobs.runtime.redis_price_table import TimeoutError as RedisTimeoutError
+from jobs.runtime.redis_price_table import AWAY, RedisPriceTables
 
 ONCE = ("jobmanager", "redis", "broker")
 STALE_WRITERS = 3
@@ -105,7 +103,7 @@ class Disturber:
             taken = [
                 t.listing.key for t, said in zip(stale, tables.publish_many(stale), strict=True) if said.accepted
             ]
-        except (RedisConnectionError, RedisTimeoutError):
+        except AWAY:
             return "Redis was down"
         finally:
             tables.close()

@@ -76,8 +76,10 @@ def test_a_parquet_row_has_every_feature_in_its_column_and_its_type(tmp_path: Pa
 
 
 def test_a_redis_url_becomes_feasts_connection_string() -> None:
-    assert ff.connection_string("redis://10.0.0.1") == "10.0.0.1:6379,db=0"
-    assert ff.connection_string("rediss://u:p%40s@h:1/3") == 'h:1,db=3,username="u",password="p@s",ssl=true'
+    waits = "socket_timeout=2.0,socket_connect_timeout=1.0"
+    assert ff.connection_string("redis://10.0.0.1") == f"10.0.0.1:6379,db=0,{waits}"
+    said = ff.connection_string("rediss://u:p%40s@h:1/3")
+    assert said == f'h:1,db=3,{waits},username="u",password="p@s",ssl=true'
 
 
 def test_before_feast_apply_rows_wait_and_nothing_fails(tmp_path: Path) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from redis.exceptions import TimeoutError
 
 from jobs.pricing.ports import InMemoryPriceTables, PublishResult
-from jobs.runtime.redis_price_table import NOT_READY, RedisPriceTables
+from jobs.runtime.redis_price_table import NOT_READY, RedisPriceTables, client_options
 from jobs.runtime.redis_rebuild import table_of_decision
 from schemas.events import Listing
 from schemas.price_table import PriceList, PriceTable, price_key, updates_channel
@@ -140,3 +142,18 @@ def test_a_published_decision_gives_its_table_back_and_a_held_one_none() -> None
     }  # fmt: skip
     assert table_of_decision(decision) == a_table(5, expires_ms=5 + 86_400_000)
     assert table_of_decision(decision | {"published": False}) is None
+
+
+def test_a_redis_that_hangs_is_reported_after_one_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = client_options() | {"socket_timeout": 0.05}
+    monkeypatch.setattr("jobs.runtime.redis_price_table.client_options", lambda: quick)
+    # The connection is taken by the system, and nobody reads it; a second one would stand in line behind it.
+    with socket.create_server(("127.0.0.1", 0), backlog=8) as deaf:
+        deaf.setblocking(False)
+        tables = RedisPriceTables(f"redis://127.0.0.1:{deaf.getsockname()[1]}/0")
+        with pytest.raises(TimeoutError):
+            tables.publish(a_table(1))
+        deaf.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            deaf.accept()
+        tables.close()
