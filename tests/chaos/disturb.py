@@ -21,25 +21,28 @@ from jobs.runtime.redis_price_table import AWAY, RedisPriceTables
 
 ONCE = ("jobmanager", "redis", "broker")
 STALE_WRITERS = 3
+HANGS = "redis hangs"
+HANG_S = 6.0
+"""How long it takes connections and answers nothing: longer than any client waits."""
 
 
 def plan(seed: int, kills: int, seconds: float) -> list[tuple[float, str]]:
-    """(second, victim) in order: task managers ``kills`` times in turn, other parts once, a stale writer thrice.
+    """(second, victim) in order: task managers ``kills`` times in turn, the rest once, a stale writer thrice.
 
     >>> plan(1, 2, 60.0) == plan(1, 2, 60.0)
     True
     >>> sorted({what for _, what in plan(1, 2, 60.0)})
-    ['broker', 'jobmanager', 'redis', 'stale writer', 'taskmanager', 'taskmanager_prices']
+    ['broker', 'jobmanager', 'redis', 'redis hangs', 'stale writer', 'taskmanager', 'taskmanager_prices']
     """
     rng = random.Random(seed)
-    victims = [*islice(cycle(TASK_MANAGERS), kills), *ONCE, *["stale writer"] * STALE_WRITERS]
+    victims = [*islice(cycle(TASK_MANAGERS), kills), *ONCE, HANGS, *["stale writer"] * STALE_WRITERS]
     rng.shuffle(victims)
     gap = seconds / len(victims)
     return [(gap * (i + rng.uniform(0.1, 0.9)), victim) for i, victim in enumerate(victims)]
 
 
-def kill(platform: Platform, part: str) -> int:
-    """Kill -9 a part's server, and not its workers or what supervises it; answers its id.
+def kill(platform: Platform, part: str, how: signal.Signals = signal.SIGKILL) -> int:
+    """Send -9, or another signal, to a part's server, not to its workers or what supervises it; answers its id.
 
     Raises
     ------
@@ -50,7 +53,7 @@ def kill(platform: Platform, part: str) -> int:
     for pid in platform.pids(part):
         with contextlib.suppress(psutil.NoSuchProcess):
             if psutil.Process(pid).name().startswith(named):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, how)
                 return pid
     raise ProcessLookupError(f"{part} does not run")
 
@@ -77,8 +80,15 @@ class Disturber:
         for second, victim in self.steps:
             if self._stop.wait(max(0.0, began + second - time.monotonic())):
                 return
-            note = self._stale_writer() if victim == "stale writer" else self._kill(victim)
-            self.done.append({"second": round(time.monotonic() - began, 1), "what": victim, "note": note})
+            at = round(time.monotonic() - began, 1)
+            match victim:
+                case "stale writer":
+                    note = self._stale_writer()
+                case "redis hangs":
+                    note = self._hang()
+                case _:
+                    note = self._kill(victim)
+            self.done.append({"second": at, "what": victim, "note": note})
 
     def stop(self) -> None:
         """End early."""
@@ -89,6 +99,17 @@ class Disturber:
             return f"killed {kill(self.platform, part)}"
         except ProcessLookupError:
             return "was down"
+
+    def _hang(self) -> str:
+        """Redis takes connections and answers nothing, then goes on as if nothing had been."""
+        try:
+            pid = kill(self.platform, "redis", signal.SIGSTOP)
+        except ProcessLookupError:
+            return "was down"
+        self._stop.wait(HANG_S)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+        return f"silent for {HANG_S:g} s"
 
     def _stale_writer(self) -> str:
         """A writer that wakes up late: older versions of prices that are long gone."""
