@@ -103,15 +103,17 @@ def closed(newest_ms: int, clock: Clock, lateness_ms: int) -> Part:
     >>> closed(noon - 60_000, Clock(noon, round(time.time() * 1000)), 10_000)
     Part(name='minutes', ok=True, note='closed up to 11:59')
     >>> closed(noon - 600_000, Clock(noon, round(time.time() * 1000)), 10_000).note
-    'none has closed since 11:50: is the ticker running, and demand_job?'
+    'closed up to 11:50, 10 minutes ago: demand_job is behind, or the ticker away'
     """
     if newest_ms < 0:
         return Part("minutes", False, "none has closed yet")
     when = datetime.fromtimestamp(newest_ms / 1000, UTC).strftime("%H:%M")
     patience_ms = MINUTE_MS + lateness_ms + PATIENCE_S * 1000 * clock.speed
-    if clock.now_ms() - newest_ms <= patience_ms:
+    behind_ms = clock.now_ms() - newest_ms
+    if behind_ms <= patience_ms:
         return Part("minutes", True, f"closed up to {when}")
-    return Part("minutes", False, f"none has closed since {when}: is the ticker running, and demand_job?")
+    ago = f"{behind_ms / MINUTE_MS:.0f} minutes ago"
+    return Part("minutes", False, f"closed up to {when}, {ago}: demand_job is behind, or the ticker away")
 
 
 def redis(tables: RedisPriceTables) -> Part:
