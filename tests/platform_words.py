@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException
 
+from infra.local.errors import PlatformError
+
 if TYPE_CHECKING:
     from infra.local.platform import Platform
 
@@ -47,5 +49,5 @@ def _or_why(ask: Callable[[], Any]) -> Any:
     """An answer, or why there is none: a part that is down is what is being reported."""
     try:
         return ask()
-    except (OSError, ValueError, KeyError, KafkaException) as error:
+    except (OSError, ValueError, KeyError, KafkaException, PlatformError) as error:
         return repr(error)

@@ -89,7 +89,10 @@ def minutes(settings: Settings) -> Part | None:
     try:
         there = admin.list_topics(topic, timeout=5.0).topics[topic].partitions
         asked = {TopicPartition(topic, number): OffsetSpec.max_timestamp() for number in there}
-        newest = max((each.result().timestamp for each in admin.list_offsets(asked).values()), default=-1)
+        newest = max(
+            (each.result().timestamp for each in admin.list_offsets(asked, request_timeout=5.0).values()),
+            default=-1,
+        )
     except (KafkaException, KeyError) as error:
         return Part("minutes", False, f"not known: {error}")
     return closed(newest, clock, max(each.lateness_ms for each in settings.inputs))

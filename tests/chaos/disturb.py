@@ -20,7 +20,7 @@ from infra.local.platform import Platform
 from jobs.runtime.redis_price_table import AWAY, RedisPriceTables
 
 ONCE = ("jobmanager", "redis", "broker")
-STALE_WRITERS = 3
+STALE_WRITER, STALE_WRITERS = "stale writer", 3
 HANGS = "redis hangs"
 HANG_S = 6.0
 """How long it takes connections and answers nothing: longer than any client waits."""
@@ -35,7 +35,7 @@ def plan(seed: int, kills: int, seconds: float) -> list[tuple[float, str]]:
     ['broker', 'jobmanager', 'redis', 'redis hangs', 'stale writer', 'taskmanager', 'taskmanager_prices']
     """
     rng = random.Random(seed)
-    victims = [*islice(cycle(TASK_MANAGERS), kills), *ONCE, HANGS, *["stale writer"] * STALE_WRITERS]
+    victims = [*islice(cycle(TASK_MANAGERS), kills), *ONCE, HANGS, *[STALE_WRITER] * STALE_WRITERS]
     rng.shuffle(victims)
     gap = seconds / len(victims)
     return [(gap * (i + rng.uniform(0.1, 0.9)), victim) for i, victim in enumerate(victims)]
@@ -81,13 +81,8 @@ class Disturber:
             if self._stop.wait(max(0.0, began + second - time.monotonic())):
                 return
             at = round(time.monotonic() - began, 1)
-            match victim:
-                case "stale writer":
-                    note = self._stale_writer()
-                case "redis hangs":
-                    note = self._hang()
-                case _:
-                    note = self._kill(victim)
+            others = {STALE_WRITER: self._stale_writer, HANGS: self._hang}
+            note = others[victim]() if victim in others else self._kill(victim)
             self.done.append({"second": at, "what": victim, "note": note})
 
     def stop(self) -> None:
