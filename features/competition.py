@@ -17,8 +17,9 @@ pack size, match confidence, validity. At time t:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from features.logic import refuse_other_version
@@ -64,15 +65,9 @@ class ReferenceOffer:
         return round(self.mean_minor)
 
 
-def effective_price_minor(offer: Offer) -> int:
-    """Price with shipping: what the shopper would pay there (4)."""
-    return offer.price_minor + offer.shipping_minor
-
-
 def is_comparable(offer: Offer, currency: str, pack_size: int, settings: RivalSettings | None = None) -> bool:
     """Whether an offer is of the listing's currency and pack size and surely enough the same item (2)."""
-    limit = (settings or RivalSettings()).min_match_confidence
-    return offer.currency == currency and offer.pack_size == pack_size and offer.match_confidence >= limit
+    return _is_comparable(_ROW(offer), currency, pack_size, settings or RivalSettings())
 
 
 def reference_offer(
@@ -108,27 +103,55 @@ def reference_offer(
     >>> reference_offer(seen, 3 * 86_400_000, currency="USD").fresh
     False
     """
-    settings = settings or RivalSettings()
-    newest: dict[str, Offer] = {}
-    for offer in offers:
-        if offer.event_time_ms > now_ms:
+    return _reference(map(_ROW, offers), now_ms, currency, pack_size, settings or RivalSettings())
+
+
+_FIELDS = tuple(f for f in Offer.__dataclass_fields__ if f not in ("tenant", "market", "sku"))
+_ROW = attrgetter(*_FIELDS)
+"""An offer's values in that order: what of it is kept per rival; the listing's three are the key's."""
+_AT, _RIVAL, _PRICE, _SHIPPING, _IN_STOCK, _CURRENCY, _PACK, _CONFIDENCE, _VALIDITY = (
+    _FIELDS.index(name)
+    for name in (
+        "event_time_ms", "competitor", "price_minor", "shipping_minor", "in_stock", "currency", "pack_size",
+        "match_confidence", "validity_ms",
+    )
+)  # fmt: skip
+_WHERE = tuple(Offer.__dataclass_fields__).index("tenant")
+"""Where an offer's values have its listing's three."""
+
+
+def _is_comparable(row: Sequence[Any], currency: str, pack_size: int, settings: RivalSettings) -> bool:
+    return (
+        row[_CURRENCY] == currency
+        and row[_PACK] == pack_size
+        and row[_CONFIDENCE] >= settings.min_match_confidence
+    )  # fmt: skip
+
+
+def _reference(
+    rows: Iterable[Sequence[Any]], now_ms: int, currency: str, pack_size: int, settings: RivalSettings
+) -> ReferenceOffer | None:
+    """:func:`reference_offer` of rows: a bucket's book asks for it every minute of every listing."""
+    newest: dict[str, Sequence[Any]] = {}
+    for row in rows:
+        if row[_AT] > now_ms:
             continue
-        held = newest.get(offer.competitor)
-        if held is None or offer.event_time_ms >= held.event_time_ms:
-            newest[offer.competitor] = offer
-    usable = [o for o in newest.values() if o.in_stock and is_comparable(o, currency, pack_size, settings)]
+        held = newest.get(row[_RIVAL])
+        if held is None or row[_AT] >= held[_AT]:
+            newest[row[_RIVAL]] = row
+    usable = [r for r in newest.values() if r[_IN_STOCK] and _is_comparable(r, currency, pack_size, settings)]
     if not usable:
         return None
-    fresh = [o for o in usable if now_ms - o.event_time_ms <= (o.validity_ms or settings.validity_ms)]
+    fresh = [r for r in usable if now_ms - r[_AT] <= (r[_VALIDITY] or settings.validity_ms)]
     counted = fresh or usable
-    prices = [effective_price_minor(o) for o in counted]
+    prices = [row[_PRICE] + row[_SHIPPING] for row in counted]
     # Integer sum: the mean does not depend on the order in which rivals came.
     return ReferenceOffer(
         mean_minor=sum(prices) / len(prices),
         min_minor=min(prices),
         max_minor=max(prices),
         rivals=len(prices),
-        newest_ms=max(o.event_time_ms for o in counted),
+        newest_ms=max(row[_AT] for row in counted),
         fresh=bool(fresh),
     )
 
@@ -143,20 +166,22 @@ class RivalBook:
 
     def __init__(self, settings: RivalSettings | None = None) -> None:
         self._settings = settings or RivalSettings()
-        self._offers: dict[str, dict[str, Offer]] = {}
+        # By listing and rival, as rows: most are only asked for their reference, so that no Offer is made of them.
+        self._offers: dict[str, dict[str, Sequence[Any]]] = {}
 
     def observe(self, offer: Offer, *, currency: str, pack_size: int = 1) -> bool:
         """Take an offer; answers whether it is now its rival's newest comparable one."""
-        if not is_comparable(offer, currency, pack_size, self._settings):
+        row = _ROW(offer)
+        if not _is_comparable(row, currency, pack_size, self._settings):
             return False
         key = f"{offer.tenant}/{offer.market}/{offer.sku}"
         rivals = self._offers.setdefault(key, {})
         held = rivals.get(offer.competitor)
-        if held is not None and held.event_time_ms > offer.event_time_ms:
+        if held is not None and held[_AT] > offer.event_time_ms:
             return False
-        rivals[offer.competitor] = offer
+        rivals[offer.competitor] = row
         if len(rivals) > self._settings.max_rivals:
-            del rivals[min(rivals, key=lambda name: (rivals[name].event_time_ms, name))]
+            del rivals[min(rivals, key=lambda name: (rivals[name][_AT], name))]
         return True
 
     def reference(
@@ -166,23 +191,19 @@ class RivalBook:
         offers = self._offers.get(listing_key)
         if not offers:
             return None
-        return reference_offer(
-            offers.values(), now_ms, currency=currency, pack_size=pack_size, settings=self._settings
-        )
+        return _reference(offers.values(), now_ms, currency, pack_size, self._settings)
 
     def offers(self, listing_key: str) -> tuple[Offer, ...]:
         """The offers held of a listing, by rival's name."""
-        held = self._offers.get(listing_key, {})
-        return tuple(held[name] for name in sorted(held))
+        held, where = self._offers.get(listing_key, {}), listing_key.split("/", 2)
+        rows = (held[name] for name in sorted(held))
+        return tuple(Offer(*row[:_WHERE], *where, *row[_WHERE:]) for row in rows)
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data: per listing, one row per rival (listing and group are the key's)."""
         return {
             "v": self.version,
-            "listings": {
-                key: [[getattr(offer, f) for f in _OFFER_FIELDS] for offer in rivals.values()]
-                for key, rivals in self._offers.items()
-            },
+            "listings": {key: [list(row) for row in rivals.values()] for key, rivals in self._offers.items()},
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
@@ -194,13 +215,4 @@ class RivalBook:
             If the snapshot is of another version.
         """
         refuse_other_version("RivalBook", self.version, snapshot)
-        self._offers = {}
-        for key, rows in snapshot["listings"].items():
-            where = key.split("/", 2)
-            rivals = (Offer(*row[:_WHERE], *where, *row[_WHERE:]) for row in rows)
-            self._offers[key] = {offer.competitor: offer for offer in rivals}
-
-
-_OFFER_FIELDS = tuple(f for f in Offer.__dataclass_fields__ if f not in ("tenant", "market", "sku"))
-_WHERE = tuple(Offer.__dataclass_fields__).index("tenant")
-"""Where an offer's values have its listing's three, which a row leaves out."""
+        self._offers = {key: {row[_RIVAL]: row for row in rows} for key, rows in snapshot["listings"].items()}

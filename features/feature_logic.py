@@ -223,11 +223,15 @@ class FeatureLogic:
         counts = self._counts
         totals = counts.totals({local.day for local in when.values()})
         requests = self._market_requests(totals)
+        seasons: dict[str, float | None] = {}
         for row in due:
             key = self._keys[row]
             entry = self._catalog[key]
             local = when[entry.market]
             price = counts.points.current_minor(row)
+            group = f"{entry.tenant}/{entry.market}/{entry.category}"
+            if group not in seasons:
+                seasons[group] = self._seasons.factor(group, local)
             inputs = RowInputs(
                 at_ms=at,
                 first_ms=self._first_ms[row],
@@ -241,15 +245,15 @@ class FeatureLogic:
                 changed_ms=counts.points.changed_ms(row),
                 at_price=counts.points.counts(row, price) if price is not None else (0, 0),
                 reference=references[row],
-                rival_sum_7d=float(totals.rival_sum[row]),
-                rival_minutes_7d=float(totals.rival_minutes[row]),
+                rival_sum_7d=totals.rival_sum[row],
+                rival_minutes_7d=totals.rival_minutes[row],
                 stock=self._stock.level(key),
                 estimates={
                     segment: tuple(self._estimates[f"{key}|{segment}"])
                     for segment in ("all", *SEGMENTS)
                     if f"{key}|{segment}" in self._estimates
                 },
-                seasonality=self._seasons.factor(f"{entry.tenant}/{entry.market}/{entry.category}", local),
+                seasonality=seasons[group],
                 market_requests=requests[entry.market],
                 mean_quoted={segment: mean.value(row) for segment, mean in counts.quoted.items()},
             )
@@ -271,7 +275,7 @@ class FeatureLogic:
         for row in range(len(self._keys)):
             market = sums.setdefault(self._market(row), dict.fromkeys(SEGMENTS, 0))
             for segment in SEGMENTS:
-                market[segment] += int(totals.hours[f"exposures_{segment}"][row])
+                market[segment] += totals.hours[f"exposures_{segment}"][row]
         return sums
 
     def snapshot(self) -> dict[str, Any]:

@@ -41,19 +41,22 @@ _TAKE_MINUTE, _TAKE_HOUR, _TAKE_DAY = (
 
 @dataclass(frozen=True, slots=True)
 class WindowTotals:
-    """Sums per row at one moment: ``minutes`` over 60 minutes, ``hours`` over 24 hours, ``days`` by last day."""
+    """Sums per row at one moment: ``minutes`` over 60 minutes, ``hours`` over 24 hours, ``days`` by last day.
 
-    minutes: Mapping[str, Numbers]
-    hours: Mapping[str, Numbers]
-    days: Mapping[int, Mapping[str, Numbers]]
+    Plain lists: they are read one by one, which an array makes a number of its own for.
+    """
+
+    minutes: Mapping[str, list[int]]
+    hours: Mapping[str, list[int]]
+    days: Mapping[int, Mapping[str, list[int]]]
     units_by_day: Numbers
-    rival_sum: Numbers
-    rival_minutes: Numbers
+    rival_sum: list[float]
+    rival_minutes: list[float]
 
     @staticmethod
-    def of(sums: Mapping[str, Numbers], row: int) -> dict[str, int]:
+    def of(sums: Mapping[str, list[int]], row: int) -> dict[str, int]:
         """One listing's sums by measure."""
-        return {name: int(values[row]) for name, values in sums.items()}
+        return {name: values[row] for name, values in sums.items()}
 
 
 class ListingCounts:
@@ -67,7 +70,7 @@ class ListingCounts:
     >>> cell = Cell("acme", "web", "s1", "s1", "base", "all", 999, "USD", exposures=4, orders=1)
     >>> counts.add([cell], {"acme/web/s1": 0}, 60_000, {"web": LocalTime(719163, 3, 0, 0.0)})
     {0: 4}
-    >>> int(counts.totals({719163}).hours["orders"][0]), counts.points.current_minor(0)
+    >>> counts.totals({719163}).hours["orders"][0], counts.points.current_minor(0)
     (1, 999)
     """
 
@@ -149,12 +152,14 @@ class ListingCounts:
         """Sums of all windows now; the 30-day ones end with each of ``days``."""
         ring = self._rings
         return WindowTotals(
-            minutes={name: ring["minutes"].total(name) for name in _MINUTE},
-            hours={name: ring["hours"].total(name) for name in _HOUR},
-            days={day: {name: ring["days"].total(name, _DAYS, until=day) for name in _DAY} for day in days},
+            minutes={name: ring["minutes"].total(name).tolist() for name in _MINUTE},
+            hours={name: ring["hours"].total(name).tolist() for name in _HOUR},
+            days={
+                day: {name: ring["days"].total(name, _DAYS, until=day).tolist() for name in _DAY} for day in days
+            },
             units_by_day=ring["days"].series("units"),
-            rival_sum=ring["rivals"].total("sum"),
-            rival_minutes=ring["rivals"].total("minutes"),
+            rival_sum=ring["rivals"].total("sum").tolist(),
+            rival_minutes=ring["rivals"].total("minutes").tolist(),
         )
 
     def complete_days(self, totals: WindowTotals, row: int, first_day: int, today: int) -> list[float]:

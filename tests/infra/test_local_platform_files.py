@@ -19,9 +19,11 @@ from infra.local.errors import PlatformError
 from infra.local.jobs import JobState
 from infra.local.keeper import Watch
 from infra.local.parts import PARTS, TASK_MANAGERS, Part
+from infra.local.platform import Platform
 from infra.local.ports import LOOPBACK, is_free, pick_ports
 from jobs.registry import JOBS, resource_of
 from jobs.runtime.flink_environment import BUFFER_BYTES, SLOT_MANAGED_MB
+from tests.platform_words import words
 
 SHIPPED = {"env": {"java": {"opts": {"all": "--add-opens=java.base/java.lang=ALL-UNNAMED"}}}}
 
@@ -325,3 +327,8 @@ def test_nothing_on_the_leash_outlives_its_parent(tmp_path: Path) -> None:
 
     with contextlib.suppress(psutil.NoSuchProcess):
         psutil.Process(int(pid_file.read_text())).wait(10)  # killed, and gone as soon as it is reaped
+
+
+def test_a_failed_test_can_tell_of_a_platform_that_never_came_up(tmp_path):
+    told = words(Platform(tmp_path / "home"))
+    assert "records in no checkpoint yet" in told

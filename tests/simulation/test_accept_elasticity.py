@@ -7,21 +7,22 @@ from typing import Any
 import pytest
 
 from tests.simulation import accept_elasticity as accept
+from tests.simulation import juice as juices
 
 
 @pytest.fixture(scope="module")
 def juice() -> Any:
     """The orange juice rows, read once."""
-    return accept.load_juice(accept.data_folder())
+    return juices.load_juice(juices.data_folder())
 
 
 def test_the_orange_juice_references_are_met(juice: Any) -> None:
-    missed = [str(line) for line in accept.juice_lines(juice, quick=True) if not line.ok]
+    missed = [str(line) for line in juices.juice_lines(juice, quick=True) if not line.ok]
     assert missed == []
 
 
 def test_the_weeks_as_cells_through_both_logics_equal_the_batch_regression(juice: Any) -> None:
-    missed = [str(line) for line in accept.replay_line(juice, quick=True) if not line.ok]
+    missed = [str(line) for line in juices.replay_line(juice, quick=True) if not line.ok]
     assert missed == []
 
 
