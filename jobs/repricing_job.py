@@ -26,6 +26,7 @@ from jobs.runtime.bucket_rows import (
     in_packets,
     output_view,
     outputs_to_topics,
+    rows_apart,
     rows_of,
 )
 from jobs.runtime.flink_bucket import host_in_flink
@@ -78,7 +79,8 @@ def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, se
         estimate_rows(table_env, JOB, settings),
     ]
     queries += _facts(env, table_env, settings)
-    outputs = host_in_flink(rows_of(table_env, queries), partial(repricing_host, settings), f"{JOB}.listings")
+    meet = rows_of if settings.all_live else rows_apart
+    outputs = host_in_flink(meet(table_env, queries), partial(repricing_host, settings), f"{JOB}.listings")
     outputs_to_topics(statements, table_env, output_view(table_env, outputs, "repriced"), STREAMS, settings)
     return statements
 

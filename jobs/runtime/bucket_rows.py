@@ -23,6 +23,7 @@ from schemas.topics import TOPICS
 
 ESTIMATES_OF_MANY_S = 30
 """Wall seconds for which a bucket's estimates gather among very many listings; a period's end takes as long."""
+ROW_COLUMNS = ("key", "kind", "address", "payload")
 _ADDRESS = "'{name}-' || CAST(p AS STRING) || '-' || CAST(o AS STRING)"
 
 
@@ -163,6 +164,13 @@ def _ago_sql(clock: Clock, seconds: int) -> str:
 def rows_of(table_env: StreamTableEnvironment, queries: Iterable[str]) -> DataStream:
     """The union of queries as a stream of rows for a host."""
     return table_env.to_data_stream(table_env.sql_query(" UNION ALL ".join(queries)))
+
+
+def rows_apart(table_env: StreamTableEnvironment, queries: Iterable[str]) -> list[DataStream]:
+    """Each query's rows as a stream of its own, for :func:`jobs.runtime.flink_bucket.meeting_by_key`."""
+    # Streams meet only if their types are the same to the letter: every column a STRING that may be NULL.
+    columns = ", ".join(f"NULLIF(CAST(`{name}` AS STRING), '-') AS `{name}`" for name in ROW_COLUMNS)
+    return [table_env.to_data_stream(table_env.sql_query(f"SELECT {columns} FROM ({query})")) for query in queries]
 
 
 def output_view(table_env: StreamTableEnvironment, outputs: DataStream, view: str) -> str:

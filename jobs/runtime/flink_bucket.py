@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 from pyflink.common import Row, Types
 from pyflink.common.typeinfo import TypeInformation
-from pyflink.datastream import DataStream, KeyedProcessFunction, OutputTag, RuntimeContext
+from pyflink.datastream import DataStream, KeyedProcessFunction, KeyedStream, OutputTag, RuntimeContext
 from pyflink.datastream.state import ValueStateDescriptor
+from pyflink.java_gateway import get_gateway
 
 from jobs.runtime.hosting import Host
 
@@ -96,19 +97,37 @@ class _Reading:
         return self.counts[self.name]
 
 
+def meeting_by_key(streams: Sequence[DataStream]) -> KeyedStream:
+    """Streams of rows, each spread by key on a way of its own, so that they meet in the host only.
+
+    Flink lets a snapshot's barrier overtake rows only where these are spread. Where streams meet before that, the
+    meeting waits with all of them for the last one's barrier: a fact for a burst of estimates (decision 35).
+    """
+    keyed = [stream.key_by(_first, key_type=Types.STRING()) for stream in streams]
+    if len(keyed) == 1:
+        return keyed[0]
+    # PyFlink's union takes a keyed stream's key off again and sends all rows through Python once more.
+    gateway = get_gateway()
+    others = gateway.new_array(gateway.jvm.org.apache.flink.streaming.api.datastream.DataStream, len(keyed) - 1)
+    for at, other in enumerate(keyed[1:]):
+        others[at] = other._j_data_stream
+    by_key = gateway.jvm.org.apache.flink.streaming.api.functions.python.KeyByKeySelector()
+    met = keyed[0]._j_data_stream.union(others).keyBy(by_key, Types.ROW([Types.STRING()]).get_java_type_info())
+    return KeyedStream(met, keyed[0]._original_data_type_info, keyed[0]._origin_stream)
+
+
 def host_in_flink(
-    rows: DataStream,
+    rows: DataStream | Sequence[DataStream],
     make_host: Callable[[], Host],
     uid: str,
     typed: TypedCopies | None = None,
 ) -> DataStream:
-    """Key the rows (``ROW_IN``'s columns) by bucket and host them; a stream of ``ROW_OUT``."""
-    return (
-        rows.key_by(_first, key_type=Types.STRING())
-        .process(BucketFunction(make_host, typed), output_type=ROW_OUT)
-        .uid(uid)
-        .name(uid)
-    )
+    """Key the rows (``ROW_IN``'s columns) by bucket and host them; a stream of ``ROW_OUT``.
+
+    Several streams of rows come as :func:`meeting_by_key` says.
+    """
+    keyed = meeting_by_key([rows] if isinstance(rows, DataStream) else rows)
+    return keyed.process(BucketFunction(make_host, typed), output_type=ROW_OUT).uid(uid).name(uid)
 
 
 def _first(row: Any) -> str:

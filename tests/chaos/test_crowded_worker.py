@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from infra.local import jobs as cluster_jobs
-from infra.local.parts import TASK_MANAGERS
+from infra.local.parts import TASK_MANAGERS, flink_get
 from infra.local.platform import Platform
 from jobs.runtime.hosting import MOST_LIVE
 from jobs.runtime.kafka import Publisher
@@ -52,6 +52,8 @@ def test_fresh_news_move_a_table_what_is_old_or_said_before_waits_for_its_minute
 ) -> None:
     settings = many_buckets.settings()
     assert not settings.all_live
+    # A barrier overtakes rows only where they are spread: what meets before the host waits for each other.
+    assert _ways_into_the_host(many_buckets) == ["HASH"] * 3
     tables = RedisPriceTables(settings.redis.get_secret_value())
     now_ms = settings.the_clock.now_ms()
     end_ms = now_ms - now_ms % MINUTE_MS
@@ -89,6 +91,13 @@ def test_fresh_news_move_a_table_what_is_old_or_said_before_waits_for_its_minute
         until("the table after the kill", lambda: tables.get_many([FRESH])[FRESH].offer_minor == 1755)
         assert tables.get_many([FRESH])[FRESH].version > moved.version
     tables.close()
+
+
+def _ways_into_the_host(platform: Platform) -> list[str]:
+    job = next(job for job in cluster_jobs.all_jobs(platform.env) if job.name == "repricing_job")
+    nodes = dict(flink_get(platform.env, f"/jobs/{job.id}/plan"))["plan"]["nodes"]
+    host = next(node for node in nodes if node["description"].startswith("repricing_job.listings"))
+    return [way["ship_strategy"] for way in host["inputs"]]
 
 
 def _offer(out: Publisher, settings: Settings, listing: Listing, price: int, *, waited_ms: int = 0) -> None:
