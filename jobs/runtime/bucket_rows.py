@@ -24,6 +24,7 @@ from schemas.topics import TOPICS
 ESTIMATES_OF_MANY_S = 30
 """Wall seconds for which a bucket's estimates gather among very many listings; a period's end takes as long."""
 ROW_COLUMNS = ("key", "kind", "address", "payload")
+"""Of what goes into a host, each a text."""
 _ADDRESS = "'{name}-' || CAST(p AS STRING) || '-' || CAST(o AS STRING)"
 
 

@@ -16,7 +16,6 @@ from pyflink.java_gateway import get_gateway
 
 from jobs.runtime.hosting import Host
 
-ROW_IN = Types.ROW_NAMED(["key", "kind", "address", "payload"], [Types.STRING()] * 4)
 ROW_OUT = Types.ROW_NAMED(
     ["stream", "key", "value", "event_time_ms"],
     [Types.STRING(), Types.STRING(), Types.STRING(), Types.LONG()],
@@ -122,7 +121,7 @@ def host_in_flink(
     uid: str,
     typed: TypedCopies | None = None,
 ) -> DataStream:
-    """Key the rows (``ROW_IN``'s columns) by bucket and host them; a stream of ``ROW_OUT``.
+    """Key rows (:data:`jobs.runtime.bucket_rows.ROW_COLUMNS`) by bucket and host them; a stream of ``ROW_OUT``.
 
     Several streams of rows come as :func:`meeting_by_key` says.
     """

@@ -1,4 +1,7 @@
-"""A broker of the user's may have inputs too narrow for the jobs: told at the start, and mended as it says."""
+"""A broker of the user's may have inputs too narrow for the jobs: told at the start, and mended as it says.
+
+A broker of its own, and so before the platform that others share: beside it, it takes most of a minute.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from infra.local.errors import PlatformError
 from infra.local.platform import Platform
 from schemas.topics import TOPICS
+from tests.waiting import until
 
 pytestmark = pytest.mark.platform
 
@@ -32,7 +36,14 @@ def test_an_input_narrower_than_its_readers_is_refused_until_it_has_partitions(b
     admin = AdminClient({"bootstrap.servers": broker_alone.env["WALRAS_KAFKA"]})
     admin.delete_topics([clicks])[clicks].result(30)
     admin.create_topics([NewTopic(clicks, num_partitions=1)])[clicks].result(30)
+    # A broker says that it is done before it tells everybody.
+    until("one partition", lambda: _partitions(admin, clicks) == 1)
     with pytest.raises(PlatformError, match=f"at least 2 partitions.*{clicks} 1.*Add partitions"):
         broker_alone.up(["broker"], job_names=[])
     admin.create_partitions([NewPartitions(clicks, 2)])[clicks].result(30)
+    until("two partitions", lambda: _partitions(admin, clicks) == 2)
     broker_alone.up(["broker"], job_names=[])
+
+
+def _partitions(admin: AdminClient, topic: str) -> int:
+    return len(admin.list_topics(topic, timeout=10).topics[topic].partitions)
