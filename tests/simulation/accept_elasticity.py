@@ -26,9 +26,10 @@ from features.elasticity import ElasticitySettings
 from features.elasticity.logic import ElasticityLogic
 from features.elasticity.pooling_logic import PoolingLogic
 from features.logic import Batch, parse_batch
+from features.segments import Z_90
 from schemas.events import CatalogEntry, Cell, Stock
 from tests.simulation.juice import JUICE, data_folder, juice_lines, load_juice, replay_line, taddy_lines
-from tests.simulation.lines import START_MS, Z90, Line, at_least, at_most, between, take
+from tests.simulation.lines import START_MS, Line, at_least, at_most, between, take
 
 DAY_MS, MINUTE_MS = 86_400_000, 60_000
 WEEKDAYS = np.array([0.8, 0.85, 0.9, 1.0, 1.1, 1.3, 1.15])
@@ -118,7 +119,7 @@ def score(estimates: dict[str, dict[str, Any]], names: list[tuple[str, ...]], be
     return Score(
         float(np.sqrt(np.mean(away**2))),
         float(away.mean()),
-        float((np.abs(away) <= Z90 * sd).mean()),
+        float((np.abs(away) <= Z_90 * sd).mean()),
         float(np.nanmean(raw - beta)),
     )
 

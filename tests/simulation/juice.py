@@ -20,10 +20,12 @@ from features.elasticity.base import PeriodRows
 from features.elasticity.logic import ElasticityLogic
 from features.elasticity.pooling import Products, pool_products, sufficiency
 from features.elasticity.pooling_logic import PoolingLogic
+from features.elasticity.settings import WEEK_MS
 from features.logic import Batch
+from features.segments import Z_90
 from schemas.codes import Sufficiency
 from schemas.events import CatalogEntry, Cell, Offer
-from tests.simulation.lines import REFERENCE, START_MS, WEEK_MS, Z90, Line, at_least, at_most, take
+from tests.simulation.lines import REFERENCE, START_MS, Line, at_least, at_most, take
 
 OUNCES = {"64oz": 64, "96oz": 96, "128oz": 128}
 JUICE = Path("dominicks_oj_bayesm/store_week_brand.parquet")
@@ -122,9 +124,9 @@ def juice_lines(juice: Juice, quick: bool) -> list[Line]:
         one = fit(WithinSums(REFERENCE, 4), juice, juice.narrow, weeks[:cut].tolist(), brands)
         two = fit(WithinSums(REFERENCE, 4), juice, juice.narrow, weeks[cut:].tolist(), brands)
         away = np.abs(one.b - two.b)
-        honest += int((away <= Z90 * np.hypot(one.se, two.se)).sum())
+        honest += int((away <= Z_90 * np.hypot(one.se, two.se)).sum())
         shrink_se = [np.sqrt(np.maximum(1, p.rows / p.periods)) for p in (one, two)]
-        naive += int((away <= Z90 * np.hypot(one.se / shrink_se[0], two.se / shrink_se[1])).sum())
+        naive += int((away <= Z_90 * np.hypot(one.se / shrink_se[0], two.se / shrink_se[1])).sum())
         total += len(brands)
     lines.append(at_least("halves of the weeks: 90 % intervals cover", honest / total, 0.85))
     lines.append(at_most("(control: naive intervals cover)", naive / total, 0.6))

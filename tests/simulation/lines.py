@@ -10,11 +10,10 @@ import orjson
 
 from features.elasticity import ElasticitySettings
 from features.elasticity.pooling_logic import PoolingLogic
+from features.elasticity.settings import WEEK_MS
 from features.logic import Fact, Output
 
-WEEK_MS = 604_800_000
 START_MS = 1_700_006_400_000 // WEEK_MS * WEEK_MS
-Z90 = 1.6448536269514722
 REFERENCE = ElasticitySettings(kind="within", forgetting_per_week=1.0, period_ms=WEEK_MS)
 
 
