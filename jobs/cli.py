@@ -11,7 +11,7 @@ from __future__ import annotations
 import getpass
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,11 +19,12 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from features.catalog import EVENT_TIMESTAMP
 from jobs.runtime.audit import Audit
 from jobs.runtime.explanation import explain as explained
 from jobs.runtime.explanation import learned_of, text, when
 from jobs.runtime.health import UNREACHABLE, parts
-from jobs.runtime.kafka import ensure_topics, read_topic
+from jobs.runtime.kafka import Record, ensure_topics, read_newest_first, read_topic
 from jobs.runtime.kafka_offsets import TopicEnds
 from jobs.runtime.ledger_book import add_up
 from jobs.runtime.operator_commands import (
@@ -90,6 +91,19 @@ def _values(settings: Settings, name: str) -> Iterator[dict[str, Any]]:
     return (record.json() for record in read_topic(settings.kafka, TOPICS[name].topic) if record.value)
 
 
+def _newest(settings: Settings, name: str, wanted: Callable[[Record], bool], order: str) -> dict[str, Any] | None:
+    """The newest of the records that are wanted, by a field that only rises; read from the topic's end."""
+    for stretch in read_newest_first(settings.kafka, TOPICS[name].topic):
+        if found := [record.json() for record in stretch if record.value and wanted(record)]:
+            return max(found, key=lambda value: int(value[order]))
+    return None
+
+
+def _is(record: Record, decision_id: str) -> bool:
+    # Decoded only if the id stands in it: a decision is some kilobytes, and an old one is behind many.
+    return decision_id.encode() in (record.value or b"") and record.json()["decision_id"] == decision_id
+
+
 def _columns(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))] if rows else []
     for row in rows:
@@ -103,23 +117,16 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
 def explain(listing: ListingKey, as_json: AsJson = False) -> None:
     """Tell why a listing's price is what it is: its table, what is learned, and the newest decision.
 
-    Read from the `tables`, `features` and `decisions` topics; --json gives the decision's whole record with it.
+    Read from the ends of the `tables`, `features` and `decisions` topics; --json gives the decision's whole
+    record with it.
     """
     settings, key = Settings.load(), _listing(listing).key
-    found: dict[str, dict[str, Any] | None] = {}
-    for name, order in (("tables", "version"), ("decisions", "decided_at_ms")):
-        found[name] = None
-        for value in _values(settings, name):
-            if f"{value['tenant']}/{value['market']}/{value['sku']}" == key:
-                best = found[name]
-                if best is None or int(value[order]) >= int(best[order]):
-                    found[name] = value
-    learned = None
-    for row in _values(settings, "features"):
-        learned = row if row["listing"] == key else learned
+    orders = {"tables": "version", "decisions": "decided_at_ms", "features": EVENT_TIMESTAMP}
+    found = {name: _newest(settings, name, lambda record: record.key == key, by) for name, by in orders.items()}
+    learned = found["features"]
     said = explained(key, found["decisions"], found["tables"], learned and learned_of(learned))
     _out(said, [text(said)], as_json)
-    if not any(found.values()):
+    if not (found["tables"] or found["decisions"]):
         raise typer.Exit(NO)
 
 
@@ -140,10 +147,12 @@ def recompute(
     if bool(decision_id) == every:
         raise _wrong("recompute: expected a decision id or --all")
     settings = Settings.load()
-    audit = Audit.of(
-        (d for d in _values(settings, "decisions") if not decision_id or d["decision_id"] == decision_id),
-        without_offer=without_offer,
-    )
+    if every:
+        asked = _values(settings, "decisions")
+    else:
+        one = _newest(settings, "decisions", lambda record: _is(record, decision_id), "decided_at_ms")
+        asked = iter([one] if one else [])
+    audit = Audit.of(asked, without_offer=without_offer)
     for name, why in audit.refusals.items():
         typer.echo(f"walras: {name}: {why}", err=True)
     data: dict[str, Any] = {"recomputed": audit.recomputed, "differing": audit.differing}

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from jobs.runtime.settings import Settings
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share the platform come last: beside it, those with one of their own would take minutes."""
+    items.sort(key=lambda item: "local_platform" in getattr(item, "fixturenames", ()))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A failed test on a platform shows how that platform was, before anything ends it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import orjson
@@ -189,40 +190,84 @@ def _record(message: Any) -> Record:
 
 
 def read_topic(bootstrap: str, topic: str, *, timeout_s: float = 30.0) -> Iterator[Record]:
-    """Every record of a topic from its beginning to the end it has now, partition by partition in order.
+    """Every record of a topic from its beginning to the end it has now; each partition's in order.
 
     Raises
     ------
     KafkaException
         If the broker does not answer.
     """
-    consumer = Consumer(
+    with closing(_reader(bootstrap)) as consumer:
+        yield from _between(consumer, topic, _extent(consumer, topic, timeout_s), timeout_s)
+
+
+def read_newest_first(
+    bootstrap: str, topic: str, *, stretch: int = 500, timeout_s: float = 30.0
+) -> Iterator[list[Record]]:
+    """A topic's records, the newest first: stretches of all partitions, each twice as long as the one before.
+
+    For who looks for something recent in a topic that is kept for ever: what it costs is how long ago it was
+    written, not how long the topic is.
+
+    Parameters
+    ----------
+    stretch : offsets of each partition in the first list; a list holds each partition's records in order.
+
+    Raises
+    ------
+    KafkaException
+        If the broker does not answer.
+    """
+    with closing(_reader(bootstrap)) as consumer:
+        left = _extent(consumer, topic, timeout_s)
+        while left:
+            spans = {p: (max(low, end - stretch), end) for p, (low, end) in left.items()}
+            yield list(_between(consumer, topic, spans, timeout_s))
+            left = {p: (left[p][0], start) for p, (start, _) in spans.items() if start > left[p][0]}
+            stretch *= 2
+
+
+Spans = Mapping[int, tuple[int, int]]
+"""First offset and the one after the last, by partition."""
+
+
+def _reader(bootstrap: str) -> Consumer:
+    return Consumer(
         {"bootstrap.servers": bootstrap, "group.id": "walras-reader", "enable.auto.commit": False,
          "auto.offset.reset": "earliest", "enable.partition.eof": True}
     )  # fmt: skip
-    try:
-        found = consumer.list_topics(topic, timeout=timeout_s).topics[topic]
-        if found.error is not None:
-            raise KafkaException(found.error)
-        open_partitions = set()
-        for p in found.partitions:
-            low, high = consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=timeout_s)
-            if high > low:
-                open_partitions.add(p)
-        consumer.assign([TopicPartition(topic, p, 0) for p in sorted(open_partitions)])
-        while open_partitions:
-            message = consumer.poll(timeout_s)
-            if message is None:
-                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{topic}: no answer within {timeout_s} s"))
-            error = message.error()
-            if error is None:
+
+
+def _extent(consumer: Consumer, topic: str, timeout_s: float) -> Spans:
+    found = consumer.list_topics(topic, timeout=timeout_s).topics[topic]
+    if found.error is not None:
+        raise KafkaException(found.error)
+    spans = {
+        p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=timeout_s)
+        for p in sorted(found.partitions)
+    }
+    return {p: (low, end) for p, (low, end) in spans.items() if end > low}
+
+
+def _between(consumer: Consumer, topic: str, spans: Spans, timeout_s: float) -> Iterator[Record]:
+    consumer.assign([TopicPartition(topic, p, low) for p, (low, _) in spans.items()])
+    unread = set(spans)
+    while unread:
+        message = consumer.poll(timeout_s)
+        if message is None:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{topic}: no answer within {timeout_s} s"))
+        error, p, at = message.error(), message.partition(), message.offset()
+        if error is None:
+            if at < spans[p][1]:
                 yield _record(message)
-            elif error.code() == KafkaError._PARTITION_EOF:
-                open_partitions.discard(message.partition())
-            else:
-                raise KafkaException(error)
-    finally:
-        consumer.close()
+            # A span's last offset may be gone or a transaction's marker: what comes after it ends the span too.
+            if p in unread and at + 1 >= spans[p][1]:
+                unread.discard(p)
+                consumer.pause([TopicPartition(topic, p)])
+        elif error.code() == KafkaError._PARTITION_EOF:
+            unread.discard(p)
+        else:
+            raise KafkaException(error)
 
 
 def follow(

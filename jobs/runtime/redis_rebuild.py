@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from jobs.runtime.kafka import follow, read_topic
+from jobs.runtime.kafka import follow, read_newest_first, read_topic
 from jobs.runtime.redis_price_table import RedisPriceTables
 from schemas.events import Listing
 from schemas.price_table import PriceList, PriceTable, PriceTableError
@@ -37,6 +37,10 @@ def rebuild(
 ) -> Rebuilt:
     """Bring Redis back from Kafka: each listing's highest version over `tables` and `decisions`.
 
+    Decisions are kept for ever, so they are read the newest first, until a stretch of them knows of no table that
+    is not known yet: those that a kill kept out of `tables` are the last that were made. All of them are read
+    if `tables` is empty.
+
     Writers are refused meanwhile. A writer that was refused put its table into Kafka all the same,
     so after `ready` is set the ends of both topics are followed until nothing new came for ``tail_s``
     (at most four times that, when the market never rests: by then every writer has seen `ready`).
@@ -52,10 +56,16 @@ def rebuild(
     # The tail's readers take their place before the topics are read, so that nothing falls in between.
     tail = follow(bootstrap, [TOPICS["tables"].topic, TOPICS["decisions"].topic], poll_s=max(0.1, tail_s / 4))
     first = next(tail)
-    for name in ("tables", "decisions"):
-        for record in read_topic(bootstrap, TOPICS[name].topic):
-            read += 1
-            unreadable += not _take(best, record.topic, record.value and record.json())
+    for record in read_topic(bootstrap, TOPICS["tables"].topic):
+        read += 1
+        unreadable += not _take(best, record.topic, record.value and record.json())
+    lost = not best
+    for stretch in read_newest_first(bootstrap, TOPICS["decisions"].topic):
+        known = best.copy()
+        read += len(stretch)
+        unreadable += sum(not _take(best, record.topic, record.value and record.json()) for record in stretch)
+        if best == known and not lost:
+            break
     tables.publish_many((best[k] for k in sorted(best)), must_be_ready=False)
     tables.mark_ready(epoch)
     progress(f"{len(best)} listings from {read} records; ready {epoch}")

@@ -31,7 +31,7 @@ from infra.local.ports import is_listening
 from jobs.registry import JOBS
 from jobs.runtime.clock import Clock
 from jobs.runtime.kafka import Publisher
-from jobs.runtime.kafka_offsets import not_yet_taken
+from jobs.runtime.kafka_offsets import SILENT, not_yet_taken
 from jobs.runtime.operator_commands import Target, make_command, publish_command
 from jobs.runtime.settings import Settings
 from schemas.events import CommandKind, Listing
@@ -74,7 +74,7 @@ def _send(out: Publisher, sent: Sent) -> None:
 def feed(settings: Settings, records: Sequence[Sent]) -> None:
     """Send each record when the run's clock shows its time; a broker that is away is waited for."""
     clock, pause = settings.the_clock, threading.Event()
-    with Publisher(settings.kafka, **{"message.timeout.ms": 600_000}) as out:
+    with Publisher(settings.kafka, **{"message.timeout.ms": 600_000, "logger": SILENT}) as out:
         for sent in records:
             wait = clock.wall_seconds_until(sent.at_ms)
             if wait > 0.02:

@@ -15,7 +15,7 @@ from features.logic import Batch, Output
 from jobs import cli, watch
 from jobs.edge_service import build
 from jobs.pricing.logic import RepricingLogic
-from jobs.runtime.kafka import Publisher, read_topic
+from jobs.runtime.kafka import Publisher, read_newest_first, read_topic
 from jobs.runtime.redis_price_table import RedisPriceTables
 from jobs.runtime.settings import Settings
 from schemas.events import CatalogEntry, Listing
@@ -106,6 +106,22 @@ def test_a_lost_redis_is_rebuilt_from_kafka_by_one_command(
     found = store.get_many(sorted(tables))
     assert all(found[listing].version >= table.version for listing, table in tables.items())
     assert all(found[listing].table == table.table for listing, table in tables.items())
+
+
+def test_a_topic_is_read_from_its_end_and_whole(market: tuple[Settings, dict[Listing, PriceTable]]) -> None:
+    settings, _ = market
+    topic = TOPICS["decisions"].topic
+    # Stretches of 1, 2, 4, … offsets a partition: the spans' edges fall everywhere.
+    stretches = list(read_newest_first(settings.kafka, topic, stretch=1))
+    assert len(stretches) > 2 and 0 < len(stretches[0]) <= TOPICS["decisions"].partitions
+    oldest_first = [
+        record for stretch in reversed(stretches) for record in sorted(stretch, key=lambda r: r.offset)
+    ]
+    ends = {record.partition: record.offset for record in oldest_first}
+    # What the jobs of this platform write meanwhile lies behind the ends.
+    whole = [r for r in read_topic(settings.kafka, topic) if r.offset <= ends.get(r.partition, -1)]
+    by_partition = sorted(whole, key=lambda record: (record.partition, record.offset))
+    assert sorted(oldest_first, key=lambda record: record.partition) == by_partition
 
 
 def test_decisions_explain_themselves_and_recompute(market: tuple[Settings, dict[Listing, PriceTable]]) -> None:

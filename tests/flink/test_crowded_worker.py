@@ -1,6 +1,6 @@
 """More buckets than a worker keeps: facts gather, and what waited for long waits for its minute.
 
-On a platform of its own, and so among the first tests: beside the one that the others share it takes minutes.
+On a platform of its own: it needs more buckets.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A broker of the user's may have inputs too narrow for the jobs: told at the start, and mended as it says.
 
-A broker of its own, and so before the platform that others share: beside it, it takes most of a minute.
+On a broker of its own, whose topics may be broken.
 """
 
 from __future__ import annotations
