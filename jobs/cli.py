@@ -20,7 +20,6 @@ import orjson
 import typer
 
 from features.catalog import EVENT_TIMESTAMP
-from jobs.runtime.audit import Audit
 from jobs.runtime.explanation import explain as explained
 from jobs.runtime.explanation import learned_of, text, when
 from jobs.runtime.health import UNREACHABLE, parts
@@ -144,6 +143,9 @@ def recompute(
     Exit code 1 when any result differs from its record. With --without-offer the code stays 0: there a
     difference is what the rivals' offers changed, not a fault.
     """
+    # Here, since the optimizer's numpy and scipy take longer to import than the other questions to answer.
+    from jobs.runtime.audit import Audit
+
     if bool(decision_id) == every:
         raise _wrong("recompute: expected a decision id or --all")
     settings = Settings.load()
