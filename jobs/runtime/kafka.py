@@ -256,16 +256,18 @@ def _between(consumer: Consumer, topic: str, spans: Spans, timeout_s: float) -> 
         message = consumer.poll(timeout_s)
         if message is None:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{topic}: no answer within {timeout_s} s"))
-        error, p, at = message.error(), message.partition(), message.offset()
+        error = message.error()
         if error is None:
-            if at < spans[p][1]:
-                yield _record(message)
+            record = _record(message)
+            p, end = record.partition, spans[record.partition][1]
+            if record.offset < end:
+                yield record
             # A span's last offset may be gone or a transaction's marker: what comes after it ends the span too.
-            if p in unread and at + 1 >= spans[p][1]:
-                unread.discard(p)
+            if p in unread and record.offset + 1 >= end:
+                unread.remove(p)
                 consumer.pause([TopicPartition(topic, p)])
         elif error.code() == KafkaError._PARTITION_EOF:
-            unread.discard(p)
+            unread -= {message.partition()}
         else:
             raise KafkaException(error)
 
