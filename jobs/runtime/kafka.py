@@ -220,11 +220,14 @@ def read_newest_first(
     """
     with closing(_reader(bootstrap)) as consumer:
         left = _extent(consumer, topic, timeout_s)
-        while left:
-            spans = {p: (max(low, end - stretch), end) for p, (low, end) in left.items()}
-            yield list(_between(consumer, topic, spans, timeout_s))
-            left = {p: (left[p][0], start) for p, (start, _) in spans.items() if start > left[p][0]}
-            stretch *= 2
+    while left:
+        spans = {p: (max(low, end - stretch), end) for p, (low, end) in left.items()}
+        # A consumer for each: one that has paused a partition keeps it paused when it is assigned anew.
+        with closing(_reader(bootstrap)) as consumer:
+            records = list(_between(consumer, topic, spans, timeout_s))
+        yield records
+        left = {p: (left[p][0], start) for p, (start, _) in spans.items() if start > left[p][0]}
+        stretch *= 2
 
 
 Spans = Mapping[int, tuple[int, int]]

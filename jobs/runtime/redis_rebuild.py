@@ -64,7 +64,8 @@ def rebuild(
         known = best.copy()
         read += len(stretch)
         unreadable += sum(not _take(best, record.topic, record.value and record.json()) for record in stretch)
-        if best == known and not lost:
+        # A stretch may hold no record: offsets are also markers, and what a transaction took back.
+        if stretch and best == known and not lost:
             break
     tables.publish_many((best[k] for k in sorted(best)), must_be_ready=False)
     tables.mark_ready(epoch)
