@@ -57,16 +57,20 @@ class Platform:
     ----------
     home : the one folder that holds all state of the run.
     say : takes each line of progress.
+    known : the parts that there are, by name in the order of their start.
 
     Examples
     --------
     ``Platform(Path(".walras")).up()`` starts everything; ``down()`` stops exactly that.
     """
 
-    def __init__(self, home: Path, say: Callable[[str], None] = _progress) -> None:
+    def __init__(
+        self, home: Path, say: Callable[[str], None] = _progress, known: Mapping[str, Part] = PARTS
+    ) -> None:
         self.layout = Layout(home.absolute())
         self.supervision = Supervision(self.layout)
         self._say = say
+        self._known = known
 
     # ---- what is there -------------------------------------------------------------------------
 
@@ -128,7 +132,7 @@ class Platform:
             Naming the part that does not get ready, what it waits for, and its last words.
         """
         started = time.monotonic()
-        wanted = [PARTS[name] for name in PARTS if names is None or name in set(names)]
+        wanted = [self._known[name] for name in self._known if names is None or name in set(names)]
         wanted_jobs = list(JOBS) if job_names is None else list(job_names)
         launched = not self.supervision.alive()
         if launched:
@@ -200,7 +204,7 @@ class Platform:
         )
         if "kafka" not in external and not (self.layout.home / "kafka" / "meta.properties").exists():
             self._format_broker()
-        run = [part for part in PARTS.values() if part.replaced_by not in external]
+        run = [part for part in self._known.values() if part.replaced_by not in external]
         self.supervision.launch(run, ports, self.environment())
 
     def environment(self) -> dict[str, str]:
@@ -326,7 +330,7 @@ class Platform:
 
     def wait(self, names: Iterable[str] = (), job_names: Iterable[str] = (), timeout_s: float = 120) -> None:
         """Wait until parts answer and every task of the jobs runs."""
-        self._wait_for([PARTS[name] for name in names])
+        self._wait_for([self._known[name] for name in names])
         for name in job_names:
             self._until(f"job {name}", partial(jobs.not_fully_running, self.env, name), timeout_s)
 
@@ -373,7 +377,7 @@ class Platform:
     def start(self, name: str) -> None:
         """Start a part and wait until it is ready."""
         self.supervision.start(name)
-        self._wait_for([PARTS[name]])
+        self._wait_for([self._known[name]])
 
     def stop(self, name: str) -> None:
         """Stop a part; it stays stopped until started."""
@@ -415,7 +419,7 @@ class Platform:
             "jobs": {},
         }
         external = self.external()
-        for part in PARTS.values():
+        for part in self._known.values():
             info = states.get(part.name)
             brought = part.replaced_by in external
             if info is None and not brought:

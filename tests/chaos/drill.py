@@ -15,19 +15,17 @@ import argparse
 import contextlib
 import json
 import os
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from infra.local.parts import TASK_MANAGERS
+from infra.local.parts import PARTS, TASK_MANAGERS
 from infra.local.platform import Platform
-from infra.local.ports import is_listening
 from jobs.registry import JOBS
 from jobs.runtime.clock import Clock
 from jobs.runtime.kafka import Publisher
@@ -45,7 +43,9 @@ from tests.simulation.arena import seeds_of
 from tests.waiting import until
 
 REPORT = Path(__file__).parents[1] / "benchmarks" / "chaos.json"
-PARTS = ("broker", "redis", "jobmanager", *TASK_MANAGERS, "keeper")
+RUNNING = ("broker", "redis", "jobmanager", *TASK_MANAGERS, "edge", "keeper")
+EDGE = replace(PARTS["edge"], command=lambda _: [sys.executable, "-m", "tests.chaos.edge"])
+"""One part among the others, as a shop's is, whose quotes are not logged."""
 BUCKETS = 4
 
 
@@ -88,7 +88,7 @@ def feed(settings: Settings, records: Sequence[Sent]) -> None:
 
 def quiet(settings: Settings, platform: Platform, timeout_s: float) -> None:
     """Wait until every job runs and all there is lies in a completed checkpoint of each of its readers."""
-    platform.wait(PARTS, JOBS, timeout_s)
+    platform.wait(RUNNING, JOBS, timeout_s)
     calm = [0]
 
     def taken() -> bool:
@@ -98,21 +98,6 @@ def quiet(settings: Settings, platform: Platform, timeout_s: float) -> None:
     until("every record taken by every job", taken, timeout_s)
 
 
-@contextlib.contextmanager
-def edge(platform: Platform) -> Iterator[int]:
-    """An edge whose quotes are not logged, in front of the platform; answers its port."""
-    port = int(platform.env["WALRAS_EDGE_PORT"])
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.chaos.edge"], env=platform.environment(), stderr=subprocess.DEVNULL
-    )
-    try:
-        until("the edge listens", lambda: is_listening(port), 60)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
 def run(
     home: Path, records: Sequence[Sent], size: Size, speed: float, steps: list[tuple[float, str]] | None
 ) -> tuple[Capture, dict[str, Any]]:
@@ -120,43 +105,41 @@ def run(
     end_ms = records[-1].at_ms // MINUTE_MS * MINUTE_MS
     start_ms = records[0].at_ms
     listings = [Listing(**{k: v[k] for k in ("tenant", "market", "sku")}) for v in _catalog(records)]
-    platform = Platform(home)
+    platform = Platform(home, known={**PARTS, EDGE.name: EDGE})
     platform.clean()
     clock = Clock(start_ms, round((time.time() + size.up_s) * 1000), speed)
     try:
         platform.up(
-            PARTS, speed=speed, checkpoint_interval_s=2.0, extra={"CLOCK": str(clock), "BUCKETS": str(BUCKETS)}
+            RUNNING, speed=speed, checkpoint_interval_s=2.0, extra={"CLOCK": str(clock), "BUCKETS": str(BUCKETS)}
         )
         settings = platform.settings()
-        told: dict[str, Any] = {}
-        with edge(platform) as port:
-            prober = Prober(port, listings)
-            disturber = Disturber(platform, steps or [])
-            asking = threading.Thread(target=prober.run, name="prober")
+        prober = Prober(int(platform.env["WALRAS_EDGE_PORT"]), listings)
+        disturber = Disturber(platform, steps or [])
+        asking = threading.Thread(target=prober.run, name="prober")
 
-            def break_things() -> None:
-                # Before there are prices there is little to break: no version to fall, no table to be stale.
-                until("the first prices", lambda: prober.sources["table"] > 0, size.quiet_s)
-                disturber.run()
+        def break_things() -> None:
+            # Before there are prices there is little to break: no version to fall, no table to be stale.
+            until("the first prices", lambda: prober.sources["table"] > 0, size.quiet_s)
+            disturber.run()
 
-            breaking = threading.Thread(target=break_things, name="disturber")
-            asking.start()
-            try:
-                breaking.start()
-                feed(settings, records)
-                breaking.join()
-                quiet(settings, platform, size.quiet_s)
-                settle(settings, platform, end_ms, len(listings), size)
-            finally:
-                prober.stop()
-                disturber.stop()
-                asking.join()
-            told = {
-                "killed": disturber.done, "stale_tables_taken": disturber.admitted, "edge_answers": prober.asked,
-                "edge_sources": dict(prober.sources), "edge_failures": prober.failures,
-                "edge_versions_fallen": prober.fallen, "edge_slowest_s": round(prober.slowest_s, 3),
-                "edge_slow": prober.slow,
-            }  # fmt: skip
+        breaking = threading.Thread(target=break_things, name="disturber")
+        asking.start()
+        try:
+            breaking.start()
+            feed(settings, records)
+            breaking.join()
+            quiet(settings, platform, size.quiet_s)
+            settle(settings, platform, end_ms, len(listings), size)
+        finally:
+            prober.stop()
+            disturber.stop()
+            asking.join()
+        told: dict[str, Any] = {
+            "killed": disturber.done, "stale_tables_taken": disturber.admitted, "edge_answers": prober.asked,
+            "edge_sources": dict(prober.sources), "edge_failures": prober.failures,
+            "edge_versions_fallen": prober.fallen, "edge_slowest_s": round(prober.slowest_s, 3),
+            "edge_slow": prober.slow,
+        }  # fmt: skip
         if steps is None:
             told["alone"] = thought_through(settings)
         return capture(settings), told
