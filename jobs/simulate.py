@@ -27,7 +27,8 @@ from typing import Any
 import httpx
 
 from jobs.runtime.clock import Clock
-from jobs.runtime.kafka import Publisher, ensure_topics, read_topic
+from jobs.runtime.kafka import Publisher, ensure_topics
+from jobs.runtime.kafka_reading import read_topic
 from jobs.runtime.metrics import Metrics
 from jobs.runtime.pseudonym import pseudonym
 from jobs.runtime.redis_price_table import AWAY, RedisPriceTables

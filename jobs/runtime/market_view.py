@@ -19,8 +19,8 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from jobs.runtime.explanation import learned_of
-from jobs.runtime.kafka import Record
 from jobs.runtime.kafka_offsets import SILENT, TopicEnds
+from jobs.runtime.kafka_reading import Record
 from schemas.codes import Cause
 from schemas.topics import TOPICS
 

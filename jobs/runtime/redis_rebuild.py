@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from jobs.runtime.kafka import follow, read_newest_first, read_topic
+from jobs.runtime.kafka_reading import follow, read_newest_first, read_topic
 from jobs.runtime.redis_price_table import RedisPriceTables
 from schemas.events import Listing
 from schemas.price_table import PriceList, PriceTable, PriceTableError

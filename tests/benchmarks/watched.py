@@ -12,7 +12,8 @@ import numpy as np
 import orjson
 import redis
 
-from jobs.runtime.kafka import Publisher, follow
+from jobs.runtime.kafka import Publisher
+from jobs.runtime.kafka_reading import follow
 from jobs.runtime.settings import Settings
 from schemas.events import CatalogEntry, Listing, Offer
 from schemas.price_table import updates_channel

@@ -15,8 +15,8 @@ from jobs.pricing.policy import Policy
 from jobs.runtime.audit import Audit
 from jobs.runtime.cell_query import Line
 from jobs.runtime.chain import Chain
-from jobs.runtime.kafka import read_topic
 from jobs.runtime.kafka_offsets import TopicEnds
+from jobs.runtime.kafka_reading import read_topic
 from jobs.runtime.ledger_book import add_up
 from jobs.runtime.redis_price_table import RedisPriceTables
 from jobs.runtime.settings import Settings

@@ -14,7 +14,8 @@ import pytest
 
 from features.lines import read_line
 from jobs.backfill import Backfill, compare, raw_lines
-from jobs.runtime.kafka import Publisher, read_topic
+from jobs.runtime.kafka import Publisher
+from jobs.runtime.kafka_reading import read_topic
 from jobs.runtime.settings import Settings
 from schemas.events import bucket_of
 from schemas.ticks import closing_ticks, due_ticks

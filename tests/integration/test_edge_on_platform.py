@@ -15,7 +15,8 @@ from features.logic import Batch, Output
 from jobs import cli, watch
 from jobs.edge_service import build
 from jobs.pricing.logic import RepricingLogic
-from jobs.runtime.kafka import Publisher, read_newest_first, read_topic
+from jobs.runtime.kafka import Publisher
+from jobs.runtime.kafka_reading import read_newest_first, read_topic
 from jobs.runtime.redis_price_table import RedisPriceTables
 from jobs.runtime.settings import Settings
 from schemas.events import CatalogEntry, Listing

@@ -8,7 +8,8 @@ import pytest
 
 from jobs.pricing.reprice import recompute
 from jobs.runtime.feast_features import VIEW, open_store
-from jobs.runtime.kafka import Publisher, read_topic
+from jobs.runtime.kafka import Publisher
+from jobs.runtime.kafka_reading import read_topic
 from jobs.runtime.redis_price_table import RedisPriceTables
 from jobs.runtime.settings import Settings
 from schemas.events import Listing

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from features.catalog import EVENT_TIMESTAMP, FEATURES
 from jobs.runtime.health import Part
-from jobs.runtime.kafka import Record
+from jobs.runtime.kafka_reading import Record
 from jobs.runtime.market_view import MarketView
 from jobs.runtime.settings import Settings
 from jobs.watch import plain_change, plain_line, screen

@@ -1,0 +1,26 @@
+"""``walras``: the questions and commands of the people who run the market.
+
+Exit codes of every command: 0 it is so, or it is done; 1 it is not so (a difference, no such listing,
+a part that is not well); 2 wrong use; 3 a part that is needed does not answer. ``--json`` prints data.
+
+To add a command: one function in :mod:`jobs.cli.questions`, or in :mod:`jobs.cli.steering` if it changes
+something. ``walras --help`` lists them in that order.
+"""
+
+from __future__ import annotations
+
+import typer
+
+# Imported for the commands that they declare, in the order of the help page.
+from jobs.cli import questions, steering  # noqa: F401
+from jobs.cli.base import UNREACHED, commands
+from jobs.runtime.health import UNREACHABLE
+
+
+def app() -> None:
+    """Run a command; a part that does not answer is a sentence and exit code 3, not a stack."""
+    try:
+        commands()
+    except UNREACHABLE as error:
+        typer.echo(f"walras: a part does not answer: {error}; `walras status` says which", err=True)
+        raise SystemExit(UNREACHED) from None

@@ -1,0 +1,247 @@
+"""Questions to the running market: why a price is what it is, what was refused, how each part is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from features.catalog import EVENT_TIMESTAMP
+from jobs.cli.base import NO, AsJson, ListingKey, columns, commands, open_tables, out, parse_listing, wrong
+from jobs.runtime.explanation import explain as explained
+from jobs.runtime.explanation import learned_of, text, when
+from jobs.runtime.health import parts
+from jobs.runtime.kafka_offsets import TopicEnds
+from jobs.runtime.kafka_reading import Record, newest, read_topic
+from jobs.runtime.ledger_book import add_up
+from jobs.runtime.pseudonym import pseudonym
+from jobs.runtime.settings import Settings
+from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT
+from schemas.money import Money
+from schemas.price_table import price_key, segment_key
+from schemas.topics import INPUTS, TOPICS
+
+
+def _values(settings: Settings, name: str) -> Iterator[dict[str, Any]]:
+    return (record.json() for record in read_topic(settings.kafka, TOPICS[name].topic) if record.value)
+
+
+def _is(record: Record, decision_id: str) -> bool:
+    # Decoded only if the id stands in it: a decision is some kilobytes, and an old one is behind many.
+    return decision_id.encode() in (record.value or b"") and record.json()["decision_id"] == decision_id
+
+
+@commands.command()
+def explain(listing: ListingKey, as_json: AsJson = False) -> None:
+    """Tell why a listing's price is what it is: its table, what is learned, and the newest decision.
+
+    Read from the ends of the `tables`, `features` and `decisions` topics; --json gives the decision's whole
+    record with it.
+    """
+    settings, key = Settings.load(), parse_listing(listing).key
+    orders = {"tables": "version", "decisions": "decided_at_ms", "features": EVENT_TIMESTAMP}
+    found = {
+        name: newest(settings.kafka, TOPICS[name].topic, lambda record: record.key == key, order)
+        for name, order in orders.items()
+    }
+    learned = found["features"]
+    said = explained(key, found["decisions"], found["tables"], learned and learned_of(learned))
+    out(said, [text(said)], as_json)
+    if not (found["tables"] or found["decisions"]):
+        raise typer.Exit(NO)
+
+
+@commands.command()
+def recompute(
+    decision_id: Annotated[str, typer.Argument(help="A decision's id; left out with --all.")] = "",
+    every: Annotated[bool, typer.Option("--all", help="Every decision of the topic.")] = False,
+    without_offer: Annotated[
+        bool, typer.Option("--without-offer", help="Decide again as if no rival were known; count what changes.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Recompute decisions from their own records and compare the results bit for bit.
+
+    Exit code 1 when any result differs from its record. With --without-offer the code stays 0: there a
+    difference is what the rivals' offers changed, not a fault.
+    """
+    # Here, since the optimizer's numpy and scipy take longer to import than the other questions to answer.
+    from jobs.runtime.audit import Audit
+
+    if bool(decision_id) == every:
+        raise wrong("recompute: expected a decision id or --all")
+    settings = Settings.load()
+    if every:
+        asked = _values(settings, "decisions")
+    else:
+        topic = TOPICS["decisions"].topic
+        one = newest(settings.kafka, topic, lambda record: _is(record, decision_id), "decided_at_ms")
+        asked = iter([one] if one else [])
+    audit = Audit.of(asked, without_offer=without_offer)
+    for name, why in audit.refusals.items():
+        typer.echo(f"walras: {name}: {why}", err=True)
+    data: dict[str, Any] = {"recomputed": audit.recomputed, "differing": audit.differing}
+    lines = [
+        f"{audit.recomputed} decisions recomputed, {len(audit.differing)} differ",
+        *(f"  {name}" for name in audit.differing[:50]),
+    ]
+    if without_offer:
+        data["different_without_offer"] = audit.moved.total()
+        lines.append(f"{audit.moved.total()} come out differently without the rivals' offers")
+    out(data, lines, as_json)
+    if decision_id and not audit.recomputed:
+        typer.echo(f"walras: no decision {decision_id!r} in the topic", err=True)
+        raise typer.Exit(NO)
+    if audit.differing:
+        raise typer.Exit(NO)
+
+
+@commands.command()
+def quote(
+    listing: ListingKey,
+    customer: Annotated[str, typer.Option(help="Customer id, made a pseudonym here.")] = "",
+    known_as: Annotated[str, typer.Option("--pseudonym", help="The pseudonym itself.")] = "",
+    arm: str = DEFAULT_ARM,
+    as_json: AsJson = False,
+) -> None:
+    """Read a customer's price from Redis alone: the two look-ups of the public layout and an MD5.
+
+    Nothing is logged: this is no quote to a shopper.
+    """
+    if bool(customer) == bool(known_as):
+        raise wrong("quote: expected --customer or --pseudonym")
+    settings, where = Settings.load(), parse_listing(listing)
+    who = known_as or pseudonym(settings.edge_secret.get_secret_value(), customer)
+    tables = open_tables(settings)
+    table = tables.get(where)
+    if table is None:
+        typer.echo(f"walras: nothing at {price_key(where)}; `walras tables` lists what there is", err=True)
+        raise typer.Exit(NO)
+    segment = tables.segment(where.tenant, who) or DEFAULT_SEGMENT
+    price, propensity = table.pick(who, segment, arm)
+    data = {
+        "listing": where.key, "pseudonym": who, "segment": segment, "price_minor": price,
+        "price": str(Money(price, table.currency)), "propensity": propensity, "version": table.version,
+        "table_id": table.table_id, "expires_ms": table.expires_ms,
+        "keys": [price_key(where), segment_key(where.tenant, who)],
+    }  # fmt: skip
+    out(data, columns([(name, str(value)) for name, value in data.items()]), as_json)
+
+
+@commands.command()
+def tables(
+    under: Annotated[str, typer.Argument(help="tenant, tenant/market or tenant/market/sku")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """List the price tables in Redis. Exit code 1 when there is none."""
+    store = open_tables(Settings.load())
+    wanted = sorted(x for x in store.listings() if not under or f"{x.key}/".startswith(f"{under}/"))
+    found = store.get_many(wanted)
+    rows = [
+        (x.key, str(Money(t.default_minor, t.currency)), str(t.version), when(t.expires_ms), t.reason)
+        for x, t in found.items()
+    ]
+    head = ("listing", "default price", "version", "expires", "reason")
+    out([t.to_record() for t in found.values()], columns([head, *rows]) if rows else ["no tables"], as_json)
+    if not rows:
+        raise typer.Exit(NO)
+
+
+@commands.command()
+def rejected(
+    show: Annotated[bool, typer.Option("--show", help="Each record with its address and its line.")] = False,
+    code: Annotated[str, typer.Option(help="Only this reason code.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Count the refused records by topic, field and reason; --show lists them."""
+    settings = Settings.load()
+    found = {(v["topic"], v["partition"], v["offset"]): v for v in _values(settings, "rejected")}
+    refused = [v for _, v in sorted(found.items()) if not code or v["code"] == code]
+    cells = [v for v in _values(settings, "rejected_cells") if not code or v.get("code") == code]
+    counts = Counter((v["topic"], v["field"], v["code"]) for v in refused)
+    counts.update(("cells", "listing", str(v.get("code"))) for v in cells)
+    rows = [(str(n), *key) for key, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+    lines = columns([("records", "topic", "field", "code"), *rows]) if rows else iter(["nothing was refused"])
+    if show:
+        lines = (f"{v['topic']}-{v['partition']}-{v['offset']}  {v['field']}  {v['code']}  {v['line'][:200]}"
+                 for v in refused)  # fmt: skip
+    data = {
+        "counts": [{"records": n, "topic": t, "field": f, "code": c} for (t, f, c), n in sorted(counts.items())],
+        "records": refused if show else None,
+    }
+    out(data, lines, as_json)
+
+
+@commands.command()
+def ledger(
+    final: Annotated[
+        bool, typer.Option("--final", help="Also demand that every record is accounted for (a replay's end).")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Balance what was read: per input partition, offsets read = on time + late + rejected + ticks.
+
+    Exit code 1 when a partition does not balance (with --final: or is behind its topic's end).
+    """
+    settings = Settings.load()
+    ends = TopicEnds(settings.kafka, [topic.topic for topic in INPUTS]).now()
+    found = add_up(_values(settings, "ledger"), ends)
+    bad = [b for b in found if b.difference or (final and b.behind)]
+    head = ("topic", "partition", "read", "on time", "late", "rejected", "ticks", "difference", "behind")
+    rows = [
+        tuple(map(str, (b.topic, b.partition, b.offsets_read, b.on_time, b.late, b.rejected, b.ticks, b.difference,
+                        b.behind)))
+        for b in found
+    ]  # fmt: skip
+    data = [asdict(b) | {"difference": b.difference, "behind": b.behind} for b in found]
+    verdict = (
+        f"{len(bad)} of {len(found)} partitions do not balance" if bad else f"{len(found)} partitions balance"
+    )
+    out({"balanced": not bad, "partitions": data}, [*columns([head, *rows]), verdict], as_json)
+    if bad or not found:
+        raise typer.Exit(NO)
+
+
+@commands.command()
+def status(as_json: AsJson = False) -> None:
+    """Say how each part is. Exit code 1 when one is not well."""
+    settings = Settings.load()
+    found = parts(settings, open_tables(settings))
+    rows = [("ok" if part.ok else "NOT WELL", part.name, part.note) for part in found]
+    clock = settings.the_clock
+    now = f"run time {when(clock.now_ms())}, {clock.speed:g} times the wall's"
+    out({"run_time_ms": clock.now_ms(), "parts": [p._asdict() for p in found]}, [now, *columns(rows)], as_json)
+    if not all(part.ok for part in found):
+        raise typer.Exit(NO)
+
+
+@commands.command(name="data-check")
+def data_check(
+    kind: Annotated[str, typer.Argument(help="features, or an input: quotes, clicks, orders …", metavar="KIND")],
+    folder: Annotated[
+        Path | None, typer.Argument(help="A folder of Parquet files; by default the run's archive.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge archived Parquet by what FEATURES or an input's contract promises (Great Expectations).
+
+    An input's raw lines are judged as sources sent them, refused ones included. Exit code 1 when a rule fails.
+    """
+    # Here, since Great Expectations takes seconds to import.
+    from jobs.runtime.data_quality import FEATURES_KIND, check_folder
+
+    archive = Settings.load().archive_dir
+    where = folder or (archive / FEATURES_KIND if kind == FEATURES_KIND else archive / "raw" / f"stream={kind}")
+    try:
+        report = check_folder(kind, where)
+    except (ValueError, FileNotFoundError) as error:
+        raise wrong(f"data-check: {error}") from None
+    data = {"kind": kind, "folder": str(where), "rows": report.rows, "rules": report.rules,
+            "failures": [str(failure) for failure in report.failures]}  # fmt: skip
+    out(data, [str(report)], as_json)
+    if not report.success:
+        raise typer.Exit(NO)

@@ -1,0 +1,189 @@
+"""What people tell the platform and the market: set-up, repair, and commands that the jobs obey."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from typing import Annotated, Any
+
+import typer
+
+from jobs.cli.base import (
+    NO,
+    AsJson,
+    ListingKey,
+    Operator,
+    Reason,
+    Scope,
+    commands,
+    open_tables,
+    out,
+    parse_listing,
+    wrong,
+)
+from jobs.runtime.explanation import when
+from jobs.runtime.kafka import ensure_topics
+from jobs.runtime.operator_commands import (
+    OperatorError,
+    Target,
+    make_command,
+    parse_target,
+    parse_until,
+    publish_command,
+)
+from jobs.runtime.redis_rebuild import rebuild
+from jobs.runtime.settings import Settings
+from schemas.events import CommandKind
+from schemas.money import Money, MoneyError
+
+
+@commands.command()
+def topics(
+    partitions: Annotated[int, typer.Option(help="Partitions of new topics; 0: as TOPICS says.")] = 0,
+) -> None:
+    """Create the topics that are missing, with their settings."""
+    settings = Settings.load()
+    try:
+        created = ensure_topics(settings.kafka, partitions=partitions or None, parallelism=settings.parallelism)
+    except ValueError as error:
+        raise wrong(f"topics: {error}") from None
+    typer.echo("\n".join(created) or "all topics are there")
+
+
+@commands.command(name="rebuild-redis")
+def rebuild_redis(
+    epoch: Annotated[str, typer.Option(help="Name of the new epoch; by default the wall's time.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Bring a lost Redis back from Kafka: each listing's highest version over `tables` and `decisions`.
+
+    Writers are refused until it is done; an edge serves what it has cached meanwhile.
+    """
+    settings = Settings.load()
+    began = time.monotonic()
+    done = rebuild(
+        open_tables(settings),
+        settings.kafka,
+        epoch=epoch or str(round(time.time() * 1000)),
+        progress=lambda line: None,
+    )
+    took = time.monotonic() - began
+    line = (
+        f"{done.listings} listings from {done.read} records in {took:.1f} s; {done.unreadable} unreadable; ready"
+    )
+    out(done._asdict() | {"seconds": took}, [line], as_json)
+    if done.unreadable:
+        raise typer.Exit(NO)
+
+
+def _send(
+    kind: CommandKind, target: Target, operator: str, *, reason: str = "", until: str = "", **more: Any
+) -> None:
+    settings = Settings.load()
+    now_ms = settings.the_clock.now_ms()
+    try:
+        if until:
+            more["until_ms"] = parse_until(until, now_ms)
+        command = make_command(
+            kind, target, operator=operator or getpass.getuser(), now_ms=now_ms, reason=reason or None, **more
+        )
+    except OperatorError as error:
+        raise wrong(str(error)) from None
+    publish_command(settings, command)
+    at = "/".join(part for part in target if part)
+    typer.echo(f"{kind.value} {at}: published as {command.event_id} at {when(now_ms)}")
+
+
+def _scope(text: str) -> Target:
+    try:
+        return parse_target(text or Settings.load().tenant)
+    except OperatorError as error:
+        raise wrong(str(error)) from None
+
+
+@commands.command()
+def settle(tenant: Annotated[str, typer.Argument()] = "", operator: Operator = "", reason: Reason = "") -> None:
+    """Optimize every listing again from what is believed now, pace limits aside."""
+    _send(CommandKind.SETTLE, _scope(tenant), operator, reason=reason)
+
+
+@commands.command()
+def freeze(
+    target: Scope,
+    until: Annotated[
+        str, typer.Option(help="90m, 2h, 3d of the run's time, or an ISO date; else until unfrozen.")
+    ] = "",
+    operator: Operator = "",
+    reason: Reason = "",
+) -> None:
+    """Hold prices as they are."""
+    _send(CommandKind.FREEZE, _scope(target), operator, reason=reason, until=until)
+
+
+@commands.command()
+def unfreeze(target: Scope, operator: Operator = "", reason: Reason = "") -> None:
+    """Let frozen prices move again."""
+    _send(CommandKind.UNFREEZE, _scope(target), operator, reason=reason)
+
+
+@commands.command()
+def approve(listing: ListingKey, decision_id: str, operator: Operator = "", reason: Reason = "") -> None:
+    """Approve a decision that waits: its candidate may be reached in one step."""
+    _send(
+        CommandKind.APPROVE, _scope(parse_listing(listing).key), operator, reason=reason, decision_id=decision_id
+    )
+
+
+@commands.command()
+def reject(listing: ListingKey, decision_id: str, operator: Operator = "", reason: Reason = "") -> None:
+    """Reject a decision that waits for approval."""
+    _send(CommandKind.REJECT, _scope(parse_listing(listing).key), operator, reason=reason, decision_id=decision_id)
+
+
+@commands.command(name="manual-price")
+def manual_price(
+    listing: ListingKey,
+    price: Annotated[str, typer.Argument(help="Amount in major units, e.g. 19.99")],
+    currency: Annotated[str, typer.Argument(help="The listing's currency, e.g. USD")],
+    operator: Operator = "",
+    reason: Reason = "",
+) -> None:
+    """Set a price by hand; the hard guardrails still hold."""
+    try:
+        minor = Money.from_major(price, currency).minor
+    except MoneyError as error:
+        raise wrong(str(error)) from None
+    _send(CommandKind.MANUAL_PRICE, _scope(parse_listing(listing).key), operator, reason=reason, price_minor=minor)
+
+
+@commands.command(name="sale-target")
+def sale_target(
+    listing: ListingKey,
+    units: Annotated[int, typer.Argument(help="Units to sell until then.", min=0)],
+    until: Annotated[str, typer.Option(help="90m, 2h, 3d of the run's time, or an ISO date.")],
+    operator: Operator = "",
+    reason: Reason = "",
+) -> None:
+    """Set how many units may be sold until a time; prices follow the target."""
+    _send(
+        CommandKind.SALE_TARGET,
+        _scope(parse_listing(listing).key),
+        operator,
+        reason=reason,
+        until=until,
+        units=units,
+    )
+
+
+@commands.command(name="kill-switch")
+def kill_switch(
+    tenant: Annotated[str, typer.Argument()] = "", operator: Operator = "", reason: Reason = ""
+) -> None:
+    """Stop publishing prices for a tenant at once; the tables that stand go on until they end."""
+    _send(CommandKind.KILL_SWITCH, _scope(tenant), operator, reason=reason)
+
+
+@commands.command()
+def resume(tenant: Annotated[str, typer.Argument()] = "", operator: Operator = "", reason: Reason = "") -> None:
+    """Publish prices again after a kill switch."""
+    _send(CommandKind.RESUME, _scope(tenant), operator, reason=reason)

@@ -1,0 +1,157 @@
+"""Kafka read back by plain processes: whole topics, topics from their ends, and what comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from typing import Any, NamedTuple
+
+import orjson
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+
+class Record(NamedTuple):
+    """A record read back, with its address and Kafka timestamp."""
+
+    topic: str
+    partition: int
+    offset: int
+    kafka_ts_ms: int
+    key: str | None
+    value: bytes | None
+
+    def json(self) -> dict[str, Any]:
+        """The decoded value; an empty dict for a tombstone."""
+        return orjson.loads(self.value) if self.value else {}
+
+
+def _record(message: Any) -> Record:
+    key = message.key()
+    return Record(
+        message.topic(), message.partition(), message.offset(), message.timestamp()[1],
+        key.decode(errors="replace") if key is not None else None, message.value(),
+    )  # fmt: skip
+
+
+def read_topic(bootstrap: str, topic: str, *, timeout_s: float = 30.0) -> Iterator[Record]:
+    """Every record of a topic from its beginning to the end it has now; each partition's in order.
+
+    Raises
+    ------
+    KafkaException
+        If the broker does not answer.
+    """
+    with closing(_reader(bootstrap)) as consumer:
+        yield from _between(consumer, topic, _extent(consumer, topic, timeout_s), timeout_s)
+
+
+def read_newest_first(
+    bootstrap: str, topic: str, *, stretch: int = 500, timeout_s: float = 30.0
+) -> Iterator[list[Record]]:
+    """A topic's records, the newest first: stretches of all partitions, each twice as long as the one before.
+
+    For who looks for something recent in a topic that is kept for ever: what it costs is how long ago it was
+    written, not how long the topic is.
+
+    Parameters
+    ----------
+    stretch : offsets of each partition in the first list; a list holds each partition's records in order.
+
+    Raises
+    ------
+    KafkaException
+        If the broker does not answer.
+    """
+    with closing(_reader(bootstrap)) as consumer:
+        left = _extent(consumer, topic, timeout_s)
+    while left:
+        spans = {p: (max(low, end - stretch), end) for p, (low, end) in left.items()}
+        # A consumer for each: one that has paused a partition keeps it paused when it is assigned anew.
+        with closing(_reader(bootstrap)) as consumer:
+            records = list(_between(consumer, topic, spans, timeout_s))
+        yield records
+        left = {p: (left[p][0], start) for p, (start, _) in spans.items() if start > left[p][0]}
+        stretch *= 2
+
+
+def newest(bootstrap: str, topic: str, wanted: Callable[[Record], bool], order: str) -> dict[str, Any] | None:
+    """The newest value that is wanted by its record, tombstones aside; read from the topic's end.
+
+    Parameters
+    ----------
+    order : a field of whole numbers that rises with the time of writing: of several in a stretch the highest
+        is the newest, in whatever partitions they lie.
+    """
+    for stretch in read_newest_first(bootstrap, topic):
+        if found := [record.json() for record in stretch if record.value and wanted(record)]:
+            return max(found, key=lambda value: int(value[order]))
+    return None
+
+
+Spans = Mapping[int, tuple[int, int]]
+"""First offset and the one after the last, by partition."""
+
+
+def _reader(bootstrap: str) -> Consumer:
+    return Consumer(
+        {"bootstrap.servers": bootstrap, "group.id": "walras-reader", "enable.auto.commit": False,
+         "auto.offset.reset": "earliest", "enable.partition.eof": True}
+    )  # fmt: skip
+
+
+def _extent(consumer: Consumer, topic: str, timeout_s: float) -> Spans:
+    found = consumer.list_topics(topic, timeout=timeout_s).topics[topic]
+    if found.error is not None:
+        raise KafkaException(found.error)
+    spans = {
+        p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=timeout_s)
+        for p in sorted(found.partitions)
+    }
+    return {p: (low, end) for p, (low, end) in spans.items() if end > low}
+
+
+def _between(consumer: Consumer, topic: str, spans: Spans, timeout_s: float) -> Iterator[Record]:
+    consumer.assign([TopicPartition(topic, p, low) for p, (low, _) in spans.items()])
+    unread = set(spans)
+    while unread:
+        message = consumer.poll(timeout_s)
+        if message is None:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{topic}: no answer within {timeout_s} s"))
+        error = message.error()
+        if error is None:
+            record = _record(message)
+            p, end = record.partition, spans[record.partition][1]
+            if record.offset < end:
+                yield record
+            # A span's last offset may be gone or a transaction's marker: what comes after it ends the span too.
+            if p in unread and record.offset + 1 >= end:
+                unread.remove(p)
+                consumer.pause([TopicPartition(topic, p)])
+        elif error.code() == KafkaError._PARTITION_EOF:
+            unread -= {message.partition()}
+        else:
+            raise KafkaException(error)
+
+
+def follow(
+    bootstrap: str, topics: Iterable[str], *, from_start: bool = False, poll_s: float = 0.5
+) -> Iterator[Record | None]:
+    """Records as they come, and ``None`` when none came for ``poll_s`` (so a caller can do something else)."""
+    consumer = Consumer(
+        {"bootstrap.servers": bootstrap, "group.id": "walras-follower", "enable.auto.commit": False}
+    )  # fmt: skip
+    try:
+        where = []
+        for topic in topics:
+            for p in consumer.list_topics(topic, timeout=30).topics[topic].partitions:
+                low, high = consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=30)
+                where.append(TopicPartition(topic, p, low if from_start else high))
+        consumer.assign(where)
+        while True:
+            message = consumer.poll(poll_s)
+            if message is None:
+                yield None
+            elif message.error() is None:
+                yield _record(message)
+    finally:
+        consumer.close()
