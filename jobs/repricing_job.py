@@ -88,7 +88,7 @@ def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, se
 def _facts(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> list[str]:
     if not settings.host_clock:
         return [fact_rows(table_env, JOB, name, settings) for name in FACTS_OF_A_REPLAY]
-    in_bites(env, rows_a_bundle(settings.buckets, settings.parallelism))
+    in_bites(env, rows_a_bundle(settings.buckets, settings.parallelism, settings.the_clock.speed))
     table_env.get_config().set("table.exec.state.ttl", NEWS_TTL)
     within_s = None if settings.all_live else HURRY_S
     rows = [fact_rows(table_env, JOB, name, settings, news=NEWS.get(name), within_s=within_s) for name in FACTS]

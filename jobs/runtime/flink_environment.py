@@ -7,6 +7,8 @@ the cluster's ``config.yaml``, so that the same job runs unchanged on any cluste
 
 from __future__ import annotations
 
+import math
+
 from pyflink.common import Configuration
 from pyflink.datastream import SlotSharingGroup, StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
@@ -21,19 +23,25 @@ MINUTES_WAIT_MS = 100
 MINUTES_ROWS = 64
 """And how many rows: a checkpoint waits for a bundle's last row, and a row of a bucket that must be read first
 takes some 10 ms."""
+BUNDLES_A_SECOND = 8
+"""Of one row each, they took 0.6 of a core at 33 rows a second on a slow machine (decision 37)."""
 SELDOM = 3
 """See :func:`seldom`."""
 
 
-def rows_a_bundle(buckets: int, parallelism: int) -> int:
+def rows_a_bundle(buckets: int, parallelism: int, speed: float = 1.0) -> int:
     """How many rows Python takes at a time where facts are waited for: a small part of a minute's batches.
 
-    And some 0.1 s of work at most.
+    And some 0.1 s of work at most. A bundle has a cost of its own, so on a fast clock, which brings a minute's
+    batches within a second, there are at most :data:`BUNDLES_A_SECOND` of them.
 
     >>> rows_a_bundle(32, 2), rows_a_bundle(320, 1), rows_a_bundle(3_200, 1)
     (1, 10, 16)
+    >>> rows_a_bundle(32, 1, 60)
+    4
     """
-    return min(16, max(1, buckets // (32 * parallelism)))
+    rows_a_second = buckets * speed / 60 / parallelism
+    return min(16, max(1, buckets // (32 * parallelism), math.ceil(rows_a_second / BUNDLES_A_SECOND)))
 
 
 def in_bites(env: StreamExecutionEnvironment, rows: int) -> None:
