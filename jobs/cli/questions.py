@@ -39,15 +39,19 @@ def _is(record: Record, decision_id: str) -> bool:
 def explain(listing: ListingKey, as_json: AsJson = False) -> None:
     """Tell why a listing's price is what it is: its table, what is learned, and the newest decision.
 
-    Read from the ends of the `tables`, `features` and `decisions` topics; --json gives the decision's whole
+    Read from the ends of the `tables`, `decisions` and `features` topics; --json gives the decision's whole
     record with it.
     """
     settings, key = Settings.load(), parse_listing(listing).key
-    orders = {"tables": "version", "decisions": "decided_at_ms", "features": EVENT_TIMESTAMP}
-    found = {
-        name: newest(settings.kafka, TOPICS[name].topic, lambda record: record.key == key, order)
-        for name, order in orders.items()
-    }
+
+    def last(name: str, order: str) -> dict[str, Any] | None:
+        return newest(settings.kafka, TOPICS[name].topic, lambda record: record.key == key, order)
+
+    found = {"tables": last("tables", "version"), "decisions": None, "features": None}
+    # Tables and catalog hold a record a listing; what is in neither is not looked for where all is kept for ever.
+    if found["tables"] or last("catalog", "event_time_ms"):
+        found["decisions"] = last("decisions", "decided_at_ms")
+        found["features"] = last("features", EVENT_TIMESTAMP)
     learned = found["features"]
     said = explained(key, found["decisions"], found["tables"], learned and learned_of(learned))
     out(said, [text(said)], as_json)

@@ -14,6 +14,7 @@ import orjson
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from jobs.runtime.kafka_offsets import SILENT
 from schemas.topics import TOPICS, kafka_key
 
 
@@ -39,7 +40,7 @@ def ensure_topics(
     KafkaException
         If the broker refuses a topic or does not answer within 30 s.
     """
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = AdminClient({"bootstrap.servers": bootstrap, "logger": SILENT})  # type: ignore[dict-item]
     there = admin.list_topics(timeout=30).topics
     wanted = [TOPICS[name] for name in (names or TOPICS)]
     has = {

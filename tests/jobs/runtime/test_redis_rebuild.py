@@ -1,0 +1,83 @@
+"""How far back a rebuild reads decisions, with Kafka's topics given by hand; on a real Redis.
+
+With a real broker: tests/integration/test_edge_on_platform.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import repeat
+from typing import Any
+
+import orjson
+import pytest
+
+from features.logic import Batch
+from jobs.pricing.logic import RepricingLogic
+from jobs.runtime import redis_rebuild
+from jobs.runtime.kafka_reading import Record
+from jobs.runtime.redis_price_table import RedisPriceTables
+from schemas.events import CatalogEntry
+from schemas.topics import TOPICS
+
+MINUTE = 1_790_000_040_000
+
+
+def priced(count: int) -> tuple[list[Record], list[Record]]:
+    """Decisions of so many listings and their tables, as records, in the order in which they were made."""
+    entries = tuple(
+        CatalogEntry(f"e{i}", MINUTE - 1, "acme", "web-us-usd", f"s{i}", f"s{i}", "shoes", "margin", "USD", 1,
+                     True, 1200 + i, 1999)
+        for i in range(count)
+    )  # fmt: skip
+    made: dict[str, list[Record]] = {"decisions": [], "tables": []}
+    for out in RepricingLogic().on_batch(Batch(0, MINUTE, catalog=entries, now_ms=MINUTE)):
+        if out.stream in made:
+            value = orjson.dumps(out.value, option=orjson.OPT_SERIALIZE_NUMPY)
+            at = len(made[out.stream])
+            made[out.stream].append(Record(TOPICS[out.stream].topic, 0, at, MINUTE, out.key, value))
+    return made["decisions"], made["tables"]
+
+
+@pytest.fixture
+def kafka(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Sets what the two topics hold; answers the decisions' stretches that were asked for."""
+
+    def hold(tables: list[Record], stretches: list[list[Record]]) -> list[int]:
+        asked: list[int] = []
+
+        def newest_first(bootstrap: str, topic: str) -> Iterator[list[Record]]:
+            for i, stretch in enumerate(stretches):
+                asked.append(i)
+                yield stretch
+
+        monkeypatch.setattr(redis_rebuild, "read_topic", lambda bootstrap, topic: iter(tables))
+        monkeypatch.setattr(redis_rebuild, "read_newest_first", newest_first)
+        monkeypatch.setattr(redis_rebuild, "follow", lambda *_, **__: (nothing for nothing in repeat(None)))
+        return asked
+
+    return hold
+
+
+def rebuilt(redis_server: Any) -> redis_rebuild.Rebuilt:
+    tables = RedisPriceTables(redis_server.url)
+    done = redis_rebuild.rebuild(tables, "nowhere", epoch="again", tail_s=0.02, progress=lambda _: None)
+    assert tables.ready() == "again"
+    assert len(list(tables.listings())) == done.listings
+    return done
+
+
+def test_it_goes_back_until_a_stretch_of_decisions_knows_of_no_new_table(redis_server: Any, kafka: Any) -> None:
+    decisions, tables = priced(6)
+    one_each = [[decision] for decision in reversed(decisions)]
+    # The last three tables are missing; a stretch without a record, as of markers alone, ends nothing.
+    asked = kafka(tables[:3], [*one_each[:2], [], *one_each[2:]])
+    assert rebuilt(redis_server).listings == 6
+    assert asked == [0, 1, 2, 3, 4]
+
+
+def test_it_reads_every_decision_where_no_table_is_left(redis_server: Any, kafka: Any) -> None:
+    decisions, _ = priced(4)
+    asked = kafka([], [[decisions[3]], [decisions[3]], decisions[:3]])
+    assert rebuilt(redis_server).listings == 4
+    assert asked == [0, 1, 2]
