@@ -8,11 +8,20 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from schemas.events import Listing
 
 SLOW_S = 0.25
-"""An answer that took longer is noted with its second."""
+"""An answer that took longer is noted with its second, and with what of it the prober itself was kept waiting."""
+
+
+def waited_s() -> float:
+    """How long this thread has waited for a processor since it began; 0 where the system does not say."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
 
 
 @dataclass
@@ -30,7 +39,7 @@ class Prober:
     failures: list[str] = field(default_factory=list)
     fallen: list[str] = field(default_factory=list)
     slowest_s: float = 0.0
-    slow: list[tuple[float, float]] = field(default_factory=list)
+    slow: list[tuple[float, float, float]] = field(default_factory=list)
     _began: float = 0.0
     _highest: dict[str, int] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -42,21 +51,21 @@ class Prober:
         while not self._stop.wait(1 / self.per_second):
             listing = self.listings[turn % len(self.listings)]
             turn += 1
-            began = time.monotonic()
+            began, waited = time.monotonic(), waited_s()
             try:
                 client.request("GET", f"/v1/quotes/{listing.key}?customer=prober-{turn % 7}")
                 reply = client.getresponse()
                 body = reply.read()
             except (OSError, http.client.HTTPException) as error:
                 client.close()
-                self._failed(listing, repr(error))
+                self._failed(listing, f"{error!r}; the prober itself was kept waiting {waited_s() - waited:.1f} s")
                 continue
             took = time.monotonic() - began
             if reply.status != 200:
                 self._failed(listing, f"status {reply.status}")
                 continue
             if took > SLOW_S:
-                self.slow.append((round(began - self._began, 1), round(took, 2)))
+                self.slow.append((round(began - self._began, 1), round(took, 2), round(waited_s() - waited, 2)))
             said = json.loads(body)
             self.asked += 1
             self.slowest_s = max(self.slowest_s, took)
