@@ -119,9 +119,7 @@ def closed(newest_ms: int, clock: Clock, lateness_ms: int) -> Part:
         return Part("minutes", True, f"closed up to {when}")
     ago = f"{behind_ms / MINUTE_MS:.0f} minutes ago"
     advice = "; if it stays so, a slower clock (`--speed`) asks less" if clock.speed > 1 else ""
-    return Part(
-        "minutes", False, f"closed up to {when}, {ago}: demand_job is behind, or the ticker away{advice}"
-    )
+    return Part("minutes", False, f"closed up to {when}, {ago}: demand_job is behind, or the ticker away{advice}")
 
 
 def redis(tables: RedisPriceTables) -> Part:
