@@ -263,8 +263,8 @@ def _in_full(report: dict[str, Any]) -> str:
         "| second | what | |", "|---|---|---|",
         *(f"| {d['second']} | {d['what']} | {d['note']} |" for d in report["killed"]), "",
         f"The edge answered {report['edge_answers']:,} questions ({report['edge_sources']}), the slowest in "
-        f"{report['edge_slowest_s']} s; slower than {SLOW_S} s (second, seconds, of which the prober itself waited "
-        f"for a processor): {report['edge_slow'] or 'none'}.", "",
+        f"{report['edge_slowest_s']} s; slower than {SLOW_S} s (second, seconds, of which the prober itself "
+        f"waited for a processor): {report['edge_slow'] or 'none'}.", "",
         "| | undisturbed | disturbed |", "|---|---|---|",
         *(f"| {k} | {report['undisturbed'].get(k, 0):,} | {report['disturbed'].get(k, 0):,} |"
           for k in report["undisturbed"]), "",
