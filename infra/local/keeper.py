@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from infra.local import jobs
+from infra.local.continuity import fill_redis, record_clock
 from infra.local.errors import PlatformError
 from infra.local.parts import TASK_MANAGERS, flink_get, registered
-from infra.local.platform import Platform, fill_redis, record_clock
+from infra.local.platform import Platform
 from jobs.registry import JOBS
 from jobs.runtime.metrics import Metrics
 from jobs.runtime.redis_price_table import RedisPriceTables

@@ -18,24 +18,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import redis
-from confluent_kafka import KafkaException
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
-
 from infra.local import config, jars, jobs, parts
 from infra.local.config import Layout
+from infra.local.continuity import fill_redis, read_stopped_at, record_clock
 from infra.local.errors import PlatformError
 from infra.local.java import find_java_home
 from infra.local.parts import PARTS, TASK_MANAGERS, Part
 from infra.local.ports import is_listening, pick_ports
 from infra.local.supervision import RUNNING, Supervision, family, memory_mb, processes_of, sweep
 from jobs.registry import JOBS
-from jobs.runtime.clock import Clock
 from jobs.runtime.feast_features import apply_feature_repo
 from jobs.runtime.kafka import ensure_topics
-from jobs.runtime.redis_price_table import RedisPriceTables
-from jobs.runtime.redis_rebuild import rebuild
-from jobs.runtime.settings import DATA_CLOCK, Settings
+from jobs.runtime.settings import Settings
 
 STATE_FOLDERS = ("run", "kafka", "flink", "archive", "feast")
 """What ``clean`` removes; the environment and the jars stay."""
@@ -188,7 +182,7 @@ class Platform:
         ]
         if moved:
             self._say(f"ports       the usual ones are taken; using {', '.join(moved)}")
-        stopped_at = self._read_stopped_at()
+        stopped_at = read_stopped_at(self.layout)
         config.write_all(
             self.layout,
             ports,
@@ -348,7 +342,7 @@ class Platform:
         """
         ran = self.supervision.alive()
         if ran:
-            self._record_clock()
+            record_clock(self.layout, self.env)
             order = (
                 ("simulate", "ticker", "edge", "keeper"),
                 (*TASK_MANAGERS, "jobmanager"),
@@ -396,15 +390,6 @@ class Platform:
             shutil.rmtree(self.layout.home / name)
         return removed
 
-    # ---- the run's clock -------------------------------------------------------------------------
-
-    def _read_stopped_at(self) -> int | None:
-        path = self.layout.run / "stopped_at_ms"
-        return int(path.read_text()) if path.exists() else None
-
-    def _record_clock(self) -> None:
-        record_clock(self.layout, self.env)
-
     # ---- status ----------------------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
@@ -443,45 +428,3 @@ class Platform:
             sum(p.memory_info().rss for p in processes_of(self.layout.home)) >> 20 if states else 0
         )
         return answer
-
-
-def record_clock(layout: Layout, env: Mapping[str, str]) -> None:
-    """Note what the run's Clock shows, so that the next run goes on from there."""
-    if env["WALRAS_CLOCK"] == DATA_CLOCK:
-        return
-    now = Clock.parse(env["WALRAS_CLOCK"]).now_ms()
-    path = layout.run / "stopped_at_ms"
-    part = path.with_suffix(".part")
-    part.write_text(str(now))
-    part.rename(path)
-
-
-@retry(
-    retry=retry_if_exception_type((KafkaException, redis.RedisError)),
-    stop=stop_after_attempt(20),
-    wait=wait_fixed(0.5),
-    reraise=True,
-)
-def fill_redis(env: Mapping[str, str], say: Callable[[str], None]) -> None:
-    """Admit writers to Redis, after bringing it back from Kafka if it is not ready.
-
-    Tried again for 10 s, since a topic that was just made has no leader for a moment.
-    """
-    tables = RedisPriceTables(env["WALRAS_REDIS"])
-    try:
-        if tables.ready() is not None:
-            return
-        rebuilt = rebuild(
-            tables,
-            env["WALRAS_KAFKA"],
-            epoch=str(round(time.time() * 1000)),
-            tail_s=1.0,
-            progress=lambda _: None,
-        )
-        say(
-            f"redis       {rebuilt.listings} price tables brought back from Kafka"
-            if rebuilt.listings
-            else "redis       empty, ready"
-        )
-    finally:
-        tables.close()

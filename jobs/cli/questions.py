@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +15,7 @@ from jobs.runtime.explanation import explain as explained
 from jobs.runtime.explanation import learned_of, text, when
 from jobs.runtime.health import parts
 from jobs.runtime.kafka_offsets import TopicEnds
-from jobs.runtime.kafka_reading import Record, newest, read_topic
+from jobs.runtime.kafka_reading import Record, newest, read_values
 from jobs.runtime.ledger_book import add_up
 from jobs.runtime.pseudonym import pseudonym
 from jobs.runtime.settings import Settings
@@ -24,10 +23,6 @@ from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT
 from schemas.money import Money
 from schemas.price_table import price_key, segment_key
 from schemas.topics import INPUTS, TOPICS
-
-
-def _values(settings: Settings, name: str) -> Iterator[dict[str, Any]]:
-    return (record.json() for record in read_topic(settings.kafka, TOPICS[name].topic) if record.value)
 
 
 def _is(record: Record, decision_id: str) -> bool:
@@ -80,7 +75,7 @@ def recompute(
         raise wrong("recompute: expected a decision id or --all")
     settings = Settings.load()
     if every:
-        asked = _values(settings, "decisions")
+        asked = read_values(settings.kafka, "decisions")
     else:
         topic = TOPICS["decisions"].topic
         one = newest(settings.kafka, topic, lambda record: _is(record, decision_id), "decided_at_ms")
@@ -163,9 +158,9 @@ def rejected(
 ) -> None:
     """Count the refused records by topic, field and reason; --show lists them."""
     settings = Settings.load()
-    found = {(v["topic"], v["partition"], v["offset"]): v for v in _values(settings, "rejected")}
+    found = {(v["topic"], v["partition"], v["offset"]): v for v in read_values(settings.kafka, "rejected")}
     refused = [v for _, v in sorted(found.items()) if not code or v["code"] == code]
-    cells = [v for v in _values(settings, "rejected_cells") if not code or v.get("code") == code]
+    cells = [v for v in read_values(settings.kafka, "rejected_cells") if not code or v.get("code") == code]
     counts = Counter((v["topic"], v["field"], v["code"]) for v in refused)
     counts.update(("cells", "listing", str(v.get("code"))) for v in cells)
     rows = [(str(n), *key) for key, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
@@ -193,7 +188,7 @@ def ledger(
     """
     settings = Settings.load()
     ends = TopicEnds(settings.kafka, [topic.topic for topic in INPUTS]).now()
-    found = add_up(_values(settings, "ledger"), ends)
+    found = add_up(read_values(settings.kafka, "ledger"), ends)
     bad = [b for b in found if b.difference or (final and b.behind)]
     head = ("topic", "partition", "read", "on time", "late", "rejected", "ticks", "difference", "behind")
     rows = [

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from schemas.topics import TOPICS
+
 
 class Record(NamedTuple):
     """A record read back, with its address and Kafka timestamp."""
@@ -43,6 +45,11 @@ def read_topic(bootstrap: str, topic: str, *, timeout_s: float = 30.0) -> Iterat
     """
     with closing(_reader(bootstrap)) as consumer:
         yield from _between(consumer, topic, _extent(consumer, topic, timeout_s), timeout_s)
+
+
+def read_values(bootstrap: str, name: str) -> Iterator[dict[str, Any]]:
+    """Decoded values of a whole stream by its short name, tombstones left out; raises as :func:`read_topic`."""
+    return (record.json() for record in read_topic(bootstrap, TOPICS[name].topic) if record.value)
 
 
 def read_newest_first(

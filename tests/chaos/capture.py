@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,14 +16,14 @@ from jobs.runtime.audit import Audit
 from jobs.runtime.cell_query import Line
 from jobs.runtime.chain import Chain
 from jobs.runtime.kafka_offsets import TopicEnds
-from jobs.runtime.kafka_reading import read_topic
+from jobs.runtime.kafka_reading import read_topic, read_values
 from jobs.runtime.ledger_book import add_up
 from jobs.runtime.redis_price_table import RedisPriceTables
 from jobs.runtime.settings import Settings
 from schemas.codes import Cause
 from schemas.events import CELL_COUNTS
 from schemas.price_table import PriceTable
-from schemas.topics import INPUTS, TOPICS
+from schemas.topics import INPUTS
 
 RAW = ("window_end_ms", "raw_mean", "raw_se", "n", "active_periods")
 """An estimate's own numbers; mean and sd are pooled with what other buckets had told by then."""
@@ -44,22 +44,17 @@ class Capture:
     wrong: dict[str, list[str]] = field(default_factory=dict)
 
 
-def values(settings: Settings, name: str) -> Iterator[dict[str, Any]]:
-    """Decoded records of a topic, tombstones left out."""
-    return (record.json() for record in read_topic(settings.kafka, TOPICS[name].topic) if record.value)
-
-
 def capture(settings: Settings) -> Capture:
     """Read everything, and check what needs no second run."""
     found = Capture()
-    batches = [orjson.dumps(value) for value in values(settings, "cells")]
+    batches = [orjson.dumps(value) for value in read_values(settings.kafka, "cells")]
     try:
         found.cells = {f"{bucket}@{end}": rows for (bucket, end), rows in stream_cells(batches).items()}
         found.wrong["batches that differ"] = []
     except ValueError as error:
         found.wrong["batches that differ"] = [str(error)]
     _features(settings, found)
-    for value in values(settings, "estimates"):
+    for value in read_values(settings.kafka, "estimates"):
         _take_estimate(value, found)
     tables = RedisPriceTables(settings.redis.get_secret_value())
     for listing, table in sorted(tables.get_many(sorted(tables.listings())).items()):
@@ -84,7 +79,7 @@ def thought_through(settings: Settings) -> Capture:
         for topic in INPUTS
     }
     chain = Chain(Policy.load(settings.policy), settings.buckets, inputs=settings.inputs)
-    closed_ms = max(int(value["window_end_ms"]) for value in values(settings, "cells"))
+    closed_ms = max(int(value["window_end_ms"]) for value in read_values(settings.kafka, "cells"))
     found, batches = Capture(), []
     for output in chain.run(lines, closed_ms):
         value = orjson.loads(orjson.dumps(output.value, option=orjson.OPT_SERIALIZE_NUMPY))
@@ -131,7 +126,7 @@ def _prices(table: PriceTable) -> dict[str, Any]:
 
 def _features(settings: Settings, found: Capture) -> None:
     twice = []
-    for value in values(settings, "features"):
+    for value in read_values(settings.kafka, "features"):
         key = f"{value['listing']}@{value['event_timestamp']}"
         row = {k: v for k, v in value.items() if k != "created_ms" and not any(word in k for word in OF_ESTIMATES)}
         if found.features.setdefault(key, row) != row:
@@ -141,7 +136,7 @@ def _features(settings: Settings, found: Capture) -> None:
 
 def _decisions(settings: Settings, found: Capture) -> None:
     audit, outside, published = Audit(), [], set()
-    for decision in values(settings, "decisions"):
+    for decision in read_values(settings.kafka, "decisions"):
         audit.take(decision)
         result = decision["result"]
         _take_known(decision, found)
@@ -162,7 +157,7 @@ def _versions(settings: Settings, found: Capture, in_redis: Mapping[str, int]) -
     highest: dict[str, int] = {}
     seen: set[tuple[str, int, str]] = set()
     fell = []
-    for value in values(settings, "tables"):
+    for value in read_values(settings.kafka, "tables"):
         key, version = f"{value['tenant']}/{value['market']}/{value['sku']}", int(value["version"])
         name = (key, version, value["decision_id"])
         if name in seen:
@@ -181,7 +176,7 @@ def _versions(settings: Settings, found: Capture, in_redis: Mapping[str, int]) -
 
 def _ledgers(settings: Settings, found: Capture, batches: Iterable[bytes]) -> None:
     ends = TopicEnds(settings.kafka, [topic.topic for topic in INPUTS]).now()
-    lines = list(values(settings, "ledger"))
+    lines = list(read_values(settings.kafka, "ledger"))
     # Each topic's minutes close by themselves, since some wait longer for what is late.
     closed_ms: dict[str, int] = {}
     for line in lines:
@@ -200,7 +195,9 @@ def _ledgers(settings: Settings, found: Capture, batches: Iterable[bytes]) -> No
         for b in balances
         if b.difference or (b.behind or 0) != still_open[b.topic, b.partition]
     ]
-    refused = {(v["topic"], v["partition"], v["offset"]): v["code"] for v in values(settings, "rejected")}
+    refused = {
+        (v["topic"], v["partition"], v["offset"]): v["code"] for v in read_values(settings.kafka, "rejected")
+    }
     found.counts |= {"records": sum(b.offsets_read for b in balances), "rejected": len(refused)}
     if sum(b.rejected for b in balances) != len(refused):
         found.wrong["partitions that do not balance"].append(
@@ -232,7 +229,7 @@ def _second_ledger(settings: Settings, batches: Iterable[bytes]) -> list[str]:
     names = ("listing", "price_group", "arm", "segment", "price_minor", "currency", "window_end_ms")
     told = {
         tuple(v[name] for name in names): [v[name] for name in CELL_COUNTS]
-        for v in values(settings, "rejected_cells")
+        for v in read_values(settings.kafka, "rejected_cells")
     }
     return [f"{key}: {expected.get(key)} refused, {told.get(key)} told" for key in sorted(
         {k for k in expected.keys() | told.keys() if expected.get(k) != told.get(k)}, key=str)]  # fmt: skip

@@ -30,12 +30,13 @@ from jobs.registry import JOBS
 from jobs.runtime.clock import Clock
 from jobs.runtime.kafka import Publisher
 from jobs.runtime.kafka_offsets import SILENT, not_yet_taken
+from jobs.runtime.kafka_reading import read_values
 from jobs.runtime.operator_commands import Target, make_command, publish_command
 from jobs.runtime.settings import Settings
 from schemas.events import CommandKind, Listing
 from schemas.topics import MINUTE_MS, TOPICS
 from tests.benchmarks.figures import machine
-from tests.chaos.capture import Capture, capture, differences, thought_through, values
+from tests.chaos.capture import Capture, capture, differences, thought_through
 from tests.chaos.disturb import Disturber, plan
 from tests.chaos.prober import SLOW_S, Prober
 from tests.chaos.recording import KINDS_OF_POISON, TENANT, Sent, record, ticks
@@ -174,9 +175,8 @@ def settle(settings: Settings, platform: Platform, end_ms: int, listings: int, s
 
 
 def _settled(settings: Settings) -> int:
-    return len({
-        (d["tenant"], d["market"], d["sku"]) for d in values(settings, "decisions") if d["cause"] == "SETTLE"
-    })  # fmt: skip
+    decisions = read_values(settings.kafka, "decisions")
+    return len({(d["tenant"], d["market"], d["sku"]) for d in decisions if d["cause"] == "SETTLE"})
 
 
 def compare(calm: Capture, shaken: Capture, told: dict[str, Any]) -> dict[str, list[str]]:

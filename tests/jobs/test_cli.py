@@ -9,11 +9,13 @@ import pytest
 from typer.testing import CliRunner
 
 from jobs import cli
+from jobs.cli import questions
 from jobs.runtime.audit import same_bytes
 from jobs.runtime.ledger_book import add_up
 from jobs.runtime.redis_price_table import RedisPriceTables
 from schemas.events import Listing
 from schemas.price_table import PriceList, PriceTable, unit_draw
+from schemas.topics import TOPICS
 
 
 def a_table(sku: str = "sku-1") -> PriceTable:
@@ -46,6 +48,29 @@ def test_tables_lists_what_lies_under_a_market(walras: Any, redis_server: Any) -
     assert [t["sku"] for t in json.loads(walras("tables", "--json").stdout)] == ["a", "b"]
     assert walras("tables", "acme/web-us-usd").exit_code == 0
     assert walras("tables", "acme/web-us").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("there", "asked"),
+    [
+        (set(), ["tables", "catalog"]),
+        ({"catalog"}, ["tables", "catalog", "decisions", "features"]),
+        ({"tables"}, ["tables", "decisions", "features"]),
+    ],
+)
+def test_a_stranger_is_not_looked_for_where_all_is_kept_for_ever(
+    walras: Any, monkeypatch: pytest.MonkeyPatch, there: set[str], asked: list[str]
+) -> None:
+    looked: list[str] = []
+
+    def newest(bootstrap: str, topic: str, wanted: Any, order: str) -> dict[str, Any] | None:
+        name = next(name for name, known in TOPICS.items() if known.topic == topic)
+        looked.append(name)
+        return a_table().to_record() if name in there else None
+
+    monkeypatch.setattr(questions, "newest", newest)
+    assert walras("explain", "acme/web-us-usd/sku-1").exit_code == ("tables" not in there)
+    assert looked == asked
 
 
 @pytest.mark.parametrize(
