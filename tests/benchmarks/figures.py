@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 REPORT = Path(__file__).with_name("report.json")
+AUTOGROUP = Path("/proc/sys/kernel/sched_autogroup_enabled")
 PACKAGES = (
     "apache-flink", "confluent-kafka", "numpy", "orjson", "ortools", "pyarrow", "redis", "river", "uvicorn",
     "uvloop",
@@ -93,11 +94,14 @@ class Figure:
 
 
 def machine() -> str:
-    """The machine in a line: processor, cores, memory."""
+    """The machine in a line: processor, cores, memory, kernel, whether it schedules by autogroup (decision 38)."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     names = [line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")]
     name = names[0] if names else platform.machine()
-    return f"{name}, {os.cpu_count()} cores, {pages / 2**30:.0f} GiB, {platform.system()} {platform.machine()}"
+    grouped = ", autogroup" if AUTOGROUP.exists() and AUTOGROUP.read_text().strip() == "1" else ""
+    release = ".".join(platform.release().split(".")[:2])
+    system = f"{platform.system()} {release} {platform.machine()}"
+    return f"{name}, {os.cpu_count()} cores, {pages / 2**30:.0f} GiB, {system}{grouped}"
 
 
 def _cpuinfo() -> list[str]:

@@ -13,6 +13,7 @@ import orjson
 import redis
 
 from jobs.runtime.kafka import Publisher
+from jobs.runtime.kafka_offsets import SILENT
 from jobs.runtime.kafka_reading import follow
 from jobs.runtime.settings import Settings
 from schemas.events import CatalogEntry, Listing, Offer
@@ -76,7 +77,8 @@ class Probes:
         self._heard: dict[str, float] = {}
         self._new = threading.Condition()
         self._redis = redis.Redis.from_url(settings.redis.get_secret_value(), decode_responses=True)
-        self._out = Publisher(settings.kafka, **{"linger.ms": 0})
+        # Its refusals come with flush; a broker that goes down before it is no news.
+        self._out = Publisher(settings.kafka, **{"linger.ms": 0, "logger": SILENT})
         self._listening = threading.Thread(target=self._listen, name="probes", daemon=True)
         self._offers, self._turn = 0, PROBED
 
