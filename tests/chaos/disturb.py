@@ -66,10 +66,12 @@ class Disturber:
     ----------
     platform : whose parts are killed.
     steps : see :func:`plan`.
+    counted_from : whose seconds ``done`` tells, on the monotonic clock; a plan's own count from its start.
     """
 
     platform: Platform
     steps: list[tuple[float, str]]
+    counted_from: float = field(default_factory=time.monotonic)
     done: list[dict[str, Any]] = field(default_factory=list)
     admitted: list[str] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -80,7 +82,7 @@ class Disturber:
         for second, victim in self.steps:
             if self._stop.wait(max(0.0, began + second - time.monotonic())):
                 return
-            at = round(time.monotonic() - began, 1)
+            at = round(time.monotonic() - self.counted_from, 1)
             others = {STALE_WRITER: self._stale_writer, HANGS: self._hang}
             note = others[victim]() if victim in others else self._kill(victim)
             self.done.append({"second": at, "what": victim, "note": note})

@@ -115,7 +115,8 @@ def run(
         )
         settings = platform.settings()
         prober = Prober(int(platform.env["WALRAS_EDGE_PORT"]), listings)
-        disturber = Disturber(platform, steps or [])
+        # From one start, so that a slow answer can be laid beside what was killed just then.
+        disturber = Disturber(platform, steps or [], prober.began)
         asking = threading.Thread(target=prober.run, name="prober")
 
         def break_things() -> None:

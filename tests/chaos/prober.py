@@ -40,14 +40,14 @@ class Prober:
     fallen: list[str] = field(default_factory=list)
     slowest_s: float = 0.0
     slow: list[tuple[float, float, float]] = field(default_factory=list)
-    _began: float = 0.0
+    began: float = field(default_factory=time.monotonic)
     _highest: dict[str, int] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
         """Ask until :meth:`stop`."""
         client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-        turn, self._began = 0, time.monotonic()
+        turn = 0
         while not self._stop.wait(1 / self.per_second):
             listing = self.listings[turn % len(self.listings)]
             turn += 1
@@ -65,7 +65,7 @@ class Prober:
                 self._failed(listing, f"status {reply.status}")
                 continue
             if took > SLOW_S:
-                self.slow.append((round(began - self._began, 1), round(took, 2), round(waited_s() - waited, 2)))
+                self.slow.append((round(began - self.began, 1), round(took, 2), round(waited_s() - waited, 2)))
             said = json.loads(body)
             self.asked += 1
             self.slowest_s = max(self.slowest_s, took)
@@ -78,7 +78,7 @@ class Prober:
 
     def _failed(self, listing: Listing, why: str) -> None:
         if listing.key in self._highest:
-            self.failures.append(f"{listing.key} at {time.monotonic() - self._began:.1f} s: {why}")
+            self.failures.append(f"{listing.key} at {time.monotonic() - self.began:.1f} s: {why}")
 
     def stop(self) -> None:
         """End."""
