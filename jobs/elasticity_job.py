@@ -59,6 +59,7 @@ def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, se
     if settings.host_clock:
         seconds = PACKET_S if settings.all_live else PACKET_OF_MANY_S
         sums = in_packets(table_env, "sums", sums, seconds=seconds, as_one=True)
+    outputs_to_topics(statements, table_env, learned, (), settings)
     sums_rows = rows_of(table_env, [sums])
     pooled = output_view(
         table_env, host_in_flink(sums_rows, partial(pooling_host, settings), f"{JOB}.pooled"), "pooled"

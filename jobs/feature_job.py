@@ -75,9 +75,8 @@ def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, se
 
     purchases = rows_of(table_env, [_purchases(table_env, settings)])
     segments = host_in_flink(purchases, partial(segment_host, settings), f"{JOB}.segments")
-    table_env.create_temporary_view("segment_outputs", table_env.from_data_stream(segments))
-    table_env.execute_sql("CREATE TEMPORARY TABLE segments_done (n INT) WITH ('connector' = 'blackhole')")
-    statements.add_insert_sql("INSERT INTO segments_done SELECT 1 FROM segment_outputs")
+    # Segments go to Redis inside the call; what leaves as rows is what was quarantined.
+    outputs_to_topics(statements, table_env, output_view(table_env, segments, "segment_outputs"), (), settings)
     return statements
 
 

@@ -451,6 +451,28 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A fact or a batch on which a logic raised, set aside so that its job goes on.
+
+    ``kind`` is the fact's stream, ``batch`` for a bucket's minute, or ``recovered`` for the first good minute of
+    a bucket that was failing. ``address`` is stream-partition-offset where the record has one; a batch is read
+    from there, a fact's record is ``payload``. ``version`` names the logic and its snapshot version.
+    ``failing_minutes`` counts the bucket's failed minutes in a row, this one included.
+    """
+
+    logic: str
+    bucket: str
+    kind: str
+    address: str
+    event_time_ms: int
+    error: str
+    trace: str
+    version: str
+    failing_minutes: int
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerEntry:
     """Per input partition and minute: offsets read = on time + late + rejected + ticks."""
 

@@ -289,6 +289,7 @@ TOPICS: dict[str, Topic] = {
         Topic("decisions", events.Decision, "listing"),
         Topic("tables", events.PriceTableRecord, "listing", event_time="published_ms", compacted=True),
         Topic("rejected", events.Rejected, "topic-partition-offset", event_time="kafka_ts_ms"),
+        Topic("quarantine", events.Quarantined, "logic/bucket"),
         Topic("ledger", events.LedgerEntry, "topic-partition", event_time="window_end_ms"),
         Topic("rejected_cells", events.RejectedCell, "listing", event_time="window_end_ms"),
     )

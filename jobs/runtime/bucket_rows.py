@@ -16,6 +16,7 @@ from pyflink.table import Schema, StatementSet, StreamTableEnvironment
 
 from features.cells import GOOD, GROUP_KEY_SQL, bucket_sql, verdict_sql
 from jobs.runtime.clock import Clock
+from jobs.runtime.containment import QUARANTINE
 from jobs.runtime.settings import Settings
 from jobs.runtime.sinks import text_sink
 from jobs.runtime.sources import create_table, lines_table, source_options
@@ -191,9 +192,10 @@ def outputs_to_topics(
     streams: Iterable[str],
     settings: Settings,
 ) -> None:
-    """One statement a stream from a host's outputs to the stream's topic."""
-    for stream in streams:
-        table_env.execute_sql(text_sink(f"out_{stream}", TOPICS[stream], settings))
+    """One statement a stream from a host's outputs to the stream's topic; quarantined records always."""
+    for stream in (*streams, QUARANTINE):
+        if f"out_{stream}" not in table_env.list_temporary_tables():
+            table_env.execute_sql(text_sink(f"out_{stream}", TOPICS[stream], settings))
         statements.add_insert_sql(
             f"INSERT INTO out_{stream} SELECT `key`, `value`, TO_TIMESTAMP_LTZ(event_time_ms, 3) "
             f"FROM {view} WHERE `stream` = '{stream}'"

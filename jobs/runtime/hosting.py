@@ -6,8 +6,15 @@ out. :mod:`jobs.runtime.flink_bucket` puts it into Flink; replay, backfill and t
 one round trip of about a millisecond per dirty key whatever its size, so a bucket is one fat value,
 written once per call; so any object can be let go between two calls and be made again from its bytes.
 
+An exception raised by a logic must not stop a job: the same row would raise it again after every restart.
+:meth:`Host.take_contained` discards the live object, rebuilds it from its saved bytes and puts the failing fact
+or batch into quarantine (decision 40). :meth:`Host.take`, for a single process without saved bytes, raises
+:class:`LogicError` with bucket, address and record instead.
+
 A row in is ``(key, kind, address, payload)``: kind ``batch`` carries a `cells` record and its key is
 the bucket's number; any other kind is one fact.
+
+(Over 300 lines: a bucket's life in one place, read from its bytes, given a row, contained, and kept.)
 """
 
 from __future__ import annotations
@@ -15,9 +22,10 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import orjson
 import pyarrow as pa
@@ -25,9 +33,22 @@ import pyarrow as pa
 from features.array_text import array_text
 from features.logic import BucketLogic, Fact, Output, SnapshotError, parse_batch
 from jobs.runtime.clock import Clock
-from schemas.topics import TOPICS
+from jobs.runtime.containment import (
+    FAILING_AFTER_MINUTES,
+    MAX_ERROR_CHARACTERS,
+    RECOVERED,
+    as_text,
+    error_text,
+    event_time_in,
+    event_time_of,
+    facts_in,
+    one_by_one,
+    quarantined,
+    window_end_in,
+)
 
 log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 BATCH = "batch"
 MOST_LIVE = 400
@@ -35,7 +56,6 @@ MOST_LIVE = 400
 FEW_LIVE = 32
 """And when it is not: each minute goes over all buckets, so that one which was let go is the next to be asked for,
 and objects kept would hardly be met again. A bucket is read from its bytes when it has something to take."""
-
 
 _ZSTD = pa.Codec("zstd", 1)
 _LENGTH = 4
@@ -77,31 +97,28 @@ class OutputSink(Protocol):
         ...
 
 
-_INTERNAL_TIMES = {"sums": "period_end_ms"}
-"""Event-time field of what travels inside a job only."""
+class LogicError(RuntimeError):
+    """A logic raised; names the logic, the bucket, the address and the record."""
 
 
-def event_time_of(kind: str, value: Mapping[str, Any]) -> int:
-    """Event time of a fact, by its stream's own field; of several rows together the latest.
+class EncodedOutput(NamedTuple):
+    """An output and its value as JSON text."""
 
-    >>> event_time_of("stock", {"event_time_ms": 5}), event_time_of("segments", {"rows": [{"event_time_ms": 7}]})
-    (5, 7)
-    """
-    field = TOPICS[kind].event_time if kind in TOPICS else _INTERNAL_TIMES[kind]
-    rows = [value] if field in value else value["rows"]
-    return max(int(row[field]) for row in rows)
+    output: Output
+    text: str
 
 
 @dataclass(slots=True)
 class HostedBucket:
-    """A live logic with the end of the last minute it took."""
+    """A live logic, the end of the last minute it took, and how many minutes in a row have failed."""
 
     logic: BucketLogic
     last_window_end_ms: int = 0
+    failing_minutes: int = 0
 
 
 class Host:
-    """Everything of the hosting that needs no Flink: once-only batches, snapshots, sinks.
+    """Everything of the hosting that needs no Flink: once-only batches, snapshots, sinks, containment.
 
     Parameters
     ----------
@@ -124,7 +141,11 @@ class Host:
         self._sinks = tuple(sinks)
         self._most_live = most_live
         self._live: OrderedDict[str, HostedBucket] = OrderedDict()
-        self._counts = {"batches": 0, "facts": 0, "repeated_batches": 0, "refused_snapshots": 0, "outputs": 0}
+        self._failing: set[str] = set()
+        self._counts = {
+            "batches": 0, "facts": 0, "repeated_batches": 0, "refused_snapshots": 0, "outputs": 0,
+            "quarantined_batches": 0, "quarantined_facts": 0, "failing_buckets": 0,
+        }  # fmt: skip
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
@@ -149,33 +170,158 @@ class Host:
         """Give one row to its bucket: the outputs, and the bytes to keep (None: nothing changed).
 
         A fact's payload is its record; or a packet, a list of address and record, taken in order and kept at once.
+
+        Raises
+        ------
+        LogicError
+            If the logic raises.
         """
         key, kind, address, payload = row[0], row[1], row[2], row[3]
         hosted = self.bucket(key, saved)
+        outputs: list[Output] = []
         if kind == BATCH:
-            batch = parse_batch(payload)
-            if batch.window_end_ms <= hosted.last_window_end_ms:
-                self._counts["repeated_batches"] += 1
+            made = self._named(hosted, row, address, payload, lambda: self._take_batch(hosted, payload, key))
+            if made is None:
                 return [], None
-            outputs = list(
-                hosted.logic.on_batch(dataclasses.replace(batch, now_ms=self._now(batch.window_end_ms)))
-            )
-            hosted.last_window_end_ms = batch.window_end_ms
-            self._counts["batches"] += 1
+            outputs = made
         else:
             read = orjson.loads(payload)
-            outputs = []
             for where, value in read if isinstance(read, list) else [(address, read)]:
-                event_time_ms = event_time_of(kind, value)
-                fact = Fact(kind, value, event_time_ms, where, self._now(event_time_ms))
-                outputs += hosted.logic.on_fact(fact)
-                self._counts["facts"] += 1
+                take_one = partial(self._take_fact, hosted, kind, where, value)
+                outputs += self._named(hosted, row, where, value, take_one)
+        self._deliver(kind, outputs)
+        return outputs, self.save(hosted)
+
+    def _named(self, hosted: HostedBucket, row: Any, address: str, record: Any, apply: Callable[[], _T]) -> _T:
+        try:
+            return apply()
+        except Exception as error:
+            raise LogicError(
+                f"{hosted.logic.name}, bucket {row[0]}, {row[1]} {address or 'without an address'}: "
+                f"{error_text(error)}; record: {as_text(record)[:MAX_ERROR_CHARACTERS]}"
+            ) from error
+
+    def take_contained(
+        self, row: Any, saved: Callable[[], bytes | None]
+    ) -> tuple[list[EncodedOutput], bytes | None]:
+        """As :meth:`take`, with each output's text, and with a logic's exception contained.
+
+        The logic's call, the encoding of its outputs and its snapshot are contained; what a sink or the state
+        backend raises is not. After an exception the live object is discarded and rebuilt from ``saved()``.
+        The facts of a failing packet are taken again one by one, and each that fails alone goes to the stream
+        ``quarantine`` (:class:`schemas.events.Quarantined`). A failing batch goes there whole: its minute is a
+        gap for the bucket, whose window end advances. After :data:`FAILING_AFTER_MINUTES` such minutes in a row
+        the bucket counts as FAILING until a minute succeeds.
+        """
+        key, kind, address, payload = row[0], row[1], row[2], row[3]
+        hosted = self.bucket(key, saved)
+        try:
+            made = (
+                self._take_batch(hosted, payload, key)
+                if kind == BATCH
+                else [
+                    output
+                    for where, value in facts_in(address, payload)
+                    for output in self._take_fact(hosted, kind, where, value)
+                ]
+            )
+            if made is None:
+                return [], None
+            kept: bytes | None = self.save(hosted)
+            encoded = _encoded(made)
+        except MemoryError:
+            raise
+        except Exception as error:
+            if kind == BATCH:
+                encoded, kept = self._contain_batch(row, saved, error)
+            else:
+                encoded, kept = self._contain_facts(row, saved, error)
+        self._deliver(kind, [each.output for each in encoded])
+        return encoded, kept
+
+    def _take_batch(self, hosted: HostedBucket, payload: Any, key: str) -> list[Output] | None:
+        """Outputs of a minute; None if the bucket took that minute before."""
+        batch = parse_batch(payload)
+        if batch.window_end_ms <= hosted.last_window_end_ms:
+            self._counts["repeated_batches"] += 1
+            return None
+        batch = dataclasses.replace(batch, now_ms=self._now(batch.window_end_ms))
+        outputs = list(hosted.logic.on_batch(batch))
+        hosted.last_window_end_ms = batch.window_end_ms
+        self._counts["batches"] += 1
+        if hosted.failing_minutes >= FAILING_AFTER_MINUTES:
+            outputs.append(quarantined(hosted.logic, key, RECOVERED, "", batch.window_end_ms))
+        hosted.failing_minutes = 0
+        self._note_failing(key, hosted)
+        return outputs
+
+    def _take_fact(self, hosted: HostedBucket, kind: str, address: str, value: Any) -> list[Output]:
+        event_time_ms = event_time_of(kind, value)
+        fact = Fact(kind, value, event_time_ms, address, self._now(event_time_ms))
+        outputs = list(hosted.logic.on_fact(fact))
+        self._counts["facts"] += 1
+        return outputs
+
+    def _contain_batch(
+        self, row: Any, saved: Callable[[], bytes | None], error: Exception
+    ) -> tuple[list[EncodedOutput], bytes | None]:
+        key, address, payload = row[0], row[2], row[3]
+        self._live.pop(key, None)
+        hosted = self.bucket(key, saved)
+        window_end_ms = window_end_in(payload)
+        hosted.last_window_end_ms = max(hosted.last_window_end_ms, window_end_ms)
+        hosted.failing_minutes += 1
+        self._note_failing(key, hosted)
+        self._counts["quarantined_batches"] += 1
+        log.error("bucket %s: batch %s goes to quarantine: %s", key, address, error_text(error), exc_info=error)
+        # The batch itself stays on the `cells` topic, at its address.
+        output = quarantined(
+            hosted.logic, key, BATCH, address, window_end_ms, error, failing_minutes=hosted.failing_minutes
+        )
+        return _encoded([output]), self.save(hosted)
+
+    def _contain_facts(
+        self, row: Any, saved: Callable[[], bytes | None], error: Exception
+    ) -> tuple[list[EncodedOutput], bytes | None]:
+        key, kind, address, payload = row[0], row[1], row[2], row[3]
+        try:
+            facts = one_by_one(facts_in(address, payload))
+        except (orjson.JSONDecodeError, TypeError, ValueError):
+            facts = [(address, payload)]
+        encoded: list[EncodedOutput] = []
+        data: bytes | None = None
+        self._live.pop(key, None)
+        for where, value in facts:
+            hosted = self.bucket(key, saved if data is None else partial(_same, data))
+            try:
+                made = _encoded(self._take_fact(hosted, kind, where, value))
+                data = self.save(hosted)
+            except MemoryError:
+                raise
+            except Exception as fault:
+                self._live.pop(key, None)
+                self._counts["quarantined_facts"] += 1
+                log.error(
+                    "bucket %s: %s %s goes to quarantine: %s", key, kind, where, error_text(fault), exc_info=fault
+                )
+                at_ms, text = event_time_in(kind, value), as_text(value)
+                made = _encoded([quarantined(hosted.logic, key, kind, where, at_ms, fault, payload=text)])
+            encoded += made
+        return encoded, data
+
+    def _note_failing(self, key: str, hosted: HostedBucket) -> None:
+        if hosted.failing_minutes >= FAILING_AFTER_MINUTES:
+            self._failing.add(key)
+        else:
+            self._failing.discard(key)
+        self._counts["failing_buckets"] = len(self._failing)
+
+    def _deliver(self, kind: str, outputs: list[Output]) -> None:
         self._counts["outputs"] += len(outputs)
         for sink in self._sinks:
             mine = [output for output in outputs if output.stream in sink.streams]
             if mine or kind == BATCH:
                 sink.write(mine)
-        return outputs, self.save(hosted)
 
     def _now(self, event_time_ms: int) -> int:
         return self._clock.now_ms() if self._clock else event_time_ms
@@ -188,6 +334,7 @@ class Host:
                     "logic": hosted.logic.name,
                     "version": hosted.logic.version,
                     "last_window_end_ms": hosted.last_window_end_ms,
+                    **({"failing_minutes": hosted.failing_minutes} if hosted.failing_minutes else {}),
                     "state": hosted.logic.snapshot(),
                 },
                 default=array_text,
@@ -197,6 +344,8 @@ class Host:
     def _restore(self, key: str, hosted: HostedBucket, data: bytes) -> None:
         saved = orjson.loads(unpacked(data))
         hosted.last_window_end_ms = saved["last_window_end_ms"]
+        hosted.failing_minutes = saved.get("failing_minutes", 0)
+        self._note_failing(key, hosted)
         try:
             if saved["logic"] != hosted.logic.name:
                 raise SnapshotError(f"expected a snapshot of {hosted.logic.name}, got one of {saved['logic']}")
@@ -206,6 +355,15 @@ class Host:
             log.error("bucket %s: snapshot refused, starting from the prior: %s", key, error)
             self._counts["refused_snapshots"] += 1
             hosted.logic = self._make_logic()
+
+
+def _encoded(outputs: Iterable[Output]) -> list[EncodedOutput]:
+    option = orjson.OPT_SERIALIZE_NUMPY
+    return [EncodedOutput(output, orjson.dumps(output.value, option=option).decode()) for output in outputs]
+
+
+def _same(data: bytes) -> bytes:
+    return data
 
 
 def run_batches(logic: BucketLogic, payloads: Iterable[str | bytes]) -> Iterator[Output]:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from features.logic import Batch, Fact, Output, SnapshotError
 from jobs.runtime.clock import Clock
-from jobs.runtime.hosting import Host, event_time_of, run_batches, unpacked
+from jobs.runtime.containment import event_time_of
+from jobs.runtime.hosting import Host, LogicError, run_batches, unpacked
 
 
 class Counting:
@@ -154,7 +155,7 @@ def test_several_rows_in_one_fact_have_the_latest_time() -> None:
 
 
 def test_a_row_that_is_no_batch_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected kind cell"):
+    with pytest.raises(LogicError, match="expected kind cell"):
         Host(Counting, None).take(
             ("3", "batch", "", '{"bucket":3,"window_end_ms":1,"rows":[{"kind":"nonsense"}]}'), nothing
         )
