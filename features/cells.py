@@ -116,6 +116,7 @@ class Dialect:
 
     name: str
     quote: str
+    matches: str
 
     @property
     def stream(self) -> bool:
@@ -123,12 +124,14 @@ class Dialect:
         return self.name == "flink"
 
     def text(self, sql: str) -> str:
-        """SQL written with backquotes, in this dialect's quotes."""
-        return sql.replace("`", self.quote)
+        """SQL written with backquotes and :data:`MATCHES`, in this dialect's quotes and with its function."""
+        return sql.replace("`", self.quote).replace(f"{MATCHES}(", f"{self.matches}(")
 
 
-FLINK = Dialect("flink", "`")
-DUCKDB = Dialect("duckdb", '"')
+MATCHES = "REGEXP"
+"""Function in SQL texts: whether a part of a text matches a regular expression."""
+FLINK = Dialect("flink", "`", MATCHES)
+DUCKDB = Dialect("duckdb", '"', "regexp_matches")
 
 
 def expected(check: Check) -> str:
@@ -140,7 +143,8 @@ def expected(check: Check) -> str:
     if check.type == STRING:
         if check.values is not None:
             return "a currency code we know" if len(check.values) > 20 else "one of " + ", ".join(check.values)
-        return f"a text of {check.min_len} to {check.max_len} characters"
+        length = f"a text of {check.min_len} to {check.max_len} characters"
+        return f"{length}: {check.characters.words}" if check.characters else length
     if check.type == BOOLEAN:
         return "true or false"
     words = "a whole number" if check.type == BIGINT else "a number"
@@ -159,6 +163,7 @@ def verdict_sql(topic: Topic) -> str:
     for check in topic.checks:
         for predicate, code in check.sql():
             cases.append((predicate, f"'{check.field}|{code}|expected {expected(check)}'"))
+    cases += _bad_characters_sql(topic)
     time = f"`{topic.event_time}`"
     cases.append(
         (
@@ -171,6 +176,29 @@ def verdict_sql(topic: Topic) -> str:
     cases.append((f"{time} < kafka_ts_ms - {topic.lateness_ms}", "'LATE'"))
     whens = "\n  ".join(f"WHEN {predicate} THEN {verdict}" for predicate, verdict in cases)
     return f"CASE\n  {whens}\n  ELSE 'ON_TIME' END"
+
+
+def _bad_characters_sql(topic: Topic) -> list[tuple[str, str]]:
+    """Predicate and verdict of a record whose identifiers hold characters that they may not hold.
+
+    All identifiers of one kind are matched as one text, since a regular expression for each field would cost much
+    of what decoding the line costs. Only of a record that fails is it asked which field fails. All other checks
+    have passed by then.
+    """
+    named = [(check, check.characters) for check in topic.checks if check.characters is not None]
+    fails = []
+    for kind in dict.fromkeys(characters for _, characters in named):
+        of_kind = [check for check, characters in named if characters is kind]
+        texts = " || '\n' || ".join(f"COALESCE(`{check.field}`, '')" for check in of_kind)
+        pattern = "\n".join(f"(?:{kind.pattern}){'' if check.required else '?'}" for check in of_kind)
+        fails.append(f"NOT {MATCHES}({texts}, '\\A{pattern}\\z')")
+    whens = [
+        f"WHEN `{check.field}` <> '' AND NOT {MATCHES}(`{check.field}`, '\\A(?:{characters.pattern})\\z') "
+        f"THEN '{check.field}|{RejectCode.BAD_CHARACTERS}|expected {expected(check)}'"
+        for check, characters in named
+    ]
+    which = f"CASE {' '.join(whens)} ELSE 'line|{RejectCode.BAD_CHARACTERS}|expected other characters' END"
+    return [(" OR ".join(fails), which)] if named else []
 
 
 def rt_ms_sql(topic: Topic, kafka_ts_ms: str = "kafka_ts_ms") -> str:

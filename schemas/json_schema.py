@@ -34,6 +34,8 @@ def _property(annotation: Any, check: Check | None) -> dict[str, Any]:
         schema |= {word: bound for word, bound in bounds.items() if bound is not None}
         if check.type == STRING and check.min_len:
             schema["minLength"] = check.min_len
+        if check.characters is not None:
+            schema["pattern"] = f"^(?:{check.characters.pattern}){'' if check.required else '?'}$"
         if check.values:
             schema["enum"] = list(check.values)
     return schema

@@ -9,6 +9,7 @@ Over 300 lines: one list of streams, each with the contract that it is judged by
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,6 +32,34 @@ STRING, BIGINT, DOUBLE, BOOLEAN = "STRING", "BIGINT", "DOUBLE", "BOOLEAN"
 
 
 @dataclass(frozen=True, slots=True)
+class Characters:
+    """Which characters an identifier may hold (decision 39).
+
+    ``pattern`` is a regular expression that the whole text must match, in the syntax that Java, RE2 and Python
+    share; ``words`` says the same to a person.
+
+    >>> NAME.allows("web-us-usd"), NAME.allows("web/eu"), IDENTIFIER.allows("größe 4/7"), IDENTIFIER.allows("a|b")
+    (True, False, True, False)
+    """
+
+    pattern: str
+    words: str
+
+    def allows(self, text: str) -> bool:
+        """Whether every character may stand where it does."""
+        return re.fullmatch(self.pattern, text) is not None
+
+
+_SEPARATORS = r"\x00-\x1F\x7F-\x9F|"
+NAME = Characters("[A-Za-z0-9][A-Za-z0-9._-]*", "letters, digits, dots, dashes and underscores, no sign first")
+"""A tenant or a market: it stands before another part in keys, in Redis hash tags and in URL paths."""
+IDENTIFIER = Characters(f"[^{_SEPARATORS}]+", "no control characters, no vertical bar")
+"""Any other identifier; ``|`` separates identifiers in digests."""
+LIST_ITEM = Characters(f"[^{_SEPARATORS},]+", "no control characters, no vertical bar, no comma")
+"""An identifier that may stand in a comma-separated list."""
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """One field's contract.
 
@@ -41,6 +70,7 @@ class Check:
     required : a missing value is refused with MISSING_OR_WRONG_TYPE.
     low, high : inclusive range of a number (OUT_OF_RANGE).
     max_len, values : longest string (TOO_LONG) and allowed strings (NOT_IN_SET).
+    characters : what an identifier may hold (BAD_CHARACTERS); judged after all other checks of a record.
     code : reason code of a value outside ``values``.
 
     Examples
@@ -61,9 +91,10 @@ class Check:
     max_len: int | None = None
     values: tuple[str, ...] | None = None
     code: RejectCode = RejectCode.NOT_IN_SET
+    characters: Characters | None = None
 
     def sql(self, column: str | None = None) -> list[tuple[str, str]]:
-        """Failing predicates in order, each with its reason code; NULL-safe."""
+        """Failing predicates in order, each with its reason code; NULL-safe. Characters apart."""
         c = column or f"`{self.field}`"
         cases: list[tuple[str, str]] = []
         if self.required:
@@ -103,6 +134,11 @@ class Check:
             if self.high is not None and value > self.high:
                 return RejectCode.OUT_OF_RANGE.value
         return None
+
+    def has_bad_characters(self, record: Mapping[str, Any]) -> bool:
+        """Whether an identifier that passed :meth:`judge` holds a character that it may not hold."""
+        value = record.get(self.field)
+        return self.characters is not None and bool(value) and not self.characters.allows(str(value))
 
     def _typed(self, value: Any) -> bool:
         match self.type:
@@ -160,22 +196,26 @@ class Topic:
             code = check.judge(record)
             if code is not None:
                 return check.field, code
+        for check in self.checks:
+            if check.has_bad_characters(record):
+                return check.field, RejectCode.BAD_CHARACTERS.value
         if kafka_ts_ms is not None and record[self.event_time] > kafka_ts_ms + FUTURE_TOLERANCE_MS:
             return self.event_time, RejectCode.FROM_THE_FUTURE.value
         return None
 
-    def rejection_sql(self, kafka_ts_ms: str | None = "kafka_ts_ms") -> str:
-        """SQL text: NULL for a good record, else ``'<field>|<CODE>'`` of the first failing check."""
-        cases = [(p, f"{check.field}|{code}") for check in self.checks for p, code in check.sql()]
-        if kafka_ts_ms is not None:
-            ahead = f"`{self.event_time}` > {kafka_ts_ms} + {FUTURE_TOLERANCE_MS}"
-            cases.append((ahead, f"{self.event_time}|{RejectCode.FROM_THE_FUTURE}"))
-        whens = "\n  ".join(f"WHEN {predicate} THEN '{verdict}'" for predicate, verdict in cases)
-        return f"CASE\n  {whens}\n  ELSE CAST(NULL AS STRING) END"
+
+def _text(field: str, *, required: bool = True, max_len: int = 128, characters: Characters | None = None) -> Check:
+    return Check(
+        field, STRING, required=required, min_len=1 if required else 0, max_len=max_len, characters=characters
+    )
 
 
-def _name(field: str, *, required: bool = True, max_len: int = 128) -> Check:
-    return Check(field, STRING, required=required, min_len=1 if required else 0, max_len=max_len)
+def _name(field: str, *, required: bool = True) -> Check:
+    return _text(field, required=required, max_len=64, characters=NAME)
+
+
+def _id(field: str, *, required: bool = True, max_len: int = 128) -> Check:
+    return _text(field, required=required, max_len=max_len, characters=IDENTIFIER)
 
 
 def _one_of(field: str, values: Any) -> Check:
@@ -188,9 +228,9 @@ def _price(field: str, *, required: bool = True, low: int = 1) -> Check:
 
 _TIME = Check("event_time_ms", BIGINT, low=OLDEST_MS)
 _CURRENCY = Check("currency", STRING, values=tuple(sorted(EXPONENTS)), code=RejectCode.BAD_CURRENCY)
-_ID = _name("event_id")
-_LISTING = (_name("tenant", max_len=64), _name("market", max_len=64), _name("sku"), _name("price_group"))
-_SHOPPER = (_name("customer"), _name("session"), _name("segment", max_len=32), _name("arm", max_len=32))
+_ID = _text("event_id")
+_LISTING = (_name("tenant"), _name("market"), _id("sku"), _id("price_group"))
+_SHOPPER = (_id("customer"), _id("session"), _id("segment", max_len=32), _id("arm", max_len=32))
 
 TOPICS: dict[str, Topic] = {
     topic.name: topic
@@ -200,7 +240,7 @@ TOPICS: dict[str, Topic] = {
             checks=(
                 _ID, _TIME, *_LISTING, *_SHOPPER, _price("price_minor"), _CURRENCY,
                 Check("propensity", DOUBLE, low=1e-9, high=1.0),
-                _name("table_id", max_len=64),
+                _id("table_id", max_len=64),
                 Check("version", BIGINT, low=0),
                 _one_of("source", events.QuoteSource),
                 _price("offer_minor", required=False),
@@ -212,26 +252,26 @@ TOPICS: dict[str, Topic] = {
             checks=(
                 _ID, _TIME, *_LISTING, _one_of("kind", events.ClickKind), *_SHOPPER,
                 _price("price_minor"), _CURRENCY,
-                _name("device", required=False, max_len=32), _name("geo", required=False, max_len=64),
-                _name("day_part", required=False, max_len=32), Check("bot", BOOLEAN, required=False),
+                _text("device", required=False, max_len=32), _text("geo", required=False, max_len=64),
+                _text("day_part", required=False, max_len=32), Check("bot", BOOLEAN, required=False),
             ),
         ),
         Topic(
             "orders", events.Order, "tenant/market/price_group", input=True, remembers_ms=ORDER_DEDUP_MS,
             checks=(
-                _ID, _TIME, *_LISTING, _one_of("kind", events.OrderKind), _name("order_id"),
+                _ID, _TIME, *_LISTING, _one_of("kind", events.OrderKind), _id("order_id"),
                 Check("line", BIGINT, low=0, high=100_000), *_SHOPPER,
                 _price("quoted_price_minor"), _price("price_paid_minor", low=0),
                 _price("discount_minor", low=0), Check("quantity", BIGINT, low=1, high=100_000), _CURRENCY,
-                _name("quote_id", required=False), _price("offer_minor", required=False),
+                _text("quote_id", required=False), _price("offer_minor", required=False),
             ),
         ),
         Topic(
             "offers", events.Offer, "tenant/market/price_group", input=True,
             checks=(
-                _ID, _TIME, *_LISTING, _name("competitor", max_len=64), _price("price_minor"),
+                _ID, _TIME, *_LISTING, _id("competitor", max_len=64), _price("price_minor"),
                 _price("shipping_minor", low=0), Check("in_stock", BOOLEAN), _CURRENCY,
-                Check("pack_size", BIGINT, low=1, high=1_000_000), _name("source", max_len=64),
+                Check("pack_size", BIGINT, low=1, high=1_000_000), _id("source", max_len=64),
                 Check("match_confidence", DOUBLE, low=0.0, high=1.0),
                 Check("validity_ms", BIGINT, required=False, low=1),
             ),
@@ -239,7 +279,8 @@ TOPICS: dict[str, Topic] = {
         Topic(
             "catalog", events.CatalogEntry, "tenant/market/sku", input=True, compacted=True,
             checks=(
-                _ID, _TIME, *_LISTING, _name("category"), _one_of("role", events.Role), _CURRENCY,
+                _ID, _TIME, *_LISTING, _text("category", characters=LIST_ITEM),
+                _one_of("role", events.Role), _CURRENCY,
                 Check("pack_size", BIGINT, low=1, high=1_000_000), Check("active", BOOLEAN),
                 # A missing or senseless cost holds the price (guardrails), it does not lose the entry.
                 Check("cost_minor", BIGINT, required=False), Check("list_minor", BIGINT, required=False),
@@ -257,7 +298,7 @@ TOPICS: dict[str, Topic] = {
         Topic(
             "calendar", events.CalendarEvent, "tenant", input=True,
             checks=(
-                _ID, _TIME, _name("tenant", max_len=64), _one_of("kind", events.CalendarKind), _name("name"),
+                _ID, _TIME, _name("tenant"), _one_of("kind", events.CalendarKind), _id("name"),
                 Check("zone", STRING, max_len=64), Check("categories", STRING, max_len=1024),
                 Check("start_ms", BIGINT, low=OLDEST_MS), Check("end_ms", BIGINT, low=OLDEST_MS),
                 Check("expected_factor", DOUBLE, low=0.01, high=100.0),
@@ -267,12 +308,12 @@ TOPICS: dict[str, Topic] = {
         Topic(
             "commands", events.Command, "tenant", input=True,
             checks=(
-                _ID, _TIME, _name("tenant", max_len=64), _one_of("kind", events.CommandKind),
-                _name("operator", max_len=64), _name("market", required=False, max_len=64),
-                _name("sku", required=False), _price("price_minor", required=False),
+                _ID, _TIME, _name("tenant"), _one_of("kind", events.CommandKind),
+                _id("operator", max_len=64), _name("market", required=False),
+                _id("sku", required=False), _price("price_minor", required=False),
                 Check("units", BIGINT, required=False, low=0, high=10**12),
                 Check("until_ms", BIGINT, required=False, low=OLDEST_MS),
-                _name("decision_id", required=False, max_len=64),
+                _id("decision_id", required=False, max_len=64),
                 Check("version", BIGINT, required=False, low=0),
                 Check("reason", STRING, required=False, max_len=1024),
             ),

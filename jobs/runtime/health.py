@@ -22,6 +22,7 @@ from supervisor.xmlrpc import SupervisorTransport
 from jobs.runtime.clock import Clock
 from jobs.runtime.kafka import PublishError
 from jobs.runtime.kafka_offsets import SILENT
+from jobs.runtime.quarantine_book import failing_buckets
 from jobs.runtime.redis_price_table import RedisPriceTables
 from jobs.runtime.settings import Settings
 from schemas.topics import MINUTE_MS, TOPICS
@@ -122,6 +123,26 @@ def closed(newest_ms: int, clock: Clock, lateness_ms: int) -> Part:
     return Part("minutes", False, f"closed up to {when}, {ago}: demand_job is behind, or the ticker away{advice}")
 
 
+def buckets(settings: Settings) -> Part | None:
+    """Whether every bucket takes its minutes; None while nothing can be asked.
+
+    A bucket is FAILING when a job's logic raised in three minutes in a row; its listings keep their tables.
+    """
+    try:
+        failing = failing_buckets(settings.kafka)
+    except KafkaException:
+        return None  # `broker` says why.
+    if not failing:
+        return Part("buckets", True, "all take their minutes")
+    told = "; ".join(
+        f"{each.logic} bucket {each.bucket} FAILING for {each.minutes} minutes, newest "
+        f"{datetime.fromtimestamp(each.newest_ms / 1000, UTC):%H:%M}: {each.error[:120]}"
+        for each in failing[:3]
+    )
+    more = f" and {len(failing) - 3} more" if len(failing) > 3 else ""
+    return Part("buckets", False, f"{told}{more}; `walras quarantine list` shows what failed")
+
+
 def redis(tables: RedisPriceTables) -> Part:
     """Whether Redis answers and is whole."""
     try:
@@ -186,8 +207,9 @@ def processes(settings: Settings) -> list[Part]:
 
 def parts(settings: Settings, tables: RedisPriceTables, *, with_edge: bool = True) -> list[Part]:
     """Every part, in the order in which the data passes them."""
-    time_moves = [found] if (found := minutes(settings)) is not None else []
-    every = [broker(settings), *flink(settings), *time_moves, redis(tables), *processes(settings)]
+    asked = (minutes(settings), buckets(settings))
+    minutes_and_buckets = [found for found in asked if found is not None]
+    every = [broker(settings), *flink(settings), *minutes_and_buckets, redis(tables), *processes(settings)]
     return [*every, edge(settings)] if with_edge else every
 
 

@@ -95,6 +95,22 @@ def newest(bootstrap: str, topic: str, wanted: Callable[[Record], bool], order: 
     return None
 
 
+def read_at(bootstrap: str, topic: str, partition: int, offset: int, *, timeout_s: float = 30.0) -> Record | None:
+    """The record at an address; None if the topic does not hold it (any more).
+
+    Raises
+    ------
+    KafkaException
+        If the broker does not answer.
+    """
+    with closing(_reader(bootstrap)) as consumer:
+        low, end = _extent(consumer, topic, timeout_s).get(partition, (0, 0))
+        if not low <= offset < end:
+            return None
+        found = list(_between(consumer, topic, {partition: (offset, offset + 1)}, timeout_s))
+    return found[0] if found and found[0].offset == offset else None
+
+
 Spans = Mapping[int, tuple[int, int]]
 """First offset and the one after the last, by partition."""
 

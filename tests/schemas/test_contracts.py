@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from features.cells import DUCKDB, verdict_sql
 from schemas import events, json_schema
 from schemas.codes import RejectCode
 from schemas.money import EXPONENTS, Money, MoneyError, to_grid
@@ -58,7 +59,7 @@ def test_a_record_from_more_than_a_minute_ahead_is_from_the_future() -> None:
 
 
 _VALUES = {
-    STRING: st.one_of(st.none(), st.text("aé/USD", max_size=140)),
+    STRING: st.one_of(st.none(), st.text("aé/USD", max_size=140), st.text("a|,:{\n\x85\u202e😀-", max_size=9)),
     BIGINT: st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.integers(-2, 101)),
     DOUBLE: st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False)),
     BOOLEAN: st.one_of(st.none(), st.booleans()),
@@ -73,11 +74,43 @@ def test_the_contract_says_the_same_in_sql_and_in_python(topic: Topic, data: st.
     changed = data.draw(st.sets(st.sampled_from([c.field for c in topic.checks]), max_size=3))
     record = good | {c.field: data.draw(_VALUES[c.type]) for c in topic.checks if c.field in changed}
     columns = ", ".join(f'CAST(? AS {_DUCKDB[c.type]}) AS "{c.field}"' for c in topic.checks)
-    text = f"SELECT {topic.rejection_sql(str(NOW))} FROM (SELECT {columns})".replace("`", '"')
-    text = text.replace("CAST(NULL AS STRING)", "CAST(NULL AS VARCHAR)")
+    given = f"{columns}, CAST(NULL AS VARCHAR) AS line_verdict, FALSE AS tick, {NOW} AS kafka_ts_ms"
+    text = DUCKDB.text(f"SELECT {verdict_sql(topic)} FROM (SELECT {given})")
     row = duckdb.execute(text, [record.get(c.field) for c in topic.checks]).fetchone()
+    assert row is not None
     verdict = topic.judge(record, NOW)
-    assert row == ("|".join(verdict) if verdict else None,)
+    good = ("TICK",) if topic.name == "ticks" else ("ON_TIME", "LATE")
+    assert row[0].rpartition("|")[0] == "|".join(verdict) if verdict else row[0] in good
+
+
+PARTS = ("tenant", "market", "sku", "price_group", "category", "competitor", "customer")
+
+
+@pytest.mark.parametrize("topic", INPUTS, ids=lambda t: t.name)
+def test_every_part_of_a_key_is_restricted_by_the_contract(topic: Topic) -> None:
+    checks = {check.field: check for check in topic.checks}
+    for part in PARTS:
+        assert part not in checks or checks[part].characters is not None
+
+
+@pytest.mark.parametrize(
+    "value", ["web/eu", "web:eu", "{web}", "web|eu", "web eu", "wëb", "-web", "..", "web\n", "a\x00b"]
+)
+def test_a_market_that_would_make_keys_ambiguous_is_refused(value: str) -> None:
+    topic = TOPICS["catalog"]
+    assert topic.judge(a_record(topic) | {"market": value}, NOW) == ("market", RejectCode.BAD_CHARACTERS)
+
+
+@pytest.mark.parametrize("value", ["a|b", "a\tb", "a\x7fb", "a\x9fb", "a\n"])
+def test_a_sku_with_a_control_character_or_a_bar_is_refused(value: str) -> None:
+    topic = TOPICS["stock"]
+    assert topic.judge(a_record(topic) | {"sku": value}, NOW) == ("sku", RejectCode.BAD_CHARACTERS)
+
+
+@pytest.mark.parametrize("value", ["größe 4/7", "a:b", "{a}", '"quoted"', "\u202eabc", "😀", "a'b"])
+def test_a_sku_may_hold_any_other_character(value: str) -> None:
+    topic = TOPICS["stock"]
+    assert topic.judge(a_record(topic) | {"sku": value}, NOW) is None
 
 
 @pytest.mark.parametrize("topic", TOPICS.values(), ids=lambda t: t.name)
