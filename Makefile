@@ -17,7 +17,7 @@ export GX_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
 .PHONY: help env run up down status logs clean test check fmt lint types contracts quick platform replay \
-        bench chaos accept-watcher accept-elasticity arena lock jars jars-lock schemas
+        bench chaos fuzz accept-watcher accept-elasticity arena lock jars jars-lock schemas
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,9 @@ bench: env  ## every figure beside its limit or peer, into tests/benchmarks/repo
 
 chaos: env  ## kill parts under a recorded input and compare with an undisturbed run (ARGS="--seed 1-3 --kills 10")
 	@$(RUN) -m tests.chaos.drill $(ARGS)
+
+fuzz: env  ## hostile records in every field of every stream through the chain (minutes; ARGS="--records 200000")
+	@$(RUN) -m tests.fuzz $(ARGS)
 
 accept-watcher: env  ## the watcher's table by simulation, with its figure (minutes; ARGS=--quick)
 	@$(RUN) -m tests.simulation.accept_watcher $(ARGS)

@@ -138,7 +138,12 @@ class Check:
     def has_bad_characters(self, record: Mapping[str, Any]) -> bool:
         """Whether an identifier that passed :meth:`judge` holds a character that it may not hold."""
         value = record.get(self.field)
-        return self.characters is not None and bool(value) and not self.characters.allows(str(value))
+        return (
+            self.characters is not None
+            and isinstance(value, str)
+            and value != ""
+            and not self.characters.allows(value)
+        )
 
     def _typed(self, value: Any) -> bool:
         match self.type:

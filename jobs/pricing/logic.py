@@ -22,6 +22,7 @@ from typing import Any
 
 from features.demand import DemandBook
 from features.judgement import judge_cells
+from features.lines import record_values
 from features.logic import Batch, Fact, Output, refuse_other_version
 from jobs.pricing.bucket_state import BucketState, Looks
 from jobs.pricing.control import Control, applies
@@ -128,8 +129,7 @@ class RepricingLogic:
         topic = TOPICS[fact.kind]
         if self._repeated(fact.address) or topic.judge(fact.value) is not None:
             return []
-        names = [each.name for each in dataclasses.fields(topic.record)]
-        value = {name: fact.value[name] for name in names if name in fact.value}
+        value = record_values(topic, fact.value) if topic.input else fact.value
         at_ms = max(self._time_ms, min(fact.event_time_ms, fact.now_ms) if fact.now_ms else fact.event_time_ms)
         now_ms = fact.now_ms or at_ms
         looks: Looks = {}

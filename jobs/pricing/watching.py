@@ -170,7 +170,8 @@ class BucketWatch:
         """Shoppers get used to what they are shown; before that it was the list price."""
         if state.usual_log is None:
             entry = self._bucket.catalog.get(key)
-            state.usual_log = math.log(entry.list_minor) if entry and entry.list_minor else log_price
+            list_minor = entry.list_minor if entry else None
+            state.usual_log = math.log(list_minor) if list_minor and list_minor > 0 else log_price
         minutes = self.policy.forward_buying.usual_days * 1_440
         state.usual_log += (log_price - state.usual_log) / max(minutes, 1.0)
 

@@ -24,6 +24,7 @@ from jobs.runtime.quote_log import QuoteLog
 from jobs.runtime.quote_text import LIST, Shelf
 from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT, Listing, QuoteSource
 from schemas.price_table import unit_draw
+from schemas.topics import IDENTIFIER, NAME
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -77,6 +78,9 @@ def read_listing(path: str) -> tuple[str, str]:
         raise BadRequestError(
             400, f"expected {PREFIX}{{tenant}}/{{market}}/{{sku}} of 1 to 64, 64 and 128 characters, got {path!r}"
         )
+    for part, value, characters in (("tenant", tenant, NAME), ("market", market, NAME), ("sku", sku, IDENTIFIER)):
+        if not characters.allows(value):
+            raise BadRequestError(400, f"{part}: expected {characters.words}; got {value!r}")
     return key, tenant
 
 

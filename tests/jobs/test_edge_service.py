@@ -173,6 +173,8 @@ def test_an_unknown_listing_is_a_404_that_teaches_and_is_found_once_it_is_there(
         ("/v1/quotes/acme/web-us-usd/sku-1", 400, "customer"),
         ("/v1/quotes/acme/web-us-usd?customer=c", 400, "{sku}"),
         ("/v1/quotes/acme//sku-1?customer=c", 400, "{market}"),
+        ("/v1/quotes/acme/web:us/sku-1?customer=c", 400, "market: expected letters"),
+        ("/v1/quotes/acme/web-us-usd/a%7Cb?customer=c", 400, "sku: expected no control"),
         (f"/v1/quotes/acme/web-us-usd/{'s' * 129}?customer=c", 400, "128"),
         (f"/v1/quotes/acme/web-us-usd/sku-1?customer={'c' * 129}", 400, "128"),
         (f"/v1/quotes/acme/web-us-usd/sku-1?customer={'c' * 2000}", 414, "1024"),
