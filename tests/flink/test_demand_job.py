@@ -20,6 +20,7 @@ from jobs.runtime.settings import Settings
 from schemas.events import bucket_of
 from schemas.ticks import closing_ticks, due_ticks
 from schemas.topics import INPUTS, TOPICS
+from tests.fuzz.records import HostileLines
 from tests.waiting import until
 
 pytestmark = pytest.mark.platform
@@ -131,7 +132,7 @@ def good_inputs(t: int) -> list[tuple[str, Any, int]]:
         ("clicks", a_click(t, session="brim", kind="search")),
         ("clicks", a_click(t + 30 * MINUTE, session="brim", kind="cart", price_minor=1100)),
         ("clicks", a_click(t, kind="view", geo="Zürich €😀")),
-        ("clicks", a_click(t, kind="view", customer="größe: 4/7 {😀}", session="\u202eabc", arm="a'b", segment='"')),
+        ("clicks", a_click(t, customer="größe: 4/7 {😀}", session="\u202eabc", arm="a'b", segment='"')),
         ("offers", a_fact(t, competitor="rival", price_minor=950, shipping_minor=0, in_stock=True, currency="USD",
                           pack_size=1, source="feed", match_confidence=0.9)),
         ("stock", a_fact(t, on_hand=5, inbound=0, lead_time_days=1.5)),
@@ -184,15 +185,17 @@ class Run:
             else:
                 self.broken.append(("clicks", line, *verdict))
 
+    def inputs(self) -> list[tuple[str, Any, int]]:
+        """Topic, record or line, Kafka timestamp."""
+        broken = [(name, record, self.t + MINUTE) for name, record, *_ in self.broken]
+        return good_inputs(self.t) + self.odd + broken
+
     def send(self, after_ms: int = 0, upto_ms: int = 2**62) -> None:
         """Send what is stamped in (after, upto]."""
         partitions = {t.name: t.partitions for t in INPUTS}
-        sent = (
-            good_inputs(self.t) + self.odd + [(name, record, self.t + MINUTE) for name, record, *_ in self.broken]
-        )
         ticks = due_ticks(self.start, self.end, buckets=self.settings.buckets, partitions=partitions)
         ticks += closing_ticks(self.end, buckets=self.settings.buckets, partitions=partitions)
-        timed = [(at, 0, name, record, -1) for name, record, at in sent]
+        timed = [(at, 0, name, record, -1) for name, record, at in self.inputs()]
         timed += [(tick.at_ms, 1, tick.topic, tick.record(), tick.partition) for tick in ticks]
         with Publisher(self.kafka) as out:
             for at, is_tick, name, record, partition in sorted(timed, key=lambda e: e[:2]):
@@ -236,6 +239,13 @@ class Run:
 
     def records(self, name: str) -> list[dict[str, Any]]:
         return [r.json() for r in read_topic(self.kafka, TOPICS[name].topic) if r.kafka_ts_ms >= self.start]
+
+
+class HostileRun(Run):
+    """The same with hostile lines in every stream."""
+
+    def inputs(self) -> list[tuple[str, Any, int]]:
+        return HostileLines(3_000, self.settings.buckets, seed=2, minutes=20, start_ms=self.t).arrivals
 
 
 @pytest.fixture(scope="module")
@@ -300,6 +310,19 @@ def test_the_ledger_balances_by_partition_and_minute_and_covers_every_offset(run
 def test_segments_equal_the_backfills(run: Run, backfill: Backfill) -> None:
     mine = {r["customer"]: r for r in run.records("segments") if r["tenant"] == run.tenant}
     assert mine == {row["customer"]: row for row in backfill.rows("segments")}
+
+
+def test_hostile_lines_get_the_verdicts_and_cells_of_a_backfill(demand_job: Settings) -> None:
+    run = HostileRun(demand_job)
+    run.send()
+    until(f"{MINUTES} minutes of batches of every bucket; got {len(run.batches())}", run.closed, 180)
+    backfill = Backfill(run.lines())
+    said = {(r["topic"], r["partition"], r["offset"]): (r["field"], r["code"]) for r in run.records("rejected")}
+    assert said == {
+        (r["topic"], r["partition"], r["offset"]): (r["field"], r["code"]) for r in backfill.rows("rejected")
+    }
+    assert len({code for _, code in said.values()}) > 8
+    assert compare(run.every_batch(), backfill, until_ms=run.end) == []
 
 
 def test_the_raw_archive_holds_every_line(run: Run) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +23,6 @@ from schemas.topics import (
     STRING,
     TOPICS,
     Check,
-    kafka_key,
 )
 
 START_MS = 1_780_000_020_000
@@ -62,14 +60,17 @@ class HostileLines:
     Parameters
     ----------
     records : how many lines, ticks apart; :data:`LARGE_TEXTS` of them hold a text of a megabyte.
-    minutes : event time over which they arrive.
+    minutes : event time over which they arrive, from ``start_ms`` on.
+    arrivals : stream, line and Kafka timestamp of every line but the ticks, in the order in which they arrive.
     """
 
     records: int
     buckets: int
     seed: int = 0
     minutes: int = 90
+    start_ms: int = START_MS
     lines: dict[str, list[Line]] = field(default_factory=dict)
+    arrivals: list[tuple[str, bytes, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
@@ -77,13 +78,16 @@ class HostileLines:
         self._listings = [self._a_listing(n) for n in range(40)]
         for n, listing in enumerate(self._listings):
             self._add(
-                "catalog", START_MS, json.dumps(self._record("catalog", n, listing, START_MS)).encode(), n % 2
+                "catalog",
+                self.start_ms,
+                json.dumps(self._record("catalog", n, listing, self.start_ms)).encode(),
+                n % 2,
             )
         step = self.minutes * MINUTE_MS / self.records
         large = set(self._random.sample(range(self.records), min(LARGE_TEXTS, self.records)))
-        minute = START_MS // MINUTE_MS
+        minute = self.start_ms // MINUTE_MS
         for n in range(self.records):
-            at_ms = START_MS + round(n * step)
+            at_ms = self.start_ms + round(n * step)
             while minute < at_ms // MINUTE_MS:
                 minute += 1
                 self._tick(minute * MINUTE_MS)
@@ -154,7 +158,7 @@ class HostileLines:
         whole = check.type == BIGINT
         usual = max(low, min(high, pick.randint(1, 5_000) if whole else pick.random()))
         if check.field.endswith("_ms"):
-            usual = max(low, START_MS + pick.randrange(-MINUTE_MS, 600 * MINUTE_MS))
+            usual = max(low, self.start_ms + pick.randrange(-MINUTE_MS, 600 * MINUTE_MS))
         value = pick.choice((low, high)) if pick.random() < 0.04 else usual
         return int(value) if whole else float(value)
 
@@ -167,29 +171,19 @@ class HostileLines:
     def _tick(self, at_ms: int) -> None:
         for bucket in range(self.buckets):
             tick = {"event_time_ms": at_ms, "bucket": bucket, "tick": True}
-            self._add("ticks", at_ms, json.dumps(tick).encode(), 0)
+            self._add("ticks", at_ms, json.dumps(tick).encode(), 0, tick=True)
         for topic in INPUTS:
             if topic.name != "ticks":
                 for partition in range(2):
                     tick = {"event_time_ms": at_ms, "bucket": -1, "tick": True}
-                    self._add(topic.name, at_ms, json.dumps(tick).encode(), partition)
+                    self._add(topic.name, at_ms, json.dumps(tick).encode(), partition, tick=True)
 
-    def _add(self, name: str, kafka_ts_ms: int, line: bytes, partition: int) -> None:
+    def _add(self, name: str, kafka_ts_ms: int, line: bytes, partition: int, *, tick: bool = False) -> None:
         topic = TOPICS[name].topic
+        if not tick:
+            self.arrivals.append((name, line, kafka_ts_ms))
         offset = self._offsets[topic, partition] = self._offsets.get((topic, partition), -1) + 1
         self.lines.setdefault(topic, []).append((partition, offset, kafka_ts_ms, line))
-
-    def keyed(self) -> Iterator[tuple[str, str | None, int, bytes]]:
-        """Topic, key, Kafka timestamp and bytes of every line but the ticks, for a broker."""
-        for topic in INPUTS:
-            for _, _, kafka_ts_ms, line in self.lines.get(topic.topic, ()):
-                try:
-                    record = json.loads(line or b"")
-                    key = kafka_key(topic.name, record)
-                except (ValueError, KeyError, TypeError):
-                    key = None
-                if topic.name != "ticks" and b'"tick": true' not in (line or b""):
-                    yield topic.topic, key, kafka_ts_ms, line or b""
 
 
 def _encoded(record: dict[str, Any]) -> bytes:
