@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from features.judgement import CatalogBook
+from jobs.pricing.guardrails.inputs import costs_agree, is_cost_jump
 from jobs.pricing.listing_state import ROW, ListingState
 from jobs.pricing.policy import MINUTE_MS, Policy
 from jobs.pricing.record import rivals_of
@@ -64,26 +65,48 @@ class BucketState:
             self.index.append(key)
         self._means.pop(key, None)
         state.price_group = entry.price_group
-        self._trust_cost(state, entry)
+        was_trusted = state.trusted_cost_minor
+        confirmed = self._trust_cost(state, entry)
         state.needs_start = state.needs_start or not state.has_table
         if known is not None and state.has_table:
             changed = {name: [getattr(known, name), getattr(entry, name)] for name in _WATCHED}
             changed = {name: pair for name, pair in changed.items() if pair[0] != pair[1]}
+            if confirmed:
+                # The price was held for want of a trusted cost; the entry itself may repeat the one before.
+                changed["trusted_cost_minor"] = [was_trusted, state.trusted_cost_minor]
             if changed:
                 looks[key] = (Cause.COST_CHANGED, changed)
         return is_new
 
-    def _trust_cost(self, state: ListingState, entry: CatalogEntry) -> None:
-        """A cost within the policy's jump is trusted; a larger jump when it comes again later."""
-        cost, trusted = entry.cost_minor, state.trusted_cost_minor
+    def _trust_cost(self, state: ListingState, entry: CatalogEntry) -> bool:
+        """Trust a cost within the policy's jump at once, one beyond it when confirmed; return whether confirmed.
+
+        A cost beyond the jump is confirmed by one that agrees with it and comes later by the policy's time. Each
+        agreeing cost becomes the one to agree with, so that a drifting cost is confirmed too. Costs that agree
+        with none before them are trusted in the end, when all of a longer time lay beyond the jump on one side.
+        """
+        margin, cost, trusted = self.policy.margin, entry.cost_minor, state.trusted_cost_minor
         if cost is None or cost <= 0:
-            return
-        if trusted is None or abs(cost / trusted - 1) <= self.policy.margin.cost_jump:
+            return False
+        if trusted is None or not is_cost_jump(cost, trusted, margin):
             state.trusted_cost_minor, state.odd_cost = cost, None
-        elif state.odd_cost is None or state.odd_cost[0] != cost:
-            state.odd_cost = [cost, entry.event_time_ms]
-        elif entry.event_time_ms - state.odd_cost[1] >= self.policy.margin.confirm_after_minutes * MINUTE_MS:
+            return False
+        at_ms = agrees_since = odd_since = entry.event_time_ms
+        if state.odd_cost is not None:
+            before, agreed_since, *more = state.odd_cost
+            if costs_agree(cost, before, margin):
+                agrees_since = agreed_since
+            if (cost > trusted) == (before > trusted):
+                odd_since = more[0] if more else agreed_since
+        confirmed = state.odd_cost is not None and (
+            (agrees_since < at_ms and at_ms - agrees_since >= margin.confirm_after_minutes * MINUTE_MS)
+            or (odd_since < at_ms and at_ms - odd_since >= margin.trust_after_minutes * MINUTE_MS)
+        )
+        if confirmed:
             state.trusted_cost_minor, state.odd_cost = cost, None
+        else:
+            state.odd_cost = [cost, agrees_since, odd_since]
+        return confirmed
 
     def take_offer(self, offer: Offer, looks: Looks) -> bool:
         """Take a rival's offer ahead of its minute; answers whether it says something new."""

@@ -24,6 +24,8 @@ class ListingState:
     ``stock``: [event time, on hand, inbound, lead time in days]. Both are as the closed minutes told them;
     ``early_offers`` ([competitor, price, shipping, in stock, seen at, validity]) and ``early_stock`` are what
     came alone, ahead of its minute: prices use it at once, counts do not.
+    ``odd_cost``: [last cost beyond the trusted jump, event time of the first one that it agrees with, event time
+    of the first one on its side].
     ``estimate``: [window end, ε, sd, η, sd].
     ``target``: [units left, from, until]. ``pending``: what waits for an operator: decision_id, what
     ("price" or "cost"), price_minor, until_ms. ``history``: [version, default price] of tables, newest last.

@@ -105,18 +105,21 @@ def reprice(
 
 
 def _recorded_policy(content: Mapping[str, Any]) -> Policy:
-    """The policy of a record; what was written before a key was known meant what then was done.
+    """Return the policy of a record; a key that did not exist yet gets the default that applied then.
 
-    And a key that is gone meant nothing: no decision ever read it.
+    A key that no longer exists is dropped: no decision ever read it.
 
     >>> _recorded_policy({"exploration": {"mode": "bounded"}}).exploration.far_until
     0.0
+    >>> _recorded_policy({"margin": {"cost_jump": 0.5}}).margin.cost_jump_scale
+    'share'
     >>> _recorded_policy({"watch": {"facts_per_month": 4.0, "top": 5}}).watch.top
     5
     """
     watch = {name: value for name, value in content.get("watch", {}).items() if name != "facts_per_month"}
     exploration = {"far_until": 0.0, **content.get("exploration", {})}
-    return Policy.from_dict({**content, "exploration": exploration, "watch": watch})
+    margin = {"cost_jump_scale": "share", **content.get("margin", {})}
+    return Policy.from_dict({**content, "exploration": exploration, "margin": margin, "watch": watch})
 
 
 class _Repricing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -30,6 +31,7 @@ from schemas.events import CalendarEvent, Cell, Command, Estimate, Stock
 from schemas.price_table import PriceTable
 
 KEY = "acme/web-us-usd/s1"
+RECORDS = Path(__file__).parent / "records"
 DAY_MS = 86_400_000
 
 
@@ -243,15 +245,91 @@ def test_a_wild_offer_counts_only_when_it_is_seen_twice() -> None:
     assert teller.tell("offers", an_offer(190, at + 2000))
 
 
-def test_a_cost_that_jumps_waits_until_it_is_confirmed() -> None:
-    logic, _ = a_running_logic()
-    teller, at = Teller(logic), START_MS + DAY_MS // 2
-    held = decision_of(teller.tell("catalog", a_catalog_entry(at_ms=at, cost_minor=120)))
+WEEK_MS = 7 * DAY_MS
+
+
+class CostFeed:
+    """Sends catalog entries with one cost after another to a logic that trusts 10.00."""
+
+    def __init__(self) -> None:
+        self.logic, _ = a_running_logic(cost_minor=1000, list_minor=1999)
+        self.at_ms, self.offset = START_MS + DAY_MS // 2, 0
+
+    def send(self, cost_minor: int, later_ms: int = WEEK_MS) -> list[Output]:
+        self.at_ms += later_ms
+        self.offset += 1
+        entry = a_catalog_entry(at_ms=self.at_ms, cost_minor=cost_minor)
+        return list(self.logic.on_fact(a_fact("catalog", entry, self.at_ms, self.offset)))
+
+    @property
+    def trusted(self) -> int:
+        [row] = self.logic.snapshot()["bucket"]["states"]
+        return int(row[ROW.index("trusted_cost_minor")])
+
+
+def test_cost_beyond_the_jump_holds_the_price() -> None:
+    held = decision_of(CostFeed().send(120))
     assert held["result"]["outcome"] == OutcomeCode.HELD and not held["published"]
-    confirmed = teller.tell("catalog", a_catalog_entry(at_ms=at + 3_600_000, cost_minor=120), 3_600_000)
-    assert not confirmed or decision_of(confirmed)["result"]["bands"][0]["kind"] != "hold"
-    settled = decision_of(teller.tell("commands", a_command("settle")))
-    assert settled["inputs"]["catalog"]["trusted_cost_minor"] == 120
+
+
+@pytest.mark.parametrize(("cost", "trusted"), [(666, 1000), (667, 667), (1500, 1500), (1501, 1000)])
+def test_cost_jump_is_symmetric_in_logs(cost: int, trusted: int) -> None:
+    feed = CostFeed()
+    feed.send(cost)
+    assert feed.trusted == trusted
+
+
+def test_cost_that_varies_within_the_tolerance_is_confirmed() -> None:
+    feed = CostFeed()
+    for cost in (523, 531):
+        outputs = feed.send(cost)
+    assert feed.trusted == 531
+    assert decision_of(outputs)["result"]["bands"][0]["kind"] != "hold"
+
+
+def test_cost_that_rises_back_after_a_confirmed_fall_is_confirmed() -> None:
+    feed = CostFeed()
+    for cost in (523, 523, 990, 1005):
+        feed.send(cost)
+    assert feed.trusted == 1005
+
+
+def test_cost_that_drifts_from_one_agreeing_value_to_the_next_is_confirmed() -> None:
+    feed = CostFeed()
+    for cost in (1900, 1970, 2040):
+        feed.send(cost, later_ms=20 * MINUTE_MS)
+    assert feed.trusted == 1000
+    feed.send(2110, later_ms=20 * MINUTE_MS)
+    assert feed.trusted == 2110
+
+
+def test_cost_outside_the_tolerance_starts_the_confirmation_again() -> None:
+    feed = CostFeed()
+    for cost in (1900, 2100):
+        feed.send(cost, later_ms=DAY_MS)
+    assert feed.trusted == 1000
+
+
+def test_costs_that_never_agree_are_trusted_in_the_end() -> None:
+    feed = CostFeed()
+    for cost in (1900, 2100, 1800):
+        feed.send(cost)
+    assert feed.trusted == 1800
+
+
+def test_costs_that_jump_up_and_down_are_never_trusted() -> None:
+    feed = CostFeed()
+    for cost in (1900, 100, 2100, 110, 1900, 100):
+        feed.send(cost)
+    assert feed.trusted == 1000
+
+
+def test_identical_cost_that_confirms_requests_a_repricing() -> None:
+    feed = CostFeed()
+    feed.send(1700)
+    confirmed = decision_of(feed.send(1700, later_ms=60 * MINUTE_MS))
+    assert confirmed["cause"] == Cause.COST_CHANGED and confirmed["published"]
+    assert confirmed["cause_detail"] == {"trusted_cost_minor": [1000, 1700]}
 
 
 def test_a_cost_jump_is_trusted_at_once_when_people_approve_it() -> None:
@@ -444,3 +522,14 @@ def test_a_table_that_came_back_is_the_same_whether_or_not_it_was_asked_for() ->
     assert again.to_row() == row
     assert again.table == state.table and again.table_expires_ms == state.table.expires_ms
     assert again.to_row() == row
+
+
+def test_snapshot_written_before_costs_could_vary_is_restored() -> None:
+    logic = RepricingLogic()
+    logic.restore(orjson.loads((RECORDS / "repricing_snapshot_before_0042.json").read_bytes()))
+    [row] = logic.snapshot()["bucket"]["states"]
+    assert row[ROW.index("odd_cost")][0] == 2500
+    at_ms = START_MS + DAY_MS
+    logic.on_fact(a_fact("catalog", a_catalog_entry(at_ms=at_ms, cost_minor=2480), at_ms, 2))
+    [row] = logic.snapshot()["bucket"]["states"]
+    assert row[ROW.index("trusted_cost_minor")] == 2480
