@@ -28,7 +28,7 @@ MOST_EARLY = 64
 """Offers of one listing that lie over its record at a time; the batch tells all of them in any case."""
 _LEAST_IMPLIED = -1.1
 """A list price so far above cost that it implies less says nothing more about the elasticity."""
-_PRICE, _SHIPPING, _IN_STOCK, _AT_MS, _VALIDITY, _SET_ASIDE = range(6)
+_PRICE, _SHIPPING, _IN_STOCK, _AT_MS, _VALIDITY, _SET_ASIDE, _USUAL = range(7)
 _WATCHED = ("cost_minor", "list_minor", "floor_minor", "ceiling_minor", "active")
 
 Looks = dict[str, tuple[Cause, dict[str, Any]]]
@@ -109,7 +109,7 @@ class BucketState:
         return confirmed
 
     def take_offer(self, offer: Offer, looks: Looks) -> bool:
-        """Take a rival's offer ahead of its minute; answers whether it says something new."""
+        """Take a rival's offer ahead of its minute; return whether it moved enough to request a repricing."""
         key = f"{offer.tenant}/{offer.market}/{offer.sku}"
         state = self.states.get(key)
         if state is None or not self._is_comparable(key, offer):
@@ -122,7 +122,12 @@ class BucketState:
         return self._tell_of_rival(key, offer, before, looks)
 
     def take_offers(self, offers: Iterable[Offer], end_ms: int, looks: Looks) -> list[str]:
-        """Take the rivals' offers of the minute that ends at ``end_ms``; answers the listings with news."""
+        """Take the rivals' offers of the minute that ends at ``end_ms``.
+
+        Returns
+        -------
+        Keys of the listings for which a rival moved enough to request a repricing.
+        """
         moved: list[str] = []
         by_listing: dict[str, list[Offer]] = {}
         for offer in offers:
@@ -136,6 +141,9 @@ class BucketState:
             for offer in comparable:
                 self._fold(state.offers, *_offer_row(offer))
             self._forget_early(key, end_ms)
+            early = {row[0] for row in state.early_offers}
+            for name in state.requested_on.keys() - state.offers.keys() - early:
+                del state.requested_on[name]  # the rivals that were dropped for newer ones
             rivals = {offer.competitor: offer for offer in comparable}
             news = [self._tell_of_rival(key, offer, before, looks) for offer in rivals.values()]
             if any(news):
@@ -160,14 +168,19 @@ class BucketState:
         validity_ms: int | None,
     ) -> None:
         """Let a rival's offer follow on those known."""
-        held, set_aside, market = offers.get(name), None, self.policy.market
+        held, set_aside, usual, market = offers.get(name), None, 0.0, self.policy.market
         if held is not None and held[_AT_MS] > at_ms:
             return
         jumped = held is not None and abs(price / held[_PRICE] - 1) > market.offer_jump
         if held and jumped and (held[_SET_ASIDE] != price or held[_AT_MS] == at_ms):
             # One wild price is more often an error than a move: it counts when it is seen twice.
             price, set_aside = held[_PRICE], price
-        offers[name] = [price, shipping, in_stock, at_ms, validity_ms, set_aside]
+        if held is not None:
+            usual = held[_USUAL]
+            move = _log_move(held[_PRICE] + held[_SHIPPING], price + shipping)
+            if move > 0 and not jumped:
+                usual += market.usual_weight * (move - usual)
+        offers[name] = [price, shipping, in_stock, at_ms, validity_ms, set_aside, usual]
         if len(offers) > market.max_rivals:
             del offers[min(offers, key=lambda name: (offers[name][_AT_MS], name))]
 
@@ -181,16 +194,33 @@ class BucketState:
         return offers
 
     def _tell_of_rival(self, key: str, offer: Offer, before: Mapping[str, list[Any]], looks: Looks) -> bool:
+        """Request a repricing when a rival moved enough since its last request; return whether it did.
+
+        Its price must have moved by the policy's least share, and by a part of the mean size of its own moves;
+        steps add up. A new rival, and one that sold out or is back, always requests one.
+        """
         self._means.pop(key, None)
-        held, row = before.get(offer.competitor), self._offers_now(self.states[key]).get(offer.competitor)
-        if row is None or (held is not None and held[:_AT_MS] == row[:_AT_MS]):
+        state, name = self.states[key], offer.competitor
+        row = self._offers_now(state).get(name)
+        if row is None:
             return False
+        price_minor, in_stock = row[_PRICE] + row[_SHIPPING], row[_IN_STOCK]
+        held = before.get(name)
+        rests_on = state.requested_on.get(name) if held is not None else None
+        if rests_on is None and held is not None:
+            rests_on = state.requested_on[name] = [held[_PRICE] + held[_SHIPPING], held[_IN_STOCK]]
+        if rests_on is not None and held is not None:
+            market = self.policy.market
+            least = max(math.log1p(market.move_share), market.move_of_usual * held[_USUAL])
+            if rests_on[1] == in_stock and _log_move(rests_on[0], price_minor) < least:
+                return False
         detail = {
-            "competitor": offer.competitor,
-            "price_minor": row[_PRICE] + row[_SHIPPING],
-            "before_minor": held[_PRICE] + held[_SHIPPING] if held else None,
-            "in_stock": row[_IN_STOCK],
+            "competitor": name,
+            "price_minor": price_minor,
+            "before_minor": rests_on[0] if rests_on else None,
+            "in_stock": in_stock,
         }
+        state.requested_on[name] = [price_minor, in_stock]
         looks.setdefault(key, (Cause.RIVAL_MOVED, detail))
         return True
 
@@ -378,6 +408,15 @@ class BucketState:
         self.catalog.restore(snapshot["catalog"])
         self._parked = {key: list(row) for key, row in snapshot["parked"].items()}
         self._ahead = {key for key, s in self.states.items() if s.early_offers or s.early_stock is not None}
+
+
+def _log_move(before_minor: int, now_minor: int) -> float:
+    """Return the size of a price move, |ln(now/before)|.
+
+    >>> round(_log_move(13138, 13125), 5)
+    0.00099
+    """
+    return abs(math.log(now_minor / before_minor))
 
 
 def _offer_row(offer: Offer) -> list[Any]:

@@ -152,6 +152,13 @@ class Market(_Section):
         default=0.5, gt=0, description="a rival's price that moves more is set aside until seen twice"
     )
     max_rivals: int = Field(default=16, ge=1, le=256)
+    move_share: Share = Field(
+        default=0.005, description="a rival's price requests a repricing when it moved by at least this"
+    )
+    move_of_usual: Number = Field(
+        default=0.2, ge=0, description="and by at least this part of the mean size of the rival's own moves"
+    )
+    usual_weight: Share = Field(default=0.2, gt=0, description="weight of the newest move in that mean")
 
     @model_validator(mode="after")
     def _cap_below_trigger(self) -> Market:

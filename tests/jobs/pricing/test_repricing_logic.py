@@ -217,6 +217,101 @@ def test_a_rival_that_changes_nothing_to_do_still_reaches_the_quotes(alone: bool
     assert len(tables) == 1 and tables[0]["offer_minor"] == "1900"
 
 
+class RivalFeed:
+    """Sends one rival's offers to a logic, each alone or as its minute's batch; the first is at 131.38."""
+
+    def __init__(self, *, alone: bool = True) -> None:
+        self.logic, _ = a_running_logic(cost_minor=8000, list_minor=12999)
+        self.alone, self.offset, self.at_ms = alone, 0, START_MS + DAY_MS // 2
+        self.send(13138)
+
+    def send(self, price_minor: int, **changes: Any) -> list[Output]:
+        self.offset += 1
+        self.at_ms += MINUTE_MS
+        offer = an_offer(price_minor, self.at_ms - 1, **changes)
+        if self.alone:
+            return list(self.logic.on_fact(a_fact("offers", offer, self.at_ms - 1, self.offset)))
+        return list(self.logic.on_batch(Batch(0, self.at_ms, offers=(offer,), now_ms=self.at_ms)))
+
+    def requests(self, price_minor: int, **changes: Any) -> bool:
+        """Send an offer; return whether it requested a repricing."""
+        return bool(list(of_stream(self.send(price_minor, **changes), "decisions")))
+
+    @property
+    def start_mass(self) -> float:
+        return float(sum(self.logic.snapshot()["watch"]["watcher"]["facts"]["columns"]["waiting"]))
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_rival_move_of_a_thousandth_requests_no_repricing(alone: bool) -> None:
+    assert not RivalFeed(alone=alone).requests(13125)
+
+
+def test_rival_move_of_one_per_cent_requests_a_repricing() -> None:
+    assert RivalFeed().requests(13007)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_small_steps_of_a_rival_add_up_to_a_request(alone: bool) -> None:
+    feed = RivalFeed(alone=alone)
+    assert [feed.requests(price) for price in (13115, 13092, 13069, 13046, 13023)] == [
+        False, False, True, False, False,
+    ]  # fmt: skip
+
+
+def test_repricing_request_names_the_price_that_the_last_one_rested_on() -> None:
+    feed = RivalFeed()
+    feed.send(13115)
+    [decision] = of_stream(feed.send(13000), "decisions")
+    assert decision["cause_detail"]["before_minor"] == 13138
+
+
+def test_rival_that_usually_moves_far_requests_less_for_small_moves() -> None:
+    feed = RivalFeed()
+    for price in (11800, 13100, 11800, 13100, 11800, 13100):
+        assert feed.requests(price)
+    assert not feed.requests(13000)
+
+
+@pytest.mark.parametrize("change", [{"in_stock": False}, {"competitor": "other"}])
+def test_new_rival_and_stock_change_request_a_repricing(change: dict[str, Any]) -> None:
+    assert RivalFeed().requests(13138, **change)
+
+
+def test_small_move_of_a_rival_reaches_the_next_decision() -> None:
+    feed = RivalFeed()
+    feed.send(13125)
+    settle = a_fact("commands", a_command("settle"), feed.at_ms, 99)
+    decision = decision_of(list(feed.logic.on_fact(settle)))
+    assert decision["inputs"]["offers"][0]["price_minor"] == 13125
+
+
+def test_small_move_of_a_rival_reaches_the_quotes_with_the_next_renewal() -> None:
+    feed = RivalFeed(alone=False)
+    feed.send(13125)
+    at_ms = feed.at_ms + 20 * 3_600_000
+    [renewed] = of_stream(list(feed.logic.on_batch(Batch(0, at_ms, now_ms=at_ms))), "tables")
+    assert renewed["offer_minor"] == "13125"
+
+
+def test_small_move_of_a_rival_adds_no_start_mass_to_the_watcher() -> None:
+    feed = RivalFeed()
+    before = feed.start_mass
+    feed.send(13125)
+    assert feed.start_mass == before
+    feed.send(12800)
+    assert feed.start_mass > before
+
+
+def test_offer_told_alone_requests_nothing_again_with_its_minute() -> None:
+    feed = RivalFeed()
+    offer = an_offer(12800, feed.at_ms + 1)
+    assert feed.logic.on_fact(a_fact("offers", offer, feed.at_ms + 1, 50))
+    end_ms = feed.at_ms + MINUTE_MS
+    outputs = list(restarted(feed.logic).on_batch(Batch(0, end_ms, offers=(offer,), now_ms=end_ms)))
+    assert not list(of_stream(outputs, "decisions"))
+
+
 def test_the_same_fact_again_and_the_same_offer_again_change_nothing() -> None:
     logic, _ = a_running_logic()
     fact = a_fact("offers", an_offer(1700, START_MS + DAY_MS // 2), START_MS + DAY_MS // 2, 7)
