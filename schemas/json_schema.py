@@ -35,7 +35,7 @@ def _property(annotation: Any, check: Check | None) -> dict[str, Any]:
         if check.type == STRING and check.min_len:
             schema["minLength"] = check.min_len
         if check.values:
-            schema["enum"] = list(check.values)
+            schema["enum"] = [*check.values, None] if optional else list(check.values)
     return schema
 
 

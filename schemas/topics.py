@@ -178,8 +178,8 @@ def _name(field: str, *, required: bool = True, max_len: int = 128) -> Check:
     return Check(field, STRING, required=required, min_len=1 if required else 0, max_len=max_len)
 
 
-def _one_of(field: str, values: Any) -> Check:
-    return Check(field, STRING, values=tuple(str(v) for v in values))
+def _one_of(field: str, values: Any, *, required: bool = True) -> Check:
+    return Check(field, STRING, required=required, values=tuple(str(v) for v in values))
 
 
 def _price(field: str, *, required: bool = True, low: int = 1) -> Check:
@@ -234,6 +234,7 @@ TOPICS: dict[str, Topic] = {
                 Check("pack_size", BIGINT, low=1, high=1_000_000), _name("source", max_len=64),
                 Check("match_confidence", DOUBLE, low=0.0, high=1.0),
                 Check("validity_ms", BIGINT, required=False, low=1),
+                _one_of("offer_kind", events.OfferKind, required=False),
             ),
         ),
         Topic(

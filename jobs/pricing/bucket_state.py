@@ -21,14 +21,14 @@ from jobs.pricing.listing_state import ROW, ListingState
 from jobs.pricing.policy import MINUTE_MS, Policy
 from jobs.pricing.record import rivals_of
 from schemas.codes import Cause
-from schemas.events import CatalogEntry, Offer, Stock
+from schemas.events import CatalogEntry, Offer, OfferKind, Stock
 
 PARKED_ESTIMATES = 4_096
 MOST_EARLY = 64
 """Offers of one listing that lie over its record at a time; the batch tells all of them in any case."""
 _LEAST_IMPLIED = -1.1
 """A list price so far above cost that it implies less says nothing more about the elasticity."""
-_PRICE, _SHIPPING, _IN_STOCK, _AT_MS, _VALIDITY, _SET_ASIDE, _USUAL = range(7)
+_PRICE, _SHIPPING, _IN_STOCK, _AT_MS, _VALIDITY, _SET_ASIDE, _USUAL, _KIND = range(8)
 _WATCHED = ("cost_minor", "list_minor", "floor_minor", "ceiling_minor", "active")
 
 Looks = dict[str, tuple[Cause, dict[str, Any]]]
@@ -166,6 +166,7 @@ class BucketState:
         in_stock: bool,
         at_ms: int,
         validity_ms: int | None,
+        kind: str | None = None,
     ) -> None:
         """Let a rival's offer follow on those known."""
         held, set_aside, usual, market = offers.get(name), None, 0.0, self.policy.market
@@ -180,7 +181,7 @@ class BucketState:
             move = _log_move(held[_PRICE] + held[_SHIPPING], price + shipping)
             if move > 0 and not jumped:
                 usual += market.usual_weight * (move - usual)
-        offers[name] = [price, shipping, in_stock, at_ms, validity_ms, set_aside, usual]
+        offers[name] = [price, shipping, in_stock, at_ms, validity_ms, set_aside, usual, kind]
         if len(offers) > market.max_rivals:
             del offers[min(offers, key=lambda name: (offers[name][_AT_MS], name))]
 
@@ -212,13 +213,15 @@ class BucketState:
         if rests_on is not None and held is not None:
             market = self.policy.market
             least = max(math.log1p(market.move_share), market.move_of_usual * held[_USUAL])
-            if rests_on[1] == in_stock and _log_move(rests_on[0], price_minor) < least:
+            same = rests_on[1] == in_stock and held[_KIND] == row[_KIND]
+            if same and _log_move(rests_on[0], price_minor) < least:
                 return False
         detail = {
             "competitor": name,
             "price_minor": price_minor,
             "before_minor": rests_on[0] if rests_on else None,
             "in_stock": in_stock,
+            "offer_kind": row[_KIND] or OfferKind.RIVAL.value,
         }
         state.requested_on[name] = [price_minor, in_stock]
         looks.setdefault(key, (Cause.RIVAL_MOVED, detail))
@@ -338,6 +341,7 @@ class BucketState:
                 "in_stock": row[_IN_STOCK],
                 "at_ms": row[_AT_MS],
                 "validity_ms": row[_VALIDITY],
+                "offer_kind": row[_KIND] or OfferKind.RIVAL.value,
             }
             for name, row in sorted(offers.items())
         ]
@@ -428,4 +432,5 @@ def _offer_row(offer: Offer) -> list[Any]:
         offer.in_stock,
         offer.event_time_ms,
         offer.validity_ms,
+        None if offer.bounds_prices else OfferKind.REFERENCE.value,
     ]

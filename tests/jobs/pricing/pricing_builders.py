@@ -79,10 +79,10 @@ def a_current(default_minor: int, **changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def an_offer_row(price_minor: int, at_ms: int, competitor: str = "rival") -> dict[str, Any]:
+def an_offer_row(price_minor: int, at_ms: int, competitor: str = "rival", kind: str = "rival") -> dict[str, Any]:
     return {
         "competitor": competitor, "price_minor": price_minor, "shipping_minor": 0, "in_stock": True,
-        "at_ms": at_ms, "validity_ms": None,
+        "at_ms": at_ms, "validity_ms": None, "offer_kind": kind,
     }  # fmt: skip
 
 

@@ -253,6 +253,58 @@ def test_a_role_says_how_closely_rivals_are_followed(role: str, ratio: float) ->
         assert step.default_minor > 1500 * ratio and (step.continue_at_ms or step.approval_until_ms)
 
 
+PREMIUM = {"catalog_list_minor": 3000, "catalog_cost_minor": 1800, "catalog_trusted_cost_minor": 1800,
+           "current": a_current(3000), "catalog_role": "long_tail"}  # fmt: skip
+
+
+def test_premium_item_at_three_times_the_reference_is_priceable() -> None:
+    result = reprice(some_inputs(**PREMIUM, offers=[an_offer_row(1000, START_MS - 1, kind="reference")]))
+    assert result.outcome is not OutcomeCode.UNPRICEABLE
+    assert GuardrailCode.MARKET_CAP not in {band.code for band in result.bands}
+
+
+def test_premium_item_at_three_times_a_rival_is_capped() -> None:
+    result = reprice(some_inputs(**PREMIUM, offers=[an_offer_row(1000, START_MS - 1)]))
+    [cap] = [band for band in result.bands if band.code is GuardrailCode.MARKET_CAP]
+    assert result.outcome is OutcomeCode.UNPRICEABLE and cap.high == 1500
+
+
+def test_cap_counts_the_rivals_alone() -> None:
+    offers = [an_offer_row(1900, START_MS - 1), an_offer_row(300, START_MS - 1, "shelf", "reference")]
+    [cap] = [b for b in reprice(some_inputs(offers=offers)).bands if b.code is GuardrailCode.MARKET_CAP]
+    assert cap.high == 3800
+
+
+def test_reference_price_moves_the_optimum_as_a_rival_does() -> None:
+    tables = [
+        reprice(some_inputs(**SCARCE, catalog_role="long_tail", offers=offers)).table
+        for offers in (
+            [an_offer_row(1700, START_MS - 1, kind="reference")], [an_offer_row(1700, START_MS - 1)], [],
+        )
+    ]  # fmt: skip
+    assert tables[0] == tables[1] != tables[2]
+
+
+def test_reference_price_is_carried_by_the_quotes() -> None:
+    result = reprice(some_inputs(offers=[an_offer_row(1700, START_MS - 1, kind="reference")]))
+    assert result.reference is not None and result.reference.reference_minor == 1700
+
+
+def test_listing_of_a_following_role_does_not_follow_a_reference() -> None:
+    offers = [an_offer_row(1500, START_MS - 1, kind="reference")]
+    assert reprice(some_inputs(catalog_role="kvi", offers=offers)).follow_minor is None
+
+
+def test_first_price_is_not_met_with_a_reference() -> None:
+    offers = [an_offer_row(1500, START_MS - 1, kind="reference")]
+    assert reprice(some_inputs(cause="COLD_START", current=None, offers=offers)).candidate_minor == 1999
+
+
+def test_stale_reference_caps_no_increase() -> None:
+    offers = [an_offer_row(1500, START_MS - 30 * HOUR_MS, kind="reference")]
+    assert GuardrailCode.STALE_OFFERS not in {band.code for band in reprice(some_inputs(offers=offers)).bands}
+
+
 def test_settling_does_not_depend_on_the_path() -> None:
     paths = [
         a_current(1999),

@@ -312,6 +312,14 @@ def test_offer_told_alone_requests_nothing_again_with_its_minute() -> None:
     assert not list(of_stream(outputs, "decisions"))
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_offer_becomes_a_reference_when_its_kind_changes(alone: bool) -> None:
+    feed = RivalFeed(alone=alone)
+    [decision] = of_stream(feed.send(13138, offer_kind="reference"), "decisions")
+    assert decision["inputs"]["offers"][0]["offer_kind"] == "reference"
+    assert "MARKET_CAP" not in {band["code"] for band in decision["result"]["bands"]}
+
+
 def test_the_same_fact_again_and_the_same_offer_again_change_nothing() -> None:
     logic, _ = a_running_logic()
     fact = a_fact("offers", an_offer(1700, START_MS + DAY_MS // 2), START_MS + DAY_MS // 2, 7)
