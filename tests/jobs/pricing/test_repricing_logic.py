@@ -142,6 +142,29 @@ def test_demand_that_falls_is_seen_and_repriced_and_a_restart_changes_nothing() 
         assert record["decision_id"] in explain(record)
 
 
+def counted_for_an_hour(logic: RepricingLogic, exposures: int) -> list[dict[str, Any]]:
+    """Count exposures in one minute and let an hour pass; return the decisions."""
+    start = START_MS + DAY_MS // 2
+    cell = Cell("acme", "web-us-usd", "s1", "s1", "base", "all", 1999, "USD", exposures)
+    outputs = list(logic.on_batch(Batch(0, start + MINUTE_MS, (cell,), now_ms=start + MINUTE_MS)))
+    end = start + 61 * MINUTE_MS
+    return list(of_stream(outputs + list(logic.on_batch(Batch(0, end, now_ms=end))), "decisions"))
+
+
+def test_counts_that_grew_request_a_repricing() -> None:
+    [decision] = counted_for_an_hour(a_running_logic()[0], 500)
+    assert decision["cause"] == Cause.BELIEFS_MOVED
+    assert decision["cause_detail"] == {"requests": pytest.approx(500, rel=0.01), "before": 0.0}
+
+
+def test_counts_too_few_to_teach_a_price_request_no_repricing() -> None:
+    assert not counted_for_an_hour(a_running_logic()[0], 99)
+
+
+def test_counts_of_a_listing_without_a_table_request_no_repricing() -> None:
+    assert not counted_for_an_hour(a_running_logic(cost_minor=None)[0], 500)
+
+
 def test_a_minute_again_changes_nothing() -> None:
     logic, market = RepricingLogic(), SmallMarket(1)
     first = market.minute(0)
