@@ -163,6 +163,24 @@ class Result:
         }
 
 
+def recorded_policy(content: Mapping[str, Any]) -> Policy:
+    """Return the policy of a record; a key that did not exist yet gets the default that applied then.
+
+    A key that no longer exists is dropped: no decision ever read it.
+
+    >>> recorded_policy({"exploration": {"mode": "bounded"}}).exploration.far_until
+    0.0
+    >>> recorded_policy({"margin": {"cost_jump": 0.5}}).margin.cost_jump_scale
+    'share'
+    >>> recorded_policy({"watch": {"facts_per_month": 4.0, "top": 5}}).watch.top
+    5
+    """
+    watch = {name: value for name, value in content.get("watch", {}).items() if name != "facts_per_month"}
+    exploration = {"far_until": 0.0, **content.get("exploration", {})}
+    margin = {"cost_jump_scale": "share", **content.get("margin", {})}
+    return Policy.from_dict({**content, "exploration": exploration, "margin": margin, "watch": watch})
+
+
 def table_record(table: Mapping[str, PriceList]) -> dict[str, Any]:
     """Price lists as plain data, by segment."""
     return {seg: {"p": list(pl.prices), "c": list(pl.cumulative)} for seg, pl in sorted(table.items())}

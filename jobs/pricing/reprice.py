@@ -49,6 +49,7 @@ from jobs.pricing.record import (
     headline,
     make_inputs,
     read_table,
+    recorded_policy,
     rivals_of,
     shares_of,
     table_record,
@@ -101,25 +102,7 @@ def reprice(
     """
     if inputs.get("v") != INPUTS_VERSION:
         raise InputsError(f"inputs.v: expected {INPUTS_VERSION}, got {inputs.get('v')!r}")
-    return _Repricing(inputs, policy or _recorded_policy(inputs["policy"]), guardrails).run()
-
-
-def _recorded_policy(content: Mapping[str, Any]) -> Policy:
-    """Return the policy of a record; a key that did not exist yet gets the default that applied then.
-
-    A key that no longer exists is dropped: no decision ever read it.
-
-    >>> _recorded_policy({"exploration": {"mode": "bounded"}}).exploration.far_until
-    0.0
-    >>> _recorded_policy({"margin": {"cost_jump": 0.5}}).margin.cost_jump_scale
-    'share'
-    >>> _recorded_policy({"watch": {"facts_per_month": 4.0, "top": 5}}).watch.top
-    5
-    """
-    watch = {name: value for name, value in content.get("watch", {}).items() if name != "facts_per_month"}
-    exploration = {"far_until": 0.0, **content.get("exploration", {})}
-    margin = {"cost_jump_scale": "share", **content.get("margin", {})}
-    return Policy.from_dict({**content, "exploration": exploration, "margin": margin, "watch": watch})
+    return _Repricing(inputs, policy or recorded_policy(inputs["policy"]), guardrails).run()
 
 
 class _Repricing:

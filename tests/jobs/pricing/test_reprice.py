@@ -11,9 +11,8 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pricing_builders import START_MS, a_current, an_offer_row, counts, some_inputs
+from pricing_builders import START_MS, a_current, a_record, an_offer_row, counts, some_inputs
 
-from jobs.pricing.explain import explain
 from jobs.pricing.guardrails import GUARDRAILS
 from jobs.pricing.policy import Policy
 from jobs.pricing.record import InputsError, Result
@@ -51,18 +50,6 @@ def test_a_deal_that_is_bought_ahead_ends_whatever_gain_is_believed_in_it() -> N
     assert lower is not None and lower < 1800
     ended = a_dear_listing(AHEAD, shown=1800)
     assert ended.outcome is OutcomeCode.PUBLISHED and min(prices_of(ended)) >= 1920
-
-
-def a_record(inputs: dict[str, Any]) -> dict[str, Any]:
-    """A decision as it comes back from the topic."""
-    result = reprice(inputs)
-    decision = {
-        "decision_id": "d1", "event_time_ms": inputs["at_ms"], "cause": inputs["cause"],
-        "published": result.published,
-        "cause_detail": inputs["cause_detail"], "inputs": inputs, "result": result.to_record(), "version": 5,
-        "table_id": "d1",
-    }  # fmt: skip
-    return orjson.loads(orjson.dumps(decision))
 
 
 worlds = st.fixed_dictionaries(
@@ -119,7 +106,6 @@ def test_a_decision_is_recomputed_bit_for_bit_from_its_record(world: dict[str, A
     assert recompute(record) == record["result"]
     assert orjson.dumps(recompute(record)) == orjson.dumps(record["result"])
     assert recompute_without_offer(record) == recompute({**record, "inputs": {**record["inputs"], "offers": []}})
-    assert explain(record)
 
 
 BEFORE_0042 = orjson.loads((Path(__file__).parent / "records" / "decisions_before_0042.json").read_bytes())
@@ -370,57 +356,6 @@ def test_one_price_for_all_where_the_law_asks_it() -> None:
     policy = Policy.from_dict({"segments": {"uniform": True}})
     result = reprice(some_inputs(policy, cause="SETTLE"))
     assert result.table is not None and list(result.table) == ["all"]
-
-
-def test_the_explanation_names_cause_candidate_bands_and_price() -> None:
-    detail = {"signal": "velocity", "effect": 0.8, "observed_orders": 3.0, "expected_orders": 9.5, "score": 0.96,
-              "evidence": 1.0, "threshold": 1.0, "since_ticks": 5, "promise_in_force": True}  # fmt: skip
-    text = explain(a_record(some_inputs(elasticity={"mean": -1.5, "sd": 0.05}, cause_detail=detail, offers=[])))
-    for word in (
-        "EVIDENCE",
-        "velocity",
-        "STEP_LIMIT",
-        "APPROVAL",
-        "MIN_MARGIN",
-        "P(gain > 0)",
-        "policy",
-        "19.99 USD",
-    ):
-        assert word in text, text
-
-
-def test_a_limit_on_bought_ahead_deals_says_why() -> None:
-    steep = {"mean": -9.0, "sd": 0.05}
-    inputs = some_inputs(current=a_current(2000), elasticity=steep, usual_minor=2000.0, bought=AHEAD)
-    assert "is not bought later" in explain(a_record(inputs))
-
-
-def test_a_segment_that_hardly_asks_has_no_share_of_nothing() -> None:
-    inputs = some_inputs()
-    name = min(inputs["segments"])
-    inputs["segments"][name]["share"] = 0.001
-    assert "less than 1% of requests" in " ".join(explain(a_record(inputs)).split())
-
-
-@pytest.mark.parametrize(
-    ("cause", "detail", "told"),
-    [
-        ("BELIEFS_MOVED", {"requests": 168.36, "before": 0.0}, "168 requests counted; the last"),
-        ("BELIEFS_MOVED", {"before": -2.0, "now": -1.61, "sd": 0.2}, "-1.61 ± 0.20; at the last decision -2.00"),
-        ("BELIEFS_MOVED", {"lowest_minor": 900, "usual_minor": 1000, "bought": [9, 12, 80, 81]},
-         "9.00 USD beside the usual 10.00 USD"),
-        ("COST_CHANGED", {"cost_minor": [None, 1250], "active": [False, True]},
-         "active false → true; cost none → 12.50 USD"),
-        ("STOCK_OUT", {"on_hand": 0, "inbound": 1200}, "0 in stock, 1,200 on the way"),
-        ("CONTINUED", {"planned_ms": 1, "after": "RIVAL_MOVED"}, "the rest of a change by RIVAL_MOVED"),
-        ("EVENT_STARTED", {"event": "spring sale", "kind": "promotion"}, "spring sale (promotion)"),
-        ("SETTLE", {"command": "settle", "operator": "mo", "reason": "new season"}, "settle by mo: new season"),
-        ("GROUP_EVIDENCE", {"what_is_new": 3}, "what_is_new 3"),
-    ],
-)  # fmt: skip
-def test_a_cause_is_told_in_words(cause: str, detail: dict[str, Any], told: str) -> None:
-    text = explain(a_record(some_inputs(cause=cause, cause_detail=detail)))
-    assert f"cause      {cause}: " in text and told in text, text
 
 
 class TestIncidents:
