@@ -12,7 +12,10 @@ pack size, match confidence, validity. At time t:
   (4) effective price e_j = price + shipping (what the shopper would pay there);
   (5) reference price ō(t) = mean of e_j over comparable, fresh offers that are in stock; when there
       are none, the mean over comparable ones in stock whatever their age, marked stale: it moves no
-      price but stays a cap on increases (science § 8, STALE_OFFERS).
+      price but stays a cap on increases (science § 8, STALE_OFFERS);
+  (6) offers are of two kinds: a rival's (the same item at another shop) and a reference (another item
+      that shoppers compare with). Both count in ō(t), which demand answers to. What bounds our prices is
+      the mean of (5) over the rivals' offers alone (``rivals_only``).
 """
 
 from __future__ import annotations
@@ -77,14 +80,16 @@ def reference_offer(
     currency: str,
     pack_size: int = 1,
     settings: RivalSettings | None = None,
+    rivals_only: bool = False,
 ) -> ReferenceOffer | None:
-    """The rivals' reference price of one listing at ``now_ms`` (1-5).
+    """Return the reference price of one listing at ``now_ms`` (1-6).
 
     Parameters
     ----------
     offers : offers of this listing, any number per rival, in canonical order.
     now_ms : event time at which the reference is asked; offers from after it do not count.
     currency, pack_size : the listing's, from the catalog.
+    rivals_only : leave reference offers out: the mean that bounds prices.
 
     Returns
     -------
@@ -103,7 +108,8 @@ def reference_offer(
     >>> reference_offer(seen, 3 * 86_400_000, currency="USD").fresh
     False
     """
-    return _reference(map(_ROW, offers), now_ms, currency, pack_size, settings or RivalSettings())
+    counted = (offer for offer in offers if offer.bounds_prices or not rivals_only)
+    return _reference(map(_ROW, counted), now_ms, currency, pack_size, settings or RivalSettings())
 
 
 _FIELDS = tuple(f for f in Offer.__dataclass_fields__ if f not in ("tenant", "market", "sku"))
@@ -203,7 +209,7 @@ class RivalBook:
         """Plain data: per listing, one row per rival (listing and group are the key's)."""
         return {
             "v": self.version,
-            "listings": {key: [list(row) for row in rivals.values()] for key, rivals in self._offers.items()},
+            "listings": {key: [_saved(row) for row in rivals.values()] for key, rivals in self._offers.items()},
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
@@ -215,4 +221,12 @@ class RivalBook:
             If the snapshot is of another version.
         """
         refuse_other_version("RivalBook", self.version, snapshot)
-        self._offers = {key: {row[_RIVAL]: row for row in rows} for key, rows in snapshot["listings"].items()}
+        self._offers = {
+            key: {row[_RIVAL]: [*row, *[None] * (len(_FIELDS) - len(row))] for row in rows}
+            for key, rows in snapshot["listings"].items()
+        }
+
+
+def _saved(row: Sequence[Any]) -> list[Any]:
+    """Return a row as it is saved: without an absent ``offer_kind``, as before offers had one."""
+    return list(row if row[-1] is not None else row[:-1])

@@ -1,4 +1,4 @@
-"""The live view of a run, in the terminal: prices moving, with their reason.
+"""The live view of a run in the terminal: price changes with their reasons.
 
 ``python -m jobs.watch`` draws a screen that renews itself; without a terminal (or with ``--plain``)
 it writes a line per second in which something happened, so that a script or a CI log can see prices
@@ -29,6 +29,7 @@ from jobs.runtime.market_view import Change, MarketView
 from jobs.runtime.redis_price_table import RedisPriceTables
 from jobs.runtime.settings import Settings
 from schemas.money import Money
+from schemas.public_texts import signal_text
 
 HEALTH_EVERY_S = 3.0
 
@@ -61,10 +62,10 @@ def figures(view: MarketView, speed: float) -> list[tuple[str, str]]:
         ("events/s", f"{rates['events']:,.0f}"),
         ("cells/s", f"{rates['cell_rows']:,.0f}"),
         ("quotes/s", f"{rates.get('quotes', 0.0):,.0f}"),
-        ("rejected", f"{sum(view.rejected_codes.values()):,}"),
-        ("triggers", f"{view.totals['triggers']:,}"),
+        ("refused", f"{sum(view.rejected_codes.values()):,}"),
+        ("repricings by evidence", f"{view.totals['triggers']:,}"),
         ("decisions", f"{view.totals['decisions']:,}"),
-        ("moved", f"{view.moved():,}"),
+        ("price changes", f"{view.moved():,}"),
         ("latency", "–" if latency is None else f"{latency:.2f} s"),
     ]
 
@@ -78,7 +79,7 @@ def plain_line(view: MarketView, health: Sequence[Part], speed: float) -> str:
 
 def plain_change(change: Change) -> str:
     """A price change as a line."""
-    return f"price  {change.listing}  {direction(change)}  {change.cause}  {change.reason}"
+    return f"price  {change.listing}  {direction(change)}  {change.why}"
 
 
 def screen(view: MarketView, health: Sequence[Part], settings: Settings, wall_s: float) -> Group:
@@ -94,7 +95,7 @@ def screen(view: MarketView, health: Sequence[Part], settings: Settings, wall_s:
     if view.error:
         state.append("\n" + view.error, "red")
     page = f"http://{settings.edge_host}:{settings.edge_port}/"
-    foot = Text.assemble(("the page: ", "dim"), (page, "underline"), ("    Ctrl-C ends the run", "dim"))
+    foot = Text.assemble(("page: ", "dim"), (page, "underline"), ("    Ctrl-C ends the run", "dim"))
     return Group(
         top, state,
         Panel(_changes(view), title="prices that changed, and why", title_align="left", border_style="dim"),
@@ -110,11 +111,11 @@ def _changes(view: MarketView, rows: int = 12) -> Table:
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=6)
     for change in view.changes(rows):
         colour = "yellow" if change.new_minor > change.old_minor else "blue"
-        table.add_row(
-            change.listing.split("/", 1)[1], Text(direction(change), colour), change.reason or change.cause
-        )
+        table.add_row(change.listing.split("/", 1)[1], Text(direction(change), colour), change.why)
     if not table.row_count:
-        table.add_row(Text("none yet: prices move when evidence or a rule says so", "dim"))
+        table.add_row(
+            Text("none yet: a price changes when demand, a competitor, stock, cost or an event changes", "dim")
+        )
     return table
 
 
@@ -128,14 +129,14 @@ def _evidence(view: MarketView, rows: int = 8, width: int = 24) -> Table:
     most = max((math.log1p(max(0.0, point["evidence"])) for point in top), default=0.0) or 1.0
     for point in top:
         bar = "█" * round(width * math.log1p(max(0.0, point["evidence"])) / most)
-        word = f"{point['signal']} ×{point['effect']:.2f}"
+        word = signal_text(point["signal"], round(point["effect"], 2))
         style = "bold magenta" if point["triggered"] else "cyan"
         table.add_row(
             point["listing"].split("/", 1)[1], Text(bar, style), f"{point['evidence']:,.4g}",
-            word + ("  triggered" if point["triggered"] else ""),
+            word + (", repricing started" if point["triggered"] else ""),
         )  # fmt: skip
     if not top:
-        table.add_row(Text("none yet: the watcher answers with the first closed minutes", "dim"))
+        table.add_row(Text("none yet: it comes with the first closed minutes", "dim"))
     return table
 
 
@@ -200,7 +201,7 @@ def watch(settings: Settings, *, plain: bool, until_moved: int, timeout_s: float
                 elif drawn is not None:
                     drawn.update(screen(view, health.parts, settings, wall_s), refresh=True)
                 if until_moved and view.moved() >= until_moved:
-                    console.print(f"moved: {view.moved()} price changes on evidence or rules after {wall_s:.1f} s")
+                    console.print(f"moved: {view.moved()} price changes by evidence or facts after {wall_s:.1f} s")
                     return 0
                 if timeout_s and wall_s >= timeout_s:
                     break
@@ -208,7 +209,7 @@ def watch(settings: Settings, *, plain: bool, until_moved: int, timeout_s: float
         stopping.set()
         view.close()
     if until_moved:
-        console.print(f"expected {until_moved} price changes on evidence or rules, saw {view.moved()}")
+        console.print(f"expected {until_moved} price changes by evidence or facts, saw {view.moved()}")
         console.print(plain_line(view, health.parts, settings.the_clock.speed))
         return 1
     return 0

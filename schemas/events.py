@@ -211,9 +211,21 @@ class Order:
     offer_minor: int | None = None
 
 
+class OfferKind(StrEnum):
+    """What an offer is to the listing."""
+
+    RIVAL = "rival"
+    """The same item at another shop: its price moves demand and bounds our prices."""
+    REFERENCE = "reference"
+    """Another item that shoppers compare with, such as the rest of the shelf: its price moves demand only."""
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A competitor's price, at the time it was observed. ``validity_ms`` absent: the policy's 24 h."""
+    """A competitor's price, at the time it was observed.
+
+    ``validity_ms`` absent: the policy's 24 h. ``offer_kind`` absent: a rival's (:class:`OfferKind`).
+    """
 
     event_id: str
     event_time_ms: int
@@ -230,6 +242,12 @@ class Offer:
     source: str
     match_confidence: float
     validity_ms: int | None = None
+    offer_kind: str | None = None
+
+    @property
+    def bounds_prices(self) -> bool:
+        """Whether the offer is a rival's, which bounds our prices."""
+        return self.offer_kind != OfferKind.REFERENCE
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def _property(annotation: Any, check: Check | None) -> dict[str, Any]:
         if check.characters is not None:
             schema["pattern"] = f"^(?:{check.characters.pattern}){'' if check.required else '?'}$"
         if check.values:
-            schema["enum"] = list(check.values)
+            schema["enum"] = [*check.values, None] if optional else list(check.values)
     return schema
 
 

@@ -223,8 +223,8 @@ def _id(field: str, *, required: bool = True, max_len: int = 128) -> Check:
     return _text(field, required=required, max_len=max_len, characters=IDENTIFIER)
 
 
-def _one_of(field: str, values: Any) -> Check:
-    return Check(field, STRING, values=tuple(str(v) for v in values))
+def _one_of(field: str, values: Any, *, required: bool = True) -> Check:
+    return Check(field, STRING, required=required, values=tuple(str(v) for v in values))
 
 
 def _price(field: str, *, required: bool = True, low: int = 1) -> Check:
@@ -279,6 +279,7 @@ TOPICS: dict[str, Topic] = {
                 Check("pack_size", BIGINT, low=1, high=1_000_000), _id("source", max_len=64),
                 Check("match_confidence", DOUBLE, low=0.0, high=1.0),
                 Check("validity_ms", BIGINT, required=False, low=1),
+                _one_of("offer_kind", events.OfferKind, required=False),
             ),
         ),
         Topic(

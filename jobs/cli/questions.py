@@ -22,6 +22,7 @@ from jobs.runtime.settings import Settings
 from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT
 from schemas.money import Money
 from schemas.price_table import price_key, segment_key
+from schemas.public_texts import reason_text
 from schemas.topics import INPUTS, TOPICS
 
 
@@ -32,7 +33,7 @@ def _is(record: Record, decision_id: str) -> bool:
 
 @commands.command()
 def explain(listing: ListingKey, as_json: AsJson = False) -> None:
-    """Tell why a listing's price is what it is: its table, what is learned, and the newest decision.
+    """Explain a listing's price: its table, what is learned, and the newest decision.
 
     Read from the ends of the `tables`, `decisions` and `features` topics; --json gives the decision's whole
     record with it.
@@ -141,7 +142,7 @@ def tables(
     wanted = sorted(x for x in store.listings() if not under or f"{x.key}/".startswith(f"{under}/"))
     found = store.get_many(wanted)
     rows = [
-        (x.key, str(Money(t.default_minor, t.currency)), str(t.version), when(t.expires_ms), t.reason)
+        (x.key, str(Money(t.default_minor, t.currency)), str(t.version), when(t.expires_ms), reason_text(t.reason))
         for x, t in found.items()
     ]
     head = ("listing", "default price", "version", "expires", "reason")

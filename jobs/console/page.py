@@ -24,7 +24,7 @@ from starlette.routing import BaseRoute, Route
 
 from jobs.runtime.explanation import explain, text
 from jobs.runtime.health import Part, parts
-from jobs.runtime.market_view import MarketView
+from jobs.runtime.market_view import MarketView, with_text
 from jobs.runtime.price_cache import PriceCache
 from jobs.runtime.quote_log import QuoteLog
 from jobs.runtime.redis_price_table import RedisPriceTables
@@ -69,7 +69,7 @@ def console_routes(view: MarketView, settings: Settings, cache: PriceCache, quot
         return _json(view.listings())
 
     async def evidence(request: Request) -> Response:
-        return _json(view.evidence(_listing(request)))
+        return _json([with_text(point) for point in view.evidence(_listing(request))])
 
     async def why(request: Request) -> Response:
         listing = _listing(request)

@@ -16,18 +16,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from features.judgement import CatalogBook
+from jobs.pricing.guardrails.inputs import costs_agree, is_cost_jump
 from jobs.pricing.listing_state import ROW, ListingState
 from jobs.pricing.policy import MINUTE_MS, Policy
 from jobs.pricing.record import rivals_of
 from schemas.codes import Cause
-from schemas.events import CatalogEntry, Offer, Stock
+from schemas.events import CatalogEntry, Offer, OfferKind, Stock
 
 PARKED_ESTIMATES = 4_096
 MOST_EARLY = 64
 """Offers of one listing that lie over its record at a time; the batch tells all of them in any case."""
 _LEAST_IMPLIED = -1.1
 """A list price so far above cost that it implies less says nothing more about the elasticity."""
-_PRICE, _SHIPPING, _IN_STOCK, _AT_MS, _VALIDITY, _SET_ASIDE = range(6)
+_PRICE, _SHIPPING, _IN_STOCK, _AT_MS, _VALIDITY, _SET_ASIDE, _USUAL, _KIND = range(8)
 _WATCHED = ("cost_minor", "list_minor", "floor_minor", "ceiling_minor", "active")
 
 Looks = dict[str, tuple[Cause, dict[str, Any]]]
@@ -64,29 +65,51 @@ class BucketState:
             self.index.append(key)
         self._means.pop(key, None)
         state.price_group = entry.price_group
-        self._trust_cost(state, entry)
+        was_trusted = state.trusted_cost_minor
+        confirmed = self._trust_cost(state, entry)
         state.needs_start = state.needs_start or not state.has_table
         if known is not None and state.has_table:
             changed = {name: [getattr(known, name), getattr(entry, name)] for name in _WATCHED}
             changed = {name: pair for name, pair in changed.items() if pair[0] != pair[1]}
+            if confirmed:
+                # The price was held for want of a trusted cost; the entry itself may repeat the one before.
+                changed["trusted_cost_minor"] = [was_trusted, state.trusted_cost_minor]
             if changed:
                 looks[key] = (Cause.COST_CHANGED, changed)
         return is_new
 
-    def _trust_cost(self, state: ListingState, entry: CatalogEntry) -> None:
-        """A cost within the policy's jump is trusted; a larger jump when it comes again later."""
-        cost, trusted = entry.cost_minor, state.trusted_cost_minor
+    def _trust_cost(self, state: ListingState, entry: CatalogEntry) -> bool:
+        """Trust a cost within the policy's jump at once, one beyond it when confirmed; return whether confirmed.
+
+        A cost beyond the jump is confirmed by one that agrees with it and comes later by the policy's time. Each
+        agreeing cost becomes the one to agree with, so that a drifting cost is confirmed too. Costs that agree
+        with none before them are trusted in the end, when all of a longer time lay beyond the jump on one side.
+        """
+        margin, cost, trusted = self.policy.margin, entry.cost_minor, state.trusted_cost_minor
         if cost is None or cost <= 0:
-            return
-        if trusted is None or abs(cost / trusted - 1) <= self.policy.margin.cost_jump:
+            return False
+        if trusted is None or not is_cost_jump(cost, trusted, margin):
             state.trusted_cost_minor, state.odd_cost = cost, None
-        elif state.odd_cost is None or state.odd_cost[0] != cost:
-            state.odd_cost = [cost, entry.event_time_ms]
-        elif entry.event_time_ms - state.odd_cost[1] >= self.policy.margin.confirm_after_minutes * MINUTE_MS:
+            return False
+        at_ms = agrees_since = odd_since = entry.event_time_ms
+        if state.odd_cost is not None:
+            before, agreed_since, *more = state.odd_cost
+            if costs_agree(cost, before, margin):
+                agrees_since = agreed_since
+            if (cost > trusted) == (before > trusted):
+                odd_since = more[0] if more else agreed_since
+        confirmed = state.odd_cost is not None and (
+            (agrees_since < at_ms and at_ms - agrees_since >= margin.confirm_after_minutes * MINUTE_MS)
+            or (odd_since < at_ms and at_ms - odd_since >= margin.trust_after_minutes * MINUTE_MS)
+        )
+        if confirmed:
             state.trusted_cost_minor, state.odd_cost = cost, None
+        else:
+            state.odd_cost = [cost, agrees_since, odd_since]
+        return confirmed
 
     def take_offer(self, offer: Offer, looks: Looks) -> bool:
-        """Take a rival's offer ahead of its minute; answers whether it says something new."""
+        """Take a rival's offer ahead of its minute; return whether it moved enough to request a repricing."""
         key = f"{offer.tenant}/{offer.market}/{offer.sku}"
         state = self.states.get(key)
         if state is None or not self._is_comparable(key, offer):
@@ -99,7 +122,12 @@ class BucketState:
         return self._tell_of_rival(key, offer, before, looks)
 
     def take_offers(self, offers: Iterable[Offer], end_ms: int, looks: Looks) -> list[str]:
-        """Take the rivals' offers of the minute that ends at ``end_ms``; answers the listings with news."""
+        """Take the rivals' offers of the minute that ends at ``end_ms``.
+
+        Returns
+        -------
+        Keys of the listings for which a rival moved enough to request a repricing.
+        """
         moved: list[str] = []
         by_listing: dict[str, list[Offer]] = {}
         for offer in offers:
@@ -113,6 +141,9 @@ class BucketState:
             for offer in comparable:
                 self._fold(state.offers, *_offer_row(offer))
             self._forget_early(key, end_ms)
+            early = {row[0] for row in state.early_offers}
+            for name in state.requested_on.keys() - state.offers.keys() - early:
+                del state.requested_on[name]  # the rivals that were dropped for newer ones
             rivals = {offer.competitor: offer for offer in comparable}
             news = [self._tell_of_rival(key, offer, before, looks) for offer in rivals.values()]
             if any(news):
@@ -135,16 +166,22 @@ class BucketState:
         in_stock: bool,
         at_ms: int,
         validity_ms: int | None,
+        kind: str | None = None,
     ) -> None:
         """Let a rival's offer follow on those known."""
-        held, set_aside, market = offers.get(name), None, self.policy.market
+        held, set_aside, usual, market = offers.get(name), None, 0.0, self.policy.market
         if held is not None and held[_AT_MS] > at_ms:
             return
         jumped = held is not None and abs(price / held[_PRICE] - 1) > market.offer_jump
         if held and jumped and (held[_SET_ASIDE] != price or held[_AT_MS] == at_ms):
             # One wild price is more often an error than a move: it counts when it is seen twice.
             price, set_aside = held[_PRICE], price
-        offers[name] = [price, shipping, in_stock, at_ms, validity_ms, set_aside]
+        if held is not None:
+            usual = held[_USUAL]
+            move = _log_move(held[_PRICE] + held[_SHIPPING], price + shipping)
+            if move > 0 and not jumped:
+                usual += market.usual_weight * (move - usual)
+        offers[name] = [price, shipping, in_stock, at_ms, validity_ms, set_aside, usual, kind]
         if len(offers) > market.max_rivals:
             del offers[min(offers, key=lambda name: (offers[name][_AT_MS], name))]
 
@@ -158,16 +195,35 @@ class BucketState:
         return offers
 
     def _tell_of_rival(self, key: str, offer: Offer, before: Mapping[str, list[Any]], looks: Looks) -> bool:
+        """Request a repricing when a rival moved enough since its last request; return whether it did.
+
+        Its price must have moved by the policy's least share, and by a part of the mean size of its own moves;
+        steps add up. A new rival, and one that sold out or is back, always requests one.
+        """
         self._means.pop(key, None)
-        held, row = before.get(offer.competitor), self._offers_now(self.states[key]).get(offer.competitor)
-        if row is None or (held is not None and held[:_AT_MS] == row[:_AT_MS]):
+        state, name = self.states[key], offer.competitor
+        row = self._offers_now(state).get(name)
+        if row is None:
             return False
+        price_minor, in_stock = row[_PRICE] + row[_SHIPPING], row[_IN_STOCK]
+        held = before.get(name)
+        rests_on = state.requested_on.get(name) if held is not None else None
+        if rests_on is None and held is not None:
+            rests_on = state.requested_on[name] = [held[_PRICE] + held[_SHIPPING], held[_IN_STOCK]]
+        if rests_on is not None and held is not None:
+            market = self.policy.market
+            least = max(math.log1p(market.move_share), market.move_of_usual * held[_USUAL])
+            same = rests_on[1] == in_stock and held[_KIND] == row[_KIND]
+            if same and _log_move(rests_on[0], price_minor) < least:
+                return False
         detail = {
-            "competitor": offer.competitor,
-            "price_minor": row[_PRICE] + row[_SHIPPING],
-            "before_minor": held[_PRICE] + held[_SHIPPING] if held else None,
-            "in_stock": row[_IN_STOCK],
+            "competitor": name,
+            "price_minor": price_minor,
+            "before_minor": rests_on[0] if rests_on else None,
+            "in_stock": in_stock,
+            "offer_kind": row[_KIND] or OfferKind.RIVAL.value,
         }
+        state.requested_on[name] = [price_minor, in_stock]
         looks.setdefault(key, (Cause.RIVAL_MOVED, detail))
         return True
 
@@ -285,6 +341,7 @@ class BucketState:
                 "in_stock": row[_IN_STOCK],
                 "at_ms": row[_AT_MS],
                 "validity_ms": row[_VALIDITY],
+                "offer_kind": row[_KIND] or OfferKind.RIVAL.value,
             }
             for name, row in sorted(offers.items())
         ]
@@ -357,6 +414,15 @@ class BucketState:
         self._ahead = {key for key, s in self.states.items() if s.early_offers or s.early_stock is not None}
 
 
+def _log_move(before_minor: int, now_minor: int) -> float:
+    """Return the size of a price move, |ln(now/before)|.
+
+    >>> round(_log_move(13138, 13125), 5)
+    0.00099
+    """
+    return abs(math.log(now_minor / before_minor))
+
+
 def _offer_row(offer: Offer) -> list[Any]:
     """What is kept of an offer, its rival first."""
     return [
@@ -366,4 +432,5 @@ def _offer_row(offer: Offer) -> list[Any]:
         offer.in_stock,
         offer.event_time_ms,
         offer.validity_ms,
+        None if offer.bounds_prices else OfferKind.REFERENCE.value,
     ]

@@ -256,7 +256,7 @@ class Decider:
         return day, (day + 1) * DAY_MS - offset_ms
 
     def renewals(self, at_ms: int, now_ms: int) -> list[Output]:
-        """Tables near their end again, under the same table id: no customer sees a flicker."""
+        """Write tables near their end again under the same table id, with the rivals' price of now."""
         left = self.policy.tables.life_minutes * MINUTE_MS * self.policy.tables.renew_share
         outputs: list[Output] = []
         for key in self._bucket.index:
@@ -267,16 +267,20 @@ class Decider:
             if table is None or self._control.killed(table.listing, at_ms):
                 continue
             if self._bucket.catalog[key].active:
+                table = replace(table, offer_minor=self._offer_minor(key, at_ms))
                 outputs.append(self.write(key, table, at_ms, now_ms))
         return outputs
+
+    def _offer_minor(self, key: str, at_ms: int) -> int | None:
+        mean = self._bucket.rivals_mean(key, at_ms)
+        return None if mean is None else round(mean)
 
     def _requote_rivals(self, key: str, at_ms: int, now_ms: int) -> list[Output]:
         """The rivals' price that quotes carry follows the rivals, under the same table id."""
         table = self._bucket.states[key].table
         if table is None or self._control.killed(table.listing, at_ms):
             return []
-        mean = self._bucket.rivals_mean(key, at_ms)
-        offer_minor = None if mean is None else round(mean)
+        offer_minor = self._offer_minor(key, at_ms)
         if offer_minor == table.offer_minor:
             return []
         return [self.write(key, replace(table, offer_minor=offer_minor), at_ms, now_ms)]

@@ -1,40 +1,43 @@
 """explain: why a price is what it is, in words, from a decision's record alone.
 
-For people at a terminal (``walras explain``) and in the console; public replies carry none of it.
+For pricing managers at a terminal (``walras explain``) and in the console; shoppers see none of it. Texts of
+codes are in :mod:`schemas.public_texts`, those of limits in :mod:`jobs.pricing.limit_texts`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from textwrap import fill
 from typing import Any
 
 from jobs.pricing.guardrails import money
-from schemas.codes import Cause, GuardrailCode, OutcomeCode
+from jobs.pricing.limit_texts import binds, limit_text, time_text
+from jobs.pricing.policy import Policy
+from jobs.pricing.record import recorded_policy, rivals_of
+from schemas.codes import Cause
+from schemas.events import OfferKind
 from schemas.price_table import FULL
+from schemas.public_texts import ADVICE, CAUSES, COMMANDS, OUTCOMES, ROLES, signal_text
 
-_OUTCOMES = {
-    OutcomeCode.PUBLISHED: "a new table was published",
-    OutcomeCode.UNCHANGED: "the best table is the one that stands",
-    OutcomeCode.HELD: "the price was held",
-    OutcomeCode.HARD_OVER_PACE: "a hard limit forced the nearest legal price at once, over the pace limits",
-    OutcomeCode.UNPRICEABLE: "no legal price exists, or the one held is not legal: people are called",
-    OutcomeCode.NOT_MATERIAL: "a change would not pay for itself",
-    OutcomeCode.TARGET_BELOW_DEMAND: "even the dearest allowed prices sell more than there is: published those",
-    OutcomeCode.COLD_START: "the first table, by rule: cost plus margin, met with the rivals",
-    OutcomeCode.RENEWED: "the same table, for longer",
-}
-_WHY = {GuardrailCode.FORWARD_BUYING: "what is stocked up on at a deal is not bought later at the usual price"}
-"""Why a guardrail holds a price, where the limit's own words say only how far."""
 WIDTH = 110
 """Columns that a line takes at most."""
-_INDENT = " " * 13
+_LABEL = 11
+_INDENT = " " * (_LABEL + 2)
 _NEXT_LINE = "\n" + _INDENT
+_CATALOG = {
+    "cost_minor": "cost", "list_minor": "list price", "floor_minor": "floor", "ceiling_minor": "ceiling",
+    "active": "for sale", "trusted_cost_minor": "confirmed cost",
+}  # fmt: skip
+_SEGMENTS = {
+    "all": "customers not yet known (all)",
+    "myopic": "customers who rarely compare prices (myopic)",
+    "strategic": "customers who compare prices (strategic)",
+}
+_TARGETS = {"sale_target": "the sale target", "stock": "the stock until the next delivery"}
 
 
 def explain(decision: Mapping[str, Any]) -> str:
-    """A decision's story: cause, evidence, beliefs, segments, candidate, bands, what was published, expected gain.
+    """Tell a decision: result, cause, demand, cost, competitors, limits, prices, expected gain, what follows.
 
     Parameters
     ----------
@@ -42,174 +45,241 @@ def explain(decision: Mapping[str, Any]) -> str:
 
     Returns
     -------
-    Lines of text without a trailing newline; no line is longer than :data:`WIDTH`.
+    Lines of text without a trailing newline; no line is longer than :data:`WIDTH`. A limit that changed the
+    result is marked with ``*``.
     """
     inputs, result = decision["inputs"], decision["result"]
-    currency = inputs["currency"]
-    when = datetime.fromtimestamp(decision["event_time_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    policy = recorded_policy(inputs["policy"])
     lines = [
-        f"{inputs['listing']}  decision {decision['decision_id']}  {when} UTC",
-        f"  outcome    {result['outcome']}: {_OUTCOMES[OutcomeCode(result['outcome'])]}",
-        f"  cause      {decision['cause']}{_cause(decision['cause'], decision['cause_detail'], currency)}",
-        f"  believed   {_beliefs(inputs, result)}",
-        f"  segments   {_segments(inputs)}",
-        f"  candidate  {_candidate(inputs, result)}",
+        f"{inputs['listing']}: decision {decision['decision_id']} of {time_text(decision['event_time_ms'])}",
+        _line("result", _result(decision)),
+        _line("cause", _cause(decision["cause"], decision["cause_detail"], inputs["currency"])),
+        _line("demand", _demand(inputs)),
+        _line("customers", _customers(inputs)),
+        _line("cost", _cost(inputs)),
+        _line("rivals", _rivals(inputs, result, policy)),
     ]
-    for band in result["bands"]:
-        lines.append(f"  {'limits' if band is result['bands'][0] else '':<11}{_band(band, result, currency)}")
-    lines.append(f"  published  {_published(decision)}")
-    lines.append(f"  gain       {_gain(inputs, result)}")
-    for what in _follows(inputs, result):
-        lines.append(f"  follows    {what}")
-    lines.append(
-        f"  policy     {inputs['policy']['name']} {inputs['policy_hash']}; recompute: inputs v{inputs['v']}"
-    )
+    if inputs["target_units"] is not None:
+        lines.append(_line("to sell", _target(inputs, result)))
+    lines.append(_line("best price", _best_price(inputs, result)))
+    for number, band in enumerate(result["bands"]):
+        mark = "*" if binds(band, result["candidate_minor"]) else "-"
+        lines.append(_line("" if number else "limits", f"{mark} {limit_text(band, decision, policy)}"))
+    lines.append(_line("prices", _prices(decision)))
+    lines.append(_line("gain", _gain(inputs, result)))
+    lines += [_line("" if i else "next", text) for i, text in enumerate(_next(decision))]
+    lines.append(_line("record", f"policy {inputs['policy']['name']}, {inputs['policy_hash']}"))
     return "\n".join(fill(each, WIDTH, subsequent_indent=_INDENT) for line in lines for each in line.split("\n"))
 
 
+def _line(label: str, text: str) -> str:
+    return f"  {label:<{_LABEL}}{text}"
+
+
+def _result(decision: Mapping[str, Any]) -> str:
+    text = _sentence(OUTCOMES[decision["result"]["outcome"]])
+    now, current = decision["result"]["default_minor"], decision["inputs"]["current"]
+    currency = decision["inputs"]["currency"]
+    if now is None:
+        return text
+    before = current["default_minor"] if current else None
+    if before is None or before == now:
+        return f"{text} Price: {money(now, currency)}."
+    return f"{text} Price: {money(before, currency)} → {money(now, currency)} ({now / before - 1:+.1%})."
+
+
 def _cause(cause: str, detail: Mapping[str, Any], currency: str) -> str:
-    """What happened, in words; a detail that has none yet is listed name by name."""
+    """What happened; a detail that has no words is left to the record."""
     told = _told(cause, detail, currency)
-    if told is None:
-        told = ", ".join(f"{name} {value}" for name, value in sorted(detail.items()) if value is not None)
-    return f": {told}" if told else ""
+    return _sentence(f"{CAUSES[cause]}: {told}" if told else CAUSES[cause])
 
 
-def _told(cause: str, detail: Mapping[str, Any], currency: str) -> str | None:
+def _told(cause: str, detail: Mapping[str, Any], currency: str) -> str:
     match detail:
-        case {"signal": signal, "effect": effect}:
-            return (
-                f"{signal} looks ×{effect:g}; {detail['observed_orders']:.0f} orders seen where "
-                f"{detail['expected_orders']:.1f} were expected; score {detail['score']:.3f}"
-            )
-        case {"competitor": competitor, "before_minor": before}:
-            then = "first seen" if before is None else f"before {money(before, currency)}"
-            stock = "" if detail["in_stock"] else ", out of stock"
-            return f"{competitor} at {money(detail['price_minor'], currency)} ({then}{stock})"
+        case {"signal": signal, "effect": effect, "observed_orders": seen, "expected_orders": expected}:
+            score = f", evidence score {detail['score']:.3f}" if "score" in detail else ""
+            return f"{signal_text(signal, effect)}; {seen:,.0f} orders seen, {expected:,.1f} forecast{score}"
+        case {"competitor": competitor, "price_minor": price, "before_minor": before, "in_stock": in_stock}:
+            return _competitor(competitor, price, before, in_stock, detail.get("offer_kind"), currency)
         case {"requests": now, "before": before}:
-            return f"{now:,.0f} requests counted; the last decision rested on {before:,.0f}"
+            return f"{now:,.0f} price requests counted, {before:,.0f} at the last decision"
         case {"before": before, "now": now, "sd": sd}:
-            return f"elasticity believed {now:.2f} ± {sd:.2f}; at the last decision {before:.2f}"
+            return f"elasticity {now:.2f} ± {sd:.2f}, {before:.2f} at the last decision"
         case {"lowest_minor": lowest, "usual_minor": usual}:
             return (
-                f"deals are bought ahead here: {money(lowest, currency)} beside the usual {money(usual, currency)}"
+                f"customers stock up at deals such as {money(lowest, currency)} instead of the usual "
+                f"{money(usual, currency)}"
             )
         case {"on_hand": on_hand, "inbound": inbound}:
-            return f"{on_hand:,} in stock, {inbound:,} on the way"
+            return f"{on_hand:,} units in stock, {inbound:,} on the way"
         case {"planned_ms": _, "after": after}:
-            return f"the rest of a change by {after}" if after else "the rest of an earlier change"
+            return f"first cause: {CAUSES[after]}" if after in CAUSES else ""
         case {"event": event, "kind": kind}:
             return f"{event} ({kind})"
         case {"command": command, "operator": operator}:
-            more = "".join(f", {name} {detail[name]}" for name in ("units", "decision_id") if detail.get(name))
-            return f"{command} by {operator}{more}: {detail['reason']}" if detail.get("reason") else None
+            return _command(command, operator, detail)
         case _ if cause == Cause.COST_CHANGED:
             return "; ".join(
-                f"{name.removesuffix('_minor')} {_amount(name, old, currency)} → {_amount(name, new, currency)}"
+                f"{_CATALOG[name]} {_amount(name, old, currency)} → {_amount(name, new, currency)}"
                 for name, (old, new) in sorted(detail.items())
+                if name in _CATALOG
             )
-    return None
+    return ""
+
+
+def _competitor(name: str, price: int, before: int | None, in_stock: bool, kind: str | None, currency: str) -> str:
+    what = f"reference price of {name}" if kind == OfferKind.REFERENCE else name
+    stock = "" if in_stock else ", out of stock"
+    then = "first seen" if before is None else f"{money(before, currency)} at its last repricing"
+    return f"{what} at {money(price, currency)}{stock} ({then})"
+
+
+def _command(command: str, operator: str, detail: Mapping[str, Any]) -> str:
+    text = f"{operator} {COMMANDS.get(command, 'gave a command')}"
+    if detail.get("units") is not None:
+        text += f" of {detail['units']:,} units"
+    if detail.get("decision_id"):
+        text += f" of decision {detail['decision_id']}"
+    return f"{text} ({detail['reason']})" if detail.get("reason") else text
 
 
 def _amount(name: str, value: Any, currency: str) -> str:
     if value is None:
         return "none"
-    return money(value, currency) if name.endswith("_minor") else str(value).lower()
+    return money(value, currency) if name.endswith("_minor") else ("yes" if value else "no")
 
 
-def _beliefs(inputs: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-    currency, eps = inputs["currency"], inputs["elasticity"]
-    parts = [f"elasticity {eps['mean']:.2f} ± {eps['sd']:.2f}", f"{inputs['requests']:.0f} requests a period"]
-    parts.append(f"cost {money(inputs['catalog']['cost_minor'], currency)}")
-    if result["rivals_mean_minor"] is None:
-        parts.append("no rivals known")
-    else:
-        fresh = "" if result["rivals_fresh"] else " (past its validity)"
-        rivals = "1 rival" if result["rivals"] == 1 else f"{result['rivals']} rivals"
-        parts.append(f"{rivals} at {money(result['rivals_mean_minor'], currency)} on average{fresh}")
-    if result["follow_minor"] is not None:
-        parts.append(
-            f"as {inputs['catalog']['role']} at most {money(result['follow_minor'], currency)} beside rivals"
-        )
-    if inputs["target_units"] is not None:
-        parts.append(f"at most {inputs['target_units']:.1f} units to sell ({inputs['target_from']})")
-    return "; ".join(parts)
-
-
-def _candidate(inputs: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-    if result["candidate_minor"] is None:
-        return "none was looked for"
-    text = money(result["candidate_minor"], inputs["currency"])
-    if inputs["approved_minor"] is not None:
-        text += ", an operator's price"
-    if inputs["current"]:
-        text += f" (current price {money(inputs['current']['default_minor'], inputs['currency'])})"
-    return text
-
-
-def _band(band: Mapping[str, Any], result: Mapping[str, Any], currency: str) -> str:
-    candidate = result["candidate_minor"]
-    low, high = band["low"], band["high"]
-    binds = candidate is not None and ((low or 0) > candidate or (high is not None and high < candidate))
-    binds = binds or band["kind"] == "hold" or band["keeps"] != "nothing" or band["code"] == GuardrailCode.APPROVAL
-    why = _WHY.get(GuardrailCode(band["code"])) if binds else None
-    return f"{'*' if binds else ' '} {band['code']} [{band['kind']}] {band['detail']}{f'; {why}' if why else ''}"
-
-
-def _published(decision: Mapping[str, Any]) -> str:
-    result, currency = decision["result"], decision["inputs"]["currency"]
-    if not decision["published"] or result["table"] is None:
-        return f"nothing new; {money(result['default_minor'], currency)} stands"
-    lists = []
-    for segment, table in sorted(result["table"].items()):
-        below, shown = -1, []
-        for price, cumulative in zip(table["p"], table["c"], strict=True):
-            shown.append(f"{money(price, currency).split()[0]} {(cumulative - below) / (FULL + 1):.0%}")
-            below = cumulative
-        lists.append(f"{segment}: {', '.join(shown)}")
-    if result["multiplier"]:
-        lists.append("not all that is asked for can be sold: prices rise first where it loses the least profit")
-    return f"version {decision['version']}, table {decision['table_id']}\n             " + "\n             ".join(
-        lists
+def _demand(inputs: Mapping[str, Any]) -> str:
+    eps = inputs["elasticity"]
+    return (
+        f"About {inputs['requests']:,.0f} price requests {_per_period(inputs)}. A price 1% higher sells about "
+        f"{-eps['mean']:.2f}% fewer units (elasticity {eps['mean']:.2f} ± {eps['sd']:.2f})."
     )
 
 
-def _segments(inputs: Mapping[str, Any]) -> str:
-    """Why each segment's prices are its own; records of before segments had an elasticity have the listing's."""
-    listing = inputs["elasticity"]
+def _customers(inputs: Mapping[str, Any]) -> str:
+    """Why each segment's prices are its own; an old record without a segment's elasticity has the listing's."""
     told = []
     for name, segment in sorted(inputs["segments"].items()):
         counted = sum(segment["counts"]["exposures"])
-        behind = f"{counted:,.0f} counted" if counted >= 1 else "none counted yet: priced by its elasticity alone"
-        mean = segment.get("elasticity", listing)["mean"]
+        behind = f"{counted:,.0f} requests counted" if counted >= 1 else "none counted yet"
+        mean = segment.get("elasticity", inputs["elasticity"])["mean"]
         share = "less than 1%" if segment["share"] < 0.01 else f"{segment['share']:.0%}"
-        told.append(f"{name}: elasticity {mean:.2f}; {share} of requests, {behind}")
+        told.append(f"{_SEGMENTS.get(name, name)}: {share} of requests, elasticity {mean:.2f}, {behind}")
     return _NEXT_LINE.join(told)
 
 
-def _gain(inputs: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-    if result["confidence"] is None:
-        return "nothing to compare with"
-    period = inputs["policy"]["objective"]["period_minutes"] / 1440
-    gain = money(result["gain_minor"], inputs["currency"])
-    sd = money(result["gain_sd_minor"], inputs["currency"])
-    each = "a day" if period == 1 else f"per {period:g} days"
-    text = f"{gain} ± {sd} {each}; P(gain > 0) = {result['confidence']:.2f}"
-    if result["multiplier"]:
-        text += f"; one more unit to sell would be worth {money(result['multiplier'], inputs['currency'])}"
+def _cost(inputs: Mapping[str, Any]) -> str:
+    cost, trusted = inputs["catalog"]["cost_minor"], inputs["catalog"]["trusted_cost_minor"]
+    if cost is None:
+        return "Not known."
+    text = f"{money(cost, inputs['currency'])} a unit."
+    if trusted is not None and trusted != cost:
+        text += f" The last cost that was trusted is {money(trusted, inputs['currency'])}."
     return text
 
 
-def _follows(inputs: Mapping[str, Any], result: Mapping[str, Any]) -> list[str]:
-    follows = []
+def _rivals(inputs: Mapping[str, Any], result: Mapping[str, Any], policy: Policy) -> str:
+    currency = inputs["currency"]
+    rivals = rivals_of(inputs, policy, rivals_only=True)
+    every = rivals_of(inputs, policy)
+    if rivals is None:
+        text = "No rival in stock is known."
+    else:
+        how_many = "1 rival" if rivals.rivals == 1 else f"{rivals.rivals} rivals"
+        old = "" if rivals.fresh else ", out of date"
+        text = f"{how_many} at {money(rivals.mean_minor, currency)} on average{old}."
+    references = [each for each in inputs["offers"] if each.get("offer_kind") == OfferKind.REFERENCE]
+    if references and every is not None:
+        text += (
+            f" Demand answers to a reference price of {money(every.mean_minor, currency)}, with offers of "
+            f"{', '.join(each['competitor'] for each in references)}, which bound no price."
+        )
+    if result["follow_minor"] is not None:
+        role = inputs["catalog"]["role"]
+        ratio = policy.roles.follow_ratio(role)
+        text += (
+            f" As a {ROLES.get(role, role)} the listing costs at most {ratio:.0%} of that average: "
+            f"{money(result['follow_minor'], currency)}."
+        )
+    return text
+
+
+def _target(inputs: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    source = _TARGETS.get(inputs["target_from"], "a target")
+    text = f"At most {inputs['target_units']:,.1f} units {_per_period(inputs)} ({source})."
+    if result["multiplier"]:
+        text += f" One more unit to sell would be worth {money(result['multiplier'], inputs['currency'])}."
+    return text
+
+
+def _best_price(inputs: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    if result["candidate_minor"] is None:
+        return "Not computed, because the price is held."
+    text = money(result["candidate_minor"], inputs["currency"])
+    if inputs["approved_minor"] is not None:
+        return f"{text}, set or approved by an operator."
+    return f"{text}, before limits on the size and the number of changes."
+
+
+def _prices(decision: Mapping[str, Any]) -> str:
+    result, currency = decision["result"], decision["inputs"]["currency"]
+    if not decision["published"] or result["table"] is None:
+        stands = (
+            ""
+            if result["default_minor"] is None
+            else f" Customers still see {money(result['default_minor'], currency)}."
+        )
+        return f"Nothing was published.{stands}"
+    lists = []
+    for segment, of_segment in sorted(result["table"].items()):
+        below, shown = -1, []
+        for price, cumulative in zip(of_segment["p"], of_segment["c"], strict=True):
+            share = (cumulative - below) / (FULL + 1)
+            shown.append(f"{money(price, currency).split()[0]} ({share:.0%})")
+            below = cumulative
+        lists.append(f"{_SEGMENTS.get(segment, segment)}: {', '.join(shown)}")
+    if result["multiplier"]:
+        lists.append("Not all that is requested can be sold: prices rise first where that loses the least profit.")
+    table = f"version {decision['version']}, table {decision['table_id']}"
+    head = f"Published ({table}), each price with its share of customers:"
+    return _NEXT_LINE.join([head, *lists])
+
+
+def _gain(inputs: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    if inputs["current"] is None:
+        return "Not known: there was no price table to compare with."
+    if result["confidence"] is None:
+        return "Not computed: no price moves."
+    gain, sd = (money(result[name], inputs["currency"]) for name in ("gain_minor", "gain_sd_minor"))
+    return f"{gain} ± {sd} {_per_period(inputs)}; it is positive with a probability of {result['confidence']:.0%}."
+
+
+def _per_period(inputs: Mapping[str, Any]) -> str:
+    days = inputs["policy"]["objective"]["period_minutes"] / 1440
+    return "a day" if days == 1 else f"in {days:.3g} days"
+
+
+def _next(decision: Mapping[str, Any]) -> list[str]:
+    """What follows, and what people can do."""
+    inputs, result, follows = decision["inputs"], decision["result"], []
+    if advice := ADVICE.get(result["outcome"]):
+        follows.append(_sentence(advice))
     if result["alert"]:
-        follows.append("people are called")
+        follows.append("An alert was raised.")
     if result["review"]:
-        follows.append("sent to review")
+        follows.append("The decision waits for a review.")
     if result["approval_until_ms"] is not None:
-        hours = (result["approval_until_ms"] - inputs["at_ms"]) / 3_600_000
-        follows.append(f"an approval within {hours:g} h lets the price go the whole way")
+        price = money(result["candidate_minor"], inputs["currency"])
+        follows.append(
+            f"Until {time_text(result['approval_until_ms'])} `walras approve {inputs['listing']} "
+            f"{decision['decision_id']}` lets the price go to {price}."
+        )
     if result["continue_at_ms"] is not None:
         minutes = (result["continue_at_ms"] - inputs["at_ms"]) / 60_000
-        follows.append(f"goes on in {minutes:.0f} min, when the pace allows")
+        follows.append(f"The change continues in {minutes:.0f} minutes, as far as the limits allow.")
     return follows
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."

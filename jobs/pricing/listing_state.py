@@ -20,10 +20,14 @@ KEPT_TABLES = 5
 class ListingState:
     """One listing. Absent values are None; times are epoch milliseconds.
 
-    ``offers``: competitor → [price, shipping, in stock, seen at, validity, price set aside].
+    ``offers``: competitor → [price, shipping, in stock, seen at, validity, price set aside, mean size of its
+    moves in logs, kind].
+    ``requested_on``: competitor → [price with shipping, in stock] on which its last repricing request rested.
     ``stock``: [event time, on hand, inbound, lead time in days]. Both are as the closed minutes told them;
-    ``early_offers`` ([competitor, price, shipping, in stock, seen at, validity]) and ``early_stock`` are what
-    came alone, ahead of its minute: prices use it at once, counts do not.
+    ``early_offers`` ([competitor, price, shipping, in stock, seen at, validity, kind]) and ``early_stock`` are
+    what came alone, ahead of its minute: prices use it at once, counts do not.
+    ``odd_cost``: [last cost beyond the trusted jump, event time of the first one that it agrees with, event
+    time of the first one on its side].
     ``estimate``: [window end, ε, sd, η, sd].
     ``target``: [units left, from, until]. ``pending``: what waits for an operator: decision_id, what
     ("price" or "cost"), price_minor, until_ms. ``history``: [version, default price] of tables, newest last.
@@ -59,6 +63,7 @@ class ListingState:
     continue_after: str | None = None
     usual_log: float | None = None
     bought: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
+    requested_on: dict[str, list[Any]] = field(default_factory=dict)
     kept_table: PriceTable | Mapping[str, Any] | None = None
 
     @property
@@ -104,9 +109,14 @@ class ListingState:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> ListingState:
         """:meth:`to_row` back, given with the names it was written with."""
-        return cls(**{name: row[name] for name in _PLAIN if name in row}, kept_table=row["table"])
+        state = cls(**{name: row[name] for name in _PLAIN if name in row}, kept_table=row["table"])
+        for offer in state.offers.values():
+            offer += _OFFER_DEFAULTS[len(offer) :]
+        return state
 
 
+_OFFER_DEFAULTS = (None, None, None, None, None, None, 0.0, None)
+"""What a row of ``offers`` that an older version wrote lacks at its end."""
 _PLAIN = tuple(name for name in ListingState.__dataclass_fields__ if name != "kept_table")
 ROW = (*_PLAIN, "table")
 """Names of a row's values, written beside the rows, since a later version may have more."""

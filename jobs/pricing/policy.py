@@ -123,8 +123,19 @@ class Margin(_Section):
     cost_jump: Share = Field(
         default=0.50, gt=0, description="a cost that moves more at once holds until confirmed"
     )
+    cost_jump_scale: Literal["log", "share"] = Field(
+        default="log",
+        description="log: a rise to 1 + cost_jump times and a fall to 1 / (1 + cost_jump) are equally far; "
+        "share: a rise and a fall by cost_jump are (decisions recorded before this key existed)",
+    )
+    cost_tolerance: Share = Field(
+        default=0.05, description="costs within this of each other agree, and confirm one another"
+    )
     confirm_after_minutes: int = Field(
-        default=60, ge=0, description="the same cost again after this long confirms it"
+        default=60, ge=0, description="an agreeing cost this long after the first one confirms it"
+    )
+    trust_after_minutes: int = Field(
+        default=20_160, ge=0, description="costs that do not agree, all on one side for this long: trust the last"
     )
 
 
@@ -141,6 +152,13 @@ class Market(_Section):
         default=0.5, gt=0, description="a rival's price that moves more is set aside until seen twice"
     )
     max_rivals: int = Field(default=16, ge=1, le=256)
+    move_share: Share = Field(
+        default=0.005, description="a rival's price requests a repricing when it moved by at least this"
+    )
+    move_of_usual: Number = Field(
+        default=0.2, ge=0, description="and by at least this part of the mean size of the rival's own moves"
+    )
+    usual_weight: Share = Field(default=0.2, gt=0, description="weight of the newest move in that mean")
 
     @model_validator(mode="after")
     def _cap_below_trigger(self) -> Market:

@@ -60,7 +60,8 @@ def make_inputs(
     catalog : cost_minor, trusted_cost_minor, list_minor, floor_minor, ceiling_minor, pack_size, role.
     current : None, or default_minor, segments {name: {"p": [...], "c": [...]}}, last_change_ms, changes_today,
         day_ends_ms.
-    offers : rivals' comparable offers: competitor, price_minor, shipping_minor, in_stock, at_ms, validity_ms.
+    offers : comparable offers: competitor, price_minor, shipping_minor, in_stock, at_ms, validity_ms, offer_kind
+        (absent: a rival's).
     offer_centre : log price on which the counts' offer deviations are centred.
     requests : expected in the policy's period.
     segments : {name: share, units_per_order, counts (PointCounts.to_record())}.
@@ -162,6 +163,24 @@ class Result:
         }
 
 
+def recorded_policy(content: Mapping[str, Any]) -> Policy:
+    """Return the policy of a record; a key that did not exist yet gets the default that applied then.
+
+    A key that no longer exists is dropped: no decision ever read it.
+
+    >>> recorded_policy({"exploration": {"mode": "bounded"}}).exploration.far_until
+    0.0
+    >>> recorded_policy({"margin": {"cost_jump": 0.5}}).margin.cost_jump_scale
+    'share'
+    >>> recorded_policy({"watch": {"facts_per_month": 4.0, "top": 5}}).watch.top
+    5
+    """
+    watch = {name: value for name, value in content.get("watch", {}).items() if name != "facts_per_month"}
+    exploration = {"far_until": 0.0, **content.get("exploration", {})}
+    margin = {"cost_jump_scale": "share", **content.get("margin", {})}
+    return Policy.from_dict({**content, "exploration": exploration, "margin": margin, "watch": watch})
+
+
 def table_record(table: Mapping[str, PriceList]) -> dict[str, Any]:
     """Price lists as plain data, by segment."""
     return {seg: {"p": list(pl.prices), "c": list(pl.cumulative)} for seg, pl in sorted(table.items())}
@@ -188,14 +207,17 @@ def headline(segments: Sequence[str]) -> str:
     return DEFAULT_SEGMENT if DEFAULT_SEGMENT in segments else min(segments)
 
 
-def rivals_of(inputs: Mapping[str, Any], policy: Policy) -> ReferenceOffer | None:
-    """The rivals' reference price at the decision's time."""
+def rivals_of(inputs: Mapping[str, Any], policy: Policy, *, rivals_only: bool = False) -> ReferenceOffer | None:
+    """Return the reference price at the decision's time; with ``rivals_only`` the one that bounds prices."""
     tenant, market, sku = inputs["listing"].split("/", 2)
     pack = inputs["catalog"].get("pack_size") or 1
     offers = [
         Offer("", o["at_ms"], tenant, market, sku, "", o["competitor"], o["price_minor"], o["shipping_minor"],
-              o["in_stock"], inputs["currency"], pack, "", 1.0, o["validity_ms"])
+              o["in_stock"], inputs["currency"], pack, "", 1.0, o["validity_ms"], o.get("offer_kind"))
         for o in inputs["offers"]
     ]  # fmt: skip
     settings = RivalSettings(policy.market.offer_validity_minutes * MINUTE_MS, 0.0, policy.market.max_rivals)
-    return reference_offer(offers, inputs["at_ms"], currency=inputs["currency"], pack_size=pack, settings=settings)
+    return reference_offer(
+        offers, inputs["at_ms"], currency=inputs["currency"], pack_size=pack, settings=settings,
+        rivals_only=rivals_only,
+    )  # fmt: skip

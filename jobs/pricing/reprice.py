@@ -49,6 +49,7 @@ from jobs.pricing.record import (
     headline,
     make_inputs,
     read_table,
+    recorded_policy,
     rivals_of,
     shares_of,
     table_record,
@@ -101,22 +102,7 @@ def reprice(
     """
     if inputs.get("v") != INPUTS_VERSION:
         raise InputsError(f"inputs.v: expected {INPUTS_VERSION}, got {inputs.get('v')!r}")
-    return _Repricing(inputs, policy or _recorded_policy(inputs["policy"]), guardrails).run()
-
-
-def _recorded_policy(content: Mapping[str, Any]) -> Policy:
-    """The policy of a record; what was written before a key was known meant what then was done.
-
-    And a key that is gone meant nothing: no decision ever read it.
-
-    >>> _recorded_policy({"exploration": {"mode": "bounded"}}).exploration.far_until
-    0.0
-    >>> _recorded_policy({"watch": {"facts_per_month": 4.0, "top": 5}}).watch.top
-    5
-    """
-    watch = {name: value for name, value in content.get("watch", {}).items() if name != "facts_per_month"}
-    exploration = {"far_until": 0.0, **content.get("exploration", {})}
-    return Policy.from_dict({**content, "exploration": exploration, "watch": watch})
+    return _Repricing(inputs, policy or recorded_policy(inputs["policy"]), guardrails).run()
 
 
 class _Repricing:
@@ -127,9 +113,11 @@ class _Repricing:
         self.cause = Cause(inputs["cause"])
         self.catalog = inputs["catalog"]
         self.current: Table | None = read_table(inputs["current"]["segments"]) if inputs["current"] else None
+        # Demand answers to all offers; only the rivals' bound prices.
         self.reference = rivals_of(inputs, policy)
-        fresh = self.reference is not None and self.reference.fresh
-        self.rivals_mean = self.reference.mean_minor if self.reference and fresh else None
+        self.offers_mean = self.reference.mean_minor if self.reference and self.reference.fresh else None
+        self.rivals = rivals_of(inputs, policy, rivals_only=True)
+        self.rivals_mean = self.rivals.mean_minor if self.rivals and self.rivals.fresh else None
         self.segments = policy.segments.names
         self.case = self._case()
         self.follow = self._follow()
@@ -156,8 +144,8 @@ class _Repricing:
             list_minor=list_minor,
             floor_minor=self.catalog["floor_minor"],
             ceiling_minor=self.catalog["ceiling_minor"],
-            rivals_mean_minor=self.reference.mean_minor if self.reference else None,
-            rivals_fresh=self.reference is None or self.reference.fresh,
+            rivals_mean_minor=self.rivals.mean_minor if self.rivals else None,
+            rivals_fresh=self.rivals is None or self.rivals.fresh,
             surge_ban=self.inputs["surge_ban"],
             frozen=self.inputs["frozen"],
             last_change_ms=current["last_change_ms"] if current else None,
@@ -188,7 +176,7 @@ class _Repricing:
             return self._unpriceable(bands, hard, None)
 
         grid = self._grid(hard)
-        on_grid = value_prices(self.inputs, self.policy, grid, self.rivals_mean)
+        on_grid = value_prices(self.inputs, self.policy, grid, self.offers_mean)
         plan_shares, multiplier, below = self._optimum(on_grid)
         candidate = self._candidate(plan_shares, hard)
         worth = self._worth(on_grid, {*grid, candidate})
@@ -285,7 +273,7 @@ class _Repricing:
             prices |= {p for price_list in self.current.values() for p in price_list.prices}
         if len(prices) == len(on_grid.prices):
             return on_grid
-        return value_prices(self.inputs, self.policy, sorted(prices), self.rivals_mean)
+        return value_prices(self.inputs, self.policy, sorted(prices), self.offers_mean)
 
     def _single(self, price: int) -> dict[str, dict[int, float]]:
         return {segment: {price: 1.0} for segment in self.segments}
@@ -314,7 +302,7 @@ class _Repricing:
                 main = said.allowed.nearest(said.candidate)
             shares: Shares = self._single(main)
         else:
-            inside = value_prices(self.inputs, self.policy, points, self.rivals_mean) if points else on_grid
+            inside = value_prices(self.inputs, self.policy, points, self.offers_mean) if points else on_grid
             shares, multiplier, below = self._optimum(inside)
         alone = self.inputs["approved_minor"] is not None
         shown = meet_within(said.allowed, (b for b in said.bands if b.keeps is Keeps.TABLE_PRICES))

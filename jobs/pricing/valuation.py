@@ -140,7 +140,7 @@ class Valuation:
 
 
 def value_prices(
-    inputs: Mapping[str, Any], policy: Policy, prices: Sequence[int], rivals_mean_minor: float | None
+    inputs: Mapping[str, Any], policy: Policy, prices: Sequence[int], offers_mean_minor: float | None
 ) -> Valuation:
     """Beliefs at some prices, from a decision's inputs alone.
 
@@ -148,14 +148,14 @@ def value_prices(
     ----------
     inputs : see :mod:`jobs.pricing.reprice`.
     prices : ascending, minor units.
-    rivals_mean_minor : today's fresh reference price; None: none is known, and none moves anything.
+    offers_mean_minor : the fresh reference price over rivals and references; None when there is none.
     """
     settings = demand_settings(policy)
     eps, eta = inputs["elasticity"], inputs["rival_elasticity"]
     centre_offer = inputs["offer_centre"]
     deviation = None
-    if rivals_mean_minor is not None and rivals_mean_minor > 0 and centre_offer is not None:
-        deviation = math.log(rivals_mean_minor) - centre_offer
+    if offers_mean_minor is not None and offers_mean_minor > 0 and centre_offer is not None:
+        deviation = math.log(offers_mean_minor) - centre_offer
     reference = inputs["catalog"]["list_minor"] or inputs["catalog"]["cost_minor"]
     segments = policy.segments.names
     columns: list[Any] = []

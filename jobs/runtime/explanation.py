@@ -1,8 +1,7 @@
-"""Why a price is what it is: the price that stands and the newest decision about it, told to a person.
+"""Explain a price to people: the price that is served, what is learned, and the newest decision.
 
-The decision tells its own story (:mod:`jobs.pricing.explain`); here it meets the table that is
-served, since the newest decision may have published nothing, and what is missing until the listing's
-figures suffice (science § 5). Used by ``walras explain`` and the console.
+The newest decision may have published nothing, so the served table is shown beside it. Used by ``walras
+explain`` and the console; the decision's text is made in :mod:`jobs.pricing.explain`.
 """
 
 from __future__ import annotations
@@ -14,8 +13,14 @@ from typing import Any
 from features.catalog import EVENT_TIMESTAMP, FEATURES
 from jobs.pricing.explain import explain as story_of
 from schemas.money import Money
+from schemas.public_texts import SUFFICIENCY, reason_text
 
 _PUBLIC = {spec.name: spec.public for spec in FEATURES}
+_LABELS = {
+    "default": "price", "list": "list price", "rivals": "reference", "version": "version", "table_id": "table",
+    "published": "published", "expires": "expires", "decision_id": "decision",
+}  # fmt: skip
+"""Of what is told of the price, the words for a person."""
 _LEARNED = (
     ("sale probability at this price", "conversion_at_price_state", "conversion_at_price_missing"),
     ("share of myopic shoppers", "segment_share_state", "segment_share_missing"),
@@ -38,10 +43,10 @@ def explain(
     table : newest `tables` record, or None.
     learned : :func:`learned_of` the newest `features` record, or None.
     """
-    said: dict[str, Any] = {"listing": listing, "headline": f"{listing}: nothing is known of this listing"}
+    said: dict[str, Any] = {"listing": listing, "headline": f"{listing}: no price and no decision is known"}
     if table is not None:
         price = _money(table, "default_minor")
-        said["headline"] = f"{listing} costs {price}: {table['reason'] or 'no reason given'}"
+        said["headline"] = f"{listing} costs {price}: {reason_text(table['reason']) or 'no reason recorded'}"
         said["price"] = {
             "default": price,
             "list": _money(table, "list_minor"),
@@ -59,7 +64,7 @@ def explain(
         said["story"] = story_of(decision)
         if table is not None and decision["decision_id"] != table["decision_id"]:
             said["note"] = (
-                "this decision is newer than the price: it published none, or its table is still on its way"
+                "This decision is newer than the price above: it published none, or its prices are not served yet."
             )
     return said
 
@@ -68,10 +73,11 @@ def text(explanation: Mapping[str, Any]) -> str:
     """An explanation as plain text.
 
     >>> print(text(explain("a/m/s", None, None)))
-    a/m/s: nothing is known of this listing
+    a/m/s: no price and no decision is known
     """
     lines = [explanation["headline"]]
-    lines += [f"  {name:<10} {value}" for name, value in explanation.get("price", {}).items() if value is not None]
+    price = explanation.get("price", {})
+    lines += [f"  {label:<10} {price[name]}" for name, label in _LABELS.items() if price.get(name) is not None]
     if "learned" in explanation:
         lines += [f"  {'learned':<10} {each}" for each in _sufficiency(explanation["learned"])]
     if "story" in explanation:
@@ -95,8 +101,8 @@ def _sufficiency(learned: Mapping[str, Any]) -> list[str]:
     told = []
     for what, _, _ in _LEARNED:
         missing = learned[what].get("missing", 0)
-        more = f", {missing:,} requests more make it sufficient" if missing else ""
-        told.append(f"{what}: {learned[what]['state'].replace('_', ' ')}{more}")
+        more = f"; {missing:,} more price requests make it sufficient" if missing else ""
+        told.append(f"{what}: {SUFFICIENCY[learned[what]['state']]}{more}")
     return told
 
 

@@ -22,6 +22,7 @@ from jobs.runtime.explanation import learned_of
 from jobs.runtime.kafka_offsets import SILENT, TopicEnds
 from jobs.runtime.kafka_reading import Record
 from schemas.codes import Cause
+from schemas.public_texts import CAUSES, OUTCOMES, REFUSALS, reason_text, signal_text
 from schemas.topics import TOPICS
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,11 @@ class Change:
     live: bool
     latency_ms: int | None = None
     seen_s: float = field(default_factory=time.time)
+
+    @property
+    def why(self) -> str:
+        """The reason in words."""
+        return reason_text(self.reason or self.cause)
 
 
 class MarketView:
@@ -345,16 +351,26 @@ class MarketView:
     def summary(self) -> dict[str, Any]:
         """What the page polls: everything small, JSON-ready."""
         return {
-            "changes": [asdict(change) for change in self.changes(14)],
-            "evidence": self.top_evidence(10),
-            "decisions": self.decisions(12),
+            "changes": [asdict(change) | {"why": change.why} for change in self.changes(14)],
+            "evidence": [with_text(point) for point in self.top_evidence(10)],
+            "decisions": [
+                each
+                | {"why": CAUSES.get(each["cause"], each["cause"]), "result": OUTCOMES.get(each["outcome"], "")}
+                for each in self.decisions(12)
+            ],
             "rejected": dict(self.rejected_codes.most_common(8)),
+            "refused": [[REFUSALS.get(code, code), n] for code, n in self.rejected_codes.most_common(8)],
             "totals": dict(self.totals),
             "rates": {k: round(v, 1) for k, v in self.rates().items()},
             "moved": self.moved(),
             "listings": len(self._tables),
             "error": self.error,
         }
+
+
+def with_text(point: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a point of evidence with what its strongest signal found in words."""
+    return dict(point) | {"text": signal_text(point["signal"], round(point["effect"], 2))}
 
 
 def outcome(decision: Mapping[str, Any]) -> str:

@@ -13,40 +13,23 @@ from typing import Any
 
 import orjson
 
-from schemas.codes import Cause
 from schemas.events import QuoteSource, group_key
 from schemas.money import EXPONENTS
 from schemas.price_table import FULL, PriceTable
+from schemas.public_texts import SHOPPER_CAUSES
 
 LIST = QuoteSource.LIST.value
 
-PUBLIC_REASONS: Mapping[str, str] = {
-    Cause.EVIDENCE: "demand has changed",
-    Cause.GROUP_EVIDENCE: "demand has changed",
-    Cause.RIVAL_MOVED: "market prices have changed",
-    Cause.STOCK_OUT: "availability has changed",
-    Cause.RESTOCKED: "availability has changed",
-    Cause.COST_CHANGED: "costs have changed",
-    Cause.EVENT_STARTED: "a seasonal price",
-    Cause.EVENT_ENDED: "a seasonal price has ended",
-    Cause.COMMAND: "set by the shop",
-    Cause.SETTLE: "prices were reviewed",
-    Cause.COLD_START: "a first price",
-    Cause.CONTINUED: "a price change in steps",
-    Cause.RENEWAL: "unchanged",
-}
-"""What a shopper may read, by the cause a table's reason begins with."""
-
 
 def public_reason(reason: str, source: str) -> str:
-    """A shopper's reason: never the detailed one.
+    """Return what a shopper may read, by the cause that a table's reason begins with.
 
     >>> public_reason("RIVAL_MOVED shop-b -12%", "table"), public_reason("anything", "list")
     ('market prices have changed', 'list price')
     """
     if source == LIST:
         return "list price"
-    return PUBLIC_REASONS.get(reason.split(" ", 1)[0].rstrip(":;,"), "current price")
+    return SHOPPER_CAUSES.get(reason.split(" ", 1)[0].rstrip(":;,"), "current price")
 
 
 @lru_cache(maxsize=65_536)

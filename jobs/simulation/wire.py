@@ -50,7 +50,7 @@ class Wire:
             "competitor": rivals.names[r], "price_minor": int(rivals.price[i, r]),
             "shipping_minor": int(rivals.shipping[i, r]), "in_stock": bool(rivals.in_stock[i, r]),
             "currency": self._world.currency[i], "pack_size": 1, "source": "simulated",
-            "match_confidence": 1.0, "validity_ms": None,
+            "match_confidence": 1.0, "validity_ms": None, "offer_kind": "rival",
         }  # fmt: skip
         return at_ms, (1 << 62) + i * 64 + r, "offers", self._world.keys[i], orjson.dumps(value)
 

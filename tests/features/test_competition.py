@@ -111,3 +111,18 @@ def test_the_rival_seen_longest_ago_leaves_a_full_book():
 def test_a_snapshot_of_another_version_is_refused():
     with pytest.raises(SnapshotError):
         RivalBook().restore({"v": 0, "listings": {}})
+
+
+def test_reference_counts_in_the_reference_price_but_not_among_the_rivals() -> None:
+    offers = [an_offer("r1", 1000), an_offer("shelf", 400, offer_kind="reference")]
+    both = reference_offer(offers, 0, currency="USD")
+    rivals = reference_offer(offers, 0, currency="USD", rivals_only=True)
+    assert (both.mean_minor, both.rivals, rivals.mean_minor, rivals.rivals) == (700, 2, 1000, 1)
+
+
+def test_snapshot_keeps_the_kind_of_an_offer() -> None:
+    book, again = RivalBook(), RivalBook()
+    book.observe(an_offer("shelf", 1000, offer_kind="reference"), currency="USD")
+    book.observe(an_offer("r1", 1000), currency="USD")
+    again.restore(book.snapshot())
+    assert again.offers("acme/web/s1") == book.offers("acme/web/s1")

@@ -251,6 +251,14 @@ def test_an_estimate_after_its_lag_is_taken_at_the_next_batch_and_counted_as_lat
     assert row["price_elasticity_coefficient"] == -2.5 and logic.late_estimates == 1
 
 
+@pytest.mark.parametrize(("last_minute", "late"), [(9, 0), (10, 1)])
+def test_estimate_is_late_when_the_batch_at_its_lag_has_been_taken(last_minute: int, late: int):
+    logic = a_logic()
+    run(logic, [a_batch(last_minute)])
+    logic.on_fact(an_estimate(-2.5, T0))
+    assert logic.late_estimates == late
+
+
 def test_an_older_or_repeated_estimate_changes_nothing():
     logic = a_logic()
     for fact in (an_estimate(-2.0, T0), an_estimate(-2.0, T0), an_estimate(-9.0, T0 - HOUR)):

@@ -151,6 +151,18 @@ def test_inputs_are_keyed_by_price_group_so_that_a_listing_meets_in_one_partitio
         assert kafka_key(name, record) == "t/m/g"
 
 
+@pytest.mark.parametrize(
+    ("kind", "verdict"),
+    [(None, None), ("rival", None), ("reference", None), ("shelf", ("offer_kind", "NOT_IN_SET"))],
+)
+def test_offer_kind_is_rival_or_reference_or_absent(kind: str | None, verdict: tuple[str, str] | None) -> None:
+    record = a_record(TOPICS["offers"]) | {"offer_kind": kind}
+    assert TOPICS["offers"].judge(record) == verdict
+    assert (verdict is None) is jsonschema.Draft202012Validator(json_schema.of_topic(TOPICS["offers"])).is_valid(
+        record
+    )
+
+
 @given(st.integers(-(10**12), 10**12), st.sampled_from(sorted(EXPONENTS)))
 def test_money_reads_back_what_it_writes(minor: int, currency: str) -> None:
     amount, _ = str(Money(minor, currency)).split()

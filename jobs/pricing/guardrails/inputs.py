@@ -5,13 +5,34 @@ from __future__ import annotations
 import math
 
 from jobs.pricing.guardrails.base import Band, Case, Kind, money
-from jobs.pricing.policy import Policy
+from jobs.pricing.policy import Margin, Policy
 from schemas.codes import GuardrailCode
 from schemas.money import EXPONENTS
 
 
 def _usable(amount: float | None) -> bool:
     return amount is not None and math.isfinite(amount) and amount > 0
+
+
+def is_cost_jump(cost: float, trusted: float, margin: Margin) -> bool:
+    """Return whether a cost lies further from the trusted one than the policy trusts at once; both above 0.
+
+    >>> [is_cost_jump(cost, 1000, Margin()) for cost in (666, 667, 1500, 1501)]
+    [True, False, False, True]
+    """
+    if margin.cost_jump_scale == "share":
+        return abs(cost / trusted - 1) > margin.cost_jump
+    # |ln(cost/trusted)| > ln(1 + jump), without the rounding of the logarithms.
+    return max(cost, trusted) > min(cost, trusted) * (1 + margin.cost_jump)
+
+
+def costs_agree(one: float, other: float, margin: Margin) -> bool:
+    """Return whether two costs above 0 are near enough to confirm each other.
+
+    >>> costs_agree(1000, 1050, Margin()), costs_agree(1051, 1000, Margin())
+    (True, False)
+    """
+    return max(one, other) <= min(one, other) * (1 + margin.cost_tolerance)
 
 
 class CostMissing:
@@ -41,7 +62,7 @@ class InputInvalid:
     needs_candidate = False
 
     def band(self, case: Case, policy: Policy) -> Band | None:
-        """Hold on a list price ≤ 0, an unknown currency, or a cost moved by more than the policy trusts."""
+        """Hold on a list price ≤ 0, an unknown currency, or a cost beyond the jump that the policy trusts."""
         if not _usable(case.list_minor):
             detail = f"list price: expected an amount above 0, got {case.list_minor!r}"
             return Band(self.code, self.kind, detail, alert=True)
@@ -50,13 +71,20 @@ class InputInvalid:
                 self.code, self.kind, f"currency: expected an ISO 4217 code, got {case.currency!r}", alert=True
             )
         cost, trusted = case.cost_minor, case.trusted_cost_minor
-        if cost is not None and trusted is not None and _usable(cost) and _usable(trusted):
-            moved = cost / trusted - 1
-            if abs(moved) > policy.margin.cost_jump:
-                detail = (
-                    f"cost moved by {moved:+.0%} at once, from {money(trusted, case.currency)} to "
-                    f"{money(cost, case.currency)}; it holds until the same cost comes again "
-                    f"{policy.margin.confirm_after_minutes} min later, or an operator approves"
-                )
-                return Band(self.code, self.kind, detail, alert=True)
-        return None
+        if cost is None or trusted is None or not (_usable(cost) and _usable(trusted)):
+            return None
+        margin = policy.margin
+        if not is_cost_jump(cost, trusted, margin):
+            return None
+        # A record is recomputed to the letter, so a decision of before keeps the words of before.
+        again = (
+            "the same cost comes again"
+            if margin.cost_jump_scale == "share"
+            else f"a cost within {margin.cost_tolerance:.0%} of it comes again"
+        )
+        detail = (
+            f"cost moved by {cost / trusted - 1:+.0%} at once, from {money(trusted, case.currency)} to "
+            f"{money(cost, case.currency)}; it holds until {again} "
+            f"{margin.confirm_after_minutes} min later, or an operator approves"
+        )
+        return Band(self.code, self.kind, detail, alert=True)

@@ -14,7 +14,7 @@ from features.logic import Batch, Fact, Output
 from features.sale_probability import PointCounts
 from jobs.pricing.logic import RepricingLogic
 from jobs.pricing.policy import Policy
-from jobs.pricing.reprice import make_inputs
+from jobs.pricing.reprice import make_inputs, reprice
 from schemas.events import CatalogEntry, Cell, Offer
 from schemas.price_table import FULL, PriceTable
 
@@ -68,6 +68,18 @@ def some_inputs(policy: Policy | None = None, **changes: Any) -> dict[str, Any]:
     return make_inputs(**(fields | changes), policy=policy)
 
 
+def a_record(inputs: dict[str, Any]) -> dict[str, Any]:
+    """A decision as it comes back from the topic."""
+    result = reprice(inputs)
+    decision = {
+        "decision_id": "d1", "event_time_ms": inputs["at_ms"], "cause": inputs["cause"],
+        "published": result.published,
+        "cause_detail": inputs["cause_detail"], "inputs": inputs, "result": result.to_record(), "version": 5,
+        "table_id": "d1",
+    }  # fmt: skip
+    return orjson.loads(orjson.dumps(decision))
+
+
 def a_current(default_minor: int, **changes: Any) -> dict[str, Any]:
     """A table of one price, long unchanged."""
     return {
@@ -79,10 +91,10 @@ def a_current(default_minor: int, **changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def an_offer_row(price_minor: int, at_ms: int, competitor: str = "rival") -> dict[str, Any]:
+def an_offer_row(price_minor: int, at_ms: int, competitor: str = "rival", kind: str = "rival") -> dict[str, Any]:
     return {
         "competitor": competitor, "price_minor": price_minor, "shipping_minor": 0, "in_stock": True,
-        "at_ms": at_ms, "validity_ms": None,
+        "at_ms": at_ms, "validity_ms": None, "offer_kind": kind,
     }  # fmt: skip
 
 

@@ -112,7 +112,7 @@ def test_a_missing_or_senseless_cost_holds(cost: float | None) -> None:
     assert band.kind is Kind.HOLD and "cost" in band.detail
 
 
-@pytest.mark.parametrize(("cost", "holds"), [(900, False), (901, True), (300, False), (299, True), (60, True)])
+@pytest.mark.parametrize(("cost", "holds"), [(900, False), (901, True), (400, False), (399, True), (60, True)])
 def test_a_cost_that_moves_by_more_than_half_at_once_holds(cost: int, holds: bool) -> None:
     assert (GuardrailCode.INPUT_INVALID in bands_of(a_case(cost_minor=cost))) is holds
 

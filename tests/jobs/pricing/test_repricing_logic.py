@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -30,6 +31,7 @@ from schemas.events import CalendarEvent, Cell, Command, Estimate, Stock
 from schemas.price_table import PriceTable
 
 KEY = "acme/web-us-usd/s1"
+RECORDS = Path(__file__).parent / "records"
 DAY_MS = 86_400_000
 
 
@@ -140,6 +142,29 @@ def test_demand_that_falls_is_seen_and_repriced_and_a_restart_changes_nothing() 
         assert record["decision_id"] in explain(record)
 
 
+def counted_for_an_hour(logic: RepricingLogic, exposures: int) -> list[dict[str, Any]]:
+    """Count exposures in one minute and let an hour pass; return the decisions."""
+    start = START_MS + DAY_MS // 2
+    cell = Cell("acme", "web-us-usd", "s1", "s1", "base", "all", 1999, "USD", exposures)
+    outputs = list(logic.on_batch(Batch(0, start + MINUTE_MS, (cell,), now_ms=start + MINUTE_MS)))
+    end = start + 61 * MINUTE_MS
+    return list(of_stream(outputs + list(logic.on_batch(Batch(0, end, now_ms=end))), "decisions"))
+
+
+def test_counts_that_grew_request_a_repricing() -> None:
+    [decision] = counted_for_an_hour(a_running_logic()[0], 500)
+    assert decision["cause"] == Cause.BELIEFS_MOVED
+    assert decision["cause_detail"] == {"requests": pytest.approx(500, rel=0.01), "before": 0.0}
+
+
+def test_counts_too_few_to_teach_a_price_request_no_repricing() -> None:
+    assert not counted_for_an_hour(a_running_logic()[0], 99)
+
+
+def test_counts_of_a_listing_without_a_table_request_no_repricing() -> None:
+    assert not counted_for_an_hour(a_running_logic(cost_minor=None)[0], 500)
+
+
 def test_a_minute_again_changes_nothing() -> None:
     logic, market = RepricingLogic(), SmallMarket(1)
     first = market.minute(0)
@@ -215,6 +240,109 @@ def test_a_rival_that_changes_nothing_to_do_still_reaches_the_quotes(alone: bool
     assert len(tables) == 1 and tables[0]["offer_minor"] == "1900"
 
 
+class RivalFeed:
+    """Sends one rival's offers to a logic, each alone or as its minute's batch; the first is at 131.38."""
+
+    def __init__(self, *, alone: bool = True) -> None:
+        self.logic, _ = a_running_logic(cost_minor=8000, list_minor=12999)
+        self.alone, self.offset, self.at_ms = alone, 0, START_MS + DAY_MS // 2
+        self.send(13138)
+
+    def send(self, price_minor: int, **changes: Any) -> list[Output]:
+        self.offset += 1
+        self.at_ms += MINUTE_MS
+        offer = an_offer(price_minor, self.at_ms - 1, **changes)
+        if self.alone:
+            return list(self.logic.on_fact(a_fact("offers", offer, self.at_ms - 1, self.offset)))
+        return list(self.logic.on_batch(Batch(0, self.at_ms, offers=(offer,), now_ms=self.at_ms)))
+
+    def requests(self, price_minor: int, **changes: Any) -> bool:
+        """Send an offer; return whether it requested a repricing."""
+        return bool(list(of_stream(self.send(price_minor, **changes), "decisions")))
+
+    @property
+    def start_mass(self) -> float:
+        return float(sum(self.logic.snapshot()["watch"]["watcher"]["facts"]["columns"]["waiting"]))
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_rival_move_of_a_thousandth_requests_no_repricing(alone: bool) -> None:
+    assert not RivalFeed(alone=alone).requests(13125)
+
+
+def test_rival_move_of_one_per_cent_requests_a_repricing() -> None:
+    assert RivalFeed().requests(13007)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_small_steps_of_a_rival_add_up_to_a_request(alone: bool) -> None:
+    feed = RivalFeed(alone=alone)
+    assert [feed.requests(price) for price in (13115, 13092, 13069, 13046, 13023)] == [
+        False, False, True, False, False,
+    ]  # fmt: skip
+
+
+def test_repricing_request_names_the_price_that_the_last_one_rested_on() -> None:
+    feed = RivalFeed()
+    feed.send(13115)
+    [decision] = of_stream(feed.send(13000), "decisions")
+    assert decision["cause_detail"]["before_minor"] == 13138
+
+
+def test_rival_that_usually_moves_far_requests_less_for_small_moves() -> None:
+    feed = RivalFeed()
+    for price in (11800, 13100, 11800, 13100, 11800, 13100):
+        assert feed.requests(price)
+    assert not feed.requests(13000)
+
+
+@pytest.mark.parametrize("change", [{"in_stock": False}, {"competitor": "other"}])
+def test_new_rival_and_stock_change_request_a_repricing(change: dict[str, Any]) -> None:
+    assert RivalFeed().requests(13138, **change)
+
+
+def test_small_move_of_a_rival_reaches_the_next_decision() -> None:
+    feed = RivalFeed()
+    feed.send(13125)
+    settle = a_fact("commands", a_command("settle"), feed.at_ms, 99)
+    decision = decision_of(list(feed.logic.on_fact(settle)))
+    assert decision["inputs"]["offers"][0]["price_minor"] == 13125
+
+
+def test_small_move_of_a_rival_reaches_the_quotes_with_the_next_renewal() -> None:
+    feed = RivalFeed(alone=False)
+    feed.send(13125)
+    at_ms = feed.at_ms + 20 * 3_600_000
+    [renewed] = of_stream(list(feed.logic.on_batch(Batch(0, at_ms, now_ms=at_ms))), "tables")
+    assert renewed["offer_minor"] == "13125"
+
+
+def test_small_move_of_a_rival_adds_no_start_mass_to_the_watcher() -> None:
+    feed = RivalFeed()
+    before = feed.start_mass
+    feed.send(13125)
+    assert feed.start_mass == before
+    feed.send(12800)
+    assert feed.start_mass > before
+
+
+def test_offer_told_alone_requests_nothing_again_with_its_minute() -> None:
+    feed = RivalFeed()
+    offer = an_offer(12800, feed.at_ms + 1)
+    assert feed.logic.on_fact(a_fact("offers", offer, feed.at_ms + 1, 50))
+    end_ms = feed.at_ms + MINUTE_MS
+    outputs = list(restarted(feed.logic).on_batch(Batch(0, end_ms, offers=(offer,), now_ms=end_ms)))
+    assert not list(of_stream(outputs, "decisions"))
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_offer_becomes_a_reference_when_its_kind_changes(alone: bool) -> None:
+    feed = RivalFeed(alone=alone)
+    [decision] = of_stream(feed.send(13138, offer_kind="reference"), "decisions")
+    assert decision["inputs"]["offers"][0]["offer_kind"] == "reference"
+    assert "MARKET_CAP" not in {band["code"] for band in decision["result"]["bands"]}
+
+
 def test_the_same_fact_again_and_the_same_offer_again_change_nothing() -> None:
     logic, _ = a_running_logic()
     fact = a_fact("offers", an_offer(1700, START_MS + DAY_MS // 2), START_MS + DAY_MS // 2, 7)
@@ -243,15 +371,91 @@ def test_a_wild_offer_counts_only_when_it_is_seen_twice() -> None:
     assert teller.tell("offers", an_offer(190, at + 2000))
 
 
-def test_a_cost_that_jumps_waits_until_it_is_confirmed() -> None:
-    logic, _ = a_running_logic()
-    teller, at = Teller(logic), START_MS + DAY_MS // 2
-    held = decision_of(teller.tell("catalog", a_catalog_entry(at_ms=at, cost_minor=120)))
+WEEK_MS = 7 * DAY_MS
+
+
+class CostFeed:
+    """Sends catalog entries with one cost after another to a logic that trusts 10.00."""
+
+    def __init__(self) -> None:
+        self.logic, _ = a_running_logic(cost_minor=1000, list_minor=1999)
+        self.at_ms, self.offset = START_MS + DAY_MS // 2, 0
+
+    def send(self, cost_minor: int, later_ms: int = WEEK_MS) -> list[Output]:
+        self.at_ms += later_ms
+        self.offset += 1
+        entry = a_catalog_entry(at_ms=self.at_ms, cost_minor=cost_minor)
+        return list(self.logic.on_fact(a_fact("catalog", entry, self.at_ms, self.offset)))
+
+    @property
+    def trusted(self) -> int:
+        [row] = self.logic.snapshot()["bucket"]["states"]
+        return int(row[ROW.index("trusted_cost_minor")])
+
+
+def test_cost_beyond_the_jump_holds_the_price() -> None:
+    held = decision_of(CostFeed().send(120))
     assert held["result"]["outcome"] == OutcomeCode.HELD and not held["published"]
-    confirmed = teller.tell("catalog", a_catalog_entry(at_ms=at + 3_600_000, cost_minor=120), 3_600_000)
-    assert not confirmed or decision_of(confirmed)["result"]["bands"][0]["kind"] != "hold"
-    settled = decision_of(teller.tell("commands", a_command("settle")))
-    assert settled["inputs"]["catalog"]["trusted_cost_minor"] == 120
+
+
+@pytest.mark.parametrize(("cost", "trusted"), [(666, 1000), (667, 667), (1500, 1500), (1501, 1000)])
+def test_cost_jump_is_symmetric_in_logs(cost: int, trusted: int) -> None:
+    feed = CostFeed()
+    feed.send(cost)
+    assert feed.trusted == trusted
+
+
+def test_cost_that_varies_within_the_tolerance_is_confirmed() -> None:
+    feed = CostFeed()
+    for cost in (523, 531):
+        outputs = feed.send(cost)
+    assert feed.trusted == 531
+    assert decision_of(outputs)["result"]["bands"][0]["kind"] != "hold"
+
+
+def test_cost_that_rises_back_after_a_confirmed_fall_is_confirmed() -> None:
+    feed = CostFeed()
+    for cost in (523, 523, 990, 1005):
+        feed.send(cost)
+    assert feed.trusted == 1005
+
+
+def test_cost_that_drifts_from_one_agreeing_value_to_the_next_is_confirmed() -> None:
+    feed = CostFeed()
+    for cost in (1900, 1970, 2040):
+        feed.send(cost, later_ms=20 * MINUTE_MS)
+    assert feed.trusted == 1000
+    feed.send(2110, later_ms=20 * MINUTE_MS)
+    assert feed.trusted == 2110
+
+
+def test_cost_outside_the_tolerance_starts_the_confirmation_again() -> None:
+    feed = CostFeed()
+    for cost in (1900, 2100):
+        feed.send(cost, later_ms=DAY_MS)
+    assert feed.trusted == 1000
+
+
+def test_costs_that_never_agree_are_trusted_in_the_end() -> None:
+    feed = CostFeed()
+    for cost in (1900, 2100, 1800):
+        feed.send(cost)
+    assert feed.trusted == 1800
+
+
+def test_costs_that_jump_up_and_down_are_never_trusted() -> None:
+    feed = CostFeed()
+    for cost in (1900, 100, 2100, 110, 1900, 100):
+        feed.send(cost)
+    assert feed.trusted == 1000
+
+
+def test_identical_cost_that_confirms_requests_a_repricing() -> None:
+    feed = CostFeed()
+    feed.send(1700)
+    confirmed = decision_of(feed.send(1700, later_ms=60 * MINUTE_MS))
+    assert confirmed["cause"] == Cause.COST_CHANGED and confirmed["published"]
+    assert confirmed["cause_detail"] == {"trusted_cost_minor": [1000, 1700]}
 
 
 def test_a_cost_jump_is_trusted_at_once_when_people_approve_it() -> None:
@@ -444,3 +648,14 @@ def test_a_table_that_came_back_is_the_same_whether_or_not_it_was_asked_for() ->
     assert again.to_row() == row
     assert again.table == state.table and again.table_expires_ms == state.table.expires_ms
     assert again.to_row() == row
+
+
+def test_snapshot_written_before_costs_could_vary_is_restored() -> None:
+    logic = RepricingLogic()
+    logic.restore(orjson.loads((RECORDS / "repricing_snapshot_before_0042.json").read_bytes()))
+    [row] = logic.snapshot()["bucket"]["states"]
+    assert row[ROW.index("odd_cost")][0] == 2500
+    at_ms = START_MS + DAY_MS
+    logic.on_fact(a_fact("catalog", a_catalog_entry(at_ms=at_ms, cost_minor=2480), at_ms, 2))
+    [row] = logic.snapshot()["bucket"]["states"]
+    assert row[ROW.index("trusted_cost_minor")] == 2480

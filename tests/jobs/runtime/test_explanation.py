@@ -35,7 +35,12 @@ def test_an_explanation_tells_the_price_and_the_story_of_its_decision() -> None:
     decision, table = a_first_decision()
     told = text(explain("acme/web-us-usd/sku-1", decision, table))
     price = int(table["default_minor"]) / 100
-    for word in (f"costs {price:.2f} USD", "COLD_START", decision["decision_id"], "cost 12.00 USD"):
+    for word in (
+        f"costs {price:.2f} USD",
+        "first price of the listing",
+        decision["decision_id"],
+        "12.00 USD a unit",
+    ):
         assert word in told
     assert "note" not in explain("acme/web-us-usd/sku-1", decision, table)
 
@@ -54,9 +59,9 @@ def test_what_is_missing_until_a_figure_suffices_is_told() -> None:
     learned = learned_of(orjson.loads(orjson.dumps(row)))
     told = text(explain(row["listing"], None, None, learned))
     # 2.706 (1 − .06) / (.06 · .15²) = 1,884 requests are needed; a hundred were counted.
-    assert "sale probability at this price: provisional, 1,784 requests more make it sufficient" in told
-    assert "share of myopic shoppers: provisional, 81 requests more make it sufficient" in told
-    assert "elasticity: prior" in told
+    assert "sale probability at this price: first estimate; 1,784 more price requests make it sufficient" in told
+    assert "share of myopic shoppers: first estimate; 81 more price requests make it sufficient" in told
+    assert "elasticity: assumed, no data yet" in told
 
 
 def test_a_decision_newer_than_the_price_is_told_apart_from_it() -> None:

@@ -75,6 +75,12 @@ def test_a_parquet_row_has_every_feature_in_its_column_and_its_type(tmp_path: Pa
     assert table.column("inventory_level").to_pylist() == [40] * len(rows)
 
 
+def test_offline_row_carries_the_end_of_its_minute(tmp_path: Path) -> None:
+    ff.write_parquet([row.value for row in some_rows(1, 1)], tmp_path / "part.parquet")
+    [at] = pq.read_table(tmp_path / "part.parquet").column("event_timestamp").to_pylist()
+    assert at.replace(tzinfo=UTC) == datetime(2026, 9, 21, 14, 14, tzinfo=UTC)
+
+
 def test_a_redis_url_becomes_feasts_connection_string() -> None:
     waits = "socket_timeout=2.0,socket_connect_timeout=1.0"
     assert ff.connection_string("redis://10.0.0.1") == f"10.0.0.1:6379,db=0,{waits}"

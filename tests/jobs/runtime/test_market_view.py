@@ -154,7 +154,7 @@ def test_the_live_view_says_prices_reasons_and_what_is_not_well() -> None:
         window_end_ms=60_000,
         score=7,
         evidence=1234.0,
-        signal="orders",
+        signal="velocity",
         effect=0.7,
         triggered=True,
     )
@@ -165,10 +165,23 @@ def test_the_live_view_says_prices_reasons_and_what_is_not_well() -> None:
     for word in (
         "web-us-usd/sku-1",
         "19.99 → 18.99 USD (−5.0 %)",
-        "EVIDENCE: PUBLISHED",
+        "demand changed",
         "not ready",
-        "triggered",
+        "repricing started",
     ):
         assert word in drawn
     assert "NOT WELL: redis (not ready)" in plain_line(view, health, 1.0)
     assert "19.99 → 18.99 USD" in plain_change(view.changes()[0])
+
+
+def test_page_is_given_words_where_records_carry_codes() -> None:
+    view = a_view()
+    take(view, "tables", **a_table(1, 1999))
+    take(view, "tables", **a_table(2, 1899, reason="RIVAL_MOVED: PUBLISHED 19.99 USD → 18.99 USD (STEP_LIMIT)"))
+    take(view, "decisions", **a_decision(2, "RIVAL_MOVED"))
+    take(view, "rejected", topic="t", partition=0, offset=0, field="price_minor", code="OUT_OF_RANGE", detail="")
+    summary = view.summary()
+    assert summary["changes"][0]["why"] == "a competitor's price or stock changed; limited by: step limit"
+    assert summary["decisions"][0]["why"] == "a competitor's price or stock changed"
+    assert summary["decisions"][0]["result"] == "new prices were published"
+    assert summary["refused"] == [["a number is out of range", 1]]
