@@ -38,8 +38,11 @@ FACTS_OF_A_REPLAY = ("calendar", "commands")
 """And in a replay, where the others wait for their minute's batch, as in repricing_job."""
 
 
-class _Fleeting(Host):
-    """A host that is never restarted: what would be kept is not even written."""
+class _StatelessHost(Host):
+    """A host that saves no bucket and therefore never evicts one: an evicted bucket could not be restored."""
+
+    def __init__(self, make_logic: Callable[[], BucketLogic]) -> None:
+        super().__init__(make_logic, None, most_live=None)
 
     def save(self, hosted: HostedBucket) -> bytes:
         return b""
@@ -56,7 +59,7 @@ class _Job:
         self._host = self._start()
 
     def _start(self) -> Host:
-        return (Host if self._restart_every else _Fleeting)(self._make_logic, None)
+        return Host(self._make_logic, None) if self._restart_every else _StatelessHost(self._make_logic)
 
     def take(self, key: str, kind: str, address: str, payload: bytes) -> list[Output]:
         if self._restart_every and self._taken % self._restart_every == self._restart_every - 1:
