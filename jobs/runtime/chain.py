@@ -14,8 +14,10 @@ in every job, then the estimates that they gave. Time is what the data say, as i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -117,31 +119,38 @@ class Chain:
         closed_ms : end of the last minute that is closed; None: every minute closes, as if time went on for ever.
         lines : raw lines by topic; ticks among them, or a bucket gets batches only in minutes with data.
         """
-        query = Backfill(lines, self._inputs)
-        batches = query.batches(self._buckets)
+        yield from self.run_query(Backfill(lines, self._inputs), closed_ms)
+
+    def run_query(self, query: Backfill, closed_ms: int | None = None) -> Iterator[Output]:
+        """:meth:`run` over lines that are judged already; a minute's batches are in memory at a time."""
         facts: dict[int, list[FactLine]] = {}
         for name in self._facts:
             ahead_ms = self._ahead_ms if name not in FACTS_OF_A_REPLAY else 0
             for fact in query.facts(name):
                 facts.setdefault(fact.window_end_ms - ahead_ms, []).append(fact)
-        minutes: dict[int, list[tuple[int, list[dict[str, Any]]]]] = {}
-        for (window, bucket), rows in batches.items():
+        waiting = iter(sorted(facts))
+        due = next(waiting, None)
+        for window, batches in groupby(query.batches(self._buckets), key=itemgetter(0)):
             if closed_ms is not None and window > closed_ms:
-                continue
-            minutes.setdefault(window, []).append((bucket, rows))
-        for window in sorted(minutes.keys() | facts.keys()):
-            for fact in sorted(
-                facts.get(window, ()), key=lambda f: (f.kafka_ts_ms, f.stream, f.partition, f.offset)
-            ):
-                yield from self._fact(fact)
+                break
+            while due is not None and due <= window:
+                yield from self._take_facts(facts.pop(due))
+                due = next(waiting, None)
             estimates: list[Output] = []
-            for bucket, rows in minutes.get(window, ()):
+            for _, bucket, rows in batches:
                 for output in self._batch(bucket, window, rows):
                     if output.stream == ESTIMATES:
                         estimates.append(output)
                     yield output
             for estimate in estimates:
                 yield from self._estimate(estimate)
+        while due is not None:
+            yield from self._take_facts(facts.pop(due))
+            due = next(waiting, None)
+
+    def _take_facts(self, facts: Iterable[FactLine]) -> Iterator[Output]:
+        for fact in sorted(facts, key=lambda f: (f.kafka_ts_ms, f.stream, f.partition, f.offset)):
+            yield from self._fact(fact)
 
     def _fact(self, fact: FactLine) -> Iterator[Output]:
         value = orjson.loads(fact.line)
