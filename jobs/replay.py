@@ -14,55 +14,35 @@ up; nothing was counted, learned or priced), each reason in one sentence; 2 the 
 from __future__ import annotations
 
 import gc
-import heapq
 import json
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
-import orjson
 import typer
 import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from jobs.pricing.policy import Policy
 from jobs.runtime.alone import run_alone
 from jobs.runtime.input_limits import limits_page
 from jobs.runtime.kafka import Publisher
-from jobs.runtime.kafka_offsets import READERS, READERS_OF_A_REPLAY, not_yet_taken
-from jobs.runtime.mapped_data import Made, MappedData, Refused, heartbeats
+from jobs.runtime.mapped_data import MappedData
 from jobs.runtime.mapping import Mapping, MappingError
 from jobs.runtime.parquet_outputs import OutputFolderError, ParquetOutputs
+from jobs.runtime.replay_records import Made
+from jobs.runtime.replay_sending import Heartbeat, as_rejected, send, wait_until_taken, with_heartbeats
 from jobs.runtime.replay_verdict import after_the_run, before_the_run, listed, warnings
 from jobs.runtime.settings import Settings
-from schemas.events import Rejected
-from schemas.topics import INPUTS, TOPICS
 
 MAPPINGS = Path(__file__).parent / "mappings"
 app = typer.Typer(add_completion=False, help=__doc__)
 console = Console(stderr=True)
 SHOWN = 5
 """Refused rows of a kind that are printed."""
-
-
-class Heartbeat(NamedTuple):
-    """A moment at which every bucket and every partition gets its tick."""
-
-    event_time_ms: int
-
-
-def with_heartbeats(mapped: MappedData) -> Iterator[Made | Heartbeat]:
-    """Yield the records with the ticks between them; a tick comes before a record of its own millisecond."""
-    span = mapped.span
-    if span is None:
-        return
-    beats = (Heartbeat(at_ms) for at_ms in heartbeats(*span, mapped.mapping.tick_minutes))
-    yield from heapq.merge(beats, mapped.records(), key=lambda item: item.event_time_ms)
 
 
 def find_mapping(folder: Path) -> Path:
@@ -95,74 +75,6 @@ def platform_options(mapping: Mapping, home: Path) -> str:
     policy = mapping.policy_over(Policy.load(Settings.load().policy))
     path.write_text(yaml.safe_dump(policy.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8")
     return f"--set BUCKETS={mapping.buckets} --set POLICY={path}"
-
-
-def as_rejected(refusal: Refused) -> Rejected:
-    """Return a refused row as a record of `rejected`: its file stands for the topic, its row for the offset."""
-    return Rejected(
-        f"file:{refusal.file}", 0, refusal.row, 0, refusal.field, refusal.code, str(refusal), refusal.got
-    )
-
-
-def send(stream: Iterable[Made | Heartbeat], publisher: Publisher, buckets: int, speed: float) -> Counter[str]:
-    """Send records and ticks; ``speed`` event seconds per second, 0: as fast as the broker takes them."""
-    sent: Counter[str] = Counter()
-    partitions = {topic.name: publisher.partitions(topic.topic) for topic in INPUTS if topic.name != "ticks"}
-    began, first = time.monotonic(), None
-    for item in stream:
-        if speed > 0:
-            first = item.event_time_ms if first is None else first
-            ahead = (item.event_time_ms - first) / 1000 / speed - (time.monotonic() - began)
-            if ahead > 0.01:
-                time.sleep(ahead)
-        if isinstance(item, Made):
-            publisher.send_bytes(
-                TOPICS[item.stream].topic, item.value, timestamp_ms=item.event_time_ms, key=item.key
-            )
-            sent[item.stream] += 1
-            continue
-        at = item.event_time_ms
-        for bucket in range(buckets):
-            tick = {"event_time_ms": at, "bucket": bucket, "tick": True}
-            publisher.send("ticks", tick, timestamp_ms=at, key=str(bucket))
-        for name, count in partitions.items():
-            value = orjson.dumps({"event_time_ms": at, "bucket": -1, "tick": True})
-            for partition in range(count):
-                publisher.send_bytes(
-                    TOPICS[name].topic, value, timestamp_ms=at, partition=partition, key=f"tick-{partition}"
-                )
-        sent["ticks"] += buckets
-    publisher.flush(300)
-    return sent
-
-
-def wait_until_taken(settings: Settings, timeout_s: float) -> None:
-    """Wait until every record lies in a completed checkpoint of every job that reads it.
-
-    Raises
-    ------
-    typer.Exit
-        With code 1 when that does not happen in time; says who is behind.
-    """
-    readers = READERS if settings.host_clock else READERS_OF_A_REPLAY
-    with console.status("the jobs are taking it in") as status:
-
-        def tell(state: RetryCallState) -> None:
-            left: dict[str, int] = state.outcome.result() if state.outcome else {}
-            status.update(", ".join(f"{group} {count} behind" for group, count in left.items() if count))
-
-        asking = Retrying(
-            retry=retry_if_result(lambda left: any(left.values())),
-            wait=wait_fixed(1),
-            stop=stop_after_delay(timeout_s),
-            before_sleep=tell,
-            retry_error_callback=lambda state: state.outcome.result() if state.outcome else {},
-        )
-        left = asking(not_yet_taken, settings.kafka, readers)
-    if any(left.values()):
-        console.print(f"not taken within {timeout_s:.0f} s: {left}", style="red", markup=False)
-        raise typer.Exit(1)
-    typer.echo("every job has taken all of it")
 
 
 def _print_limits(wanted: bool) -> None:
@@ -267,8 +179,7 @@ def _alone(mapped: MappedData, policy: Policy, files: ParquetOutputs | None, *, 
     """Run in this process and print what came; return why the run gave nothing to rely on."""
     first, last = mapped.span or (0, 0)
     began = time.monotonic()
-    tune_collector()
-    with _progress() as bar:
+    with rare_collection(), _progress() as bar:
         task = bar.add_task("market days", total=(last - first) // 86_400_000 + 1)
 
         def reached(time_ms: int) -> None:
@@ -318,15 +229,28 @@ def _send(mapped: MappedData, settings: Settings, speed: float, wait: float) -> 
         for refusal in mapped.refusals():
             publisher.send("rejected", as_rejected(refusal), timestamp_ms=0)
     typer.echo(json.dumps({"sent": dict(sorted(sent.items()))}))
-    if wait:
-        wait_until_taken(settings, wait)
+    if not wait:
+        return
+    with console.status("the jobs are taking it in") as status:
+        left = wait_until_taken(settings, wait, status.update)
+    if any(left.values()):
+        console.print(f"not taken within {wait:.0f} s: {left}", style="red", markup=False)
+        raise typer.Exit(1)
+    typer.echo("every job has taken all of it")
 
 
-def tune_collector() -> None:
+@contextmanager
+def rare_collection() -> Iterator[None]:
     """Collect garbage less often: what was loaded at the start stays, and a run's records make no cycles."""
+    before = gc.get_threshold()
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def _progress() -> Progress:

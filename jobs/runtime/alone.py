@@ -13,8 +13,9 @@ from jobs.pricing.policy import Policy
 from jobs.runtime.audit import Audit
 from jobs.runtime.cell_query import Backfill
 from jobs.runtime.chain import FACTS_OF_A_REPLAY, Chain
-from jobs.runtime.mapped_data import MappedData, Refused
+from jobs.runtime.mapped_data import MappedData
 from jobs.runtime.parquet_outputs import ParquetOutputs
+from jobs.runtime.replay_records import Refused
 
 
 @dataclass(slots=True)

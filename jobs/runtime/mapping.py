@@ -1,6 +1,7 @@
 """Mapping files: how a foreign file becomes our streams, in words that a user can write.
 
-:mod:`jobs.runtime.mapped_data` applies one to a folder. A mapping is YAML. Each source is a CSV or Parquet file; each stream entry says which rows it takes
+A mapping is YAML; :mod:`jobs.runtime.mapped_data` applies it to a folder. Each source is a CSV or Parquet file;
+each stream entry says which rows it takes
 (``where``) and what each of our fields is, as a SQL expression over the file's columns (DuckDB's
 SQL; ``row_number`` is the row's number in the file, from 1). ``constants`` are plain values for
 fields that the data lack; a source's ``columns`` are computed once for all entries and may look at other
@@ -128,8 +129,8 @@ class Mapping(BaseModel):
         made = {entry.stream for entry in self.streams}
         if policy.elasticity.kind == "poisson" and "orders" in made and "quotes" not in made:
             raise MappingError(
-                "policy.elasticity.kind: expected within, or a stream of quotes; got poisson and no stream of quotes. "
-                "poisson learns orders per exposure, and exposures are counted from quotes alone. Set "
+                "policy.elasticity.kind: expected within, or a stream of quotes; got poisson and no stream of "
+                "quotes. poisson learns orders per exposure, and exposures are counted from quotes alone. Set "
                 "`policy: {elasticity: {kind: within}}` for sales without exposures, or map what shoppers "
                 "were shown to quotes"
             )
@@ -155,14 +156,13 @@ class Mapping(BaseModel):
             )
 
     def _check_constants(self, path: Path) -> None:
-        made = sorted({entry.stream for entry in self.streams})
-        usable = sorted(frozenset().union(*(_FIELDS[stream] for stream in made)))
+        usable = sorted(frozenset().union(*_FIELDS.values()))
         for name in self.constants:
             if name not in usable:
                 alike = difflib.get_close_matches(name, usable, n=1)
                 raise MappingError(
-                    f"{path}: constants.{name}: no field of the mapping's streams ({', '.join(made)}) has this name; "
-                    + (f"did you mean {alike[0]}?" if alike else f"expected some of {', '.join(usable)}")
+                    f"{path}: constants.{name}: expected the name of a field of a stream; "
+                    + (f"did you mean {alike[0]}?" if alike else f"the fields are {', '.join(usable)}")
                 )
 
     def fits(self, folder: Path) -> bool:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.catalog import FEATURES
-from jobs.runtime.mapped_data import Refused
+from jobs.runtime.replay_records import Refused
 from schemas.events import Cell
 from schemas.topics import TOPICS
 
@@ -31,8 +31,8 @@ class OutputFolderError(ValueError):
 class ParquetOutputs:
     """Writes ``<folder>/<stream>.parquet`` for every output stream, and ``refused.parquet``.
 
-    A record's field is a column of its type; a nested field (a decision's inputs) is JSON text. ``cells`` has a row
-    per cell. A file is complete after :meth:`close`; streams without outputs have a file without rows.
+    A record's field is a column of its type; a nested field (a decision's inputs) is JSON text. ``cells`` has a
+    row per cell. A file is complete after :meth:`close`; streams without outputs have a file without rows.
 
     Parameters
     ----------

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 
 from jobs.pricing.policy import Policy
 from jobs.runtime.alone import AloneRun
-from jobs.runtime.mapped_data import MappedData, Refused
+from jobs.runtime.mapped_data import MappedData
+from jobs.runtime.replay_records import Refused
 
 _SALES = ("quotes", "clicks", "orders")
 
 
 def before_the_run(mapped: MappedData) -> Iterator[str]:
     """Yield why records made of the data cannot be counted or priced at all."""
-    counts = mapped.counts
-    if not counts:
+    counts, accounts = mapped.counts, mapped.balance()
+    if not counts or (accounts and not any(account.primary for account in accounts)):
         kinds = mapped.refusal_counts()
         if not kinds:
             yield "The files hold no row that an entry takes: check the files and each entry's `where`."
@@ -24,22 +25,22 @@ def before_the_run(mapped: MappedData) -> Iterator[str]:
             each for each in mapped.refusals(1) if (each.stream, each.field, each.code) == (stream, field, code)
         )
         yield (
-            f"Every row was refused, {kinds[stream, field, code]} of {sum(kinds.values())} times like this: {example}. "
-            "Correct the mapping; jobs/mappings/LIMITS.md lists types and limits."
+            f"Every row was refused, {kinds[stream, field, code]} of {sum(kinds.values())} times like this: "
+            f"{example}. Correct the mapping; jobs/mappings/LIMITS.md lists types and limits."
         )
         return
     if not counts["catalog"]:
         yield (
-            "No catalog entry was made, so no listing is known and no record counts: add a stream `catalog` to the "
-            "mapping, or see above why its rows were refused."
+            "No catalog entry was made, so no listing is known and no record counts: add a stream `catalog` to "
+            "the mapping, or see above why its rows were refused."
         )
         return
     total, without = mapped.without_entry()
     if total and total == without:
         yield (
-            f"None of the {total} quotes, clicks and orders has a catalog entry of its tenant, market and SKU at or "
-            "before its minute, so all would be refused as UNKNOWN_LISTING: give the catalog an earlier event_time_ms, "
-            "and the same names as the orders."
+            f"None of the {total} quotes, clicks and orders has a catalog entry of its tenant, market and SKU at "
+            "or before its minute, so all would be refused as UNKNOWN_LISTING: give the catalog an earlier "
+            "event_time_ms, and the same names as the orders."
         )
 
 
@@ -48,8 +49,8 @@ def warnings(mapped: MappedData) -> Iterator[str]:
     total, without = mapped.without_entry()
     if 0 < without < total:
         yield (
-            f"{without} of {total} quotes, clicks and orders have no catalog entry at or before their minute and will be "
-            "refused as UNKNOWN_LISTING."
+            f"{without} of {total} quotes, clicks and orders have no catalog entry at or before their minute and "
+            "will be refused as UNKNOWN_LISTING."
         )
 
 
@@ -59,23 +60,23 @@ def after_the_run(run: AloneRun, mapped: MappedData, policy: Policy) -> Iterator
     if made & set(_SALES) and not run.counted:
         yield (
             f"Nothing was counted: of {mapped.counts.total()} records none gave a cell of a known listing "
-            f"({run.outputs['rejected_cells']} cells were refused, {run.repeats} order lines are repeats). Compare "
-            "tenant, market, SKU and currency of the orders with those of the catalog."
+            f"({run.outputs['rejected_cells']} cells were refused, {run.repeats} order lines are repeats). "
+            "Compare tenant, market, SKU and currency of the orders with those of the catalog."
         )
     elif "orders" in made and not run.learned:
         first, last = mapped.span or (0, 0)
         days, period = (last - first) / 86_400_000, policy.elasticity.period_minutes / 1_440
         exposed = " and the price must have been quoted in it" if policy.elasticity.kind == "poisson" else ""
         yield (
-            f"Nothing was learned: no estimate rests on a sale. A listing must have been sold in a finished period of "
-            f"{period:g} days (policy elasticity.period_minutes){exposed}; the data cover {days:.2f} days. Replay more data or "
-            "set a shorter period in the mapping's policy."
+            "Nothing was learned: no estimate rests on a sale. A listing must have been sold in a finished period "
+            f"of {period:.3g} days (policy elasticity.period_minutes){exposed}; the data cover {days:.3g} days. "
+            "Replay more data or set a shorter period in the mapping's policy."
         )
     if not run.outputs["tables"]:
         outcomes = ", ".join(f"{outcome} {count}" for (_, outcome), count in sorted(run.outcomes.items()))
         yield (
-            f"Nothing was priced: {run.outputs['decisions']} decisions ({outcomes or 'none'}) and no price table. A "
-            "listing needs an active catalog entry with cost_minor or list_minor."
+            f"Nothing was priced: {run.outputs['decisions']} decisions ({outcomes or 'none'}) and no price table. "
+            "A listing needs an active catalog entry with cost_minor or list_minor."
         )
 
 
