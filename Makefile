@@ -97,8 +97,9 @@ fmt: env  ## format the code and apply safe fixes
 	@$(ENV)/bin/ruff format -q $(PURE)
 	@$(ENV)/bin/ruff check -q --fix $(PURE)
 
-schemas: env  ## write schemas/json and feature_repo/definitions.py anew from the code
+schemas: env  ## write schemas/json, jobs/mappings/LIMITS.md and feature_repo/definitions.py anew from the code
 	@$(RUN) -m schemas.json_schema
+	@$(RUN) -m jobs.runtime.input_limits
 	@$(RUN) -m jobs.generate_feature_repo
 
 jars: env  ## fetch the jars and verify every checksum

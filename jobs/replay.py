@@ -1,76 +1,48 @@
-"""Replay recorded data through the same topics that live traffic uses, at a chosen speed.
+"""Replay recorded data: through the topics of a running platform, or in this process (--alone).
 
 A mapping file says what the data mean (:mod:`jobs.runtime.mapping`). Records carry their event time
 as Kafka timestamp, so a replay of the same files makes the same cells however fast it runs. Ticks
-go with the data, and one past the last window closes it.
+are sent between the records, and one past the last window closes it.
 
 The platform of a replay runs with ``WALRAS_CLOCK=data``: time is what the data say, and with what
 ``--prepare`` answers: the mapping's buckets, and its policy over the default one.
+
+Exit codes: 0 the data were replayed; 1 the data or the run gave nothing to rely on (the balance does not add
+up; nothing was counted, learned or priced), each reason in one sentence; 2 the mapping or a folder cannot be used.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
-import orjson
 import typer
 import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from jobs.pricing.policy import Policy
-from jobs.runtime.audit import Audit
-from jobs.runtime.cell_query import Line, Lines
-from jobs.runtime.chain import FACTS_OF_A_REPLAY, Chain
+from jobs.runtime.alone import run_alone
+from jobs.runtime.input_limits import limits_page
 from jobs.runtime.kafka import Publisher
-from jobs.runtime.kafka_offsets import READERS, READERS_OF_A_REPLAY, not_yet_taken
-from jobs.runtime.mapping import Made, MappedData, Mapping, MappingError, Refused
+from jobs.runtime.mapped_data import MappedData
+from jobs.runtime.mapping import Mapping, MappingError
+from jobs.runtime.parquet_outputs import OutputFolderError, ParquetOutputs
+from jobs.runtime.replay_records import Made
+from jobs.runtime.replay_sending import Heartbeat, as_rejected, send, wait_until_taken, with_heartbeats
+from jobs.runtime.replay_verdict import after_the_run, before_the_run, listed, warnings
 from jobs.runtime.settings import Settings
-from schemas.events import Rejected
-from schemas.topics import INPUTS, MINUTE_MS, TOPICS
 
 MAPPINGS = Path(__file__).parent / "mappings"
 app = typer.Typer(add_completion=False, help=__doc__)
 console = Console(stderr=True)
-
-
-class Heartbeat(NamedTuple):
-    """A moment at which every bucket and every partition gets its tick."""
-
-    event_time_ms: int
-
-
-def with_heartbeats(records: Iterable[Made], tick_minutes: int) -> Iterator[Made | Heartbeat]:
-    """The records with a heartbeat at every period that has passed, and two past the last window.
-
-    The first closing one lies in the minute after the last record; the second, an hour later, moves
-    the watermark past it whatever the lateness.
-
-    >>> a = Made(90_000, "stock", "k", b"{}")
-    >>> [x.event_time_ms for x in with_heartbeats([a], 1)]
-    [90000, 120000, 3780000]
-    """
-    period = tick_minutes * MINUTE_MS
-    due: int | None = None
-    last = 0
-    for record in records:
-        if due is None:
-            due = (record.event_time_ms // period + 1) * period
-        while record.event_time_ms >= due:
-            yield Heartbeat(due)
-            due += period
-        yield record
-        last = record.event_time_ms
-    if due is not None:
-        closing = (last // MINUTE_MS + 1) * MINUTE_MS
-        yield Heartbeat(closing)
-        yield Heartbeat(closing + 61 * MINUTE_MS)
+SHOWN = 5
+"""Refused rows of a kind that are printed."""
 
 
 def find_mapping(folder: Path) -> Path:
@@ -105,104 +77,10 @@ def platform_options(mapping: Mapping, home: Path) -> str:
     return f"--set BUCKETS={mapping.buckets} --set POLICY={path}"
 
 
-def as_rejected(refusal: Refused) -> Rejected:
-    """A refused row as a record of `rejected`: its file stands for the topic, its row for the offset."""
-    detail = f"row {refusal.row} of {refusal.file}: {refusal.stream} {refusal.field}: got {refusal.got}"
-    return Rejected(f"file:{refusal.file}", 0, refusal.row, 0, refusal.field, refusal.code, detail, refusal.got)
-
-
-def as_lines(stream: Iterable[Made | Heartbeat], buckets: int) -> Lines:
-    """Records and ticks as the lines that the broker would keep, one partition a topic.
-
-    >>> made = Made(5, "stock", "k", b"{}")
-    >>> {topic: len(list(lines)) for topic, lines in as_lines([made, Heartbeat(60_000)], 2).items()}
-    {'pricing.stock.v1': 1, 'pricing.ticks.v1': 2}
-    """
-    lines: dict[str, list[Line]] = {}
-    for item in stream:
-        if isinstance(item, Made):
-            values = [(item.stream, item.value)]
-        else:
-            ticks = ({"event_time_ms": item.event_time_ms, "bucket": b, "tick": True} for b in range(buckets))
-            values = [("ticks", orjson.dumps(tick)) for tick in ticks]
-        for name, value in values:
-            of_topic = lines.setdefault(TOPICS[name].topic, [])
-            of_topic.append((0, len(of_topic), item.event_time_ms, value))
-    return lines
-
-
-def without_platform(stream: Iterable[Made | Heartbeat], mapping: Mapping) -> tuple[Counter[str], Audit]:
-    """The whole way in this process (:mod:`jobs.runtime.chain`): outputs by stream, and the decisions checked."""
-    policy = mapping.policy_over(Policy.load(Settings.load().policy))
-    outputs: Counter[str] = Counter()
-    audit = Audit()
-    for output in Chain(policy, mapping.buckets, facts=FACTS_OF_A_REPLAY).run(as_lines(stream, mapping.buckets)):
-        outputs[output.stream] += 1
-        if output.stream == "decisions":
-            # As it would come from the topic: a decision is checked from its JSON.
-            audit.take(orjson.loads(orjson.dumps(output.value)), without_offer=True)
-    return outputs, audit
-
-
-def send(stream: Iterable[Made | Heartbeat], publisher: Publisher, buckets: int, speed: float) -> Counter[str]:
-    """Send records and ticks; ``speed`` event seconds per second, 0: as fast as the broker takes them."""
-    sent: Counter[str] = Counter()
-    partitions = {topic.name: publisher.partitions(topic.topic) for topic in INPUTS if topic.name != "ticks"}
-    began, first = time.monotonic(), None
-    for item in stream:
-        if speed > 0:
-            first = item.event_time_ms if first is None else first
-            ahead = (item.event_time_ms - first) / 1000 / speed - (time.monotonic() - began)
-            if ahead > 0.01:
-                time.sleep(ahead)
-        if isinstance(item, Made):
-            publisher.send_bytes(
-                TOPICS[item.stream].topic, item.value, timestamp_ms=item.event_time_ms, key=item.key
-            )
-            sent[item.stream] += 1
-            continue
-        at = item.event_time_ms
-        for bucket in range(buckets):
-            tick = {"event_time_ms": at, "bucket": bucket, "tick": True}
-            publisher.send("ticks", tick, timestamp_ms=at, key=str(bucket))
-        for name, count in partitions.items():
-            value = orjson.dumps({"event_time_ms": at, "bucket": -1, "tick": True})
-            for partition in range(count):
-                publisher.send_bytes(
-                    TOPICS[name].topic, value, timestamp_ms=at, partition=partition, key=f"tick-{partition}"
-                )
-        sent["ticks"] += buckets
-    publisher.flush(300)
-    return sent
-
-
-def wait_until_taken(settings: Settings, timeout_s: float) -> None:
-    """Wait until every record lies in a completed checkpoint of every job that reads it.
-
-    Raises
-    ------
-    typer.Exit
-        With code 1 when that does not happen in time; says who is behind.
-    """
-    readers = READERS if settings.host_clock else READERS_OF_A_REPLAY
-    with console.status("the jobs are taking it in") as status:
-
-        def tell(state: RetryCallState) -> None:
-            left: dict[str, int] = state.outcome.result() if state.outcome else {}
-            status.update(", ".join(f"{group} {count} behind" for group, count in left.items() if count))
-
-        asking = Retrying(
-            retry=retry_if_result(lambda left: any(left.values())),
-            wait=wait_fixed(1),
-            stop=stop_after_delay(timeout_s),
-            before_sleep=tell,
-            retry_error_callback=lambda state: state.outcome.result() if state.outcome else {},
-        )
-        left = asking(not_yet_taken, settings.kafka, readers)
-    if any(left.values()):
-        console.print(f"not taken within {timeout_s:.0f} s: {left}", style="red", markup=False)
-        raise typer.Exit(1)
-    typer.echo("every job has taken all of it")
+def _print_limits(wanted: bool) -> None:
+    if wanted:
+        typer.echo(limits_page())
+        raise typer.Exit
 
 
 @app.command()
@@ -215,74 +93,164 @@ def replay(
         float, typer.Option(help="seconds to wait until every job has taken it all; 0: not at all", min=0)
     ] = 0.0,
     alone: Annotated[
-        bool,
-        typer.Option("--alone", help="run the whole way in this process, without a platform, and say what came"),
+        bool, typer.Option("--alone", help="run all jobs' logic in this process, without a platform")
     ] = False,
     check: Annotated[bool, typer.Option("--check", help="map and judge every row, send nothing")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="with --alone: folder for a Parquet file per stream, and for refused rows")
+    ] = None,
+    audit: Annotated[
+        bool, typer.Option("--audit", help="with --alone: recompute every decision, also without rivals' offers")
+    ] = False,
     prepare: Annotated[
         Path | None,
         typer.Option(help="write the replay's policy into this state folder, print the platform's options, stop"),
     ] = None,
+    limits: Annotated[
+        bool,
+        typer.Option(
+            "--limits", help="print the limits of every input field, stop", callback=_print_limits, is_eager=True
+        ),
+    ] = False,
 ) -> None:
     """Map recorded files to our streams and send them, with ticks, to the running platform."""
-    try:
-        chosen = Mapping.load(mapping or find_mapping(data))
-        if prepare is not None:
-            typer.echo(platform_options(chosen, prepare))
-            return
-        console.print(f"[bold]{chosen.name}[/]: {chosen.description}")
-        for line in chosen.provenance:
-            console.print(f"  - {line}", style="dim", markup=False)
-        mapped = MappedData(chosen, data, limit=limit)
-        records = list(mapped.records())
-    except MappingError as error:
-        console.print(f"mapping: {error}", style="red", markup=False)
-        raise typer.Exit(2) from error
-    balanced = _report(mapped, records)
-    if alone:
-        _tell(*without_platform(with_heartbeats(records, chosen.tick_minutes), chosen))
-    elif not check:
-        settings = Settings.load()
-        with Publisher(settings.kafka) as publisher, _progress() as progress:
-            task = progress.add_task("sending", total=len(records))
-            items = with_heartbeats(progress.track(records, task_id=task), chosen.tick_minutes)
-            sent = send(items, publisher, settings.buckets, speed)
-            for refusal in mapped.refused:
-                publisher.send("rejected", as_rejected(refusal), timestamp_ms=0)
-        typer.echo(json.dumps({"sent": dict(sorted(sent.items()))}))
-        if wait:
-            wait_until_taken(settings, wait)
-    if not balanced:
-        raise typer.Exit(1)
+    if (out or audit) and not alone:
+        raise typer.BadParameter("--out and --audit go with --alone; on a platform, outputs are in its topics")
+    settings = Settings.load()
+    with ExitStack() as stack:
+        try:
+            chosen = Mapping.load(mapping or find_mapping(data))
+            policy = chosen.policy_over(Policy.load(settings.policy))
+            chosen.check_learning(policy)
+            if prepare is not None:
+                typer.echo(platform_options(chosen, prepare))
+                return
+            _introduce(chosen)
+            files = stack.enter_context(ParquetOutputs(out)) if out else None
+            settings.home.mkdir(parents=True, exist_ok=True)
+            mapped = stack.enter_context(
+                MappedData(chosen, data, limit=limit, memory=settings.replay_memory, scratch=settings.home)
+            )
+        except (MappingError, OutputFolderError) as error:
+            console.print(f"{type(error).__name__}: {error}", style="red", markup=False, soft_wrap=True)
+            raise typer.Exit(2) from error
+        balanced = _report(mapped, files)
+        problems = list(before_the_run(mapped))
+        if alone and not problems:
+            problems += _alone(mapped, policy, files, audit=audit)
+        elif not check and not problems:
+            _send(mapped, settings, speed, wait)
+        for problem in problems:
+            console.print(problem, style="red", markup=False, soft_wrap=True)
+        if problems or not balanced:
+            raise typer.Exit(1)
 
 
-def _report(mapped: MappedData, records: list[Made]) -> bool:
+def _introduce(mapping: Mapping) -> None:
+    console.print(f"[bold]{mapping.name}[/]: {mapping.description}")
+    for line in mapping.provenance:
+        console.print(f"  - {line}", style="dim", markup=False)
+
+
+def _report(mapped: MappedData, files: ParquetOutputs | None) -> bool:
+    """Print the balance and the refusals; return whether every source balances."""
     accounts = mapped.balance()
     for account in accounts:
-        verdict = "balances" if account.balances else "DOES NOT BALANCE"
-        typer.echo(
-            f"{account.source}: {account.rows} rows = {account.primary} records + {account.refused} refused "
-            f"(+ {account.derived} derived records): {verdict}"
-        )
-    for (stream, field, code), count in sorted(
-        Counter((r.stream, r.field, r.code) for r in mapped.refused).items()
-    ):
-        typer.echo(f"refused: {count} x {stream or 'row'} {field} {code}")
-    if records:
-        days = (records[-1].event_time_ms - records[0].event_time_ms) / 86_400_000
-        typer.echo(f"{len(records)} records over {days:.1f} days")
+        typer.echo(str(account))
+    for line in listed(mapped.refusal_counts(), list(mapped.refusals(SHOWN)), _all_in(files)):
+        typer.echo(line)
+    if files is not None:
+        for refusal in mapped.refusals():
+            files.refuse(refusal)
+    for warning in warnings(mapped):
+        console.print(warning, style="yellow", markup=False, soft_wrap=True)
+    if span := mapped.span:
+        typer.echo(f"{mapped.counts.total()} records over {(span[1] - span[0]) / 86_400_000:.1f} days")
     return all(account.balances for account in accounts)
 
 
-def _tell(outputs: Counter[str], audit: Audit) -> None:
-    typer.echo(json.dumps({"outputs": dict(sorted(outputs.items()))}))
-    for (cause, outcome), count in sorted(audit.outcomes.items()):
-        moved = audit.moved[cause, outcome]
+def _all_in(files: ParquetOutputs | None) -> str:
+    if files is not None:
+        return f"all in {files.folder / 'refused.parquet'}"
+    return "--alone --out <folder> writes all of them to refused.parquet; on a platform see `walras rejected`"
+
+
+def _alone(mapped: MappedData, policy: Policy, files: ParquetOutputs | None, *, audit: bool) -> list[str]:
+    """Run in this process and print what came; return why the run gave nothing to rely on."""
+    first, last = mapped.span or (0, 0)
+    began = time.monotonic()
+    with rare_collection(), _progress() as bar:
+        task = bar.add_task("market days", total=(last - first) // 86_400_000 + 1)
+
+        def reached(time_ms: int) -> None:
+            bar.update(task, completed=max(0, min(time_ms, last) - first) // 86_400_000)
+
+        run = run_alone(mapped, policy, audit=audit, out=files, shown=SHOWN, progress=reached)
+    took_s = time.monotonic() - began
+    if run.repeats:
+        kind = run.first_repeats[0]
+        kinds = {(kind.stream, kind.field, kind.code): run.repeats}
+        for line in listed(kinds, run.first_repeats, _all_in(files)):
+            typer.echo(line)
+    typer.echo(json.dumps({"outputs": dict(sorted(run.outputs.items()))}))
+    for (cause, outcome), count in sorted(run.outcomes.items()):
+        moved = run.audit.moved[cause, outcome] if run.audit else 0
         typer.echo(f"  {cause} {outcome}: {count}" + (f", {moved} otherwise without the offer" if moved else ""))
     typer.echo(
-        f"{audit.recomputed} decisions recomputed, {len(audit.differing)} differ; "
-        f"{audit.moved.total()} come out differently without the rivals' offers"
+        f"{mapped.counts.total()} records in {took_s:.1f} s, {mapped.counts.total() / took_s:,.0f} a second"
     )
+    problems = list(after_the_run(run, mapped, policy))
+    if run.audit is None:
+        return problems
+    typer.echo(
+        f"{run.audit.recomputed} decisions recomputed, {len(run.audit.differing)} differ; "
+        f"{run.audit.moved.total()} come out differently without the rivals' offers"
+    )
+    if run.audit.differing:
+        shown = ", ".join(run.audit.differing[:SHOWN])
+        problems.append(
+            f"{len(run.audit.differing)} decisions differ from what their records give, for example {shown}: "
+            "this is a fault of Walras, please report it with the data."
+        )
+    return problems
+
+
+def _send(mapped: MappedData, settings: Settings, speed: float, wait: float) -> None:
+    with Publisher(settings.kafka) as publisher, _progress() as progress:
+        total = mapped.counts.total()
+        task = progress.add_task("sending", total=total)
+
+        def tracked() -> Iterator[Made | Heartbeat]:
+            for item in with_heartbeats(mapped):
+                yield item
+                progress.advance(task, isinstance(item, Made))
+
+        sent = send(tracked(), publisher, settings.buckets, speed)
+        for refusal in mapped.refusals():
+            publisher.send("rejected", as_rejected(refusal), timestamp_ms=0)
+    typer.echo(json.dumps({"sent": dict(sorted(sent.items()))}))
+    if not wait:
+        return
+    with console.status("the jobs are taking it in") as status:
+        left = wait_until_taken(settings, wait, status.update)
+    if any(left.values()):
+        console.print(f"not taken within {wait:.0f} s: {left}", style="red", markup=False)
+        raise typer.Exit(1)
+    typer.echo("every job has taken all of it")
+
+
+@contextmanager
+def rare_collection() -> Iterator[None]:
+    """Collect garbage less often: what was loaded at the start stays, and a run's records make no cycles."""
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def _progress() -> Progress:

@@ -25,6 +25,9 @@ OLDEST_MS = 315_532_800_000
 """1980-01-01: an event time before this is no event time."""
 MAX_LINE_BYTES = 65_536
 MAX_PRICE_MINOR = 10_000_000_000
+MAX_COUNT = 10_000_000
+"""Largest quantity of an order line, line number and pack size. Recorded data aggregate: a line may be a chain's
+week of an item, and an order id may be missing, so that lines count through a whole file."""
 ORDER_DEDUP_MS = 7 * 86_400_000
 SESSION_GAP_MS = 30 * MINUTE_MS
 
@@ -265,9 +268,9 @@ TOPICS: dict[str, Topic] = {
             "orders", events.Order, "tenant/market/price_group", input=True, remembers_ms=ORDER_DEDUP_MS,
             checks=(
                 _ID, _TIME, *_LISTING, _one_of("kind", events.OrderKind), _id("order_id"),
-                Check("line", BIGINT, low=0, high=100_000), *_SHOPPER,
+                Check("line", BIGINT, low=0, high=MAX_COUNT), *_SHOPPER,
                 _price("quoted_price_minor"), _price("price_paid_minor", low=0),
-                _price("discount_minor", low=0), Check("quantity", BIGINT, low=1, high=100_000), _CURRENCY,
+                _price("discount_minor", low=0), Check("quantity", BIGINT, low=1, high=MAX_COUNT), _CURRENCY,
                 _text("quote_id", required=False), _price("offer_minor", required=False),
             ),
         ),
@@ -276,7 +279,7 @@ TOPICS: dict[str, Topic] = {
             checks=(
                 _ID, _TIME, *_LISTING, _id("competitor", max_len=64), _price("price_minor"),
                 _price("shipping_minor", low=0), Check("in_stock", BOOLEAN), _CURRENCY,
-                Check("pack_size", BIGINT, low=1, high=1_000_000), _id("source", max_len=64),
+                Check("pack_size", BIGINT, low=1, high=MAX_COUNT), _id("source", max_len=64),
                 Check("match_confidence", DOUBLE, low=0.0, high=1.0),
                 Check("validity_ms", BIGINT, required=False, low=1),
                 _one_of("offer_kind", events.OfferKind, required=False),
@@ -287,7 +290,7 @@ TOPICS: dict[str, Topic] = {
             checks=(
                 _ID, _TIME, *_LISTING, _text("category", characters=LIST_ITEM),
                 _one_of("role", events.Role), _CURRENCY,
-                Check("pack_size", BIGINT, low=1, high=1_000_000), Check("active", BOOLEAN),
+                Check("pack_size", BIGINT, low=1, high=MAX_COUNT), Check("active", BOOLEAN),
                 # A missing or senseless cost holds the price (guardrails), it does not lose the entry.
                 Check("cost_minor", BIGINT, required=False), Check("list_minor", BIGINT, required=False),
                 _price("floor_minor", required=False, low=0), _price("ceiling_minor", required=False, low=0),

@@ -6,7 +6,10 @@ strictly; :mod:`jobs.backfill` asks it for an archive's cells, :mod:`jobs.runtim
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +31,7 @@ Lines = Mapping[str, Iterable[Line]]
 RAW_COLUMNS = ("topic", "p", "o", "kafka_ts_ms", "line_bytes")
 OUTPUTS = ("cells", "ledger", "rejected", "segments")
 _ARROW = {"STRING": pa.string(), "BIGINT": pa.int64(), "DOUBLE": pa.float64(), "BOOLEAN": pa.bool_()}
-_ROWS = 100_000
+_ROWS, _STREAMED = 100_000, 5_000
 
 
 class ArchiveError(FileNotFoundError):
@@ -67,6 +70,23 @@ class Backfill:
         self._duck = duckdb.connect()
         for topic in inputs:
             _load(self._duck, topic, lines.get(topic.topic, ()))
+        self._build(inputs)
+
+    @classmethod
+    def of_tables(cls, duck: duckdb.DuckDBPyConnection, inputs: Sequence[Topic] = INPUTS) -> Backfill:
+        """Over a connection that holds every input's typed lines already, as tables ``lines_<topic>``.
+
+        The tables are dropped once their lines are judged; further columns of theirs stay in ``judged_<topic>``.
+        """
+        backfill = cls.__new__(cls)
+        backfill._duck = duck
+        backfill._build(inputs)
+        for topic in inputs:
+            duck.execute(f"DROP TABLE lines_{topic.name}")
+        return backfill
+
+    def _build(self, inputs: Sequence[Topic]) -> None:
+        for topic in inputs:
             rt = DUCKDB.text(cells.rt_ms_sql(topic))
             self._duck.execute(f"CREATE VIEW in_{topic.name} AS SELECT *, {rt} AS rt FROM lines_{topic.name}")
         for name, text in cells.views(DUCKDB, inputs):
@@ -97,37 +117,61 @@ class Backfill:
         """One of ``OUTPUTS`` as a list of records."""
         return self.arrow(output).to_pylist()
 
-    def batches(self, buckets: int) -> dict[tuple[int, int], list[dict[str, Any]]]:
-        """Rows of every batch by (window end, bucket), ascending: what demand_job groups in its second window.
+    def batches(self, buckets: int) -> Iterator[tuple[int, int, list[dict[str, Any]]]]:
+        """Yield every batch as (window end, bucket, rows), ascending: what demand_job groups in its second window.
 
         A bucket has a batch in a minute with cells or facts of its own or a tick; its rows are as on the
         ``cells`` topic, in any order (:func:`features.logic.parse_batch` sorts them).
         """
-        found: dict[tuple[int, int], list[dict[str, Any]]] = {}
-        for row in self.rows("cells"):
-            window = row.pop("window_end_ms")
-            found.setdefault((window, _bucket(row, buckets)), []).append({"kind": "cell", **row})
+        of_group: dict[tuple[str, str, str], int] = {}
+
+        def bucket(row: Mapping[str, Any]) -> int:
+            group = (row["tenant"], row["market"], row["price_group"])
+            found = of_group.get(group)
+            if found is None:
+                found = of_group[group] = bucket_of(group_key(*group), buckets)
+            return found
+
+        def placed(kind: str, text: str) -> Iterator[tuple[int, int, dict[str, Any] | None]]:
+            for row in self._stream(text):
+                yield row.pop("window_end_ms"), bucket(row), {"kind": kind, **row}
+
+        sources = [placed("cell", _query("cells"))]
         for name in FACTS:
             fields = ", ".join(f"`{check.field}`" for check in TOPICS[name].checks)
             text = f"SELECT {_MINUTE_END} AS window_end_ms, p, o, {fields} FROM judged_{name} WHERE {GOOD}"
-            for row in self._duck.sql(DUCKDB.text(text)).to_arrow_table().to_pylist():
-                window = row.pop("window_end_ms")
-                found.setdefault((window, _bucket(row, buckets)), []).append({"kind": name, **row})
+            sources.append(placed(name, DUCKDB.text(f"{text} ORDER BY 1, 2, 3")))
         ticks = (
-            f"SELECT DISTINCT {_MINUTE_END}, bucket FROM judged_ticks "
-            f"WHERE verdict = 'TICK' AND bucket >= 0 AND bucket < {buckets}"
+            f"SELECT DISTINCT {_MINUTE_END} AS window_end_ms, bucket FROM judged_ticks "
+            f"WHERE verdict = 'TICK' AND bucket >= 0 AND bucket < {buckets} ORDER BY ALL"
         )
-        for window, bucket in self._duck.sql(ticks).fetchall():
-            found.setdefault((window, bucket), [])
-        return dict(sorted(found.items()))
+        sources.append((row["window_end_ms"], row["bucket"], None) for row in self._stream(ticks))
+        for window, rows in groupby(heapq.merge(*sources, key=itemgetter(0)), key=itemgetter(0)):
+            found: dict[int, list[dict[str, Any]]] = {}
+            for _, number, row in rows:
+                of_bucket = found.setdefault(number, [])
+                if row is not None:
+                    of_bucket.append(row)
+            for number, of_bucket in sorted(found.items()):
+                yield window, number, of_bucket
+
+    def _stream(self, text: str) -> Iterator[dict[str, Any]]:
+        """Yield a query's records, a few thousand at a time in memory."""
+        cursor = self._duck.cursor().execute(text)
+        names = [column[0] for column in cursor.description or []]
+        while rows := cursor.fetchmany(_STREAMED):
+            for row in rows:
+                yield dict(zip(names, row, strict=True))
 
     def facts(self, name: str) -> Iterator[FactLine]:
         """Good lines of an input as repricing_job takes them: raw, in the order in which they arrived."""
         text = (
             f"SELECT kafka_ts_ms, p, o, {_MINUTE_END}, line_bytes FROM judged_{name} WHERE {GOOD} ORDER BY 1, 2, 3"
         )
-        for row in self._duck.sql(text).fetchall():
-            yield FactLine(name, *row)
+        cursor = self._duck.cursor().execute(text)
+        while rows := cursor.fetchmany(_STREAMED):
+            for row in rows:
+                yield FactLine(name, *row)
 
 
 class FactLine(NamedTuple):
@@ -147,10 +191,6 @@ class FactLine(NamedTuple):
 
 
 _MINUTE_END = f"rt - rt % {MINUTE_MS} + {MINUTE_MS}"
-
-
-def _bucket(row: Mapping[str, Any], buckets: int) -> int:
-    return bucket_of(group_key(row["tenant"], row["market"], row["price_group"]), buckets)
 
 
 def _query(output: str) -> str:

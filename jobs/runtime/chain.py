@@ -14,8 +14,10 @@ in every job, then the estimates that they gave. Time is what the data say, as i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -38,8 +40,11 @@ FACTS_OF_A_REPLAY = ("calendar", "commands")
 """And in a replay, where the others wait for their minute's batch, as in repricing_job."""
 
 
-class _Fleeting(Host):
-    """A host that is never restarted: what would be kept is not even written."""
+class _StatelessHost(Host):
+    """A host that saves no bucket and therefore never evicts one: an evicted bucket could not be restored."""
+
+    def __init__(self, make_logic: Callable[[], BucketLogic]) -> None:
+        super().__init__(make_logic, None, most_live=None)
 
     def save(self, hosted: HostedBucket) -> bytes:
         return b""
@@ -56,7 +61,7 @@ class _Job:
         self._host = self._start()
 
     def _start(self) -> Host:
-        return (Host if self._restart_every else _Fleeting)(self._make_logic, None)
+        return Host(self._make_logic, None) if self._restart_every else _StatelessHost(self._make_logic)
 
     def take(self, key: str, kind: str, address: str, payload: bytes) -> list[Output]:
         if self._restart_every and self._taken % self._restart_every == self._restart_every - 1:
@@ -114,31 +119,38 @@ class Chain:
         closed_ms : end of the last minute that is closed; None: every minute closes, as if time went on for ever.
         lines : raw lines by topic; ticks among them, or a bucket gets batches only in minutes with data.
         """
-        query = Backfill(lines, self._inputs)
-        batches = query.batches(self._buckets)
+        yield from self.run_query(Backfill(lines, self._inputs), closed_ms)
+
+    def run_query(self, query: Backfill, closed_ms: int | None = None) -> Iterator[Output]:
+        """:meth:`run` over lines that are judged already; a minute's batches are in memory at a time."""
         facts: dict[int, list[FactLine]] = {}
         for name in self._facts:
             ahead_ms = self._ahead_ms if name not in FACTS_OF_A_REPLAY else 0
             for fact in query.facts(name):
                 facts.setdefault(fact.window_end_ms - ahead_ms, []).append(fact)
-        minutes: dict[int, list[tuple[int, list[dict[str, Any]]]]] = {}
-        for (window, bucket), rows in batches.items():
+        waiting = iter(sorted(facts))
+        due = next(waiting, None)
+        for window, batches in groupby(query.batches(self._buckets), key=itemgetter(0)):
             if closed_ms is not None and window > closed_ms:
-                continue
-            minutes.setdefault(window, []).append((bucket, rows))
-        for window in sorted(minutes.keys() | facts.keys()):
-            for fact in sorted(
-                facts.get(window, ()), key=lambda f: (f.kafka_ts_ms, f.stream, f.partition, f.offset)
-            ):
-                yield from self._fact(fact)
+                break
+            while due is not None and due <= window:
+                yield from self._take_facts(facts.pop(due))
+                due = next(waiting, None)
             estimates: list[Output] = []
-            for bucket, rows in minutes.get(window, ()):
+            for _, bucket, rows in batches:
                 for output in self._batch(bucket, window, rows):
                     if output.stream == ESTIMATES:
                         estimates.append(output)
                     yield output
             for estimate in estimates:
                 yield from self._estimate(estimate)
+        while due is not None:
+            yield from self._take_facts(facts.pop(due))
+            due = next(waiting, None)
+
+    def _take_facts(self, facts: Iterable[FactLine]) -> Iterator[Output]:
+        for fact in sorted(facts, key=lambda f: (f.kafka_ts_ms, f.stream, f.partition, f.offset)):
+            yield from self._fact(fact)
 
     def _fact(self, fact: FactLine) -> Iterator[Output]:
         value = orjson.loads(fact.line)
@@ -148,15 +160,15 @@ class Chain:
 
     def _batch(self, bucket: int, window: int, rows: list[dict[str, Any]]) -> Iterator[Output]:
         value = {"bucket": bucket, "window_end_ms": window, "rows": rows}
-        key, payload = str(bucket), orjson.dumps(value)
+        key, payload, address = str(bucket), orjson.dumps(value), f"minute-{window}"
         yield Output("cells", key, value, window)
-        yield from self._features.take(key, BATCH, "", payload)
-        for sums in self._learning.take(key, BATCH, "", payload):
+        yield from self._features.take(key, BATCH, address, payload)
+        for sums in self._learning.take(key, BATCH, address, payload):
             yield sums
             if sums.stream == SUMS:
                 self._sums += 1
                 yield from self._pooling.take(sums.key, SUMS, f"sums-0-{self._sums}", _bytes(sums.value))
-        yield from self._repricing.take(key, BATCH, "", payload)
+        yield from self._repricing.take(key, BATCH, address, payload)
 
     def _estimate(self, estimate: Output) -> Iterator[Output]:
         self._estimates += 1

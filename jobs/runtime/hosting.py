@@ -126,7 +126,8 @@ class Host:
     clock : the run's Clock, whose time goes into batches and facts as ``now_ms``; None in a replay,
         where time is what the data say.
     sinks : see :class:`OutputSink`.
-    most_live : buckets kept as objects; the one untouched for longest leaves first.
+    most_live : buckets kept as objects; the one untouched for longest leaves first. None: none ever leaves, for
+        a host whose buckets are not saved.
     """
 
     def __init__(
@@ -134,7 +135,7 @@ class Host:
         make_logic: Callable[[], BucketLogic],
         clock: Clock | None,
         sinks: Iterable[OutputSink] = (),
-        most_live: int = MOST_LIVE,
+        most_live: int | None = MOST_LIVE,
     ) -> None:
         self._make_logic = make_logic
         self._clock = clock
@@ -158,7 +159,7 @@ class Host:
         if hosted is not None:
             self._live.move_to_end(key)
         else:
-            if len(self._live) >= self._most_live:
+            if self._most_live is not None and len(self._live) >= self._most_live:
                 self._live.popitem(last=False)
             hosted = self._live[key] = HostedBucket(self._make_logic())
             data = saved()

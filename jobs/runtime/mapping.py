@@ -1,15 +1,17 @@
 """Mapping files: how a foreign file becomes our streams, in words that a user can write.
 
-A mapping is YAML. Each source is a CSV or Parquet file; each stream entry says which rows it takes
+A mapping is YAML; :mod:`jobs.runtime.mapped_data` applies it to a folder. Each source is a CSV or Parquet file;
+each stream entry says which rows it takes
 (``where``) and what each of our fields is, as a SQL expression over the file's columns (DuckDB's
 SQL; ``row_number`` is the row's number in the file, from 1). ``constants`` are plain values for
 fields that the data lack; a source's ``columns`` are computed once for all entries and may look at other
 rows. So units are arithmetic (``CAST(round(price * 100) AS BIGINT)``), times
 are functions (``epoch_ms(event_time)``), and nothing is hidden in code.
 
-Exactly one *primary* entry may take a row of a source that has primaries; what no primary takes, or
-what breaks our contract, is refused by file, row, field and code, so that a replay balances to the
-row: rows = primary records + refused rows.
+Exactly one *primary* entry may take a row of a source that has primaries. A row that no primary takes, that a
+primary's ``once_per`` drops, or that breaks our contract is named by file, row, field and code, so that a replay
+balances to the row: rows = primary records + refused rows + rows dropped by ``once_per``. Types and limits of all
+fields are listed in ``jobs/mappings/LIMITS.md``.
 
 ``policy`` names what a replay of the data decides otherwise than the default policy: weekly periods for
 weekly data, offers that are valid for a month. :meth:`Mapping.policy_over` merges it.
@@ -17,25 +19,19 @@ weekly data, offers that are valid for a month. :meth:`Mapping.policy_over` merg
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
+import difflib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import duckdb
-import orjson
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jobs.pricing.policy import Policy, PolicyError
-from schemas.codes import RejectCode
-from schemas.topics import INPUTS, TOPICS, kafka_key
+from schemas.topics import INPUTS, Topic
 
-NO_PRIMARY = "NO_PRIMARY_ENTRY"
-
-
-def _fields(stream: str) -> frozenset[str]:
-    return frozenset(field.name for field in dataclasses.fields(TOPICS[stream].record))
+STREAMS: dict[str, Topic] = {topic.name: topic for topic in INPUTS if topic.name != "ticks"}
+"""Streams that a mapping can make; ticks come from the replay itself."""
+_FIELDS = {name: frozenset(check.field for check in topic.checks) for name, topic in STREAMS.items()}
 
 
 class MappingError(ValueError):
@@ -101,7 +97,8 @@ class Mapping(BaseModel):
             wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise MappingError(f"{path}: {wrong}") from error
         for i, entry in enumerate(mapping.streams):
-            mapping._check(path, i, entry)
+            mapping._check(f"{path}: streams.{i}", entry)
+        mapping._check_constants(path)
         mapping.policy_over(Policy(), source=str(path))
         return mapping
 
@@ -118,177 +115,56 @@ class Mapping(BaseModel):
         except PolicyError as error:
             raise MappingError(str(error)) from error
 
-    def _check(self, path: Path, i: int, entry: Entry) -> None:
-        inputs = [t.name for t in INPUTS if t.name != "ticks"]
-        if entry.stream not in inputs:
-            raise MappingError(
-                f"{path}: streams.{i}.stream: expected one of {', '.join(inputs)}; got {entry.stream!r}"
-            )
-        if entry.source not in self.sources:
-            known = ", ".join(self.sources)
-            raise MappingError(f"{path}: streams.{i}.from: expected one of {known}; got {entry.source!r}")
-        allowed = _fields(entry.stream)
-        if unknown := sorted(set(entry.fields) - allowed):
-            raise MappingError(
-                f"{path}: streams.{i}.fields: {', '.join(unknown)} not in {entry.stream}; "
-                f"expected some of {', '.join(sorted(allowed))}"
-            )
+    def check_learning(self, policy: Policy) -> None:
+        """Refuse a mapping that sells without exposures under a policy that learns from exposures.
 
-    def fits(self, folder: Path) -> bool:
-        """Whether a data folder holds every file of this mapping."""
-        return all((folder / source.file).is_file() for source in self.sources.values())
-
-
-class Made(NamedTuple):
-    """A record made of a row, ready to send."""
-
-    event_time_ms: int
-    stream: str
-    key: str
-    value: bytes
-
-
-class Refused(NamedTuple):
-    """A row (or a record made of it) that was refused."""
-
-    file: str
-    row: int
-    stream: str
-    field: str
-    code: str
-    got: str
-
-
-class Balance(NamedTuple):
-    """A source's account: ``rows == primary + refused`` when every row found its place."""
-
-    source: str
-    rows: int
-    primary: int
-    refused: int
-    derived: int
-
-    @property
-    def balances(self) -> bool:
-        """Whether no row was lost; a source without primaries has no account to balance."""
-        return self.rows == self.primary + self.refused
-
-
-class MappedData:
-    """A data folder seen through a mapping: records in event-time order, refusals, the balance.
-
-    Parameters
-    ----------
-    mapping : the mapping.
-    folder : where its files are.
-    limit : take only the first so many rows of each source (0: all).
-    """
-
-    def __init__(self, mapping: Mapping, folder: Path, *, limit: int = 0) -> None:
-        self.mapping = mapping
-        self.refused: list[Refused] = []
-        self._rows: dict[str, int] = {}
-        self._primary: dict[str, int] = dict.fromkeys(mapping.sources, 0)
-        self._derived: dict[str, int] = dict.fromkeys(mapping.sources, 0)
-        self._refused_rows: dict[str, set[int]] = {name: set() for name in mapping.sources}
-        self._db = duckdb.connect()
-        self._db.execute("SET TimeZone = 'UTC'")
-        for name, source in mapping.sources.items():
-            self._open(name, source, folder, limit)
-        self._db.execute("SET enable_external_access = false")
-
-    def _open(self, name: str, source: Source, folder: Path, limit: int) -> None:
-        path = folder / source.file
-        if not path.is_file():
-            raise MappingError(f"sources.{name}.file: expected {source.file} in {folder}, found none")
-        reader = (
-            self._db.from_parquet(str(path))
-            if path.suffix == ".parquet"
-            else self._db.read_csv(str(path), header=True, dtype=source.types or None, sample_size=-1)  # type: ignore[arg-type]
-        )
-        (reader.limit(limit) if limit else reader).create_view("file", replace=True)
-        more = "".join(f', ({expression}) AS "{column}"' for column, expression in source.columns.items())
-        numbered = "SELECT row_number() OVER () AS row_number, * FROM file"
-        try:
-            self._db.execute(f'CREATE TABLE "{name}" AS SELECT *{more} FROM ({numbered})')
-        except duckdb.Error as error:
-            raise MappingError(f"sources.{name}.columns: {error}") from error
-        self._rows[name] = int(self._db.execute(f'SELECT count(*) FROM "{name}"').fetchall()[0][0])
-
-    def records(self) -> Iterator[Made]:
-        """All records, sorted by event time, then by the order of the entries and rows.
+        An error, not a warning: such a run can learn nothing whatever the data are, and its prices would look
+        like learned ones.
 
         Raises
         ------
         MappingError
-            If an expression names a column that is not there or cannot be computed.
+            Naming the policy's key and both ways out.
         """
-        made: list[tuple[int, int, int, int, Made]] = []
-        for i, entry in enumerate(self.mapping.streams):
-            for row, n, record in self._entry(i, entry):
-                taken = self._judge(entry, row, record)
-                if taken is not None:
-                    made.append((taken.event_time_ms, i, row, n, taken))
-        self._refuse_homeless()
-        made.sort(key=lambda m: m[:4])
-        return (m[4] for m in made)
-
-    def _entry(self, i: int, entry: Entry) -> Iterator[tuple[int, int, dict[str, Any]]]:
-        # The keys are checked against the dataclass before, so quoting them is enough.
-        columns = ", ".join(f'({expression}) AS "{name}"' for name, expression in entry.fields.items())
-        once = f"QUALIFY row_number() OVER (PARTITION BY ({entry.once_per}) ORDER BY row_number) = 1"
-        text = (
-            f"SELECT row_number, n, {columns} FROM ("
-            f'SELECT *, unnest(range(CAST(({entry.repeat}) AS BIGINT))) AS n FROM "{entry.source}" '
-            f"WHERE ({entry.where}) {once if entry.once_per else ''}) ORDER BY row_number, n"
-        )
-        try:
-            cursor = self._db.execute(text)
-            names = [d[0] for d in cursor.description or []][2:]
-            while chunk := cursor.fetchmany(50_000):
-                for values in chunk:
-                    record = {k: v for k, v in self.mapping.constants.items() if k in _fields(entry.stream)}
-                    record.update(zip(names, values[2:], strict=True))
-                    yield values[0], values[1], record
-        except duckdb.Error as error:
-            raise MappingError(f"streams.{i} ({entry.stream} from {entry.source}): {error}") from error
-
-    def _judge(self, entry: Entry, row: int, record: dict[str, Any]) -> Made | None:
-        verdict = TOPICS[entry.stream].judge(record)
-        if verdict is not None:
-            if entry.primary:
-                self._refused_rows[entry.source].add(row)
-            field, code = verdict
-            file = self.mapping.sources[entry.source].file
-            self.refused.append(Refused(file, row, entry.stream, field, code, repr(record.get(field))[:100]))
-            return None
-        if entry.primary:
-            self._primary[entry.source] += 1
-        else:
-            self._derived[entry.source] += 1
-        return Made(record["event_time_ms"], entry.stream, kafka_key(entry.stream, record), orjson.dumps(record))
-
-    def _refuse_homeless(self) -> None:
-        for name, source in self.mapping.sources.items():
-            wheres = [f"({e.where})" for e in self.mapping.streams if e.primary and e.source == name]
-            if not wheres:
-                continue
-            text = f'SELECT row_number FROM "{name}" WHERE NOT coalesce({" OR ".join(wheres)}, false)'
-            for (row,) in self._db.execute(text).fetchall():
-                self._refused_rows[name].add(row)
-                self.refused.append(Refused(source.file, row, "", "", NO_PRIMARY, "no entry takes this row"))
-
-    def balance(self) -> list[Balance]:
-        """The account of every source that has a primary entry; call after :meth:`records`."""
-        with_primary = {e.source for e in self.mapping.streams if e.primary}
-        return [
-            Balance(
-                name, self._rows[name], self._primary[name], len(self._refused_rows[name]), self._derived[name]
+        made = {entry.stream for entry in self.streams}
+        if policy.elasticity.kind == "poisson" and "orders" in made and "quotes" not in made:
+            raise MappingError(
+                "policy.elasticity.kind: expected within, or a stream of quotes; got poisson and no stream of "
+                "quotes. poisson learns orders per exposure, and exposures are counted from quotes alone. Set "
+                "`policy: {elasticity: {kind: within}}` for sales without exposures, or map what shoppers "
+                "were shown to quotes"
             )
-            for name in self.mapping.sources
-            if name in with_primary
-        ]
 
+    def _check(self, where: str, entry: Entry) -> None:
+        if entry.stream not in STREAMS:
+            raise MappingError(f"{where}.stream: expected one of {', '.join(STREAMS)}; got {entry.stream!r}")
+        if entry.source not in self.sources:
+            known = ", ".join(self.sources)
+            raise MappingError(f"{where}.from: expected one of {known}; got {entry.source!r}")
+        allowed = _FIELDS[entry.stream]
+        if unknown := sorted(set(entry.fields) - allowed):
+            raise MappingError(
+                f"{where}.fields: {', '.join(unknown)} not in {entry.stream}; "
+                f"expected some of {', '.join(sorted(allowed))}"
+            )
+        given = entry.fields.keys() | self.constants.keys()
+        required = [check.field for check in STREAMS[entry.stream].checks if check.required]
+        if missing := [field for field in required if field not in given]:
+            raise MappingError(
+                f"{where}.fields: {entry.stream} needs {', '.join(missing)}; give each as an SQL expression "
+                "in fields or as a value in constants"
+            )
 
-REFUSAL_CODES = (*(code.value for code in RejectCode), NO_PRIMARY)
-"""Every code a refusal can carry."""
+    def _check_constants(self, path: Path) -> None:
+        usable = sorted(frozenset().union(*_FIELDS.values()))
+        for name in self.constants:
+            if name not in usable:
+                alike = difflib.get_close_matches(name, usable, n=1)
+                raise MappingError(
+                    f"{path}: constants.{name}: expected the name of a field of a stream; "
+                    + (f"did you mean {alike[0]}?" if alike else f"the fields are {', '.join(usable)}")
+                )
+
+    def fits(self, folder: Path) -> bool:
+        """Whether a data folder holds every file of this mapping."""
+        return all((folder / source.file).is_file() for source in self.sources.values())

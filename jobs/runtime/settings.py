@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     parallelism: int = Field(2, ge=1, description="parallelism of every job")
     archive: bool = Field(True, description="write raw events, decisions and cells to Parquet")
     policy: Path = Field(Path("infra/config/policy.yaml"), description="the business numbers")
+    replay_memory: str = Field(
+        "512MB", description="what DuckDB may hold in memory in a replay; the rest is on disk"
+    )
     edge_host: str = "127.0.0.1"
     edge_port: int = Field(8080, ge=0, le=65_535)
     metrics_port: int = Field(0, ge=0, le=65_535, description="Prometheus port of a plain process; 0: none")

@@ -9,16 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.pricing.policy import Policy
-from jobs.replay import (
-    MAPPINGS,
-    Heartbeat,
-    as_rejected,
-    find_mapping,
-    platform_options,
-    with_heartbeats,
-    without_platform,
-)
-from jobs.runtime.mapping import Made, MappedData, Mapping, MappingError
+from jobs.replay import MAPPINGS, find_mapping, platform_options
+from jobs.runtime.alone import run_alone
+from jobs.runtime.mapped_data import MappedData
+from jobs.runtime.mapping import Mapping, MappingError
+from jobs.runtime.replay_records import heartbeats
+from jobs.runtime.replay_sending import as_rejected
 from schemas.topics import MINUTE_MS
 
 DATA = Path(os.environ.get("WALRAS_DATA", "../shared/data"))
@@ -63,12 +59,13 @@ def test_every_row_becomes_a_record_or_is_refused_by_file_row_field_and_code(tmp
     mapped = MappedData(Mapping.load(mapping), folder)
     records = list(mapped.records())
     assert [r.key for r in records] == ["t/m/a"]
-    assert [(r.row, r.field, r.code) for r in mapped.refused] == [
+    refused = sorted(mapped.refusals(), key=lambda refusal: refusal.row)
+    assert [(r.row, r.field, r.code) for r in refused] == [
         (2, "quoted_price_minor", "OUT_OF_RANGE"),
         (3, "", "NO_PRIMARY_ENTRY"),
     ]
     assert mapped.balance()[0].balances
-    assert as_rejected(mapped.refused[0]).topic == "file:sales.csv"
+    assert as_rejected(refused[0]).topic == "file:sales.csv"
 
 
 def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -135,12 +132,9 @@ def test_a_folder_that_fits_no_mapping_is_told_what_is_shipped(tmp_path: Path) -
     st.integers(1, 10),
 )
 def test_heartbeats_come_on_time_and_close_the_last_window(times: list[int], minutes: int) -> None:
-    records = [Made(t, "stock", "k", b"{}") for t in times]
-    items = list(with_heartbeats(records, minutes))
-    stamps = [item.event_time_ms for item in items]
-    assert stamps == sorted(stamps)
-    assert [i for i in items if isinstance(i, Made)] == records
-    beats = [i.event_time_ms for i in items if isinstance(i, Heartbeat)]
+    beats = list(heartbeats(times[0], times[-1], minutes))
+    assert beats == sorted(beats)
+    assert set(range(0, times[-1] + 1, minutes * MINUTE_MS)) - set(beats) <= set(range(times[0] + 1))
     assert beats[-2] > times[-1]
     assert beats[-1] >= beats[-2] + 60 * MINUTE_MS
 
@@ -184,10 +178,8 @@ CATALOG = """  - stream: catalog
 def test_without_a_platform_a_replay_goes_the_whole_way_from_a_row_to_a_decision(tmp_path: Path) -> None:
     path, folder = a_folder(tmp_path)
     path.write_text(path.read_text() + CATALOG + "tick_minutes: 1440\n")
-    mapping = Mapping.load(path)
-    mapped = MappedData(mapping, folder)
-    outputs, audit = without_platform(with_heartbeats(mapped.records(), mapping.tick_minutes), mapping)
-    assert outputs["cells"] >= 3
-    assert outputs["decisions"] == audit.recomputed == 2
-    assert audit.outcomes == {("COLD_START", "COLD_START"): 2}
-    assert audit.differing == []
+    run = run_alone(MappedData(Mapping.load(path), folder), Policy(), audit=True)
+    assert run.outputs["cells"] >= 3
+    assert run.outcomes == {("COLD_START", "COLD_START"): 2}
+    assert run.audit is not None
+    assert (run.outputs["decisions"], run.audit.recomputed, run.audit.differing) == (2, 2, [])

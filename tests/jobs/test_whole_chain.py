@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cache
 
@@ -189,3 +189,28 @@ def test_every_decision_of_the_scenario_recomputes_from_its_own_json(straight: d
     assert audit.recomputed == len(straight["decisions"])
     assert audit.differing == []
     assert audit.moved.total() > 0
+
+
+LISTINGS = 700
+
+
+def opening_and_settle() -> list[tuple[int, str, bytes]]:
+    """Catalog entries of many listings, and a settle command three minutes later."""
+    found = []
+    for i in range(LISTINGS):
+        entry = {
+            "event_id": f"c{i}", "event_time_ms": START_MS, "tenant": "demo", "market": WEB, "sku": f"s{i}",
+            "price_group": f"s{i}", "category": f"category-{i}", "role": "margin", "currency": "USD",
+            "pack_size": 1, "active": True, "cost_minor": 600, "list_minor": 1000,
+        }  # fmt: skip
+        found.append((START_MS, "catalog", orjson.dumps(entry)))
+    at = START_MS + 3 * MINUTE_MS
+    settle = {"event_id": "settle", "event_time_ms": at, "tenant": "demo", "kind": "settle", "operator": "ann"}
+    return [*found, (at, "commands", orjson.dumps(settle))]
+
+
+def test_a_bucket_that_is_not_saved_is_never_evicted() -> None:
+    outputs = ran(Chain(POLICY, 600), opening_and_settle())
+    assert len({o.key for o in outputs["cells"]}) > 400
+    causes = Counter(o.value["cause"] for o in outputs["decisions"])
+    assert causes == {"COLD_START": LISTINGS, "SETTLE": LISTINGS}

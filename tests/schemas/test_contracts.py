@@ -194,3 +194,10 @@ def test_the_price_grid_rounds_to_the_side_asked_for(value: int, step: int, data
 def test_a_listing_reads_back_from_its_key(tenant: str, sku: str) -> None:
     listing = events.Listing(tenant, "m", sku)
     assert events.Listing.parse(listing.key) == listing
+
+
+@pytest.mark.parametrize("field", ["quantity", "line"])
+def test_an_order_line_may_be_a_whole_chains_week_of_an_item(field: str) -> None:
+    orders = TOPICS["orders"]
+    assert orders.judge(a_record(orders) | {field: 10_000_000}) is None
+    assert orders.judge(a_record(orders) | {field: 10_000_001}) == (field, RejectCode.OUT_OF_RANGE)
