@@ -160,10 +160,7 @@ def verdict_sql(topic: Topic) -> str:
     ]
     if topic.name != "ticks":
         cases.append(("`tick` IS TRUE", "'TICK'"))
-    for check in topic.checks:
-        for predicate, code in check.sql():
-            cases.append((predicate, f"'{check.field}|{code}|expected {expected(check)}'"))
-    cases += _bad_characters_sql(topic)
+    cases += _contract_cases(topic)
     time = f"`{topic.event_time}`"
     cases.append(
         (
@@ -176,6 +173,21 @@ def verdict_sql(topic: Topic) -> str:
     cases.append((f"{time} < kafka_ts_ms - {topic.lateness_ms}", "'LATE'"))
     whens = "\n  ".join(f"WHEN {predicate} THEN {verdict}" for predicate, verdict in cases)
     return f"CASE\n  {whens}\n  ELSE 'ON_TIME' END"
+
+
+def contract_sql(topic: Topic) -> str:
+    """Return SQL of the contract's verdict on typed fields alone: ``field|CODE|expected …``, or NULL."""
+    whens = " ".join(f"WHEN {predicate} THEN {verdict}" for predicate, verdict in _contract_cases(topic))
+    return f"CASE {whens} ELSE CAST(NULL AS STRING) END"
+
+
+def _contract_cases(topic: Topic) -> list[tuple[str, str]]:
+    cases = [
+        (predicate, f"'{check.field}|{code}|expected {expected(check)}'")
+        for check in topic.checks
+        for predicate, code in check.sql()
+    ]
+    return cases + _bad_characters_sql(topic)
 
 
 def _bad_characters_sql(topic: Topic) -> list[tuple[str, str]]:

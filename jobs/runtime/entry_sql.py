@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from features.cells import DUCKDB
+from features.cells import DUCKDB, contract_sql
 from jobs.runtime.mapping import STREAMS, Entry
 from schemas.topics import BIGINT, BOOLEAN, DOUBLE, STRING, Check
 
@@ -36,7 +36,7 @@ def raw_sql(entry: Entry, constants: Mapping[str, Any]) -> str:
 def made_sql(entry: Entry, raw: str, types: Mapping[str, str]) -> str:
     """Return SQL of an entry's judged records.
 
-    Columns: ``row_number``, ``n``, every field of the contract in its type, ``verdict`` (``field|CODE`` or NULL),
+    Columns: ``row_number``, ``n``, every field of the contract in its type, ``verdict`` (``field|CODE|expected …`` or NULL),
     ``got`` (the refused value as text), ``line_json`` (the record, for streams whose lines are read again).
 
     Parameters
@@ -50,7 +50,7 @@ def made_sql(entry: Entry, raw: str, types: Mapping[str, str]) -> str:
     typed = ", ".join(
         f'{_typed(check, types.get(f"raw {check.field}"))} AS "{check.field}"' for check in topic.checks
     )
-    verdict = DUCKDB.text(topic.rejection_sql(None)).replace("AS STRING", "AS VARCHAR")
+    verdict = DUCKDB.text(contract_sql(topic)).replace("AS STRING", "AS VARCHAR")
     got = " ".join(f"""WHEN '{name}' THEN CAST("raw {name}" AS VARCHAR)""" for name in given)
     members = ", ".join(f"""'{name}', "{name}\"""" for name in given)
     line = f"CAST(json_object({members}) AS VARCHAR)" if entry.stream in _LINE_OF else "CAST(NULL AS VARCHAR)"
