@@ -1,7 +1,7 @@
 """The buckets of a chain spread over processes, with the outputs in the order of one process.
 
-A bucket's features and repricing depend on its own rows and on estimates alone, and learning depends on neither. So
-the main process reads and learns, each worker keeps its share of the buckets, and the main process yields their
+A bucket's features and repricing depend on its own rows and on estimates alone, and learning depends on neither.
+So the main process reads and learns, each worker keeps its share of the buckets, and the main process yields their
 outputs in order. Workers are forked before threads exist, and share the memory of what is imported.
 """
 
@@ -120,22 +120,22 @@ def _serve(connection: Connection, not_mine: list[Connection], policy: Policy) -
     arrived: queue.SimpleQueue[list[Call] | None] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(connection, arrived), daemon=True).start()
     while (calls := arrived.get()) is not None:
-        answer: list[list[Output]] | str = []
-        for call in calls:
-            try:
-                answer.append(jobs.take(call))
-            except Exception:
-                answer = (
-                    f"{call.job}, bucket {call.key}, {call.kind} {call.address}: {traceback.format_exc()}"
-                    f"record: {call.payload[:2_000]!r}"
-                )
-                break
         try:
-            connection.send(answer)
+            connection.send(_answer(jobs, calls))
         except OSError:
             return
-        if isinstance(answer, str):
-            return
+
+
+def _answer(jobs: BucketJobs, calls: list[Call]) -> list[list[Output]] | str:
+    """Return each call's outputs, or what went wrong."""
+    outputs = []
+    for call in calls:
+        try:
+            outputs.append(jobs.take(call))
+        except Exception:
+            where = f"{call.job}, bucket {call.key}, {call.kind} {call.address}"
+            return f"{where}: {traceback.format_exc()}record: {call.payload[:2_000]!r}"
+    return outputs
 
 
 def _read(connection: Connection, arrived: queue.SimpleQueue[list[Call] | None]) -> None:
