@@ -28,6 +28,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from jobs.pricing.policy import Policy
 from jobs.runtime.alone import run_alone
+from jobs.runtime.chain import Runner
+from jobs.runtime.chain_workers import ChainWorkers
 from jobs.runtime.input_limits import limits_page
 from jobs.runtime.kafka import Publisher
 from jobs.runtime.mapped_data import MappedData
@@ -126,6 +128,9 @@ def replay(
                 typer.echo(platform_options(chosen, prepare))
                 return
             _introduce(chosen)
+            workers = min(settings.replay_workers, chosen.buckets) if alone else 0
+            # Before anything opens threads: workers are forked.
+            runner = stack.enter_context(ChainWorkers(policy, workers)) if workers > 1 else None
             files = stack.enter_context(ParquetOutputs(out)) if out else None
             settings.home.mkdir(parents=True, exist_ok=True)
             mapped = stack.enter_context(
@@ -137,7 +142,7 @@ def replay(
         balanced = _report(mapped, files)
         problems = list(before_the_run(mapped))
         if alone and not problems:
-            problems += _alone(mapped, policy, files, audit=audit)
+            problems += _alone(mapped, policy, files, runner, audit=audit)
         elif not check and not problems:
             _send(mapped, settings, speed, wait)
         for problem in problems:
@@ -175,7 +180,9 @@ def _all_in(files: ParquetOutputs | None) -> str:
     return "--alone --out <folder> writes all of them to refused.parquet; on a platform see `walras rejected`"
 
 
-def _alone(mapped: MappedData, policy: Policy, files: ParquetOutputs | None, *, audit: bool) -> list[str]:
+def _alone(
+    mapped: MappedData, policy: Policy, files: ParquetOutputs | None, runner: Runner | None, *, audit: bool
+) -> list[str]:
     """Run in this process and print what came; return why the run gave nothing to rely on."""
     first, last = mapped.span or (0, 0)
     began = time.monotonic()
@@ -185,7 +192,7 @@ def _alone(mapped: MappedData, policy: Policy, files: ParquetOutputs | None, *, 
         def reached(time_ms: int) -> None:
             bar.update(task, completed=max(0, min(time_ms, last) - first) // 86_400_000)
 
-        run = run_alone(mapped, policy, audit=audit, out=files, shown=SHOWN, progress=reached)
+        run = run_alone(mapped, policy, audit=audit, out=files, shown=SHOWN, progress=reached, runner=runner)
     took_s = time.monotonic() - began
     if run.repeats:
         kind = run.first_repeats[0]

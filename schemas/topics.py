@@ -27,7 +27,7 @@ MAX_LINE_BYTES = 65_536
 MAX_PRICE_MINOR = 10_000_000_000
 MAX_COUNT = 10_000_000
 """Largest quantity of an order line, line number and pack size. Recorded data aggregate: a line may be a chain's
-week of an item, and an order id may be missing, so that lines count through a whole file."""
+week of an item, and where order ids are missing, lines may count through a whole file."""
 ORDER_DEDUP_MS = 7 * 86_400_000
 SESSION_GAP_MS = 30 * MINUTE_MS
 

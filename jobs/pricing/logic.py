@@ -102,9 +102,10 @@ class RepricingLogic:
         self._book.observe(dataclasses.replace(batch, cells=tuple(cells)), offer_of=offers.get, out_of_stock=empty)
         if at_ms // HOUR_MS != before_ms // HOUR_MS:
             self._book.learn_tilts(self._elasticity_of)
+        bought: dict[tuple[str, str], list[int]] = {}
         for key in self._hourly_turns(before_ms, at_ms):
             self._look_where_counts_grew(key, looks)
-            self._look_at_deals(key, looks)
+            self._look_at_deals(key, looks, bought)
         self._time_ms = at_ms
         outputs = self._watch.step(at_ms, cells, empty, looks)
         for event, starts in self._control.turning(before_ms, at_ms):
@@ -204,14 +205,21 @@ class RepricingLogic:
         if counted >= max(_FEWEST_REQUESTS, self.policy.beliefs.look_when_grown * before):
             looks.setdefault(key, (Cause.BELIEFS_MOVED, {"requests": counted, "before": before}))
 
-    def _look_at_deals(self, key: str, looks: Looks) -> None:
-        """Ask for a look where a table holds a deal and deals are now believed to be bought ahead."""
+    def _look_at_deals(self, key: str, looks: Looks, bought_of: dict[tuple[str, str], list[int]]) -> None:
+        """Request a repricing where a table holds a deal and deals are now believed to be bought ahead.
+
+        ``bought_of`` keeps :meth:`BucketState.bought` by tenant and category during one minute.
+        """
         state = self._bucket.states[key]
         if state.table is None or state.usual_log is None:
             return
         lists = (prices for arm in state.table.table.values() for prices in arm.values())
         lowest = min(price for price_list in lists for price in price_list.prices)
-        usual, bought = math.exp(state.usual_log), self._bucket.bought(self._bucket.catalog[key])
+        entry, usual = self._bucket.catalog[key], math.exp(state.usual_log)
+        shelf = (entry.tenant, entry.category)
+        if shelf not in bought_of:
+            bought_of[shelf] = self._bucket.bought(entry)
+        bought = bought_of[shelf]
         if is_bought_ahead(lowest, usual, bought, self.policy):
             detail = {"lowest_minor": lowest, "usual_minor": round(usual), "bought": bought}
             looks.setdefault(key, (Cause.BELIEFS_MOVED, detail))

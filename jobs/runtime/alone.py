@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import orjson
@@ -12,7 +12,7 @@ from features.logic import Output
 from jobs.pricing.policy import Policy
 from jobs.runtime.audit import Audit
 from jobs.runtime.cell_query import Backfill
-from jobs.runtime.chain import FACTS_OF_A_REPLAY, Chain
+from jobs.runtime.chain import FACTS_OF_A_REPLAY, Chain, Runner
 from jobs.runtime.mapped_data import MappedData
 from jobs.runtime.parquet_outputs import ParquetOutputs
 from jobs.runtime.replay_records import Refused
@@ -60,6 +60,7 @@ def run_alone(
     out: ParquetOutputs | None = None,
     shown: int = 5,
     progress: Callable[[int], None] = lambda time_ms: None,
+    runner: Runner | None = None,
 ) -> AloneRun:
     """Run the records of a mapping through the chain of jobs.
 
@@ -69,6 +70,7 @@ def run_alone(
     out : where outputs and refusals are written.
     shown : how many repeated order lines to keep as examples.
     progress : called with the market time that a batch has reached, epoch milliseconds.
+    runner : runs features and repricing; None: this process.
     """
     run = AloneRun(audit=Audit() if audit else None)
     mapped.fill_lines()
@@ -79,14 +81,11 @@ def run_alone(
             run.first_repeats.append(repeat)
         if out is not None:
             out.refuse(repeat)
-    for output in _outputs(mapped, policy, query):
+    chain = Chain(policy, mapped.mapping.buckets, facts=FACTS_OF_A_REPLAY, runner=runner)
+    for output in chain.run_query(query):
         run.take(output)
         if out is not None:
             out.write(output.stream, output.value)
         if output.stream == "cells":
             progress(output.event_time_ms)
     return run
-
-
-def _outputs(mapped: MappedData, policy: Policy, query: Backfill) -> Iterator[Output]:
-    return Chain(policy, mapped.mapping.buckets, facts=FACTS_OF_A_REPLAY).run_query(query)

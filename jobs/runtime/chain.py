@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -38,6 +38,9 @@ FACTS = ("offers", "stock", "calendar", "commands")
 """Inputs that repricing takes at once."""
 FACTS_OF_A_REPLAY = ("calendar", "commands")
 """And in a replay, where the others wait for their minute's batch, as in repricing_job."""
+
+
+FEATURES, REPRICING = "features", "repricing"
 
 
 class _StatelessHost(Host):
@@ -76,6 +79,46 @@ class _Job:
         return outputs
 
 
+class Call(NamedTuple):
+    """A row for a bucket's features or repricing: ``key`` is the bucket's number."""
+
+    job: str
+    key: str
+    kind: str
+    address: str
+    payload: bytes
+
+
+class BucketJobs:
+    """The jobs whose buckets know nothing of each other: features and repricing."""
+
+    def __init__(self, policy: Policy, *, restart_every: int = 0, twice: bool = False) -> None:
+        self._jobs = {
+            FEATURES: _Job(partial(FeatureLogic, feature_settings(policy)), restart_every, twice),
+            REPRICING: _Job(partial(RepricingLogic, policy), restart_every, twice),
+        }
+
+    def take(self, call: Call) -> list[Output]:
+        """Give a row to its bucket and return the outputs."""
+        return self._jobs[call.job].take(call.key, call.kind, call.address, call.payload)
+
+    def run(self, steps: Iterable[Output | Call]) -> Iterator[Output]:
+        """Replace every call among the steps by its outputs."""
+        for step in steps:
+            if isinstance(step, Output):
+                yield step
+            else:
+                yield from self.take(step)
+
+
+class Runner(Protocol):
+    """Runs the calls of a chain: in this process (:class:`BucketJobs`) or in others."""
+
+    def run(self, steps: Iterable[Output | Call]) -> Iterator[Output]:
+        """Yield the steps with every call replaced by its outputs."""
+        ...
+
+
 class Chain:
     """The jobs of one deployment in one process.
 
@@ -88,6 +131,7 @@ class Chain:
     ahead_ms : so long before its minute's batch comes what that batch tells again (offers, stock).
     restart_every : every job forgets all but its state after so many rows; 0: never.
     twice : every batch and fact comes twice, as after a restart from a checkpoint.
+    runner : runs features and repricing; None: :class:`BucketJobs` in this process.
     """
 
     def __init__(
@@ -100,15 +144,14 @@ class Chain:
         ahead_ms: int = 0,
         restart_every: int = 0,
         twice: bool = False,
+        runner: Runner | None = None,
     ) -> None:
         self._buckets, self._inputs = buckets, inputs
         self._facts, self._ahead_ms = facts, ahead_ms
         learning = elasticity_settings(policy)
-        job = partial(_Job, restart_every=restart_every, twice=twice)
-        self._features = job(partial(FeatureLogic, feature_settings(policy)))
-        self._learning = job(partial(ElasticityLogic, learning))
-        self._pooling = job(partial(PoolingLogic, learning))
-        self._repricing = job(partial(RepricingLogic, policy))
+        self._learning = _Job(partial(ElasticityLogic, learning), restart_every, twice)
+        self._pooling = _Job(partial(PoolingLogic, learning), restart_every, twice)
+        self._runner = runner or BucketJobs(policy, restart_every=restart_every, twice=twice)
         self._estimates = self._sums = 0
 
     def run(self, lines: Lines, closed_ms: int | None = None) -> Iterator[Output]:
@@ -119,10 +162,14 @@ class Chain:
         closed_ms : end of the last minute that is closed; None: every minute closes, as if time went on for ever.
         lines : raw lines by topic; ticks among them, or a bucket gets batches only in minutes with data.
         """
-        yield from self.run_query(Backfill(lines, self._inputs), closed_ms)
+        return self.run_query(Backfill(lines, self._inputs), closed_ms)
 
     def run_query(self, query: Backfill, closed_ms: int | None = None) -> Iterator[Output]:
         """:meth:`run` over lines that are judged already; a minute's batches are in memory at a time."""
+        return self._runner.run(self._steps(query, closed_ms))
+
+    def _steps(self, query: Backfill, closed_ms: int | None) -> Iterator[Output | Call]:
+        """Yield what is to be done, in order; learning is done at once, since it needs no other job's outputs."""
         facts: dict[int, list[FactLine]] = {}
         for name in self._facts:
             ahead_ms = self._ahead_ms if name not in FACTS_OF_A_REPLAY else 0
@@ -138,43 +185,41 @@ class Chain:
                 due = next(waiting, None)
             estimates: list[Output] = []
             for _, bucket, rows in batches:
-                for output in self._batch(bucket, window, rows):
-                    if output.stream == ESTIMATES:
-                        estimates.append(output)
-                    yield output
+                for step in self._batch(bucket, window, rows):
+                    if isinstance(step, Output) and step.stream == ESTIMATES:
+                        estimates.append(step)
+                    yield step
             for estimate in estimates:
                 yield from self._estimate(estimate)
         while due is not None:
             yield from self._take_facts(facts.pop(due))
             due = next(waiting, None)
 
-    def _take_facts(self, facts: Iterable[FactLine]) -> Iterator[Output]:
+    def _take_facts(self, facts: Iterable[FactLine]) -> Iterator[Call]:
         for fact in sorted(facts, key=lambda f: (f.kafka_ts_ms, f.stream, f.partition, f.offset)):
-            yield from self._fact(fact)
+            value = orjson.loads(fact.line)
+            keys = [self._bucket(value)] if "price_group" in value else [str(b) for b in range(self._buckets)]
+            for key in keys:
+                yield Call(REPRICING, key, fact.stream, fact.address, fact.line)
 
-    def _fact(self, fact: FactLine) -> Iterator[Output]:
-        value = orjson.loads(fact.line)
-        keys = [self._bucket(value)] if "price_group" in value else [str(b) for b in range(self._buckets)]
-        for key in keys:
-            yield from self._repricing.take(key, fact.stream, fact.address, fact.line)
-
-    def _batch(self, bucket: int, window: int, rows: list[dict[str, Any]]) -> Iterator[Output]:
+    def _batch(self, bucket: int, window: int, rows: list[dict[str, Any]]) -> Iterator[Output | Call]:
         value = {"bucket": bucket, "window_end_ms": window, "rows": rows}
         key, payload, address = str(bucket), orjson.dumps(value), f"minute-{window}"
         yield Output("cells", key, value, window)
-        yield from self._features.take(key, BATCH, address, payload)
+        yield Call(FEATURES, key, BATCH, address, payload)
         for sums in self._learning.take(key, BATCH, address, payload):
             yield sums
             if sums.stream == SUMS:
                 self._sums += 1
                 yield from self._pooling.take(sums.key, SUMS, f"sums-0-{self._sums}", _bytes(sums.value))
-        yield from self._repricing.take(key, BATCH, address, payload)
+        yield Call(REPRICING, key, BATCH, address, payload)
 
-    def _estimate(self, estimate: Output) -> Iterator[Output]:
+    def _estimate(self, estimate: Output) -> Iterator[Call]:
         self._estimates += 1
         key, address = self._bucket(estimate.value), f"estimates-0-{self._estimates}"
-        yield from self._features.take(key, ESTIMATES, address, _bytes(estimate.value))
-        yield from self._repricing.take(key, ESTIMATES, address, _bytes(estimate.value))
+        payload = _bytes(estimate.value)
+        yield Call(FEATURES, key, ESTIMATES, address, payload)
+        yield Call(REPRICING, key, ESTIMATES, address, payload)
 
     def _bucket(self, value: Mapping[str, Any]) -> str:
         return str(bucket_of(group_key(value["tenant"], value["market"], value["price_group"]), self._buckets))

@@ -45,6 +45,11 @@ class Settings(BaseSettings):
     replay_memory: str = Field(
         "512MB", description="what DuckDB may hold in memory in a replay; the rest is on disk"
     )
+    replay_workers: int = Field(
+        default_factory=lambda: os.cpu_count() or 1,
+        ge=1,
+        description="processes of `jobs.replay --alone` that keep the buckets; 1: the main process keeps them",
+    )
     edge_host: str = "127.0.0.1"
     edge_port: int = Field(8080, ge=0, le=65_535)
     metrics_port: int = Field(0, ge=0, le=65_535, description="Prometheus port of a plain process; 0: none")

@@ -16,7 +16,8 @@ from features.logic import Output
 from jobs.pricing.policy import Policy
 from jobs.replay import app
 from jobs.runtime.cell_query import Backfill, Line
-from jobs.runtime.chain import FACTS_OF_A_REPLAY, Chain
+from jobs.runtime.chain import FACTS_OF_A_REPLAY, Call, Chain
+from jobs.runtime.chain_workers import ChainWorkers, WorkerError
 from jobs.runtime.mapped_data import MappedData
 from jobs.runtime.mapping import Mapping, MappingError
 from jobs.runtime.replay_sending import Heartbeat, with_heartbeats
@@ -79,10 +80,12 @@ def mapped(folder: Path, rows: list[Row], **changes: Any) -> MappedData:
     return MappedData(Mapping.load(written(folder, a_mapping(**changes), rows)), folder)
 
 
-def replay(folder: Path, rows: list[Row], *options: str, **changes: Any) -> tuple[int, str]:
+def replay(folder: Path, rows: list[Row], *options: str, workers: int = 1, **changes: Any) -> tuple[int, str]:
     path = written(folder, a_mapping(**changes), rows)
     arguments = ["--data", str(folder), "--mapping", str(path), "--alone", *options]
-    result = CliRunner().invoke(app, arguments, env={"WALRAS_HOME": str(folder / "home")})
+    result = CliRunner().invoke(
+        app, arguments, env={"WALRAS_HOME": str(folder / "home"), "WALRAS_REPLAY_WORKERS": str(workers)}
+    )
     return result.exit_code, " ".join(result.output.split())
 
 
@@ -95,6 +98,19 @@ def test_a_run_counts_learns_prices_and_ends_well(tmp_path: Path) -> None:
     assert code == 0, said
     assert "COLD_START COLD_START: 2" in said
     assert "decisions recomputed, 0 differ" in said
+
+
+def test_a_run_in_several_processes_writes_what_one_process_writes(tmp_path: Path) -> None:
+    for workers in (1, 2):
+        code, said = replay(tmp_path, weeks(2), "--out", str(tmp_path / f"out{workers}"), workers=workers)
+        assert code == 0, said
+    files = sorted((tmp_path / "out1").glob("*.parquet"))
+    assert all(pq.read_table(file).equals(pq.read_table(tmp_path / "out2" / file.name)) for file in files)
+
+
+def test_a_row_that_fails_in_another_process_is_named_with_its_bucket() -> None:
+    with ChainWorkers(Policy(), 2) as workers, pytest.raises(WorkerError, match="features, bucket 1, batch"):
+        list(workers.run([Call("features", "1", "batch", "", b"bad")]))
 
 
 def test_decisions_are_recomputed_only_when_asked_for(tmp_path: Path) -> None:

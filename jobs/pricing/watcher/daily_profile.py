@@ -89,7 +89,7 @@ class DailyProfiles:
         self.levelled = np.concatenate([self.levelled, np.zeros(more)])
 
     def log_profile(self, g: Floats) -> Floats:
-        """ln s of (2) at harmonics ``g``, per category."""
+        """ln s of (2) at harmonics ``g``, per category; ``g`` (6,), or (6, minutes, 1) for several minutes."""
         log_profile = -self.log_mean
         for h in range(WAVES):
             log_profile = log_profile + g[h] * self.waves[:, h]

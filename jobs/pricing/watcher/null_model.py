@@ -125,6 +125,14 @@ class NullModel:
             log_profile += g[h] * self.state["profile"][h]
         return np.clip(log_profile, -_LARGEST_LOG_PROFILE, _LARGEST_LOG_PROFILE, out=log_profile)
 
+    def _profiles(self, ends_ms: Sequence[int]) -> Floats:
+        """:meth:`profile` of several minutes at once, to the same bits: (minutes, listings)."""
+        g = np.stack([waves_at(end_ms, self.settings.tick_ms) for end_ms in ends_ms], axis=1)[:, :, None]
+        log_profile = self.daily.log_profile(g).take(self._categories(), axis=1)
+        for h in range(WAVES):
+            log_profile += g[h] * self.state["profile"][h]
+        return np.exp(np.clip(log_profile, -_LARGEST_LOG_PROFILE, _LARGEST_LOG_PROFILE, out=log_profile))
+
     def _categories(self) -> np.ndarray:
         return self.state["category"].astype(np.intp)
 
@@ -189,15 +197,14 @@ class NullModel:
         if 0 < ticks <= settings.merge_gap_ticks:
             level = self.levels()
             stock = np.clip(minute.in_stock, 0.0, 1.0)
-            for back in range(ticks, 0, -1):
-                exposure = (
-                    self.profile(minute.window_end_ms - back * settings.tick_ms) * minute.price_factor * stock
-                )
-                plan = np.where(
-                    np.isnan(minute.plan_units),
-                    level * exposure,
-                    np.maximum(minute.plan_units, 0) / state["unit_mean"],
-                )
+            ends = [minute.window_end_ms - back * settings.tick_ms for back in range(ticks, 0, -1)]
+            exposures = self._profiles(ends) * minute.price_factor * stock
+            plans = np.where(
+                np.isnan(minute.plan_units),
+                level * exposures,
+                np.maximum(minute.plan_units, 0) / state["unit_mean"],
+            )
+            for exposure, plan in zip(exposures, plans, strict=True):
                 state["gap_exposure"] += exposure
                 state["gap_plan"] += plan
         state["gap_ticks"] += ticks

@@ -14,6 +14,7 @@ from features.array_text import array_text
 from features.logic import SnapshotError
 from jobs.pricing.watcher import GroupWatcher, Minute, Watcher, WatcherSettings
 from jobs.pricing.watcher.detectors import score_of
+from jobs.pricing.watcher.null_model import NullModel
 
 TICK = 60_000
 QUICK = WatcherSettings(
@@ -305,3 +306,13 @@ def test_settings_that_break_the_budget_are_refused():
         WatcherSettings(own_share=0.9)
     with pytest.raises(ValueError, match="share of the false-alarm budget"):
         WatcherSettings().threshold(0.0)
+
+
+def test_profiles_of_several_minutes_equal_each_minutes_profile_to_the_bit() -> None:
+    random = np.random.default_rng(3)
+    model = NullModel(WatcherSettings(), 0)
+    model.grow([i % 5 for i in range(26)])
+    model.state["profile"][:] = random.normal(size=model.state["profile"].shape)
+    model.daily.waves[:] = random.normal(size=model.daily.waves.shape)
+    ends = [minute * 60_000 for minute in range(1, 20)]
+    assert (model._profiles(ends) == np.stack([model.profile(end) for end in ends])).all()
