@@ -40,7 +40,7 @@ from jobs.pricing.guardrails import (
 from jobs.pricing.guardrails.forward_buying import is_bought_ahead
 from jobs.pricing.optimizer import explore, solve_one
 from jobs.pricing.optimizer.exploration import draw_probabilities
-from jobs.pricing.policy import MINUTE_MS, Policy
+from jobs.pricing.policy import MINUTE_MS, Policy, without_moved_keys
 from jobs.pricing.record import (
     INPUTS_VERSION,
     InputsError,
@@ -107,13 +107,17 @@ def reprice(
 def _recorded_policy(content: Mapping[str, Any]) -> Policy:
     """The policy of a record; what was written before a key was known meant what then was done.
 
-    And a key that is gone meant nothing: no decision ever read it.
+    And a key that is gone meant nothing: no decision ever read it. Keys that moved are left out: what a decision
+    needs of local time (``day_ends_ms``, ``requests``) is in its inputs.
 
     >>> _recorded_policy({"exploration": {"mode": "bounded"}}).exploration.far_until
     0.0
     >>> _recorded_policy({"watch": {"facts_per_month": 4.0, "top": 5}}).watch.top
     5
+    >>> _recorded_policy({"limits": {"max_step": 0.05, "day_offset_minutes": {"web": 60}}}).limits.max_step
+    0.05
     """
+    content = without_moved_keys(content)
     watch = {name: value for name, value in content.get("watch", {}).items() if name != "facts_per_month"}
     exploration = {"far_until": 0.0, **content.get("exploration", {})}
     return Policy.from_dict({**content, "exploration": exploration, "watch": watch})

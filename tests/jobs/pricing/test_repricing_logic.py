@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
@@ -444,3 +446,29 @@ def test_a_table_that_came_back_is_the_same_whether_or_not_it_was_asked_for() ->
     assert again.to_row() == row
     assert again.table == state.table and again.table_expires_ms == state.table.expires_ms
     assert again.to_row() == row
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "hours"),
+    [
+        ("Europe/Berlin", "2026-03-29", 23),
+        ("Europe/Berlin", "2026-10-25", 25),
+        ("America/New_York", "2026-03-08", 23),
+        ("America/New_York", "2026-11-01", 25),
+    ],
+)
+def test_changes_are_counted_in_the_markets_day_when_the_clocks_change(zone: str, day: str, hours: int) -> None:
+    midnight = round(datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(zone)).timestamp() * 1000)
+    logic = RepricingLogic(Policy.from_dict({"local_time": {"time_zones": {"web-us-usd": zone}}}))
+    start = midnight - MINUTE_MS
+    list(logic.on_batch(Batch(0, start, catalog=(a_catalog_entry(at_ms=start),), now_ms=start)))
+
+    def ends(at_ms: int, offset: int) -> int:
+        command = Command("cmd", at_ms, "acme", "settle", "ann")
+        return decision_of(list(logic.on_fact(a_fact("commands", command, at_ms, offset))))["inputs"]["current"][
+            "day_ends_ms"
+        ]
+
+    last = midnight + hours * 60 * MINUTE_MS - 1
+    assert [ends(midnight - 1, 1), ends(midnight, 2), ends(last, 3)] == [midnight, last + 1, last + 1]
+    assert ends(last + 1, 4) == last + 1 + DAY_MS
