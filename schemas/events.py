@@ -366,7 +366,11 @@ CELL_COUNTS: tuple[str, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class SegmentShare:
-    """A customer's purchases so far and how many were made above the rival's price (science § 2)."""
+    """A customer's purchases so far in one period, and how many were made above the rival's price (science § 2).
+
+    The period is ``event_time_ms`` divided by the policy's ``segments.memory_days``; before periods were introduced,
+    a record counted all purchases so far.
+    """
 
     tenant: str
     customer: str

@@ -11,6 +11,7 @@ from features.competition import RivalSettings
 from features.elasticity.settings import ElasticitySettings
 from features.feature_logic import FeatureSettings
 from features.market_time import MarketTime
+from features.segments import SegmentSettings
 from jobs.pricing.policy import MINUTE_MS, Policy
 
 
@@ -77,6 +78,15 @@ def feature_settings(policy: Policy) -> FeatureSettings:
         rivals=rival_settings(policy),
         relative_width=policy.sufficiency.relative_width,
     )
+
+
+def segment_settings(policy: Policy) -> SegmentSettings:
+    """How customers are told apart, and how long their purchases are remembered.
+
+    >>> segment_settings(Policy()) == SegmentSettings()
+    True
+    """
+    return SegmentSettings(memory_days=policy.segments.memory_days)
 
 
 def market_time(policy: Policy) -> MarketTime:

@@ -74,6 +74,11 @@ class Segments(_Section):
     uniform: bool = Field(
         default=False, description="one price for all segments (the only mode where law asks it)"
     )
+    memory_days: int = Field(
+        default=30, ge=1, le=3_650,
+        description="a customer's purchases are counted by periods of so many days of event time; the stream "
+        "remembers the last ones, Redis all of them",
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _as_many_shares(self) -> Segments:

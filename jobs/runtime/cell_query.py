@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from features import cells
 from features.cells import DUCKDB, FACTS, GOOD
 from features.lines import read_line, typed
+from features.segments import SegmentSettings
 from schemas.events import bucket_of, group_key
 from schemas.topics import INPUTS, MINUTE_MS, TOPICS, Topic
 
@@ -55,6 +56,12 @@ def raw_lines(archive: Path) -> Iterator[dict[str, list[Any]]]:
 class Backfill:
     """A DuckDB connection with the views of features/cells.py over given lines.
 
+    Parameters
+    ----------
+    lines : raw lines by topic.
+    inputs : the input topics with this run's lateness.
+    memory_days : days of a period in which customers' purchases are counted (``segments.memory_days``).
+
     Examples
     --------
     >>> line = b'{"event_time_ms": 1700000000000, "bucket": 3}'
@@ -63,7 +70,10 @@ class Backfill:
     1
     """
 
-    def __init__(self, lines: Lines, inputs: Sequence[Topic] = INPUTS) -> None:
+    def __init__(
+        self, lines: Lines, inputs: Sequence[Topic] = INPUTS, *, memory_days: int = SegmentSettings().memory_days
+    ) -> None:
+        self._memory_days = memory_days
         self._duck = duckdb.connect()
         for topic in inputs:
             _load(self._duck, topic, lines.get(topic.topic, ()))
@@ -91,7 +101,7 @@ class Backfill:
 
     def arrow(self, output: str) -> pa.Table:
         """One of ``OUTPUTS``."""
-        return self._duck.sql(_query(output)).to_arrow_table()
+        return self._duck.sql(_query(output, self._memory_days)).to_arrow_table()
 
     def rows(self, output: str) -> list[dict[str, Any]]:
         """One of ``OUTPUTS`` as a list of records."""
@@ -153,7 +163,7 @@ def _bucket(row: Mapping[str, Any], buckets: int) -> int:
     return bucket_of(group_key(row["tenant"], row["market"], row["price_group"]), buckets)
 
 
-def _query(output: str) -> str:
+def _query(output: str, memory_days: int) -> str:
     match output:
         case "cells":
             names = ", ".join(("window_end_ms", *cells.GROUP, *(f'"{name}"' for name in cells.COUNTS)))
@@ -174,7 +184,7 @@ def _query(output: str) -> str:
         case "segments":
             return (
                 "SELECT tenant, customer, purchases, CAST(above_offer AS BIGINT) AS above_offer, event_time_ms "
-                f"FROM ({cells.segments_sql()}) ORDER BY ALL"
+                f"FROM ({cells.segments_sql(DUCKDB, memory_days)}) ORDER BY ALL"
             )
     raise ValueError(f"expected one of {', '.join(OUTPUTS)}, got {output!r}")
 

@@ -28,6 +28,7 @@ from schemas.price_table import (
     READY_KEY,
     PriceTable,
     price_key,
+    purchases_key,
     segment_key,
     updates_channel,
 )
@@ -88,6 +89,11 @@ def _arguments(table: PriceTable, *, must_be_ready: bool) -> tuple[list[str], li
     channel = updates_channel(table.listing.tenant, table.listing.market)
     head = ["1" if must_be_ready else "0", str(table.version), table.decision_id, channel, update_hint(table)]
     return [price_key(table.listing), READY_KEY], [*head, *fields]
+
+
+def _purchases(text: str) -> tuple[int, int]:
+    purchases, _, above = text.partition(":")
+    return int(purchases), int(above)
 
 
 class RedisPriceTables:
@@ -169,10 +175,36 @@ class RedisPriceTables:
         with self._redis.pipeline(transaction=False) as pipe:
             for customer, segment in sorted(segments.items()):
                 if segment is None:
-                    pipe.delete(segment_key(tenant, customer))
+                    pipe.delete(segment_key(tenant, customer), purchases_key(tenant, customer))
                 else:
                     pipe.set(segment_key(tenant, customer), segment)
             return sum(bool(answer) for answer in pipe.execute())
+
+    def add_purchases(
+        self, tenant: str, counts: Mapping[tuple[str, int], tuple[int, int]]
+    ) -> dict[str, dict[int, tuple[int, int]]]:
+        """Write customers' counts of a period and read those of every period, in one pipeline.
+
+        Parameters
+        ----------
+        counts : purchases, and those above the rivals' price, by pseudonym and period.
+
+        Returns
+        -------
+        dict
+            The same by period, of each of these pseudonyms.
+        """
+        customers = sorted({customer for customer, _ in counts})
+        with self._redis.pipeline(transaction=False) as pipe:
+            for (customer, period), (purchases, above) in sorted(counts.items()):
+                pipe.hset(purchases_key(tenant, customer), str(period), f"{purchases}:{above}")
+            for customer in customers:
+                pipe.hgetall(purchases_key(tenant, customer))
+            found = pipe.execute()[len(counts) :]
+        return {
+            customer: {int(period): _purchases(text) for period, text in periods.items()}
+            for customer, periods in zip(customers, found, strict=True)
+        }
 
     def ready(self) -> str | None:
         """The epoch, or None when Redis holds no complete picture."""
