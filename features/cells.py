@@ -243,7 +243,7 @@ def segments_sql(dialect: Dialect, memory_days: int) -> str:
     period of rt, so that what Flink forgets after the period changes no result; Redis keeps every period's count.
     Flink drops a count after two periods of wall time without a purchase; DuckDB reads that hint as a comment.
     """
-    period = f"CAST(rt_ms {'/' if dialect.stream else '//'} {memory_days * DAY_MS} AS STRING)"
+    period = f"CAST((rt_ms {'/' if dialect.stream else '//'} {memory_days * DAY_MS}) * {memory_days} AS STRING)"
     return f"""
 SELECT /*+ STATE_TTL('bought' = '{2 * memory_days}d') */
   k, MIN(tenant) AS tenant, MIN(customer) AS customer, COUNT(*) AS purchases,

@@ -62,12 +62,14 @@ class SegmentSettings:
     memory_days: int = 30
 
     def period(self, event_time_ms: int) -> int:
-        """Return the number of the period that holds a purchase.
+        """Return the first day (since 1970-01-01) of the period that holds a purchase.
+
+        A day, not the period's number: numbers of another ``memory_days`` would meet other periods.
 
         >>> SegmentSettings(memory_days=30).period(61 * 86_400_000)
-        2
+        60
         """
-        return event_time_ms // (self.memory_days * DAY_MS)
+        return event_time_ms // (self.memory_days * DAY_MS) * self.memory_days
 
 
 def myopia(purchases: int, above_offer: int, prior: float, settings: SegmentSettings | None = None) -> float:
@@ -172,6 +174,12 @@ SAMPLED_PERIODS = 3
 """Periods that the sample keeps apart; older ones are summed."""
 
 
+def purchase_prior(sample: CustomerSample | None, settings: SegmentSettings) -> float:
+    """Return the smoothed share of a tenant's purchases made above the rivals' price (1)."""
+    _, purchases, above = sample.totals() if sample else (0, 0, 0)
+    return smoothed_share(above, purchases, settings.prior_share, settings.prior_weight)
+
+
 class CustomerSample:
     """Bottom-k sketch of distinct customers with their purchases so far, by period.
 
@@ -268,10 +276,7 @@ class SegmentLogic:
 
     def prior(self, tenant: str) -> float:
         """Share of a tenant's purchases made above the rivals' price (1)."""
-        settings = self._settings
-        sample = self._samples.get(tenant)
-        _, purchases, above = sample.totals() if sample else (0, 0, 0)
-        return smoothed_share(above, purchases, settings.prior_share, settings.prior_weight)
+        return purchase_prior(self._samples.get(tenant), self._settings)
 
     def myopic_share(self, tenant: str) -> float:
         """Beta-smoothed share of a tenant's customers who are myopic: what a newcomer gets (4)."""

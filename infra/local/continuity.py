@@ -15,7 +15,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fi
 from infra.local.config import Layout
 from jobs.runtime.clock import Clock
 from jobs.runtime.redis_price_table import RedisPriceTables
-from jobs.runtime.redis_rebuild import rebuild
+from jobs.runtime.redis_rebuild import rebuild, rebuild_segments
 from jobs.runtime.settings import DATA_CLOCK
 
 STOPPED_AT = "stopped_at_ms"
@@ -60,6 +60,7 @@ def fill_redis(env: Mapping[str, str], say: Callable[[str], None]) -> None:
             tail_s=1.0,
             progress=lambda _: None,
         )
+        rebuild_segments(tables, env["WALRAS_KAFKA"])
         say(
             f"redis       {rebuilt.listings} price tables brought back from Kafka"
             if rebuilt.listings

@@ -122,8 +122,11 @@ class RedisSegmentSink:
 
 def write_segments(
     tables: RedisPriceTables, tenant: str, updates: Sequence[Mapping[str, Any]], settings: SegmentSettings
-) -> None:
-    """Write a tenant's ``segment_updates``: the counts, and the segments that follow from all periods' counts."""
+) -> int:
+    """Write a tenant's ``segment_updates``: the counts, and the segments that follow from all periods' counts.
+
+    Returns how many updates were given.
+    """
     priors = {value["customer"]: value["prior"] for value in updates}
     counts = {(v["customer"], v["period"]): (v["purchases"], v["above_offer"]) for v in updates}
     known = tables.add_purchases(tenant, counts)
@@ -131,3 +134,4 @@ def write_segments(
         tenant,
         {who: segment_of_periods(periods.values(), priors[who], settings) for who, periods in known.items()},
     )
+    return len(updates)

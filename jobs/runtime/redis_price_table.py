@@ -55,6 +55,14 @@ return {1, version}
 """
 """KEYS: price key, ready key. ARGV: must be ready (1/0), version, decision id, channel, hint, field, value, …"""
 
+PURCHASES_LUA = """
+local held = redis.call('HGET', KEYS[1], ARGV[1])
+if not held or tonumber(ARGV[2]) >= tonumber(string.match(held, '^%d+')) then
+  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ':' .. ARGV[3])
+end
+"""
+"""KEYS: purchases key. ARGV: period, purchases, purchases above the rivals' price. Counts of a period only rise."""
+
 
 def client_options() -> dict[str, Any]:
     """Timeouts and the redis client's own retry, one for every client of the project.
@@ -112,6 +120,7 @@ class RedisPriceTables:
     def __init__(self, url: str) -> None:
         self._redis: redis.Redis = redis.Redis.from_url(url, **client_options())
         self._publish = self._redis.register_script(PUBLISH_LUA)
+        self._purchases = self._redis.register_script(PURCHASES_LUA)
 
     def publish(self, table: PriceTable) -> PublishResult:
         """Write a table if it is newer than what lies there, and hint readers on the update channel."""
@@ -185,6 +194,8 @@ class RedisPriceTables:
     ) -> dict[str, dict[int, tuple[int, int]]]:
         """Write customers' counts of a period and read those of every period, in one pipeline.
 
+        Of two counts of a period the higher stays, so that an older record that is read again changes nothing.
+
         Parameters
         ----------
         counts : purchases, and those above the rivals' price, by pseudonym and period.
@@ -197,7 +208,8 @@ class RedisPriceTables:
         customers = sorted({customer for customer, _ in counts})
         with self._redis.pipeline(transaction=False) as pipe:
             for (customer, period), (purchases, above) in sorted(counts.items()):
-                pipe.hset(purchases_key(tenant, customer), str(period), f"{purchases}:{above}")
+                key = purchases_key(tenant, customer)
+                self._purchases(keys=[key], args=[period, purchases, above], client=pipe)
             for customer in customers:
                 pipe.hgetall(purchases_key(tenant, customer))
             found = pipe.execute()[len(counts) :]

@@ -37,11 +37,11 @@ def test_a_customer_who_returns_is_found_again_in_redis(redis_server: Any, table
     assert redis_server.client.get("segment:{acme:ne}:new") == "strategic"
 
 
-def test_counts_of_a_period_replace_each_other(tables: RedisPriceTables) -> None:
+def test_the_highest_count_of_a_period_stays(tables: RedisPriceTables) -> None:
     sink, logic = RedisSegmentSink(tables), SegmentLogic()
-    for purchases in (1, 2, 2, 3):
+    for purchases in (1, 2, 2, 10, 3):
         sink.write(list(logic.on_fact(a_purchase("c1", purchases, 1))))
-    assert tables.add_purchases("acme", {("c1", 4): (5, 2)}) == {"c1": {0: (3, 1), 4: (5, 2)}}
+    assert tables.add_purchases("acme", {("c1", 4): (5, 2)}) == {"c1": {0: (10, 1), 4: (5, 2)}}
 
 
 class LosableTables(RedisPriceTables):
