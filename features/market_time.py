@@ -72,10 +72,14 @@ class MarketTime:
         ends = datetime.combine(today + timedelta(days=1), time.min, zone)
         return MarketDay(today.toordinal() - _EPOCH, round(ends.timestamp() * 1000))
 
+    def offset_ms(self, market: str, at_ms: int) -> int:
+        """Return by how much the market's clock is ahead of UTC at a moment."""
+        zone = self._zones.get(market)
+        return 0 if zone is None else _offset_ms(zone, at_ms // _QUARTER_MS)
+
     def hour(self, market: str, at_ms: int) -> LocalHour:
         """Return the market's hour that holds a moment."""
-        zone = self._zones.get(market)
-        offset_ms = 0 if zone is None else _offset_ms(zone, at_ms // _QUARTER_MS)
+        offset_ms = self.offset_ms(market, at_ms)
         hours = (at_ms + offset_ms) // HOUR_MS
         # The first of January 1970 was a Thursday.
         return LocalHour(hours % 24, (hours // 24 + 3) % 7, (hours + 1) * HOUR_MS - offset_ms)

@@ -300,9 +300,7 @@ class SegmentLogic:
         period = self._settings.period
         for row in rows:
             sample = self._samples.setdefault(row["tenant"], CustomerSample(self._settings.sample))
-            sample.observe(
-                row["customer"], period(row["event_time_ms"]), row["purchases"], row["above_offer"]
-            )
+            sample.observe(row["customer"], period(row["event_time_ms"]), row["purchases"], row["above_offer"])
         priors = {tenant: self.prior(tenant) for tenant in sorted({row["tenant"] for row in rows})}
         newest = {(row["tenant"], row["customer"], period(row["event_time_ms"])): row for row in rows}
         return [self._update(newest[key], key[2], priors[key[0]]) for key in sorted(newest)]

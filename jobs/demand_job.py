@@ -120,6 +120,7 @@ _BATCH = (
     + " AS STRING) || ',\"rows\":[' || COALESCE(lines, '') || ']}'"
 )
 
+
 def outputs_sql(memory_days: int) -> dict[str, str]:
     """Return the INSERT's query of each output: key, JSON, Kafka timestamp.
 

@@ -300,7 +300,9 @@ def test_a_snapshot_written_by_the_first_version_is_still_read() -> None:
     assert book.counts("acme/web-us-usd/s0", "myopic").prices.tolist() == [900, 950, 1000, 1050]
 
 
-def a_market_of_evenings(market_time: MarketTime, first_ms: int, hours: int, markets: dict[str, str]) -> DemandBook:
+def a_market_of_evenings(
+    market_time: MarketTime, first_ms: int, hours: int, markets: dict[str, str]
+) -> DemandBook:
     """Nine requests an hour from 18:00 of each market's own clock on, one before it."""
     book = DemandBook(market_time=market_time)
     for hour in range(hours):

@@ -77,9 +77,7 @@ def test_the_number_still_missing_is_right_to_one_observation():
 
 
 customers = st.lists(
-    st.tuples(
-        st.integers(0, 60).map(lambda i: f"c{i}"), st.integers(0, 2), st.integers(0, 9), st.integers(0, 9)
-    ),
+    st.tuples(st.integers(0, 60).map(lambda i: f"c{i}"), st.integers(0, 2), st.integers(0, 9), st.integers(0, 9)),
     max_size=80,
 )
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import orjson
 import pytest
 from pricing_builders import (
@@ -20,6 +21,7 @@ from pricing_builders import (
     restarted,
 )
 
+from features.array_text import array_text
 from features.logic import Batch, Output, SnapshotError
 from jobs.pricing.explain import explain
 from jobs.pricing.listing_state import ROW, ListingState
@@ -472,3 +474,19 @@ def test_changes_are_counted_in_the_markets_day_when_the_clocks_change(zone: str
     last = midnight + hours * 60 * MINUTE_MS - 1
     assert [ends(midnight - 1, 1), ends(midnight, 2), ends(last, 3)] == [midnight, last + 1, last + 1]
     assert ends(last + 1, 4) == last + 1 + DAY_MS
+
+
+def test_a_snapshot_with_daily_profiles_in_utc_is_brought_to_local_time() -> None:
+    before, _ = a_running_logic()
+    at = START_MS + DAY_MS // 2
+    saved = orjson.loads(orjson.dumps(before.snapshot(), default=array_text))
+    del saved["watch"]["local_time"]
+    zones = {"local_time": {"time_zones": {"web-us-usd": "Asia/Tokyo"}}}
+    after = RepricingLogic(Policy.from_dict(zones))
+    after.restore(saved)
+    seen, moved = (np.flatnonzero(x._watch._watcher.null.daily.exposure[0]) for x in (before, after))
+    assert len(seen) and set(moved) == {(hour + 9) % 24 for hour in seen}
+    again = RepricingLogic(Policy.from_dict(zones))
+    again.restore(orjson.loads(orjson.dumps(after.snapshot(), default=array_text)))
+    assert np.flatnonzero(again._watch._watcher.null.daily.exposure[0]).tolist() == moved.tolist(), "once only"
+    assert list(again.on_batch(Batch(0, at + MINUTE_MS, now_ms=at + MINUTE_MS))) == []
