@@ -10,7 +10,8 @@ snapshot half the bytes): exposures n, orders y, units, and
 
 Requests: per listing and segment N ← N e^{−Δ/τ} + exposures, and D ← D e^{−Δ/τ} + Δ·profile; the level
 N/D is requests per day at a mean hour, profile = hour of day × day of week of all listings of the
-market in this bucket, in the market's local time, shrunk to flat. Exposures shown while nothing was in stock do not count, nor do those minutes.
+market in this bucket, in the market's local time, shrunk to flat. Exposures shown while nothing was in
+stock do not count, nor do those minutes.
 
 The formulas that turn these counts into probabilities are pure functions of
 :mod:`features.sale_probability`, exported here too, so that a decision's record needs no book.
@@ -67,7 +68,7 @@ class DemandBook:
     Parameters
     ----------
     settings : see :class:`DemandSettings`; not part of the snapshot.
-    market_time : local time of the markets, for their hours and weekdays; UTC by default. Not part of the snapshot.
+    market_time : local time of the markets, for hours and weekdays; UTC by default. Not part of the snapshot.
 
     Examples
     --------
@@ -380,7 +381,7 @@ class DemandBook:
         return float(self._requests[i].sum()) if i is not None else 0.0
 
     def _slots(self, market: str, window_end_ms: int) -> list[int]:
-        """Slots of the minute that ends here: the market's hour of the day, and 24 + its weekday (Monday first)."""
+        """Slots of the minute that ends here: the market's hour of the day, and 24 + its weekday (Monday 0)."""
         hour = self._market_time.hour(market, window_end_ms - 1)
         return [hour.hour, 24 + hour.weekday]
 

@@ -50,7 +50,7 @@ def segment_key(tenant: str, customer: str) -> str:
 
 
 def purchases_key(tenant: str, customer: str) -> str:
-    """Redis key of a customer's purchases, a hash from period (its first day) to ``<purchases>:<above the rivals' price>``.
+    """Redis key of a customer's purchases: a hash from period (its first day) to ``<purchases>:<above rivals>``.
 
     It is our own record, from which the segment is decided; a reader of prices does not need it.
 

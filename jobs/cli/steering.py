@@ -55,7 +55,7 @@ def rebuild_redis(
     epoch: Annotated[str, typer.Option(help="Name of the new epoch; by default the wall's time.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Bring a lost Redis back from Kafka: each listing's highest version over `tables` and `decisions`, and segments.
+    """Bring a lost Redis back from Kafka: each listing's highest version over `tables` and `decisions`; segments.
 
     Writers are refused until it is done; an edge serves what it has cached meanwhile.
     """
@@ -71,7 +71,7 @@ def rebuild_redis(
     customers = rebuild_segments(tables, settings.kafka)
     took = time.monotonic() - began
     line = (
-        f"{done.listings} listings from {done.read} records and {customers.records} records of customers' purchases "
+        f"{done.listings} listings from {done.read} records, customers from {customers.records} records "
         f"in {took:.1f} s; {done.unreadable + customers.unreadable} unreadable; ready"
     )
     figures = {"seconds": took, "purchases": customers.records, "purchases_unreadable": customers.unreadable}

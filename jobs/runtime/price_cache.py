@@ -11,8 +11,8 @@ Look-ups that come while one batch is under way share the next: one round trip s
 use is read again before its time is up, in the background, so that nobody waits for it.
 
 A listing that the catalog knows and that has no table yet is told at its list price (:meth:`list_price`).
-Of both at most ``max_tables`` are kept. The table that Redis has confirmed for no reader for the longest goes first;
-it is read again when it is asked for, so promise 1 holds for what is held.
+Of both at most ``max_tables`` are kept. The table that nobody has asked for the longest is evicted first, to the
+second; it is read again when it is asked for. Promise 1 holds for what is held.
 Every duration here is wall time (retries, re-reads); whether a table has expired is the caller's
 business, by the run's Clock.
 Over 300 lines: reading, re-reading and hearing of the same entries, which is where the promises are kept.

@@ -61,7 +61,7 @@ if not held or tonumber(ARGV[2]) >= tonumber(string.match(held, '^%d+')) then
   redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ':' .. ARGV[3])
 end
 """
-"""KEYS: purchases key. ARGV: period, purchases, purchases above the rivals' price. Counts of a period only rise."""
+"""KEYS: purchases key. ARGV: period, purchases, those above the rivals' price. Counts of a period only rise."""
 
 
 def client_options() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A lost Redis brought back from Kafka: each listing's highest version over `tables` and `decisions`, and segments.
+"""A lost Redis brought back from Kafka: each listing's highest version, and customers' purchases and segments.
 
 Kafka is the truth and Redis a picture of it, so that the picture can be made anew at any time.
 """

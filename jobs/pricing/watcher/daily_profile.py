@@ -34,7 +34,7 @@ def waves_at(window_end_ms: int, tick_ms: int) -> Floats:
 
 
 def local_waves(window_end_ms: int, tick_ms: int, utc_offset: Floats) -> Floats:
-    """Return :func:`waves_at` of each listing's local time: (6,) if all have the same offset, else (6, listings)."""
+    """Return :func:`waves_at` of each listing's local time: (6,) if all have one offset, else (6, listings)."""
     offsets = np.unique(utc_offset)
     if len(offsets) == 1:
         return waves_at(window_end_ms + round(offsets[0]) * tick_ms, tick_ms)

@@ -1,4 +1,4 @@
-"""Customers' segments from the stream to Redis: counts of all periods decide, and nothing waits without a bound."""
+"""Customers' segments from the stream to Redis: counts of all periods decide, and what waits is bounded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def tables(redis_server: Any) -> RedisPriceTables:
 
 def a_purchase(customer: str, purchases: int, above: int, at_ms: int = 1) -> Fact:
     value = {
-        "tenant": "acme", "customer": customer, "purchases": purchases, "above_offer": above, "event_time_ms": at_ms,
+        "tenant": "acme", "customer": customer, "purchases": purchases, "above_offer": above,
+        "event_time_ms": at_ms,
     }  # fmt: skip
     return Fact("segments", value, at_ms, "segments-0-0", at_ms)
 
