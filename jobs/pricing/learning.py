@@ -59,6 +59,7 @@ def elasticity_settings(policy: Policy) -> ElasticitySettings:
         provisional_se=own.provisional_se,
         tell=own.tell,
         emit_shift=own.emit_shift,
+        time_zones=dict(policy.local_time.time_zones),
         rivals=rival_settings(policy),
     )
 
