@@ -53,6 +53,8 @@ def fill_redis(env: Mapping[str, str], say: Callable[[str], None]) -> None:
     try:
         if tables.ready() is not None:
             return
+        # Before `rebuild`, which marks Redis ready: if this fails, all of it is tried again.
+        rebuild_segments(tables, env["WALRAS_KAFKA"])
         rebuilt = rebuild(
             tables,
             env["WALRAS_KAFKA"],
@@ -60,7 +62,6 @@ def fill_redis(env: Mapping[str, str], say: Callable[[str], None]) -> None:
             tail_s=1.0,
             progress=lambda _: None,
         )
-        rebuild_segments(tables, env["WALRAS_KAFKA"])
         say(
             f"redis       {rebuilt.listings} price tables brought back from Kafka"
             if rebuilt.listings

@@ -62,13 +62,13 @@ def rebuild_redis(
     settings = Settings.load()
     began = time.monotonic()
     tables = open_tables(settings)
+    customers = rebuild_segments(tables, settings.kafka)
     done = rebuild(
         tables,
         settings.kafka,
         epoch=epoch or str(round(time.time() * 1000)),
         progress=lambda line: None,
     )
-    customers = rebuild_segments(tables, settings.kafka)
     took = time.monotonic() - began
     line = (
         f"{done.listings} listings from {done.read} records, customers from {customers.records} records "

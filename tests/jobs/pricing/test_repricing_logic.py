@@ -490,3 +490,12 @@ def test_a_snapshot_with_daily_profiles_in_utc_is_brought_to_local_time() -> Non
     again.restore(orjson.loads(orjson.dumps(after.snapshot(), default=array_text)))
     assert np.flatnonzero(again._watch._watcher.null.daily.exposure[0]).tolist() == moved.tolist(), "once only"
     assert list(again.on_batch(Batch(0, at + MINUTE_MS, now_ms=at + MINUTE_MS))) == []
+
+
+def test_a_decision_recorded_with_the_former_keys_of_a_day_recomputes() -> None:
+    decision = orjson.loads(orjson.dumps(decision_of(a_running_logic()[1]), option=orjson.OPT_SERIALIZE_NUMPY))
+    policy = decision["inputs"]["policy"]
+    del policy["local_time"], policy["segments"]["memory_days"]
+    policy["limits"]["day_offset_minutes"] = {"web-us-usd": -300}
+    policy["features"]["time_zones"] = {"web-us-usd": "America/New_York"}
+    assert recompute(decision) == decision["result"]
