@@ -276,13 +276,20 @@ def views(dialect: Dialect, inputs: Sequence[Topic] = INPUTS) -> Iterator[tuple[
     yield "refused", dialect.text(_refused())
 
 
-def segments_sql() -> str:
-    """Purchases of every customer who was shown a rival's price, and how many were above it (science § 2)."""
+def segments_sql(dialect: Dialect, memory_days: int) -> str:
+    """SQL of each customer's purchases in a period of ``memory_days`` (science § 2).
+
+    Counted are orders with the rivals' price of their moment, and those of them above it. A count belongs to one
+    period of rt, so that what Flink forgets after the period changes no result; Redis keeps every period's count.
+    Flink drops a count after two periods of wall time without a purchase; DuckDB reads that hint as a comment.
+    """
+    period = f"CAST((rt_ms {'/' if dialect.stream else '//'} {memory_days * DAY_MS}) * {memory_days} AS STRING)"
     return f"""
-SELECT k, MIN(tenant) AS tenant, MIN(customer) AS customer, COUNT(*) AS purchases,
+SELECT /*+ STATE_TTL('bought' = '{2 * memory_days}d') */
+  k, MIN(tenant) AS tenant, MIN(customer) AS customer, COUNT(*) AS purchases,
   SUM(above) AS above_offer, MAX(rt_ms) AS event_time_ms
 FROM (
-  SELECT tenant || ':' || customer AS k, tenant, customer, rt_ms,
+  SELECT tenant || ':' || customer || ':' || {period} AS k, tenant, customer, rt_ms,
     CASE WHEN quoted_price_minor > offer_minor THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END AS above
   FROM orders_first
   WHERE {GOOD} AND kind = 'placed' AND offer_minor IS NOT NULL

@@ -9,8 +9,9 @@ snapshot half the bytes): exposures n, orders y, units, and
   (2) offer deviation  Σ n·(log ō(t) − centre), centre = the first reference price seen.
 
 Requests: per listing and segment N ← N e^{−Δ/τ} + exposures, and D ← D e^{−Δ/τ} + Δ·profile; the level
-N/D is requests per day at a mean hour, profile = hour of day × day of week of the whole bucket,
-shrunk to flat. Exposures shown while nothing was in stock do not count, nor do those minutes.
+N/D is requests per day at a mean hour, profile = hour of day × day of week of all listings of the
+market in this bucket, in the market's local time, shrunk to flat. Exposures shown while nothing was in
+stock do not count, nor do those minutes.
 
 The formulas that turn these counts into probabilities are pure functions of
 :mod:`features.sale_probability`, exported here too, so that a decision's record needs no book.
@@ -20,6 +21,7 @@ The formulas that turn these counts into probabilities are pure functions of
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from datetime import UTC
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from features.array_text import read_array
 from features.logic import Batch, refuse_other_version
+from features.market_time import MarketTime
 from features.sale_probability import (
     DemandSettings,
     PointCounts,
@@ -38,7 +41,7 @@ from features.sale_probability import (
     willingness_to_pay,
 )
 from features.segment_tilt import Points, Tilt, common_tilt, own_tilt
-from schemas.events import DEFAULT_SEGMENT
+from schemas.events import DEFAULT_SEGMENT, Listing
 
 __all__ = [
     "DemandBook",
@@ -55,6 +58,8 @@ __all__ = [
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 _N, _Y, _U, _YOUNG, _D = range(5)
 _PROFILE_WEIGHT = 50.0
+_PROFILE_SHAPE = (2, 31)
+"""Requests and days, by hour of the day (24) and by day of the week (7)."""
 
 
 class DemandBook:
@@ -63,6 +68,7 @@ class DemandBook:
     Parameters
     ----------
     settings : see :class:`DemandSettings`; not part of the snapshot.
+    market_time : local time of the markets, for hours and weekdays; UTC by default. Not part of the snapshot.
 
     Examples
     --------
@@ -80,15 +86,18 @@ class DemandBook:
 
     version = 1
 
-    def __init__(self, settings: DemandSettings | None = None) -> None:
+    def __init__(self, settings: DemandSettings | None = None, market_time: MarketTime | None = None) -> None:
         self.settings = settings or DemandSettings()
+        self._market_time = market_time or MarketTime()
         self._time_ms = 0
         self._listings: dict[str, int] = {}
+        self._markets: dict[str, int] = {}
+        self._market_of: list[int] = []
         self._centre: list[float | None] = []
         self._segments: dict[str, int] = {name: i for i, name in enumerate(self.settings.segments)}
         self._requests = np.zeros((0, len(self._segments)), np.float32)
         self._days = np.zeros(0, np.float32)
-        self._profile = np.zeros((2, 31), np.float32)  # requests and days by hour of day (24), day of week (7)
+        self._profiles = np.zeros((0, *_PROFILE_SHAPE), np.float32)  # per market
         self._points: dict[tuple[int, int, int], int] = {}
         self._by_price: dict[tuple[int, int], list[tuple[int, int]]] | None = None  # made when asked for
         self._counts = np.zeros((64, 5), np.float32)
@@ -139,7 +148,9 @@ class DemandBook:
         np.add.at(self._counts, at, np.array(add, np.float32))
         i_k_n = np.array(asked)
         np.add.at(self._requests, (i_k_n[:, 0], i_k_n[:, 1]), i_k_n[:, 2].astype(np.float32))
-        self._profile[0][list(self._slots(batch.window_end_ms))] += np.float32(i_k_n[:, 2].sum())
+        asked_in = np.bincount(np.array(self._market_of)[i_k_n[:, 0]], i_k_n[:, 2], len(self._markets))
+        for market, m in self._markets.items():
+            self._profiles[m, 0, self._slots(market, batch.window_end_ms)] += np.float32(asked_in[m])
         if len(self._points) > before:
             self._bound({i for i, _, _ in asked})
 
@@ -196,19 +207,32 @@ class DemandBook:
             fade = np.float32(np.exp(-hours / (24 * s.requests_memory_days)))
             self._requests *= fade
             self._days *= fade
-            self._profile *= np.float32(np.exp(-hours / (24 * 4 * s.requests_memory_days)))
+            self._profiles *= np.float32(np.exp(-hours / (24 * 4 * s.requests_memory_days)))
 
     def _add_minute(self, now_ms: int, out_of_stock: Collection[str]) -> None:
         """A minute of observation for every listing that could be sold in it; a gap adds none."""
         sellable = np.ones(len(self._listings), bool)
         sellable[[self._listings[key] for key in out_of_stock if key in self._listings]] = False
-        self._days[sellable] += np.float32(MINUTE_MS / DAY_MS * self._factor()(now_ms))
-        self._profile[1][list(self._slots(now_ms))] += np.float32(MINUTE_MS / DAY_MS * sellable.sum())
+        market_of = np.array(self._market_of, np.intp)[sellable]
+        listings = np.bincount(market_of, minlength=len(self._markets))
+        days = np.zeros(len(self._markets), np.float32)
+        for market, m in self._markets.items():
+            days[m] = MINUTE_MS / DAY_MS * self._factor(market)(now_ms)
+            self._profiles[m, 1, self._slots(market, now_ms)] += np.float32(MINUTE_MS / DAY_MS * listings[m])
+        self._days[sellable] += days[market_of]
+
+    def _market(self, name: str) -> int:
+        m = self._markets.get(name)
+        if m is None:
+            m = self._markets[name] = len(self._markets)
+            self._profiles = np.concatenate([self._profiles, np.zeros((1, *_PROFILE_SHAPE), np.float32)])
+        return m
 
     def _listing(self, key: str) -> int:
         i = self._listings.get(key)
         if i is None:
             i = self._listings[key] = len(self._centre)
+            self._market_of.append(self._market(Listing.parse(key).market))
             self._centre.append(None)
             self._requests = np.vstack([self._requests, np.zeros((1, len(self._segments)), np.float32)])
             self._days = np.append(self._days, np.float32(0))
@@ -325,15 +349,16 @@ class DemandBook:
         return max(1.0, float((counts.units.sum() + w) / (counts.orders.sum() + w)))
 
     def requests_expected(self, listing: str, start_ms: int, period_ms: int) -> float:
-        """R: requests expected in [start, start + period), by level and profile of each hour."""
+        """R: requests expected in [start, start + period), by level and profile of each hour of the market."""
         s, i = self.settings, self._listings.get(listing)
         n, d = (float(self._requests[i].sum()), float(self._days[i])) if i is not None else (0.0, 0.0)
         per_day = (n + s.requests_per_day * s.requests_days) / (d + s.requests_days)
+        market = Listing.parse(listing).market
         total, at = 0.0, start_ms
         end = start_ms + period_ms
-        factor = self._factor()
+        factor = self._factor(market)
         while at < end:
-            until = min(end, (at // HOUR_MS + 1) * HOUR_MS)
+            until = min(end, self._market_time.hour(market, at).ends_ms)
             total += (until - at) / DAY_MS * factor(until)
             at = until
         return per_day * total
@@ -355,18 +380,20 @@ class DemandBook:
         i = self._listings.get(listing)
         return float(self._requests[i].sum()) if i is not None else 0.0
 
-    @staticmethod
-    def _slots(window_end_ms: int) -> tuple[int, int]:
-        """Hour of day and day of week (Monday first) of the minute that ends here."""
-        hour = (window_end_ms - 1) // HOUR_MS
-        return hour % 24, 24 + (hour // 24 + 3) % 7
+    def _slots(self, market: str, window_end_ms: int) -> list[int]:
+        """Slots of the minute that ends here: the market's hour of the day, and 24 + its weekday (Monday 0)."""
+        hour = self._market_time.hour(market, window_end_ms - 1)
+        return [hour.hour, 24 + hour.weekday]
 
-    def _factor(self) -> Callable[[int], float]:
-        """Of a minute's end: how its hour's and its weekday's requests compare with the mean."""
-        hours, weekdays = self._ratio(self._profile[:, :24]), self._ratio(self._profile[:, 24:])
+    def _factor(self, market: str) -> Callable[[int], float]:
+        """Of a minute's end: how the requests of the market's hour and weekday compare with the mean."""
+        m = self._markets.get(market)
+        if m is None:
+            return lambda window_end_ms: 1.0
+        hours, weekdays = self._ratio(self._profiles[m, :, :24]), self._ratio(self._profiles[m, :, 24:])
 
         def factor(window_end_ms: int) -> float:
-            hour, weekday = self._slots(window_end_ms)
+            hour, weekday = self._slots(market, window_end_ms)
             return hours[hour] * weekdays[weekday - 24]
 
         return factor
@@ -392,7 +419,7 @@ class DemandBook:
             "segments": list(self._segments),
             "requests": self._requests.copy(),
             "days": self._days.copy(),
-            "profile": self._profile.copy(),
+            "profiles": {market: self._profiles[m].copy() for market, m in self._markets.items()},
             "keys": keys,
             "counts": used.copy(),
             "tilts": {name: list(tilt) for name, tilt in self._tilts.items()},
@@ -415,10 +442,27 @@ class DemandBook:
             len(self._listings), len(self._segments)
         )
         self._days = read_array(snapshot["days"], np.float32)
-        self._profile = read_array(snapshot["profile"], np.float32).reshape(2, 31)
+        self._restore_profiles(snapshot)
         keys = read_array(snapshot["keys"], np.int64).reshape(-1, 3)
         self._points = {(int(i), int(k), int(p)): at for at, (i, k, p) in enumerate(keys.tolist())}
         self._by_price = None
         self._counts = np.zeros((max(64, len(self._points)), 5), np.float32)
         self._counts[: len(self._points)] = read_array(snapshot["counts"], np.float32).reshape(-1, 5)
         self._tilts = {name: Tilt(*pair) for name, pair in snapshot.get("tilts", {}).items()}
+
+    def _restore_profiles(self, snapshot: Mapping[str, Any]) -> None:
+        """Read the markets' profiles.
+
+        A snapshot without any holds one profile of the whole bucket, in UTC. A market in UTC starts from it; one
+        with a zone of its own starts flat, since the hours are not its own.
+        """
+        saved = snapshot.get("profiles")
+        of_listings = [Listing.parse(key).market for key in self._listings]
+        self._markets = {market: m for m, market in enumerate(dict.fromkeys((*(saved or ()), *of_listings)))}
+        self._market_of = [self._markets[market] for market in of_listings]
+        self._profiles = np.zeros((len(self._markets), *_PROFILE_SHAPE), np.float32)
+        for market, m in self._markets.items():
+            if saved is not None:
+                self._profiles[m] = read_array(saved[market], np.float32).reshape(_PROFILE_SHAPE)
+            elif self._market_time.zone(market) is UTC:
+                self._profiles[m] = read_array(snapshot["profile"], np.float32).reshape(_PROFILE_SHAPE)

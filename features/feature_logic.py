@@ -19,19 +19,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from features.competition import ReferenceOffer, RivalBook, RivalSettings
 from features.feature_row import RowInputs, feature_row
 from features.judgement import CatalogBook, judge_cells, refusal_record
 from features.listing_counts import ListingCounts, WindowTotals
 from features.logic import Batch, Fact, Output, SnapshotError, refuse_other_version
+from features.market_time import MarketTime
 from features.seasonality import SeasonalProfile
 from features.segments import SEGMENTS, SegmentSettings
 from features.stock import StockBook
-from features.windows import MINUTE_MS, LocalTime, local_time
+from features.windows import MINUTE_MS, LocalTime
 
 ELASTICITY = "own_price_elasticity"
 _PENDING_PER_KEY = 8
@@ -84,8 +83,7 @@ class FeatureLogic:
 
     def __init__(self, settings: FeatureSettings | None = None) -> None:
         self._settings = settings or FeatureSettings()
-        zones = {market: ZoneInfo(name) for market, name in self._settings.time_zones.items()}
-        self._zones: dict[str, tzinfo] = dict(zones)
+        self._market_time = MarketTime(self._settings.time_zones)
         self._clear()
 
     def _clear(self) -> None:
@@ -117,7 +115,7 @@ class FeatureLogic:
         good, refused = judge_cells(batch.cells, self._catalog)
         outputs = [Output("rejected_cells", r.cell.listing.key, refusal_record(r, at), at) for r in refused]
         when = {
-            market: local_time(at - 1, self._zone(market)) for market in {k.split("/", 2)[1] for k in self._keys}
+            market: self._market_time.at(market, at - 1) for market in {k.split("/", 2)[1] for k in self._keys}
         }
         self._counts.advance(at, {local.day for local in when.values()})
         exposures = self._counts.add(good, self._row, at, when)
@@ -167,9 +165,6 @@ class FeatureLogic:
             self._emitted_ms.append(0)
             self._counts.grow(row + 1)
         return row
-
-    def _zone(self, market: str) -> tzinfo:
-        return self._zones.get(market, UTC)
 
     def _learn_seasons(self, exposures: Mapping[int, int], when: Mapping[str, LocalTime]) -> None:
         groups: dict[tuple[str, str], list[int]] = {}
@@ -268,7 +263,7 @@ class FeatureLogic:
         return age_ms >= self._settings.refresh_minutes * MINUTE_MS and self._catalog[self._keys[row]].active
 
     def _first_day(self, row: int) -> int:
-        return local_time(self._first_ms[row], self._zone(self._market(row))).day
+        return self._market_time.at(self._market(row), self._first_ms[row]).day
 
     def _market_requests(self, totals: WindowTotals) -> dict[str, dict[str, int]]:
         sums: dict[str, dict[str, int]] = {}

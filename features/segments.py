@@ -1,7 +1,9 @@
 """Which customers do not look at rivals' prices, how many price requests are theirs, what they would pay.
 
 Data per customer: purchases n so far, and how many of them, a, were made above the rivals' price of
-that moment (the order repeats it, so demand_job counts both in SQL; stream ``segments``).
+that moment (the order repeats it, so demand_job counts both in SQL; stream ``segments``). The stream counts by
+periods of ``memory_days``, and n and a are sums over a customer's periods: the stream holds the last periods only,
+Redis holds all of them, so that a customer who returns is known.
 
   (1) prior      π = (α m + Σa) / (α + Σn) over a uniform sample of customers    Beta-smoothed
   (2) myopia     = (a + w π) / (n + w),  w = 1 purchase (0: the observed share)
@@ -23,7 +25,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +33,7 @@ from features.logic import Batch, Fact, Output, refuse_other_version
 from schemas.codes import Sufficiency
 from schemas.price_table import unit_draw
 
+DAY_MS = 86_400_000
 MYOPIC, STRATEGIC = "myopic", "strategic"
 SEGMENTS: tuple[str, ...] = (MYOPIC, STRATEGIC)
 Z_90 = 1.6448536269514722
@@ -48,6 +51,7 @@ class SegmentSettings:
     smoothing_purchases : w of (2).
     prior_share, prior_weight : m and α of (1): the share believed before any data (003, Fig. 2: .09).
     sample : customers in the sketch.
+    memory_days : days of event time in a period of the stream's counts.
     """
 
     myopia_threshold: float = 0.20
@@ -55,6 +59,17 @@ class SegmentSettings:
     prior_share: float = 0.09
     prior_weight: float = 20.0
     sample: int = 256
+    memory_days: int = 30
+
+    def period(self, event_time_ms: int) -> int:
+        """Return the first day (since 1970-01-01) of the period that holds a purchase.
+
+        A day, not the period's number: numbers of another ``memory_days`` would meet other periods.
+
+        >>> SegmentSettings(memory_days=30).period(61 * 86_400_000)
+        60
+        """
+        return event_time_ms // (self.memory_days * DAY_MS) * self.memory_days
 
 
 def myopia(purchases: int, above_offer: int, prior: float, settings: SegmentSettings | None = None) -> float:
@@ -79,6 +94,18 @@ def segment_of(purchases: int, above_offer: int, prior: float, settings: Segment
     """
     settings = settings or SegmentSettings()
     return MYOPIC if myopia(purchases, above_offer, prior, settings) > settings.myopia_threshold else STRATEGIC
+
+
+def segment_of_periods(
+    counts: Iterable[tuple[int, int]], prior: float, settings: SegmentSettings | None = None
+) -> str:
+    """Return the segment of a customer from the purchases of every period, and those above the rivals' price.
+
+    >>> segment_of_periods([(6, 0), (4, 3)], prior=0.09)
+    'myopic'
+    """
+    bought = list(counts)
+    return segment_of(sum(n for n, _ in bought), sum(a for _, a in bought), prior, settings)
 
 
 def newcomer_segment(customer: str, myopic_share: float) -> str:
@@ -139,23 +166,35 @@ def sufficiency(missing: int, n: float) -> str:
     return (Sufficiency.SUFFICIENT if missing == 0 else Sufficiency.PROVISIONAL).value
 
 
+Counts = tuple[int, int]
+"""Purchases of a period, and those of them above the rivals' price."""
+BEFORE_PERIODS = -1
+"""The period of counts from before there were periods."""
+SAMPLED_PERIODS = 3
+"""Periods that the sample keeps apart; older ones are summed."""
+
+
+def purchase_prior(sample: CustomerSample | None, settings: SegmentSettings) -> float:
+    """Return the smoothed share of a tenant's purchases made above the rivals' price (1)."""
+    _, purchases, above = sample.totals() if sample else (0, 0, 0)
+    return smoothed_share(above, purchases, settings.prior_share, settings.prior_weight)
+
+
 class CustomerSample:
-    """Bottom-k sketch of distinct customers with their purchases so far.
+    """Bottom-k sketch of distinct customers with their purchases so far, by period.
 
     Examples
     --------
     >>> sample = CustomerSample(size=2)
     >>> for customer in ("a", "b", "c", "a"):
-    ...     sample.observe(customer, purchases=10, above_offer=5)
+    ...     sample.observe(customer, period=7, purchases=10, above_offer=5)
     >>> sample.totals()
     (2, 20, 10)
     """
 
-    version = 1
-
     def __init__(self, size: int = 256) -> None:
         self._size = size
-        self._held: dict[int, tuple[int, int]] = {}
+        self._held: dict[int, dict[int, Counts]] = {}
         self._largest = -1
 
     @staticmethod
@@ -163,55 +202,73 @@ class CustomerSample:
         # 53 bits: exact as a JSON number everywhere.
         return int(hashlib.md5(customer.encode(), usedforsecurity=False).hexdigest()[:13], 16)
 
-    def observe(self, customer: str, purchases: int, above_offer: int) -> None:
-        """Take a customer's counts so far; they only rise, so the larger of two wins."""
-        self._take(self._hash(customer), purchases, above_offer)
+    def observe(self, customer: str, period: int, purchases: int, above_offer: int) -> None:
+        """Take a customer's counts of a period; within it they only rise, so the larger of two wins."""
+        self._take(self._hash(customer), period, (purchases, above_offer))
 
-    def _take(self, name: int, purchases: int, above_offer: int) -> None:
-        if name not in self._held and len(self._held) >= self._size and name > self._largest:
-            return
-        self._held[name] = max(self._held.get(name, (0, 0)), (purchases, above_offer))
-        if len(self._held) > self._size:
-            del self._held[self._largest]
-        self._largest = max(self._held)
+    def _take(self, name: int, period: int, counts: Counts) -> None:
+        periods = self._held.get(name)
+        if periods is None:
+            if len(self._held) >= self._size and name > self._largest:
+                return
+            periods = self._held[name] = {}
+            if len(self._held) > self._size:
+                del self._held[self._largest]
+            self._largest = max(self._held)
+        if len(periods) == SAMPLED_PERIODS and period < min(periods):
+            return  # summed already
+        periods[period] = max(periods.get(period, (0, 0)), counts)
+        if len(periods) > SAMPLED_PERIODS:
+            first, second = sorted(periods)[:2]
+            (n, a), (more_n, more_a) = periods.pop(first), periods[second]
+            periods[second] = (n + more_n, a + more_a)
+
+    def _counts(self) -> Iterator[Counts]:
+        for periods in self._held.values():
+            yield sum(n for n, _ in periods.values()), sum(a for _, a in periods.values())
 
     def totals(self) -> tuple[int, int, int]:
-        """Customers, purchases and purchases above the rivals' price in the sample."""
-        return (
-            len(self._held),
-            sum(purchases for purchases, _ in self._held.values()),
-            sum(above for _, above in self._held.values()),
-        )
+        """Return customers, purchases and purchases above the rivals' price in the sample."""
+        counts = list(self._counts())
+        return len(counts), sum(n for n, _ in counts), sum(a for _, a in counts)
 
     def myopic_customers(self, prior: float, settings: SegmentSettings) -> int:
-        """How many customers in the sample are myopic."""
-        return sum(segment_of(n, a, prior, settings) == MYOPIC for n, a in self._held.values())
+        """Return how many customers in the sample are myopic."""
+        return sum(segment_of(n, a, prior, settings) == MYOPIC for n, a in self._counts())
 
     def merge(self, other: CustomerSample) -> None:
         """Take another sample's customers; the result is the sample of both histories."""
         for name in sorted(other._held):
-            self._take(name, *other._held[name])
+            for period in sorted(other._held[name]):
+                self._take(name, period, other._held[name][period])
 
-    def snapshot(self) -> list[list[int]]:
-        """Plain rows: hash, purchases, above."""
-        return [[name, *self._held[name]] for name in sorted(self._held)]
+    def snapshot(self) -> list[list[Any]]:
+        """Return plain rows: hash, then [period, purchases, above] of each period."""
+        return [
+            [name, *([period, *periods[period]] for period in sorted(periods))]
+            for name, periods in sorted(self._held.items())
+        ]
 
-    def restore(self, rows: Iterable[Iterable[int]]) -> None:
-        """Take rows back."""
-        self._held = {name: (n, a) for name, n, a in rows}
+    def restore(self, rows: Iterable[Sequence[Any]]) -> None:
+        """Take rows back, also those of version 1: hash, purchases, above."""
+        self._held = {}
+        for name, *rest in rows:
+            given = rest if rest and isinstance(rest[0], Sequence) else [[BEFORE_PERIODS, *rest]]
+            self._held[name] = {period: (n, a) for period, n, a in given}
         self._largest = max(self._held, default=-1)
 
 
 class SegmentLogic:
-    """Decides every buying customer's segment; a :class:`features.logic.BucketLogic` keyed as the host likes.
+    """Passes every buying customer's counts on with the tenant's prior; a :class:`features.logic.BucketLogic`.
 
     Takes ``segments`` facts (one :class:`schemas.events.SegmentShare`, or ``{"rows": [...]}`` of them)
-    and answers ``segment_updates``, which the host writes to Redis. It keeps no customer but the
-    bounded sample, so a customer who is forgotten elsewhere is at most a hash and two counts here.
+    and answers ``segment_updates``: a customer's counts of a period, and the prior under which the segment is
+    decided. The host's sink adds the counts of other periods, which Redis holds, and writes the segment. The logic
+    keeps no customer but the bounded sample.
     """
 
     name = "segments"
-    version = 1
+    version = 2
 
     def __init__(self, settings: SegmentSettings | None = None) -> None:
         self._settings = settings or SegmentSettings()
@@ -219,10 +276,7 @@ class SegmentLogic:
 
     def prior(self, tenant: str) -> float:
         """Share of a tenant's purchases made above the rivals' price (1)."""
-        settings = self._settings
-        sample = self._samples.get(tenant)
-        _, purchases, above = sample.totals() if sample else (0, 0, 0)
-        return smoothed_share(above, purchases, settings.prior_share, settings.prior_weight)
+        return purchase_prior(self._samples.get(tenant), self._settings)
 
     def myopic_share(self, tenant: str) -> float:
         """Beta-smoothed share of a tenant's customers who are myopic: what a newcomer gets (4)."""
@@ -239,29 +293,29 @@ class SegmentLogic:
         return []
 
     def on_fact(self, fact: Fact) -> Iterable[Output]:
-        """Take customers' counts; one update per customer, decided under the prior after all of them."""
+        """Take customers' counts; one update per customer and period, under the prior after all of them."""
         if fact.kind != "segments":
             return []
         rows = fact.value.get("rows") or [fact.value]
+        period = self._settings.period
         for row in rows:
             sample = self._samples.setdefault(row["tenant"], CustomerSample(self._settings.sample))
-            sample.observe(row["customer"], row["purchases"], row["above_offer"])
+            sample.observe(row["customer"], period(row["event_time_ms"]), row["purchases"], row["above_offer"])
         priors = {tenant: self.prior(tenant) for tenant in sorted({row["tenant"] for row in rows})}
-        newest = {(row["tenant"], row["customer"]): row for row in rows}
-        return [self._update(newest[key], priors[key[0]]) for key in sorted(newest)]
+        newest = {(row["tenant"], row["customer"], period(row["event_time_ms"])): row for row in rows}
+        return [self._update(newest[key], key[2], priors[key[0]]) for key in sorted(newest)]
 
-    def _update(self, row: Mapping[str, Any], prior: float) -> Output:
-        settings = self._settings
-        tenant, customer = row["tenant"], row["customer"]
+    @staticmethod
+    def _update(row: Mapping[str, Any], period: int, prior: float) -> Output:
         value = {
-            "tenant": tenant,
-            "customer": customer,
-            "segment": segment_of(row["purchases"], row["above_offer"], prior, settings),
-            "myopia": myopia(row["purchases"], row["above_offer"], prior, settings),
+            "tenant": row["tenant"],
+            "customer": row["customer"],
+            "period": period,
             "purchases": row["purchases"],
+            "above_offer": row["above_offer"],
             "prior": prior,
         }
-        return Output("segment_updates", f"{tenant}:{customer}", value, row["event_time_ms"])
+        return Output("segment_updates", f"{row['tenant']}:{row['customer']}", value, row["event_time_ms"])
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data."""
@@ -278,7 +332,8 @@ class SegmentLogic:
         SnapshotError
             If it is of another version.
         """
-        refuse_other_version("segments", self.version, snapshot)
+        if snapshot.get("v") != 1:  # Version 1 has no periods in its samples.
+            refuse_other_version("segments", self.version, snapshot)
         self._samples = {}
         for tenant, rows in snapshot["samples"].items():
             self._samples[tenant] = CustomerSample(self._settings.sample)

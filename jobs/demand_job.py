@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from features import cells
 from features.cells import FACTS, FLINK, GOOD, GROUP_KEY_SQL, bucket_sql
+from jobs.pricing.policy import Policy
 from jobs.runtime.flink_environment import by_the_minute, seldom
 from jobs.runtime.java_parts import add_java_parts, declare_functions
 from jobs.runtime.settings import Settings
@@ -44,9 +45,10 @@ def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, se
     ):
         table_env.create_temporary_view(name, table_env.sql_query(text))
     statements = table_env.create_statement_set()
+    outputs = outputs_sql(Policy.load(settings.policy).segments.memory_days)
     for name, upsert in {"cells": False, "segments": True, "rejected": False, "ledger": False}.items():
         table_env.execute_sql(text_sink(f"to_{name}", TOPICS[name], settings, upsert=upsert))
-        statements.add_insert_sql(f"INSERT INTO to_{name} {OUTPUTS[name]}")
+        statements.add_insert_sql(f"INSERT INTO to_{name} {outputs[name]}")
     if settings.archive:
         _archive(table_env, statements, settings)
     return statements
@@ -118,41 +120,49 @@ _BATCH = (
     + " AS STRING) || ',\"rows\":[' || COALESCE(lines, '') || ']}'"
 )
 
-OUTPUTS: dict[str, str] = {
-    "cells": f"SELECT CAST(bucket AS STRING), {_BATCH}, {_WINDOW_END} FROM batches",
-    "segments": "SELECT k, "
-    + _json({name: name for name in ("tenant", "customer", "purchases", "above_offer", "event_time_ms")})
-    + f", TO_TIMESTAMP_LTZ(event_time_ms, 3) FROM ({cells.segments_sql()}) AS shares",
-    "rejected": "SELECT topic || '-' || CAST(p AS STRING) || '-' || CAST(o AS STRING), "
-    + _json(
-        {
-            "topic": "topic",
-            "partition": "p",
-            "offset": "o",
-            "kafka_ts_ms": "kafka_ts_ms",
-            "field": "SPLIT_INDEX(verdict, '|', 0)",
-            "code": "SPLIT_INDEX(verdict, '|', 1)",
-            "detail": "SPLIT_INDEX(verdict, '|', 2)",
-            "line": "COALESCE(SUBSTRING(DECODE(line_bytes, 'UTF-8'), 1, 1000), '')",
-        }
-    )
-    + ", TO_TIMESTAMP_LTZ(kafka_ts_ms, 3) FROM refused",
-    "ledger": "SELECT topic || '-' || CAST(p AS STRING), "
-    + _json(
-        {
-            "topic": "topic",
-            "partition": "p",
-            "window_end_ms": _WINDOW_END_MS,
-            "offsets_read": "offsets_read",
-            "on_time": "on_time",
-            "late": "late",
-            "rejected": "rejected",
-            "ticks": "ticks",
-        }
-    )
-    + f", {_WINDOW_END} FROM ({cells.ledger_sql(FLINK)}) AS counts",
-}
-"""INSERT's query of each output: key, JSON, Kafka timestamp."""
+
+def outputs_sql(memory_days: int) -> dict[str, str]:
+    """Return the INSERT's query of each output: key, JSON, Kafka timestamp.
+
+    Parameters
+    ----------
+    memory_days : days of a period in which customers' purchases are counted.
+    """
+    return {
+        "cells": f"SELECT CAST(bucket AS STRING), {_BATCH}, {_WINDOW_END} FROM batches",
+        "segments": "SELECT k, "
+        + _json({name: name for name in ("tenant", "customer", "purchases", "above_offer", "event_time_ms")})
+        + f", TO_TIMESTAMP_LTZ(event_time_ms, 3) FROM ({cells.segments_sql(FLINK, memory_days)}) AS shares",
+        "rejected": "SELECT topic || '-' || CAST(p AS STRING) || '-' || CAST(o AS STRING), "
+        + _json(
+            {
+                "topic": "topic",
+                "partition": "p",
+                "offset": "o",
+                "kafka_ts_ms": "kafka_ts_ms",
+                "field": "SPLIT_INDEX(verdict, '|', 0)",
+                "code": "SPLIT_INDEX(verdict, '|', 1)",
+                "detail": "SPLIT_INDEX(verdict, '|', 2)",
+                "line": "COALESCE(SUBSTRING(DECODE(line_bytes, 'UTF-8'), 1, 1000), '')",
+            }
+        )
+        + ", TO_TIMESTAMP_LTZ(kafka_ts_ms, 3) FROM refused",
+        "ledger": "SELECT topic || '-' || CAST(p AS STRING), "
+        + _json(
+            {
+                "topic": "topic",
+                "partition": "p",
+                "window_end_ms": _WINDOW_END_MS,
+                "offsets_read": "offsets_read",
+                "on_time": "on_time",
+                "late": "late",
+                "rejected": "rejected",
+                "ticks": "ticks",
+            }
+        )
+        + f", {_WINDOW_END} FROM ({cells.ledger_sql(FLINK)}) AS counts",
+    }
+
 
 RAW_COLUMNS = ["topic STRING", "p INT", "o BIGINT", "kafka_ts_ms BIGINT", "key_bytes BYTES", "line_bytes BYTES"]
 # By when a row is written (UTC): by its own time a replay of years would open a Parquet writer for every hour.

@@ -61,7 +61,9 @@ def build(
     quotes : where quotes are logged; by default the run's Kafka, and nowhere without ``follow``.
     """
     metrics = Metrics("edge")
-    cache = PriceCache(settings.redis.get_secret_value())
+    cache = PriceCache(
+        settings.redis.get_secret_value(), max_tables=settings.edge_tables, max_segments=settings.edge_segments
+    )
     quotes = quotes or QuoteLog(settings.kafka if follow else None)
     quoting = Quoting(cache, quotes, settings.the_clock, settings.edge_secret.get_secret_value(), metrics)
     seen = view or MarketView(settings.kafka)
@@ -80,7 +82,8 @@ def build(
             "status": "ok", "quotes_logged": quotes.logged, "quotes_dropped": quotes.dropped,
             "quotes_waiting": quotes.waiting, "kafka_error": quotes.last_error, "redis_epoch": cache.epoch,
             "redis_failures": cache.failures, "lower_versions_refused": cache.lower_versions,
-            "tables_cached": cache.size, "run_time_ms": settings.the_clock.now_ms(),
+            "tables_cached": cache.size, "tables_evicted": cache.evicted,
+            "list_prices_evicted": cache.list_prices_evicted, "run_time_ms": settings.the_clock.now_ms(),
         })  # fmt: skip
 
     async def able(request: Request) -> Response:

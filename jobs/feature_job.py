@@ -20,7 +20,7 @@ from pyflink.table import StatementSet, StreamTableEnvironment
 from features.cells import bucket_sql
 from features.feature_logic import FeatureLogic
 from features.segments import SegmentLogic
-from jobs.pricing.learning import feature_settings
+from jobs.pricing.learning import feature_settings, segment_settings
 from jobs.pricing.policy import Policy
 from jobs.runtime.bucket_rows import (
     batch_rows,
@@ -53,7 +53,9 @@ def feature_host(settings: Settings) -> Host:
 def segment_host(settings: Settings) -> Host:
     """Hosts segment logics; their updates go to Redis inside the call."""
     tables = RedisPriceTables(settings.redis.get_secret_value())
-    return Host(SegmentLogic, settings.host_clock, [RedisSegmentSink(tables)])
+    how = segment_settings(Policy.load(settings.policy))
+    sink = RedisSegmentSink(tables, how, settings.segments_waiting)
+    return Host(partial(SegmentLogic, how), settings.host_clock, [sink])
 
 
 def parquet_values(value: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -82,7 +84,8 @@ def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, se
 
 def _purchases(table_env: StreamTableEnvironment, settings: Settings) -> str:
     table = text_source(table_env, JOB, "segments", settings)
-    shard = bucket_sql("k", SEGMENT_SHARDS)
+    # By customer, without the period of the key: a customer is in one shard's sample.
+    shard = bucket_sql("JSON_VALUE(v, '$.tenant') || ':' || JSON_VALUE(v, '$.customer')", SEGMENT_SHARDS)
     rows = (
         f"SELECT CAST({shard} AS STRING) AS `key`, 'segments' AS kind, '' AS address, v AS payload "
         f"FROM {table} WHERE v IS NOT NULL"

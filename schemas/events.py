@@ -384,7 +384,11 @@ CELL_COUNTS: tuple[str, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class SegmentShare:
-    """A customer's purchases so far and how many were made above the rival's price (science § 2)."""
+    """A customer's purchases so far in one period, and how many were made above the rival's price (science § 2).
+
+    The key ends with the period's first day since 1970-01-01; a period has ``segments.memory_days`` of the policy.
+    A record whose key has no period is of an earlier version and counts all purchases so far.
+    """
 
     tenant: str
     customer: str

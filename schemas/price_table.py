@@ -49,6 +49,17 @@ def segment_key(tenant: str, customer: str) -> str:
     return f"segment:{{{tenant}:{customer[:2]}}}:{customer}"
 
 
+def purchases_key(tenant: str, customer: str) -> str:
+    """Redis key of a customer's purchases: a hash from period (its first day) to ``<purchases>:<above rivals>``.
+
+    It is our own record, from which the segment is decided; a reader of prices does not need it.
+
+    >>> purchases_key("demo", "9f86d081")
+    'purchases:{demo:9f}:9f86d081'
+    """
+    return f"purchases:{{{tenant}:{customer[:2]}}}:{customer}"
+
+
 def updates_channel(tenant: str, market: str) -> str:
     """Pub/sub channel of a market's price changes (a hint: messages may be lost)."""
     return f"price-updates:{{{tenant}:{market}}}"

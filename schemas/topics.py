@@ -332,7 +332,7 @@ TOPICS: dict[str, Topic] = {
             checks=(Check("event_time_ms", BIGINT, low=0), Check("bucket", BIGINT, low=-1, high=65_535)),
         ),
         Topic("cells", events.CellBatch, "bucket", event_time="window_end_ms"),
-        Topic("segments", events.SegmentShare, "tenant:customer", compacted=True),
+        Topic("segments", events.SegmentShare, "tenant:customer:period", compacted=True),
         Topic("features", events.FeatureRow, "listing", event_time="window_end_ms"),
         Topic("estimates", events.Estimate, "estimate scope", event_time="window_end_ms", compacted=True),
         Topic("evidence", events.Evidence, "listing", event_time="window_end_ms"),

@@ -17,6 +17,7 @@ Over 300 lines: a period's life (open, pending, learned, told) and its snapshot 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,8 @@ from features.elasticity.seasonal import SeasonalFactors
 from features.elasticity.settings import HOUR_MS, ElasticitySettings
 from features.judgement import CatalogBook, judge_cell
 from features.logic import Batch, Fact, Output, refuse_other_version
-from schemas.events import CatalogEntry, Offer
+from features.market_time import MarketTime
+from schemas.events import CatalogEntry, Listing, Offer
 
 MINUTE_MS = 60_000
 SLOPES = 2
@@ -58,6 +60,7 @@ class ElasticityLogic:
         self._availability = Availability()
         self._model: SeriesModel = model_for(self.settings, SLOPES)
         self._factors: dict[str, SeasonalFactors] = {}
+        self._market_time = MarketTime(self.settings.time_zones)
         self._time_ms = 0
         self._index: dict[str, int] = {}
         self._keys: list[str] = []
@@ -193,11 +196,8 @@ class ElasticityLogic:
                 np.divide(values[:, 3], values[:, 4], out=np.zeros(len(keys)), where=values[:, 4] > 0),
             ]
         )
-        hour = (self._period_end(period) - 1) // HOUR_MS
-        # A period longer than an hour has no hour of its own, one longer than a day no weekday.
-        slot = str(hour % 24) if self.settings.period_ms <= HOUR_MS else ""
-        weekday = str((hour // 24 + 3) % 7) if self.settings.period_ms <= 24 * HOUR_MS else ""
-        levels = [(slot, weekday, segment) for _, segment, _ in keys]
+        moments = {market: self._moment(market, period) for market in {self._entry(key[0]).market for key in keys}}
+        levels = [(*moments[self._entry(i).market], segment) for i, segment, _ in keys]
         categories = [self._entry(i).category for i in series.tolist()]
         factor = np.zeros(len(keys))
         groups = {name: np.array([c == name for c in categories]) for name in sorted(set(categories))}
@@ -209,6 +209,17 @@ class ElasticityLogic:
             mine = [level for level, m in zip(levels, mask, strict=True) if m]
             self._factors[name].learn(mine, quantity[mask], learned.expected[mask], learned.variance[mask])
         return set(series.tolist())
+
+    def _moment(self, market: str, period: int) -> tuple[str, str]:
+        """Hour of the day and weekday of a period's end in a market.
+
+        A period longer than an hour has no hour of its own, one longer than a day no weekday.
+        """
+        local = self._market_time.hour(market, self._period_end(period) - 1)
+        return (
+            str(local.hour) if self.settings.period_ms <= HOUR_MS else "",
+            str(local.weekday) if self.settings.period_ms <= 24 * HOUR_MS else "",
+        )
 
     def _learn_scanner(self, period: int, rows: dict[RowKey, Row]) -> set[int]:
         """One row per listing: log units per time in stock, at the units' mean log price."""
@@ -319,6 +330,7 @@ class ElasticityLogic:
             "availability": self._availability.snapshot(),
             "model": self._model.snapshot(),
             "factors": {name: factors.snapshot() for name, factors in self._factors.items()},
+            "local_time": True,
             "price_centre": list(self._price_centre),
             "offer_centre": list(self._offer_centre),
             "debt": list(self._debt),
@@ -362,6 +374,12 @@ class ElasticityLogic:
         for name, factors in snapshot["factors"].items():
             self._factors[name] = SeasonalFactors()
             self._factors[name].restore(factors)
+        if not snapshot.get("local_time") and any(
+            self._market_time.zone(Listing.parse(key).market) is not UTC for key in self._keys
+        ):
+            # Hours and weekdays in UTC, of an earlier version: they are not those of the markets.
+            for factors in self._factors.values():
+                factors.forget_times()
         self._price_centre = list(snapshot["price_centre"])
         self._offer_centre = list(snapshot["offer_centre"])
         self._debt = [float(value) for value in snapshot["debt"]]

@@ -1,4 +1,4 @@
-"""Multiplicative factors of conversion: hour of day, day of week, segment (science § 3, log s of a row).
+"""Multiplicative factors of conversion: the market's hour of day and day of week, segment (science § 3).
 
 Per category of a bucket and per level (an hour, a weekday, a segment): q = Σ orders, p = Σ what the
 model expected without that level's factor. factor = (q + k)/(p + k), k = 20, divided by the same ratio
@@ -67,6 +67,10 @@ class SeasonalFactors:
         q, p = (sum(pair[j] for pair in pairs.values()) for j in (0, 1))
         whole = float(np.log((q + k) / (p + k)))
         return {level: float(np.log((pair[0] + k) / (pair[1] + k))) - whole for level, pair in pairs.items()}
+
+    def forget_times(self) -> None:
+        """Forget what was learned of hours and weekdays; segments stay."""
+        self._sums["hour"], self._sums["weekday"] = {}, {}
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data, in order of first sight."""

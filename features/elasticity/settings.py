@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from features.competition import RivalSettings
@@ -40,6 +41,7 @@ class ElasticitySettings:
         did not when its told value did; ``moved``: every listing only then, as a product in many markets is
         told by each of them.
     rivals : how offers are read.
+    time_zones : IANA zone per market, for hours and weekdays; UTC where absent.
 
     Raises
     ------
@@ -73,6 +75,7 @@ class ElasticitySettings:
     tell: Literal["changed", "moved"] = "changed"
     emit_shift: float = 0.1
     rivals: RivalSettings = _RIVALS
+    time_zones: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         expectations = {

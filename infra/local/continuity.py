@@ -15,7 +15,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fi
 from infra.local.config import Layout
 from jobs.runtime.clock import Clock
 from jobs.runtime.redis_price_table import RedisPriceTables
-from jobs.runtime.redis_rebuild import rebuild
+from jobs.runtime.redis_rebuild import rebuild, rebuild_segments
 from jobs.runtime.settings import DATA_CLOCK
 
 STOPPED_AT = "stopped_at_ms"
@@ -53,6 +53,8 @@ def fill_redis(env: Mapping[str, str], say: Callable[[str], None]) -> None:
     try:
         if tables.ready() is not None:
             return
+        # Before `rebuild`, which marks Redis ready: if this fails, all of it is tried again.
+        rebuild_segments(tables, env["WALRAS_KAFKA"])
         rebuilt = rebuild(
             tables,
             env["WALRAS_KAFKA"],

@@ -31,7 +31,7 @@ from jobs.runtime.operator_commands import (
     parse_until,
     publish_command,
 )
-from jobs.runtime.redis_rebuild import rebuild
+from jobs.runtime.redis_rebuild import rebuild, rebuild_segments
 from jobs.runtime.settings import Settings
 from schemas.events import CommandKind
 from schemas.money import Money, MoneyError
@@ -55,24 +55,28 @@ def rebuild_redis(
     epoch: Annotated[str, typer.Option(help="Name of the new epoch; by default the wall's time.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Bring a lost Redis back from Kafka: each listing's highest version over `tables` and `decisions`.
+    """Bring a lost Redis back from Kafka: each listing's highest version over `tables` and `decisions`; segments.
 
     Writers are refused until it is done; an edge serves what it has cached meanwhile.
     """
     settings = Settings.load()
     began = time.monotonic()
+    tables = open_tables(settings)
+    customers = rebuild_segments(tables, settings.kafka)
     done = rebuild(
-        open_tables(settings),
+        tables,
         settings.kafka,
         epoch=epoch or str(round(time.time() * 1000)),
         progress=lambda line: None,
     )
     took = time.monotonic() - began
     line = (
-        f"{done.listings} listings from {done.read} records in {took:.1f} s; {done.unreadable} unreadable; ready"
+        f"{done.listings} listings from {done.read} records, customers from {customers.records} records "
+        f"in {took:.1f} s; {done.unreadable + customers.unreadable} unreadable; ready"
     )
-    out(done._asdict() | {"seconds": took}, [line], as_json)
-    if done.unreadable:
+    figures = {"seconds": took, "purchases": customers.records, "purchases_unreadable": customers.unreadable}
+    out(done._asdict() | figures, [line], as_json)
+    if done.unreadable or customers.unreadable:
         raise typer.Exit(NO)
 
 

@@ -17,6 +17,7 @@ from features.demand import DemandBook
 from features.logic import Output
 from jobs.pricing.bucket_state import BucketState
 from jobs.pricing.control import Control
+from jobs.pricing.learning import market_time
 from jobs.pricing.listing_state import KEPT_TABLES, ListingState
 from jobs.pricing.policy import MINUTE_MS, Policy
 from jobs.pricing.record import Result, make_inputs, table_record
@@ -47,6 +48,7 @@ class Decider:
     ) -> None:
         self.policy = policy
         self._bucket, self._book, self._control = bucket, book, control
+        self._market_time = market_time(policy)
 
     def decide(
         self,
@@ -118,13 +120,13 @@ class Decider:
         current = None
         if state.table is not None:
             arm = state.table.table.get(policy.tables.arm) or state.table.table[min(state.table.table)]
-            day, day_ends_ms = self._day(entry.market, at_ms)
+            day = self._market_time.day(entry.market, at_ms)
             current = {
                 "default_minor": state.table.default_minor,
                 "segments": table_record(arm),
                 "last_change_ms": state.last_change_ms,
-                "changes_today": state.changes_today if state.day == day else 0,
-                "day_ends_ms": day_ends_ms,
+                "changes_today": state.changes_today if state.day == day.number else 0,
+                "day_ends_ms": day.ends_ms,
             }
         return make_inputs(
             listing=key,
@@ -223,7 +225,7 @@ class Decider:
         before = state.table.default_minor if state.table else None
         state.needs_start = False
         if table.default_minor != before:
-            day, _ = self._day(table.listing.market, at_ms)
+            day = self._market_time.day(table.listing.market, at_ms).number
             state.changes_today = state.changes_today + 1 if state.day == day else 1
             state.day, state.last_change_ms = day, at_ms
             state.history = [*state.history, [table.version, table.default_minor]][-KEPT_TABLES:]
@@ -248,12 +250,6 @@ class Decider:
                 "price_minor": result.candidate_minor,
                 "until_ms": at_ms + self.policy.limits.approval_minutes * MINUTE_MS,
             }
-
-    def _day(self, market: str, at_ms: int) -> tuple[int, int]:
-        """The market's day and its end."""
-        offset_ms = self.policy.limits.day_offset_minutes.get(market, 0) * MINUTE_MS
-        day = (at_ms + offset_ms) // DAY_MS
-        return day, (day + 1) * DAY_MS - offset_ms
 
     def renewals(self, at_ms: int, now_ms: int) -> list[Output]:
         """Write tables near their end again under the same table id, with the rivals' price of now."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 from features.competition import RivalSettings
 from features.elasticity.settings import ElasticitySettings
 from features.feature_logic import FeatureSettings
+from features.market_time import MarketTime
+from features.segments import SegmentSettings
 from jobs.pricing.policy import MINUTE_MS, Policy
 
 
@@ -57,6 +59,7 @@ def elasticity_settings(policy: Policy) -> ElasticitySettings:
         provisional_se=own.provisional_se,
         tell=own.tell,
         emit_shift=own.emit_shift,
+        time_zones=dict(policy.local_time.time_zones),
         rivals=rival_settings(policy),
     )
 
@@ -72,7 +75,26 @@ def feature_settings(policy: Policy) -> FeatureSettings:
         emit_every_minutes=own.emit_every_minutes,
         refresh_minutes=own.refresh_minutes,
         estimate_lag_ms=own.estimate_lag_minutes * MINUTE_MS,
-        time_zones=dict(own.time_zones),
+        time_zones=dict(policy.local_time.time_zones),
         rivals=rival_settings(policy),
         relative_width=policy.sufficiency.relative_width,
     )
+
+
+def segment_settings(policy: Policy) -> SegmentSettings:
+    """How customers are told apart, and how long their purchases are remembered.
+
+    >>> segment_settings(Policy()) == SegmentSettings()
+    True
+    """
+    return SegmentSettings(memory_days=policy.segments.memory_days)
+
+
+def market_time(policy: Policy) -> MarketTime:
+    """Local time of the markets, for decisions and the profile of requests.
+
+    >>> policy = Policy.from_dict({"local_time": {"time_zones": {"web-eu-eur": "Europe/Berlin"}}})
+    >>> market_time(policy).hour("web-eu-eur", 0).hour
+    1
+    """
+    return MarketTime(policy.local_time.time_zones)

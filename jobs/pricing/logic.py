@@ -28,6 +28,7 @@ from jobs.pricing.bucket_state import BucketState, Looks
 from jobs.pricing.control import Control, applies
 from jobs.pricing.deciding import Decider
 from jobs.pricing.guardrails.forward_buying import is_bought_ahead
+from jobs.pricing.learning import market_time
 from jobs.pricing.operating import Operator
 from jobs.pricing.policy import MINUTE_MS, Policy
 from jobs.pricing.valuation import demand_settings
@@ -69,7 +70,7 @@ class RepricingLogic:
     def __init__(self, policy: Policy | None = None, decider: type[Decider] = Decider) -> None:
         self.policy = policy or Policy()
         self._bucket = BucketState(self.policy)
-        self._book = DemandBook(demand_settings(self.policy))
+        self._book = DemandBook(demand_settings(self.policy), market_time(self.policy))
         self._control = Control()
         self._watch = BucketWatch(self.policy, self._bucket, self._book)
         self._decider = decider(self.policy, self._bucket, self._book, self._control)

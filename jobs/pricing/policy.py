@@ -74,6 +74,11 @@ class Segments(_Section):
     uniform: bool = Field(
         default=False, description="one price for all segments (the only mode where law asks it)"
     )
+    memory_days: int = Field(
+        default=30, ge=1, le=3_650,
+        description="a customer's purchases are counted by periods of so many days of event time; the stream "
+        "remembers the last ones, Redis all of them",
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _as_many_shares(self) -> Segments:
@@ -202,9 +207,25 @@ class Limits(_Section):
     min_gap_minutes: int = Field(default=60, ge=0, description="MIN_GAP between two changes")
     max_changes_per_day: int = Field(default=8, ge=1, description="MAX_CHANGES per market day")
     min_confidence: Share = Field(default=0.5, description="LOW_CONFIDENCE: least P(gain > 0)")
-    day_offset_minutes: dict[str, int] = Field(
-        default_factory=dict, description="market → its day's offset from UTC"
+
+
+class LocalTimes(_Section):
+    """Local time of the markets: days of features and limits, hours and weekdays of requests."""
+
+    time_zones: dict[str, str] = Field(
+        default_factory=dict, description="market → IANA time zone; UTC where absent"
     )
+
+    @model_validator(mode="after")
+    def _known_zones(self) -> LocalTimes:
+        for market, zone in self.time_zones.items():
+            try:
+                ZoneInfo(zone)
+            except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+                raise ValueError(
+                    f"time_zones.{market}: expected an IANA time zone such as Europe/Berlin, got {zone!r}"
+                ) from error
+        return self
 
 
 class ForwardBuying(_Section):
@@ -317,26 +338,16 @@ class Elasticity(_Section):
 
 
 class Features(_Section):
-    """How often feature rows are written, and whose days they count in."""
+    """How often feature rows are written."""
 
     emit_every_minutes: int = Field(default=5, ge=1, description="shortest time between two rows of a listing")
     refresh_minutes: int = Field(default=15, ge=1, description="longest time between two rows of a listing")
     estimate_lag_minutes: int = Field(
         default=10, ge=0, description="an estimate counts so long after its window, whenever it arrived"
     )
-    time_zones: dict[str, str] = Field(
-        default_factory=dict, description="market → IANA zone of its days, hours and weekdays; UTC where absent"
-    )
 
     @model_validator(mode="after")
-    def _known_and_in_order(self) -> Features:
-        for market, zone in self.time_zones.items():
-            try:
-                ZoneInfo(zone)
-            except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-                raise ValueError(
-                    f"time_zones.{market}: expected an IANA time zone such as Europe/Berlin, got {zone!r}"
-                ) from error
+    def _in_order(self) -> Features:
         if self.refresh_minutes < self.emit_every_minutes:
             raise ValueError(
                 f"expected refresh_minutes ≥ emit_every_minutes {self.emit_every_minutes}, "
@@ -367,6 +378,35 @@ class Watch(_Section):
     top: int = Field(default=3, ge=0, description="and a change among this many leading listings of a bucket")
 
 
+_TO_ZONES = "local_time.time_zones, which names an IANA time zone per market"
+MOVED_KEYS = {("limits", "day_offset_minutes"): _TO_ZONES, ("features", "time_zones"): _TO_ZONES}
+"""Keys of earlier policies: section and name → the key that replaced it."""
+
+
+def _refuse_moved_keys(content: Mapping[str, Any], source: str) -> None:
+    for (section, name), now in MOVED_KEYS.items():
+        keys = content.get(section)
+        if isinstance(keys, Mapping) and name in keys:
+            raise PolicyError(f"{source}: {section}.{name}: replaced by {now}; got {keys[name]!r}")
+
+
+def without_moved_keys(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recorded policy without :data:`MOVED_KEYS`.
+
+    >>> without_moved_keys({"limits": {"max_step": 0.1, "day_offset_minutes": {}}})
+    {'limits': {'max_step': 0.1}}
+    """
+    moved: dict[str, set[str]] = {}
+    for section, name in MOVED_KEYS:
+        moved.setdefault(section, set()).add(name)
+    return {
+        section: {name: value for name, value in keys.items() if name not in moved[section]}
+        if section in moved and isinstance(keys, Mapping)
+        else keys
+        for section, keys in content.items()
+    }
+
+
 class Policy(_Section):
     """The business numbers; see the sections.
 
@@ -391,6 +431,7 @@ class Policy(_Section):
     market: Market = Market()
     roles: Roles = Roles()
     limits: Limits = Limits()
+    local_time: LocalTimes = LocalTimes()
     forward_buying: ForwardBuying = ForwardBuying()
     materiality: Materiality = Materiality()
     cold_start: ColdStart = ColdStart()
@@ -422,6 +463,7 @@ class Policy(_Section):
         """Build from plain data, as in a decision's record."""
         if not isinstance(content, dict):
             raise PolicyError(f"{source}: expected a mapping of sections, got {content!r}")
+        _refuse_moved_keys(content, source)
         try:
             return cls.model_validate(content)
         except ValidationError as error:

@@ -12,7 +12,7 @@ from typing import Any
 
 from features.competition import ReferenceOffer, RivalSettings, reference_offer
 from jobs.pricing.guardrails import Band, Meet
-from jobs.pricing.policy import MINUTE_MS, Policy
+from jobs.pricing.policy import MINUTE_MS, Policy, without_moved_keys
 from jobs.pricing.valuation import Gain
 from schemas.codes import OutcomeCode
 from schemas.events import DEFAULT_SEGMENT, Offer
@@ -166,7 +166,8 @@ class Result:
 def recorded_policy(content: Mapping[str, Any]) -> Policy:
     """Return the policy of a record; a key that did not exist yet gets the default that applied then.
 
-    A key that no longer exists is dropped: no decision ever read it.
+    A key that no longer exists is dropped: no decision ever read it. Keys that moved are left out: what a decision
+    needs of local time (``day_ends_ms``, ``requests``) is in its inputs.
 
     >>> recorded_policy({"exploration": {"mode": "bounded"}}).exploration.far_until
     0.0
@@ -174,7 +175,10 @@ def recorded_policy(content: Mapping[str, Any]) -> Policy:
     'share'
     >>> recorded_policy({"watch": {"facts_per_month": 4.0, "top": 5}}).watch.top
     5
+    >>> recorded_policy({"limits": {"max_step": 0.05, "day_offset_minutes": {"web": 60}}}).limits.max_step
+    0.05
     """
+    content = without_moved_keys(content)
     watch = {name: value for name, value in content.get("watch", {}).items() if name != "facts_per_month"}
     exploration = {"far_until": 0.0, **content.get("exploration", {})}
     margin = {"cost_jump_scale": "share", **content.get("margin", {})}

@@ -17,6 +17,7 @@ import numpy as np
 from features.demand import DemandBook
 from features.logic import Output
 from jobs.pricing.bucket_state import BucketState, Looks
+from jobs.pricing.learning import market_time
 from jobs.pricing.listing_state import ListingState
 from jobs.pricing.policy import MINUTE_MS, Policy
 from jobs.pricing.sale_target import target_part
@@ -54,6 +55,8 @@ class BucketWatch:
     def __init__(self, policy: Policy, bucket: BucketState, book: DemandBook) -> None:
         self.policy = policy
         self._bucket, self._book = bucket, book
+        self._market_time = market_time(policy)
+        self._markets: list[str] = []
         self._watcher = Watcher(watcher_settings(policy))
         self._group_watcher = GroupWatcher(watcher_settings(policy))
         self._categories: dict[str, int] = {}
@@ -63,6 +66,7 @@ class BucketWatch:
 
     def grow(self, entry: CatalogEntry) -> None:
         """Watch one listing more, the one that the bucket just added."""
+        self._markets.append(entry.market)
         category = f"{entry.tenant}/{entry.market}/{entry.category}"
         i = self._watcher.grow(1, [self._categories.setdefault(category, len(self._categories))])
         if entry.price_group != entry.sku:
@@ -164,7 +168,13 @@ class BucketWatch:
             searches_abandoned=np.clip(sums[3], 0.0, np.maximum(sums[2], 0.0)),
             plan_units=plan,
             in_stock=[0.0 if key in empty else 1.0 for key in index],
+            utc_offset=self._utc_offset(at_ms),
         )
+
+    def _utc_offset(self, at_ms: int) -> list[float]:
+        """Minutes by which each listing's market is ahead of UTC in the minute that ends here."""
+        of = {market: self._market_time.offset_ms(market, at_ms - 1) / MINUTE_MS for market in set(self._markets)}
+        return [of[market] for market in self._markets]
 
     def _get_used(self, key: str, state: ListingState, log_price: float) -> None:
         """Shoppers get used to what they are shown; before that it was the list price."""
@@ -198,16 +208,31 @@ class BucketWatch:
             "groups": dict(self._groups),
             "grouped": list(self._grouped),
             "shown": list(self._shown),
+            "local_time": True,
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """:meth:`snapshot` back."""
+        self._markets = [Listing.parse(key).market for key in self._bucket.index]
         self._watcher.restore(snapshot["watcher"])
         self._group_watcher.restore(snapshot["group_watcher"])
+        if not snapshot.get("local_time"):
+            self._restore_utc()
         self._categories = dict(snapshot["categories"])
         self._groups = dict(snapshot["groups"])
         self._grouped = list(snapshot["grouped"])
         self._shown = list(snapshot["shown"])
+
+    def _restore_utc(self) -> None:
+        """Bring a snapshot whose daily profiles are in UTC to the markets' local time.
+
+        The groups share one profile over all markets, so they are learned anew where a market has an offset.
+        """
+        offset = np.array(self._utc_offset(self._watcher.last_end_ms), float)
+        if offset.any():
+            self._watcher.null.turn(offset)
+            groups = self._group_watcher.groups.tolist()
+            self._group_watcher = GroupWatcher(watcher_settings(self.policy), groups)
 
 
 def _deal(state: ListingState, depth: float) -> float:
@@ -220,5 +245,5 @@ def _part(minute: Minute, rows: list[int]) -> Minute:
     return Minute(
         minute.window_end_ms, minute.orders[rows], minute.units[rows], minute.price_factor[rows],
         minute.searches_matured[rows], minute.searches_abandoned[rows], minute.plan_units[rows],
-        minute.present[rows], minute.in_stock[rows],
+        minute.present[rows], minute.in_stock[rows], minute.utc_offset[rows],
     )  # fmt: skip

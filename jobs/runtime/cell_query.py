@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from features import cells
 from features.cells import DUCKDB, FACTS, GOOD
 from features.lines import read_line, typed
+from features.segments import SegmentSettings
 from schemas.events import bucket_of, group_key
 from schemas.topics import INPUTS, MINUTE_MS, TOPICS, Topic
 
@@ -58,6 +59,12 @@ def raw_lines(archive: Path) -> Iterator[dict[str, list[Any]]]:
 class Backfill:
     """A DuckDB connection with the views of features/cells.py over given lines.
 
+    Parameters
+    ----------
+    lines : raw lines by topic.
+    inputs : the input topics with this run's lateness.
+    memory_days : days of a period in which customers' purchases are counted (``segments.memory_days``).
+
     Examples
     --------
     >>> line = b'{"event_time_ms": 1700000000000, "bucket": 3}'
@@ -66,7 +73,10 @@ class Backfill:
     1
     """
 
-    def __init__(self, lines: Lines, inputs: Sequence[Topic] = INPUTS) -> None:
+    def __init__(
+        self, lines: Lines, inputs: Sequence[Topic] = INPUTS, *, memory_days: int = SegmentSettings().memory_days
+    ) -> None:
+        self._memory_days = memory_days
         self._duck = duckdb.connect()
         for topic in inputs:
             _load(self._duck, topic, lines.get(topic.topic, ()))
@@ -111,7 +121,7 @@ class Backfill:
 
     def arrow(self, output: str) -> pa.Table:
         """One of ``OUTPUTS``."""
-        return self._duck.sql(_query(output)).to_arrow_table()
+        return self._duck.sql(_query(output, self._memory_days)).to_arrow_table()
 
     def rows(self, output: str) -> list[dict[str, Any]]:
         """One of ``OUTPUTS`` as a list of records."""
@@ -136,7 +146,7 @@ class Backfill:
             for row in self._stream(text):
                 yield row.pop("window_end_ms"), bucket(row), {"kind": kind, **row}
 
-        sources = [placed("cell", _query("cells"))]
+        sources = [placed("cell", _query("cells", self._memory_days))]
         for name in FACTS:
             fields = ", ".join(f"`{check.field}`" for check in TOPICS[name].checks)
             text = f"SELECT {_MINUTE_END} AS window_end_ms, p, o, {fields} FROM judged_{name} WHERE {GOOD}"
@@ -193,7 +203,7 @@ class FactLine(NamedTuple):
 _MINUTE_END = f"rt - rt % {MINUTE_MS} + {MINUTE_MS}"
 
 
-def _query(output: str) -> str:
+def _query(output: str, memory_days: int) -> str:
     match output:
         case "cells":
             names = ", ".join(("window_end_ms", *cells.GROUP, *(f'"{name}"' for name in cells.COUNTS)))
@@ -214,7 +224,7 @@ def _query(output: str) -> str:
         case "segments":
             return (
                 "SELECT tenant, customer, purchases, CAST(above_offer AS BIGINT) AS above_offer, event_time_ms "
-                f"FROM ({cells.segments_sql()}) ORDER BY ALL"
+                f"FROM ({cells.segments_sql(DUCKDB, memory_days)}) ORDER BY ALL"
             )
     raise ValueError(f"expected one of {', '.join(OUTPUTS)}, got {output!r}")
 

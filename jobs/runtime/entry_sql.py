@@ -36,8 +36,8 @@ def raw_sql(entry: Entry, constants: Mapping[str, Any]) -> str:
 def made_sql(entry: Entry, raw: str, types: Mapping[str, str]) -> str:
     """Return SQL of an entry's judged records.
 
-    Columns: ``row_number``, ``n``, every field of the contract in its type, ``verdict`` (``field|CODE|expected …`` or NULL),
-    ``got`` (the refused value as text), ``line_json`` (the record, for streams whose lines are read again).
+    Columns: ``row_number``, ``n``, every field of the contract in its type, ``verdict`` (``field|CODE|expected …``
+    or NULL), ``got`` (the refused value as text), ``line_json`` (the record, where lines are read again).
 
     Parameters
     ----------

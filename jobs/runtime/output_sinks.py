@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from redis.exceptions import RedisError
 
 from features.logic import Output
+from features.segments import SegmentSettings, segment_of_periods
 from jobs.runtime.redis_price_table import RedisPriceTables
 from schemas.events import Listing
 from schemas.price_table import PriceTable
@@ -69,31 +71,67 @@ class RedisTableSink:
 
 
 class RedisSegmentSink:
-    """Writes customers' segments; the newest per customer waits while Redis is away."""
+    """Writes customers' counts and segments; the newest counts per customer and period wait while Redis is away.
+
+    The segment follows from the counts of every period, so that a customer whom the stream has forgotten is found
+    again here.
+
+    Parameters
+    ----------
+    tables : where counts and segments are.
+    settings : how a segment is decided.
+    most_waiting : updates that wait at most; beyond it the oldest are dropped and counted, and
+        ``walras rebuild-redis`` brings them back from Kafka.
+    """
 
     streams = frozenset({"segment_updates"})
 
-    def __init__(self, tables: RedisPriceTables) -> None:
-        self._tables = tables
-        self._pending: dict[tuple[str, str], str | None] = {}
+    def __init__(
+        self, tables: RedisPriceTables, settings: SegmentSettings | None = None, most_waiting: int = 100_000
+    ) -> None:
+        self._tables, self._settings, self._most_waiting = tables, settings or SegmentSettings(), most_waiting
+        self._pending: dict[tuple[str, str, int], Mapping[str, Any]] = {}
         self._paused_until = 0.0
-        self.counts = {"segments_written": 0, "segments_waiting": 0}
+        self.counts = {"segments_written": 0, "segments_waiting": 0, "segments_dropped": 0}
 
     def write(self, outputs: Sequence[Output]) -> None:
-        """Queue the segments and try to write all that wait."""
+        """Queue the counts and try to write all that wait."""
         for output in outputs:
-            self._pending[output.value["tenant"], output.value["customer"]] = output.value.get("segment")
+            value = output.value
+            self._pending[value["tenant"], value["customer"], value["period"]] = value
         if self._pending and time.monotonic() >= self._paused_until:
-            by_tenant: dict[str, dict[str, str | None]] = {}
-            for (tenant, customer), segment in self._pending.items():
-                by_tenant.setdefault(tenant, {})[customer] = segment
             try:
-                for tenant, segments in sorted(by_tenant.items()):
-                    self._tables.set_segments(tenant, segments)
+                self._try()
             except RedisError as error:
                 log.warning("redis: %d segments wait: %s", len(self._pending), error)
                 self._paused_until = time.monotonic() + PAUSE_AFTER_FAILURE_S
-            else:
-                self.counts["segments_written"] += len(self._pending)
-                self._pending.clear()
+        while len(self._pending) > self._most_waiting:
+            del self._pending[next(iter(self._pending))]
+            self.counts["segments_dropped"] += 1
         self.counts["segments_waiting"] = len(self._pending)
+
+    def _try(self) -> None:
+        by_tenant: dict[str, list[Mapping[str, Any]]] = {}
+        for value in self._pending.values():
+            by_tenant.setdefault(value["tenant"], []).append(value)
+        for tenant, values in sorted(by_tenant.items()):
+            write_segments(self._tables, tenant, values, self._settings)
+        self.counts["segments_written"] += len({key[:2] for key in self._pending})
+        self._pending.clear()
+
+
+def write_segments(
+    tables: RedisPriceTables, tenant: str, updates: Sequence[Mapping[str, Any]], settings: SegmentSettings
+) -> int:
+    """Write a tenant's ``segment_updates``: the counts, and the segments that follow from all periods' counts.
+
+    Returns how many updates were given.
+    """
+    priors = {value["customer"]: value["prior"] for value in updates}
+    counts = {(v["customer"], v["period"]): (v["purchases"], v["above_offer"]) for v in updates}
+    known = tables.add_purchases(tenant, counts)
+    tables.set_segments(
+        tenant,
+        {who: segment_of_periods(periods.values(), priors[who], settings) for who, periods in known.items()},
+    )
+    return len(updates)

@@ -11,6 +11,8 @@ Look-ups that come while one batch is under way share the next: one round trip s
 use is read again before its time is up, in the background, so that nobody waits for it.
 
 A listing that the catalog knows and that has no table yet is told at its list price (:meth:`list_price`).
+Of both at most ``max_tables`` are kept. The table that nobody has asked for the longest is evicted first, to the
+second; it is read again when it is asked for. Promise 1 holds for what is held.
 Every duration here is wall time (retries, re-reads); whether a table has expired is the caller's
 business, by the run's Clock.
 Over 300 lines: reading, re-reading and hearing of the same entries, which is where the promises are kept.
@@ -21,6 +23,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -60,6 +63,7 @@ class PriceCache:
     timeout_s : how long a reading of Redis may take, connection, second try and all; then what is cached serves.
     pause_s : after a failure Redis is left alone for this long.
     linger_s : how long a reading in the background waits for others to share its round trip.
+    max_tables : tables kept, and list prices kept.
     max_segments, max_unknown : bounds of the two maps whose keys come from outside.
     """
 
@@ -72,6 +76,7 @@ class PriceCache:
         timeout_s: float = 0.5,
         pause_s: float = 0.5,
         linger_s: float = 0.001,
+        max_tables: int = 100_000,
         max_segments: int = 200_000,
         max_unknown: int = 10_000,
         monotonic: Callable[[], float] = time.monotonic,
@@ -83,11 +88,12 @@ class PriceCache:
         self._redis = redis.asyncio.Redis.from_url(url, **options)
         self._reread_s, self._segment_s, self._pause_s, self._linger_s = reread_s, segment_s, pause_s, linger_s
         self._timeout_s = timeout_s
-        self._max_segments, self._max_unknown = max_segments, max_unknown
+        self._max_tables, self._max_segments, self._max_unknown = max_tables, max_segments, max_unknown
         self._monotonic = monotonic
-        self._tables: dict[str, Entry] = {}
+        # The one unused for longest first.
+        self._tables: OrderedDict[str, Entry] = OrderedDict()
         self._segments: dict[tuple[str, str], tuple[str | None, float]] = {}
-        self._listed: dict[str, CatalogEntry] = {}
+        self._listed: OrderedDict[str, CatalogEntry] = OrderedDict()
         self._unknown: dict[Listing, float] = {}
         self._wanted_tables: dict[Listing, asyncio.Future[None]] = {}
         self._wanted_segments: dict[tuple[str, str], asyncio.Future[None]] = {}
@@ -100,6 +106,9 @@ class PriceCache:
         """Whether :meth:`hold` has heard of every table: without Redis, a lack of one is a fact only then."""
         self.epoch: str | None = None
         self.failures = 0
+        self.evicted = 0
+        """Tables that were dropped, or not taken from Kafka, since there was no room."""
+        self.list_prices_evicted = 0
         self.lower_versions = 0
         self.hints = 0
 
@@ -185,17 +194,26 @@ class PriceCache:
         if entry is not None:
             return entry, segment
         listed = self._listed.get(listing.key)
-        if listed is not None and (self.healthy or self.tables_followed()):
+        # Without Redis, and with tables evicted, the lack of one here does not say that there is none.
+        if listed is not None and (self.healthy or (self.tables_followed() and not self.evicted)):
             return Entry(list_price_table(listed), now), segment
         if self.healthy:
             raise UnknownListingError(listing.key)
         raise NoPriceError(listing.key)
 
     def hold(self, table: PriceTable) -> None:
-        """Take a table from elsewhere (a start without Redis), unconfirmed; a lower version is ignored."""
-        entry = self._tables.get(table.listing.key)
-        if entry is None or entry.table.version < table.version:
-            self._tables[table.listing.key] = Entry(table, _NEVER, confirmed=False)
+        """Take a table from elsewhere (a start without Redis), unconfirmed; a lower version is ignored.
+
+        One that nobody has asked for is the first to go, and is not taken where there is no room.
+        """
+        key = table.listing.key
+        entry = self._tables.get(key)
+        if entry is None and len(self._tables) >= self._max_tables:
+            self.evicted += 1
+        elif entry is None or entry.table.version < table.version:
+            self._tables[key] = Entry(table, _NEVER, confirmed=False)
+            if entry is None:
+                self._tables.move_to_end(key, last=False)
 
     def list_price(self, entry: CatalogEntry) -> None:
         """Take a catalog entry: its list price is told until the listing has a table; an inactive one has none."""
@@ -204,6 +222,10 @@ class PriceCache:
             self._listed.pop(listing, None)
             return
         self._listed[listing] = entry
+        self._listed.move_to_end(listing)
+        if len(self._listed) > self._max_tables:
+            self._listed.popitem(last=False)
+            self.list_prices_evicted += 1
 
     def _want(self, wanted: dict[Any, asyncio.Future[None]], key: Any) -> asyncio.Future[None]:
         future = wanted.get(key)
@@ -270,10 +292,20 @@ class PriceCache:
                 entry.checked_at, entry.confirmed = now, True
         for listing, fields in zip(wanted, found, strict=True):
             self._take(listing, fields, now)
+        self._keep_used(listings)
         for key, segment in zip(customers, segments, strict=True):
             if len(self._segments) >= self._max_segments:
                 del self._segments[next(iter(self._segments))]
             self._segments[key] = (segment, now + self._segment_s)
+
+    def _keep_used(self, listings: list[Listing]) -> None:
+        """Mark the tables of a reading as used; evict those unused for longest, never one of the reading."""
+        used = [listing.key for listing in listings if listing.key in self._tables]
+        for key in used:
+            self._tables.move_to_end(key)
+        while len(self._tables) > max(self._max_tables, len(used)):
+            self._tables.popitem(last=False)
+            self.evicted += 1
 
     async def _ask(
         self, keys: list[str], held: list[Listing], wanted: list[Listing]
@@ -304,6 +336,7 @@ class PriceCache:
             if entry is not None:
                 # Served as unconfirmed until the next try, so that only one quote in a while waits for Redis.
                 entry.checked_at, entry.confirmed = now, False
+                self._tables.move_to_end(listing.key)
 
     def _take(self, listing: Listing, fields: dict[str, str], now: float) -> None:
         entry = self._tables.get(listing.key)

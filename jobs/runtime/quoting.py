@@ -147,6 +147,8 @@ class Quoting:
         waiting.set_function(lambda: quotes.waiting)
         tables = self.metrics.gauge("cached_tables", "count", "Price tables held")
         tables.set_function(lambda: cache.size)
+        evicted = self.metrics.gauge("evicted_tables", "count", "Price tables dropped for lack of room")
+        evicted.set_function(lambda: cache.evicted)
         whole = self.metrics.gauge("redis_whole", "info", "1 when Redis answers and has its ready epoch")
         whole.set_function(lambda: float(cache.healthy))
 

@@ -28,6 +28,7 @@ from schemas.price_table import (
     READY_KEY,
     PriceTable,
     price_key,
+    purchases_key,
     segment_key,
     updates_channel,
 )
@@ -53,6 +54,14 @@ redis.call('PUBLISH', ARGV[4], ARGV[5])
 return {1, version}
 """
 """KEYS: price key, ready key. ARGV: must be ready (1/0), version, decision id, channel, hint, field, value, …"""
+
+PURCHASES_LUA = """
+local held = redis.call('HGET', KEYS[1], ARGV[1])
+if not held or tonumber(ARGV[2]) >= tonumber(string.match(held, '^%d+')) then
+  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ':' .. ARGV[3])
+end
+"""
+"""KEYS: purchases key. ARGV: period, purchases, those above the rivals' price. Counts of a period only rise."""
 
 
 def client_options() -> dict[str, Any]:
@@ -90,6 +99,11 @@ def _arguments(table: PriceTable, *, must_be_ready: bool) -> tuple[list[str], li
     return [price_key(table.listing), READY_KEY], [*head, *fields]
 
 
+def _purchases(text: str) -> tuple[int, int]:
+    purchases, _, above = text.partition(":")
+    return int(purchases), int(above)
+
+
 class RedisPriceTables:
     """The price table port on Redis; also where segments are kept.
 
@@ -106,6 +120,7 @@ class RedisPriceTables:
     def __init__(self, url: str) -> None:
         self._redis: redis.Redis = redis.Redis.from_url(url, **client_options())
         self._publish = self._redis.register_script(PUBLISH_LUA)
+        self._purchases = self._redis.register_script(PURCHASES_LUA)
 
     def publish(self, table: PriceTable) -> PublishResult:
         """Write a table if it is newer than what lies there, and hint readers on the update channel."""
@@ -169,10 +184,39 @@ class RedisPriceTables:
         with self._redis.pipeline(transaction=False) as pipe:
             for customer, segment in sorted(segments.items()):
                 if segment is None:
-                    pipe.delete(segment_key(tenant, customer))
+                    pipe.delete(segment_key(tenant, customer), purchases_key(tenant, customer))
                 else:
                     pipe.set(segment_key(tenant, customer), segment)
             return sum(bool(answer) for answer in pipe.execute())
+
+    def add_purchases(
+        self, tenant: str, counts: Mapping[tuple[str, int], tuple[int, int]]
+    ) -> dict[str, dict[int, tuple[int, int]]]:
+        """Write customers' counts of a period and read those of every period, in one pipeline.
+
+        Of two counts of a period the higher stays, so that an older record that is read again changes nothing.
+
+        Parameters
+        ----------
+        counts : purchases, and those above the rivals' price, by pseudonym and period.
+
+        Returns
+        -------
+        dict
+            The same by period, of each of these pseudonyms.
+        """
+        customers = sorted({customer for customer, _ in counts})
+        with self._redis.pipeline(transaction=False) as pipe:
+            for (customer, period), (purchases, above) in sorted(counts.items()):
+                key = purchases_key(tenant, customer)
+                self._purchases(keys=[key], args=[period, purchases, above], client=pipe)
+            for customer in customers:
+                pipe.hgetall(purchases_key(tenant, customer))
+            found = pipe.execute()[len(counts) :]
+        return {
+            customer: {int(period): _purchases(text) for period, text in periods.items()}
+            for customer, periods in zip(customers, found, strict=True)
+        }
 
     def ready(self) -> str | None:
         """The epoch, or None when Redis holds no complete picture."""

@@ -1,4 +1,4 @@
-"""A lost Redis brought back from Kafka: each listing's highest version over `tables` and `decisions`.
+"""A lost Redis brought back from Kafka: each listing's highest version, and customers' purchases and segments.
 
 Kafka is the truth and Redis a picture of it, so that the picture can be made anew at any time.
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from features.segments import BEFORE_PERIODS, CustomerSample, SegmentSettings, purchase_prior
 from jobs.runtime.kafka_reading import follow, read_newest_first, read_topic
+from jobs.runtime.output_sinks import write_segments
 from jobs.runtime.redis_price_table import RedisPriceTables
 from schemas.events import Listing
 from schemas.price_table import PriceList, PriceTable, PriceTableError
@@ -84,6 +86,67 @@ def rebuild(
     tail.close()  # type: ignore[attr-defined]
     tables.publish_many(late[k] for k in sorted(late))
     return Rebuilt(len(best.keys() | late.keys()), read, unreadable)
+
+
+class RebuiltSegments(NamedTuple):
+    """What a rebuild of segments did: records written, and records that were unreadable."""
+
+    records: int
+    unreadable: int
+
+
+def rebuild_segments(
+    tables: RedisPriceTables, bootstrap: str, settings: SegmentSettings | None = None, *, chunk: int = 1_000
+) -> RebuiltSegments:
+    """Bring customers' purchases and segments back from the `segments` topic.
+
+    The topic is read twice: the prior follows from a sample of all customers, and every segment from the prior.
+
+    Raises
+    ------
+    confluent_kafka.KafkaException
+        If the broker does not answer.
+    """
+    settings = settings or SegmentSettings()
+    samples: dict[str, CustomerSample] = {}
+    unreadable = 0
+    for update in _segment_updates(bootstrap):
+        if update is None:
+            unreadable += 1
+            continue
+        sample = samples.setdefault(update["tenant"], CustomerSample(settings.sample))
+        sample.observe(update["customer"], update["period"], update["purchases"], update["above_offer"])
+    priors = {tenant: purchase_prior(sample, settings) for tenant, sample in samples.items()}
+    waiting: dict[str, list[dict[str, Any]]] = {}
+    written = 0
+    for update in _segment_updates(bootstrap):
+        if update is None or update["tenant"] not in priors:
+            continue
+        of_tenant = waiting.setdefault(update["tenant"], [])
+        of_tenant.append(update | {"prior": priors[update["tenant"]]})
+        if len(of_tenant) >= chunk:
+            written += write_segments(tables, update["tenant"], waiting.pop(update["tenant"]), settings)
+    for tenant, updates in sorted(waiting.items()):
+        written += write_segments(tables, tenant, updates, settings)
+    return RebuiltSegments(written, unreadable)
+
+
+def _segment_updates(bootstrap: str) -> Iterator[dict[str, Any] | None]:
+    """Yield every record of `segments` with its period; None for an unreadable one."""
+    for record in read_topic(bootstrap, TOPICS["segments"].topic):
+        if not record.value:
+            continue
+        try:
+            value = record.json()
+            customer = f"{value['tenant']}:{value['customer']}"
+            key = record.key or ""
+            period = BEFORE_PERIODS if key == customer else int(key.removeprefix(f"{customer}:"))
+            counts = {name: int(value[name]) for name in ("purchases", "above_offer")}
+        except (KeyError, TypeError, ValueError) as error:
+            log.warning("rebuild: %s-%d-%d: %r", record.topic, record.partition, record.offset, error)
+            yield None
+            continue
+        yield {"tenant": value["tenant"], "customer": value["customer"], "period": period, **counts}
 
 
 def _take(best: dict[Listing, PriceTable], topic: str, value: Any) -> bool:

@@ -53,6 +53,15 @@ class Settings(BaseSettings):
     edge_host: str = "127.0.0.1"
     edge_port: int = Field(8080, ge=0, le=65_535)
     metrics_port: int = Field(0, ge=0, le=65_535, description="Prometheus port of a plain process; 0: none")
+    edge_tables: int = Field(
+        100_000,
+        ge=1,
+        description="price tables, and list prices, that an edge process keeps; the rest is in Redis",
+    )
+    edge_segments: int = Field(200_000, ge=1, description="customers' segments that an edge process keeps")
+    segments_waiting: int = Field(
+        100_000, ge=1, description="customers' counts that wait in a worker while Redis is away"
+    )
     edge_secret: SecretStr = Field(
         SecretStr("local-only"), description="key of the hash that makes pseudonyms of customer ids"
     )

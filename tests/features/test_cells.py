@@ -185,6 +185,20 @@ def test_segments_count_purchases_and_those_above_the_rivals_price() -> None:
     ]
 
 
+def test_purchases_are_counted_by_periods_of_the_memory() -> None:
+    period = 30 * 86_400_000
+    start = T0 // period * period
+    backfill = a_backfill(
+        *(("orders", an_order(at, order_id=f"o{at}", offer_minor=900), at)
+          for at in (start, start + period - 1, start + period, start + 5 * period))
+    )  # fmt: skip
+    assert [(row["purchases"], row["event_time_ms"]) for row in backfill.rows("segments")] == [
+        (1, start + period),
+        (1, start + 5 * period),
+        (2, start + period - 1),
+    ]
+
+
 def test_a_refusal_says_field_code_and_what_was_expected() -> None:
     (refusal,) = a_backfill(("clicks", a_click(price_minor=-5))).rows("rejected")
     assert (refusal["field"], refusal["code"]) == ("price_minor", "OUT_OF_RANGE")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import orjson
@@ -22,6 +24,7 @@ from features.demand import (
     willingness_to_pay,
 )
 from features.logic import Batch, SnapshotError
+from features.market_time import MarketTime
 from schemas.events import Cell
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -292,5 +295,55 @@ def test_a_snapshot_written_by_the_first_version_is_still_read() -> None:
     kept = orjson.loads((Path(__file__).parent / "snapshots" / "demand_book.v1.json").read_bytes())
     book = DemandBook()
     book.restore(kept)
-    assert carried(book.snapshot()) == kept | {"tilts": {}}
+    profile = kept.pop("profile")
+    assert carried(book.snapshot()) == kept | {"profiles": {"web-us-usd": profile}, "tilts": {}}
     assert book.counts("acme/web-us-usd/s0", "myopic").prices.tolist() == [900, 950, 1000, 1050]
+
+
+def a_market_of_evenings(
+    market_time: MarketTime, first_ms: int, hours: int, markets: dict[str, str]
+) -> DemandBook:
+    """Nine requests an hour from 18:00 of each market's own clock on, one before it."""
+    book = DemandBook(market_time=market_time)
+    for hour in range(hours):
+        at = first_ms + hour * HOUR
+        busy = {m: datetime.fromtimestamp(at / 1000, ZoneInfo(zone)).hour >= 18 for m, zone in markets.items()}
+        cells = [
+            Cell("acme", m, "s1", "s1", "base", "all", 1000, "USD", exposures=900 if b else 100)
+            for m, b in busy.items()
+        ]
+        book.observe(Batch(0, at + MINUTE, tuple(cells)))
+    return book
+
+
+@pytest.mark.parametrize(
+    ("market", "zone", "day", "hours"),
+    [
+        ("eu", "Europe/Berlin", "2026-03-29", 23),
+        ("eu", "Europe/Berlin", "2026-10-25", 25),
+        ("us", "America/New_York", "2026-03-08", 23),
+        ("us", "America/New_York", "2026-11-01", 25),
+    ],
+)
+def test_requests_follow_the_markets_hour_when_the_clocks_change(
+    market: str, zone: str, day: str, hours: int
+) -> None:
+    midnight = round(datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(zone)).timestamp() * 1000)
+    markets = {market: zone, "other": "Asia/Tokyo"}
+    book = a_market_of_evenings(MarketTime(markets), midnight - 14 * DAY, 14 * 24, markets)
+    key = f"acme/{market}/s1"
+    evening = midnight + (hours - 6) * HOUR
+    before, after = (book.requests_expected(key, at, HOUR) for at in (evening - HOUR, evening))
+    assert after > 5 * before
+    night, whole = book.requests_expected(key, midnight, HOUR), book.requests_expected(key, midnight, hours * HOUR)
+    assert night < 0.2 * after
+    assert whole == pytest.approx(6 * after + (hours - 6) * night, rel=0.02)
+
+
+def test_a_profile_of_the_whole_bucket_serves_markets_in_utc_alone() -> None:
+    kept = orjson.loads((Path(__file__).parent / "snapshots" / "demand_book.v1.json").read_bytes())
+    in_utc, in_berlin = DemandBook(), DemandBook(market_time=MarketTime({"web-us-usd": "Europe/Berlin"}))
+    for book in (in_utc, in_berlin):
+        book.restore(kept)
+    assert carried(in_utc.snapshot())["profiles"] == {"web-us-usd": kept["profile"]}
+    assert not np.any(in_berlin.snapshot()["profiles"]["web-us-usd"])

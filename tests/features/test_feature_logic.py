@@ -7,6 +7,7 @@ import json
 import random
 from dataclasses import replace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
@@ -294,7 +295,8 @@ def test_days_are_the_markets_own():
         logic.on_batch(a_batch(0))
         answer = list(logic.on_batch(a_batch(1 + hour * 60, *cells)))
     last = T0 + (1 + 30 * 24 * 60 + 23 * 60) * MINUTE - 1
-    for market, zone in (("jp", logic._zone("jp")), ("us", logic._zone("us")), ("web", logic._zone("web"))):
+    for market, name in (("jp", "Asia/Tokyo"), ("us", "America/Los_Angeles"), ("web", "UTC")):
+        zone = ZoneInfo(name)
         times = [T0 + (1 + hour * 60) * MINUTE - 1 for hour in range(31 * 24)]
         today = local_time(last, zone).day
         expected = sum(today - local_time(t, zone).day < 30 for t in times)

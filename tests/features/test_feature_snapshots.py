@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import orjson
+import pytest
 
 from features.feature_logic import FeatureLogic
 from features.logic import Batch, Fact
@@ -78,13 +79,16 @@ def test_a_feature_snapshot_of_version_1_goes_on_where_it_was_taken():
     assert (row.value["price_elasticity_coefficient"], row.value["competitor_price_avg_7d"]) == (-2.0, 960.0)
 
 
-def test_a_segment_snapshot_of_version_1_goes_on_where_it_was_taken():
-    logic, saved = SegmentLogic(), (GOLDEN / "segments.v1.json").read_bytes()
-    logic.restore(orjson.loads(saved))
-    assert orjson.dumps(logic.snapshot()) == saved
-    assert 0 < logic.myopic_share("acme") < 1
+def test_a_segment_snapshot_of_version_1_counts_as_one_period_before_the_first():
+    logic, saved = SegmentLogic(), orjson.loads((GOLDEN / "segments.v1.json").read_bytes())
+    logic.restore(saved)
+    rows = saved["samples"]["acme"]
+    assert logic.snapshot()["samples"]["acme"] == [[name, [-1, n, a]] for name, n, a in rows]
+    before = logic.prior("acme")
+    logic.restore(orjson.loads(orjson.dumps(logic.snapshot())))
+    assert logic.prior("acme") == before == pytest.approx((20 * 0.09 + 6) / (20 + 36))
 
 
 def test_the_snapshots_written_today_are_those_of_their_version():
     assert a_feature_snapshot() == (GOLDEN / "features.v1.json").read_bytes()
-    assert a_segment_snapshot() == (GOLDEN / "segments.v1.json").read_bytes()
+    assert a_segment_snapshot() == (GOLDEN / "segments.v2.json").read_bytes()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from features.logic import Batch, Fact, SnapshotError
 from features.segments import (
+    DAY_MS,
     CustomerSample,
     SegmentLogic,
     SegmentSettings,
@@ -18,6 +19,7 @@ from features.segments import (
     myopia,
     newcomer_segment,
     segment_of,
+    segment_of_periods,
     segment_shares,
     willingness_to_pay_minor,
 )
@@ -75,33 +77,39 @@ def test_the_number_still_missing_is_right_to_one_observation():
 
 
 customers = st.lists(
-    st.tuples(st.integers(0, 60).map(lambda i: f"c{i}"), st.integers(0, 9), st.integers(0, 9)), max_size=80
+    st.tuples(st.integers(0, 60).map(lambda i: f"c{i}"), st.integers(0, 2), st.integers(0, 9), st.integers(0, 9)),
+    max_size=80,
 )
+
+
+def a_sample(rows: list[tuple[str, int, int, int]], size: int = 8) -> CustomerSample:
+    sample = CustomerSample(size)
+    for row in rows:
+        sample.observe(*row)
+    return sample
 
 
 @given(customers, st.randoms(use_true_random=False))
 def test_the_sample_does_not_depend_on_order_or_repeats(seen, order: random.Random):
-    first, second = CustomerSample(8), CustomerSample(8)
     shuffled = seen + seen[:5]
     order.shuffle(shuffled)
-    for row in seen:
-        first.observe(*row)
-    for row in shuffled:
-        second.observe(*row)
-    assert first.snapshot() == second.snapshot() and len(first.snapshot()) <= 8
+    assert a_sample(seen).snapshot() == a_sample(shuffled).snapshot()
+    assert len(a_sample(seen).snapshot()) <= 8
 
 
 @given(customers, customers)
 def test_samples_merge_to_the_sample_of_both(one, two):
-    a, b, both = CustomerSample(8), CustomerSample(8), CustomerSample(8)
-    for row in one:
-        a.observe(*row)
-    for row in two:
-        b.observe(*row)
-    for row in one + two:
-        both.observe(*row)
-    a.merge(b)
-    assert a.snapshot() == both.snapshot()
+    merged = a_sample(one)
+    merged.merge(a_sample(two))
+    assert merged.snapshot() == a_sample(one + two).snapshot()
+
+
+def test_the_sample_sums_a_customers_periods_in_bounded_memory():
+    sample = a_sample([("c", period, 2, 1) for period in range(50)])
+    assert sample.totals() == (1, 100, 50)
+    assert len(sample.snapshot()[0]) == 4, "the hash and three periods"
+    sample.observe("c", 3, 2, 1)
+    assert sample.totals() == (1, 100, 50), "a repeat of a period that was summed"
 
 
 def test_the_sample_tells_the_share_of_all_customers():
@@ -112,12 +120,23 @@ def test_the_sample_tells_the_share_of_all_customers():
     assert len(logic.snapshot()["samples"]["acme"]) == 256
 
 
-def test_a_customer_is_decided_once_per_batch_from_the_last_counts():
+def test_a_customer_is_updated_once_per_batch_with_the_last_counts():
     updates = list(SegmentLogic().on_fact(a_fact(a_share("c1", 1, 0), a_share("c2", 4, 0), a_share("c1", 2, 2))))
-    assert [(u.stream, u.key, u.value["segment"]) for u in updates] == [
-        ("segment_updates", "acme:c1", "myopic"),
-        ("segment_updates", "acme:c2", "strategic"),
+    assert [(u.stream, u.key, u.value["purchases"], u.value["above_offer"]) for u in updates] == [
+        ("segment_updates", "acme:c1", 2, 2),
+        ("segment_updates", "acme:c2", 4, 0),
     ]
+
+
+def test_purchases_of_two_periods_are_two_updates():
+    late = 31 * DAY_MS
+    updates = SegmentLogic().on_fact(a_fact(a_share("c1", 3, 0), a_share("c1", 1, 1, at=late)))
+    assert [(u.value["period"], u.value["purchases"]) for u in updates] == [(0, 3), (30, 1)]
+
+
+def test_a_segment_follows_from_the_sum_of_all_periods():
+    assert segment_of_periods([(6, 3), (3, 0)], 0.09) == segment_of(9, 3, 0.09) == "myopic"
+    assert segment_of_periods([(3, 0)], 0.09) == "strategic"
 
 
 def test_one_record_is_a_fact_too_and_other_kinds_say_nothing():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from zoneinfo import ZoneInfo
-
 import numpy as np
 import orjson
 import pytest
@@ -12,7 +10,7 @@ from hypothesis import strategies as st
 
 from features.array_text import array_text
 from features.logic import SnapshotError
-from features.windows import DAY_MS, DecayedMean, SlotRing, local_time
+from features.windows import DecayedMean, SlotRing
 
 ROWS, SLOTS = 3, 5
 events = st.lists(st.tuples(st.integers(0, 2), st.integers(-3, 9), st.integers(0, 7)), max_size=40)
@@ -111,14 +109,6 @@ def test_an_empty_ring_can_be_restored():
     ring = SlotRing(("n", "m"), 4)
     ring.restore(orjson.loads(orjson.dumps(SlotRing(("n", "m"), 4).snapshot(), option=orjson.OPT_SERIALIZE_NUMPY)))
     assert ring.rows == 0 and ring.newest is None
-
-
-def test_a_day_of_23_hours_is_one_day():
-    berlin = ZoneInfo("Europe/Berlin")
-    midnight = 1_774_738_800_000  # 2026-03-29 00:00 in Berlin, the day that loses an hour
-    assert local_time(midnight, berlin).hour == 0
-    assert local_time(midnight + 23 * 3_600_000, berlin).day == local_time(midnight, berlin).day + 1
-    assert local_time(midnight + DAY_MS, berlin).hour == 1
 
 
 pairs = st.lists(st.tuples(st.floats(1, 1e5), st.floats(0.1, 10), st.integers(0, 10_000)), min_size=1, max_size=15)

@@ -370,6 +370,77 @@ def test_many_askers_share_one_round_trip_and_the_maps_stay_bounded(
     asyncio.run(scenario())
 
 
+def test_the_table_unused_for_longest_is_evicted_and_read_again_when_asked_for(
+    redis_server: Any, tables: RedisPriceTables
+) -> None:
+    tables.publish_many(a_table(f"sku-{i}") for i in range(5))
+
+    async def scenario() -> None:
+        cache, quotes = PriceCache(redis_server.url, reread_s=0.0, max_tables=3), KeptQuotes()
+        for sku in ("sku-0", "sku-1", "sku-0", "sku-2", "sku-3"):
+            assert (await ask(cache, quotes, sku))["version"] == 1
+        assert [key.rpartition("/")[2] for key in cache._tables] == ["sku-0", "sku-2", "sku-3"]
+        assert (cache.size, cache.evicted) == (3, 1)
+        tables.publish(a_table("sku-1", version=2))
+        said = await ask(cache, quotes, "sku-1")
+        assert (said["version"], said["source"], cache.size, cache.evicted) == (2, "table", 3, 2)
+        with pytest.raises(UnknownListingError):
+            await ask(cache, quotes, "none")
+        await cache.close()
+
+    asyncio.run(scenario())
+
+
+def test_askers_of_more_tables_than_are_kept_all_get_their_price(
+    redis_server: Any, tables: RedisPriceTables
+) -> None:
+    tables.publish_many(a_table(f"sku-{i}", price=1000 + 10 * i) for i in range(21))
+
+    async def scenario() -> None:
+        cache, quotes = PriceCache(redis_server.url, max_tables=2), KeptQuotes()
+        said = await asyncio.gather(*(ask(cache, quotes, f"sku-{i}") for i in range(20)))
+        assert [one["sku"] for one in said] == [f"sku-{i}" for i in range(20)]
+        assert {one["source"] for one in said} == {"table"}
+        await ask(cache, quotes, "sku-20")
+        assert cache.size == 2
+        await cache.close()
+
+    asyncio.run(scenario())
+
+
+def test_tables_that_kafka_tells_do_not_evict_those_in_use(redis_server: Any, tables: RedisPriceTables) -> None:
+    tables.publish_many([a_table("asked"), a_table("told-9")])
+
+    async def scenario() -> None:
+        cache, quotes = PriceCache(redis_server.url, max_tables=3), KeptQuotes()
+        await ask(cache, quotes, "asked")
+        for i in range(4):
+            cache.hold(a_table(f"told-{i}"))
+            cache.list_price(an_entry(f"told-{i}"))
+        assert (cache.size, cache.evicted, cache.list_prices_evicted) == (3, 2, 1)
+        await ask(cache, quotes, "told-9")
+        assert "acme/web-us-usd/asked" in cache._tables, "told tables that nobody asked for go first"
+        await cache.close()
+
+    asyncio.run(scenario())
+
+
+def test_without_redis_an_evicted_table_is_not_replaced_by_the_list_price() -> None:
+    async def scenario() -> None:
+        cache = PriceCache("redis://127.0.0.1:1/0", pause_s=0.0, max_tables=1)
+        cache.tables_followed = lambda: True
+        for sku in ("held", "no-room"):
+            cache.hold(a_table(sku))
+            cache.list_price(an_entry(sku))
+        cache.list_price(an_entry("no-room"))
+        assert (await ask(cache, KeptQuotes(), "held"))["source"] == "stale"
+        with pytest.raises(NoPriceError):
+            await ask(cache, KeptQuotes(), "no-room")
+        await cache.close()
+
+    asyncio.run(scenario())
+
+
 def test_a_start_without_redis_serves_what_kafka_gave_as_stale() -> None:
     async def scenario() -> dict[str, Any]:
         cache = PriceCache("redis://127.0.0.1:1/0", pause_s=0.0)

@@ -1,6 +1,6 @@
 """The categories' daily profiles: when shoppers buy, learned over all listings of a category together.
 
-Data per category and hour h of the (UTC) day, exponentially weighted: orders X_h and exposure E_h, where a
+Data per category and hour h of its market's day, exponentially weighted: orders X_h and exposure E_h, where a
 listing's exposure is its learned level times what of it was on offer. Poisson regression with logarithmic
 mean on three harmonics g, a weak prior toward a flat day:
     X_h ~ Poisson(E_h·exp(β₀ + β·g(h))),  β ← β + (Σ E_h e^η gg′ + κI)⁻¹(Σ (X_h − E_h e^η) g − κβ)   (1)
@@ -31,6 +31,31 @@ def waves_at(window_end_ms: int, tick_ms: int) -> Floats:
     """cos and sin of the day's first three harmonics at a minute's end: (6,)."""
     angle = 2.0 * math.pi * ((window_end_ms // tick_ms) % TICKS_PER_DAY) / TICKS_PER_DAY
     return np.array([wave(h * angle) for h in range(1, HARMONICS + 1) for wave in (math.cos, math.sin)])
+
+
+def local_waves(window_end_ms: int, tick_ms: int, utc_offset: Floats) -> Floats:
+    """Return :func:`waves_at` of each listing's local time: (6,) if all have one offset, else (6, listings)."""
+    offsets = np.unique(utc_offset)
+    if len(offsets) == 1:
+        return waves_at(window_end_ms + round(offsets[0]) * tick_ms, tick_ms)
+    each = [waves_at(window_end_ms + round(offset) * tick_ms, tick_ms) for offset in offsets.tolist()]
+    waves: Floats = np.stack(each or [waves_at(window_end_ms, tick_ms)], axis=1)
+    return waves[:, np.searchsorted(offsets, utc_offset)]
+
+
+def turned(waves: Floats, minutes: Floats) -> Floats:
+    """Return the coefficients of the same profile on a clock that is ``minutes`` ahead: both (..., 6) and (...).
+
+    >>> turned(np.array([1.0, 0, 0, 0, 0, 0]), np.array(360.0)).round(6).tolist()
+    [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]
+    """
+    result = np.empty_like(waves)
+    for h in range(HARMONICS):
+        angle = 2.0 * np.pi * (h + 1) * minutes / TICKS_PER_DAY
+        a, b = waves[..., 2 * h], waves[..., 2 * h + 1]
+        result[..., 2 * h] = a * np.cos(angle) - b * np.sin(angle)
+        result[..., 2 * h + 1] = a * np.sin(angle) + b * np.cos(angle)
+    return result + 0.0
 
 
 _HOUR_WAVES = np.stack([waves_at(h * 60 + 30, 1) for h in range(HOURS)])
@@ -88,11 +113,14 @@ class DailyProfiles:
         self.log_mean = np.concatenate([self.log_mean, np.zeros(more)])
         self.levelled = np.concatenate([self.levelled, np.zeros(more)])
 
-    def log_profile(self, g: Floats) -> Floats:
-        """ln s of (2) at harmonics ``g``, per category; ``g`` (6,), or (6, minutes, 1) for several minutes."""
-        log_profile = -self.log_mean
+    def log_profile(self, g: Floats, category: np.ndarray) -> Floats:
+        """ln s of (2) at harmonics ``g``, per listing of these categories.
+
+        ``g`` has shape (6,), (6, listings), or (6, minutes, listings) for several minutes at once.
+        """
+        log_profile, waves = -self.log_mean[category], self.waves[category]
         for h in range(WAVES):
-            log_profile = log_profile + g[h] * self.waves[:, h]
+            log_profile = log_profile + g[h] * waves[:, h]
         return log_profile
 
     def known(self) -> Floats:
@@ -107,20 +135,30 @@ class DailyProfiles:
         on_offer: Floats,
         level: Floats,
         mature: Floats,
+        utc_offset: Floats,
     ) -> None:
         """Count a minute.
 
         Parameters
         ----------
+        minute_of_day
+            In UTC.
         on_offer
             Share of the minute on offer times the own price's effect, 0 where not observed.
         level, mature
             Learned orders per minute, and 1.0 where that rests on a whole day.
+        utc_offset
+            Minutes by which each listing's market is ahead of UTC.
         """
-        count, hour = self.categories, minute_of_day // 60
+        count = self.categories
+        hour = ((minute_of_day + np.rint(utc_offset).astype(np.intp)) % TICKS_PER_DAY) // 60
 
         def total(values: Floats) -> Floats:
             return np.bincount(category, weights=values, minlength=count).astype(float)
+
+        def by_hour(values: Floats) -> Floats:
+            summed = np.bincount(category * HOURS + hour, weights=values, minlength=count * HOURS)
+            return summed.astype(float).reshape(count, HOURS)
 
         any_mature = (total(mature) > 0.0).astype(float)
         for c in np.flatnonzero(any_mature > self.levelled):
@@ -130,11 +168,18 @@ class DailyProfiles:
         counts = np.where(by_level > 0.0, mature, 1.0)
         self.orders *= self.keep
         self.exposure *= self.keep
-        self.orders[:, hour] += total(orders * counts)
-        self.exposure[:, hour] += total(on_offer * counts * np.where(by_level > 0.0, level, 1.0))
+        self.orders += by_hour(orders * counts)
+        self.exposure += by_hour(on_offer * counts * np.where(by_level > 0.0, level, 1.0))
         if minute_of_day % 60 == 0:
             self.waves = fit_profile(self.orders, self.exposure, self.prior_orders)
             self.log_mean = np.log(np.exp(self.waves @ _HOUR_WAVES.T).mean(axis=1))
+
+    def turn(self, minutes: Floats) -> None:
+        """Move each category's profile to a clock that is so many minutes ahead, hours to the nearest."""
+        for c, hours in enumerate(np.rint(minutes / 60).astype(int).tolist()):
+            self.orders[c] = np.roll(self.orders[c], hours)
+            self.exposure[c] = np.roll(self.exposure[c], hours)
+        self.waves = turned(self.waves, minutes)
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data, without settings."""

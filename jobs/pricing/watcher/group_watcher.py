@@ -93,6 +93,8 @@ class GroupWatcher:
         open_group = factor > 0.0
         unplanned = total((np.isnan(minute.plan_units) & here).astype(float)) > 0.0
         plan = total(np.where(here & ~np.isnan(minute.plan_units), minute.plan_units, 0.0))
+        offset = np.zeros(self.size)
+        offset[self.groups] = minute.utc_offset  # a group's listings are of one market
         return Minute(
             window_end_ms=minute.window_end_ms,
             orders=total(np.where(here, minute.orders, 0.0)),
@@ -103,6 +105,7 @@ class GroupWatcher:
             plan_units=np.where(unplanned, np.nan, plan),
             present=total(minute.present.astype(float)) > 0.0,
             in_stock=open_group.astype(float),
+            utc_offset=offset,
         )
 
     def snapshot(self) -> dict[str, Any]:

@@ -35,6 +35,8 @@ class Minute:
         is present, with zeros.
     in_stock
         Share of the minute in stock, 0 to 1 (or a mask). 0 is a gap.
+    utc_offset
+        Minutes by which the listing's market is ahead of UTC, for the daily profile.
 
     Examples
     --------
@@ -51,6 +53,7 @@ class Minute:
     plan_units: Floats
     present: Bools
     in_stock: Floats
+    utc_offset: Floats
 
     @classmethod
     def of(
@@ -65,6 +68,7 @@ class Minute:
         plan_units: object = np.nan,
         present: object = True,
         in_stock: object = 1.0,
+        utc_offset: object = 0.0,
     ) -> Minute:
         """Build a minute from arrays, lists or single numbers; ``units`` default to one per order."""
 
@@ -81,6 +85,7 @@ class Minute:
             plan_units=full(plan_units),
             present=np.array(np.broadcast_to(np.asarray(present, bool), (listings,))),
             in_stock=full(in_stock),
+            utc_offset=full(utc_offset),
         )
 
     def check(self, listings: int) -> None:
@@ -117,6 +122,7 @@ _FINITE = (
     "searches_abandoned",
     "plan_units",
     "in_stock",
+    "utc_offset",
 )
 
 

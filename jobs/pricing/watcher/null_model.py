@@ -4,7 +4,7 @@ Data of listing i in minute t: orders X, exposure e = s·f·h (daily profile s, 
 share of the minute in stock h), sessions n of which a abandoned, units U. With w = exp(−1/τ), τ = 20,160:
     N ← wN + X,  D ← wD + e,  level λ = (N+½)/D, forecast m = λ·e                             (1)
     ε = √(φ/(N+½)), and 1/√(N+½) more while a level is re-learned after a reset               (2)
-    s = s^cat·exp(Σ_h β^own_h·g_h(t)), g three harmonics of the day (daily_profile.py)          (3)
+    s = s^cat·exp(Σ_h β^own_h·g_h(t)), g three harmonics of the market's day (daily_profile.py) (3)
     listing: β^own += 2/(mT + prior)·(X − m)·g, from 0 after a day: it starts at its category's  (4)
     φ_tick = Σ(X−m)²/Σm,  φ_block = (Σ(X_B−m_B)² + k·1.5·m_B)/(Σm_B + k·m_B), 720-minute blocks  (5)
     φ = max(1, 1+1.1(φ_tick−1)+.05, φ_block); before the first block max(1.5, 1+1.1(φ_tick−1)+.05)  (6)
@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from jobs.pricing.watcher.columns import Columns
-from jobs.pricing.watcher.daily_profile import WAVES, DailyProfiles, waves_at
+from jobs.pricing.watcher.daily_profile import WAVES, DailyProfiles, local_waves, turned
 from jobs.pricing.watcher.minute import Bools, Floats, Minute
 from jobs.pricing.watcher.settings import TICKS_PER_DAY, WatcherSettings
 from jobs.pricing.watcher.signal import Look, Spread
@@ -115,20 +115,23 @@ class NullModel:
         """Orders per minute at profile 1 and the reference price: λ of (1)."""
         return (self.state["orders"] + _HALF) / np.maximum(self.state["exposure"], 1e-9)
 
-    def profile(self, window_end_ms: int) -> Floats:
-        """Daily profile s of (3) for the minute that ends at ``window_end_ms``."""
-        return np.exp(self._log_profile(waves_at(window_end_ms, self.settings.tick_ms)))
+    def profile(self, window_end_ms: int, utc_offset: Floats | None = None) -> Floats:
+        """Daily profile s of (3) for the minute that ends at ``window_end_ms``, each listing at its local time."""
+        offset = np.zeros(self.listings) if utc_offset is None else utc_offset
+        return np.exp(self._log_profile(local_waves(window_end_ms, self.settings.tick_ms, offset)))
 
     def _log_profile(self, g: Floats) -> Floats:
-        log_profile = self.daily.log_profile(g)[self._categories()]
+        log_profile = self.daily.log_profile(g, self._categories())
         for h in range(WAVES):
             log_profile += g[h] * self.state["profile"][h]
         return np.clip(log_profile, -_LARGEST_LOG_PROFILE, _LARGEST_LOG_PROFILE, out=log_profile)
 
-    def _profiles(self, ends_ms: Sequence[int]) -> Floats:
+    def _profiles(self, ends_ms: Sequence[int], utc_offset: Floats) -> Floats:
         """:meth:`profile` of several minutes at once, to the same bits: (minutes, listings)."""
-        g = np.stack([waves_at(end_ms, self.settings.tick_ms) for end_ms in ends_ms], axis=1)[:, :, None]
-        log_profile = self.daily.log_profile(g).take(self._categories(), axis=1)
+        tick_ms = self.settings.tick_ms
+        waves = [local_waves(end_ms, tick_ms, utc_offset) for end_ms in ends_ms]
+        g = np.stack([each if each.ndim > 1 else each[:, None] for each in waves], axis=1)
+        log_profile = self.daily.log_profile(g, self._categories())
         for h in range(WAVES):
             log_profile += g[h] * self.state["profile"][h]
         return np.exp(np.clip(log_profile, -_LARGEST_LOG_PROFILE, _LARGEST_LOG_PROFILE, out=log_profile))
@@ -151,7 +154,7 @@ class NullModel:
         state, settings = self.state, self.settings
         level = self.levels()
         stock = np.clip(minute.in_stock, 0.0, 1.0)
-        exposure = self.profile(minute.window_end_ms)
+        exposure = self.profile(minute.window_end_ms, minute.utc_offset)
         exposure *= minute.price_factor
         exposure *= stock
         observed = minute.present & (stock > 0.0) & (state["gap_ticks"] <= settings.merge_gap_ticks)
@@ -198,7 +201,7 @@ class NullModel:
             level = self.levels()
             stock = np.clip(minute.in_stock, 0.0, 1.0)
             ends = [minute.window_end_ms - back * settings.tick_ms for back in range(ticks, 0, -1)]
-            exposures = self._profiles(ends) * minute.price_factor * stock
+            exposures = self._profiles(ends, minute.utc_offset) * minute.price_factor * stock
             plans = np.where(
                 np.isnan(minute.plan_units),
                 level * exposures,
@@ -281,7 +284,7 @@ class NullModel:
     def _learn_profile(self, minute: Minute, x: Floats, m: Floats, one: Floats, mature: Floats) -> None:
         """The category's hour, and one Newton step of (4) for the listings relative to their category."""
         state, settings = self.state, self.settings
-        g = waves_at(minute.window_end_ms, settings.tick_ms)
+        g = local_waves(minute.window_end_ms, settings.tick_ms, minute.utc_offset)
         bound = 5.0 * np.sqrt(state["phi"] * m + 1.0)
         residual = np.clip(x - m, -bound, bound)
         category, level = self._categories(), self.levels()
@@ -293,7 +296,7 @@ class NullModel:
         for h in range(WAVES):
             state["profile"][h] += g[h] * step
         minute_of_day = (minute.window_end_ms // settings.tick_ms - 1) % TICKS_PER_DAY
-        self.daily.learn(minute_of_day, category, x, on_offer, level, mature)
+        self.daily.learn(minute_of_day, category, x, on_offer, level, mature, minute.utc_offset)
 
     def _refresh(self, observed: Bools) -> np.ndarray:
         """Close full blocks and take over φ and the quantities' moments: (5), (6), (8)."""
@@ -368,6 +371,13 @@ class NullModel:
         state["unit_square"][i] = worth_orders * unit_variance
         state["unit_mean"][i] = unit_mean
         state["unit_variance"][i] = unit_variance
+
+    def turn(self, utc_offset: Floats) -> None:
+        """Take profiles that were learned in UTC for those of the listings' local time."""
+        categories = np.zeros(self.daily.categories)
+        categories[self._categories()] = utc_offset
+        self.daily.turn(categories)
+        self.state["profile"][:] = turned(self.state["profile"].T, utc_offset).T
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data, without settings."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import orjson
@@ -297,7 +299,7 @@ def test_a_snapshot_written_by_the_first_version_is_still_read(name: str) -> Non
     kind = "poisson" if "poisson" in name else "within"
     logic = ElasticityLogic(ElasticitySettings(kind=kind, host="sums" if "sums" in name else "river"))
     logic.restore(kept)
-    assert carried(logic.snapshot()) == kept
+    assert carried(logic.snapshot()) == kept | {"local_time": True}
     assert list(logic.on_batch(Batch(0, kept["time_ms"] + 2 * HOUR)))
 
 
@@ -306,3 +308,32 @@ def test_a_pooling_snapshot_written_by_the_first_version_is_still_read() -> None
     pool = PoolingLogic()
     pool.restore(kept)
     assert carried(pool.snapshot()) == kept
+
+
+def an_evening_shop(zone: str) -> ElasticityLogic:
+    """A market in which half of the shown buy from 18:00 to 19:00 local time, and one in twenty else."""
+    logic = ElasticityLogic(ElasticitySettings(time_zones={"web-us-usd": zone}))
+    logic.on_batch(Batch(0, START + MINUTE, catalog=(an_entry(),)))
+    for hour in range(1, 24 * 8):
+        end = START + hour * HOUR + MINUTE
+        local = datetime.fromtimestamp((end - 1) / 1000, ZoneInfo(zone)).hour
+        logic.on_batch(Batch(0, end, (a_cell(exposures=400, orders=200 if local == 18 else 20),)))
+    return logic
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York"])
+def test_factors_are_of_the_markets_hour(zone: str) -> None:
+    factors = carried(an_evening_shop(zone).snapshot())["factors"]["toys"]
+    ratio = {hour: orders / expected for hour, (orders, expected) in factors["hour"].items()}
+    assert max(ratio, key=lambda hour: ratio[hour]) == "18"
+
+
+def test_hours_learned_in_utc_are_forgotten_where_a_market_has_a_zone() -> None:
+    saved = carried(an_evening_shop("UTC").snapshot())
+    del saved["local_time"]
+    here, there = ElasticityLogic(), ElasticityLogic(ElasticitySettings(time_zones={"web-us-usd": "Asia/Tokyo"}))
+    for logic in (here, there):
+        logic.restore(saved)
+    factors = [carried(logic.snapshot())["factors"]["toys"] for logic in (here, there)]
+    assert factors[0] == saved["factors"]["toys"]
+    assert factors[1] == saved["factors"]["toys"] | {"hour": {}, "weekday": {}}

@@ -27,7 +27,9 @@ def test_the_shipped_policy_writes_out_the_defaults() -> None:
         ("limits: {max_step: 7}", ["limits.max_step", "less than or equal to 1", "got 7"]),
         ("limits: {max_stepp: .1}", ["limits.max_stepp", "not permitted"]),
         ("margin: {min_margin: .nan}", ["margin.min_margin"]),
-        ("features: {time_zones: {web: Mars/Crater}}", ["time_zones.web", "IANA", "Mars/Crater"]),
+        ("local_time: {time_zones: {web: Mars/Crater}}", ["local_time", "time_zones.web", "IANA", "Mars/Crater"]),
+        ("features: {time_zones: {web: UTC}}", ["features.time_zones", "local_time.time_zones", "{'web': 'UTC'}"]),
+        ("limits: {day_offset_minutes: {web: 60}}", ["limits.day_offset_minutes", "local_time.time_zones", "60"]),
         ("features: {emit_every_minutes: 20}", ["features", "refresh_minutes", "got 15"]),
         ("elasticity: {kind: magic}", ["elasticity.kind", "poisson", "magic"]),
         ("elasticity: {sufficient_se: 2}", ["sufficient_se", "got 2"]),
@@ -65,7 +67,8 @@ def test_learning_takes_its_numbers_from_the_policy_and_shares_what_both_believe
             "market": {"offer_validity_minutes": 60},
             "elasticity": {"period_minutes": 1_440, "forgetting_per_week": 1.0},
             "sufficiency": {"relative_width": 0.1},
-            "features": {"emit_every_minutes": 2, "time_zones": {"web": "Europe/Berlin"}},
+            "features": {"emit_every_minutes": 2},
+            "local_time": {"time_zones": {"web": "Europe/Berlin"}},
         }
     )
     learning, features = elasticity_settings(policy), feature_settings(policy)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
+import numpy as np
 import orjson
 import pytest
 from pricing_builders import (
@@ -19,6 +22,7 @@ from pricing_builders import (
     restarted,
 )
 
+from features.array_text import array_text
 from features.logic import Batch, Output, SnapshotError
 from jobs.pricing.explain import explain
 from jobs.pricing.listing_state import ROW, ListingState
@@ -659,3 +663,54 @@ def test_snapshot_written_before_costs_could_vary_is_restored() -> None:
     logic.on_fact(a_fact("catalog", a_catalog_entry(at_ms=at_ms, cost_minor=2480), at_ms, 2))
     [row] = logic.snapshot()["bucket"]["states"]
     assert row[ROW.index("trusted_cost_minor")] == 2480
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "hours"),
+    [
+        ("Europe/Berlin", "2026-03-29", 23),
+        ("Europe/Berlin", "2026-10-25", 25),
+        ("America/New_York", "2026-03-08", 23),
+        ("America/New_York", "2026-11-01", 25),
+    ],
+)
+def test_changes_are_counted_in_the_markets_day_when_the_clocks_change(zone: str, day: str, hours: int) -> None:
+    midnight = round(datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(zone)).timestamp() * 1000)
+    logic = RepricingLogic(Policy.from_dict({"local_time": {"time_zones": {"web-us-usd": zone}}}))
+    start = midnight - MINUTE_MS
+    list(logic.on_batch(Batch(0, start, catalog=(a_catalog_entry(at_ms=start),), now_ms=start)))
+
+    def ends(at_ms: int, offset: int) -> int:
+        command = Command("cmd", at_ms, "acme", "settle", "ann")
+        return decision_of(list(logic.on_fact(a_fact("commands", command, at_ms, offset))))["inputs"]["current"][
+            "day_ends_ms"
+        ]
+
+    last = midnight + hours * 60 * MINUTE_MS - 1
+    assert [ends(midnight - 1, 1), ends(midnight, 2), ends(last, 3)] == [midnight, last + 1, last + 1]
+    assert ends(last + 1, 4) == last + 1 + DAY_MS
+
+
+def test_a_snapshot_with_daily_profiles_in_utc_is_brought_to_local_time() -> None:
+    before, _ = a_running_logic()
+    at = START_MS + DAY_MS // 2
+    saved = orjson.loads(orjson.dumps(before.snapshot(), default=array_text))
+    del saved["watch"]["local_time"]
+    zones = {"local_time": {"time_zones": {"web-us-usd": "Asia/Tokyo"}}}
+    after = RepricingLogic(Policy.from_dict(zones))
+    after.restore(saved)
+    seen, moved = (np.flatnonzero(x._watch._watcher.null.daily.exposure[0]) for x in (before, after))
+    assert len(seen) and set(moved) == {(hour + 9) % 24 for hour in seen}
+    again = RepricingLogic(Policy.from_dict(zones))
+    again.restore(orjson.loads(orjson.dumps(after.snapshot(), default=array_text)))
+    assert np.flatnonzero(again._watch._watcher.null.daily.exposure[0]).tolist() == moved.tolist(), "once only"
+    assert list(again.on_batch(Batch(0, at + MINUTE_MS, now_ms=at + MINUTE_MS))) == []
+
+
+def test_a_decision_recorded_with_the_former_keys_of_a_day_recomputes() -> None:
+    decision = orjson.loads(orjson.dumps(decision_of(a_running_logic()[1]), option=orjson.OPT_SERIALIZE_NUMPY))
+    policy = decision["inputs"]["policy"]
+    del policy["local_time"], policy["segments"]["memory_days"]
+    policy["limits"]["day_offset_minutes"] = {"web-us-usd": -300}
+    policy["features"]["time_zones"] = {"web-us-usd": "America/New_York"}
+    assert recompute(decision) == decision["result"]

@@ -81,3 +81,29 @@ def test_it_reads_every_decision_where_no_table_is_left(redis_server: Any, kafka
     asked = kafka([], [[decisions[3]], [decisions[3]], decisions[:3]])
     assert rebuilt(redis_server).listings == 4
     assert asked == [0, 1, 2]
+
+
+def a_purchase_record(offset: int, customer: str, period: int | None, purchases: int, above: int) -> Record:
+    value = {
+        "tenant": "acme", "customer": customer, "purchases": purchases, "above_offer": above,
+        "event_time_ms": MINUTE,
+    }  # fmt: skip
+    key = f"acme:{customer}" + ("" if period is None else f":{period}")
+    return Record(TOPICS["segments"].topic, 0, offset, MINUTE, key, orjson.dumps(value))
+
+
+def test_segments_come_back_with_the_purchases_of_every_period(redis_server: Any, kafka: Any) -> None:
+    records = [
+        a_purchase_record(0, "c1", None, 5, 3),  # of an earlier version: all purchases so far
+        a_purchase_record(1, "c1", 20_700, 1, 0),
+        a_purchase_record(2, "c2", 20_670, 4, 0),
+        a_purchase_record(3, "c1", 20_700, 2, 0),
+        Record(TOPICS["segments"].topic, 0, 4, MINUTE, "acme:c9:x", b'{"tenant": "acme", "customer": "c9"}'),
+        Record(TOPICS["segments"].topic, 0, 5, MINUTE, "acme:gone:20700", None),
+    ]
+    kafka(records, [])
+    tables = RedisPriceTables(redis_server.url)
+    done = redis_rebuild.rebuild_segments(tables, "nowhere", chunk=1)
+    assert done == redis_rebuild.RebuiltSegments(4, 1)
+    assert redis_server.client.hgetall("purchases:{acme:c1}:c1") == {"-1": "5:3", "20700": "2:0"}
+    assert (tables.segment("acme", "c1"), tables.segment("acme", "c2")) == ("myopic", "strategic")

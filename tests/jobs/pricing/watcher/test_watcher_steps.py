@@ -235,6 +235,7 @@ def test_listings_added_later_start_from_nothing_and_leave_the_others_alone():
         "searches_abandoned",
         "plan_units",
         "in_stock",
+        "utc_offset",
     )
     narrow = replace(wide, **{name: getattr(wide, name)[:3] for name in fields}, present=wide.present[:3])
     one, two = watcher.step(wide), other.step(narrow)
@@ -315,4 +316,62 @@ def test_profiles_of_several_minutes_equal_each_minutes_profile_to_the_bit() -> 
     model.state["profile"][:] = random.normal(size=model.state["profile"].shape)
     model.daily.waves[:] = random.normal(size=model.daily.waves.shape)
     ends = [minute * 60_000 for minute in range(1, 20)]
-    assert (model._profiles(ends) == np.stack([model.profile(end) for end in ends])).all()
+    offset = np.repeat([0.0, 60.0], 13)
+    several = model._profiles(ends, offset)
+    assert (several == np.stack([model.profile(end, offset) for end in ends])).all()
+
+
+# -- local time ---------------------------------------------------------------------------------
+
+
+def a_daily_minute(t: int, listings: int = 2, **fields: object) -> Minute:
+    """A minute of a shop that sells in the evening of a day that starts at t = 0."""
+    rate = 0.2 + 1.8 * (t % 1440 > 1080)
+    return a_minute(t, listings, rate=rate, **fields)
+
+
+def moved(minute: Minute, ticks: int, utc_offset: object) -> Minute:
+    offset = np.array(np.broadcast_to(np.asarray(utc_offset, float), minute.orders.shape))
+    return replace(minute, window_end_ms=minute.window_end_ms + ticks * TICK, utc_offset=offset)
+
+
+def after_a_day(utc_offset: object, ticks: int = 0) -> Watcher:
+    watcher = a_watcher(listings=2)
+    for t in range(1, 1440 + 5):
+        watcher.step(moved(a_daily_minute(t), ticks, utc_offset))
+    return watcher
+
+
+def test_the_daily_profile_is_of_the_markets_local_time():
+    in_utc, in_berlin = after_a_day(0.0), after_a_day(60.0, ticks=-60)
+    for hour in range(24):
+        end = (2 * 1440 + 60 * hour) * TICK
+        expected = in_utc.null.profile(end)
+        assert in_berlin.null.profile(end - 60 * TICK, np.full(2, 60.0)).tolist() == expected.tolist()
+        # After the clocks have changed the same local hour comes an hour later in UTC.
+        assert in_berlin.null.profile(end, np.zeros(2)).tolist() == expected.tolist()
+
+
+def test_listings_of_two_markets_have_a_profile_of_their_own_time_each():
+    watcher = a_watcher(listings=0)
+    watcher.grow(2, [0, 1])
+    for t in range(1, 1440 + 5):
+        here, there = a_daily_minute(t, 2), a_daily_minute(t + 360, 2)
+        orders = np.array([here.orders[0], there.orders[1]])
+        watcher.step(Minute.of(2, t * TICK, orders=orders, utc_offset=[0.0, 360.0]))
+    offset = np.array([0.0, 360.0])
+    morning, evening = ((2 * 1440 + 60 * hour) * TICK for hour in (6, 21))
+    profile = {at: watcher.null.profile(at, offset) for at in (morning, evening, morning + 9 * 60 * TICK)}
+    assert profile[evening][0] > 4 * profile[morning][0]
+    assert profile[morning + 9 * 60 * TICK][1] > 4 * profile[morning][1], "21:00 is six hours earlier in UTC"
+
+
+def test_a_profile_learned_in_utc_is_the_same_in_local_time_after_a_turn():
+    watcher = after_a_day(0.0)
+    orders = watcher.null.daily.orders[0].tolist()
+    before = [watcher.null.profile((2 * 1440 + 60 * hour) * TICK) for hour in range(24)]
+    offset = np.full(2, -300.0)
+    watcher.null.turn(offset)
+    after = [watcher.null.profile((2 * 1440 + 60 * hour) * TICK, offset) for hour in range(24)]
+    np.testing.assert_allclose(after, before, rtol=1e-9)
+    assert watcher.null.daily.orders[0].tolist() == orders[5:] + orders[:5]
