@@ -63,7 +63,7 @@ def build(
     metrics = Metrics("edge")
     cache = PriceCache(settings.redis.get_secret_value())
     quotes = quotes or QuoteLog(settings.kafka if follow else None)
-    quoting = Quoting(cache, quotes, settings.the_clock, settings.edge_secret.get_secret_value(), metrics)
+    quoting = Quoting(cache, quotes, settings.the_clock, settings.pseudonym_key.get_secret_value(), metrics)
     seen = view or MarketView(settings.kafka)
 
     cache.tables_followed = lambda: seen.caught_up

@@ -341,7 +341,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    secret = settings.edge_secret.get_secret_value()
+    secret = settings.pseudonym_key.get_secret_value()
     ensure_topics(settings.kafka, [topic.name for topic in INPUTS])
     start_ms = _start_of_run(settings, clock)
     market = Market(config, args.seed, start_ms, partial(pseudonym, secret))

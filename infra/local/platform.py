@@ -29,7 +29,8 @@ from infra.local.supervision import RUNNING, Supervision, family, memory_mb, pro
 from jobs.registry import JOBS
 from jobs.runtime.feast_features import apply_feature_repo
 from jobs.runtime.kafka import ensure_topics
-from jobs.runtime.settings import Settings
+from jobs.runtime.pseudonym import create_key
+from jobs.runtime.settings import KEY_FILE, SETTINGS_ERRORS, Settings
 
 STATE_FOLDERS = ("run", "kafka", "flink", "archive", "feast")
 """What ``clean`` removes; the environment and the jars stay."""
@@ -170,6 +171,11 @@ class Platform:
         )
 
     def _launch(self, speed: float, checkpoint_interval_s: float, parallelism: int, extra: dict[str, str]) -> None:
+        create_key(self.layout.home / KEY_FILE)
+        try:
+            _ = self.settings().pseudonym_key
+        except SETTINGS_ERRORS as error:
+            raise PlatformError(f"settings: {error}") from error
         left = sweep(self.layout.home)
         if left:
             self._say(f"ended what an earlier run left behind: {', '.join(left)}")

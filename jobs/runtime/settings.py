@@ -11,15 +11,27 @@ import os
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs.runtime.clock import Clock
 from jobs.runtime.hosting import FEW_LIVE, MOST_LIVE
+from jobs.runtime.pseudonym import PUBLISHED_KEY
 from schemas.topics import Topic, inputs_of_clock, lateness_of_clock
 
+KEY_FILE = Path("run") / "pseudonym.key"
+"""The generated pseudonym key, below a run's state folder."""
+MAKE_A_KEY = '`python -c "import secrets; print(secrets.token_hex(32))"`'
 DATA_CLOCK = "data"
 """The clock of a replay: hosted logics take the event time of what they are given."""
+
+
+class PseudonymKeyError(RuntimeError):
+    """No usable key for customers' pseudonyms; says where it was looked for and how to make one."""
+
+
+SETTINGS_ERRORS = (ValidationError, PseudonymKeyError)
+"""What reading the settings raises when one of them is wrong; the text says what to do."""
 
 
 def _home() -> Path:
@@ -45,8 +57,8 @@ class Settings(BaseSettings):
     edge_host: str = "127.0.0.1"
     edge_port: int = Field(8080, ge=0, le=65_535)
     metrics_port: int = Field(0, ge=0, le=65_535, description="Prometheus port of a plain process; 0: none")
-    edge_secret: SecretStr = Field(
-        SecretStr("local-only"), description="key of the hash that makes pseudonyms of customer ids"
+    edge_secret: SecretStr | None = Field(
+        None, description="key of customers' pseudonyms; None: the key file that the local platform generates"
     )
 
     @classmethod
@@ -67,6 +79,48 @@ class Settings(BaseSettings):
         if value != DATA_CLOCK:
             Clock.parse(value)
         return value
+
+    @field_validator("edge_secret")
+    @classmethod
+    def _key_is_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and value.get_secret_value() in ("", PUBLISHED_KEY):
+            raise ValueError(
+                "WALRAS_EDGE_SECRET: expected a secret key for customers' pseudonyms, got an empty text or the "
+                f"published default of earlier versions; set it to the output of {MAKE_A_KEY}, or unset it to use "
+                f"the key that the local platform generates ({KEY_FILE} below its state folder)"
+            )
+        return value
+
+    @property
+    def key_file(self) -> Path:
+        """File of the generated pseudonym key; the local platform writes it at its first start."""
+        return self.home / KEY_FILE
+
+    @cached_property
+    def pseudonym_key(self) -> SecretStr:
+        """Key of customers' pseudonyms: ``edge_secret`` if set, else the content of ``key_file``.
+
+        Raises
+        ------
+        PseudonymKeyError
+            If neither is there.
+        """
+        if self.edge_secret is not None:
+            return self.edge_secret
+        try:
+            key = self.key_file.read_text().strip()
+        except OSError as error:
+            raise PseudonymKeyError(
+                f"no key for customers' pseudonyms: expected WALRAS_EDGE_SECRET, or a readable file {self.key_file} "
+                f"({error.strerror}); start the local platform once, which generates it, or set the variable to the "
+                f"output of {MAKE_A_KEY}"
+            ) from error
+        if key in ("", PUBLISHED_KEY):
+            raise PseudonymKeyError(
+                f"{self.key_file}: expected a random key, got an empty text or the published default of earlier "
+                "versions; delete the file and start the platform, which generates another"
+            )
+        return SecretStr(key)
 
     @cached_property
     def the_clock(self) -> Clock:
