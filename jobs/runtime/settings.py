@@ -111,9 +111,9 @@ class Settings(BaseSettings):
             key = self.key_file.read_text().strip()
         except OSError as error:
             raise PseudonymKeyError(
-                f"no key for customers' pseudonyms: expected WALRAS_EDGE_SECRET, or a readable file {self.key_file} "
-                f"({error.strerror}); start the local platform once, which generates it, or set the variable to the "
-                f"output of {MAKE_A_KEY}"
+                "no key for customers' pseudonyms: expected WALRAS_EDGE_SECRET, or a readable file "
+                f"{self.key_file} ({error.strerror}); start the local platform once, which generates it, or set "
+                f"the variable to the output of {MAKE_A_KEY}"
             ) from error
         if key in ("", PUBLISHED_KEY):
             raise PseudonymKeyError(
