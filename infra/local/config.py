@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 from infra.local.errors import PlatformError
+from infra.local.loopback import write_loopback_jar
 from infra.local.ports import LOOPBACK
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -280,8 +281,12 @@ def _network_mb(parallelism: int) -> int:
 
 
 def metrics_wanted() -> bool:
-    """Whether Flink's Prometheus reporter runs (``WALRAS_FLINK_METRICS``)."""
-    return os.environ.get("WALRAS_FLINK_METRICS", "on") != "off"
+    """Whether Flink's Prometheus reporter runs (``WALRAS_FLINK_METRICS=on``).
+
+    Off by default: it listens on all interfaces and nothing of a local run reads it. Flink's REST interface
+    answers the same metrics on loopback.
+    """
+    return os.environ.get("WALRAS_FLINK_METRICS", "off") == "on"
 
 
 def taskmanager_options(
@@ -370,7 +375,7 @@ def next_clock(speed: float, *, stopped_at_ms: int | None, now_ms: int | None = 
 
 
 def link_flink_jars(layout: Layout, connectors: list[Path]) -> None:
-    """Make Flink's lib folder anew: links to the wheel's jars, its Python jar, and the connectors."""
+    """Make Flink's lib folder anew: the loopback jar, and links to the wheel's jars and the connectors."""
     home = flink_home()
     layout.flink_lib.mkdir(parents=True, exist_ok=True)
     for old in layout.flink_lib.iterdir():
@@ -381,6 +386,8 @@ def link_flink_jars(layout: Layout, connectors: list[Path]) -> None:
         *connectors,
     ]:
         (layout.flink_lib / jar.name).symlink_to(jar.absolute())
+    [flink_python] = (home / "opt").glob("flink-python-*.jar")
+    write_loopback_jar(flink_python, layout.flink_lib)
 
 
 def write_all(
