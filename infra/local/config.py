@@ -199,6 +199,7 @@ def flink_config(
     parallelism: int,
     metrics: bool = True,
     taskmanager_memory: str | None = None,
+    quick_compiler: bool = False,
 ) -> str:
     """Flink's file: infra/flink/config.yaml, with this machine's addresses, folders and memory.
 
@@ -209,6 +210,7 @@ def flink_config(
     metrics : whether Flink's Prometheus reporter runs; it cannot be bound to loopback alone.
     taskmanager_memory : of the Java process, like ``8g``; its heap holds demand_job's state. None: the usual, with
         what more subtasks take outside the heap.
+    quick_compiler : run the task managers without Java's optimizing compiler (decision 47).
 
     Raises
     ------
@@ -226,6 +228,7 @@ def flink_config(
         java_options = shipped["env"]["java"]["opts"]["all"]
     except (KeyError, TypeError) as error:
         raise PlatformError("the apache-flink wheel's conf/config.yaml has no env.java.opts.all") from error
+    compiler = "-XX:TieredStopAtLevel=1 " if quick_compiler else ""
     values: dict[str, Any] = yaml.safe_load((FLINK_FILES / "config.yaml").read_text())
     values |= {
         "env.java.opts.all": java_options,
@@ -233,7 +236,7 @@ def flink_config(
         "env.java.opts.client": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
         "env.java.opts.jobmanager": f"-XX:+UseSerialGC -XX:TieredStopAtLevel=1 {layout.java_crash}",
         # Not the parallel collector: on a heap of some GB it once stopped all jobs for 6 s (decision 22).
-        "env.java.opts.taskmanager": f"-XX:+UseG1GC -XX:MaxGCPauseMillis=100 {layout.java_crash}",
+        "env.java.opts.taskmanager": f"-XX:+UseG1GC -XX:MaxGCPauseMillis=100 {compiler}{layout.java_crash}",
         "taskmanager.jvm-exit-on-oom": True,
         "execution.checkpointing.interval": f"{round(checkpoint_interval_s * 1000)} ms",
         "execution.checkpointing.dir": layout.checkpoints.absolute().as_uri(),
@@ -398,6 +401,7 @@ def write_all(
     env_text: str,
     checkpoint_interval_s: float,
     parallelism: int,
+    quick_compiler: bool = False,
 ) -> None:
     """Write every file of a run."""
     for folder in (layout.run, layout.flink_conf, layout.checkpoints, layout.home / "flink" / "tmp"):
@@ -415,6 +419,7 @@ def write_all(
             parallelism=parallelism,
             metrics=metrics_wanted(),
             taskmanager_memory=os.environ.get("WALRAS_TASKMANAGER_MEMORY"),
+            quick_compiler=quick_compiler,
         )
     )
     for name in ("log4j-console.properties", "log4j-cli.properties"):

@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     tenant: str = Field("demo", description="tenant that the simulator and the mappings write for")
     buckets: int = Field(32, ge=1, le=65_536, description="buckets of a deployment, about listings / 32")
     parallelism: int = Field(2, ge=1, description="parallelism of every job")
+    market_rate: float = Field(5_000.0, gt=0, description="events a wall second of the simulated market")
     archive: bool = Field(True, description="write raw events, decisions and cells to Parquet")
     policy: Path = Field(Path("infra/config/policy.yaml"), description="the business numbers")
     edge_host: str = "127.0.0.1"
@@ -155,6 +156,16 @@ class Settings(BaseSettings):
     def inputs(self) -> tuple[Topic, ...]:
         """The input topics with the lateness and memory of this run."""
         return inputs_of_clock(self.the_clock.speed)
+
+    @property
+    def lateness_ms(self) -> int:
+        """The largest lateness of the inputs in this run: what a closed minute waits for."""
+        return max(topic.lateness_ms for topic in self.inputs)
+
+    @property
+    def pace_file(self) -> Path:
+        """Where the local platform's keeper notes the newest closed minute (:mod:`jobs.runtime.pace`)."""
+        return self.home / "run" / "minutes.json"
 
     @property
     def archive_dir(self) -> Path:

@@ -172,3 +172,11 @@ def test_the_live_view_says_prices_reasons_and_what_is_not_well() -> None:
         assert word in drawn
     assert "NOT WELL: redis (not ready)" in plain_line(view, health, 1.0)
     assert "19.99 → 18.99 USD" in plain_change(view.changes()[0])
+
+
+def test_live_view_says_when_late_minutes_will_have_caught_up() -> None:
+    health = [Part("minutes", True, "12 minutes ago: catching up, done in about 15 s", notable=True)]
+    console = Console(width=140, record=True, file=io.StringIO())
+    console.print(screen(MarketView("nowhere"), health, Settings(), 12.0))
+    assert "done in about 15 s" in console.export_text()
+    assert "minutes 12 minutes ago: catching up" in plain_line(MarketView("nowhere"), health, 1.0)
