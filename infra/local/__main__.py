@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from infra.local.calibration import choose_once
+from infra.local.calibration import choose_once, lasting
 from infra.local.errors import PlatformError
 from infra.local.parts import PARTS
 from schemas.topics import INPUTS
@@ -101,13 +101,15 @@ def _up(platform: object, args: argparse.Namespace) -> None:
     names = args.only or [name for name in PARTS if name not in args.without]
     job_names = None if args.jobs is None else [name for name in args.jobs.split(",") if name]
     extra = dict(pair.split("=", 1) for pair in args.set)
+    before = platform.layout.read_env()
+    extra = lasting(before) | extra
     speed, quick_compiler = args.speed, False
     if speed is None:
         speed = DEFAULT_SPEED
         if "simulate" in names and "CLOCK" not in extra and not platform.supervision.alive():
-            choice, new = choose_once(platform.layout.run / "market.json")
+            choice, new = choose_once(platform.layout.run / "market.json", before)
             speed, quick_compiler = choice.market.speed, choice.market.quick_compiler
-            extra.setdefault("MARKET_RATE", f"{choice.market.events_per_second:g}")
+            extra = choice.market.settings() | extra
             since = "SPEED=60 overrides" if new else "as at the first start; SPEED=60 overrides"
             print(f"market      {choice.line()} ({since})", flush=True)
     platform.up(

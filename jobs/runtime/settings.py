@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     buckets: int = Field(32, ge=1, le=65_536, description="buckets of a deployment, about listings / 32")
     parallelism: int = Field(2, ge=1, description="parallelism of every job")
     market_rate: float = Field(5_000.0, gt=0, description="events a wall second of the simulated market")
-    archive: bool = Field(True, description="write raw events, decisions and cells to Parquet")
+    archive: bool = Field(True, description="write raw events, decisions and cells to Parquet; features always")
     policy: Path = Field(Path("infra/config/policy.yaml"), description="the business numbers")
     edge_host: str = "127.0.0.1"
     edge_port: int = Field(8080, ge=0, le=65_535)
