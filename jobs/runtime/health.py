@@ -145,7 +145,7 @@ def closed(newest_ms: int, clock: Clock, lateness_ms: int, samples: Sequence[Sam
         return Part("minutes", True, f"{ago}{': ' if coming else ''}{coming}", notable=True)
     if coming.startswith("catching up"):
         return Part("minutes", False, f"{ago}: {coming}")
-    advice = "; if it stays so, a slower clock (`--speed`) asks less" if clock.speed > 1 else ""
+    advice = "; if it stays so, start with a slower clock (`make run SPEED=10`)" if clock.speed > 1 else ""
     why = f"demand_job is behind, or the ticker away{f'; {coming}' if coming else ''}"
     return Part("minutes", False, f"{ago}: {why}{advice}")
 
