@@ -211,7 +211,8 @@ class Keeper:
         except (KafkaException, KeyError) as error:
             log.info("minutes are not known: %s", error)
             return
-        pace.note(settings.pace_file, pace.Sample(round(time.time() * 1000), newest))
+        if newest >= 0:
+            pace.note(settings.pace_file, pace.Sample(round(time.time() * 1000), newest))
 
     def _report(self) -> None:
         path = self._platform.layout.run / "keeper.json"

@@ -48,8 +48,15 @@ def test_a_run_far_behind_is_not_well_though_it_catches_up() -> None:
 def test_a_run_that_falls_further_behind_says_by_how_much_and_what_to_do() -> None:
     ok, said, _ = late(PATIENCE_S + 60, rate=SPEED / 2)
     assert not ok
-    assert "falling further behind, by 10 minutes of the run a minute" in said
+    assert "falling further behind, by 10.0 minutes of the run a minute" in said
     assert "slower clock" in said
+
+
+def test_a_restarted_run_is_measured_from_its_restart() -> None:
+    newest = NOON - MINUTE_MS - LATENESS - 600_000
+    before = newest - 1_200_000
+    samples = [Sample(0, before), Sample(30_000, before), Sample(50_000, newest)]
+    assert closed(newest, At(NOON, 0, SPEED), LATENESS, samples).note.endswith("catching up, done in about 15 s")
 
 
 def test_without_notes_of_the_pace_only_the_delay_is_said() -> None:
