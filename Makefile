@@ -8,7 +8,7 @@ REPLAY_HOME := .walras/replay
 REPLAY := $(LOCAL) --home $(REPLAY_HOME)
 STAMP  := $(ENV)/.stamp
 PURE   := schemas features jobs infra tests
-SPEED  ?= 60
+SPEED  ?=
 PART   ?=
 DATA   ?=
 ARGS   ?=
@@ -28,11 +28,11 @@ $(STAMP): requirements.lock infra/local/uv.lock.txt infra/local/bootstrap.py
 
 env: $(STAMP)  ## make the Python environment (once; other targets do it when needed)
 
-run: env  ## start everything with a simulated market and a live view; Ctrl-C stops it (SPEED=60)
-	@$(LOCAL) run --speed $(SPEED) $(ARGS)
+run: env  ## start everything with a simulated market and a live view; Ctrl-C stops it (SPEED=60: market's speed)
+	@$(LOCAL) run $(if $(SPEED),--speed $(SPEED)) $(ARGS)
 
 up: env  ## start everything and return (SPEED=60, ARGS="--without simulate")
-	@$(LOCAL) up --speed $(SPEED) $(ARGS)
+	@$(LOCAL) up $(if $(SPEED),--speed $(SPEED)) $(ARGS)
 
 down: env  ## stop exactly what run or up started
 	@$(LOCAL) down

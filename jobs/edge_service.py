@@ -65,7 +65,7 @@ def build(
         settings.redis.get_secret_value(), max_tables=settings.edge_tables, max_segments=settings.edge_segments
     )
     quotes = quotes or QuoteLog(settings.kafka if follow else None)
-    quoting = Quoting(cache, quotes, settings.the_clock, settings.edge_secret.get_secret_value(), metrics)
+    quoting = Quoting(cache, quotes, settings.the_clock, settings.pseudonym_key.get_secret_value(), metrics)
     seen = view or MarketView(settings.kafka)
 
     cache.tables_followed = lambda: seen.caught_up

@@ -72,8 +72,8 @@ def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, se
     features = host_in_flink(rows, partial(feature_host, settings), f"{JOB}.features", typed)
     view = output_view(table_env, features, "feature_outputs")
     outputs_to_topics(statements, table_env, view, ("features", "rejected_cells"), settings)
-    if settings.archive:
-        _to_parquet(table_env, features.get_side_output(typed.tag), settings)
+    # Always, also without the archive of raw events: a side output without a reader fails in the Python worker.
+    _to_parquet(table_env, features.get_side_output(typed.tag), settings)
 
     purchases = rows_of(table_env, [_purchases(table_env, settings)])
     segments = host_in_flink(purchases, partial(segment_host, settings), f"{JOB}.segments")

@@ -305,7 +305,9 @@ def _a_table(listing: Listing, list_minor: int) -> PriceTable:
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m jobs.simulate", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rate", type=float, default=5000.0, help="events a wall second, in a week's mean")
+    parser.add_argument(
+        "--rate", type=float, help="events a wall second, in a week's mean (default: WALRAS_MARKET_RATE)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of everything random")
     parser.add_argument("--family", default="logit", choices=[f.name for f in FAMILIES], help="shoppers' demand")
     parser.add_argument("--skus", type=int, default=200, help="SKUs per market")
@@ -331,7 +333,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     speed = 1.0 if args.dry_run else clock.speed
     config = MarketConfig(
         tenant=settings.tenant, skus=args.skus, family=args.family, dirty_share=args.dirty,
-        events_per_minute=args.rate * 60.0 / speed,
+        events_per_minute=(args.rate or settings.market_rate) * 60.0 / speed,
     )  # fmt: skip
     if args.dry_run:
         for name, value in dry_run(config, args.seed).items():
@@ -341,7 +343,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    secret = settings.edge_secret.get_secret_value()
+    secret = settings.pseudonym_key.get_secret_value()
     ensure_topics(settings.kafka, [topic.name for topic in INPUTS])
     start_ms = _start_of_run(settings, clock)
     market = Market(config, args.seed, start_ms, partial(pseudonym, secret))

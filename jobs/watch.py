@@ -74,6 +74,7 @@ def plain_line(view: MarketView, health: Sequence[Part], speed: float) -> str:
     """One line that says how the run is."""
     ill = [f"{part.name} ({part.note})" for part in health if not part.ok]
     said = "  ".join(f"{name} {value}" for name, value in figures(view, speed))
+    said += "".join(f"  {part.name} {part.note}" for part in health if part.ok and part.notable)
     return said + (f"  NOT WELL: {', '.join(ill)}" if ill else "") + (f"  {view.error}" if view.error else "")
 
 
@@ -91,7 +92,8 @@ def screen(view: MarketView, health: Sequence[Part], settings: Settings, wall_s:
     state = Text()
     for part in health:
         state.append("● " if part.ok else "▲ ", "green" if part.ok else "bold red").append(part.name)
-        state.append("   " if part.ok else f" {part.note}   ", "red" if not part.ok else "")
+        shown = f" {part.note}   " if part.notable or not part.ok else "   "
+        state.append(shown, "yellow" if part.ok else "red")
     if view.error:
         state.append("\n" + view.error, "red")
     page = f"http://{settings.edge_host}:{settings.edge_port}/"

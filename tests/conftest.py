@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+
+from tests.recorded_data import Recorded, data_folder, leave_out_missing
 
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("same")
@@ -23,9 +25,38 @@ if TYPE_CHECKING:
     from jobs.runtime.settings import Settings
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share the platform come last: beside it, those with one of their own would take minutes."""
+RECORDED = pytest.StashKey[Recorded]()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out tests whose recorded data are missing; put those that share the platform last.
+
+    Last, so that tests with a platform of their own do not run beside the shared one. ``trylast``: what ``-m``
+    leaves out is not counted.
+    """
+    config.stash[RECORDED] = leave_out_missing(config, items, data_folder())
     items.sort(key=lambda item: "local_platform" in getattr(item, "fixturenames", ()))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand a worker's count of tests on recorded data to the process that prints the summary."""
+    if hasattr(session.config, "workeroutput") and RECORDED in session.config.stash:
+        session.config.workeroutput["recorded"] = session.config.stash[RECORDED].to_dict()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Keep the count of one pytest-xdist worker; each collects every test."""
+    if told := getattr(node, "workeroutput", {}).get("recorded"):
+        node.config.stash[RECORDED] = Recorded(**told | {"missing": tuple(told["missing"])})
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say how many tests ran on recorded data, or that none did and why."""
+    recorded = config.stash.get(RECORDED, Recorded())
+    if recorded != Recorded():
+        terminalreporter.write_line(recorded.line())
 
 
 @pytest.hookimpl(wrapper=True)

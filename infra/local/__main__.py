@@ -10,10 +10,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from infra.local.calibration import choose_once, lasting
 from infra.local.errors import PlatformError
 from infra.local.parts import PARTS
 from schemas.topics import INPUTS
 
+DEFAULT_SPEED = 60.0
+"""Of a run without a simulated market; its clock moves nothing but ticks."""
 MOST_SUBTASKS = max(topic.partitions for topic in INPUTS)
 """More would have nothing to read."""
 
@@ -46,7 +49,10 @@ def parser() -> argparse.ArgumentParser:
             "--jobs", metavar="NAMES", help="jobs to submit, comma-separated; '' for none; default: all"
         )
         up.add_argument(
-            "--speed", type=float, default=60.0, help="run seconds a wall second (default 60; 1: wall clock)"
+            "--speed",
+            type=float,
+            help="market seconds a wall second (1: wall clock); default: chosen at the first start by measuring "
+            f"this machine; {DEFAULT_SPEED:g} without a simulated market",
         )
         up.add_argument(
             "--checkpoint-interval", type=float, default=20.0, metavar="S", help="wall seconds (default 20)"
@@ -94,13 +100,26 @@ def _up(platform: object, args: argparse.Namespace) -> None:
     assert isinstance(platform, Platform)
     names = args.only or [name for name in PARTS if name not in args.without]
     job_names = None if args.jobs is None else [name for name in args.jobs.split(",") if name]
+    extra = dict(pair.split("=", 1) for pair in args.set)
+    before = platform.layout.read_env()
+    extra = lasting(before) | extra
+    speed, quick_compiler = args.speed, False
+    if speed is None:
+        speed = DEFAULT_SPEED
+        if "simulate" in names and "CLOCK" not in extra and not platform.supervision.alive():
+            choice, new = choose_once(platform.layout.run / "market.json", before)
+            speed, quick_compiler = choice.market.speed, choice.market.quick_compiler
+            extra = choice.market.settings() | extra
+            since = "SPEED=60 overrides" if new else "as at the first start; SPEED=60 overrides"
+            print(f"market      {choice.line()} ({since})", flush=True)
     platform.up(
         names,
         job_names=job_names,
-        speed=args.speed,
+        speed=speed,
         checkpoint_interval_s=args.checkpoint_interval,
         parallelism=args.parallelism,
-        extra=dict(pair.split("=", 1) for pair in args.set),
+        extra=extra,
+        quick_compiler=quick_compiler,
     )
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 from infra.local.errors import PlatformError
+from infra.local.loopback import write_loopback_jar
 from infra.local.ports import LOOPBACK
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -198,6 +199,7 @@ def flink_config(
     parallelism: int,
     metrics: bool = True,
     taskmanager_memory: str | None = None,
+    quick_compiler: bool = False,
 ) -> str:
     """Flink's file: infra/flink/config.yaml, with this machine's addresses, folders and memory.
 
@@ -208,6 +210,7 @@ def flink_config(
     metrics : whether Flink's Prometheus reporter runs; it cannot be bound to loopback alone.
     taskmanager_memory : of the Java process, like ``8g``; its heap holds demand_job's state. None: the usual, with
         what more subtasks take outside the heap.
+    quick_compiler : run the task managers without Java's optimizing compiler (decision 47).
 
     Raises
     ------
@@ -225,6 +228,7 @@ def flink_config(
         java_options = shipped["env"]["java"]["opts"]["all"]
     except (KeyError, TypeError) as error:
         raise PlatformError("the apache-flink wheel's conf/config.yaml has no env.java.opts.all") from error
+    compiler = "-XX:TieredStopAtLevel=1 " if quick_compiler else ""
     values: dict[str, Any] = yaml.safe_load((FLINK_FILES / "config.yaml").read_text())
     values |= {
         "env.java.opts.all": java_options,
@@ -232,7 +236,7 @@ def flink_config(
         "env.java.opts.client": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
         "env.java.opts.jobmanager": f"-XX:+UseSerialGC -XX:TieredStopAtLevel=1 {layout.java_crash}",
         # Not the parallel collector: on a heap of some GB it once stopped all jobs for 6 s (decision 22).
-        "env.java.opts.taskmanager": f"-XX:+UseG1GC -XX:MaxGCPauseMillis=100 {layout.java_crash}",
+        "env.java.opts.taskmanager": f"-XX:+UseG1GC -XX:MaxGCPauseMillis=100 {compiler}{layout.java_crash}",
         "taskmanager.jvm-exit-on-oom": True,
         "execution.checkpointing.interval": f"{round(checkpoint_interval_s * 1000)} ms",
         "execution.checkpointing.dir": layout.checkpoints.absolute().as_uri(),
@@ -280,8 +284,12 @@ def _network_mb(parallelism: int) -> int:
 
 
 def metrics_wanted() -> bool:
-    """Whether Flink's Prometheus reporter runs (``WALRAS_FLINK_METRICS``)."""
-    return os.environ.get("WALRAS_FLINK_METRICS", "on") != "off"
+    """Whether Flink's Prometheus reporter runs (``WALRAS_FLINK_METRICS=on``).
+
+    Off by default: it listens on all interfaces and nothing of a local run reads it. Flink's REST interface
+    answers the same metrics on loopback.
+    """
+    return os.environ.get("WALRAS_FLINK_METRICS", "off") == "on"
 
 
 def taskmanager_options(
@@ -370,7 +378,7 @@ def next_clock(speed: float, *, stopped_at_ms: int | None, now_ms: int | None = 
 
 
 def link_flink_jars(layout: Layout, connectors: list[Path]) -> None:
-    """Make Flink's lib folder anew: links to the wheel's jars, its Python jar, and the connectors."""
+    """Make Flink's lib folder anew: the loopback jar, and links to the wheel's jars and the connectors."""
     home = flink_home()
     layout.flink_lib.mkdir(parents=True, exist_ok=True)
     for old in layout.flink_lib.iterdir():
@@ -381,6 +389,8 @@ def link_flink_jars(layout: Layout, connectors: list[Path]) -> None:
         *connectors,
     ]:
         (layout.flink_lib / jar.name).symlink_to(jar.absolute())
+    [flink_python] = (home / "opt").glob("flink-python-*.jar")
+    write_loopback_jar(flink_python, layout.flink_lib)
 
 
 def write_all(
@@ -391,6 +401,7 @@ def write_all(
     env_text: str,
     checkpoint_interval_s: float,
     parallelism: int,
+    quick_compiler: bool = False,
 ) -> None:
     """Write every file of a run."""
     for folder in (layout.run, layout.flink_conf, layout.checkpoints, layout.home / "flink" / "tmp"):
@@ -408,6 +419,7 @@ def write_all(
             parallelism=parallelism,
             metrics=metrics_wanted(),
             taskmanager_memory=os.environ.get("WALRAS_TASKMANAGER_MEMORY"),
+            quick_compiler=quick_compiler,
         )
     )
     for name in ("log4j-console.properties", "log4j-cli.properties"):

@@ -7,7 +7,7 @@ import fcntl
 import re
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,6 +81,25 @@ def not_fully_running(env: Mapping[str, str], name: str) -> str | None:
     if detail["state"] == "RUNNING" and not waiting:
         return None
     return f"{name} is {detail['state']}, {len(waiting)} of {len(detail['vertices'])} steps not running"
+
+
+def not_warm(
+    env: Mapping[str, str], names: Iterable[str], lag_ms: Callable[[], int], most_ms: float
+) -> str | None:
+    """None when every job has taken records and minutes close in time, else what is missing.
+
+    Parameters
+    ----------
+    lag_ms : how much run time ago the newest closed minute ended.
+    most_ms : what that may be.
+    """
+    for name in names:
+        job = next((job for job in all_jobs(env) if job.name == name and job.state in ACTIVE), None)
+        detail: Any = flink_get(env, f"/jobs/{job.id}") if job else {"vertices": []}
+        if not any(vertex["metrics"]["read-records"] for vertex in detail["vertices"]):
+            return f"{name} has taken no records yet"
+    behind = lag_ms()
+    return None if behind <= most_ms else f"the newest closed minute ended {behind / 60_000:.0f} run minutes ago"
 
 
 def latest_checkpoint(folder: Path, name: str) -> str | None:

@@ -4,7 +4,8 @@ Flink restarts what fails inside a job, and supervisord what dies beside it. One
 job manager that is killed forgets its jobs, since remembering them would take a ZooKeeper. The keeper
 looks at the cluster every two seconds and submits a lost job again from its newest complete
 checkpoint; it cancels the younger of two jobs of one name; it fills Redis again when that has lost
-its tables; and it notes the run's Clock, so that the next run goes on from there even after a crash.
+its tables; it notes the run's Clock, so that the next run goes on from there even after a crash; and the newest
+closed minute, so that a run that is behind can say when it will have caught up.
 All it sees and does stands in its log, in ``run/keeper.json`` and in its metrics.
 """
 
@@ -20,12 +21,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from confluent_kafka import KafkaException
+
 from infra.local import jobs
 from infra.local.continuity import fill_redis, record_clock
 from infra.local.errors import PlatformError
 from infra.local.parts import TASK_MANAGERS, flink_get, registered
 from infra.local.platform import Platform
 from jobs.registry import JOBS
+from jobs.runtime import pace
+from jobs.runtime.health import newest_minute
 from jobs.runtime.metrics import Metrics
 from jobs.runtime.redis_price_table import RedisPriceTables
 
@@ -125,6 +130,7 @@ class Keeper:
         record_clock(self._platform.layout, env)
         self._look_at_jobs(env)
         self._look_at_redis(env)
+        self._note_minutes()
         self._report()
 
     def _look_at_jobs(self, env: dict[str, str]) -> None:
@@ -194,6 +200,19 @@ class Keeper:
             log.warning("Redis has lost its tables; filling it from Kafka")
             fill_redis(env, log.info)
             self._refills.inc()
+
+    def _note_minutes(self) -> None:
+        """Note the newest closed minute, so that ``walras status`` can say when a run will have caught up."""
+        settings = self._platform.settings()
+        if settings.host_clock is None:
+            return
+        try:
+            newest = newest_minute(settings)
+        except (KafkaException, KeyError) as error:
+            log.info("minutes are not known: %s", error)
+            return
+        if newest >= 0:
+            pace.note(settings.pace_file, pace.Sample(round(time.time() * 1000), newest))
 
     def _report(self) -> None:
         path = self._platform.layout.run / "keeper.json"

@@ -18,6 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from confluent_kafka import KafkaException
+
 from infra.local import config, jars, jobs, parts
 from infra.local.config import Layout
 from infra.local.continuity import fill_redis, read_stopped_at, record_clock
@@ -28,11 +30,18 @@ from infra.local.ports import is_listening, pick_ports
 from infra.local.supervision import RUNNING, Supervision, family, memory_mb, processes_of, sweep
 from jobs.registry import JOBS
 from jobs.runtime.feast_features import apply_feature_repo
+from jobs.runtime.health import newest_minute
 from jobs.runtime.kafka import ensure_topics
-from jobs.runtime.settings import Settings
+from jobs.runtime.pseudonym import create_key
+from jobs.runtime.settings import KEY_FILE, SETTINGS_ERRORS, Settings
+from schemas.topics import MINUTE_MS
 
 STATE_FOLDERS = ("run", "kafka", "flink", "archive", "feast")
 """What ``clean`` removes; the environment and the jars stay."""
+WARM_LAG_S = 3.0
+"""Wall time by which minutes may close late before the market starts."""
+WARM_UP_S = 60.0
+"""Longest wall time that the market's start waits for it."""
 REPLACEABLE = ("kafka", "redis", "flink")
 
 
@@ -110,6 +119,7 @@ class Platform:
         checkpoint_interval_s: float = 5.0,
         parallelism: int = 2,
         extra: Mapping[str, str] | None = None,
+        quick_compiler: bool = False,
     ) -> None:
         """Start parts and jobs, each when what it needs is ready; what runs already is left alone.
 
@@ -119,6 +129,7 @@ class Platform:
         job_names : jobs to submit; None: all of JOBS.
         speed : run seconds a wall second; 1 is the wall clock.
         extra : further settings for ``platform.env``, name without ``WALRAS_``.
+        quick_compiler : run the task managers without Java's optimizing compiler.
 
         Raises
         ------
@@ -130,7 +141,7 @@ class Platform:
         wanted_jobs = list(JOBS) if job_names is None else list(job_names)
         launched = not self.supervision.alive()
         if launched:
-            self._launch(speed, checkpoint_interval_s, parallelism, dict(extra or {}))
+            self._launch(speed, checkpoint_interval_s, parallelism, dict(extra or {}), quick_compiler)
         states = self.supervision.states()
         wanted = [part for part in wanted if part.name in states or part.replaced_by]
         first, then, last = ([part for part in wanted if part.stage == stage] for stage in (1, 2, 3))
@@ -164,12 +175,40 @@ class Platform:
         if "jobmanager" in by_name:
             for name in wanted_jobs:
                 self._until(f"job {name}", partial(jobs.not_fully_running, self.env, name), 180)
+        if launched and wanted_jobs and any(part.name == "simulate" for part in last):
+            self._warm_up(wanted_jobs)
         self._start(last)
         self._say(
             f"up after {time.monotonic() - started:.0f} s; the page: http://127.0.0.1:{self.env['WALRAS_EDGE_PORT']}/"
         )
 
-    def _launch(self, speed: float, checkpoint_interval_s: float, parallelism: int, extra: dict[str, str]) -> None:
+    def _warm_up(self, job_names: Sequence[str]) -> None:
+        """Wait until the jobs keep pace with the ticker alone, so that the market meets warm code."""
+        settings = self.settings()
+        clock = settings.host_clock
+        if clock is None:
+            return
+        most_ms = MINUTE_MS + settings.lateness_ms + WARM_LAG_S * 1000 * clock.speed
+
+        def lag_ms() -> int:
+            return clock.now_ms() - newest_minute(settings)
+
+        check = partial(jobs.not_warm, self.env, job_names, lag_ms, most_ms)
+        self._until("minutes close in time", check, WARM_UP_S, required=False)
+
+    def _launch(
+        self,
+        speed: float,
+        checkpoint_interval_s: float,
+        parallelism: int,
+        extra: dict[str, str],
+        quick_compiler: bool,
+    ) -> None:
+        create_key(self.layout.home / KEY_FILE)
+        try:
+            _ = self.settings().pseudonym_key
+        except SETTINGS_ERRORS as error:
+            raise PlatformError(f"settings: {error}") from error
         left = sweep(self.layout.home)
         if left:
             self._say(f"ended what an earlier run left behind: {', '.join(left)}")
@@ -195,6 +234,7 @@ class Platform:
             ),
             checkpoint_interval_s=checkpoint_interval_s,
             parallelism=parallelism,
+            quick_compiler=quick_compiler,
         )
         if "kafka" not in external and not (self.layout.home / "kafka" / "meta.properties").exists():
             self._format_broker()
@@ -288,7 +328,13 @@ class Platform:
             self._until(part.what, check, 120, part.name)
 
     def _until(
-        self, what: str, check: Callable[[], str | None], timeout_s: float, part: str | None = None
+        self,
+        what: str,
+        check: Callable[[], str | None],
+        timeout_s: float,
+        part: str | None = None,
+        *,
+        required: bool = True,
     ) -> None:
         began = time.monotonic()
         asked_s = 0
@@ -296,7 +342,7 @@ class Platform:
         while waits_for is not None:
             try:
                 waits_for = check()
-            except OSError as error:
+            except (OSError, KafkaException) as error:
                 waits_for = str(error)
             if part is not None:
                 info = self.supervision.states().get(part)
@@ -317,6 +363,9 @@ class Platform:
             if waits_for is None:
                 break
             if time.monotonic() - began > timeout_s:
+                if not required:
+                    self._say(f"{what:<28} not yet after {timeout_s:.0f} s ({waits_for}); going on")
+                    return
                 last = f" Its last words:\n{self.supervision.log_tail(part)}" if part else ""
                 raise PlatformError(f"{what} is not ready after {timeout_s:.0f} s: {waits_for}.{last}")
             time.sleep(0.2)

@@ -14,14 +14,18 @@ import typer
 
 # Imported for the commands that they declare, in the order of the help page.
 from jobs.cli import quarantine, questions, steering  # noqa: F401
-from jobs.cli.base import UNREACHED, commands
+from jobs.cli.base import UNREACHED, WRONG_USE, commands
 from jobs.runtime.health import UNREACHABLE
+from jobs.runtime.settings import SETTINGS_ERRORS
 
 
 def app() -> None:
-    """Run a command; a part that does not answer is a sentence and exit code 3, not a stack."""
+    """Run a command; print a wrong setting (exit code 2) or a silent part (exit code 3) without a stack."""
     try:
         commands()
+    except SETTINGS_ERRORS as error:
+        typer.echo(f"walras: {error}", err=True)
+        raise SystemExit(WRONG_USE) from None
     except UNREACHABLE as error:
         typer.echo(f"walras: a part does not answer: {error}; `walras status` says which", err=True)
         raise SystemExit(UNREACHED) from None

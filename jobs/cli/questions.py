@@ -115,7 +115,7 @@ def quote(
     if bool(customer) == bool(known_as):
         raise wrong("quote: expected --customer or --pseudonym")
     settings, where = Settings.load(), parse_listing(listing)
-    who = known_as or pseudonym(settings.edge_secret.get_secret_value(), customer)
+    who = known_as or pseudonym(settings.pseudonym_key.get_secret_value(), customer)
     tables = open_tables(settings)
     table = tables.get(where)
     if table is None:

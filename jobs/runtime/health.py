@@ -6,9 +6,11 @@ what to do about it. Nothing here restarts anything; that is the platform's busi
 
 from __future__ import annotations
 
+import time
 import urllib.error
 import urllib.request
 import xmlrpc.client
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -19,9 +21,11 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from redis.exceptions import RedisError
 from supervisor.xmlrpc import SupervisorTransport
 
+from jobs.runtime import pace
 from jobs.runtime.clock import Clock
 from jobs.runtime.kafka import PublishError
 from jobs.runtime.kafka_offsets import SILENT
+from jobs.runtime.pace import Sample
 from jobs.runtime.quarantine_book import failing_buckets
 from jobs.runtime.redis_price_table import RedisPriceTables
 from jobs.runtime.settings import Settings
@@ -32,15 +36,18 @@ UNREACHABLE: tuple[type[Exception], ...] = (KafkaException, RedisError, PublishE
 
 PATIENCE_S = 60
 """Wall time by which a minute may close later than its lateness asks."""
+LATE_S = 15
+"""Wall time by which a minute may close later before its delay is mentioned."""
 FLINK_JOBS = ("demand_job", "feature_job", "elasticity_job", "repricing_job")
 
 
 class Part(NamedTuple):
-    """One part: its name, whether it works, and a word about it."""
+    """One part: its name, whether it works, a word about it, and whether that word matters although it works."""
 
     name: str
     ok: bool
     note: str
+    notable: bool = False
 
 
 def get_json(url: str, timeout_s: float = 1.5) -> Any:
@@ -78,6 +85,21 @@ def broker(settings: Settings) -> Part:
     return Part("broker", ours > 0, f"{ours} topics" if ours else "no topics: run `walras topics`")
 
 
+def newest_minute(settings: Settings) -> int:
+    """End of the newest closed minute, by the newest batch of cells, in epoch ms; -1 if none has closed.
+
+    Raises
+    ------
+    confluent_kafka.KafkaException, KeyError
+        If the broker does not answer or has no such topic.
+    """
+    admin, topic = _admin(settings.kafka), TOPICS["cells"].topic
+    there = admin.list_topics(topic, timeout=5.0).topics[topic].partitions
+    asked = {TopicPartition(topic, number): OffsetSpec.max_timestamp() for number in there}
+    found = admin.list_offsets(asked, request_timeout=5.0).values()
+    return max((each.result().timestamp for each in found), default=-1)
+
+
 def minutes(settings: Settings) -> Part | None:
     """Whether minutes close, by the newest batch of cells; None in a replay, whose time is no clock's.
 
@@ -86,26 +108,26 @@ def minutes(settings: Settings) -> Part | None:
     clock = settings.host_clock
     if clock is None:
         return None
-    admin, topic = _admin(settings.kafka), TOPICS["cells"].topic
     try:
-        there = admin.list_topics(topic, timeout=5.0).topics[topic].partitions
-        asked = {TopicPartition(topic, number): OffsetSpec.max_timestamp() for number in there}
-        newest = max(
-            (each.result().timestamp for each in admin.list_offsets(asked, request_timeout=5.0).values()),
-            default=-1,
-        )
+        newest = newest_minute(settings)
     except (KafkaException, KeyError) as error:
         return Part("minutes", False, f"not known: {error}")
-    return closed(newest, clock, max(each.lateness_ms for each in settings.inputs))
+    samples = pace.read(settings.pace_file, round(time.time() * 1000))
+    return closed(newest, clock, settings.lateness_ms, samples)
 
 
-def closed(newest_ms: int, clock: Clock, lateness_ms: int) -> Part:
+def closed(newest_ms: int, clock: Clock, lateness_ms: int, samples: Sequence[Sample] = ()) -> Part:
     """Judge the end of the newest closed minute; -1: none.
+
+    Parameters
+    ----------
+    samples : the newest closed minute as noted over the last wall minute; they say when a run that is behind will
+        have caught up.
 
     >>> import time
     >>> noon = 43_200_000
-    >>> closed(noon - 60_000, Clock(noon, round(time.time() * 1000)), 10_000)
-    Part(name='minutes', ok=True, note='closed up to 11:59')
+    >>> closed(noon - 60_000, Clock(noon, round(time.time() * 1000)), 10_000).note
+    'closed up to 11:59'
     >>> closed(noon - 600_000, Clock(noon, round(time.time() * 1000)), 10_000).note
     'closed up to 11:50, 10 minutes ago: demand_job is behind, or the ticker away'
 
@@ -114,13 +136,19 @@ def closed(newest_ms: int, clock: Clock, lateness_ms: int) -> Part:
     if newest_ms < 0:
         return Part("minutes", False, "none has closed yet")
     when = datetime.fromtimestamp(newest_ms / 1000, UTC).strftime("%H:%M")
-    patience_ms = MINUTE_MS + lateness_ms + PATIENCE_S * 1000 * clock.speed
     behind_ms = clock.now_ms() - newest_ms
-    if behind_ms <= patience_ms:
+    late_ms = behind_ms - MINUTE_MS - lateness_ms
+    if late_ms <= LATE_S * 1000 * clock.speed:
         return Part("minutes", True, f"closed up to {when}")
-    ago = f"{behind_ms / MINUTE_MS:.0f} minutes ago"
-    advice = "; if it stays so, a slower clock (`--speed`) asks less" if clock.speed > 1 else ""
-    return Part("minutes", False, f"closed up to {when}, {ago}: demand_job is behind, or the ticker away{advice}")
+    ago = f"closed up to {when}, {behind_ms / MINUTE_MS:.0f} minutes ago"
+    coming = pace.outlook(late_ms, clock.speed, samples)
+    if late_ms <= PATIENCE_S * 1000 * clock.speed:
+        return Part("minutes", True, f"{ago}{': ' if coming else ''}{coming}", notable=True)
+    if coming.startswith("catching up"):
+        return Part("minutes", False, f"{ago}: {coming}")
+    advice = "; if it stays so, start with a slower clock (`make run SPEED=10`)" if clock.speed > 1 else ""
+    why = f"demand_job is behind, or the ticker away{f'; {coming}' if coming else ''}"
+    return Part("minutes", False, f"{ago}: {why}{advice}")
 
 
 def buckets(settings: Settings) -> Part | None:

@@ -11,15 +11,27 @@ import os
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs.runtime.clock import Clock
 from jobs.runtime.hosting import FEW_LIVE, MOST_LIVE
+from jobs.runtime.pseudonym import PUBLISHED_KEY
 from schemas.topics import Topic, inputs_of_clock, lateness_of_clock
 
+KEY_FILE = Path("run") / "pseudonym.key"
+"""The generated pseudonym key, below a run's state folder."""
+MAKE_A_KEY = '`python -c "import secrets; print(secrets.token_hex(32))"`'
 DATA_CLOCK = "data"
 """The clock of a replay: hosted logics take the event time of what they are given."""
+
+
+class PseudonymKeyError(RuntimeError):
+    """No usable key for customers' pseudonyms; says where it was looked for and how to make one."""
+
+
+SETTINGS_ERRORS = (ValidationError, PseudonymKeyError)
+"""What reading the settings raises when one of them is wrong; the text says what to do."""
 
 
 def _home() -> Path:
@@ -40,7 +52,8 @@ class Settings(BaseSettings):
     tenant: str = Field("demo", description="tenant that the simulator and the mappings write for")
     buckets: int = Field(32, ge=1, le=65_536, description="buckets of a deployment, about listings / 32")
     parallelism: int = Field(2, ge=1, description="parallelism of every job")
-    archive: bool = Field(True, description="write raw events, decisions and cells to Parquet")
+    market_rate: float = Field(5_000.0, gt=0, description="events a wall second of the simulated market")
+    archive: bool = Field(True, description="write raw events, decisions and cells to Parquet; features always")
     policy: Path = Field(Path("infra/config/policy.yaml"), description="the business numbers")
     replay_memory: str = Field(
         "512MB", description="what DuckDB may hold in memory in a replay; the rest is on disk"
@@ -62,8 +75,8 @@ class Settings(BaseSettings):
     segments_waiting: int = Field(
         100_000, ge=1, description="customers' counts that wait in a worker while Redis is away"
     )
-    edge_secret: SecretStr = Field(
-        SecretStr("local-only"), description="key of the hash that makes pseudonyms of customer ids"
+    edge_secret: SecretStr | None = Field(
+        None, description="key of customers' pseudonyms; None: the key file that the local platform generates"
     )
 
     @classmethod
@@ -84,6 +97,48 @@ class Settings(BaseSettings):
         if value != DATA_CLOCK:
             Clock.parse(value)
         return value
+
+    @field_validator("edge_secret")
+    @classmethod
+    def _key_is_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and value.get_secret_value() in ("", PUBLISHED_KEY):
+            raise ValueError(
+                "WALRAS_EDGE_SECRET: expected a secret key for customers' pseudonyms, got an empty text or the "
+                f"published default of earlier versions; set it to the output of {MAKE_A_KEY}, or unset it to use "
+                f"the key that the local platform generates ({KEY_FILE} below its state folder)"
+            )
+        return value
+
+    @property
+    def key_file(self) -> Path:
+        """File of the generated pseudonym key; the local platform writes it at its first start."""
+        return self.home / KEY_FILE
+
+    @cached_property
+    def pseudonym_key(self) -> SecretStr:
+        """Key of customers' pseudonyms: ``edge_secret`` if set, else the content of ``key_file``.
+
+        Raises
+        ------
+        PseudonymKeyError
+            If neither is there.
+        """
+        if self.edge_secret is not None:
+            return self.edge_secret
+        try:
+            key = self.key_file.read_text().strip()
+        except OSError as error:
+            raise PseudonymKeyError(
+                "no key for customers' pseudonyms: expected WALRAS_EDGE_SECRET, or a readable file "
+                f"{self.key_file} ({error.strerror}); start the local platform once, which generates it, or set "
+                f"the variable to the output of {MAKE_A_KEY}"
+            ) from error
+        if key in ("", PUBLISHED_KEY):
+            raise PseudonymKeyError(
+                f"{self.key_file}: expected a random key, got an empty text or the published default of earlier "
+                "versions; delete the file and start the platform, which generates another"
+            )
+        return SecretStr(key)
 
     @cached_property
     def the_clock(self) -> Clock:
@@ -118,6 +173,16 @@ class Settings(BaseSettings):
     def inputs(self) -> tuple[Topic, ...]:
         """The input topics with the lateness and memory of this run."""
         return inputs_of_clock(self.the_clock.speed)
+
+    @property
+    def lateness_ms(self) -> int:
+        """The largest lateness of the inputs in this run: what a closed minute waits for."""
+        return max(topic.lateness_ms for topic in self.inputs)
+
+    @property
+    def pace_file(self) -> Path:
+        """Where the local platform's keeper notes the newest closed minute (:mod:`jobs.runtime.pace`)."""
+        return self.home / "run" / "minutes.json"
 
     @property
     def archive_dir(self) -> Path:

@@ -19,10 +19,10 @@ from jobs.runtime.pseudonym import pseudonym
 from jobs.runtime.redis_price_table import RedisPriceTables
 from schemas.events import Listing
 from schemas.price_table import PriceList, PriceTable
-from tests.benchmarks.edge_server import BARE
+from tests.benchmarks.edge_server import BARE, KEY
 from tests.benchmarks.load import Outcome, drive, request
 
-TENANT, MARKET, SECRET = "bench", "web-us-usd", "local-only"
+TENANT, MARKET = "bench", "web-us-usd"
 LISTINGS, CUSTOMERS, NEW_SHARE = 1_000, 5_000, 0.05
 """The crowd: each customer looks at many prices within the half minute in which the edge knows their segment."""
 CONNECTIONS = 32
@@ -95,7 +95,7 @@ def edge() -> Iterator[tuple[str, int]]:
             tables = RedisPriceTables(url)
             tables.mark_ready("bench")
             tables.publish_many(a_table(n) for n in range(LISTINGS))
-            known = {pseudonym(SECRET, f"c{n}"): "myopic" for n in range(0, CUSTOMERS, 3)}
+            known = {pseudonym(KEY, f"c{n}"): "myopic" for n in range(0, CUSTOMERS, 3)}
             tables.set_segments(TENANT, known)
             tables.close()
             command = [sys.executable, "-m", "tests.benchmarks.edge_server", "--port", str(port), "--redis", url]

@@ -19,6 +19,7 @@ from jobs.runtime.quoting import Receive, Scope, Send
 from jobs.runtime.settings import Settings
 
 BARE = "/bare"
+KEY = "key of the benchmark's pseudonyms"
 TEST_BROKER = {"test.mock.num.brokers": 1}
 
 
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--kafka", default="")
     parser.add_argument("--size", type=int, default=400)
     args = parser.parse_args(argv)
-    settings = Settings(redis=args.redis, edge_port=args.port, kafka=args.kafka or "127.0.0.1:1")
+    settings = Settings(redis=args.redis, edge_port=args.port, kafka=args.kafka or "127.0.0.1:1", edge_secret=KEY)
     quotes = QuoteLog(args.kafka) if args.kafka else QuoteLog("", **TEST_BROKER)
     edge = build(settings, follow=False, view=MarketView(settings.kafka), quotes=quotes)
     body = b'{"constant":"' + b"x" * (args.size - 15) + b'"}'

@@ -276,6 +276,25 @@ def test_a_job_that_restarts_is_not_lost_and_a_failed_one_is() -> None:
     assert jobs.lost(["demand_job", "feature_job"], seen) == ["feature_job"]
 
 
+@pytest.mark.parametrize(
+    ("read_records", "lag_ms", "waits_for"),
+    [
+        ([0, 0], 0, "demand_job has taken no records yet"),
+        ([0, 7], 600_001, "the newest closed minute ended 10 run minutes ago"),
+        ([0, 7], 60_000, None),
+    ],
+)
+def test_the_market_waits_until_jobs_take_records_and_minutes_close_in_time(
+    monkeypatch: pytest.MonkeyPatch, read_records: list[int], lag_ms: int, waits_for: str | None
+) -> None:
+    answers = {
+        "/jobs/overview": {"jobs": [{"jid": "a", "name": "demand_job", "state": "RUNNING", "start-time": 0}]},
+        "/jobs/a": {"vertices": [{"metrics": {"read-records": count}} for count in read_records]},
+    }
+    monkeypatch.setattr(jobs, "flink_get", lambda env, path: answers[path])
+    assert jobs.not_warm({}, ["demand_job"], lambda: lag_ms, most_ms=120_000) == waits_for
+
+
 def test_of_two_jobs_of_one_name_the_younger_is_too_many() -> None:
     old, young = a_job(job_id="a", since_ms=1), a_job(job_id="b", since_ms=2)
     assert jobs.doubled([old, young]) == [young]

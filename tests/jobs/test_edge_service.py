@@ -29,6 +29,7 @@ from schemas.price_table import PriceList, PriceTable, price_key
 from schemas.topics import TOPICS
 
 NOW = 1_795_000_000_000
+KEY = "a key"
 PUBLIC = {
     "quote_id", "tenant", "market", "sku", "customer", "session", "segment", "arm", "price_minor", "price",
     "currency", "version", "valid_until_ms", "age_ms", "source", "reason",
@@ -109,7 +110,7 @@ def tables(redis_server: Any) -> RedisPriceTables:
 @pytest.fixture
 def edge(redis_server: Any, tables: RedisPriceTables) -> Iterator[Client]:
     # The market's own clock, set to NOW and standing nearly still.
-    settings = Settings(redis=redis_server.url, clock=f"sim:{NOW}:0:1e-12", kafka="127.0.0.1:1")
+    settings = Settings(redis=redis_server.url, clock=f"sim:{NOW}:0:1e-12", kafka="127.0.0.1:1", edge_secret=KEY)
     with Client(build(settings, follow=False, view=MarketView("127.0.0.1:1"))) as client:
         yield client
 
@@ -119,7 +120,7 @@ def test_the_edge_quotes_what_two_look_ups_and_an_md5_give(
 ) -> None:
     skus = [f"sku-{i}" for i in range(25)]
     tables.publish_many(a_table(sku, price=1000 + 10 * i) for i, sku in enumerate(skus))
-    names = [pseudonym("local-only", f"c{i}") for i in range(40)]
+    names = [pseudonym(KEY, f"c{i}") for i in range(40)]
     tables.set_segments("acme", dict.fromkeys(names[::2], "myopic"))
     wrong = []
     for sku in skus:
@@ -151,13 +152,13 @@ def test_a_reply_says_what_is_public_and_nothing_else(edge: Client, tables: Redi
 def test_a_sku_may_hold_slashes_and_signs(edge: Client, tables: RedisPriceTables) -> None:
     tables.publish(a_table("shoe 42/blue+red"))
     said = edge.get("/v1/quotes/acme/web-us-usd/shoe%2042/blue%2Bred?customer=a%2Bb").json()
-    assert said["sku"] == "shoe 42/blue+red" and said["customer"] == pseudonym("local-only", "a+b")
+    assert said["sku"] == "shoe 42/blue+red" and said["customer"] == pseudonym(KEY, "a+b")
 
 
 def test_a_guest_is_quoted_by_session(edge: Client, tables: RedisPriceTables) -> None:
     tables.publish(a_table())
     said = edge.get("/v1/quotes/acme/web-us-usd/sku-1?session=s1").json()
-    assert said["customer"] == said["session"] == pseudonym("local-only", "s1")
+    assert said["customer"] == said["session"] == pseudonym(KEY, "s1")
 
 
 def test_an_unknown_listing_is_a_404_that_teaches_and_is_found_once_it_is_there(

@@ -1,6 +1,6 @@
 """Mapping files and the stream a replay sends."""
 
-import os
+from collections.abc import Callable
 from pathlib import Path
 
 import orjson
@@ -16,8 +16,15 @@ from jobs.runtime.mapping import Mapping, MappingError
 from jobs.runtime.replay_records import heartbeats
 from jobs.runtime.replay_sending import as_rejected
 from schemas.topics import MINUTE_MS
-
-DATA = Path(os.environ.get("WALRAS_DATA", "../shared/data"))
+from tests.generated_data import (
+    CARTS_FOLDER,
+    ORDERS_FOLDER,
+    Answer,
+    write_carts,
+    write_orders,
+    write_weeks,
+)
+from tests.recorded_data import data_folder
 
 ONE_STREAM = """
 name: mine
@@ -105,20 +112,38 @@ def test_shipped_mappings_say_where_what_the_data_lack_comes_from(path: Path) ->
     assert Mapping.load(path).provenance
 
 
+def generated_weeks(root: Path) -> Answer:
+    return write_weeks(root, stores=2, weeks=8).answer
+
+
+@pytest.mark.parametrize("write", [write_carts, write_orders, generated_weeks])
+def test_generated_data_balance_to_the_row(write: Callable[[Path], Answer], tmp_path: Path) -> None:
+    assert_balances(write(tmp_path))
+
+
 @pytest.mark.parametrize(
-    ("folder", "rows", "refused"),
+    "answer",
     [
-        ("rees46_sample", [17_434], 19),
-        pytest.param("olist_replay", [9_810, 2_028], 0, marks=pytest.mark.platform),  # ten seconds
+        pytest.param(Answer(data_folder() / folder, rows, refused), marks=[pytest.mark.recorded(folder), *marks])
+        for folder, rows, refused, marks in (
+            (CARTS_FOLDER, [17_434], 19, []),
+            (ORDERS_FOLDER, [9_810, 2_028], 0, [pytest.mark.platform]),  # ten seconds
+        )
     ],
+    ids=lambda answer: answer.folder.name,
 )
-def test_recorded_data_balance_to_the_row(folder: str, rows: list[int], refused: int) -> None:
-    mapped = MappedData(Mapping.load(find_mapping(DATA / folder)), DATA / folder)
+def test_recorded_data_balance_to_the_row(answer: Answer) -> None:
+    assert_balances(answer)
+
+
+def assert_balances(answer: Answer) -> None:
+    """A folder's rows are all accounted for, as many refused as expected, and records come in order of time."""
+    mapped = MappedData(Mapping.load(find_mapping(answer.folder)), answer.folder)
     records = list(mapped.records())
     balance = mapped.balance()
-    assert [b.rows for b in balance] == rows
+    assert [b.rows for b in balance] == answer.rows
     assert all(b.balances for b in balance)
-    assert sum(b.refused for b in balance) == refused
+    assert sum(b.refused for b in balance) == answer.refused
     assert [r.event_time_ms for r in records] == sorted(r.event_time_ms for r in records)
 
 

@@ -5,7 +5,7 @@
 Prints each figure beside its limit, writes accept_elasticity.json, and ends with 1 if a line is missed.
 ``--quick`` takes fewer brands, splits and repetitions, with wider limits where chance is in a line.
 Here are the lines of simulated counts; those of real data, Dominick's orange juice (folder ``WALRAS_DATA``,
-default ../shared/data), are in juice.py.
+default ../shared/data beside the clone), are in juice.py.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from features.elasticity.pooling_logic import PoolingLogic
 from features.logic import Batch, parse_batch
 from features.segments import Z_90
 from schemas.events import CatalogEntry, Cell, Stock
-from tests.simulation.juice import JUICE, data_folder, juice_lines, load_juice, replay_line, taddy_lines
+from tests.recorded_data import data_folder
+from tests.simulation.juice import JUICE, juice_lines, load_juice, replay_line, taddy_lines
 from tests.simulation.lines import START_MS, Line, at_least, at_most, between, take
 
 DAY_MS, MINUTE_MS = 86_400_000, 60_000

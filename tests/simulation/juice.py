@@ -6,7 +6,6 @@ data folder; once as cells through both logics of elasticity_job.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,11 +29,6 @@ from tests.simulation.lines import REFERENCE, START_MS, Line, at_least, at_most,
 OUNCES = {"64oz": 64, "96oz": 96, "128oz": 128}
 JUICE = Path("dominicks_oj_bayesm/store_week_brand.parquet")
 """The orange-juice data below the data folder."""
-
-
-def data_folder() -> Path:
-    """Where the recorded data sets lie."""
-    return Path(os.environ.get("WALRAS_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 @dataclass(frozen=True)

@@ -185,3 +185,11 @@ def test_page_is_given_words_where_records_carry_codes() -> None:
     assert summary["decisions"][0]["why"] == "a competitor's price or stock changed"
     assert summary["decisions"][0]["result"] == "new prices were published"
     assert summary["refused"] == [["a number is out of range", 1]]
+
+
+def test_live_view_says_when_late_minutes_will_have_caught_up() -> None:
+    health = [Part("minutes", True, "12 minutes ago: catching up, done in about 15 s", notable=True)]
+    console = Console(width=140, record=True, file=io.StringIO())
+    console.print(screen(MarketView("nowhere"), health, Settings(), 12.0))
+    assert "done in about 15 s" in console.export_text()
+    assert "minutes 12 minutes ago: catching up" in plain_line(MarketView("nowhere"), health, 1.0)

@@ -1,0 +1,94 @@
+"""How fast the jobs close minutes: what a run that is behind needs to say when it will have caught up.
+
+The keeper of the local platform notes the newest closed minute every few seconds (:func:`note`); whoever reports
+health reads the last minute of these notes, so a command that runs once knows the rate as well as a view that runs
+for hours.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+KEPT_MS = 60_000
+"""Wall time over which the rate is measured."""
+LEAST_MS = 10_000
+"""Wall time that the samples must span before they give a rate."""
+
+SAME_SHARE = 0.02
+"""A rate that differs from the clock's by less than this share is the clock's."""
+
+
+class Sample(NamedTuple):
+    """The end of the newest closed minute, seen at a wall time; both in epoch ms."""
+
+    wall_ms: int
+    closed_ms: int
+
+
+def note(path: Path, sample: Sample) -> None:
+    """Append a sample to the file and drop those older than :data:`KEPT_MS`."""
+    kept = [each for each in read(path, sample.wall_ms) if each.wall_ms < sample.wall_ms]
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps([*kept, sample]))
+    part.rename(path)
+
+
+def read(path: Path, now_ms: int) -> list[Sample]:
+    """Samples of the last minute, oldest first; empty if nobody notes any."""
+    try:
+        found = [Sample(*map(int, each)) for each in json.loads(path.read_text())]
+    except (OSError, ValueError, TypeError):
+        return []
+    return [each for each in found if now_ms - KEPT_MS <= each.wall_ms <= now_ms]
+
+
+def closing_rate(samples: Sequence[Sample]) -> float | None:
+    """Run time closed in a wall second; None while the samples span less than :data:`LEAST_MS`.
+
+    A standstill at the beginning is left out if minutes have closed since: a run that was restarted is measured
+    from its restart.
+
+    >>> closing_rate([Sample(0, 0), Sample(20_000, 1_800_000)])
+    90.0
+    >>> closing_rate([Sample(0, 0), Sample(5_000, 600_000)]) is None
+    True
+    >>> closing_rate([Sample(0, 0), Sample(40_000, 0), Sample(60_000, 1_800_000)])
+    90.0
+    >>> closing_rate([Sample(0, 0), Sample(40_000, 0)])
+    0.0
+    """
+    if samples and samples[-1].closed_ms > samples[0].closed_ms:
+        standing = sum(sample.closed_ms == samples[0].closed_ms for sample in samples)
+        samples = samples[standing - 1 :]
+    if len(samples) < 2 or (span := samples[-1].wall_ms - samples[0].wall_ms) < LEAST_MS:
+        return None
+    return (samples[-1].closed_ms - samples[0].closed_ms) / span
+
+
+def outlook(late_ms: float, speed: float, samples: Sequence[Sample]) -> str:
+    """Say when a run that is ``late_ms`` of run time behind will have caught up.
+
+    >>> outlook(600_000, 60, [Sample(0, 0), Sample(20_000, 1_800_000)])
+    'catching up, done in about 20 s'
+    >>> outlook(600_000, 60, [Sample(0, 0), Sample(20_000, 1_260_000)])
+    'catching up, done in about 3 minutes'
+    >>> outlook(600_000, 60, [Sample(0, 0), Sample(20_000, 900_000)])
+    'falling further behind, by 15.0 minutes of the run a minute'
+    >>> outlook(600_000, 60, [Sample(0, 0), Sample(20_000, 1_210_000)])
+    'not catching up'
+    >>> outlook(600_000, 60, [])
+    ''
+    """
+    rate = closing_rate(samples)
+    if rate is None:
+        return ""
+    gain = rate - speed
+    if abs(gain) < SAME_SHARE * speed:
+        return "not catching up"
+    if gain < 0:
+        return f"falling further behind, by {-gain:.1f} minutes of the run a minute"
+    left_s = late_ms / 1000 / gain
+    return f"catching up, done in about {f'{left_s:.0f} s' if left_s < 120 else f'{left_s / 60:.0f} minutes'}"
