@@ -124,6 +124,7 @@ REFUSALS: Mapping[str, str] = {
     RejectCode.TOO_LARGE: "record too large",
     RejectCode.MISSING_OR_WRONG_TYPE: "a required value is missing or of the wrong type",
     RejectCode.TOO_LONG: "a text is too long",
+    RejectCode.BAD_CHARACTERS: "an identifier holds a character that it may not hold",
     RejectCode.OUT_OF_RANGE: "a number is out of range",
     RejectCode.NOT_IN_SET: "a value is not one of those allowed",
     RejectCode.BAD_CURRENCY: "unknown currency",

@@ -83,13 +83,19 @@ class Backfill:
         self._build(inputs)
 
     @classmethod
-    def of_tables(cls, duck: duckdb.DuckDBPyConnection, inputs: Sequence[Topic] = INPUTS) -> Backfill:
+    def of_tables(
+        cls,
+        duck: duckdb.DuckDBPyConnection,
+        inputs: Sequence[Topic] = INPUTS,
+        *,
+        memory_days: int = SegmentSettings().memory_days,
+    ) -> Backfill:
         """Over a connection that holds every input's typed lines already, as tables ``lines_<topic>``.
 
         The tables are dropped once their lines are judged; further columns of theirs stay in ``judged_<topic>``.
         """
         backfill = cls.__new__(cls)
-        backfill._duck = duck
+        backfill._duck, backfill._memory_days = duck, memory_days
         backfill._build(inputs)
         for topic in inputs:
             duck.execute(f"DROP TABLE lines_{topic.name}")

@@ -75,6 +75,7 @@ class HostileLines:
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
         self._offsets: dict[tuple[str, int], int] = {}
+        self._orders: list[tuple[bytes, int]] = []
         self._listings = [self._a_listing(n) for n in range(40)]
         for n, listing in enumerate(self._listings):
             self._add(
@@ -102,13 +103,19 @@ class HostileLines:
         if not large and pick.random() < 0.03:
             self._add(name, kafka_ts_ms, pick.choice(_BROKEN), partition)
             return
+        if name == "orders" and self._orders and pick.random() < 0.05:
+            self._add(name, kafka_ts_ms, *pick.choice(self._orders))
+            return
         record = self._record(name, n, pick.choice(self._listings), self._event_time(at_ms))
         if large:
             record[pick.choice([check.field for check in TOPICS[name].checks])] = LARGE_TEXT
         elif pick.random() < 0.35:
             for check in pick.choices(TOPICS[name].checks, k=pick.randint(1, 3)):
                 record[check.field] = self._hostile(check)
-        self._add(name, kafka_ts_ms, _encoded(record), partition)
+        line = _encoded(record)
+        if name == "orders":
+            self._orders.append((line, partition))
+        self._add(name, kafka_ts_ms, line, partition)
 
     def _event_time(self, at_ms: int) -> int:
         return at_ms + self._random.choice(
