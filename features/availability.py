@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from features.logic import refuse_other_version
-from schemas.events import Stock
+from schemas.events import Listing, Stock
 
 
 class Availability:
@@ -41,7 +41,7 @@ class Availability:
         out_ms: dict[str, float] = {}
         since = {key: start_ms for key, (_, in_stock) in self._state.items() if not in_stock}
         for level in stock:
-            key = f"{level.tenant}/{level.market}/{level.sku}"
+            key = Listing.key_of(level)
             held = self._state.get(key)
             if held is not None and level.event_time_ms < held[0]:
                 continue

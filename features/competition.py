@@ -26,7 +26,7 @@ from operator import attrgetter
 from typing import Any
 
 from features.logic import refuse_other_version
-from schemas.events import Offer
+from schemas.events import Listing, Offer
 
 DAY_MS = 86_400_000
 
@@ -180,7 +180,7 @@ class RivalBook:
         row = _ROW(offer)
         if not _is_comparable(row, currency, pack_size, self._settings):
             return False
-        key = f"{offer.tenant}/{offer.market}/{offer.sku}"
+        key = Listing.key_of(offer)
         rivals = self._offers.setdefault(key, {})
         held = rivals.get(offer.competitor)
         if held is not None and held[_AT] > offer.event_time_ms:
@@ -201,9 +201,10 @@ class RivalBook:
 
     def offers(self, listing_key: str) -> tuple[Offer, ...]:
         """The offers held of a listing, by rival's name."""
-        held, where = self._offers.get(listing_key, {}), listing_key.split("/", 2)
+        held, listing = self._offers.get(listing_key, {}), Listing.parse(listing_key)
+        where = (listing.tenant, listing.market, listing.sku)
         rows = (held[name] for name in sorted(held))
-        return tuple(Offer(*row[:_WHERE], *where, *row[_WHERE:]) for row in rows)
+        return tuple(Offer(*[*row[:_WHERE], *where, *row[_WHERE:]]) for row in rows)
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data: per listing, one row per rival (listing and group are the key's)."""

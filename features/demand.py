@@ -133,7 +133,7 @@ class DemandBook:
         for cell in batch.cells:
             if not (cell.exposures or cell.orders or cell.units):
                 continue
-            key = f"{cell.tenant}/{cell.market}/{cell.sku}"
+            key = Listing.key_of(cell)
             i = self._listing(key)
             k = self._segment(cell.segment)
             n = 0 if key in out_of_stock else cell.exposures

@@ -31,6 +31,7 @@ from features.seasonality import SeasonalProfile
 from features.segments import SEGMENTS, SegmentSettings
 from features.stock import StockBook
 from features.windows import MINUTE_MS, LocalTime
+from schemas.events import Listing, category_key
 
 ELASTICITY = "own_price_elasticity"
 _PENDING_PER_KEY = 8
@@ -70,7 +71,7 @@ class FeatureLogic:
 
     Examples
     --------
-    >>> from schemas.events import CatalogEntry, Cell
+    >>> from schemas.events import CatalogEntry, Cell, Listing, category_key
     >>> entry = CatalogEntry("e", 1, "acme", "web", "s1", "s1", "shoes", "margin", "USD", 1, True, 600, 999)
     >>> cell = Cell("acme", "web", "s1", "s1", "base", "all", 1000, "USD", exposures=10, orders=2, units=2)
     >>> rows = list(FeatureLogic().on_batch(Batch(0, 60_000, cells=(cell,), catalog=(entry,))))
@@ -114,9 +115,8 @@ class FeatureLogic:
         self._take_facts(batch, at)
         good, refused = judge_cells(batch.cells, self._catalog)
         outputs = [Output("rejected_cells", r.cell.listing.key, refusal_record(r, at), at) for r in refused]
-        when = {
-            market: self._market_time.at(market, at - 1) for market in {k.split("/", 2)[1] for k in self._keys}
-        }
+        markets = {self._catalog[key].market for key in self._keys}
+        when = {market: self._market_time.at(market, at - 1) for market in markets}
         self._counts.advance(at, {local.day for local in when.values()})
         exposures = self._counts.add(good, self._row, at, when)
         self._dirty.update(exposures)
@@ -131,7 +131,7 @@ class FeatureLogic:
         value = fact.value
         if fact.kind != "estimates" or value.get("name") != ELASTICITY:
             return []
-        key = f"{value['tenant']}/{value['market']}/{value['sku']}|{value['segment']}"
+        key = f"{Listing.key_in(value)}|{value['segment']}"
         waiting = self._pending.setdefault(key, [])
         estimate = [value["window_end_ms"], value["mean"], value["sd"], value["n"], value["sufficient"]]
         # The same window again replaces: a repeated fact changes nothing.
@@ -144,14 +144,14 @@ class FeatureLogic:
     def _take_facts(self, batch: Batch, at: int) -> None:
         for entry in batch.catalog:
             if self._catalog.observe(entry):
-                self._dirty.add(self._row_of(f"{entry.tenant}/{entry.market}/{entry.sku}", at))
+                self._dirty.add(self._row_of(Listing.key_of(entry), at))
         for offer in batch.offers:
-            key = f"{offer.tenant}/{offer.market}/{offer.sku}"
+            key = Listing.key_of(offer)
             known = self._catalog.get(key)
             if known and self._rivals.observe(offer, currency=known.currency, pack_size=known.pack_size):
                 self._dirty.add(self._row[key])
         for stock in batch.stock:
-            key = f"{stock.tenant}/{stock.market}/{stock.sku}"
+            key = Listing.key_of(stock)
             if key in self._row and self._stock.observe(stock):
                 self._dirty.add(self._row[key])
 
@@ -172,7 +172,7 @@ class FeatureLogic:
             entry = self._catalog[key]
             if entry.active:
                 group = groups.setdefault(
-                    (entry.market, f"{entry.tenant}/{entry.market}/{entry.category}"), [0, 0]
+                    (entry.market, category_key(entry.tenant, entry.market, entry.category)), [0, 0]
                 )
                 group[0] += exposures.get(row, 0)
                 group[1] += 1
@@ -180,7 +180,7 @@ class FeatureLogic:
             self._seasons.observe(name, when[market], events, listings)
 
     def _market(self, row: int) -> str:
-        return self._keys[row].split("/", 2)[1]
+        return self._catalog[self._keys[row]].market
 
     def _follow_rivals(self, at: int) -> list[ReferenceOffer | None]:
         references: list[ReferenceOffer | None] = []
@@ -224,7 +224,7 @@ class FeatureLogic:
             entry = self._catalog[key]
             local = when[entry.market]
             price = counts.points.current_minor(row)
-            group = f"{entry.tenant}/{entry.market}/{entry.category}"
+            group = category_key(entry.tenant, entry.market, entry.category)
             if group not in seasons:
                 seasons[group] = self._seasons.factor(group, local)
             inputs = RowInputs(

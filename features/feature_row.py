@@ -33,7 +33,7 @@ from features.stock import (
 )
 from features.windows import DAY_MS, HOUR_MS, LocalTime
 from schemas.codes import Sufficiency
-from schemas.events import CatalogEntry
+from schemas.events import CatalogEntry, Listing
 
 PRIOR_EXPOSURES = 50.0
 """What the 30-day conversion is worth beside a price point's own exposures (science § 4)."""
@@ -85,7 +85,7 @@ def feature_row(inputs: RowInputs, segments: SegmentSettings, relative_width: fl
     values |= _beliefs(inputs, segments, relative_width)
     entry = inputs.entry
     return {
-        KEY: f"{entry.tenant}/{entry.market}/{entry.sku}",
+        KEY: Listing.key_of(entry),
         EVENT_TIMESTAMP: inputs.at_ms,
         CREATED: inputs.at_ms,
         **{public: values[name] for name, public in _PUBLIC},

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from features.logic import refuse_other_version
 from schemas.codes import RejectCode
-from schemas.events import CELL_COUNTS, CatalogEntry, Cell, Offer
+from schemas.events import CELL_COUNTS, CatalogEntry, Cell, Listing, Offer
 
 
 class RefusedCell(NamedTuple):
@@ -42,7 +42,7 @@ def judge_cell(cell: Cell, catalog: Mapping[str, CatalogEntry]) -> RejectCode | 
     >>> judge_cell(cell, {})
     <RejectCode.UNKNOWN_LISTING: 'UNKNOWN_LISTING'>
     """
-    entry = catalog.get(f"{cell.tenant}/{cell.market}/{cell.sku}")
+    entry = catalog.get(Listing.key_of(cell))
     if entry is None:
         return RejectCode.UNKNOWN_LISTING
     return None if entry.currency == cell.currency else RejectCode.WRONG_CURRENCY
@@ -50,7 +50,7 @@ def judge_cell(cell: Cell, catalog: Mapping[str, CatalogEntry]) -> RejectCode | 
 
 def judge_offer(offer: Offer, catalog: Mapping[str, CatalogEntry]) -> RejectCode | None:
     """The same judgement of a rival's offer (WRONG_CURRENCY offers are set aside, never converted)."""
-    entry = catalog.get(f"{offer.tenant}/{offer.market}/{offer.sku}")
+    entry = catalog.get(Listing.key_of(offer))
     if entry is None:
         return RejectCode.UNKNOWN_LISTING
     return None if entry.currency == offer.currency else RejectCode.WRONG_CURRENCY
@@ -114,7 +114,7 @@ class CatalogBook(Mapping[str, CatalogEntry]):
 
     def observe(self, entry: CatalogEntry) -> bool:
         """Take an entry; answers whether it is now the one held."""
-        key = f"{entry.tenant}/{entry.market}/{entry.sku}"
+        key = Listing.key_of(entry)
         held = self.get(key)
         if held is not None and held.event_time_ms > entry.event_time_ms:
             return False

@@ -18,7 +18,7 @@ from features.logic import refuse_other_version
 from features.price_points import PricePoints
 from features.segments import SEGMENTS
 from features.windows import DAY_MS, HOUR_MS, MINUTE_MS, DecayedMean, LocalTime, Numbers, SlotRing
-from schemas.events import Cell
+from schemas.events import Cell, Listing
 
 _DAYS = 30
 _DAY_SLOTS = _DAYS + 2
@@ -110,7 +110,7 @@ class ListingCounts:
         counts: dict[int, list[int]] = {}
         day_of: dict[int, int] = {}
         for cell in cells:
-            row = row_of[f"{cell.tenant}/{cell.market}/{cell.sku}"]
+            row = row_of[Listing.key_of(cell)]
             sums = counts.get(row)
             if sums is None:
                 sums = counts[row] = [0] * len(_ALL)

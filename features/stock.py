@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from features.logic import refuse_other_version
-from schemas.events import Stock
+from schemas.events import Listing, Stock
 
 SERVICE_FACTOR = 1.6448536269514722
 """z of a 5 % stock-out probability per lead time (002)."""
@@ -101,7 +101,7 @@ class StockBook:
 
     def observe(self, stock: Stock) -> bool:
         """Take a record; answers whether it is now the one held."""
-        key = f"{stock.tenant}/{stock.market}/{stock.sku}"
+        key = Listing.key_of(stock)
         held = self._levels.get(key)
         if held is not None and held.event_time_ms > stock.event_time_ms:
             return False

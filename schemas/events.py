@@ -12,9 +12,10 @@ Long by design: it is the vocabulary, and a reader should find all of it in one 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 DEFAULT_SEGMENT = "all"
 DEFAULT_ARM = "base"
@@ -81,9 +82,22 @@ class CalendarKind(StrEnum):
     EVENT = "event"
 
 
+class _OfListing(Protocol):
+    """A record about a listing."""
+
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def market(self) -> str: ...
+    @property
+    def sku(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Listing:
     """The thing that has a price: tenant / market / SKU.
+
+    Its key is built and read here alone. A tenant and a market hold no slash, a SKU may (decision 39).
 
     Examples
     --------
@@ -100,7 +114,25 @@ class Listing:
     @property
     def key(self) -> str:
         """The listing's public name, also its key in compacted topics."""
-        return f"{self.tenant}/{self.market}/{self.sku}"
+        return self.key_of(self)
+
+    @staticmethod
+    def key_of(record: _OfListing) -> str:
+        """Return the key of the listing that a record is about.
+
+        >>> Listing.key_of(Stock("e", 1, "acme", "web-us-usd", "sku-1", "sku-1", 5, 0, 1.0))
+        'acme/web-us-usd/sku-1'
+        """
+        return f"{record.tenant}/{record.market}/{record.sku}"
+
+    @staticmethod
+    def key_in(value: Mapping[str, Any]) -> str:
+        """Return the key of the listing that a decoded record is about.
+
+        >>> Listing.key_in({"tenant": "acme", "market": "web-us-usd", "sku": "sku-1", "on_hand": 5})
+        'acme/web-us-usd/sku-1'
+        """
+        return f"{value['tenant']}/{value['market']}/{value['sku']}"
 
     @classmethod
     def parse(cls, key: str) -> Listing:
@@ -124,6 +156,15 @@ def group_key(tenant: str, market: str, price_group: str) -> str:
     'acme/web-us-usd/sku-1'
     """
     return f"{tenant}/{market}/{price_group}"
+
+
+def category_key(tenant: str, market: str, category: str) -> str:
+    """Name of a category in a market: what its listings share is kept under it.
+
+    >>> category_key("acme", "web-us-usd", "shoes")
+    'acme/web-us-usd/shoes'
+    """
+    return f"{tenant}/{market}/{category}"
 
 
 def bucket_of(key: str, buckets: int) -> int:

@@ -101,7 +101,7 @@ class ElasticityLogic:
 
     def _take_facts(self, batch: Batch) -> None:
         for entry in batch.catalog:
-            key = f"{entry.tenant}/{entry.market}/{entry.sku}"
+            key = Listing.key_of(entry)
             self._catalog.observe(entry)
             if key not in self._index:
                 self._index[key] = len(self._keys)
@@ -112,7 +112,7 @@ class ElasticityLogic:
                 self._announced.append("")
                 self._model.grow(len(self._keys))
         for offer in batch.offers:
-            known = self._catalog.get(f"{offer.tenant}/{offer.market}/{offer.sku}")
+            known = self._catalog.get(Listing.key_of(offer))
             if known is not None:
                 self._rivals.observe(offer, currency=known.currency, pack_size=known.pack_size)
 
@@ -126,7 +126,7 @@ class ElasticityLogic:
         for cell in batch.cells:
             if not (cell.exposures or cell.orders or cell.units):
                 continue
-            key = f"{cell.tenant}/{cell.market}/{cell.sku}"
+            key = Listing.key_of(cell)
             if judge_cell(cell, self._catalog) is not None:
                 continue
             if key not in deviation:
@@ -356,7 +356,8 @@ class ElasticityLogic:
         self._time_ms = int(snapshot["time_ms"])
         self._catalog, self._rivals = CatalogBook(), RivalBook(self.settings.rivals)
         for key, (at, category, group, currency, pack) in snapshot["catalog"].items():
-            tenant, market, sku = key.split("/", 2)
+            listing = Listing.parse(key)
+            tenant, market, sku = listing.tenant, listing.market, listing.sku
             self._catalog.observe(
                 CatalogEntry("", at, tenant, market, sku, group, category, "", currency, pack, True)
             )

@@ -29,6 +29,7 @@ from jobs.runtime.price_cache import PriceCache
 from jobs.runtime.quote_log import QuoteLog
 from jobs.runtime.redis_price_table import RedisPriceTables
 from jobs.runtime.settings import Settings
+from schemas.events import Listing
 
 HEALTH_EVERY_S = 3.0
 PAGE = Path(__file__).with_name("page.html")
@@ -97,7 +98,7 @@ CSP = (
 
 def _listing(request: Request) -> str:
     at = request.path_params
-    return f"{at['tenant']}/{at['market']}/{at['sku']}"
+    return Listing.key_in(at)
 
 
 def _json(value: Any, status: int = 200) -> Response:

@@ -21,7 +21,7 @@ from jobs.pricing.listing_state import ROW, ListingState
 from jobs.pricing.policy import MINUTE_MS, Policy
 from jobs.pricing.record import rivals_of
 from schemas.codes import Cause
-from schemas.events import CatalogEntry, Offer, OfferKind, Stock
+from schemas.events import CatalogEntry, Listing, Offer, OfferKind, Stock
 
 PARKED_ESTIMATES = 4_096
 MOST_EARLY = 64
@@ -54,7 +54,7 @@ class BucketState:
 
     def take_catalog(self, entry: CatalogEntry, looks: Looks) -> bool:
         """Take a catalog entry; answers whether its listing is new."""
-        key = f"{entry.tenant}/{entry.market}/{entry.sku}"
+        key = Listing.key_of(entry)
         known = self.catalog.get(key)
         if not self.catalog.observe(entry):
             return False
@@ -110,7 +110,7 @@ class BucketState:
 
     def take_offer(self, offer: Offer, looks: Looks) -> bool:
         """Take a rival's offer ahead of its minute; return whether it moved enough to request a repricing."""
-        key = f"{offer.tenant}/{offer.market}/{offer.sku}"
+        key = Listing.key_of(offer)
         state = self.states.get(key)
         if state is None or not self._is_comparable(key, offer):
             return False
@@ -131,7 +131,7 @@ class BucketState:
         moved: list[str] = []
         by_listing: dict[str, list[Offer]] = {}
         for offer in offers:
-            by_listing.setdefault(f"{offer.tenant}/{offer.market}/{offer.sku}", []).append(offer)
+            by_listing.setdefault(Listing.key_of(offer), []).append(offer)
         for key, told in by_listing.items():
             comparable = [offer for offer in told if self._is_comparable(key, offer)]
             if not comparable:
@@ -243,7 +243,7 @@ class BucketState:
 
     def take_stock(self, stock: Stock, looks: Looks, *, early: bool) -> None:
         """Take a stock level, ``early`` or with its minute; running out and coming back ask for a look."""
-        key = f"{stock.tenant}/{stock.market}/{stock.sku}"
+        key = Listing.key_of(stock)
         state = self.states.get(key)
         if state is None:
             return
@@ -272,7 +272,7 @@ class BucketState:
         """
         if value["name"] != "own_price_elasticity" or value["scope"] != "listing" or value["segment"] != "all":
             return
-        key = f"{value['tenant']}/{value['market']}/{value['sku']}"
+        key = Listing.key_in(value)
         extra = value.get("extra") or {}
         beliefs = self.policy.beliefs
         row = [

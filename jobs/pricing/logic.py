@@ -34,7 +34,7 @@ from jobs.pricing.policy import MINUTE_MS, Policy
 from jobs.pricing.valuation import demand_settings
 from jobs.pricing.watching import BucketWatch
 from schemas.codes import Cause
-from schemas.events import CalendarEvent, CatalogEntry, Command, CommandKind, Offer, Stock, bucket_of
+from schemas.events import CalendarEvent, CatalogEntry, Command, CommandKind, Listing, Offer, Stock, bucket_of
 from schemas.topics import TOPICS
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
@@ -96,10 +96,7 @@ class RepricingLogic:
         cells, _ = judge_cells(batch.cells, self._bucket.catalog)
         states = self._bucket.states
         empty = {key for key, state in states.items() if state.stock and state.stock[1] <= 0}
-        offers = {
-            key: self._bucket.recorded_rivals_mean(key, at_ms)
-            for key in {f"{c.tenant}/{c.market}/{c.sku}" for c in cells}
-        }
+        offers = {key: self._bucket.recorded_rivals_mean(key, at_ms) for key in {Listing.key_of(c) for c in cells}}
         self._book.observe(dataclasses.replace(batch, cells=tuple(cells)), offer_of=offers.get, out_of_stock=empty)
         if at_ms // HOUR_MS != before_ms // HOUR_MS:
             self._book.learn_tilts(self._elasticity_of)
@@ -141,7 +138,7 @@ class RepricingLogic:
             case "offers":
                 offer = Offer(**value)
                 if self._bucket.take_offer(offer, looks):
-                    self._watch.add_fact(f"{offer.tenant}/{offer.market}/{offer.sku}", "rivals")
+                    self._watch.add_fact(Listing.key_of(offer), "rivals")
             case "stock":
                 self._bucket.take_stock(Stock(**value), looks, early=True)
             case "catalog":

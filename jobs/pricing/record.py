@@ -15,7 +15,7 @@ from jobs.pricing.guardrails import Band, Meet
 from jobs.pricing.policy import MINUTE_MS, Policy, without_moved_keys
 from jobs.pricing.valuation import Gain
 from schemas.codes import OutcomeCode
-from schemas.events import DEFAULT_SEGMENT, Offer
+from schemas.events import DEFAULT_SEGMENT, Listing, Offer
 from schemas.price_table import FULL, PriceList
 
 INPUTS_VERSION = 1
@@ -213,7 +213,8 @@ def headline(segments: Sequence[str]) -> str:
 
 def rivals_of(inputs: Mapping[str, Any], policy: Policy, *, rivals_only: bool = False) -> ReferenceOffer | None:
     """Return the reference price at the decision's time; with ``rivals_only`` the one that bounds prices."""
-    tenant, market, sku = inputs["listing"].split("/", 2)
+    listing = Listing.parse(inputs["listing"])
+    tenant, market, sku = listing.tenant, listing.market, listing.sku
     pack = inputs["catalog"].get("pack_size") or 1
     offers = [
         Offer("", o["at_ms"], tenant, market, sku, "", o["competitor"], o["price_minor"], o["shipping_minor"],

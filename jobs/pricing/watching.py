@@ -23,7 +23,7 @@ from jobs.pricing.policy import MINUTE_MS, Policy
 from jobs.pricing.sale_target import target_part
 from jobs.pricing.watcher import GroupWatcher, Minute, Verdict, Watcher, WatcherSettings
 from schemas.codes import Cause
-from schemas.events import CatalogEntry, Cell, Evidence, Listing
+from schemas.events import CatalogEntry, Cell, Evidence, Listing, category_key, group_key
 
 WORTH_RANKING = 0.05
 """A listing below this score is in nobody's top list."""
@@ -67,11 +67,11 @@ class BucketWatch:
     def grow(self, entry: CatalogEntry) -> None:
         """Watch one listing more, the one that the bucket just added."""
         self._markets.append(entry.market)
-        category = f"{entry.tenant}/{entry.market}/{entry.category}"
+        category = category_key(entry.tenant, entry.market, entry.category)
         i = self._watcher.grow(1, [self._categories.setdefault(category, len(self._categories))])
         if entry.price_group != entry.sku:
             # A SKU that is its own group is watched already; its sums would be the same again.
-            group = f"{entry.tenant}/{entry.market}/{entry.price_group}"
+            group = group_key(entry.tenant, entry.market, entry.price_group)
             self._grouped.append(i)
             self._group_watcher.grow([self._groups.setdefault(group, len(self._groups))])
 
@@ -132,7 +132,7 @@ class BucketWatch:
         deals = [_deal(states[key], self.policy.forward_buying.deal_depth) for key in index]
         for cell in cells:
             n = max(cell.exposures, 0)
-            i = at[f"{cell.tenant}/{cell.market}/{cell.sku}"]
+            i = at[Listing.key_of(cell)]
             row = summed[i]
             if cell.orders > 0:
                 bought, first = states[index[i]].bought, 0 if cell.price_minor < deals[i] else 2

@@ -22,6 +22,7 @@ from jobs.runtime.explanation import learned_of
 from jobs.runtime.kafka_offsets import SILENT, TopicEnds
 from jobs.runtime.kafka_reading import Record
 from schemas.codes import Cause
+from schemas.events import Listing
 from schemas.public_texts import CAUSES, OUTCOMES, REFUSALS, reason_text, signal_text
 from schemas.topics import TOPICS
 
@@ -390,7 +391,7 @@ def cause_in(reason: str) -> str:
 
 
 def _key(value: Mapping[str, Any]) -> str:
-    return f"{value['tenant']}/{value['market']}/{value['sku']}"
+    return Listing.key_in(value)
 
 
 def _remember(kept: OrderedDict[str, Any], key: str, value: Any, most: int) -> None:

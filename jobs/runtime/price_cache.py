@@ -217,8 +217,8 @@ class PriceCache:
 
     def list_price(self, entry: CatalogEntry) -> None:
         """Take a catalog entry: its list price is told until the listing has a table; an inactive one has none."""
-        listing = f"{entry.tenant}/{entry.market}/{entry.sku}"
-        if not entry.active or not entry.list_minor:
+        listing = Listing.key_of(entry)
+        if not entry.active or entry.list_minor is None or entry.list_minor <= 0:
             self._listed.pop(listing, None)
             return
         self._listed[listing] = entry

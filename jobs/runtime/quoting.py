@@ -72,16 +72,18 @@ def read_listing(path: str) -> tuple[str, str]:
     if len(path) > MAX_PATH:
         raise BadRequestError(414, f"expected a path of at most {MAX_PATH} characters")
     key = path[len(PREFIX) :]
-    tenant, _, rest = key.partition("/")
-    market, _, sku = rest.partition("/")
-    if not (0 < len(tenant) <= 64 and 0 < len(market) <= 64 and 0 < len(sku) <= 128):
-        raise BadRequestError(
-            400, f"expected {PREFIX}{{tenant}}/{{market}}/{{sku}} of 1 to 64, 64 and 128 characters, got {path!r}"
-        )
-    for part, value, characters in (("tenant", tenant, NAME), ("market", market, NAME), ("sku", sku, IDENTIFIER)):
+    expected = f"expected {PREFIX}{{tenant}}/{{market}}/{{sku}} of 1 to 64, 64 and 128 characters, got {path!r}"
+    try:
+        listing = Listing.parse(key)
+    except ValueError:
+        raise BadRequestError(400, expected) from None
+    if len(listing.tenant) > 64 or len(listing.market) > 64 or len(listing.sku) > 128:
+        raise BadRequestError(400, expected)
+    for part, characters in (("tenant", NAME), ("market", NAME), ("sku", IDENTIFIER)):
+        value = getattr(listing, part)
         if not characters.allows(value):
             raise BadRequestError(400, f"{part}: expected {characters.words}; got {value!r}")
-    return key, tenant
+    return key, listing.tenant
 
 
 def read_shopper(query: bytes, name: Callable[[str], str]) -> Shopper:

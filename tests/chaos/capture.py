@@ -21,7 +21,7 @@ from jobs.runtime.ledger_book import add_up
 from jobs.runtime.redis_price_table import RedisPriceTables
 from jobs.runtime.settings import Settings
 from schemas.codes import Cause
-from schemas.events import CELL_COUNTS
+from schemas.events import CELL_COUNTS, Listing
 from schemas.price_table import PriceTable
 from schemas.topics import INPUTS
 
@@ -158,7 +158,7 @@ def _versions(settings: Settings, found: Capture, in_redis: Mapping[str, int]) -
     seen: set[tuple[str, int, str]] = set()
     fell = []
     for value in read_values(settings.kafka, "tables"):
-        key, version = f"{value['tenant']}/{value['market']}/{value['sku']}", int(value["version"])
+        key, version = Listing.key_in(value), int(value["version"])
         name = (key, version, value["decision_id"])
         if name in seen:
             continue

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,18 @@ def test_every_part_of_a_key_is_restricted_by_the_contract(topic: Topic) -> None
 def test_a_market_that_would_make_keys_ambiguous_is_refused(value: str) -> None:
     topic = TOPICS["catalog"]
     assert topic.judge(a_record(topic) | {"market": value}, NOW) == ("market", RejectCode.BAD_CHARACTERS)
+
+
+def test_nothing_but_listing_builds_a_listings_key() -> None:
+    root = Path(__file__).parents[2]
+    by_hand = re.compile(r"""\{\w+(\.|\[['"])tenant(['"]\])?\}/\{""")
+    found = [
+        str(path.relative_to(root))
+        for folder in ("features", "jobs", "infra")
+        for path in (root / folder).rglob("*.py")
+        if by_hand.search(re.sub(r'""".*?"""', "", path.read_text(), flags=re.DOTALL))
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize("value", ["a|b", "a\tb", "a\x7fb", "a\x9fb", "a\n"])

@@ -122,7 +122,7 @@ class Walras:
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self.estimates: dict[str, dict[str, Any]] = {}
         self.log: Callable[[dict[str, Any]], None] | None = None
-        self._row = {f"{x.tenant}/{x.market}/{x.sku}": i for i, x in enumerate(market.listings)}
+        self._row = {x.key: i for i, x in enumerate(market.listings)}
         self._shown = Shown.single(market.list_minor)
         self._facts = 0
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from pricing_builders import (
 )
 
 from features.array_text import array_text
-from features.logic import Batch, Output, SnapshotError
+from features.logic import Batch, Fact, Output, SnapshotError
 from jobs.pricing.explain import explain
 from jobs.pricing.listing_state import ROW, ListingState
 from jobs.pricing.logic import RepricingLogic
@@ -167,6 +168,25 @@ def test_counts_too_few_to_teach_a_price_request_no_repricing() -> None:
 
 def test_counts_of_a_listing_without_a_table_request_no_repricing() -> None:
     assert not counted_for_an_hour(a_running_logic(cost_minor=None)[0], 500)
+
+
+def test_fact_with_an_optional_field_of_another_type_is_taken_without_it() -> None:
+    logic, _ = a_running_logic()
+    at_ms = START_MS + DAY_MS
+    command = asdict(a_command("freeze")) | {"until_ms": "tomorrow"}
+    logic.on_fact(Fact("commands", command, at_ms, "commands-0-1", at_ms))
+    list(logic.on_batch(Batch(0, at_ms + MINUTE_MS, now_ms=at_ms + MINUTE_MS)))
+    assert logic.snapshot()["control"]["freezes"][0]["until_ms"] is None
+
+
+@pytest.mark.parametrize("list_minor", [0, -5])
+def test_senseless_list_price_is_no_price_that_shoppers_are_used_to(list_minor: int) -> None:
+    logic, _ = a_running_logic(list_minor=list_minor)
+    at_ms = START_MS + DAY_MS
+    cell = Cell("acme", "web-us-usd", "s1", "s1", "base", "all", 2000, "USD", exposures=5)
+    list(logic.on_batch(Batch(0, at_ms, cells=(cell,), now_ms=at_ms)))
+    [row] = logic.snapshot()["bucket"]["states"]
+    assert row[ROW.index("usual_log")] == pytest.approx(math.log(2000))
 
 
 def test_a_minute_again_changes_nothing() -> None:
