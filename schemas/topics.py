@@ -112,10 +112,15 @@ class Check:
                 cases.append((f"{c} NOT IN ({listed})", self.code))
         else:
             if self.low is not None:
-                cases.append((f"{c} < {self.low}", RejectCode.OUT_OF_RANGE))
+                cases.append((f"{c} < {self._number(self.low)}", RejectCode.OUT_OF_RANGE))
             if self.high is not None:
-                cases.append((f"{c} > {self.high}", RejectCode.OUT_OF_RANGE))
+                cases.append((f"{c} > {self._number(self.high)}", RejectCode.OUT_OF_RANGE))
         return cases
+
+    def _number(self, bound: float) -> str:
+        """A bound as an SQL literal of the field's type: beside a DECIMAL, Flink takes -0.0 for less than 0.0."""
+        text = repr(float(bound)) if self.type == DOUBLE else str(bound)
+        return f"{text}E0" if self.type == DOUBLE and "e" not in text else text
 
     def judge(self, record: Mapping[str, Any]) -> str | None:
         """Reason code of the refusal, or None."""

@@ -132,6 +132,7 @@ def good_inputs(t: int) -> list[tuple[str, Any, int]]:
         ("clicks", a_click(t, session="brim", kind="search")),
         ("clicks", a_click(t + 30 * MINUTE, session="brim", kind="cart", price_minor=1100)),
         ("clicks", a_click(t, kind="view", geo="Zürich €😀")),
+        ("stock", a_fact(t, on_hand=5, inbound=0, lead_time_days=-0.0)),
         ("clicks", a_click(t, customer="größe: 4/7 {😀}", session="\u202eabc", arm="a'b", segment='"')),
         ("offers", a_fact(t, competitor="rival", price_minor=950, shipping_minor=0, in_stock=True, currency="USD",
                           pack_size=1, source="feed", match_confidence=0.9)),
@@ -160,6 +161,8 @@ def demand_job(local_platform: Any, platform: Settings) -> Iterator[Settings]:
     for job in httpx.get(f"http://{platform.flink}/jobs/overview").json()["jobs"]:
         if job["name"] == "demand_job" and job["state"] == "RUNNING":
             httpx.patch(f"http://{platform.flink}/jobs/{job['jid']}?mode=cancel")
+            at = f"http://{platform.flink}/jobs/{job['jid']}"
+            until("demand_job cancelled", lambda at=at: httpx.get(at).json()["state"] == "CANCELED")
 
 
 class Run:
