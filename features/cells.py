@@ -63,6 +63,9 @@ OTHERS = "others"
 LEDGER_PARTS = ("clicks", "quotes", OTHERS)
 """The ledger's own parts: the two topics that carry nearly all events, and the rest."""
 
+MAX_LINE_REVENUE_MINOR = 10**13
+"""What one order line counts as revenue at most: a minute's sum then stays within 64 bits whatever its lines say."""
+_LINE_REVENUE = f"LEAST(price_paid_minor * quantity, {MAX_LINE_REVENUE_MINOR})"
 _COUNTED: dict[str, tuple[str, str, str, dict[str, str]]] = {
     "quotes": ("exposures", "TRUE", "price_minor", {"exposures": "COUNT(*)"}),
     "clicks": (
@@ -82,7 +85,7 @@ _COUNTED: dict[str, tuple[str, str, str, dict[str, str]]] = {
         {
             "orders": "SUM(CASE WHEN kind = 'placed' THEN 1 ELSE -1 END)",
             "units": "SUM(CASE WHEN kind = 'placed' THEN quantity ELSE -quantity END)",
-            "revenue_minor": "SUM(price_paid_minor * CASE WHEN kind = 'placed' THEN quantity ELSE -quantity END)",
+            "revenue_minor": f"SUM({_LINE_REVENUE} * CASE WHEN kind = 'placed' THEN 1 ELSE -1 END)",
             "returns": "SUM(quantity) FILTER (WHERE kind = 'returned')",
         },
     ),

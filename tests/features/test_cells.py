@@ -83,6 +83,13 @@ def test_views_and_orders_of_a_minute_add_up_at_the_quoted_price() -> None:
     ]
 
 
+def test_revenue_of_lines_at_their_limits_stays_within_64_bits() -> None:
+    largest = {"price_paid_minor": 10_000_000_000, "quantity": 10_000_000}
+    backfill = a_backfill(*(("orders", an_order(T0 + i, order_id=f"o{i}", **largest)) for i in range(100)))
+    (cell,) = cells_of(backfill)
+    assert (cell["units"], cell["revenue_minor"]) == (10**9, 10**15)
+
+
 def test_cancelled_and_returned_lines_take_back_in_their_own_minute() -> None:
     backfill = a_backfill(
         ("orders", an_order(T0)),
