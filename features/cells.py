@@ -64,7 +64,7 @@ LEDGER_PARTS = ("clicks", "quotes", OTHERS)
 """The ledger's own parts: the two topics that carry nearly all events, and the rest."""
 
 MAX_LINE_REVENUE_MINOR = 10**13
-"""What one order line counts as revenue at most: a minute's sum then stays within 64 bits whatever its lines say."""
+"""What one order line counts as revenue at most, so that the sum of a minute stays within 64 bits."""
 _LINE_REVENUE = f"LEAST(price_paid_minor * quantity, {MAX_LINE_REVENUE_MINOR})"
 _COUNTED: dict[str, tuple[str, str, str, dict[str, str]]] = {
     "quotes": ("exposures", "TRUE", "price_minor", {"exposures": "COUNT(*)"}),
