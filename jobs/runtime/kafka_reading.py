@@ -87,12 +87,28 @@ def newest(bootstrap: str, topic: str, wanted: Callable[[Record], bool], order: 
     Parameters
     ----------
     order : a field of whole numbers that rises with the time of writing: of several in a stretch the highest
-        is the newest, in whatever partitions they lie.
+        is the newest, in whatever partitions they lie. What is no such record is passed over: anyone may write
+        an input.
     """
     for stretch in read_newest_first(bootstrap, topic):
-        if found := [record.json() for record in stretch if record.value and wanted(record)]:
-            return max(found, key=lambda value: int(value[order]))
+        found = [_ordered(record, order) for record in stretch if record.value and wanted(record)]
+        if known := [each for each in found if each is not None]:
+            return max(known, key=lambda each: each[0])[1]
     return None
+
+
+def _ordered(record: Record, order: str) -> tuple[int, dict[str, Any]] | None:
+    """A record's place in the order of writing and its value; None for what has none.
+
+    >>> lines = (b'{"version": "7"}', b"{", b"[]", b"{}")
+    >>> [_ordered(Record("t", 0, 0, 0, None, line), "version") for line in lines]
+    [(7, {'version': '7'}), None, None, None]
+    """
+    try:
+        value = record.json()
+        return int(value[order]), value
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return None
 
 
 def read_at(bootstrap: str, topic: str, partition: int, offset: int, *, timeout_s: float = 30.0) -> Record | None:

@@ -18,6 +18,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from features.lines import record_values
 from jobs.runtime.explanation import learned_of
 from jobs.runtime.kafka_offsets import SILENT, TopicEnds
 from jobs.runtime.kafka_reading import Record
@@ -227,7 +228,7 @@ class MarketView:
         except ValueError:
             return
         if self._on_catalog is not None and isinstance(value, dict) and TOPICS["catalog"].judge(value) is None:
-            self._on_catalog(value)
+            self._on_catalog(record_values(TOPICS["catalog"], value))
 
     def _take_tables(self, value: dict[str, Any], live: bool) -> None:
         key = _key(value)

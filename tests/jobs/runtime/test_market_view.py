@@ -174,6 +174,18 @@ def test_the_live_view_says_prices_reasons_and_what_is_not_well() -> None:
     assert "19.99 → 18.99 USD" in plain_change(view.changes()[0])
 
 
+def test_catalog_entry_with_an_optional_field_of_another_type_is_told_without_it() -> None:
+    told: list[dict[str, Any]] = []
+    view = a_view()
+    view._on_catalog = told.append
+    entry = {
+        "event_id": "e", "event_time_ms": 1_790_000_000_000, "tenant": "acme", "market": "web", "sku": "s1",
+        "price_group": "s1", "category": "shoes", "role": "kvi", "currency": "USD", "pack_size": 1, "active": True,
+    }  # fmt: skip
+    take(view, "catalog", **entry, list_minor="cheap")
+    assert told == [entry]
+
+
 def test_page_is_given_words_where_records_carry_codes() -> None:
     view = a_view()
     take(view, "tables", **a_table(1, 1999))
