@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from features.array_text import array_text
 from features.logic import SnapshotError
 from jobs.pricing.watcher import GroupWatcher, Minute, Watcher, WatcherSettings
+from jobs.pricing.watcher.columns import Columns
 from jobs.pricing.watcher.detectors import score_of
 from jobs.pricing.watcher.null_model import NullModel
 
@@ -375,3 +376,10 @@ def test_a_profile_learned_in_utc_is_the_same_in_local_time_after_a_turn():
     after = [watcher.null.profile((2 * 1440 + 60 * hour) * TICK, offset) for hour in range(24)]
     np.testing.assert_allclose(after, before, rtol=1e-9)
     assert watcher.null.daily.orders[0].tolist() == orders[5:] + orders[:5]
+
+
+def test_empty_columns_come_back_with_their_rows():
+    columns = Columns({"profile": (2, 0.5)}, listings=0)
+    columns.restore({"profile": []}, 0)
+    columns.grow(1)
+    assert columns["profile"].tolist() == [[0.5], [0.5]]
