@@ -14,6 +14,7 @@ from features.array_text import array_text
 from features.logic import SnapshotError
 from jobs.pricing.watcher import GroupWatcher, Minute, Watcher, WatcherSettings
 from jobs.pricing.watcher.columns import Columns
+from jobs.pricing.watcher.daily_profile import DailyProfiles
 from jobs.pricing.watcher.detectors import score_of
 from jobs.pricing.watcher.null_model import NullModel
 
@@ -383,3 +384,12 @@ def test_empty_columns_come_back_with_their_rows():
     columns.restore({"profile": []}, 0)
     columns.grow(1)
     assert columns["profile"].tolist() == [[0.5], [0.5]]
+
+
+def test_daily_profile_forgets_orders_and_exposure_alike():
+    daily = DailyProfiles(prior_orders=1.0, keep=0.5)
+    daily.grow(1)
+    one, none = np.ones(1), np.zeros(1)
+    for minute_of_day in (1, 2):
+        daily.learn(minute_of_day, np.zeros(1, np.intp), 4 * one, one, one, none, none)
+    assert (daily.orders[0, 0], daily.exposure[0, 0]) == (6.0, 1.5)
