@@ -68,11 +68,6 @@ class ReferenceOffer:
         return round(self.mean_minor)
 
 
-def is_comparable(offer: Offer, currency: str, pack_size: int, settings: RivalSettings | None = None) -> bool:
-    """Whether an offer is of the listing's currency and pack size and surely enough the same item (2)."""
-    return _is_comparable(_ROW(offer), currency, pack_size, settings or RivalSettings())
-
-
 def reference_offer(
     offers: Iterable[Offer],
     now_ms: int,
@@ -127,6 +122,7 @@ _WHERE = tuple(Offer.__dataclass_fields__).index("tenant")
 
 
 def _is_comparable(row: Sequence[Any], currency: str, pack_size: int, settings: RivalSettings) -> bool:
+    """Return whether an offer is of the listing's currency and pack size and surely enough the same item (2)."""
     return (
         row[_CURRENCY] == currency
         and row[_PACK] == pack_size

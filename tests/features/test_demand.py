@@ -347,3 +347,24 @@ def test_a_profile_of_the_whole_bucket_serves_markets_in_utc_alone() -> None:
         book.restore(kept)
     assert carried(in_utc.snapshot())["profiles"] == {"web-us-usd": kept["profile"]}
     assert not np.any(in_berlin.snapshot()["profiles"]["web-us-usd"])
+
+
+def test_counts_hold_how_far_rivals_were_from_their_first_price() -> None:
+    book, rivals = DemandBook(), iter([1000.0, 1100.0])
+    for minute in (1, 2):
+        offer = next(rivals)
+        book.observe(Batch(0, minute * MINUTE, (a_cell(exposures=100),)), offer_of=lambda key, o=offer: o)
+    book.observe(Batch(0, 3 * HOUR))
+    assert book.counts(KEY, "myopic").offer_deviation[0] == pytest.approx(np.log(1.1) / 2, rel=0.01)
+
+
+def test_listing_seen_in_busy_hours_alone_is_expected_to_ask_as_one_seen_all_day() -> None:
+    book, whole, evenings = DemandBook(), "acme/web-us-usd/s1", "acme/web-us-usd/s2"
+    for hour in range(24 * 7):
+        busy = hour % 24 >= 12
+        n = 200 if busy else 50
+        cells = (a_cell(exposures=n), *((a_cell("s2", exposures=n),) if busy else ()))
+        book.observe(Batch(0, hour * HOUR + MINUTE, cells), out_of_stock=() if busy else {evenings})
+    asked = [book.requests_expected(key, 7 * DAY, DAY) for key in (whole, evenings)]
+    # The first days are counted before the profile is known.
+    assert asked[1] == pytest.approx(asked[0], rel=0.15)

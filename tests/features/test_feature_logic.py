@@ -14,9 +14,11 @@ import pytest
 
 from features.array_text import array_text
 from features.catalog import FEATURES, PUBLIC_NAMES, SOURCE_001
+from features.competition import RivalSettings
 from features.feature_logic import FeatureLogic, FeatureSettings
-from features.logic import Batch, Fact, Output, SnapshotError
-from features.windows import local_time
+from features.listing_counts import ListingCounts
+from features.logic import Batch, Fact, Output, SnapshotError, parse_batch
+from features.windows import LocalTime, local_time
 from schemas.events import CatalogEntry, Cell, Offer, Stock
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -322,3 +324,45 @@ def test_state_stays_within_two_kilobytes_a_listing():
         list(logic.on_batch(a_batch(minute, *cells)))
     size = len(orjson.dumps(logic.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY))
     assert size / len(entries) < 2048
+
+
+def test_estimate_not_yet_due_waits_behind_one_that_is():
+    logic = a_logic()
+    logic.on_fact(an_estimate(-2.5, T0))
+    logic.on_fact(an_estimate(-3.5, T0 + HOUR))
+    lag = FeatureSettings().estimate_lag_ms // MINUTE
+    told = [
+        rows(run(logic, [a_batch(minute, a_cell(exposures=1))]))["acme/web/s1"]["price_elasticity_coefficient"]
+        for minute in (lag, lag + 60)
+    ]
+    assert told == [-2.5, -3.5]
+
+
+def test_settings_of_rivals_hold_after_a_restart():
+    settings = FeatureSettings(rivals=RivalSettings(min_match_confidence=0.99))
+    again = a_logic(settings=settings)
+    again.restore(orjson.loads(orjson.dumps(a_logic(settings=settings).snapshot(), default=array_text)))
+    unsure = replace(an_offer(900), match_confidence=0.9)
+    row = rows(run(again, [a_batch(0, a_cell(exposures=1), offers=(unsure,))]))["acme/web/s1"]
+    assert row["competitor_price_min_max"] is None
+
+
+def test_margin_of_a_listing_without_a_cost_is_null():
+    logic = a_logic(an_entry(cost_minor=None))
+    assert rows(run(logic, [a_batch(0, a_cell(exposures=1))]))["acme/web/s1"]["margin_percent"] is None
+
+
+def test_complete_days_leave_out_the_first_day_and_today():
+    counts = ListingCounts()
+    counts.grow(1)
+    for day in (100, 101, 102):
+        counts.advance(day * DAY, {day})
+        counts.add([a_cell(units=day - 95)], {"acme/web/s1": 0}, day * DAY, {"web": LocalTime(day, 0, 0, 0.0)})
+    totals = counts.totals({102})
+    assert counts.complete_days(totals, 0, first_day=100, today=102) == [6.0]
+    assert counts.complete_days(totals, 0, first_day=101, today=102) == []
+
+
+def test_batch_is_parsed_with_its_bucket_and_minute():
+    batch = parse_batch('{"bucket": 7, "window_end_ms": 60000, "rows": []}', now_ms=61_000)
+    assert batch == Batch(7, 60_000, now_ms=61_000)

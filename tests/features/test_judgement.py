@@ -65,3 +65,11 @@ def test_a_catalog_survives_a_restart_and_refuses_another_version():
     assert dict(again) == dict(book)
     with pytest.raises(SnapshotError, match="version 1, got 9"):
         again.restore({"v": 9})
+
+
+def test_catalog_snapshot_whose_fields_are_in_another_order_is_restored():
+    snapshot = orjson.loads(orjson.dumps(a_book(an_entry(cost_minor=7)).snapshot()))
+    turned = {"v": 1, "fields": snapshot["fields"][::-1], "rows": [row[::-1] for row in snapshot["rows"]]}
+    book = CatalogBook()
+    book.restore(turned)
+    assert dict(book) == {"acme/web/s1": an_entry(cost_minor=7)}

@@ -62,3 +62,18 @@ def test_a_restart_anywhere_changes_nothing():
     assert again.snapshot() == whole.snapshot()
     with pytest.raises(SnapshotError):
         again.restore({"v": 2})
+
+
+def test_counts_are_forgotten_once_for_every_week_that_passed():
+    profile = SeasonalProfile(keep_per_week=0.5)
+    profile.observe("g", LocalTime(1, 0, 5, 0.2), 8.0, 8.0)
+    profile.observe("g", LocalTime(15, 0, 6, 0.2), 0.0, 1.0)
+    events, minutes = profile.snapshot()["groups"]["g"]
+    assert (events[5], minutes[5]) == (2.0, 2.0)
+
+
+def test_hour_with_less_than_one_expected_event_has_its_factor():
+    profile = SeasonalProfile(shrink_events=0.0)
+    profile.observe("g", LocalTime(1, 0, 5, 0.2), 0.6, 1.0)
+    profile.observe("g", LocalTime(1, 0, 6, 0.2), 0.2, 1.0)
+    assert profile.factor("g", LocalTime(1, 0, 5, 0.2)) == pytest.approx(1.5)

@@ -47,3 +47,12 @@ def test_more_stock_never_makes_a_stock_out_likelier():
 
 def test_no_lead_time_needs_no_safety_stock():
     assert safety_stock(3.0, 0.0) == 0.0
+
+
+def test_without_spread_stock_runs_out_exactly_when_expected_sales_exceed_it():
+    assert stock_out_probability(9, 5.0, 0.0, 2.0) == 1.0
+    assert stock_out_probability(10, 5.0, 0.0, 2.0) == 0.0
+
+
+def test_stock_half_a_unit_below_the_expected_sales_runs_out_in_half_of_lead_times():
+    assert stock_out_probability(9, 9.5, 2.0, 1.0) == pytest.approx(0.5)

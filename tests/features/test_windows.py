@@ -138,3 +138,12 @@ def test_decayed_means_merge(first, second):
     merged = of(first)
     merged.merge(of(second))
     assert merged.value(0) == pytest.approx(of(first + second).value(0), rel=1e-9)
+
+
+def test_ring_of_one_slot_holds_the_newest_slot_alone():
+    ring = SlotRing(("orders",), slots=1)
+    ring.grow(1)
+    for slot in (1, 2):
+        ring.advance(slot)
+        ring.add("orders", np.array([0]), np.array([slot]))
+    assert ring.total("orders").tolist() == [2]

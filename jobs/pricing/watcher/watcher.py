@@ -155,21 +155,6 @@ class Watcher:
         )
         self._tilts = []
 
-    def raise_phi(self, listings: Sequence[int], phi: object) -> None:
-        """Never believe less dispersion than this: for a replay of a category's history that saw more."""
-        i = np.asarray(listings, dtype=np.intp)
-        state = self.null.state
-        state["phi_floor"][i] = np.maximum(state["phi_floor"][i], np.asarray(phi, float))
-        state["phi"][i] = np.maximum(state["phi"][i], state["phi_floor"][i])
-        self._tilts = []
-
-    def forecast(
-        self, window_end_ms: int, price_factor: Floats | float = 1.0, in_stock: Floats | float = 1.0
-    ) -> tuple[Floats, Floats]:
-        """Orders and units expected in a minute, per listing: what a plan of depletion is laid from."""
-        orders = self.levels * self.null.profile(window_end_ms) * price_factor * in_stock
-        return orders, orders * self.null.state["unit_mean"]
-
     def step(self, minute: Minute) -> Verdict:
         """Take one minute; minutes skipped since the last one are a gap.
 

@@ -337,3 +337,24 @@ def test_hours_learned_in_utc_are_forgotten_where_a_market_has_a_zone() -> None:
     factors = [carried(logic.snapshot())["factors"]["toys"] for logic in (here, there)]
     assert factors[0] == saved["factors"]["toys"]
     assert factors[1] == saved["factors"]["toys"] | {"hour": {}, "weekday": {}}
+
+
+def test_empty_cell_keeps_no_later_cell_of_its_minute_from_counting() -> None:
+    logic = ElasticityLogic()
+    cells = (a_cell(price=900), a_cell(exposures=10, orders=1))
+    logic.on_batch(Batch(0, START + MINUTE, cells, catalog=(an_entry(),)))
+    assert [row[2:5] for row in logic.snapshot()["open"]] == [[1000, 10.0, 1.0]]
+
+
+def test_scanner_data_teach_the_elasticity_of_their_units() -> None:
+    settings = ElasticitySettings(kind="within", host="sums", forgetting_per_week=1.0)
+    logic, outputs = ElasticityLogic(settings), []
+    for hour in range(1, 61):
+        price = (900, 1000, 1100)[hour % 3]
+        # The rival moves too, so that its column is not taken for the units'.
+        offers = (an_offer((950, 1050)[hour // 3 % 2], START + hour * HOUR - 9),)
+        cells = (a_cell(price=price, units=round(10_000 * (price / 1000) ** -2)),)
+        catalog = (an_entry(),) if hour == 1 else ()
+        outputs += logic.on_batch(Batch(0, START + hour * HOUR, cells, offers, catalog=catalog))
+    told = stage_two(outputs, settings)["acme/web-us-usd/s1|own_price_elasticity|all"]
+    assert told["raw_mean"] == pytest.approx(-2.0, abs=0.01)

@@ -16,7 +16,7 @@ from features.elasticity import MODELS, ElasticitySettings, PoissonLaplace, With
 from features.elasticity.base import PeriodRows
 from features.elasticity.checks import check_model
 from features.elasticity.poisson import _mode
-from features.elasticity.pooling import pool_products
+from features.elasticity.pooling import pool_products, shrink
 
 FORGETS = ElasticitySettings(forgetting_per_week=0.9, period_ms=86_400_000)
 REMEMBERS = ElasticitySettings(kind="within", forgetting_per_week=1.0)
@@ -161,3 +161,44 @@ def test_a_product_whose_price_never_moved_is_not_identified() -> None:
     got = pool_products(model.statistics(), np.array([0]), 1, FORGETS)
     assert not got.moved[0]
     assert np.isnan(got.b[0])
+
+
+def test_series_not_seen_for_long_is_learned_from_the_prior() -> None:
+    old, new = PoissonLaplace(FORGETS, 2), PoissonLaplace(FORGETS, 2)
+    x = np.array([[0.1, 0.0]])
+    for t in range(30):
+        old.learn(PeriodRows(t, np.array([0]), x * (-1) ** t, np.array([40.0]), np.log([100.0])))
+    late = PeriodRows(100_000, np.array([0]), x, np.array([5.0]), np.log([100.0]))
+    old.learn(late)
+    new.learn(late)
+    np.testing.assert_allclose(old.snapshot()["m"], new.snapshot()["m"], rtol=1e-6)
+
+
+def test_rival_elasticity_without_a_rivals_move_keeps_the_prior_and_its_error() -> None:
+    settings = ElasticitySettings(rival_mean=0.7, rival_sd=0.3)
+    model = PoissonLaplace(settings, 2)
+    for t in range(40):
+        x = np.array([[0.1 * (-1) ** t, 0.0]])
+        model.learn(PeriodRows(t, np.array([0]), x, np.array([50.0]), np.log([1000.0])))
+    got = pool_products(model.statistics(), np.array([0]), 1, settings)
+    assert got.slopes[0, 1] == pytest.approx(0.7, abs=1e-6)
+    assert got.slope_se[0, 1] == pytest.approx(0.3, rel=0.01)
+
+
+def test_category_without_an_estimate_is_its_prior() -> None:
+    got = shrink(np.array([np.nan]), np.array([np.nan]), ElasticitySettings(m0=-1.5, s0=0.8, tau0=0.6))
+    assert (got.mean[0], got.mu, got.tau) == (-1.5, -1.5, pytest.approx(0.6))
+    assert got.sd[0] == pytest.approx(1.0)
+
+
+def test_mean_of_a_category_weighs_its_prior_by_the_priors_precision() -> None:
+    s = ElasticitySettings(m0=-3.0, s0=0.5, tau0=0.6, rounds=1)
+    got = shrink(np.array([-1.0]), np.array([0.8]), s)
+    # One estimate of variance .64 + .36 against a prior of variance .25.
+    assert got.mu == pytest.approx((-1.0 / 1.0 - 3.0 / 0.25) / (1 / 1.0 + 1 / 0.25))
+
+
+def test_spread_of_a_category_is_found_from_many_sharp_estimates() -> None:
+    b = np.random.default_rng(2).normal(-2.0, 0.9, 800)
+    got = shrink(b, np.full(800, 0.05))
+    assert got.tau == pytest.approx(0.9, rel=0.05)

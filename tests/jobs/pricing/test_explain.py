@@ -179,3 +179,12 @@ def test_segment_that_hardly_asks_has_no_share_of_nothing() -> None:
     inputs = some_inputs()
     inputs["segments"][min(inputs["segments"])]["share"] = 0.001
     assert "less than 1% of requests" in one_line(a_record(inputs))
+
+
+@pytest.mark.parametrize(
+    ("deal_orders", "text"), [(4, "4 orders at deals so far, 5 are needed"), (5, "customers stock up at deals")]
+)
+def test_customers_are_said_to_stock_up_from_the_least_orders_on(deal_orders: int, text: str) -> None:
+    bought = (deal_orders, 4 * deal_orders, 400, 480)
+    world = some_inputs(elasticity={"mean": -9.0, "sd": 0.05}, usual_minor=2000.0, bought=bought)
+    assert text in " ".join(explain(a_record(world)).split())

@@ -221,3 +221,10 @@ def test_a_meet_is_empty_exactly_when_no_price_is_in_all_bands() -> None:
         assert got.empty is not bool(inside)
         assert [p for p in range(1, 130) if p in got] == inside
     assert Meet(5, 9).nearest(12) == 9
+
+
+def test_deals_are_believed_to_be_bought_ahead_from_the_least_z_on() -> None:
+    bought = (5, 16, 100, 120)
+    least_z = forward_buying.Bought(*bought).z
+    policy = Policy.from_dict({"forward_buying": {"least_z": least_z}})
+    assert forward_buying.is_bought_ahead(900, 1000.0, bought, policy)

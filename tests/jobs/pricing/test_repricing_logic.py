@@ -32,7 +32,7 @@ from jobs.pricing.policy import Policy
 from jobs.pricing.ports import InMemoryPriceTables
 from jobs.pricing.reprice import recompute
 from schemas.codes import Cause, OutcomeCode
-from schemas.events import CalendarEvent, Cell, Command, Estimate, Stock
+from schemas.events import CalendarEvent, CatalogEntry, Cell, Command, Estimate, Stock
 from schemas.price_table import PriceTable
 
 KEY = "acme/web-us-usd/s1"
@@ -734,3 +734,113 @@ def test_a_decision_recorded_with_the_former_keys_of_a_day_recomputes() -> None:
     policy["limits"]["day_offset_minutes"] = {"web-us-usd": -300}
     policy["features"]["time_zones"] = {"web-us-usd": "America/New_York"}
     assert recompute(decision) == decision["result"]
+
+
+def test_rival_of_a_snapshot_without_requests_is_compared_with_its_held_price() -> None:
+    feed = RivalFeed()
+    saved = orjson.loads(orjson.dumps(feed.logic.snapshot(), default=array_text))
+    for row in saved["bucket"]["states"]:
+        row[ROW.index("requested_on")] = {}
+    feed.logic = RepricingLogic()
+    feed.logic.restore(saved)
+    assert not feed.requests(13125)
+
+
+def test_first_change_of_a_day_is_counted_as_one() -> None:
+    logic, _ = a_running_logic()
+    settled = decision_of(Teller(logic).tell("commands", a_command("settle")))
+    assert settled["inputs"]["current"]["changes_today"] == 1
+
+
+def test_event_that_ends_now_does_not_start() -> None:
+    logic, _ = a_running_logic()
+    at_ms = START_MS + DAY_MS // 2
+    over = CalendarEvent("ev", at_ms, "acme", "campaign", "sale", "us", "", START_MS, at_ms, 2.0)
+    assert not list(logic.on_fact(a_fact("calendar", over, at_ms, 1)))
+    running = replace(over, event_id="ev2", end_ms=at_ms + 1)
+    assert decision_of(list(logic.on_fact(a_fact("calendar", running, at_ms, 2))))["cause"] == Cause.EVENT_STARTED
+
+
+def test_sale_target_without_units_sets_the_target_off() -> None:
+    logic, _ = a_running_logic()
+    teller = Teller(logic)
+    teller.tell("commands", a_command("sale_target", units=2, until_ms=START_MS + 3 * DAY_MS))
+    decision = decision_of(teller.tell("commands", a_command("sale_target")))
+    assert decision["inputs"]["target_from"] is None
+
+
+def test_units_sold_are_taken_off_the_sale_target() -> None:
+    logic, _ = a_running_logic()
+    teller = Teller(logic)
+    teller.tell("commands", a_command("sale_target", units=40, until_ms=START_MS + 3 * DAY_MS))
+    end_ms = teller.at_ms + MINUTE_MS
+    cell = Cell("acme", "web-us-usd", "s1", "s1", "base", "all", 1999, "USD", 50, orders=4, units=6)
+    list(logic.on_batch(Batch(0, end_ms, (cell,), now_ms=end_ms)))
+    [row] = logic.snapshot()["bucket"]["states"]
+    assert row[ROW.index("target")][0] == 34
+
+
+def test_manual_price_of_a_market_is_pinned_listing_by_listing() -> None:
+    logic, _ = a_running_logic()
+    teller = Teller(logic)
+    teller.tell("catalog", a_catalog_entry("s2", at_ms=teller.at_ms))
+    teller.tell("commands", a_command("manual_price", price_minor=2100))
+    teller.tell("commands", a_command("unfreeze", market="web-us-usd", sku="s1"))
+    settled = list(of_stream(teller.tell("commands", a_command("settle")), "decisions"))
+    assert {d["sku"]: d["inputs"]["frozen"] for d in settled} == {"s1": None, "s2": "price set by ann"}
+
+
+def test_decision_carries_the_rivals_price_that_counts_are_centred_on() -> None:
+    logic, _ = a_running_logic()
+    end_ms = START_MS + DAY_MS // 2 + MINUTE_MS
+    cell = Cell("acme", "web-us-usd", "s1", "s1", "base", "all", 1999, "USD", 50)
+    offer = an_offer(1900, end_ms - 1)
+    list(logic.on_batch(Batch(0, end_ms, (cell,), offers=(offer,), now_ms=end_ms)))
+    decision = decision_of(Teller(logic).tell("commands", a_command("settle"), 2 * MINUTE_MS))
+    assert decision["inputs"]["offer_centre"] == pytest.approx(math.log(1900))
+
+
+def test_own_price_change_is_predicted_by_the_elasticity() -> None:
+    logic, _ = a_running_logic()
+    end_ms = START_MS + DAY_MS // 2
+    for price in (2000, 1800):
+        end_ms += MINUTE_MS
+        cell = Cell("acme", "web-us-usd", "s1", "s1", "base", "all", price, "USD", 100)
+        list(logic.on_batch(Batch(0, end_ms, (cell,), now_ms=end_ms)))
+    [row] = logic.snapshot()["bucket"]["states"]
+    settled = decision_of(list(logic.on_fact(a_fact("commands", a_command("settle"), end_ms, 1))))
+    # The mean log price of half an hour's exposures: 97 old ones at 20.00 and 100 at 18.00.
+    moved = settled["inputs"]["elasticity"]["mean"] * math.log(0.9) * 100 / 197
+    assert row[ROW.index("log_price_factor")] == pytest.approx(moved, rel=1e-6)
+
+
+def test_restart_changes_nothing_for_a_listing_just_added_in_a_market_with_a_time_zone() -> None:
+    zones = {"local_time": {"time_zones": {"web-us-usd": "Asia/Tokyo"}}}
+    straight, market = RepricingLogic(Policy.from_dict(zones)), SmallMarket(1)
+    straight.on_batch(market.minute(0))
+    again = restarted(straight)
+    for number in range(1, 30):
+        for logic in (straight, again):
+            list(logic.on_batch(market.minute(number)))
+    assert orjson.dumps(again.snapshot(), default=array_text) == orjson.dumps(
+        straight.snapshot(), default=array_text
+    )
+
+
+class SlowSellers(SmallMarket):
+    """Listings that sell slowly, in one price group."""
+
+    def catalog(self) -> tuple[CatalogEntry, ...]:
+        return tuple(a_catalog_entry(sku, price_group="g") for sku in self.skus)
+
+    def minute(self, number: int, factor: float = 1.0) -> Batch:
+        batch = super().minute(number, factor)
+        return replace(batch, cells=tuple(replace(cell, price_group="g") for cell in batch.cells))
+
+
+def test_demand_that_falls_in_a_whole_price_group_reprices_its_listings() -> None:
+    outputs = run_market(RepricingLogic(), SlowSellers(8, 6.0), 170, 110)
+    causes = [
+        d["cause"] for d in of_stream(outputs, "decisions") if d["event_time_ms"] > START_MS + 120 * MINUTE_MS
+    ]
+    assert causes.count(Cause.GROUP_EVIDENCE) >= 8

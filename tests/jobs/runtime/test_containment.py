@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from features.logic import Batch, Fact, Output
-from jobs.runtime.containment import FAILING_AFTER_MINUTES
+from jobs.runtime.containment import FAILING_AFTER_MINUTES, as_text, window_end_in
 from jobs.runtime.hosting import EncodedOutput, Host, LogicError
 
 POISON = 666
@@ -161,3 +161,12 @@ def test_without_saved_bytes_the_error_names_logic_bucket_address_and_record() -
         a_host().take(a_packet(1, POISON), lambda: None)
     with pytest.raises(LogicError, match=r"fragile, bucket 3, batch cells-0-2: KeyError: 'web/eu'; record: "):
         a_host().take(a_batch(2, poison=True), lambda: None)
+
+
+def test_record_that_json_cannot_hold_is_shown_as_text() -> None:
+    assert as_text({"sizes": {3}}) == '{"sizes":"{3}"}'
+
+
+@pytest.mark.parametrize("payload", ["", "[]", "{}", '{"window_end_ms": "soon"}'])
+def test_window_end_of_an_unreadable_batch_is_zero(payload: str) -> None:
+    assert window_end_in(payload) == 0

@@ -81,6 +81,15 @@ def test_offline_row_carries_the_end_of_its_minute(tmp_path: Path) -> None:
     assert at.replace(tzinfo=UTC) == datetime(2026, 9, 21, 14, 14, tzinfo=UTC)
 
 
+def test_online_row_carries_the_end_of_its_minute_and_its_values() -> None:
+    [row] = [row.value for row in some_rows(1, 1)]
+    key, values, at, created = ff.online_row(row)
+    assert (at, created) == (datetime(2026, 9, 21, 14, 14, tzinfo=UTC), None)
+    assert [value.string_val for value in key.entity_values] == ["acme/web/sku-0"]
+    assert list(values) == list(PUBLIC_NAMES)
+    assert values["inventory_level"].int64_val == 40
+
+
 def test_a_redis_url_becomes_feasts_connection_string() -> None:
     waits = "socket_timeout=2.0,socket_connect_timeout=1.0"
     assert ff.connection_string("redis://10.0.0.1") == f"10.0.0.1:6379,db=0,{waits}"

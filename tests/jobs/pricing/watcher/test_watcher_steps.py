@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from features.array_text import array_text
 from features.logic import SnapshotError
 from jobs.pricing.watcher import GroupWatcher, Minute, Watcher, WatcherSettings
+from jobs.pricing.watcher.columns import Columns
+from jobs.pricing.watcher.daily_profile import DailyProfiles
 from jobs.pricing.watcher.detectors import score_of
 from jobs.pricing.watcher.null_model import NullModel
 
@@ -375,3 +377,19 @@ def test_a_profile_learned_in_utc_is_the_same_in_local_time_after_a_turn():
     after = [watcher.null.profile((2 * 1440 + 60 * hour) * TICK, offset) for hour in range(24)]
     np.testing.assert_allclose(after, before, rtol=1e-9)
     assert watcher.null.daily.orders[0].tolist() == orders[5:] + orders[:5]
+
+
+def test_empty_columns_come_back_with_their_rows():
+    columns = Columns({"profile": (2, 0.5)}, listings=0)
+    columns.restore({"profile": []}, 0)
+    columns.grow(1)
+    assert columns["profile"].tolist() == [[0.5], [0.5]]
+
+
+def test_daily_profile_forgets_orders_and_exposure_alike():
+    daily = DailyProfiles(prior_orders=1.0, keep=0.5)
+    daily.grow(1)
+    one, none = np.ones(1), np.zeros(1)
+    for minute_of_day in (1, 2):
+        daily.learn(minute_of_day, np.zeros(1, np.intp), 4 * one, one, one, none, none)
+    assert (daily.orders[0, 0], daily.exposure[0, 0]) == (6.0, 1.5)
