@@ -192,10 +192,10 @@ def test_category_without_an_estimate_is_its_prior() -> None:
 
 
 def test_mean_of_a_category_weighs_its_prior_by_the_priors_precision() -> None:
-    s = ElasticitySettings(m0=-3.0, s0=0.5, tau0=0.6, rounds=1)
+    s = ElasticitySettings(m0=-3.0, s0=0.8, tau0=0.6, rounds=1)
     got = shrink(np.array([-1.0]), np.array([0.8]), s)
-    # One estimate of variance .64 + .36 against a prior of variance .25.
-    assert got.mu == pytest.approx((-1.0 / 1.0 - 3.0 / 0.25) / (1 / 1.0 + 1 / 0.25))
+    # One estimate of variance .64 + .36 against a prior of variance .64.
+    assert got.mu == pytest.approx((-1.0 / 1.0 - 3.0 / 0.64) / (1 / 1.0 + 1 / 0.64))
 
 
 def test_spread_of_a_category_is_found_from_many_sharp_estimates() -> None:
