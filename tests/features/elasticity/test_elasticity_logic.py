@@ -358,3 +358,4 @@ def test_scanner_data_teach_the_elasticity_of_their_units() -> None:
         outputs += logic.on_batch(Batch(0, START + hour * HOUR, cells, offers, catalog=catalog))
     told = stage_two(outputs, settings)["acme/web-us-usd/s1|own_price_elasticity|all"]
     assert told["raw_mean"] == pytest.approx(-2.0, abs=0.01)
+    assert told["n"] >= 59

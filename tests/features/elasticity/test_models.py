@@ -192,13 +192,40 @@ def test_category_without_an_estimate_is_its_prior() -> None:
 
 
 def test_mean_of_a_category_weighs_its_prior_by_the_priors_precision() -> None:
-    s = ElasticitySettings(m0=-3.0, s0=0.5, tau0=0.6, rounds=1)
+    s = ElasticitySettings(m0=-3.0, s0=0.8, tau0=0.6, rounds=1)
     got = shrink(np.array([-1.0]), np.array([0.8]), s)
-    # One estimate of variance .64 + .36 against a prior of variance .25.
-    assert got.mu == pytest.approx((-1.0 / 1.0 - 3.0 / 0.25) / (1 / 1.0 + 1 / 0.25))
+    # One estimate of variance .64 + .36 against a prior of variance .64.
+    assert got.mu == pytest.approx((-1.0 / 1.0 - 3.0 / 0.64) / (1 / 1.0 + 1 / 0.64))
 
 
 def test_spread_of_a_category_is_found_from_many_sharp_estimates() -> None:
     b = np.random.default_rng(2).normal(-2.0, 0.9, 800)
     got = shrink(b, np.full(800, 0.05))
     assert got.tau == pytest.approx(0.9, rel=0.05)
+
+
+def test_rival_elasticity_is_learned_from_the_rivals_moves() -> None:
+    settings = ElasticitySettings(forgetting_per_week=1.0)
+    model = PoissonLaplace(settings, 2)
+    for t in range(200):
+        x = np.array([[0.1 * (-1) ** t, 0.1 * (-1) ** (t // 2)]])
+        q = np.round(1e4 * np.exp(x @ [-2.0, 1.5]))
+        model.learn(PeriodRows(t, np.array([0]), x, q, np.log([1e5])))
+    got = pool_products(model.statistics(), np.array([0]), 1, settings)
+    assert got.slopes[0] == pytest.approx([-2.0, 1.5], abs=0.05)
+
+
+def test_error_of_a_scanner_product_follows_its_formula() -> None:
+    rng = np.random.default_rng(4)
+    x, noise = rng.normal(0, 0.1, (30, 2)), rng.normal(0, 0.2, 30)
+    y = 5 + x @ [-2.0, 0.5] + noise
+    model = WithinSums(REMEMBERS, 2)
+    for t in range(30):
+        model.learn(PeriodRows(t, np.array([0]), x[t : t + 1], np.exp(y[t : t + 1]), np.zeros(1)))
+    got = pool_products(model.statistics(), np.array([0]), 1, REMEMBERS)
+    f = np.column_stack([np.ones(30), x])
+    slopes, [rest], _, _ = np.linalg.lstsq(f, y, rcond=None)
+    # N = 29: the first row of a series teaches its level alone. K = 2.
+    se = np.sqrt(rest / (29 - 2 - 1) * np.diag(np.linalg.inv(f.T @ f)))[1:]
+    np.testing.assert_allclose(got.slopes[0], slopes[1:], rtol=1e-6)
+    np.testing.assert_allclose(got.slope_se[0], se * REMEMBERS.single_series_factor, rtol=1e-6)

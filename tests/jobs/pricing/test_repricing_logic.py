@@ -595,6 +595,13 @@ def test_what_waits_for_approval_jumps_when_approved_and_stays_when_rejected() -
             assert price_of(outputs) == asked["result"]["candidate_minor"]
 
 
+def test_approval_of_another_decision_approves_nothing() -> None:
+    logic, _ = a_running_logic(Policy.from_dict({"limits": {"min_confidence": 0.0}}))
+    teller = Teller(logic)
+    assert decision_of(teller.tell("estimates", an_estimate(-1.6)))["result"]["approval_until_ms"] is not None
+    assert not teller.tell("commands", a_command("approve", decision_id="another"))
+
+
 def test_settling_gives_the_same_prices_after_different_paths() -> None:
     market = SmallMarket(2, 40.0)
     calm, moved = RepricingLogic(), RepricingLogic()

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from features.logic import Batch, Fact, Output
-from jobs.runtime.containment import FAILING_AFTER_MINUTES, as_text, window_end_in
+from jobs.runtime.containment import FAILING_AFTER_MINUTES, as_text, event_time_in, window_end_in
 from jobs.runtime.hosting import EncodedOutput, Host, LogicError
 
 POISON = 666
@@ -170,3 +170,8 @@ def test_record_that_json_cannot_hold_is_shown_as_text() -> None:
 @pytest.mark.parametrize("payload", ["", "[]", "{}", '{"window_end_ms": "soon"}'])
 def test_window_end_of_an_unreadable_batch_is_zero(payload: str) -> None:
     assert window_end_in(payload) == 0
+
+
+def test_quarantined_fact_has_its_event_time_where_it_can_be_read() -> None:
+    assert event_time_in("stock", {"event_time_ms": 5}) == 5
+    assert event_time_in("stock", {"event_time_ms": "soon"}) == 0
