@@ -18,6 +18,7 @@ from jobs.pricing.record import rivals_of
 from schemas.codes import GuardrailCode
 from schemas.money import EXPONENTS
 from schemas.public_texts import LIMITS
+from schemas.topics import MAX_PRICE_MINOR
 
 
 class _Limit(NamedTuple):
@@ -92,6 +93,8 @@ def _input_invalid(said: _Limit) -> str:
     list_minor, cost, trusted = catalog["list_minor"], catalog["cost_minor"], catalog["trusted_cost_minor"]
     if list_minor is None or not math.isfinite(list_minor) or list_minor <= 0:
         return "the list price is missing or not above 0"
+    if list_minor > MAX_PRICE_MINOR:
+        return f"the list price {said.money(list_minor)} is above the largest price, {said.money(MAX_PRICE_MINOR)}"
     if said.inputs["currency"] not in EXPONENTS:
         return f"the currency {said.inputs['currency']} is not an ISO 4217 code"
     again = (

@@ -36,6 +36,7 @@ from jobs.runtime.price_entry import Entry, NoPriceError, UnknownListingError, l
 from jobs.runtime.redis_price_table import client_options
 from schemas.events import CatalogEntry, Listing
 from schemas.price_table import READY_KEY, PriceTable, PriceTableError, price_key, segment_key
+from schemas.topics import MAX_PRICE_MINOR
 
 log = logging.getLogger(__name__)
 
@@ -218,7 +219,7 @@ class PriceCache:
     def list_price(self, entry: CatalogEntry) -> None:
         """Take a catalog entry: its list price is told until the listing has a table; an inactive one has none."""
         listing = Listing.key_of(entry)
-        if not entry.active or entry.list_minor is None or entry.list_minor <= 0:
+        if not entry.active or not 0 < (entry.list_minor or 0) <= MAX_PRICE_MINOR:
             self._listed.pop(listing, None)
             return
         self._listed[listing] = entry

@@ -489,7 +489,8 @@ def test_before_its_first_table_a_listing_is_told_at_its_list_price(
         cache.list_price(an_entry("gone", active=False))
         cache.list_price(an_entry("no price", list_minor=None))
         cache.list_price(an_entry("a negative price", list_minor=-5))
-        for sku in ("gone", "no price", "a negative price"):
+        cache.list_price(an_entry("too high a price", list_minor=2**63 - 1))
+        for sku in ("gone", "no price", "a negative price", "too high a price"):
             with pytest.raises(UnknownListingError):
                 await ask(cache, quotes, sku)
         await cache.close()

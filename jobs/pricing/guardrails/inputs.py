@@ -8,6 +8,7 @@ from jobs.pricing.guardrails.base import Band, Case, Kind, money
 from jobs.pricing.policy import Margin, Policy
 from schemas.codes import GuardrailCode
 from schemas.money import EXPONENTS
+from schemas.topics import MAX_PRICE_MINOR
 
 
 def _usable(amount: float | None) -> bool:
@@ -65,6 +66,9 @@ class InputInvalid:
         """Hold on a list price ≤ 0, an unknown currency, or a cost beyond the jump that the policy trusts."""
         if not _usable(case.list_minor):
             detail = f"list price: expected an amount above 0, got {case.list_minor!r}"
+            return Band(self.code, self.kind, detail, alert=True)
+        if case.list_minor is not None and case.list_minor > MAX_PRICE_MINOR:
+            detail = f"list price: expected at most {MAX_PRICE_MINOR} minor units, got {case.list_minor}"
             return Band(self.code, self.kind, detail, alert=True)
         if case.currency not in EXPONENTS:
             return Band(

@@ -117,7 +117,9 @@ def test_a_cost_that_moves_by_more_than_half_at_once_holds(cost: int, holds: boo
     assert (GuardrailCode.INPUT_INVALID in bands_of(a_case(cost_minor=cost))) is holds
 
 
-@pytest.mark.parametrize("change", [{"list_minor": None}, {"list_minor": 0}, {"currency": "XXX"}])
+@pytest.mark.parametrize(
+    "change", [{"list_minor": None}, {"list_minor": 0}, {"list_minor": 2**63 - 1}, {"currency": "XXX"}]
+)
 def test_a_listing_without_list_price_or_currency_holds(change: dict) -> None:
     assert bands_of(a_case(**change))[GuardrailCode.INPUT_INVALID].kind is Kind.HOLD
 
