@@ -214,10 +214,10 @@ class RepricingLogic:
         lists = (prices for arm in state.table.table.values() for prices in arm.values())
         lowest = min(price for price_list in lists for price in price_list.prices)
         entry, usual = self._bucket.catalog[key], math.exp(state.usual_log)
-        shelf = (entry.tenant, entry.category)
-        if shelf not in bought_of:
-            bought_of[shelf] = self._bucket.bought(entry)
-        bought = bought_of[shelf]
+        category = (entry.tenant, entry.category)
+        if category not in bought_of:
+            bought_of[category] = self._bucket.bought(entry)
+        bought = bought_of[category]
         if is_bought_ahead(lowest, usual, bought, self.policy):
             detail = {"lowest_minor": lowest, "usual_minor": round(usual), "bought": bought}
             looks.setdefault(key, (Cause.BELIEFS_MOVED, detail))

@@ -1,7 +1,7 @@
 """Write a generated scanner data set: weekly sales of many items, with the mapping that replays them.
 
-    python -m tests.benchmarks.scanner_set /tmp/scanner
-    python -m jobs.replay --data /tmp/scanner --mapping /tmp/scanner/scanner.yaml --alone
+    python -m tests.benchmarks.scanner_set <folder>
+    python -m jobs.replay --data <folder> --mapping <folder>/scanner.yaml --alone
 
 More buckets and categories than a host of the platform keeps live (400), so that a replay which evicted what it
 does not save would lose decisions.
