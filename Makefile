@@ -17,7 +17,7 @@ export GX_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
 .PHONY: help env run up down status logs clean test check fmt lint types contracts quick platform replay \
-        bench chaos fuzz accept-watcher accept-elasticity arena lock jars jars-lock schemas
+        bench chaos fuzz accept-watcher accept-elasticity arena behaviour lock jars jars-lock schemas
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,9 @@ accept-elasticity: env  ## the elasticity table on real and simulated data (minu
 
 arena: env  ## Walras against simple shops and a clairvoyant on simulated demand (half an hour; ARGS=--quick)
 	@$(RUN) -m tests.simulation.arena $(ARGS)
+
+behaviour: env  ## record decisions on fixed inputs, or compare two records (ARGS="record <folder>", "compare <one> <other>")
+	@$(RUN) -m infra.reports.behaviour $(ARGS)
 
 fmt: env  ## format the code and apply safe fixes
 	@$(ENV)/bin/ruff format -q $(PURE)
