@@ -75,23 +75,23 @@ replay: env  ## replay recorded data through a platform of its own (DATA=<folder
 	  $(RUN) -m jobs.replay --data $(DATA) --wait 3600 $(ARGS) && $(ENV)/bin/walras ledger \
 	  && $(ENV)/bin/walras rejected && $(ENV)/bin/walras recompute --all --without-offer
 
-bench: env  ## every figure beside its limit or peer, into tests/benchmarks/report.json (ARGS="--only quotes,reprice")
-	@$(RUN) -m tests.benchmarks $(ARGS)
+bench: env  ## every figure beside its limit or peer, into infra/reports/results/report.json (ARGS="--only quotes,reprice")
+	@$(RUN) -m infra.reports.benchmarks $(ARGS)
 
 chaos: env  ## kill parts under a recorded input and compare with an undisturbed run (ARGS="--seed 1-3 --kills 10")
-	@$(RUN) -m tests.chaos.drill $(ARGS)
+	@$(RUN) -m infra.reports.chaos.drill $(ARGS)
 
 fuzz: env  ## hostile records in every field of every stream through the chain (minutes; ARGS="--records 200000")
-	@$(RUN) -m tests.fuzz $(ARGS)
+	@$(RUN) -m infra.reports.fuzz $(ARGS)
 
 accept-watcher: env  ## the watcher's table by simulation, with its figure (minutes; ARGS=--quick)
-	@$(RUN) -m tests.simulation.accept_watcher $(ARGS)
+	@$(RUN) -m infra.reports.acceptance.accept_watcher $(ARGS)
 
 accept-elasticity: env  ## the elasticity table on real and simulated data (minutes; ARGS=--quick)
-	@$(RUN) -m tests.simulation.accept_elasticity $(ARGS)
+	@$(RUN) -m infra.reports.acceptance.accept_elasticity $(ARGS)
 
 arena: env  ## Walras against simple shops and a clairvoyant on simulated demand (half an hour; ARGS=--quick)
-	@$(RUN) -m tests.simulation.arena $(ARGS)
+	@$(RUN) -m infra.reports.arena.arena $(ARGS)
 
 behaviour: env  ## record decisions on fixed inputs, or compare two records (ARGS="record <folder>", "compare <one> <other>")
 	@$(RUN) -m infra.reports.behaviour $(ARGS)
@@ -100,16 +100,16 @@ fmt: env  ## format the code and apply safe fixes
 	@$(ENV)/bin/ruff format -q $(PURE)
 	@$(ENV)/bin/ruff check -q --fix $(PURE)
 
-schemas: env  ## write schemas/json, jobs/mappings/LIMITS.md and feature_repo/definitions.py anew from the code
+schemas: env  ## write schemas/json, jobs/replay/mappings/LIMITS.md and feature_repo/definitions.py anew from the code
 	@$(RUN) -m schemas.json_schema
-	@$(RUN) -m jobs.runtime.input_limits
-	@$(RUN) -m jobs.generate_feature_repo
+	@$(RUN) -m jobs.replay.input_limits
+	@$(RUN) -m jobs.connectors.feast.feature_repo
 
 jars: env  ## fetch the jars and verify every checksum
 	@$(LOCAL) jars
 
 jars-lock: env  ## resolve the jars' coordinates anew and write their checksums
-	@$(RUN) -m infra.local.jars
+	@$(RUN) -m infra.local.machine.jars
 
 lock: env  ## resolve pyproject.toml anew and write requirements.lock with hashes
 	@$(ENV)/bin/uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --group dev \

@@ -21,15 +21,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from features.competition import ReferenceOffer, RivalBook, RivalSettings
+from features.books.offers import ReferenceOffer, RivalBook, RivalSettings
+from features.books.products import CatalogBook, judge_cells, refusal_record
+from features.books.seasonality import SeasonalProfile
+from features.books.stock import StockBook
+from features.bucket_logic import Batch, Fact, Output, SnapshotError, refuse_other_version
 from features.feature_row import RowInputs, feature_row
-from features.judgement import CatalogBook, judge_cells, refusal_record
 from features.listing_counts import ListingCounts, WindowTotals
-from features.logic import Batch, Fact, Output, SnapshotError, refuse_other_version
 from features.market_time import MarketTime
-from features.seasonality import SeasonalProfile
-from features.segments import SEGMENTS, SegmentSettings
-from features.stock import StockBook
+from features.segments.customers import SEGMENTS, SegmentSettings
 from features.windows import MINUTE_MS, LocalTime
 from schemas.events import Listing, category_key
 
@@ -60,14 +60,14 @@ class FeatureSettings:
 
 
 class FeatureLogic:
-    """The features of a bucket's listings; a :class:`features.logic.BucketLogic`.
+    """The features of a bucket's listings; a :class:`features.bucket_logic.BucketLogic`.
 
     Outputs
     -------
     features : key the listing; value ``listing``, ``event_timestamp`` and ``created_ms`` (both the end
         of the minute, so that a second run writes the same row), then every public name of
-        :data:`features.catalog.FEATURES`.
-    rejected_cells : see :func:`features.judgement.refusal_record`.
+        :data:`features.registry.FEATURES`.
+    rejected_cells : see :func:`features.books.products.refusal_record`.
 
     Examples
     --------

@@ -12,9 +12,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from features.catalog import CREATED, EVENT_TIMESTAMP, FEATURES, KEY
-from features.competition import ReferenceOffer
-from features.segments import (
+from features.books.offers import ReferenceOffer
+from features.books.stock import (
+    StockLevel,
+    cover_days,
+    daily_sd,
+    reorder_point,
+    safety_stock,
+    stock_out_probability,
+)
+from features.registry import CREATED, EVENT_TIMESTAMP, FEATURES, KEY
+from features.segments.customers import (
     SEGMENTS,
     SegmentSettings,
     missing_for_share,
@@ -22,14 +30,6 @@ from features.segments import (
     smoothed_share,
     sufficiency,
     willingness_to_pay_minor,
-)
-from features.stock import (
-    StockLevel,
-    cover_days,
-    daily_sd,
-    reorder_point,
-    safety_stock,
-    stock_out_probability,
 )
 from features.windows import DAY_MS, HOUR_MS, LocalTime
 from schemas.codes import Sufficiency

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from features.competition import ReferenceOffer
-from features.logic import refuse_other_version
-from features.price_points import PricePoints
-from features.segments import SEGMENTS
+from features.books.offers import ReferenceOffer
+from features.books.price_points import PricePoints
+from features.bucket_logic import refuse_other_version
+from features.segments.customers import SEGMENTS
 from features.windows import DAY_MS, HOUR_MS, MINUTE_MS, DecayedMean, LocalTime, Numbers, SlotRing
 from schemas.events import Cell, Listing
 

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.array_text import read_array
-from features.logic import SnapshotError, refuse_other_version
+from features.bucket_logic import SnapshotError, refuse_other_version
 
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000

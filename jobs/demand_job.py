@@ -1,6 +1,6 @@
 """demand_job: inputs → cells, segments, rejected, ledger and the Parquet archive, in Flink SQL.
 
-Topology only: what is counted stands in features/cells.py, and is the same text that a backfill runs.
+Topology only: what is counted stands in features/cells/query.py, and is the same text that a backfill runs.
 Every input topic is read once; a line is decoded and judged where it is read, and what all sinks share
 (`judged_…`) is computed once. The cells of a minute are grouped in a second window into one JSON batch
 per bucket, with the minute's offers, stock and catalog rows inside; ticks make empty ones.
@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from features import cells
-from features.cells import FACTS, FLINK, GOOD, GROUP_KEY_SQL, bucket_sql
+from features.cells import query as cells
+from features.cells.query import FACTS, FLINK, GOOD, GROUP_KEY_SQL, bucket_sql
+from jobs.connectors.flink.environment import by_the_minute, seldom
+from jobs.connectors.flink.java_parts import add_java_parts, declare_functions
+from jobs.connectors.flink.sinks import parquet_sink, text_sink
+from jobs.connectors.flink.sources import lines_table, raw_table
 from jobs.pricing.policy import Policy
-from jobs.runtime.flink_environment import by_the_minute, seldom
-from jobs.runtime.java_parts import add_java_parts, declare_functions
 from jobs.runtime.settings import Settings
-from jobs.runtime.sinks import parquet_sink, text_sink
-from jobs.runtime.sources import lines_table, raw_table
 from schemas.topics import INPUTS, TOPICS
 
 if TYPE_CHECKING:

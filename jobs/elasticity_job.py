@@ -1,6 +1,6 @@
 """elasticity_job: a bucket's minutes → each listing's statistics → pooled and shrunk estimates.
 
-Topology only, in two steps. Per bucket, :class:`features.elasticity.logic.ElasticityLogic` closes
+Topology only, in two steps. Per bucket, :class:`features.elasticity.elasticity_logic.ElasticityLogic` closes
 periods and learns its listings; per category, :class:`features.elasticity.pooling_logic.PoolingLogic` takes
 the listings' cumulative statistics, which add up in any order, pools products over markets and
 shrinks them in their category. Each telling costs as much as the category is large, so that what its buckets
@@ -15,14 +15,14 @@ from functools import partial
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import StatementSet, StreamTableEnvironment
 
-from features.elasticity.logic import ElasticityLogic
+from features.elasticity.elasticity_logic import ElasticityLogic
 from features.elasticity.pooling_logic import PoolingLogic
-from jobs.pricing.learning import elasticity_settings
+from jobs.connectors.flink.bucket_function import host_in_flink
+from jobs.connectors.flink.bucket_tables import batch_rows, in_packets, output_view, outputs_to_topics, rows_of
+from jobs.connectors.flink.environment import by_the_minute
+from jobs.hosting.host import Host
 from jobs.pricing.policy import Policy
-from jobs.runtime.bucket_rows import batch_rows, in_packets, output_view, outputs_to_topics, rows_of
-from jobs.runtime.flink_bucket import host_in_flink
-from jobs.runtime.flink_environment import by_the_minute
-from jobs.runtime.hosting import Host
+from jobs.pricing.policy_settings import elasticity_settings
 from jobs.runtime.settings import Settings
 
 JOB = "elasticity_job"
@@ -34,7 +34,7 @@ a minute's work takes that many."""
 def learning_host(settings: Settings) -> Host:
     """Hosts the per-bucket learners."""
     make_logic = partial(ElasticityLogic, elasticity_settings(Policy.load(settings.policy)))
-    return Host(make_logic, settings.host_clock, most_live=settings.live_buckets)
+    return Host(make_logic, settings.host_clock, most_live=settings.most_live)
 
 
 def pooling_host(settings: Settings) -> Host:

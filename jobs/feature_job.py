@@ -1,7 +1,7 @@
 """feature_job: a bucket's minutes → features, online in Feast at once and offline as Parquet; segments to Redis.
 
 Topology only. The logic is :class:`features.feature_logic.FeatureLogic` per bucket, on the batches
-and the estimates, and :class:`features.segments.SegmentLogic` on customers' purchases, which come in
+and the estimates, and :class:`features.segments.customers.SegmentLogic` on customers' purchases, which come in
 packets of a second, since a customer's order must not cost a Python call each.
 """
 
@@ -17,12 +17,12 @@ from pyflink.datastream.connectors.file_system import BucketAssigner, FileSink, 
 from pyflink.datastream.formats.parquet import ParquetBulkWriters
 from pyflink.table import StatementSet, StreamTableEnvironment
 
-from features.cells import bucket_sql
+from features.cells.query import bucket_sql
 from features.feature_logic import FeatureLogic
-from features.segments import SegmentLogic
-from jobs.pricing.learning import feature_settings, segment_settings
-from jobs.pricing.policy import Policy
-from jobs.runtime.bucket_rows import (
+from features.segments.customers import SegmentLogic
+from jobs.connectors.feast.features import PARQUET_COLUMNS, FeastOnlineWriter, flink_row_type
+from jobs.connectors.flink.bucket_function import TypedCopies, host_in_flink
+from jobs.connectors.flink.bucket_tables import (
     batch_rows,
     estimate_rows,
     in_packets,
@@ -31,12 +31,12 @@ from jobs.runtime.bucket_rows import (
     rows_of,
     text_source,
 )
-from jobs.runtime.feast_features import PARQUET_COLUMNS, FeastOnlineWriter, flink_row_type
-from jobs.runtime.flink_bucket import TypedCopies, host_in_flink
-from jobs.runtime.flink_environment import by_the_minute
-from jobs.runtime.hosting import Host
-from jobs.runtime.output_sinks import RedisSegmentSink
-from jobs.runtime.redis_price_table import RedisPriceTables
+from jobs.connectors.flink.environment import by_the_minute
+from jobs.connectors.redis.output_sinks import RedisSegmentSink
+from jobs.connectors.redis.price_tables import RedisPriceTables
+from jobs.hosting.host import Host
+from jobs.pricing.policy import Policy
+from jobs.pricing.policy_settings import feature_settings, segment_settings
 from jobs.runtime.settings import Settings
 
 JOB = "feature_job"

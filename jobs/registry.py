@@ -66,7 +66,7 @@ def submit(
     name: str, settings: Settings, *, checkpoints: str | None, resume_from: str | None, resource: str | None
 ) -> str:
     """Build and execute one job, detached; answers its id on the cluster."""
-    from jobs.runtime.flink_environment import job_environment
+    from jobs.connectors.flink.environment import job_environment
 
     env, table_env = job_environment(
         name,

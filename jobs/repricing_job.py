@@ -1,7 +1,7 @@
 """repricing_job: cells, beliefs and facts → evidence → decisions → price tables, in Kafka and in Redis.
 
-Topology only. The logic is :class:`jobs.pricing.logic.RepricingLogic` per bucket. Facts (a rival's
-price or a stock level that says something new, an event, a command) do not wait for the minute: they come
+Topology only. The logic is :class:`jobs.pricing.bucket.repricing_logic.RepricingLogic` per bucket. Facts (a
+rival's price or a stock level that says something new, an event, a command) do not wait for the minute: they come
 straight from their topics, judged by the same predicates as in demand_job; among very many listings in packets
 of a quarter of a second. Tables go to Redis inside the call that made them, and to Kafka, which is the truth.
 
@@ -16,9 +16,8 @@ from functools import partial
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import StatementSet, StreamTableEnvironment
 
-from jobs.pricing.logic import RepricingLogic
-from jobs.pricing.policy import Policy
-from jobs.runtime.bucket_rows import (
+from jobs.connectors.flink.bucket_function import host_in_flink
+from jobs.connectors.flink.bucket_tables import (
     News,
     batch_rows,
     estimate_rows,
@@ -29,12 +28,13 @@ from jobs.runtime.bucket_rows import (
     rows_apart,
     rows_of,
 )
-from jobs.runtime.flink_bucket import host_in_flink
-from jobs.runtime.flink_environment import BUFFER_BYTES, in_bites, overtaking, rows_a_bundle
-from jobs.runtime.hosting import Host
-from jobs.runtime.java_parts import add_java_parts
-from jobs.runtime.output_sinks import RedisTableSink
-from jobs.runtime.redis_price_table import RedisPriceTables
+from jobs.connectors.flink.environment import BUFFER_BYTES, in_bites, overtaking, rows_a_bundle
+from jobs.connectors.flink.java_parts import add_java_parts
+from jobs.connectors.redis.output_sinks import RedisTableSink
+from jobs.connectors.redis.price_tables import RedisPriceTables
+from jobs.hosting.host import Host
+from jobs.pricing.bucket.repricing_logic import RepricingLogic
+from jobs.pricing.policy import Policy
 from jobs.runtime.settings import Settings
 
 JOB = "repricing_job"

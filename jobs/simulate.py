@@ -26,12 +26,12 @@ from typing import Any
 
 import httpx
 
+from jobs.connectors.kafka.publisher import Publisher, ensure_topics
+from jobs.connectors.kafka.reading import read_topic
+from jobs.connectors.redis.price_tables import AWAY, RedisPriceTables
 from jobs.runtime.clock import Clock
-from jobs.runtime.kafka import Publisher, ensure_topics
-from jobs.runtime.kafka_reading import read_topic
 from jobs.runtime.metrics import Metrics
 from jobs.runtime.pseudonym import pseudonym
-from jobs.runtime.redis_price_table import AWAY, RedisPriceTables
 from jobs.runtime.settings import Settings
 from jobs.simulation.config import MarketConfig
 from jobs.simulation.demand import FAMILIES

@@ -23,8 +23,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from jobs.connectors.kafka.publisher import Publisher, ensure_topics
 from jobs.runtime.clock import Clock
-from jobs.runtime.kafka import Publisher, ensure_topics
 from jobs.runtime.metrics import Metrics
 from jobs.runtime.settings import Settings
 from schemas.ticks import PERIOD_MS, DueTick, closing_ticks, due_ticks

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
-from tests.recorded_data import Recorded, data_folder, leave_out_missing
+from infra.reports.recorded_data import data_folder
+from tests.recorded_data import Recorded, leave_out_missing
 
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("same")

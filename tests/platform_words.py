@@ -26,7 +26,7 @@ def _told(platform: Platform) -> Iterator[tuple[str, str]]:
     # Imported here: tests that need no platform load none of it.
     from infra.local import jobs
     from infra.local.parts import flink_get
-    from jobs.runtime.kafka_offsets import not_yet_taken
+    from jobs.connectors.kafka.offsets import not_yet_taken
 
     status = _or_why(platform.status)
     for kind in ("parts", "jobs"):

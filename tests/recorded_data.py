@@ -14,12 +14,7 @@ from pathlib import Path
 
 import pytest
 
-DEFAULT = Path(__file__).parents[2] / "shared" / "data"
-
-
-def data_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """Folder of the recorded data sets; it need not exist."""
-    return Path(environment["WALRAS_DATA"]) if environment.get("WALRAS_DATA") else DEFAULT
+from infra.reports.recorded_data import data_folder
 
 
 @dataclass(frozen=True)

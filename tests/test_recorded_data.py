@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.recorded_data import DEFAULT, data_folder
+from infra.reports.recorded_data import DEFAULT, data_folder
 
 pytest_plugins = ["pytester"]
 

@@ -18,8 +18,8 @@ import numpy as np
 import orjson
 
 from features.array_text import array_text
+from features.bucket_logic import SnapshotError
 from features.elasticity.base import PeriodRows, SeriesModel, SeriesStatistics
-from features.logic import SnapshotError
 
 MakeModel = Callable[[], SeriesModel]
 

@@ -25,6 +25,7 @@ import numpy as np
 from scipy.special import wrightomega
 
 from features.array_text import read_array
+from features.bucket_logic import refuse_other_version
 from features.elasticity.base import (
     Floats,
     Ints,
@@ -37,7 +38,6 @@ from features.elasticity.base import (
     unpacked,
 )
 from features.elasticity.settings import ElasticitySettings
-from features.logic import refuse_other_version
 
 _MAX_LOG = 20.0
 _SURE = 0.3

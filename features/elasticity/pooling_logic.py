@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from features.bucket_logic import Batch, Fact, Output, refuse_other_version
 from features.elasticity.base import Floats, SeriesStatistics
-from features.elasticity.logic import SUMS
+from features.elasticity.elasticity_logic import SUMS
 from features.elasticity.pooling import pool_products, shrink, sufficiency
 from features.elasticity.settings import ElasticitySettings
-from features.logic import Batch, Fact, Output, refuse_other_version
 from schemas.events import DEFAULT_SEGMENT, Estimate, Listing
 
 NAME = "own_price_elasticity"
@@ -89,7 +89,7 @@ class _Table:
 
 
 class PoolingLogic:
-    """Pooling of one category (a :class:`features.logic.BucketLogic`, keyed by tenant/category).
+    """Pooling of one category (a :class:`features.bucket_logic.BucketLogic`, keyed by tenant/category).
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from features.competition import RivalSettings
+from features.books.offers import RivalSettings
 
 HOUR_MS = 3_600_000
 WEEK_MS = 7 * 24 * HOUR_MS

@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 import numpy as np
 from river import linear_model, stats
 
+from features.bucket_logic import refuse_other_version
 from features.elasticity.base import (
     Floats,
     Learned,
@@ -30,7 +31,6 @@ from features.elasticity.base import (
 )
 from features.elasticity.settings import ElasticitySettings
 from features.elasticity.within_sums import common_deviation, own_weight
-from features.logic import refuse_other_version
 
 MAX_SLOPES = 4
 

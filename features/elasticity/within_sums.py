@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from features.array_text import read_array
+from features.bucket_logic import refuse_other_version
 from features.elasticity.base import (
     Floats,
     Ints,
@@ -35,7 +36,6 @@ from features.elasticity.base import (
     unpacked,
 )
 from features.elasticity.settings import ElasticitySettings
-from features.logic import refuse_other_version
 
 
 class WithinSums:

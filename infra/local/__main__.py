@@ -132,7 +132,7 @@ def _run(platform: object, args: argparse.Namespace) -> int:
     code = 0
     try:
         _up(platform, args)
-        view = subprocess.Popen([sys.executable, "-m", "jobs.watch"], env=platform.environment())
+        view = subprocess.Popen([sys.executable, "-m", "jobs.console.live_view"], env=platform.environment())
         try:
             code = view.wait()
         except KeyboardInterrupt:
@@ -167,8 +167,8 @@ def dispatch(args: argparse.Namespace) -> int:
     if args.command == "logs":
         return _logs(args.home, args)
     if args.command == "jars":
-        from infra.local import jars
         from infra.local.config import Layout
+        from infra.local.machine import jars
 
         fetched = jars.fetch(Layout(args.home.absolute()).jars, check_all=True)
         print(f"[jars] {len(fetched)} jars, every checksum right")

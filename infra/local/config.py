@@ -21,8 +21,8 @@ from typing import Any
 import yaml
 
 from infra.local.errors import PlatformError
-from infra.local.loopback import write_loopback_jar
-from infra.local.ports import LOOPBACK
+from infra.local.machine.loopback import write_loopback_jar
+from infra.local.machine.ports import LOOPBACK
 
 ROOT = Path(__file__).resolve().parents[2]
 FLINK_FILES = ROOT / "infra" / "flink"
@@ -59,7 +59,7 @@ SHARED = "counts"
 """What the others' task manager offers."""
 TASK_SLOTS = 8
 SLOT_MANAGED_MB = 32
-"""As much as a slot asks for (jobs.runtime.flink_environment)."""
+"""As much as a slot asks for (jobs.connectors.flink.environment)."""
 BUFFER_BYTES = 4_096
 """As small as repricing_job makes a batch at least (there too)."""
 JOBMANAGER_MEMORY = "1024m"

@@ -13,9 +13,9 @@ from confluent_kafka import KafkaException
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from infra.local.config import Layout
+from jobs.connectors.redis.price_tables import RedisPriceTables
+from jobs.connectors.redis.rebuild import rebuild, rebuild_segments
 from jobs.runtime.clock import Clock
-from jobs.runtime.redis_price_table import RedisPriceTables
-from jobs.runtime.redis_rebuild import rebuild, rebuild_segments
 from jobs.runtime.settings import DATA_CLOCK
 
 STOPPED_AT = "stopped_at_ms"

@@ -28,11 +28,11 @@ from infra.local.continuity import fill_redis, record_clock
 from infra.local.errors import PlatformError
 from infra.local.parts import TASK_MANAGERS, flink_get, registered
 from infra.local.platform import Platform
+from jobs.connectors.redis.price_tables import RedisPriceTables
+from jobs.monitoring import pace
+from jobs.monitoring.health import newest_minute
 from jobs.registry import JOBS
-from jobs.runtime import pace
-from jobs.runtime.health import newest_minute
 from jobs.runtime.metrics import Metrics
-from jobs.runtime.redis_price_table import RedisPriceTables
 
 log = logging.getLogger("keeper")
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from infra.local import config
 from infra.local.config import Layout
-from infra.local.ports import LOOPBACK, is_listening
+from infra.local.machine.ports import LOOPBACK, is_listening
 
 Check = Callable[[Mapping[str, str]], "str | None"]
 """Takes ``platform.env``; answers what the part still waits for, or None."""
@@ -51,7 +51,7 @@ class Part:
 
 
 def _broker(layout: Layout) -> list[str]:
-    from infra.local.jars import LOCK, classpath, parse_lock
+    from infra.local.machine.jars import LOCK, classpath, parse_lock
 
     # Kafka's own logging jars lack the bridge from SLF4J; Flink's wheel has all of them, in one version.
     kafka = [j for j in classpath(parse_lock(LOCK.read_text()), "kafka", layout.jars) if "log4j" not in j.name]
@@ -101,7 +101,7 @@ def _taskmanager(part: str) -> Callable[[Layout], list[str]]:
         options = config.taskmanager_options(
             part, layout.read_ports(), layout.read_parallelism(), metrics=config.metrics_wanted()
         )
-        leash = str(Path(__file__).with_name("leash.py"))
+        leash = str(Path(__file__).parent / "machine" / "leash.py")
         return [sys.executable, "-S", leash, *_flink(part, "taskmanager.sh", options)]
 
     return command
@@ -214,7 +214,7 @@ PARTS: dict[str, Part] = {
             for name, what in TASK_MANAGERS.items()
         ),
         Part("ticker", "heartbeat of every bucket", _module("jobs.ticker"), stage=2, metrics="metrics_ticker"),
-        Part("edge", "edge service", _module("jobs.edge_service"), edge_ready, stage=2),
+        Part("edge", "edge service", _module("jobs.edge.service"), edge_ready, stage=2),
         Part("keeper", "resubmits lost jobs", _module("infra.local.keeper"), stage=2, metrics="metrics_keeper"),
         # Last: its thousands of events a second would take the cores from jobs that fetch their state.
         Part("simulate", "simulated market", _module("jobs.simulate"), stage=3, metrics="metrics_simulate"),

@@ -20,18 +20,19 @@ from typing import Any
 
 from confluent_kafka import KafkaException
 
-from infra.local import config, jars, jobs, parts
+from infra.local import config, jobs, parts
 from infra.local.config import Layout
 from infra.local.continuity import fill_redis, read_stopped_at, record_clock
 from infra.local.errors import PlatformError
-from infra.local.java import find_java_home
+from infra.local.machine import jars
+from infra.local.machine.java import find_java_home
+from infra.local.machine.ports import is_listening, pick_ports
 from infra.local.parts import PARTS, TASK_MANAGERS, Part
-from infra.local.ports import is_listening, pick_ports
 from infra.local.supervision import RUNNING, Supervision, family, memory_mb, processes_of, sweep
+from jobs.connectors.feast.features import apply_feature_repo
+from jobs.connectors.kafka.publisher import ensure_topics
+from jobs.monitoring.health import newest_minute
 from jobs.registry import JOBS
-from jobs.runtime.feast_features import apply_feature_repo
-from jobs.runtime.health import newest_minute
-from jobs.runtime.kafka import ensure_topics
 from jobs.runtime.pseudonym import create_key
 from jobs.runtime.settings import KEY_FILE, SETTINGS_ERRORS, Settings
 from schemas.topics import MINUTE_MS

@@ -1,6 +1,6 @@
 """Record what Walras decides on fixed inputs, and compare two records of two versions of the code.
 
-    python -m infra.reports.behaviour record before --data ../shared/data
+    python -m infra.reports.behaviour record before
     python -m infra.reports.behaviour compare before after
 
 The inputs are recorded data sets, replayed in one process, and a simulated day: raw records of a simulated
@@ -27,13 +27,14 @@ import orjson
 import typer
 from rich.progress import Progress
 
-from features.logic import Output
+from features.bucket_logic import Output
+from infra.reports.recorded_data import data_folder
+from jobs.hosting.cell_query import Backfill, Line
+from jobs.hosting.chain import FACTS_OF_A_REPLAY, Chain
 from jobs.pricing.policy import Policy
-from jobs.replay import find_mapping
-from jobs.runtime.cell_query import Backfill, Line
-from jobs.runtime.chain import FACTS_OF_A_REPLAY, Chain
-from jobs.runtime.mapped_data import MappedData
-from jobs.runtime.mapping import Mapping
+from jobs.replay.command import find_mapping
+from jobs.replay.mapped_data import MappedData
+from jobs.replay.mapping import Mapping
 from jobs.runtime.settings import Settings
 from jobs.simulation.config import MARKETS, CalendarPlan, CostChange, MarketConfig, RivalMove, Shock
 from jobs.simulation.market import Market
@@ -238,12 +239,13 @@ def _bar(name: str) -> Iterator[Any]:
 @app.command("record")
 def write_record(
     folder: Annotated[Path, typer.Argument(help="where the files are written; made if it is not there")],
-    data: Annotated[Path, typer.Option(help="folder of the recorded data sets")] = Path("../shared/data"),
+    data: Annotated[Path | None, typer.Option(help="folder of the recorded data sets")] = None,
     minutes: Annotated[int, typer.Option(help="length of the simulated market's run", min=1)] = DAY_MINUTES,
     only: Annotated[str, typer.Option(help="inputs separated by commas; default: all")] = "",
 ) -> None:
     """Write one file per input."""
     folder.mkdir(parents=True, exist_ok=True)
+    data = data or data_folder()
     inputs: dict[str, Any] = {"simulated": lambda: simulated(minutes)}
     for name in RECORDED:
         if (data / name).is_dir():

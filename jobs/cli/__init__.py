@@ -15,7 +15,7 @@ import typer
 # Imported for the commands that they declare, in the order of the help page.
 from jobs.cli import quarantine, questions, steering  # noqa: F401
 from jobs.cli.base import UNREACHED, WRONG_USE, commands
-from jobs.runtime.health import UNREACHABLE
+from jobs.monitoring.health import UNREACHABLE
 from jobs.runtime.settings import SETTINGS_ERRORS
 
 

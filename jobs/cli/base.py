@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from jobs.runtime.redis_price_table import RedisPriceTables
+from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.runtime.settings import Settings
 from schemas.events import Listing
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from jobs.audit.explanation import when
+from jobs.audit.quarantine import SetAside, batch_of, one_set_aside, send_again, set_aside
 from jobs.cli.base import NO, AsJson, columns, commands, out, wrong
-from jobs.runtime.explanation import when
-from jobs.runtime.quarantine_book import SetAside, batch_of, one_set_aside, send_again, set_aside
 from jobs.runtime.settings import Settings
 
 quarantine = typer.Typer(

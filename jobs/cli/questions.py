@@ -9,14 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
-from features.catalog import EVENT_TIMESTAMP
+from features.registry import EVENT_TIMESTAMP
+from jobs.audit.explanation import explain as explained
+from jobs.audit.explanation import learned_of, text, when
+from jobs.audit.ledger import add_up
 from jobs.cli.base import NO, AsJson, ListingKey, columns, commands, open_tables, out, parse_listing, wrong
-from jobs.runtime.explanation import explain as explained
-from jobs.runtime.explanation import learned_of, text, when
-from jobs.runtime.health import parts
-from jobs.runtime.kafka_offsets import TopicEnds
-from jobs.runtime.kafka_reading import Record, newest, read_values
-from jobs.runtime.ledger_book import add_up
+from jobs.connectors.kafka.offsets import TopicEnds
+from jobs.connectors.kafka.reading import Record, newest, read_values
+from jobs.monitoring.health import parts
 from jobs.runtime.pseudonym import pseudonym
 from jobs.runtime.settings import Settings
 from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT
@@ -70,7 +70,7 @@ def recompute(
     difference is what the rivals' offers changed, not a fault.
     """
     # Here, since the optimizer's numpy and scipy take longer to import than the other questions to answer.
-    from jobs.runtime.audit import Audit
+    from jobs.audit.recompute import Audit
 
     if bool(decision_id) == every:
         raise wrong("recompute: expected a decision id or --all")
@@ -232,7 +232,7 @@ def data_check(
     An input's raw lines are judged as sources sent them, refused ones included. Exit code 1 when a rule fails.
     """
     # Here, since Great Expectations takes seconds to import.
-    from jobs.runtime.data_quality import FEATURES_KIND, check_folder
+    from jobs.audit.data_quality import FEATURES_KIND, check_folder
 
     archive = Settings.load().archive_dir
     where = folder or (archive / FEATURES_KIND if kind == FEATURES_KIND else archive / "raw" / f"stream={kind}")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from jobs.audit.explanation import when
 from jobs.cli.base import (
     NO,
     AsJson,
@@ -21,9 +22,7 @@ from jobs.cli.base import (
     parse_listing,
     wrong,
 )
-from jobs.runtime.explanation import when
-from jobs.runtime.kafka import ensure_topics
-from jobs.runtime.operator_commands import (
+from jobs.connectors.kafka.commands import (
     OperatorError,
     Target,
     make_command,
@@ -31,7 +30,8 @@ from jobs.runtime.operator_commands import (
     parse_until,
     publish_command,
 )
-from jobs.runtime.redis_rebuild import rebuild, rebuild_segments
+from jobs.connectors.kafka.publisher import ensure_topics
+from jobs.connectors.redis.rebuild import rebuild, rebuild_segments
 from jobs.runtime.settings import Settings
 from schemas.events import CommandKind
 from schemas.money import Money, MoneyError

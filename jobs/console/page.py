@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from jobs.runtime.explanation import explain, text
-from jobs.runtime.health import Part, parts
-from jobs.runtime.market_view import MarketView, with_text
-from jobs.runtime.price_cache import PriceCache
-from jobs.runtime.quote_log import QuoteLog
-from jobs.runtime.redis_price_table import RedisPriceTables
+from jobs.audit.explanation import explain, text
+from jobs.connectors.redis.price_tables import RedisPriceTables
+from jobs.console.market_view import MarketView, with_text
+from jobs.monitoring.health import Part, parts
 from jobs.runtime.settings import Settings
 from schemas.events import Listing
 
@@ -35,8 +34,8 @@ HEALTH_EVERY_S = 3.0
 PAGE = Path(__file__).with_name("page.html")
 
 
-def console_routes(view: MarketView, settings: Settings, cache: PriceCache, quotes: QuoteLog) -> list[BaseRoute]:
-    """The console's routes over one followed view."""
+def console_routes(view: MarketView, settings: Settings, edge: Callable[[], Part]) -> list[BaseRoute]:
+    """Return the console's routes over one followed view; ``edge`` tells the state of the serving edge."""
     page = PAGE.read_text(encoding="utf-8")
     tables = RedisPriceTables(settings.redis.get_secret_value())
     known: tuple[float, list[Part]] = (float("-inf"), [])
@@ -48,8 +47,7 @@ def console_routes(view: MarketView, settings: Settings, cache: PriceCache, quot
         async with asking:
             if time.monotonic() - known[0] > HEALTH_EVERY_S:
                 found = await asyncio.to_thread(parts, settings, tables, with_edge=False)
-                edge = f"{quotes.logged} quotes logged, {quotes.dropped} dropped, {cache.size} tables held"
-                known = (time.monotonic(), [*found, Part("edge", not quotes.dropped, edge)])
+                known = (time.monotonic(), [*found, edge()])
         return known[1]
 
     async def index(request: Request) -> Response:

@@ -1,6 +1,6 @@
 """What deciding needs from outside: a place that keeps price tables and refuses stale ones.
 
-Why a port: the decisions are pure, Redis is not. jobs/runtime/redis_price_table.py implements it,
+Why a port: the decisions are pure, Redis is not. jobs/connectors/redis/price_tables.py implements it,
 tests use :class:`InMemoryPriceTables`, and the host of RepricingLogic hands `tables` outputs over.
 """
 

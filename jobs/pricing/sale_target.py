@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from features.demand import DemandBook
+from features.books.demand import DemandBook
 from jobs.pricing.policy import Policy
 
 

@@ -15,7 +15,6 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs.runtime.clock import Clock
-from jobs.runtime.hosting import FEW_LIVE, MOST_LIVE
 from jobs.runtime.pseudonym import PUBLISHED_KEY
 from schemas.topics import Topic, inputs_of_clock, lateness_of_clock
 
@@ -54,6 +53,12 @@ class Settings(BaseSettings):
     parallelism: int = Field(2, ge=1, description="parallelism of every job")
     market_rate: float = Field(5_000.0, gt=0, description="events a wall second of the simulated market")
     archive: bool = Field(True, description="write raw events, decisions and cells to Parquet; features always")
+    live_buckets: int = Field(
+        400, ge=1, description="buckets of a job that one worker keeps as objects, some 300 kB each"
+    )
+    live_buckets_of_many: int = Field(
+        32, ge=1, description="the same when a worker has more buckets than that: the next minute asks for others"
+    )
     policy: Path = Field(Path("infra/config/policy.yaml"), description="the business numbers")
     replay_memory: str = Field(
         "512MB", description="what DuckDB may hold in memory in a replay; the rest is on disk"
@@ -157,12 +162,12 @@ class Settings(BaseSettings):
         >>> [Settings(buckets=n, parallelism=p).all_live for n, p in ((32, 2), (1_000, 2), (1_000, 4))]
         [True, False, True]
         """
-        return self.buckets <= MOST_LIVE * self.parallelism
+        return self.buckets <= self.live_buckets * self.parallelism
 
     @property
-    def live_buckets(self) -> int:
+    def most_live(self) -> int:
         """How many buckets' objects each of a job's workers keeps at most."""
-        return MOST_LIVE if self.all_live else FEW_LIVE
+        return self.live_buckets if self.all_live else self.live_buckets_of_many
 
     @property
     def lateness_at_least_ms(self) -> int:
@@ -181,7 +186,7 @@ class Settings(BaseSettings):
 
     @property
     def pace_file(self) -> Path:
-        """Where the local platform's keeper notes the newest closed minute (:mod:`jobs.runtime.pace`)."""
+        """Where the local platform's keeper notes the newest closed minute (:mod:`jobs.monitoring.pace`)."""
         return self.home / "run" / "minutes.json"
 
     @property

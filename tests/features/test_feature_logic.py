@@ -13,11 +13,11 @@ import orjson
 import pytest
 
 from features.array_text import array_text
-from features.catalog import FEATURES, PUBLIC_NAMES, SOURCE_001
-from features.competition import RivalSettings
+from features.books.offers import RivalSettings
+from features.bucket_logic import Batch, Fact, Output, SnapshotError, parse_batch
 from features.feature_logic import FeatureLogic, FeatureSettings
 from features.listing_counts import ListingCounts
-from features.logic import Batch, Fact, Output, SnapshotError, parse_batch
+from features.registry import FEATURES, PUBLIC_NAMES, SOURCE_001
 from features.windows import LocalTime, local_time
 from schemas.events import CatalogEntry, Cell, Offer, Stock
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import orjson
 import pytest
 
+from features.bucket_logic import Batch, Fact
 from features.feature_logic import FeatureLogic
-from features.logic import Batch, Fact
-from features.segments import SegmentLogic
+from features.segments.customers import SegmentLogic
 from schemas.events import CatalogEntry, Cell, Offer, Stock
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "snapshots"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.array_text import array_text
-from features.logic import SnapshotError
+from features.bucket_logic import SnapshotError
 from features.windows import DecayedMean, SlotRing
 
 ROWS, SLOTS = 3, 5

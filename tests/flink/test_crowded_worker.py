@@ -15,18 +15,17 @@ import pytest
 from infra.local import jobs as cluster_jobs
 from infra.local.parts import TASK_MANAGERS, flink_get
 from infra.local.platform import Platform
-from jobs.runtime.hosting import MOST_LIVE
-from jobs.runtime.kafka import Publisher
-from jobs.runtime.redis_price_table import RedisPriceTables
+from infra.reports.benchmarks.minutes import offers, opening
+from infra.reports.chaos.disturb import kill
+from infra.reports.waiting import until
+from jobs.connectors.kafka.publisher import Publisher
+from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.runtime.settings import Settings
 from schemas.events import Listing, bucket_of
 from schemas.topics import MINUTE_MS
-from tests.benchmarks.minutes import offers, opening
-from tests.chaos.disturb import kill
-from tests.waiting import until
 
 pytestmark = pytest.mark.platform
-BUCKETS = MOST_LIVE + 1
+BUCKETS = Settings().live_buckets + 1
 LATE, FRESH = (Listing("bench", "web-us-usd", f"sku-{i}") for i in range(2))
 
 

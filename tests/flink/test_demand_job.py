@@ -12,16 +12,16 @@ from typing import Any
 import httpx
 import pytest
 
-from features.lines import read_line
-from jobs.backfill import Backfill, compare, raw_lines
-from jobs.runtime.kafka import Publisher
-from jobs.runtime.kafka_reading import read_topic
+from features.cells.lines import read_line
+from infra.reports.fuzz.records import HostileLines
+from infra.reports.waiting import until
+from jobs.connectors.kafka.publisher import Publisher
+from jobs.connectors.kafka.reading import read_topic
+from jobs.replay.backfill import Backfill, compare, raw_lines
 from jobs.runtime.settings import Settings
 from schemas.events import bucket_of
 from schemas.ticks import closing_ticks, due_ticks
 from schemas.topics import INPUTS, TOPICS
-from tests.fuzz.records import HostileLines
-from tests.waiting import until
 
 pytestmark = pytest.mark.platform
 

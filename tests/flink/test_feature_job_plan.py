@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import jars
 from infra.local.config import ROOT, Layout
-from infra.local.java import find_java_home
+from infra.local.machine import jars
+from infra.local.machine.java import find_java_home
 
 pytestmark = pytest.mark.platform
 
 PRINT_PLAN = """
 import sys
 from jobs import feature_job
-from jobs.runtime.flink_environment import job_environment
+from jobs.connectors.flink.environment import job_environment
 from jobs.runtime.settings import Settings
 from pyflink.util.java_utils import add_jars_to_context_class_loader
 add_jars_to_context_class_loader(sys.argv[1:])

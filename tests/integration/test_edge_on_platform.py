@@ -11,13 +11,14 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from features.logic import Batch, Output
-from jobs import cli, watch
-from jobs.edge_service import build
-from jobs.pricing.logic import RepricingLogic
-from jobs.runtime.kafka import Publisher
-from jobs.runtime.kafka_reading import read_newest_first, read_topic
-from jobs.runtime.redis_price_table import RedisPriceTables
+from features.bucket_logic import Batch, Output
+from jobs import cli
+from jobs.connectors.kafka.publisher import Publisher
+from jobs.connectors.kafka.reading import read_newest_first, read_topic
+from jobs.connectors.redis.price_tables import RedisPriceTables
+from jobs.console import live_view
+from jobs.edge.service import build
+from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.runtime.settings import Settings
 from schemas.events import CatalogEntry, Listing
 from schemas.price_table import PriceTable
@@ -152,5 +153,5 @@ def test_a_command_typed_is_a_command_that_the_contract_takes(platform: Settings
 def test_the_live_view_ends_with_1_when_nothing_moves(
     platform: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert watch.watch(Settings.load(), plain=True, until_moved=1_000_000, timeout_s=2.0) == 1
+    assert live_view.watch(Settings.load(), plain=True, until_moved=1_000_000, timeout_s=2.0) == 1
     assert "expected 1000000 price changes" in capsys.readouterr().out

@@ -13,8 +13,8 @@ from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from infra.local.errors import PlatformError
 from infra.local.platform import Platform
+from infra.reports.waiting import until
 from schemas.topics import TOPICS
-from tests.waiting import until
 
 pytestmark = pytest.mark.platform
 

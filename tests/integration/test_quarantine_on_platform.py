@@ -11,15 +11,15 @@ from typer.testing import CliRunner
 
 from infra.local import jobs as cluster_jobs
 from infra.local.platform import Platform
+from infra.reports.waiting import until
 from jobs import cli
+from jobs.audit.quarantine import failing_buckets
+from jobs.connectors.kafka.publisher import Publisher
+from jobs.connectors.kafka.reading import read_topic
 from jobs.registry import JOBS
-from jobs.runtime.kafka import Publisher
-from jobs.runtime.kafka_reading import read_topic
-from jobs.runtime.quarantine_book import failing_buckets
 from jobs.runtime.settings import Settings
 from schemas.events import Quarantined, bucket_of, group_key
 from schemas.topics import MINUTE_MS, TOPICS
-from tests.waiting import until
 
 pytestmark = pytest.mark.platform
 LOGICS = {"features", "elasticity", "repricing"}

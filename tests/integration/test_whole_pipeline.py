@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from jobs.pricing.reprice import recompute
-from jobs.runtime.feast_features import VIEW, open_store
-from jobs.runtime.kafka import Publisher
-from jobs.runtime.kafka_reading import read_topic
-from jobs.runtime.redis_price_table import RedisPriceTables
+from infra.reports.waiting import until
+from jobs.connectors.feast.features import VIEW, open_store
+from jobs.connectors.kafka.publisher import Publisher
+from jobs.connectors.kafka.reading import read_topic
+from jobs.connectors.redis.price_tables import RedisPriceTables
+from jobs.pricing.decision.reprice import recompute
 from jobs.runtime.settings import Settings
 from schemas.events import Listing
 from schemas.ticks import closing_ticks, due_ticks
 from schemas.topics import INPUTS, MINUTE_MS, TOPICS
-from tests.waiting import until
 
 pytestmark = pytest.mark.platform
 HOUR_MS = 60 * MINUTE_MS

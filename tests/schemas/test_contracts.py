@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.cells import DUCKDB, verdict_sql
+from features.cells.query import DUCKDB, verdict_sql
 from schemas import events, json_schema
 from schemas.codes import RejectCode
 from schemas.money import EXPONENTS, Money, MoneyError, to_grid

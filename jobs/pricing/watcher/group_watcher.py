@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from features.array_text import read_array
-from features.logic import refuse_other_version
+from features.bucket_logic import refuse_other_version
 from jobs.pricing.watcher.minute import Floats, Minute, Verdict
 from jobs.pricing.watcher.settings import WatcherSettings
 from jobs.pricing.watcher.watcher import Watcher

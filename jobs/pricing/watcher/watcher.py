@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from features.logic import SnapshotError, refuse_other_version
+from features.bucket_logic import SnapshotError, refuse_other_version
 from jobs.pricing.watcher.abandonment import Abandonment
 from jobs.pricing.watcher.daily_profile import WAVES
 from jobs.pricing.watcher.detectors import SEGMENT, Detectors, score_of

@@ -12,10 +12,10 @@ import orjson
 import pytest
 
 from features.array_text import array_text
+from features.bucket_logic import Batch, Fact, Output, SnapshotError
 from features.elasticity import ElasticitySettings
-from features.elasticity.logic import ElasticityLogic
+from features.elasticity.elasticity_logic import ElasticityLogic
 from features.elasticity.pooling_logic import PoolingLogic
-from features.logic import Batch, Fact, Output, SnapshotError
 from schemas.events import CatalogEntry, Cell, Estimate, Offer, Stock
 
 HOUR = 3_600_000
@@ -290,7 +290,7 @@ def test_state_stays_small() -> None:
     assert size / 8 < 1_700
 
 
-SNAPSHOTS = Path(__file__).parent.parent / "snapshots"
+SNAPSHOTS = Path(__file__).parents[2] / "golden" / "snapshots"
 
 
 @pytest.mark.parametrize("name", ["elasticity_poisson.v1", "elasticity_river.v1", "elasticity_sums.v1"])

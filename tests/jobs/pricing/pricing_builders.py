@@ -10,11 +10,11 @@ import numpy as np
 import orjson
 
 from features.array_text import array_text
-from features.logic import Batch, Fact, Output
-from features.sale_probability import PointCounts
-from jobs.pricing.logic import RepricingLogic
+from features.books.sale_probability import PointCounts
+from features.bucket_logic import Batch, Fact, Output
+from jobs.pricing.bucket.repricing_logic import RepricingLogic
+from jobs.pricing.decision.reprice import make_inputs, reprice
 from jobs.pricing.policy import Policy
-from jobs.pricing.reprice import make_inputs, reprice
 from schemas.events import CatalogEntry, Cell, Offer
 from schemas.price_table import FULL, PriceTable
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from features.competition import RivalSettings
+from features.books.offers import RivalSettings
 from features.elasticity.settings import ElasticitySettings
 from features.feature_logic import FeatureSettings
-from jobs.pricing.learning import elasticity_settings, feature_settings
 from jobs.pricing.policy import Policy, PolicyError
+from jobs.pricing.policy_settings import elasticity_settings, feature_settings
 
 SHIPPED = Path(__file__).parents[3] / "infra" / "config" / "policy.yaml"
 

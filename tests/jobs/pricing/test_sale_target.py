@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from features.demand import DemandBook
-from features.logic import Batch
+from features.books.demand import DemandBook
+from features.bucket_logic import Batch
 from jobs.pricing.policy import MINUTE_MS, Policy
 from jobs.pricing.sale_target import target_part
 from schemas.events import Cell

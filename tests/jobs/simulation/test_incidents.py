@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from features.lines import read_line
+from features.cells.lines import read_line
 from jobs.simulation.config import MarketConfig
 from jobs.simulation.incidents import DIRTY, Incident
 from jobs.simulation.market import Market

@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, urlparse
 import orjson
 import pytest
 
+from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.runtime.clock import Clock
 from jobs.runtime.pseudonym import pseudonym
-from jobs.runtime.redis_price_table import RedisPriceTables
 from jobs.simulate import MAX_OPEN, EdgeShoppers, LivePrices, Stage, dry_run, main
 from jobs.simulation.config import MarketConfig
 from jobs.simulation.market import Market

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.array_text import array_text
-from features.logic import SnapshotError
+from features.bucket_logic import SnapshotError
 from jobs.pricing.watcher import GroupWatcher, Minute, Watcher, WatcherSettings
 from jobs.pricing.watcher.columns import Columns
 from jobs.pricing.watcher.daily_profile import DailyProfiles

@@ -1,0 +1,127 @@
+"""Which prices a listing was quoted at lately, and how each of them did.
+
+Data per listing: up to K prices, each with exposures n, orders y, a weight that halves every
+half-life (how much it is quoted *now*), when it was last quoted and when its present run began.
+The *current price* is the price of the highest weight: with exploration a table quotes two or three
+prices at a time, and the leading one is the shop's price. It is read off the cells alone, so that
+features do not depend on when a table was published, and foreign data without tables have it too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from features.bucket_logic import refuse_other_version
+from features.windows import HOUR_MS
+
+_PRICE, _EXPOSURES, _ORDERS, _WEIGHT, _LAST_MS, _SINCE_MS = range(6)
+
+
+class PricePoints:
+    """The prices of the listings of a bucket, by row.
+
+    Parameters
+    ----------
+    kept : prices kept per listing; the one quoted longest ago leaves first.
+    half_life_ms : of the weight that decides which price leads.
+    run_gap_ms : a price not quoted for this long begins a new run when it comes back.
+
+    Examples
+    --------
+    >>> points = PricePoints()
+    >>> points.grow(1)
+    >>> for minute in range(200):
+    ...     points.observe(0, 999 if minute < 100 else 899, exposures=10, orders=1, at_ms=minute * 60_000)
+    ...     points.settle(0, minute * 60_000)
+    >>> points.current_minor(0), points.changed_ms(0) == 100 * 60_000, points.counts(0, 999)
+    (899, True, (1000, 100))
+    """
+
+    version = 1
+
+    def __init__(self, kept: int = 8, half_life_ms: int = HOUR_MS // 2, run_gap_ms: int = HOUR_MS) -> None:
+        self._kept = kept
+        self._half_life_ms = half_life_ms
+        self._run_gap_ms = run_gap_ms
+        self._points: list[dict[int, list[Any]]] = []
+        self._current: list[int | None] = []
+        self._changed_ms: list[int | None] = []
+
+    def grow(self, rows: int) -> None:
+        """Make room for ``rows`` listings."""
+        for _ in range(rows - len(self._points)):
+            self._points.append({})
+            self._current.append(None)
+            self._changed_ms.append(None)
+
+    def observe(self, row: int, price_minor: int, *, exposures: int, orders: int, at_ms: int) -> None:
+        """Count a minute's exposures and orders at one price."""
+        points = self._points[row]
+        point = points.get(price_minor)
+        if point is None:
+            point = points[price_minor] = [price_minor, 0, 0, 0.0, at_ms, at_ms]
+        point[_EXPOSURES] += exposures
+        point[_ORDERS] += orders
+        if exposures > 0:
+            gap = max(at_ms - point[_LAST_MS], 0)
+            if gap >= self._run_gap_ms:
+                point[_SINCE_MS] = at_ms
+            point[_WEIGHT] = point[_WEIGHT] * 0.5 ** (gap / self._half_life_ms) + exposures
+            point[_LAST_MS] = at_ms
+        if len(points) > self._kept:
+            others = [p for p in points.values() if p[_PRICE] != self._current[row]]
+            del points[min(others, key=lambda p: (p[_LAST_MS], p[_PRICE]))[_PRICE]]
+
+    def settle(self, row: int, at_ms: int) -> None:
+        """Decide which price leads after a minute's counts; of equals the lowest."""
+        points = self._points[row]
+        if not points:
+            return
+
+        def weight(point: list[Any]) -> float:
+            return float(point[_WEIGHT] * 0.5 ** ((at_ms - point[_LAST_MS]) / self._half_life_ms))
+
+        leader = max(points.values(), key=lambda p: (weight(p), -p[_PRICE]))
+        if weight(leader) <= 0 or leader[_PRICE] == self._current[row]:
+            return
+        # A price that was explored long before it took the lead became *the* price only now.
+        fresh_run = at_ms - leader[_SINCE_MS] < 4 * self._run_gap_ms
+        first = self._current[row] is None
+        self._current[row] = leader[_PRICE]
+        self._changed_ms[row] = leader[_SINCE_MS] if fresh_run or first else at_ms
+
+    def current_minor(self, row: int) -> int | None:
+        """The price quoted most, or None before the first exposure."""
+        return self._current[row]
+
+    def changed_ms(self, row: int) -> int | None:
+        """When the current price began to be quoted."""
+        return self._changed_ms[row]
+
+    def counts(self, row: int, price_minor: int) -> tuple[int, int]:
+        """Exposures and orders at a price since it entered the list; zeros when it is not there."""
+        point = self._points[row].get(price_minor)
+        return (point[_EXPOSURES], point[_ORDERS]) if point else (0, 0)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "v": self.version,
+            "points": [[list(p) for p in points.values()] for points in self._points],
+            "current": list(self._current),
+            "changed_ms": list(self._changed_ms),
+        }
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Take a snapshot back.
+
+        Raises
+        ------
+        SnapshotError
+            If it is of another version.
+        """
+        refuse_other_version("PricePoints", self.version, snapshot)
+        self._points = [{p[_PRICE]: list(p) for p in points} for points in snapshot["points"]]
+        self._current = list(snapshot["current"])
+        self._changed_ms = list(snapshot["changed_ms"])

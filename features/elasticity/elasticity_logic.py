@@ -1,0 +1,392 @@
+"""ElasticityLogic: stage 1, one bucket's minutes → cumulative statistics per listing, at period ends.
+
+A period's rows are kept per (listing, segment, quoted price): exposures times the share of the minute
+in stock, orders, units, and the rivals' reference price as a log deviation from the first one seen.
+When event time passes the period's end, the model learns them and one output per category goes to the
+stream ``sums``, with the cumulative statistics of each listing whose numbers changed. What stage 2
+(pooling_logic.py) keeps is the newest per listing, so order of arrival and repeats change nothing.
+
+Poisson: an order may come after its price is gone. A period is therefore learned one period later
+(``order_lag_periods``), and orders at a price that was not shown in their own period are put beside the
+exposures of the period before. Negative counts (cancellations) are set against the listing's next
+orders, because a count cannot be below zero.
+
+Over 300 lines: a period's life (open, pending, learned, told) and its snapshot are one thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC
+from typing import Any
+
+import numpy as np
+
+from features.books.offers import RivalBook
+from features.books.products import CatalogBook, judge_cell
+from features.bucket_logic import Batch, Fact, Output, refuse_other_version
+from features.cells.availability import Availability
+from features.elasticity import model_for
+from features.elasticity.base import Ints, PeriodRows, SeriesModel
+from features.elasticity.seasonal import SeasonalFactors
+from features.elasticity.settings import HOUR_MS, ElasticitySettings
+from features.market_time import MarketTime
+from schemas.events import CatalogEntry, Listing, Offer
+
+MINUTE_MS = 60_000
+SLOPES = 2
+"""Own log price and the rivals' log reference price."""
+
+SUMS = "sums"
+RowKey = tuple[int, str, int]  # listing index, segment, price
+Row = list[float]  # exposures, orders, units, Σ weight · offer deviation, Σ weight
+
+
+class ElasticityLogic:
+    """Learning of one bucket (a :class:`features.bucket_logic.BucketLogic`).
+
+    Parameters
+    ----------
+    settings : see :class:`ElasticitySettings`; not part of the snapshot.
+    """
+
+    name = "elasticity"
+    version = 1
+
+    def __init__(self, settings: ElasticitySettings | None = None) -> None:
+        self.settings = settings or ElasticitySettings()
+        self._catalog = CatalogBook()
+        self._rivals = RivalBook(self.settings.rivals)
+        self._availability = Availability()
+        self._model: SeriesModel = model_for(self.settings, SLOPES)
+        self._factors: dict[str, SeasonalFactors] = {}
+        self._market_time = MarketTime(self.settings.time_zones)
+        self._time_ms = 0
+        self._index: dict[str, int] = {}
+        self._keys: list[str] = []
+        # Per listing: log of its first price, of its first rivals' price, cancellations still to be set off.
+        self._price_centre: list[float | None] = []
+        self._offer_centre: list[float | None] = []
+        self._debt: list[float] = []
+        self._announced: list[str] = []  # the category each listing was last sent to, "" before that
+        self._open: dict[RowKey, Row] = {}
+        self._open_period: int | None = None
+        self._pending: dict[RowKey, Row] = {}
+        self._pending_period: int | None = None
+        self._out_ms: dict[int, float] = {}
+
+    # -- taking data ---------------------------------------------------------------------------
+
+    def on_batch(self, batch: Batch) -> Iterable[Output]:
+        """Take one minute; outputs come when it is the first past a period's end, or its last."""
+        if batch.window_end_ms <= self._time_ms:
+            return []
+        s = self.settings
+        self._time_ms = batch.window_end_ms
+        self._take_facts(batch)
+        shares = self._availability.shares(batch.stock, batch.window_end_ms - MINUTE_MS, batch.window_end_ms)
+        period = (batch.window_end_ms - 1 - s.period_offset_ms) // s.period_ms
+        outputs: list[Output] = []
+        if self._open_period is not None and period > self._open_period:
+            outputs += self._close(batch.bucket)
+        self._open_period = period
+        self._count(batch, shares)
+        if batch.window_end_ms == self._period_end(period):
+            outputs += self._close(batch.bucket)
+        return outputs
+
+    def on_fact(self, fact: Fact) -> Iterable[Output]:
+        """Nothing: learning takes its facts inside the minute's batch, in event-time order."""
+        return []
+
+    def _take_facts(self, batch: Batch) -> None:
+        for entry in batch.catalog:
+            key = Listing.key_of(entry)
+            self._catalog.observe(entry)
+            if key not in self._index:
+                self._index[key] = len(self._keys)
+                self._keys.append(key)
+                self._price_centre.append(None)
+                self._offer_centre.append(None)
+                self._debt.append(0.0)
+                self._announced.append("")
+                self._model.grow(len(self._keys))
+        for offer in batch.offers:
+            known = self._catalog.get(Listing.key_of(offer))
+            if known is not None:
+                self._rivals.observe(offer, currency=known.currency, pack_size=known.pack_size)
+
+    def _count(self, batch: Batch, shares: Mapping[str, float]) -> None:
+        deviation: dict[str, float] = {}
+        scanner = self.settings.kind == "within"
+        for key, share in shares.items():
+            if scanner and key in self._index:
+                i = self._index[key]
+                self._out_ms[i] = self._out_ms.get(i, 0.0) + (1 - share) * MINUTE_MS
+        for cell in batch.cells:
+            if not (cell.exposures or cell.orders or cell.units):
+                continue
+            key = Listing.key_of(cell)
+            if judge_cell(cell, self._catalog) is not None:
+                continue
+            if key not in deviation:
+                deviation[key] = self._offer_deviation(key, batch.window_end_ms)
+            exposures = cell.exposures * shares.get(key, 1.0)
+            weight = max(cell.units, 0) if scanner else exposures
+            row_key = (self._index[key], cell.segment, cell.price_minor)
+            row = self._open.get(row_key)
+            if row is None:
+                row = self._open[row_key] = [0.0, 0.0, 0.0, 0.0, 0.0]
+            row[0] += exposures
+            row[1] += cell.orders
+            row[2] += cell.units
+            row[3] += weight * deviation[key]
+            row[4] += weight
+
+    def _offer_deviation(self, key: str, now_ms: int) -> float:
+        """Log of the rivals' fresh reference price less the first one's; 0 where none is known."""
+        entry = self._catalog[key]
+        got = self._rivals.reference(key, now_ms, currency=entry.currency, pack_size=entry.pack_size)
+        if got is None or not got.fresh or got.mean_minor <= 0:
+            return 0.0
+        i, log_offer = self._index[key], float(np.log(got.mean_minor))
+        centre = self._offer_centre[i]
+        if centre is None:
+            centre = self._offer_centre[i] = log_offer
+        return log_offer - centre
+
+    # -- closing a period ----------------------------------------------------------------------
+
+    def _period_end(self, period: int) -> int:
+        return (period + 1) * self.settings.period_ms + self.settings.period_offset_ms
+
+    def _close(self, bucket: int) -> list[Output]:
+        period, rows = self._open_period, self._open
+        assert period is not None
+        self._open, self._open_period = {}, None
+        if self.settings.kind == "within":
+            changed = self._learn_scanner(period, rows)
+            self._out_ms = {}
+            return self._outputs(bucket, period, changed)
+        if not self.settings.order_lag_periods:
+            return self._outputs(bucket, period, self._learn_counts(period, rows))
+        for key, row in rows.items():
+            before = self._pending.get(key)
+            if row[0] <= 0 and row[1] and before is not None:
+                before[1] += row[1]
+                row[1] = 0.0
+        due, due_period = self._pending, self._pending_period
+        self._pending, self._pending_period = rows, period
+        changed = self._learn_counts(due_period, due) if due_period is not None else set()
+        return self._outputs(bucket, period, changed)
+
+    def _learn_counts(self, period: int, rows: dict[RowKey, Row]) -> set[int]:
+        keys = sorted(key for key, row in rows.items() if row[0] > 0)
+        for key, row in sorted(rows.items()):
+            if row[0] <= 0 and row[1] < 0:
+                self._debt[key[0]] -= row[1]
+        if not keys:
+            return set()
+        series = np.array([key[0] for key in keys], np.int64)
+        values = np.array([rows[key] for key in keys])
+        quantity = np.array([self._set_off(key[0], rows[key][1]) for key in keys])
+        x = np.column_stack(
+            [
+                [self._log_price(i, price) for i, _, price in keys],
+                np.divide(values[:, 3], values[:, 4], out=np.zeros(len(keys)), where=values[:, 4] > 0),
+            ]
+        )
+        moments = {market: self._moment(market, period) for market in {self._entry(key[0]).market for key in keys}}
+        levels = [(*moments[self._entry(i).market], segment) for i, segment, _ in keys]
+        categories = [self._entry(i).category for i in series.tolist()]
+        factor = np.zeros(len(keys))
+        groups = {name: np.array([c == name for c in categories]) for name in sorted(set(categories))}
+        for name, mask in groups.items():
+            factors = self._factors.setdefault(name, SeasonalFactors())
+            factor[mask] = factors.log_factor([level for level, m in zip(levels, mask, strict=True) if m])
+        learned = self._model.learn(PeriodRows(period, series, x, quantity, np.log(values[:, 0]) + factor))
+        for name, mask in groups.items():
+            mine = [level for level, m in zip(levels, mask, strict=True) if m]
+            self._factors[name].learn(mine, quantity[mask], learned.expected[mask], learned.variance[mask])
+        return set(series.tolist())
+
+    def _moment(self, market: str, period: int) -> tuple[str, str]:
+        """Hour of the day and weekday of a period's end in a market.
+
+        A period longer than an hour has no hour of its own, one longer than a day no weekday.
+        """
+        local = self._market_time.hour(market, self._period_end(period) - 1)
+        return (
+            str(local.hour) if self.settings.period_ms <= HOUR_MS else "",
+            str(local.weekday) if self.settings.period_ms <= 24 * HOUR_MS else "",
+        )
+
+    def _learn_scanner(self, period: int, rows: dict[RowKey, Row]) -> set[int]:
+        """One row per listing: log units per time in stock, at the units' mean log price."""
+        sums: dict[int, list[float]] = {}
+        for (i, _, price), row in sorted(rows.items()):
+            units = row[2]
+            total = sums.setdefault(i, [0.0, 0.0, 0.0, 0.0])
+            total[0] += units
+            total[1] += max(units, 0.0) * self._log_price(i, price)
+            total[2] += row[3]
+            total[3] += max(units, 0.0)
+        sold = [(i, total) for i, total in sorted(sums.items()) if total[0] > 0 and total[3] > 0]
+        if not sold:
+            return set()
+        share = [max(1 - self._out_ms.get(i, 0.0) / self.settings.period_ms, 0.05) for i, _ in sold]
+        self._model.learn(
+            PeriodRows(
+                period,
+                np.array([i for i, _ in sold], np.int64),
+                np.array([[total[1] / total[3], total[2] / total[3]] for _, total in sold]),
+                np.array([total[0] for _, total in sold]),
+                np.log(share),
+                self._groups([i for i, _ in sold]) if self.settings.category_effects else None,
+            )
+        )
+        return {i for i, _ in sold}
+
+    def _groups(self, series: list[int]) -> Ints:
+        names = [self._entry(i).category for i in series]
+        codes = {name: code for code, name in enumerate(sorted(set(names)))}
+        return np.array([codes[name] for name in names], np.int64)
+
+    def _set_off(self, i: int, orders: float) -> float:
+        """Orders after cancellations that are still to be taken off."""
+        left = orders - self._debt[i]
+        self._debt[i] = max(0.0, -left)
+        return max(0.0, left)
+
+    def _log_price(self, i: int, price_minor: int) -> float:
+        centre = self._price_centre[i]
+        if centre is None:
+            centre = self._price_centre[i] = float(np.log(price_minor))
+        return float(np.log(price_minor)) - centre
+
+    def _entry(self, i: int) -> CatalogEntry:
+        return self._catalog[self._keys[i]]
+
+    def _outputs(self, bucket: int, period: int, changed: set[int]) -> list[Output]:
+        """One output per category with every listing that changed, is new, or has moved house."""
+        grouped: dict[tuple[str, str], list[int]] = {}
+        gone: dict[tuple[str, str], list[str]] = {}
+        for i, key in enumerate(self._keys):
+            entry = self._entry(i)
+            if i not in changed and entry.category == self._announced[i]:
+                continue
+            if self._announced[i] and entry.category != self._announced[i]:
+                gone.setdefault((entry.tenant, self._announced[i]), []).append(key)
+            self._announced[i] = entry.category
+            grouped.setdefault((entry.tenant, entry.category), []).append(i)
+        if not grouped:
+            return []
+        statistics = self._model.statistics()
+        end_ms = self._period_end(period)
+        outputs = []
+        for tenant, category in sorted(grouped.keys() | gone.keys()):
+            index = sorted(grouped.get((tenant, category), []), key=lambda i: self._keys[i])
+            chosen = statistics.take(index)
+            value = {
+                "tenant": tenant,
+                "category": category,
+                "bucket": bucket,
+                "kind": self.settings.kind,
+                "period": period,
+                "period_end_ms": end_ms,
+                "gone": sorted(gone.get((tenant, category), [])),
+                "listings": [self._keys[i] for i in index],
+                "price_groups": [self._entry(i).price_group for i in index],
+                "offer_centre": [self._offer_centre[i] for i in index],
+                **{name: column.tolist() for name, column in chosen._asdict().items()},
+            }
+            outputs.append(Output(SUMS, f"{tenant}/{category}", value, end_ms))
+        return outputs
+
+    # -- restart -------------------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """Versioned plain data, about 1 kB a listing; of catalog and offers only what learning reads."""
+        entries = [(key, self._catalog[key]) for key in self._catalog]
+        return {
+            "v": self.version,
+            "time_ms": self._time_ms,
+            "catalog": {
+                key: [e.event_time_ms, e.category, e.price_group, e.currency, e.pack_size] for key, e in entries
+            },
+            "rivals": {
+                key: [
+                    [
+                        o.competitor,
+                        o.event_time_ms,
+                        o.price_minor + o.shipping_minor,
+                        int(o.in_stock),
+                        o.validity_ms,
+                    ]
+                    for o in self._rivals.offers(key)
+                ]
+                for key in self._keys
+            },
+            "availability": self._availability.snapshot(),
+            "model": self._model.snapshot(),
+            "factors": {name: factors.snapshot() for name, factors in self._factors.items()},
+            "local_time": True,
+            "price_centre": list(self._price_centre),
+            "offer_centre": list(self._offer_centre),
+            "debt": list(self._debt),
+            "announced": list(self._announced),
+            "open": [[*key, *row] for key, row in self._open.items()],
+            "open_period": self._open_period,
+            "pending": [[*key, *row] for key, row in self._pending.items()],
+            "pending_period": self._pending_period,
+            "out_ms": [[i, ms] for i, ms in self._out_ms.items()],
+        }
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Take a snapshot back.
+
+        Raises
+        ------
+        SnapshotError
+            If the snapshot, or the model's inside it, is of another version.
+        """
+        refuse_other_version(self.name, self.version, snapshot)
+        self._model = model_for(self.settings, SLOPES)
+        self._model.restore(snapshot["model"])
+        self._time_ms = int(snapshot["time_ms"])
+        self._catalog, self._rivals = CatalogBook(), RivalBook(self.settings.rivals)
+        for key, (at, category, group, currency, pack) in snapshot["catalog"].items():
+            listing = Listing.parse(key)
+            tenant, market, sku = listing.tenant, listing.market, listing.sku
+            self._catalog.observe(
+                CatalogEntry("", at, tenant, market, sku, group, category, "", currency, pack, True)
+            )
+            for rival, seen, price, in_stock, validity in snapshot["rivals"][key]:
+                offer = Offer(
+                    "", seen, tenant, market, sku, group, rival, price, 0, bool(in_stock), currency, pack, "", 1.0,
+                    validity,
+                )  # fmt: skip
+                self._rivals.observe(offer, currency=currency, pack_size=pack)
+        self._keys = list(snapshot["rivals"])
+        self._index = {key: i for i, key in enumerate(self._keys)}
+        self._availability = Availability()
+        self._availability.restore(snapshot["availability"])
+        self._factors = {}
+        for name, factors in snapshot["factors"].items():
+            self._factors[name] = SeasonalFactors()
+            self._factors[name].restore(factors)
+        if not snapshot.get("local_time") and any(
+            self._market_time.zone(Listing.parse(key).market) is not UTC for key in self._keys
+        ):
+            # Hours and weekdays in UTC, of an earlier version: they are not those of the markets.
+            for factors in self._factors.values():
+                factors.forget_times()
+        self._price_centre = list(snapshot["price_centre"])
+        self._offer_centre = list(snapshot["offer_centre"])
+        self._debt = [float(value) for value in snapshot["debt"]]
+        self._announced = list(snapshot["announced"])
+        self._open = {(i, k, p): [float(v) for v in row] for i, k, p, *row in snapshot["open"]}
+        self._open_period = snapshot["open_period"]
+        self._pending = {(i, k, p): [float(v) for v in row] for i, k, p, *row in snapshot["pending"]}
+        self._pending_period = snapshot["pending_period"]
+        self._out_ms = {int(i): float(ms) for i, ms in snapshot["out_ms"]}

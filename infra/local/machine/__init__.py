@@ -1,0 +1,1 @@
+"""What a run needs of the machine: Java, jars, ports, and processes that end with their parent."""

@@ -1,0 +1,1 @@
+"""Acceptance of the statistics: watcher and elasticities on simulated and recorded data."""

@@ -1,0 +1,1 @@
+"""The arena: Walras and simple ways of pricing on one simulated market."""

@@ -1,0 +1,60 @@
+"""The edge service as it is served, with one more route: a bare reply, which is the peer it is measured by.
+
+``python -m infra.reports.benchmarks.edge_server --port P --redis URL [--kafka ADDRESS]``; ``/bare`` answers a
+constant of ``--size`` bytes with the same headers from the same server and event loop. Without ``--kafka`` the
+quotes are logged to librdkafka's own test broker, so that encoding, queueing and sending are paid for.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+import uvicorn
+
+from jobs.connectors.kafka.quote_log import QuoteLog
+from jobs.console.market_view import MarketView
+from jobs.edge.quoting import Receive, Scope, Send
+from jobs.edge.service import SERVER, be_quick, build
+from jobs.runtime.settings import Settings
+
+BARE = "/bare"
+KEY = "key of the benchmark's pseudonyms"
+TEST_BROKER = {"test.mock.num.brokers": 1}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Serve until ended."""
+    parser = argparse.ArgumentParser(prog="python -m infra.reports.benchmarks.edge_server")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--redis", required=True)
+    parser.add_argument("--kafka", default="")
+    parser.add_argument("--size", type=int, default=400)
+    args = parser.parse_args(argv)
+    settings = Settings(redis=args.redis, edge_port=args.port, kafka=args.kafka or "127.0.0.1:1", edge_secret=KEY)
+    quotes = QuoteLog(args.kafka) if args.kafka else QuoteLog("", **TEST_BROKER)
+    edge = build(settings, follow=False, view=MarketView(settings.kafka), quotes=quotes)
+    body = b'{"constant":"' + b"x" * (args.size - 15) + b'"}'
+    head = {
+        "type": "http.response.start",
+        "status": 200,
+        "headers": [
+            (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+        ],
+    }  # fmt: skip
+    tail = {"type": "http.response.body", "body": body}
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == BARE:
+            await send(head)
+            await send(tail)
+        else:
+            await edge(scope, receive, send)
+
+    be_quick()
+    uvicorn.run(app, host=settings.edge_host, port=args.port, **SERVER)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""Run hostile lines through the chain, containment off, and check what must hold for any input."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import orjson
+
+from features.cells.lines import read_line
+from infra.reports.fuzz.records import HostileLines
+from jobs.audit.recompute import Audit
+from jobs.hosting.cell_query import Backfill
+from jobs.hosting.chain import Chain
+from jobs.pricing.policy import Policy
+from schemas.codes import RejectCode
+from schemas.topics import INPUTS, Topic
+
+
+@dataclass
+class Findings:
+    """What a run gave: outputs by stream, refusals by code, and every promise that was broken."""
+
+    outputs: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    decisions: Counter[str] = field(default_factory=Counter)
+    broken: list[str] = field(default_factory=list)
+
+
+def run(records: int, *, seed: int, buckets: int, minutes: int) -> Findings:
+    """Feed that many hostile lines to the chain.
+
+    Raises
+    ------
+    jobs.hosting.host.LogicError
+        If a record makes a logic raise; names it.
+    """
+    found = Findings()
+    hostile = HostileLines(records, buckets, seed, minutes)
+    _judge(hostile, found)
+    audit = Audit()
+    for output in Chain(Policy(), buckets).run(hostile.lines):
+        found.outputs[output.stream] += 1
+        text = orjson.dumps(output.value, option=orjson.OPT_SERIALIZE_NUMPY)
+        if output.stream == "decisions":
+            decision = orjson.loads(text)
+            found.decisions[f"{decision['cause']} {decision['result']['outcome']}"] += 1
+            audit.take(decision)
+    found.broken += [f"decision {name} recomputes to something else" for name in audit.differing]
+    return found
+
+
+def _judge(hostile: HostileLines, found: Findings) -> None:
+    """Verdicts in SQL are those in Python, and every offset is accounted for."""
+    query = Backfill(hostile.lines)
+    refused = {(row["topic"], row["partition"], row["offset"]): row for row in query.rows("rejected")}
+    found.refused.update(row["code"] for row in refused.values())
+    for topic in INPUTS:
+        for p, o, kafka_ts_ms, line in hostile.lines.get(topic.topic, ()):
+            said = _verdict(topic, line, kafka_ts_ms)
+            row = refused.get((topic.topic, p, o))
+            got = (row["field"], row["code"]) if row else None
+            if got != said and not (said is None and got is not None and got[1] == RejectCode.DUPLICATE_ORDER):
+                found.broken.append(f"{topic.topic}-{p}-{o}: SQL says {got}, Python says {said}: {line[:300]!r}")
+    totals: Counter[str] = Counter()
+    for row in query.rows("ledger"):
+        totals[row["topic"]] += row["offsets_read"]
+        parts = row["on_time"] + row["late"] + row["rejected"] + row["ticks"]
+        if parts != row["offsets_read"]:
+            found.broken.append(f"ledger: {row}")
+    for topic_name, lines in hostile.lines.items():
+        if totals[topic_name] != len(lines):
+            found.broken.append(f"ledger of {topic_name}: {totals[topic_name]} read of {len(lines)}")
+
+
+def _verdict(topic: Topic, line: bytes | None, kafka_ts_ms: int) -> tuple[str, str] | None:
+    verdict, record = read_line(line)
+    if verdict is not None:
+        return "line", verdict
+    if topic.name != "ticks" and record.get("tick") is True:
+        return None
+    return topic.judge(record, kafka_ts_ms)

@@ -1,0 +1,1 @@
+"""Audit: ledger, quarantine, recomputed decisions, explanations and data checks."""

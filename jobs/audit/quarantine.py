@@ -1,0 +1,133 @@
+"""The `quarantine` topic read back: what was set aside, which buckets are failing, and facts sent again.
+
+A record in the topic is a fact or a batch on which a logic raised (:mod:`jobs.hosting.containment`). It is named
+by its partition and offset in the topic, as in ``2-17``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from jobs.connectors.kafka.publisher import Publisher
+from jobs.connectors.kafka.reading import Record, read_at, read_newest_first, read_topic
+from jobs.hosting.containment import FAILING_AFTER_MINUTES, RECOVERED
+from jobs.hosting.host import BATCH
+from schemas.topics import TOPICS, kafka_key
+
+_TOPIC = TOPICS["quarantine"].topic
+
+
+class SetAside(NamedTuple):
+    """A quarantine record with its name."""
+
+    id: str
+    record: Mapping[str, Any]
+
+    @property
+    def can_be_sent(self) -> bool:
+        """Whether the record is a fact of an input stream: only such a fact can be sent again."""
+        kind = self.record["kind"]
+        return kind in TOPICS and TOPICS[kind].input
+
+
+class FailingBucket(NamedTuple):
+    """A bucket whose minutes fail: its logic, how many failed in a row, since when, and the newest error."""
+
+    logic: str
+    bucket: str
+    minutes: int
+    newest_ms: int
+    error: str
+
+
+def set_aside(bootstrap: str) -> list[SetAside]:
+    """Every record in quarantine, the oldest first; ``recovered`` records are left out."""
+    found = [_named(record) for record in read_topic(bootstrap, _TOPIC) if record.value]
+    wanted = [each for each in found if each.record["kind"] != RECOVERED]
+    return sorted(wanted, key=lambda each: (each.record["event_time_ms"], each.id))
+
+
+def one_set_aside(bootstrap: str, name: str) -> SetAside | None:
+    """The record of that name, or None."""
+    partition, _, offset = name.partition("-")
+    if not (partition.isdigit() and offset.isdigit()):
+        return None
+    record = read_at(bootstrap, _TOPIC, int(partition), int(offset))
+    return _named(record) if record is not None and record.value else None
+
+
+def batch_of(bootstrap: str, record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The batch that failed, read from the `cells` topic at its address; None if it is there no longer."""
+    stream, _, where = record["address"].partition("-")
+    partition, _, offset = where.partition("-")
+    if record["kind"] != BATCH or stream not in TOPICS or not (partition.isdigit() and offset.isdigit()):
+        return None
+    found = read_at(bootstrap, TOPICS[stream].topic, int(partition), int(offset))
+    return found.json() if found is not None else None
+
+
+def send_again(bootstrap: str, facts: Iterable[SetAside], now_ms: int) -> int:
+    """Send facts to their input streams again, stamped with the run's time; answers how many.
+
+    Raises
+    ------
+    jobs.connectors.kafka.publisher.PublishError
+        If the broker does not take them.
+    """
+    sent = 0
+    with Publisher(bootstrap) as publisher:
+        for fact in facts:
+            topic = TOPICS[fact.record["kind"]]
+            value = fact.record["payload"].encode()
+            publisher.send_bytes(topic.topic, value, timestamp_ms=now_ms, key=_key(topic.name, value))
+            sent += 1
+    return sent
+
+
+def failing_buckets(bootstrap: str) -> list[FailingBucket]:
+    """Buckets whose newest minutes failed, from the end of the topic.
+
+    A failing bucket writes a record every minute, so that the newest few hundred records name all of them.
+    """
+    newest = next(iter(read_newest_first(bootstrap, _TOPIC)), [])
+    return failing_in(record.json() for record in newest if record.value)
+
+
+def failing_in(records: Iterable[Mapping[str, Any]]) -> list[FailingBucket]:
+    """Buckets whose newest minute among ``records`` is the third failed one in a row or a later one.
+
+    Examples
+    --------
+    >>> failed = {"logic": "features", "bucket": "3", "kind": "batch", "event_time_ms": 60_000,
+    ...           "failing_minutes": 3, "error": "KeyError: 'web'"}
+    >>> failing_in([failed])
+    [FailingBucket(logic='features', bucket='3', minutes=3, newest_ms=60000, error="KeyError: 'web'")]
+    >>> failing_in([failed, failed | {"kind": "recovered", "event_time_ms": 120_000, "failing_minutes": 0}])
+    []
+    """
+    newest: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for record in records:
+        if record["kind"] not in (BATCH, RECOVERED):
+            continue
+        bucket = (record["logic"], record["bucket"])
+        if bucket not in newest or newest[bucket]["event_time_ms"] <= record["event_time_ms"]:
+            newest[bucket] = record
+    return [
+        FailingBucket(*bucket, record["failing_minutes"], record["event_time_ms"], record["error"])
+        for bucket, record in sorted(newest.items())
+        if record["failing_minutes"] >= FAILING_AFTER_MINUTES
+    ]
+
+
+def _named(record: Record) -> SetAside:
+    return SetAside(f"{record.partition}-{record.offset}", record.json())
+
+
+def _key(name: str, value: bytes) -> str | None:
+    try:
+        return kafka_key(name, orjson.loads(value))
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None

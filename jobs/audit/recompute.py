@@ -1,0 +1,71 @@
+"""Decisions checked from their own records: is each what it must be, and what did the rivals change?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from jobs.pricing.decision.reprice import InputsError, recompute, recompute_without_offer
+
+
+def same_bytes(ours: Any, recorded: Any) -> bool:
+    """Whether a recomputed result is the recorded one to the last bit, whatever the order of keys.
+
+    >>> same_bytes({"a": 0.1, "b": [1]}, {"b": [1], "a": 0.1}), same_bytes({"a": 1}, {"a": 1.0})
+    (True, False)
+    """
+    option = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY
+    return orjson.dumps(ours, option=option) == orjson.dumps(recorded, option=option)
+
+
+@dataclass(slots=True)
+class Audit:
+    """What came of checking decisions; a decision that comes again counts once.
+
+    ``outcomes`` counts (cause, outcome) of all; ``differing`` names those that are not what their record
+    gives; of the others ``moved`` counts (cause, outcome) of those that come out differently (another default
+    price or another table) when no rival is known.
+    """
+
+    differing: list[str] = field(default_factory=list)
+    refusals: dict[str, str] = field(default_factory=dict)
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    moved: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _seen: set[str] = field(default_factory=set)
+
+    @property
+    def recomputed(self) -> int:
+        """Decisions checked."""
+        return len(self._seen)
+
+    def take(self, decision: Mapping[str, Any], *, without_offer: bool = False) -> None:
+        """Check one decision, straight from the topic."""
+        name, result = decision["decision_id"], decision["result"]
+        if name in self._seen:
+            return
+        self._seen.add(name)
+        what = (decision["cause"], result["outcome"])
+        self.outcomes[what] += 1
+        try:
+            same = same_bytes(recompute(decision), result)
+        except InputsError as error:
+            self.refusals[name] = str(error)
+            same = False
+        if not same:
+            self.differing.append(name)
+        elif without_offer:
+            again = recompute_without_offer(decision)
+            same_price = again["default_minor"] == result["default_minor"]
+            self.moved[what] += not (same_price and same_bytes(again["table"], result["table"]))
+
+    @classmethod
+    def of(cls, decisions: Iterable[Mapping[str, Any]], *, without_offer: bool = False) -> Audit:
+        """Check them all."""
+        audit = cls()
+        for decision in decisions:
+            audit.take(decision, without_offer=without_offer)
+        return audit

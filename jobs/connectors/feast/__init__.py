@@ -1,0 +1,1 @@
+"""Feast: feature rows written online and offline, and the generated feature repository."""

@@ -1,0 +1,1 @@
+"""Flink: environments, sources, sinks, and the function that hosts a bucket logic."""

@@ -1,0 +1,1 @@
+"""Kafka for plain processes: topics, publisher, offsets, reading, operator commands."""

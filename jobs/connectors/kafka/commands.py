@@ -1,0 +1,115 @@
+"""A person's word to the market: commands made from what people type, and published.
+
+Every command is one record of the `commands` topic; all buckets hear it (system, "Streams").
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from jobs.connectors.kafka.publisher import Publisher
+from jobs.runtime.settings import Settings
+from schemas.events import Command, CommandKind
+from schemas.topics import TOPICS
+
+UNITS_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+class OperatorError(ValueError):
+    """Something typed that makes no command; says what was expected and what came."""
+
+
+class Target(NamedTuple):
+    """What a command is about: a tenant, one market of it, or one listing."""
+
+    tenant: str
+    market: str | None = None
+    sku: str | None = None
+
+
+def parse_target(text: str) -> Target:
+    """Read ``tenant``, ``tenant/market`` or ``tenant/market/sku``.
+
+    >>> parse_target("acme"), parse_target("acme/web-us-usd/a/b").sku
+    (Target(tenant='acme', market=None, sku=None), 'a/b')
+
+    Raises
+    ------
+    OperatorError
+        If a part is empty.
+    """
+    parts = text.split("/", 2)
+    if not all(parts):
+        raise OperatorError(f"target: expected tenant, tenant/market or tenant/market/sku; got {text!r}")
+    return Target(*parts)
+
+
+def parse_until(text: str, now_ms: int) -> int:
+    """Read a point in the run's time: ``90m``, ``2h``, ``3d`` from now, or an ISO date and time (UTC).
+
+    >>> parse_until("2h", 0), parse_until("2026-11-27", 0)
+    (7200000, 1795737600000)
+
+    Raises
+    ------
+    OperatorError
+        If it is neither, or in the past.
+    """
+    given = re.fullmatch(r"(\d+)([smhd])", text)
+    if given:
+        return now_ms + int(given[1]) * UNITS_MS[given[2]]
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise OperatorError(f"until: expected 90m, 2h, 3d or 2026-11-27T09:00; got {text!r}") from None
+    until_ms = round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+    if until_ms <= now_ms:
+        now = datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="seconds")
+        raise OperatorError(f"until: expected a time after the run's now ({now}), got {text!r}")
+    return until_ms
+
+
+def make_command(kind: CommandKind, target: Target, *, operator: str, now_ms: int, **more: Any) -> Command:
+    """A command that the topic's contract takes.
+
+    Raises
+    ------
+    OperatorError
+        Naming the field that the contract refuses.
+
+    Examples
+    --------
+    >>> make_command(CommandKind.SETTLE, Target("acme"), operator="ops", now_ms=1_800_000_000_000).kind
+    'settle'
+    """
+    command = Command(
+        event_id=f"cmd-{uuid.uuid4().hex}",
+        event_time_ms=now_ms,
+        tenant=target.tenant,
+        kind=kind.value,
+        operator=operator,
+        market=target.market,
+        sku=target.sku,
+        **more,
+    )
+    refused = TOPICS["commands"].judge({name: getattr(command, name) for name in Command.__dataclass_fields__})
+    if refused:
+        field, code = refused
+        raise OperatorError(f"{field}: {code}: got {getattr(command, field)!r}")
+    return command
+
+
+def publish_command(settings: Settings, command: Command) -> None:
+    """Publish and wait until the broker has it.
+
+    Raises
+    ------
+    jobs.connectors.kafka.publisher.PublishError
+        If the broker does not take it within 15 s.
+    """
+    publisher = Publisher(settings.kafka, **{"message.timeout.ms": 14_000})
+    publisher.send("commands", command, timestamp_ms=command.event_time_ms)
+    publisher.flush(15.0)

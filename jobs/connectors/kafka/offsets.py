@@ -1,0 +1,112 @@
+"""Ends of topics: how much is in Kafka now."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from schemas.topics import INPUTS, TOPICS
+
+SILENT = logging.Logger("librdkafka", logging.CRITICAL + 1)
+"""For clients whose errors are shown elsewhere: librdkafka would write them to stderr."""
+
+
+KAFKA_UNREACHABLE: tuple[type[Exception], ...] = (KafkaException, KeyError)
+"""What a question raises when the broker does not answer, or does not know a topic yet."""
+
+
+def error_text(error: Exception) -> str:
+    """Return the client's own sentence of an error of :data:`KAFKA_UNREACHABLE`."""
+    return error.args[0].str() if isinstance(error, KafkaException) else str(error)
+
+
+class TopicEnds:
+    """Asks for the end offset of every partition of some topics, in one request.
+
+    Raises
+    ------
+    confluent_kafka.KafkaException
+        If the broker does not answer within ``timeout_s``.
+    """
+
+    def __init__(self, bootstrap: str, topics: Iterable[str], *, timeout_s: float = 5.0) -> None:
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "logger": SILENT})  # type: ignore[dict-item]
+        self._timeout_s = timeout_s
+        there = self._admin.list_topics(timeout=timeout_s).topics
+        self._wanted = {
+            TopicPartition(topic, partition): OffsetSpec.latest()
+            for topic in topics
+            if topic in there
+            for partition in there[topic].partitions
+        }
+
+    def now(self) -> dict[tuple[str, int], int]:
+        """End offset by topic and partition."""
+        if not self._wanted:
+            return {}
+        found = self._admin.list_offsets(self._wanted, request_timeout=self._timeout_s)
+        return {(tp.topic, tp.partition): future.result().offset for tp, future in found.items()}
+
+
+@lru_cache(maxsize=4)
+def admin_client(bootstrap: str) -> AdminClient:
+    """Return the one silent admin client of an address; each client of its own would start and end threads."""
+    return AdminClient({"bootstrap.servers": bootstrap, "logger": SILENT})  # type: ignore[dict-item]
+
+
+def topic_names(bootstrap: str, *, timeout_s: float = 5.0) -> list[str]:
+    """Return the names of all topics; raises ``KafkaException`` if the broker does not answer."""
+    return sorted(admin_client(bootstrap).list_topics(timeout=timeout_s).topics)
+
+
+def newest_timestamp(bootstrap: str, topic: str, *, timeout_s: float = 5.0) -> int:
+    """Return the highest Kafka timestamp of a topic, epoch milliseconds; -1 if it is empty.
+
+    Raises
+    ------
+    confluent_kafka.KafkaException, KeyError
+        If the broker does not answer or has no such topic.
+    """
+    admin = admin_client(bootstrap)
+    there = admin.list_topics(topic, timeout=timeout_s).topics[topic].partitions
+    asked = {TopicPartition(topic, number): OffsetSpec.max_timestamp() for number in there}
+    found = admin.list_offsets(asked, request_timeout=timeout_s).values()
+    return max((each.result().timestamp for each in found), default=-1)
+
+
+READERS: dict[str, tuple[str, ...]] = {
+    "walras.demand_job": tuple(topic.name for topic in INPUTS),
+    "feature_job": ("cells", "estimates", "segments"),
+    "elasticity_job": ("cells",),
+    "repricing_job": ("cells", "estimates", "offers", "stock", "calendar", "commands"),
+}
+"""Consumer group of each job and what it reads; a job commits an offset with the checkpoint that holds it."""
+
+READERS_OF_A_REPLAY = READERS | {"repricing_job": ("cells", "estimates", "calendar", "commands")}
+"""The same in the data's time, where rivals' prices and stock reach repricing_job inside the batches."""
+
+
+def not_yet_taken(
+    bootstrap: str, readers: Mapping[str, Iterable[str]] = READERS, *, timeout_s: float = 10.0
+) -> dict[str, int]:
+    """Records that are in Kafka and in no completed checkpoint of their reader, by consumer group.
+
+    Raises
+    ------
+    confluent_kafka.KafkaException
+        If the broker does not answer within ``timeout_s``.
+    """
+    admin = AdminClient({"bootstrap.servers": bootstrap, "logger": SILENT})  # type: ignore[dict-item]
+    left = {}
+    for group, names in readers.items():
+        ends = TopicEnds(bootstrap, [TOPICS[name].topic for name in names], timeout_s=timeout_s).now()
+        answer = admin.list_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(group)], request_timeout=timeout_s
+        )
+        committed = {(tp.topic, tp.partition): tp.offset for tp in answer[group].result().topic_partitions}
+        left[group] = sum(max(0, end - max(0, committed.get(where, 0))) for where, end in ends.items())
+    return left

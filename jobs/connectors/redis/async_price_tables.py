@@ -1,0 +1,119 @@
+"""Price tables and segments read from Redis by an event loop: one round trip for many, and hints."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import NamedTuple
+
+import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from jobs.connectors.redis.price_tables import client_options
+from schemas.events import Listing
+from schemas.price_table import READY_KEY, price_key, segment_key
+
+VERSIONS_LUA = """
+local versions = {}
+for i, key in ipairs(KEYS) do versions[i] = redis.call('HGET', key, 'version') end
+return versions
+"""
+_CHANNEL = "price-updates:"
+
+
+class Reading(NamedTuple):
+    """Answer to one round trip.
+
+    ``epoch``: the ``ready`` epoch, None when Redis has lost its data. ``segments``: one per customer asked for.
+    ``versions``: one per held listing. ``tables``: fields of every listing read, empty where there is no table.
+    """
+
+    epoch: str | None
+    segments: list[str | None]
+    versions: list[str | None]
+    tables: dict[Listing, dict[str, str]]
+
+
+class Hint(NamedTuple):
+    """A published message: a listing has a newer table. Hints may be lost."""
+
+    listing: Listing
+    version: int
+
+
+class AsyncPriceTables:
+    """Reads of one Redis; every call raises one of ``REDIS_UNREACHABLE`` when it does not answer.
+
+    Parameters
+    ----------
+    timeout_s : of a whole reading: connection, second try and all.
+    """
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        # The client's own times are longer than the whole reading may take, which is what counts.
+        options = client_options() | {"socket_timeout": 2 * timeout_s, "socket_connect_timeout": 2 * timeout_s}
+        # One immediate second try, for a connection that the server closed; the cache bridges longer gaps.
+        options["retry"] = Retry(NoBackoff(), 1)
+        self._redis = redis.asyncio.Redis.from_url(url, **options)
+
+    async def read(
+        self, customers: Sequence[tuple[str, str]], held: Mapping[Listing, str], wanted: Sequence[Listing]
+    ) -> Reading:
+        """Read segments, the versions of held tables, and the tables that are wanted or newer than the held ones.
+
+        One command serves all segments and one all versions: a reply costs the client more than a key.
+
+        Parameters
+        ----------
+        customers : tenant and pseudonym.
+        held : version, as text, of each table that the caller holds.
+        wanted : listings whose table the caller does not hold.
+        """
+        keys = [READY_KEY, *(segment_key(tenant, customer) for tenant, customer in customers)]
+        async with asyncio.timeout(self._timeout_s):
+            if not held and not wanted:
+                epoch, *segments = await self._redis.mget(keys)
+                return Reading(epoch, segments, [], {})
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.mget(keys)
+                pipe.eval(VERSIONS_LUA, len(held), *map(price_key, held))
+                for listing in wanted:
+                    pipe.hgetall(price_key(listing))
+                (epoch, *segments), versions, *found = await pipe.execute()
+            changed = [x for x, version in zip(held, versions, strict=True) if version != held[x]]
+            if changed:
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    for listing in changed:
+                        pipe.hgetall(price_key(listing))
+                    found += await pipe.execute()
+        return Reading(epoch, segments, versions, dict(zip([*wanted, *changed], found, strict=True)))
+
+    async def hints(self) -> AsyncIterator[Hint]:
+        """Yield hints as they are published."""
+        async with self._redis.pubsub() as published:
+            await published.psubscribe(f"{_CHANNEL}*")
+            while True:
+                message = await published.get_message(ignore_subscribe_messages=True, timeout=30.0)
+                if message is not None:
+                    hint = _hint(message["channel"], message["data"])
+                    if hint is not None:
+                        yield hint
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self._redis.aclose()  # type: ignore[attr-defined]
+
+
+def _hint(channel: str, data: str) -> Hint | None:
+    """Read a hint; None if it names no version.
+
+    >>> _hint("price-updates:{acme:web}", "s 1 7")
+    Hint(listing=Listing(tenant='acme', market='web', sku='s 1'), version=7)
+    >>> _hint("price-updates:{acme:web}", "s") is None
+    True
+    """
+    tenant, _, market = channel.removeprefix(_CHANNEL + "{").removesuffix("}").partition(":")
+    sku, _, version = data.rpartition(" ")
+    return Hint(Listing(tenant, market, sku), int(version)) if version.isdigit() else None

@@ -1,0 +1,137 @@
+"""Where a hosted logic's outputs go at once, beside their Kafka topic.
+
+A sink is written to inside the call that made the outputs, since Python in Flink has no hook at a
+bundle's or checkpoint's end. None of them raises for a lost Redis: Kafka is the truth and Redis a
+picture of it, so what could not be written is kept, tried again once a minute, and counted.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from features.bucket_logic import Output
+from features.segments.customers import SegmentSettings, segment_of_periods
+from jobs.connectors.redis.price_tables import RedisPriceTables
+from schemas.events import Listing
+from schemas.price_table import PriceTable
+
+log = logging.getLogger(__name__)
+
+PAUSE_AFTER_FAILURE_S = 5.0
+"""Wall seconds in which a failing Redis is left alone: its client has waited out a restart already."""
+
+
+class RedisTableSink:
+    """Publishes price tables: the newest per listing, until Redis takes it or holds a newer one."""
+
+    streams = frozenset({"tables"})
+
+    def __init__(self, tables: RedisPriceTables) -> None:
+        self._tables = tables
+        self._pending: dict[Listing, PriceTable] = {}
+        self._paused_until = 0.0
+        self.counts = {"tables_published": 0, "tables_outrun": 0, "tables_waiting": 0}
+
+    def write(self, outputs: Sequence[Output]) -> None:
+        """Queue the tables and try to publish all that wait."""
+        for output in outputs:
+            table = PriceTable.from_record(output.value)
+            self._pending[table.listing] = table
+        if self._pending and time.monotonic() >= self._paused_until:
+            self._try()
+        self.counts["tables_waiting"] = len(self._pending)
+
+    def _try(self) -> None:
+        waiting = list(self._pending.values())
+        try:
+            results = self._tables.publish_many(waiting)
+        except RedisError as error:
+            self._pause(f"{len(waiting)} price tables wait: {error}")
+            return
+        for table, result in zip(waiting, results, strict=True):
+            if result.accepted:
+                self.counts["tables_published"] += 1
+            elif result.version_now >= table.version:
+                self.counts["tables_outrun"] += 1
+            else:
+                # Redis holds less than we do and yet refuses: it has no `ready` epoch.
+                continue
+            del self._pending[table.listing]
+        if self._pending:
+            self._pause(f"{len(self._pending)} price tables wait: Redis has no `ready` epoch; rebuild it")
+
+    def _pause(self, why: str) -> None:
+        log.warning("redis: %s", why)
+        self._paused_until = time.monotonic() + PAUSE_AFTER_FAILURE_S
+
+
+class RedisSegmentSink:
+    """Writes customers' counts and segments; the newest counts per customer and period wait while Redis is away.
+
+    The segment follows from the counts of every period, so that a customer whom the stream has forgotten is found
+    again here.
+
+    Parameters
+    ----------
+    tables : where counts and segments are.
+    settings : how a segment is decided.
+    most_waiting : updates that wait at most; beyond it the oldest are dropped and counted, and
+        ``walras rebuild-redis`` brings them back from Kafka.
+    """
+
+    streams = frozenset({"segment_updates"})
+
+    def __init__(
+        self, tables: RedisPriceTables, settings: SegmentSettings | None = None, most_waiting: int = 100_000
+    ) -> None:
+        self._tables, self._settings, self._most_waiting = tables, settings or SegmentSettings(), most_waiting
+        self._pending: dict[tuple[str, str, int], Mapping[str, Any]] = {}
+        self._paused_until = 0.0
+        self.counts = {"segments_written": 0, "segments_waiting": 0, "segments_dropped": 0}
+
+    def write(self, outputs: Sequence[Output]) -> None:
+        """Queue the counts and try to write all that wait."""
+        for output in outputs:
+            value = output.value
+            self._pending[value["tenant"], value["customer"], value["period"]] = value
+        if self._pending and time.monotonic() >= self._paused_until:
+            try:
+                self._try()
+            except RedisError as error:
+                log.warning("redis: %d segments wait: %s", len(self._pending), error)
+                self._paused_until = time.monotonic() + PAUSE_AFTER_FAILURE_S
+        while len(self._pending) > self._most_waiting:
+            del self._pending[next(iter(self._pending))]
+            self.counts["segments_dropped"] += 1
+        self.counts["segments_waiting"] = len(self._pending)
+
+    def _try(self) -> None:
+        by_tenant: dict[str, list[Mapping[str, Any]]] = {}
+        for value in self._pending.values():
+            by_tenant.setdefault(value["tenant"], []).append(value)
+        for tenant, values in sorted(by_tenant.items()):
+            write_segments(self._tables, tenant, values, self._settings)
+        self.counts["segments_written"] += len({key[:2] for key in self._pending})
+        self._pending.clear()
+
+
+def write_segments(
+    tables: RedisPriceTables, tenant: str, updates: Sequence[Mapping[str, Any]], settings: SegmentSettings
+) -> int:
+    """Write a tenant's ``segment_updates``: the counts, and the segments that follow from all periods' counts.
+
+    Returns how many updates were given.
+    """
+    priors = {value["customer"]: value["prior"] for value in updates}
+    counts = {(v["customer"], v["period"]): (v["purchases"], v["above_offer"]) for v in updates}
+    known = tables.add_purchases(tenant, counts)
+    tables.set_segments(
+        tenant,
+        {who: segment_of_periods(periods.values(), priors[who], settings) for who, periods in known.items()},
+    )
+    return len(updates)

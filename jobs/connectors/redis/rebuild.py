@@ -1,0 +1,197 @@
+"""A lost Redis brought back from Kafka: each listing's highest version, and customers' purchases and segments.
+
+Kafka is the truth and Redis a picture of it, so that the picture can be made anew at any time.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from features.segments.customers import BEFORE_PERIODS, CustomerSample, SegmentSettings, purchase_prior
+from jobs.connectors.kafka.reading import follow, read_newest_first, read_topic
+from jobs.connectors.redis.output_sinks import write_segments
+from jobs.connectors.redis.price_tables import RedisPriceTables
+from schemas.events import Listing
+from schemas.price_table import PriceList, PriceTable, PriceTableError
+from schemas.topics import MINUTE_MS, TOPICS
+
+log = logging.getLogger(__name__)
+
+
+class Rebuilt(NamedTuple):
+    """What a rebuild did: listings written, records read, and records that were no price table."""
+
+    listings: int
+    read: int
+    unreadable: int
+
+
+def rebuild(
+    tables: RedisPriceTables,
+    bootstrap: str,
+    *,
+    epoch: str,
+    tail_s: float = 2.0,
+    progress: Callable[[str], None] = log.info,
+) -> Rebuilt:
+    """Bring Redis back from Kafka: each listing's highest version over `tables` and `decisions`.
+
+    Decisions are kept for ever, so they are read the newest first, until a stretch of them knows of no table that
+    is not known yet: those that a kill kept out of `tables` are the last that were made. All of them are read
+    if `tables` is empty.
+
+    Writers are refused meanwhile. A writer that was refused put its table into Kafka all the same,
+    so after `ready` is set the ends of both topics are followed until nothing new came for ``tail_s``
+    (at most four times that, when the market never rests: by then every writer has seen `ready`).
+
+    Raises
+    ------
+    confluent_kafka.KafkaException
+        If the broker does not answer; `ready` stays unset then.
+    """
+    tables.mark_unready()
+    best: dict[Listing, PriceTable] = {}
+    read = unreadable = 0
+    # The tail's readers take their place before the topics are read, so that nothing falls in between.
+    tail = follow(bootstrap, [TOPICS["tables"].topic, TOPICS["decisions"].topic], poll_s=max(0.1, tail_s / 4))
+    first = next(tail)
+    for record in read_topic(bootstrap, TOPICS["tables"].topic):
+        read += 1
+        unreadable += not _take(best, record.topic, record.value and record.json())
+    lost = not best
+    for stretch in read_newest_first(bootstrap, TOPICS["decisions"].topic):
+        known = best.copy()
+        read += len(stretch)
+        unreadable += sum(not _take(best, record.topic, record.value and record.json()) for record in stretch)
+        # A stretch may hold no record: offsets are also markers, and what a transaction took back.
+        if stretch and best == known and not lost:
+            break
+    tables.publish_many((best[k] for k in sorted(best)), must_be_ready=False)
+    tables.mark_ready(epoch)
+    progress(f"{len(best)} listings from {read} records; ready {epoch}")
+    late: dict[Listing, PriceTable] = {}
+    quiet_since, item = time.monotonic(), first
+    end = quiet_since + 4 * tail_s
+    while time.monotonic() < min(quiet_since + tail_s, end):
+        if item is not None:
+            read += 1
+            before = len(late)
+            unreadable += not _take(late, item.topic, item.value and item.json())
+            if len(late) != before:
+                quiet_since = time.monotonic()
+        item = next(tail)
+    tail.close()  # type: ignore[attr-defined]
+    tables.publish_many(late[k] for k in sorted(late))
+    return Rebuilt(len(best.keys() | late.keys()), read, unreadable)
+
+
+class RebuiltSegments(NamedTuple):
+    """What a rebuild of segments did: records written, and records that were unreadable."""
+
+    records: int
+    unreadable: int
+
+
+def rebuild_segments(
+    tables: RedisPriceTables, bootstrap: str, settings: SegmentSettings | None = None, *, chunk: int = 1_000
+) -> RebuiltSegments:
+    """Bring customers' purchases and segments back from the `segments` topic.
+
+    The topic is read twice: the prior follows from a sample of all customers, and every segment from the prior.
+
+    Raises
+    ------
+    confluent_kafka.KafkaException
+        If the broker does not answer.
+    """
+    settings = settings or SegmentSettings()
+    samples: dict[str, CustomerSample] = {}
+    unreadable = 0
+    for update in _segment_updates(bootstrap):
+        if update is None:
+            unreadable += 1
+            continue
+        sample = samples.setdefault(update["tenant"], CustomerSample(settings.sample))
+        sample.observe(update["customer"], update["period"], update["purchases"], update["above_offer"])
+    priors = {tenant: purchase_prior(sample, settings) for tenant, sample in samples.items()}
+    waiting: dict[str, list[dict[str, Any]]] = {}
+    written = 0
+    for update in _segment_updates(bootstrap):
+        if update is None or update["tenant"] not in priors:
+            continue
+        of_tenant = waiting.setdefault(update["tenant"], [])
+        of_tenant.append(update | {"prior": priors[update["tenant"]]})
+        if len(of_tenant) >= chunk:
+            written += write_segments(tables, update["tenant"], waiting.pop(update["tenant"]), settings)
+    for tenant, updates in sorted(waiting.items()):
+        written += write_segments(tables, tenant, updates, settings)
+    return RebuiltSegments(written, unreadable)
+
+
+def _segment_updates(bootstrap: str) -> Iterator[dict[str, Any] | None]:
+    """Yield every record of `segments` with its period; None for an unreadable one."""
+    for record in read_topic(bootstrap, TOPICS["segments"].topic):
+        if not record.value:
+            continue
+        try:
+            value = record.json()
+            customer = f"{value['tenant']}:{value['customer']}"
+            key = record.key or ""
+            period = BEFORE_PERIODS if key == customer else int(key.removeprefix(f"{customer}:"))
+            counts = {name: int(value[name]) for name in ("purchases", "above_offer")}
+        except (KeyError, TypeError, ValueError) as error:
+            log.warning("rebuild: %s-%d-%d: %r", record.topic, record.partition, record.offset, error)
+            yield None
+            continue
+        yield {"tenant": value["tenant"], "customer": value["customer"], "period": period, **counts}
+
+
+def _take(best: dict[Listing, PriceTable], topic: str, value: Any) -> bool:
+    """Keep a record's table if it is the listing's highest so far; False if the record is unreadable."""
+    if not value:
+        return True
+    try:
+        decided = topic == TOPICS["decisions"].topic
+        table = table_of_decision(value) if decided else PriceTable.from_record(value)
+    except (PriceTableError, KeyError, TypeError, ValueError) as error:
+        log.warning("rebuild: %s: %r", topic, error)
+        return False
+    # A held or unchanged decision wrote no table.
+    if table is not None and (table.listing not in best or table.version > best[table.listing].version):
+        best[table.listing] = table
+    return True
+
+
+def table_of_decision(decision: Mapping[str, Any]) -> PriceTable | None:
+    """The price table that a decision published, from its record alone; None if it published none.
+
+    Why: decisions and tables are two topics, and a kill may fall between the two writes.
+
+    Raises
+    ------
+    KeyError, TypeError, PriceTableError
+        If a published decision lacks what a table needs.
+    """
+    result, inputs = decision["result"], decision["inputs"]
+    if not decision["published"] or not result.get("table"):
+        return None
+    lists = {segment: PriceList(tuple(v["p"]), tuple(v["c"])) for segment, v in result["table"].items()}
+    rivals = result["rivals_mean_minor"] if result["rivals_fresh"] else None
+    published_ms = int(decision["decided_at_ms"])
+    return PriceTable(
+        listing=Listing(decision["tenant"], decision["market"], decision["sku"]),
+        price_group=decision["price_group"],
+        version=int(decision["version"]),
+        table_id=decision["table_id"],
+        published_ms=published_ms,
+        expires_ms=published_ms + int(inputs["policy"]["tables"]["life_minutes"]) * MINUTE_MS,
+        currency=inputs["currency"],
+        table={inputs["policy"]["tables"]["arm"]: lists},
+        list_minor=int(inputs["catalog"]["list_minor"] or 0),
+        offer_minor=None if rivals is None else round(rivals),
+        reason=result["reason"],
+        decision_id=decision["decision_id"],
+    )

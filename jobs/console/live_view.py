@@ -1,0 +1,241 @@
+"""The live view of a run in the terminal: price changes with their reasons.
+
+``python -m jobs.console.live_view`` draws a screen that renews itself; without a terminal (or with ``--plain``)
+it writes a line per second in which something happened, so that a script or a CI log can see prices
+move. ``--until-moved N --timeout S`` waits for N price changes caused by evidence or by a rule over
+facts (not by a timer or a person) and says when; the exit code tells whether they came.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+import signal
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from jobs.connectors.redis.price_tables import RedisPriceTables
+from jobs.console.market_view import Change, MarketView
+from jobs.monitoring.health import Part, parts
+from jobs.runtime.settings import Settings
+from schemas.money import Money
+from schemas.public_texts import signal_text
+
+HEALTH_EVERY_S = 3.0
+
+
+def direction(change: Change) -> str:
+    """A change in words: both prices and by how much.
+
+    >>> direction(Change("a/m/s", 1999, 1899, "USD", "", "", 0, 1, "d", True))
+    '19.99 → 18.99 USD (−5.0 %)'
+    """
+    old = str(Money(change.old_minor, change.currency)).split(" ")[0]
+    ratio = 100 * (change.new_minor / change.old_minor - 1)
+    return f"{old} → {Money(change.new_minor, change.currency)} ({'+' if ratio > 0 else '−'}{abs(ratio):.1f} %)"
+
+
+def latency_s(changes: Sequence[Change], speed: float) -> float | None:
+    """Median wall seconds from the fact or minute that caused a change to its decision; None without any.
+
+    >>> latency_s([Change("a/m/s", 1, 2, "USD", "", "", 0, 1, "d", True, 6000)], speed=60)
+    0.1
+    """
+    known = [change.latency_ms for change in changes if change.live and change.latency_ms is not None]
+    return statistics.median(known) / speed / 1000 if known else None
+
+
+def figures(view: MarketView, speed: float) -> list[tuple[str, str]]:
+    """The numbers of the top line."""
+    rates, latency = view.rates(), latency_s(view.changes(50), speed)
+    return [
+        ("events/s", f"{rates['events']:,.0f}"),
+        ("cells/s", f"{rates['cell_rows']:,.0f}"),
+        ("quotes/s", f"{rates.get('quotes', 0.0):,.0f}"),
+        ("refused", f"{sum(view.rejected_codes.values()):,}"),
+        ("repricings by evidence", f"{view.totals['triggers']:,}"),
+        ("decisions", f"{view.totals['decisions']:,}"),
+        ("price changes", f"{view.moved():,}"),
+        ("latency", "–" if latency is None else f"{latency:.2f} s"),
+    ]
+
+
+def plain_line(view: MarketView, health: Sequence[Part], speed: float) -> str:
+    """One line that says how the run is."""
+    ill = [f"{part.name} ({part.note})" for part in health if not part.ok]
+    said = "  ".join(f"{name} {value}" for name, value in figures(view, speed))
+    said += "".join(f"  {part.name} {part.note}" for part in health if part.ok and part.notable)
+    return said + (f"  NOT WELL: {', '.join(ill)}" if ill else "") + (f"  {view.error}" if view.error else "")
+
+
+def plain_change(change: Change) -> str:
+    """A price change as a line."""
+    return f"price  {change.listing}  {direction(change)}  {change.why}"
+
+
+def screen(view: MarketView, health: Sequence[Part], settings: Settings, wall_s: float) -> Group:
+    """The whole view, drawn."""
+    top = Text.assemble(("walras", "bold"), "   ")
+    for name, value in figures(view, settings.the_clock.speed):
+        top.append(value, "bold cyan").append(f" {name}   ", "dim")
+    top.append(f"{wall_s:,.0f} s", "dim")
+    state = Text()
+    for part in health:
+        state.append("● " if part.ok else "▲ ", "green" if part.ok else "bold red").append(part.name)
+        shown = f" {part.note}   " if part.notable or not part.ok else "   "
+        state.append(shown, "yellow" if part.ok else "red")
+    if view.error:
+        state.append("\n" + view.error, "red")
+    page = f"http://{settings.edge_host}:{settings.edge_port}/"
+    foot = Text.assemble(("page: ", "dim"), (page, "underline"), ("    Ctrl-C ends the run", "dim"))
+    return Group(
+        top, state,
+        Panel(_changes(view), title="prices that changed, and why", title_align="left", border_style="dim"),
+        Panel(_evidence(view), title="strongest evidence", title_align="left", border_style="dim"),
+        foot,
+    )  # fmt: skip
+
+
+def _changes(view: MarketView, rows: int = 12) -> Table:
+    table = Table(box=None, expand=True, padding=(0, 1, 0, 0), show_header=False)
+    table.add_column(no_wrap=True, ratio=3)
+    table.add_column(no_wrap=True, ratio=3)
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=6)
+    for change in view.changes(rows):
+        colour = "yellow" if change.new_minor > change.old_minor else "blue"
+        table.add_row(change.listing.split("/", 1)[1], Text(direction(change), colour), change.why)
+    if not table.row_count:
+        table.add_row(
+            Text("none yet: a price changes when demand, a competitor, stock, cost or an event changes", "dim")
+        )
+    return table
+
+
+def _evidence(view: MarketView, rows: int = 8, width: int = 24) -> Table:
+    table = Table(box=None, expand=True, padding=(0, 1, 0, 0), show_header=False)
+    table.add_column(no_wrap=True, ratio=3)
+    table.add_column(no_wrap=True, width=width)
+    table.add_column(no_wrap=True, justify="right", width=10)
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=4)
+    top = view.top_evidence(rows)
+    most = max((math.log1p(max(0.0, point["evidence"])) for point in top), default=0.0) or 1.0
+    for point in top:
+        bar = "█" * round(width * math.log1p(max(0.0, point["evidence"])) / most)
+        word = signal_text(point["signal"], round(point["effect"], 2))
+        style = "bold magenta" if point["triggered"] else "cyan"
+        table.add_row(
+            point["listing"].split("/", 1)[1], Text(bar, style), f"{point['evidence']:,.4g}",
+            word + (", repricing started" if point["triggered"] else ""),
+        )  # fmt: skip
+    if not top:
+        table.add_row(Text("none yet: it comes with the first closed minutes", "dim"))
+    return table
+
+
+class Health:
+    """Asks the parts now and then on a thread of its own, so that a part that hangs stops no view."""
+
+    def __init__(self, settings: Settings, stopping: threading.Event) -> None:
+        self.parts: list[Part] = []
+        self._settings, self._stopping = settings, stopping
+        self._tables = RedisPriceTables(settings.redis.get_secret_value())
+        threading.Thread(target=self._ask, name="health", daemon=True).start()
+
+    def _ask(self) -> None:
+        while True:
+            self.parts = parts(self._settings, self._tables)
+            if self._stopping.wait(HEALTH_EVERY_S):
+                return
+
+
+def seconds(stopping: threading.Event, every_s: float) -> Iterator[float]:
+    """Wall seconds since the start, at every beat until told to stop."""
+    began = time.monotonic()
+    yield 0.0
+    while not stopping.wait(every_s):
+        yield time.monotonic() - began
+
+
+class Said:
+    """What the plain view has written already: each change once, a line of figures only when it differs."""
+
+    def __init__(self) -> None:
+        self._until_s, self._line = 0.0, ""
+
+    def say(self, console: Console, view: MarketView, health: Sequence[Part], speed: float) -> None:
+        """Write what is new."""
+        for change in reversed(view.changes(100)):
+            if change.live and change.seen_s > self._until_s:
+                self._until_s = change.seen_s
+                console.print(plain_change(change), markup=False)
+        line = plain_line(view, health, speed)
+        if line != self._line:
+            console.print(line, markup=False)
+        self._line = line
+
+
+def watch(settings: Settings, *, plain: bool, until_moved: int, timeout_s: float) -> int:
+    """Show the run until it has moved enough, the time is over, or someone ends it; the exit code."""
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    view = MarketView(settings.kafka)
+    view.start()
+    health = Health(settings, stopping)
+    console = Console(highlight=False, soft_wrap=plain)
+    said = Said()
+    live = contextlib.nullcontext() if plain else Live(console=console, screen=True, auto_refresh=False)
+    try:
+        with live as drawn:
+            for wall_s in seconds(stopping, 1.0 if plain else 0.5):
+                if plain:
+                    said.say(console, view, health.parts, settings.the_clock.speed)
+                elif drawn is not None:
+                    drawn.update(screen(view, health.parts, settings, wall_s), refresh=True)
+                if until_moved and view.moved() >= until_moved:
+                    console.print(f"moved: {view.moved()} price changes by evidence or facts after {wall_s:.1f} s")
+                    return 0
+                if timeout_s and wall_s >= timeout_s:
+                    break
+    finally:
+        stopping.set()
+        view.close()
+    if until_moved:
+        console.print(f"expected {until_moved} price changes by evidence or facts, saw {view.moved()}")
+        console.print(plain_line(view, health.parts, settings.the_clock.speed))
+        return 1
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Read the arguments and watch."""
+    parser = argparse.ArgumentParser(
+        prog="python -m jobs.console.live_view", description="The live view of a run."
+    )
+    parser.add_argument(
+        "--plain", action="store_true", help="lines instead of a screen (default without a terminal)"
+    )
+    moved = "end with 0 once N prices changed on evidence or rules, with 1 if they do not"
+    parser.add_argument("--until-moved", type=int, default=0, metavar="N", help=moved)
+    parser.add_argument("--timeout", type=float, default=0.0, metavar="S", help="end after S wall seconds")
+    given = parser.parse_args(argv)
+    return watch(
+        Settings.load(),
+        plain=given.plain or not sys.stdout.isatty(),
+        until_moved=given.until_moved,
+        timeout_s=given.timeout,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

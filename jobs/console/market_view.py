@@ -1,0 +1,373 @@
+"""What is going on in a running market, followed from Kafka with bounded memory.
+
+The console's page and the terminal's live view show the same things; both read them here: prices
+that changed and why, the evidence per listing, recent decisions, what was refused, and how fast
+each topic grows. One thread follows the topics; readers take copies under one lock.
+Over 300 lines: what is taken and what is read are the same few collections under that lock.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from features.cells.lines import record_values
+from jobs.audit.explanation import learned_of
+from jobs.connectors.kafka.offsets import KAFKA_UNREACHABLE, TopicEnds
+from jobs.connectors.kafka.reading import WHOLE_TOPIC, Record, tail
+from schemas.codes import Cause
+from schemas.events import Listing
+from schemas.public_texts import CAUSES, OUTCOMES, REFUSALS, reason_text, signal_text
+from schemas.topics import TOPICS
+
+log = logging.getLogger(__name__)
+
+BACKLOG: Mapping[str, int] = {
+    "tables": WHOLE_TOPIC, "decisions": 500, "features": 500, "evidence": 500, "rejected": 50, "cells": 0
+}  # fmt: skip
+"""Records per partition read from before now; tables are compacted, so all of them."""
+
+MOVING = frozenset({Cause.EVIDENCE, Cause.GROUP_EVIDENCE, Cause.RIVAL_MOVED, Cause.STOCK_OUT, Cause.RESTOCKED,
+                    Cause.COST_CHANGED, Cause.EVENT_STARTED, Cause.EVENT_ENDED, Cause.CONTINUED})  # fmt: skip
+"""Causes that are evidence or a rule over facts: not a timer, not a person, not a first price."""
+
+
+@dataclass(slots=True)
+class Change:
+    """A listing's price moved. ``latency_ms``: run time from the fact or minute that caused it to the decision.
+
+    ``live``: seen while following, not read from the past; ``seen_s``: wall time at which it was seen.
+    """
+
+    listing: str
+    old_minor: int
+    new_minor: int
+    currency: str
+    reason: str
+    cause: str
+    at_ms: int
+    version: int
+    decision_id: str
+    live: bool
+    latency_ms: int | None = None
+    seen_s: float = field(default_factory=time.time)
+
+    @property
+    def why(self) -> str:
+        """The reason in words."""
+        return reason_text(self.reason or self.cause)
+
+
+class MarketView:
+    """Follows tables, decisions, features, evidence, rejected and cells; keeps the last of each.
+
+    Parameters
+    ----------
+    bootstrap : Kafka bootstrap servers.
+    max_listings : listings whose table, evidence and last decision are kept; the longest untouched goes first.
+    points : evidence points kept per listing.
+    recent : changes, decisions and refusals kept.
+
+    Notes
+    -----
+    The thread reconnects by itself; ``error`` says what is wrong meanwhile. :meth:`take` is the whole
+    of the logic and needs no broker: tests call it with records of their own.
+    """
+
+    def __init__(self, bootstrap: str, *, max_listings: int = 5_000, points: int = 180, recent: int = 200) -> None:
+        self._bootstrap = bootstrap
+        self._max_listings, self._points = max_listings, points
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._on_table: Callable[[dict[str, Any]], None] | None = None
+        self._on_catalog: Callable[[dict[str, Any]], None] | None = None
+        self._tables: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._evidence: OrderedDict[str, deque[dict[str, Any]]] = OrderedDict()
+        self._last_decision: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._learned: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._causes: OrderedDict[str, tuple[str, int | None]] = OrderedDict()
+        self._changes: deque[Change] = deque(maxlen=recent)
+        self._decisions: deque[dict[str, Any]] = deque(maxlen=recent)
+        self._rejected: deque[dict[str, Any]] = deque(maxlen=recent)
+        self.totals: Counter[str] = Counter()
+        self.rejected_codes: Counter[str] = Counter()
+        self._ends: dict[str, tuple[float, int]] = {}
+        self._rates: dict[str, float] = {}
+        self._moved = 0
+        self._cells: deque[tuple[float, int]] = deque(maxlen=4096)
+        self.error = ""
+        self.caught_up = False
+
+    # ---- following ----
+
+    def start(
+        self,
+        on_table: Callable[[dict[str, Any]], None] | None = None,
+        on_catalog: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        """Begin to follow in the background, on a thread.
+
+        ``on_table`` hears every `tables` record, ``on_catalog`` every good catalog entry (else none is read).
+        """
+        self._on_table, self._on_catalog = on_table, on_catalog
+        for name, work in (("follow", self._follow), ("offsets", self._measure)):
+            thread = threading.Thread(target=self._for_ever, args=(work,), name=f"market-view-{name}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(timeout=5)
+
+    def _for_ever(self, work: Callable[[], None]) -> None:
+        while not self._stopping.is_set():
+            try:
+                work()
+            except KAFKA_UNREACHABLE as error:
+                self.error = f"Kafka at {self._bootstrap}: {error}"
+                self._stopping.wait(2.0)
+
+    def _follow(self) -> None:
+        backlogs = dict(BACKLOG) | ({"catalog": WHOLE_TOPIC} if self._on_catalog else {})
+        by_topic = {TOPICS[name].topic: backlog for name, backlog in backlogs.items()}
+        connected = False
+        for records, read_all in tail(self._bootstrap, by_topic):
+            if self._stopping.is_set():
+                return
+            if not connected:
+                connected, self.error = True, ""
+            for record in records:
+                try:
+                    self.take(record, live=self.caught_up)
+                except (ValueError, KeyError, TypeError, AttributeError) as error:
+                    # Our own jobs wrote it: shown as a fault of the run, not of the view.
+                    self.totals["unreadable"] += 1
+                    self.error = f"{record.topic}-{record.partition}-{record.offset}: unreadable: {error!r}"
+            self.caught_up = self.caught_up or read_all
+
+    def _measure(self) -> None:
+        names = {t.topic: t.name for t in TOPICS.values()}
+        asked = TopicEnds(self._bootstrap, names)
+        while not self._stopping.wait(1.0):
+            ends: Counter[str] = Counter()
+            for (topic, _), end in asked.now().items():
+                ends[names[topic]] += end
+            now = time.monotonic()
+            with self._lock:
+                for name, end in ends.items():
+                    then, before = self._ends.get(name, (now, end))
+                    if now > then:
+                        # A light smoothing: one noisy second should not make the figure jump.
+                        rate = (end - before) / (now - then)
+                        self._rates[name] = rate if name not in self._rates else (self._rates[name] + rate) / 2
+                    self._ends[name] = (now, end)
+
+    # ---- the logic ----
+
+    def take(self, record: Record, *, live: bool = True) -> None:
+        """Take one record of a followed topic."""
+        name = record.topic.split(".")[1]
+        if name == "cells":
+            rows = (record.value or b"").count(b'"cell"')
+            with self._lock:
+                self.totals["cells"] += rows
+                self._cells.append((time.monotonic(), rows))
+            return
+        if name == "catalog":
+            return self._take_catalog(record)
+        value = record.json()
+        if not value:
+            return
+        with self._lock:
+            self.totals[name] += live
+            getattr(self, f"_take_{name}")(value, live)
+        if name == "tables" and self._on_table is not None:
+            self._on_table(value)
+
+    def _take_catalog(self, record: Record) -> None:
+        # Anyone may write an input: what demand_job refuses is passed over here too.
+        try:
+            value = record.json()
+        except ValueError:
+            return
+        if self._on_catalog is not None and isinstance(value, dict) and TOPICS["catalog"].judge(value) is None:
+            self._on_catalog(record_values(TOPICS["catalog"], value))
+
+    def _take_tables(self, value: dict[str, Any], live: bool) -> None:
+        key = _key(value)
+        before = self._tables.get(key)
+        if before is not None and int(before["version"]) >= int(value["version"]):
+            return
+        _remember(self._tables, key, value, self._max_listings)
+        old, new = int((before or value)["default_minor"]), int(value["default_minor"])
+        if before is None or old == new:
+            return
+        cause, latency_ms = self._causes.get(value["decision_id"], (cause_in(value["reason"]), None))
+        self._changes.append(
+            Change(
+                key, old, new, value["currency"], value["reason"], cause, int(value["published_ms"]),
+                int(value["version"]), value["decision_id"], live, latency_ms,
+            )
+        )  # fmt: skip
+        self._moved += live and cause in MOVING
+
+    def _take_decisions(self, value: dict[str, Any], live: bool) -> None:
+        key = _key(value)
+        latency = max(0, int(value["decided_at_ms"]) - int(value["event_time_ms"]))
+        _remember(self._last_decision, key, value, self._max_listings)
+        _remember(self._causes, value["decision_id"], (value["cause"], latency), 4 * self._max_listings)
+        self._decisions.append(
+            {
+                k: value.get(k)
+                for k in ("decision_id", "cause", "cause_detail", "event_time_ms", "published", "version")
+            }
+            | {"listing": key, "outcome": outcome(value), "latency_ms": latency}
+        )
+        # The table may have come before its decision: the two topics are not ordered to each other.
+        for change in reversed(self._changes):
+            if change.decision_id == value["decision_id"]:
+                self._moved += change.live and value["cause"] in MOVING and change.cause not in MOVING
+                change.cause, change.latency_ms = value["cause"], latency
+                break
+
+    def _take_features(self, value: dict[str, Any], live: bool) -> None:
+        _remember(self._learned, value["listing"], learned_of(value), self._max_listings)
+
+    def _take_evidence(self, value: dict[str, Any], live: bool) -> None:
+        key = _key(value)
+        points = self._evidence.get(key) or deque(maxlen=self._points)
+        points.append(value)
+        _remember(self._evidence, key, points, self._max_listings)
+        self.totals["triggers"] += live and bool(value["triggered"])
+
+    def _take_rejected(self, value: dict[str, Any], live: bool) -> None:
+        self.rejected_codes[value["code"]] += 1
+        self._rejected.append(
+            {k: value.get(k) for k in ("topic", "partition", "offset", "field", "code", "detail")}
+        )
+
+    # ---- reading ----
+
+    def changes(self, n: int = 20) -> list[Change]:
+        """The last price changes, newest first."""
+        with self._lock:
+            return list(self._changes)[: -n - 1 : -1]
+
+    def moved(self) -> int:
+        """How many live changes so far were caused by evidence or a rule over facts."""
+        return self._moved
+
+    def decisions(self, n: int = 20) -> list[dict[str, Any]]:
+        """Summaries of the last decisions, newest first."""
+        with self._lock:
+            return list(self._decisions)[: -n - 1 : -1]
+
+    def rejected(self, n: int = 20) -> list[dict[str, Any]]:
+        """The last refusals, newest first, without the refused bytes."""
+        with self._lock:
+            return list(self._rejected)[: -n - 1 : -1]
+
+    def last_decision(self, listing: str) -> dict[str, Any] | None:
+        """The newest decision about a listing, whole."""
+        with self._lock:
+            return self._last_decision.get(listing)
+
+    def learned(self, listing: str) -> dict[str, Any] | None:
+        """How far what is learned of a listing may be trusted."""
+        with self._lock:
+            return self._learned.get(listing)
+
+    def table(self, listing: str) -> dict[str, Any] | None:
+        """The newest `tables` record of a listing."""
+        with self._lock:
+            return self._tables.get(listing)
+
+    def listings(self) -> list[str]:
+        """Every listing with a table, sorted."""
+        with self._lock:
+            return sorted(self._tables)
+
+    def evidence(self, listing: str) -> list[dict[str, Any]]:
+        """A listing's evidence points, oldest first."""
+        with self._lock:
+            return list(self._evidence.get(listing, ()))
+
+    def top_evidence(self, n: int = 8, within_ms: int = 30 * 60_000) -> list[dict[str, Any]]:
+        """The listings with the highest evidence now: latest point each, none older than ``within_ms``."""
+        with self._lock:
+            latest = [(key, points[-1]) for key, points in self._evidence.items()]
+        newest = max((p["window_end_ms"] for _, p in latest), default=0)
+        fresh = [(key, p) for key, p in latest if p["window_end_ms"] >= newest - within_ms]
+        fresh.sort(key=lambda item: (-item[1]["evidence"], item[0]))
+        return [p | {"listing": key} for key, p in fresh[:n]]
+
+    def rates(self) -> dict[str, float]:
+        """Records a second by topic, and ``events`` (all inputs but ticks) and ``cell_rows``."""
+        with self._lock:
+            rates = dict(self._rates)
+            recent = [(t, n) for t, n in self._cells if t > time.monotonic() - 10]
+        inputs = (t.name for t in TOPICS.values() if t.input and t.name != "ticks")
+        span = max(1.0, time.monotonic() - recent[0][0]) if recent else 1.0
+        return rates | {
+            "events": sum(rates.get(name, 0.0) for name in inputs),
+            "cell_rows": sum(n for _, n in recent) / span,
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """What the page polls: everything small, JSON-ready."""
+        return {
+            "changes": [asdict(change) | {"why": change.why} for change in self.changes(14)],
+            "evidence": [with_text(point) for point in self.top_evidence(10)],
+            "decisions": [
+                each
+                | {"why": CAUSES.get(each["cause"], each["cause"]), "result": OUTCOMES.get(each["outcome"], "")}
+                for each in self.decisions(12)
+            ],
+            "rejected": dict(self.rejected_codes.most_common(8)),
+            "refused": [[REFUSALS.get(code, code), n] for code, n in self.rejected_codes.most_common(8)],
+            "totals": dict(self.totals),
+            "rates": {k: round(v, 1) for k, v in self.rates().items()},
+            "moved": self.moved(),
+            "listings": len(self._tables),
+            "error": self.error,
+        }
+
+
+def with_text(point: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a point of evidence with what its strongest signal found in words."""
+    return dict(point) | {"text": signal_text(point["signal"], round(point["effect"], 2))}
+
+
+def outcome(decision: Mapping[str, Any]) -> str:
+    """How a decision ended, as its result says; PUBLISHED or HELD when the result does not."""
+    result = decision.get("result") or {}
+    return str(result.get("outcome") or ("PUBLISHED" if decision.get("published") else "HELD"))
+
+
+def cause_in(reason: str) -> str:
+    """The cause that a table's reason begins with, or nothing.
+
+    >>> cause_in("RIVAL_MOVED shop-b -12%"), cause_in("because")
+    ('RIVAL_MOVED', '')
+    """
+    word = reason.split(" ", 1)[0].rstrip(":;,")
+    return word if word in Cause.__members__ else ""
+
+
+def _key(value: Mapping[str, Any]) -> str:
+    return Listing.key_in(value)
+
+
+def _remember(kept: OrderedDict[str, Any], key: str, value: Any, most: int) -> None:
+    kept[key] = value
+    kept.move_to_end(key)
+    if len(kept) > most:
+        kept.popitem(last=False)

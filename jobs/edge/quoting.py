@@ -1,0 +1,269 @@
+"""Quoting: from a request for a price to the reply and the logged quote.
+
+The request is judged by the limits of the quotes topic's contract, the customer id becomes a
+pseudonym before anything is looked up or logged, the price is picked from the table by the layout's
+own rule, and the reply tells a shopper's reason and nothing of propensities or shadow prices.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_left
+from collections.abc import Awaitable, Callable, MutableMapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+import orjson
+
+from jobs.connectors.kafka.quote_log import QuoteLog
+from jobs.edge.price_cache import PriceCache
+from jobs.edge.price_entry import Entry, NoPriceError, UnknownListingError
+from jobs.edge.quote_text import LIST, Shelf
+from jobs.runtime.clock import Clock
+from jobs.runtime.metrics import Metrics
+from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT, Listing, QuoteSource
+from schemas.price_table import unit_draw
+from schemas.topics import IDENTIFIER, NAME
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+PREFIX = "/v1/quotes/"
+MAX_PATH, MAX_QUERY, MAX_SHOPPERS = 512, 1024, 50_000
+"""Longest request taken; the single values are bounded as in the quotes topic's contract."""
+
+
+class BadRequestError(ValueError):
+    """A request that cannot be answered; says what was expected, what came, and what to do."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+TABLE, STALE = QuoteSource.TABLE.value, QuoteSource.STALE.value
+_NO_STORE = (b"cache-control", b"no-store")
+_JSON = (b"content-type", b"application/json")
+
+
+class Shopper(NamedTuple):
+    """Who asks, by pseudonym."""
+
+    customer: str
+    session: str
+    arm: str
+    bot: bool
+
+
+@lru_cache(maxsize=65_536)
+def read_listing(path: str) -> tuple[str, str]:
+    """Key and tenant of the listing that a path names.
+
+    >>> read_listing("/v1/quotes/acme/web-us-usd/sku-1")
+    ('acme/web-us-usd/sku-1', 'acme')
+
+    Raises
+    ------
+    BadRequestError
+        If the path is not what the service takes.
+    """
+    if len(path) > MAX_PATH:
+        raise BadRequestError(414, f"expected a path of at most {MAX_PATH} characters")
+    key = path[len(PREFIX) :]
+    expected = f"expected {PREFIX}{{tenant}}/{{market}}/{{sku}} of 1 to 64, 64 and 128 characters, got {path!r}"
+    try:
+        listing = Listing.parse(key)
+    except ValueError:
+        raise BadRequestError(400, expected) from None
+    if len(listing.tenant) > 64 or len(listing.market) > 64 or len(listing.sku) > 128:
+        raise BadRequestError(400, expected)
+    for part, characters in (("tenant", NAME), ("market", NAME), ("sku", IDENTIFIER)):
+        value = getattr(listing, part)
+        if not characters.allows(value):
+            raise BadRequestError(400, f"{part}: expected {characters.words}; got {value!r}")
+    return key, listing.tenant
+
+
+def read_shopper(query: bytes, name: Callable[[str], str]) -> Shopper:
+    """Who asks, by ``name``, the pseudonym of an id.
+
+    >>> read_shopper(b"customer=c1&bot=1", str.upper)
+    Shopper(customer='C1', session='C1', arm='base', bot=True)
+
+    Raises
+    ------
+    BadRequestError
+        If a parameter is not what the service takes.
+    """
+    if len(query) > MAX_QUERY:
+        raise BadRequestError(414, f"expected a query of at most {MAX_QUERY} bytes")
+    given = _fields(query)
+    customer, session = given.get("customer", ""), given.get("session", "")
+    if not customer and not session:
+        raise BadRequestError(400, "customer: expected ?customer=<id> (or ?session=<id> for a guest), got neither")
+    arm = given.get("arm", DEFAULT_ARM)
+    if len(customer) > 128 or len(session) > 128 or len(arm) > 32:
+        raise BadRequestError(400, "customer, session, arm: expected at most 128, 128 and 32 characters")
+    return Shopper(name(customer or session), name(session or customer), arm, given.get("bot") == "1")
+
+
+def _fields(query: bytes) -> dict[str, str]:
+    try:
+        text = query.decode()
+        if "%" in text or "+" in text:
+            return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=8))
+        # Nothing is escaped: the common case, four times faster than the general reader.
+        return dict([field.split("=", 1) for field in text.split("&")]) if text else {}
+    except ValueError:
+        raise BadRequestError(400, "query: expected at most 8 fields name=value in UTF-8") from None
+
+
+class Quoting:
+    """Answers quotes: cache, pick, log.
+
+    Parameters
+    ----------
+    cache : tables and segments.
+    quotes : where every quote goes.
+    clock : the run's Clock; judges whether a table has expired.
+    secret : key of the pseudonyms.
+    """
+
+    def __init__(
+        self, cache: PriceCache, quotes: QuoteLog, clock: Clock, secret: str, metrics: Metrics | None = None
+    ) -> None:
+        self.cache, self.quotes, self.clock, self._name = cache, quotes, clock, pseudonyms(secret)
+        self._shoppers: dict[bytes, Shopper] = {}
+        self.metrics = metrics or Metrics("edge")
+        answered = self.metrics.counter("quotes", "Quotes answered, by where the price came from", ["source"])
+        self._answered = {source.value: answered.labels(source.value) for source in QuoteSource}
+        self._new = dict.fromkeys(self._answered, 0)
+        self._refused = self.metrics.counter("refusals", "Requests refused, by HTTP status", ["status"])
+        waits = self.metrics.histogram("redis_wait", "Time a quote waited for Redis")
+        self._wait = waits.time
+        dropped = self.metrics.gauge("quotes_dropped", "count", "Quotes that could not be logged")
+        dropped.set_function(lambda: quotes.dropped)
+        waiting = self.metrics.gauge("quotes_waiting", "count", "Quotes the broker has not taken yet")
+        waiting.set_function(lambda: quotes.waiting)
+        tables = self.metrics.gauge("cached_tables", "count", "Price tables held")
+        tables.set_function(lambda: cache.size)
+        evicted = self.metrics.gauge("evicted_tables", "count", "Price tables dropped for lack of room")
+        evicted.set_function(lambda: cache.evicted)
+        whole = self.metrics.gauge("redis_whole", "info", "1 when Redis answers and has its ready epoch")
+        whole.set_function(lambda: float(cache.healthy))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Reply to ``/v1/quotes/…``."""
+        status, body, method = 200, b"", scope["method"]
+        try:
+            if method != "GET" and method != "HEAD":
+                raise BadRequestError(
+                    405, f"expected GET {PREFIX}{{tenant}}/{{market}}/{{sku}}?customer=…, got {method}"
+                )
+            body = await self.answer(scope["path"], scope["query_string"])
+        except BadRequestError as error:
+            status, body = error.status, _problem(str(error))
+        except UnknownListingError as error:
+            status, body = 404, _problem(
+                f"no price for {error}: expected a listing of the catalog topic (tenant/market/sku); "
+                "a listing has its list price, and soon a table, from its first catalog entry; "
+                "`walras tables` lists what there is"
+            )  # fmt: skip
+        except NoPriceError as error:
+            status, body = 503, _problem(
+                f"no price known for {error}: Redis does not answer or is being rebuilt, and this edge has not "
+                "served the listing before; ask again, show the shop's list price meanwhile (/readyz says when)"
+            )  # fmt: skip
+        if status != 200:
+            self._refused.labels(str(status)).inc()
+        length = (b"content-length", b"%d" % len(body))
+        await send({"type": "http.response.start", "status": status, "headers": [_JSON, length, _NO_STORE]})
+        await send({"type": "http.response.body", "body": body if method != "HEAD" else b""})
+
+    async def answer(self, path: str, query: bytes) -> bytes:
+        """The public reply to a request, as JSON; logs the quote.
+
+        Raises
+        ------
+        BadRequestError
+            If the request is not what the service takes.
+        UnknownListingError, NoPriceError
+            When there is no price to tell.
+        """
+        key, tenant = read_listing(path)
+        shopper = self._shoppers.get(query)
+        if shopper is None:
+            if len(self._shoppers) >= MAX_SHOPPERS:
+                self._shoppers.clear()
+            shopper = self._shoppers[query] = read_shopper(query, self._name)
+        customer, session, arm, bot = shopper
+        found = self.cache.cached(key, (tenant, customer))
+        if found is None:
+            with self._wait():
+                found = await self.cache.lookup(Listing.parse(key), (tenant, customer))
+        entry, segment = found
+        now_ms = self.clock.now_ms()
+        source = judge_source(entry, now_ms)
+        # A newcomer is of the default segment: what a reader with nothing but redis-cli would conclude.
+        shelf = entry.shelves.get((source, arm, segment)) or _shelf(entry, source, arm, segment or DEFAULT_SEGMENT)
+        i = bisect_left(shelf.cumulative, unit_draw(shelf.salt, customer))
+        quote_id = self.quotes.next_id()
+        self.quotes.offer(shelf.group, shelf.record(i, quote_id, customer, session, now_ms, bot), now_ms)
+        self._new[source] += 1
+        return shelf.reply(i, quote_id, customer, session, max(0, now_ms - shelf.published_ms))
+
+    def forget_shoppers(self) -> None:
+        """Drop what ids were called; called once a minute, so that no id of a person stays for longer."""
+        self._shoppers.clear()
+
+    def count(self) -> None:
+        """Bring the counters up to date; called before they are read, since a quote only adds to a dict."""
+        for source, n in self._new.items():
+            if n:
+                self._answered[source].inc(n)
+                self._new[source] = 0
+
+
+def _shelf(entry: Entry, source: str, arm: str, segment: str) -> Shelf:
+    """A table's shelf, made at its first quote; an unknown arm is answered, and logged, as the default one."""
+    known = arm if arm in entry.table.table else DEFAULT_ARM
+    shelf = entry.shelves.get((source, known, segment))
+    if shelf is None:
+        shelf = entry.shelves[source, known, segment] = Shelf(entry.table, source, known, segment)
+    if segment == DEFAULT_SEGMENT and known == arm:
+        entry.shelves[source, arm, None] = shelf
+    return shelf
+
+
+def pseudonyms(secret: str) -> Callable[[str], str]:
+    """:func:`jobs.runtime.pseudonym.pseudonym` for one key, which is worked in once.
+
+    >>> from jobs.runtime.pseudonym import pseudonym
+    >>> pseudonyms("key")("customer-1") == pseudonym("key", "customer-1")
+    True
+    """
+    key = secret.encode()
+    keyed = hashlib.blake2b(key=key if len(key) <= 64 else hashlib.blake2b(key).digest(), digest_size=16)
+
+    def name(customer: str) -> str:
+        digest = keyed.copy()
+        digest.update(customer.encode())
+        return digest.hexdigest()
+
+    return name
+
+
+def judge_source(entry: Entry, now_ms: int) -> str:
+    """Where the price comes from: a table Redis confirms, one it does not, or (past its end) the list price.
+
+    A listing without a list price keeps its last table, as stale: any price is better than none.
+    """
+    if now_ms >= entry.expires_ms:
+        return LIST if entry.table.list_minor > 0 else STALE
+    return TABLE if entry.confirmed else STALE
+
+
+def _problem(message: str) -> bytes:
+    return orjson.dumps({"error": message})

@@ -1,0 +1,1 @@
+"""Hosting: what runs a bucket logic inside a job, and the same jobs chained in one process."""

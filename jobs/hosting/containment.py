@@ -1,0 +1,133 @@
+"""What a host needs to set a failing fact or batch aside: reading rows leniently, quarantine records."""
+
+from __future__ import annotations
+
+import dataclasses
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from features.bucket_logic import BucketLogic, Output
+from schemas.events import Quarantined
+from schemas.topics import MAX_LINE_BYTES, TOPICS
+
+QUARANTINE = "quarantine"
+RECOVERED = "recovered"
+"""Kind of the quarantine record that a bucket writes with its first good minute after it was FAILING."""
+FAILING_AFTER_MINUTES = 3
+"""Minutes that fail in a row before a bucket counts as FAILING."""
+_TRACEBACK_FRAMES, _TRACEBACK_CHARACTERS, MAX_ERROR_CHARACTERS = 8, 4_000, 1_000
+
+
+_INTERNAL_TIMES = {"sums": "period_end_ms"}
+"""Event-time field of what travels inside a job only."""
+
+
+def event_time_of(kind: str, value: Mapping[str, Any]) -> int:
+    """Event time of a fact, by its stream's own field; of several rows together the latest.
+
+    >>> event_time_of("stock", {"event_time_ms": 5}), event_time_of("segments", {"rows": [{"event_time_ms": 7}]})
+    (5, 7)
+    """
+    field = TOPICS[kind].event_time if kind in TOPICS else _INTERNAL_TIMES[kind]
+    rows = [value] if field in value else value["rows"]
+    return max(int(row[field]) for row in rows)
+
+
+def facts_in(address: str, payload: Any) -> list[tuple[str, Any]]:
+    """Address and record of every fact of a row."""
+    read = orjson.loads(payload)
+    return [(where, value) for where, value in read] if isinstance(read, list) else [(address, read)]
+
+
+def one_by_one(facts: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """The same facts, each by itself also where a record holds several as ``rows``.
+
+    >>> one_by_one([("", {"rows": [1, 2]}), ("stock-0-1", {"sku": "s"})])
+    [('', {'rows': [1]}), ('', {'rows': [2]}), ('stock-0-1', {'sku': 's'})]
+    """
+    single: list[tuple[str, Any]] = []
+    for address, value in facts:
+        if isinstance(value, dict) and isinstance(value.get("rows"), list):
+            single += [(address, {"rows": [row]}) for row in value["rows"]]
+        else:
+            single.append((address, value))
+    return single
+
+
+def window_end_in(payload: Any) -> int:
+    """A batch's window end; 0 where it cannot be read."""
+    try:
+        return int(orjson.loads(payload)["window_end_ms"])
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        return 0
+
+
+def event_time_in(kind: str, value: Any) -> int:
+    """A fact's event time; 0 where it cannot be read."""
+    try:
+        return event_time_of(kind, value)
+    except (KeyError, TypeError, ValueError):
+        return 0
+
+
+def quarantined(
+    logic: BucketLogic,
+    bucket: str,
+    kind: str,
+    address: str,
+    event_time_ms: int,
+    error: Exception | None = None,
+    *,
+    payload: str = "",
+    failing_minutes: int = 0,
+) -> Output:
+    """The quarantine record of a fact or a batch, as an output of its logic."""
+    record = Quarantined(
+        logic=logic.name,
+        bucket=bucket,
+        kind=kind,
+        address=address,
+        event_time_ms=event_time_ms,
+        error=error_text(error) if error else "",
+        trace=_trace(error) if error else "",
+        version=f"{logic.name} v{logic.version}",
+        failing_minutes=failing_minutes,
+        payload=payload[:MAX_LINE_BYTES],
+    )
+    return Output(QUARANTINE, f"{logic.name}/{bucket}", dataclasses.asdict(record), event_time_ms)
+
+
+def error_text(error: Exception) -> str:
+    """Type and message, bounded.
+
+    >>> error_text(KeyError("web"))
+    "KeyError: 'web'"
+    """
+    return _encodable(f"{type(error).__name__}: {error}")[:MAX_ERROR_CHARACTERS]
+
+
+def _trace(error: Exception) -> str:
+    lines = traceback.format_exception(error, limit=-_TRACEBACK_FRAMES, chain=False)
+    return _encodable("".join(lines))[-_TRACEBACK_CHARACTERS:]
+
+
+def as_text(record: Any) -> str:
+    """A record as text that can be encoded, whatever it is.
+
+    >>> as_text({"a": 1}), as_text(b"\\xff"), as_text("plain")
+    ('{"a":1}', '\ufffd', 'plain')
+    """
+    text = record if isinstance(record, str) else repr(record)
+    if isinstance(record, bytes):
+        text = record.decode(errors="replace")
+    elif isinstance(record, dict):
+        text = orjson.dumps(record, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+    return _encodable(text)
+
+
+def _encodable(text: str) -> str:
+    """The text without lone surrogates, which no encoder takes."""
+    return text.encode(errors="replace").decode()

@@ -1,0 +1,1 @@
+"""Monitoring: the health of every part, and how fast minutes close."""

@@ -1,0 +1,268 @@
+"""RepricingLogic: what one bucket believes of its listings, and what it does about it.
+
+The way of a minute: catalog, offers and stock are taken, demand is booked, the watcher steps; what it
+triggers, what a pace limit postponed and what has no table yet is re-priced; tables near their end are
+renewed. The way of a fact: it is taken, and where it may make a price wrong (a rival's move, a
+stock-out, a command) the listing is looked at once, outside the false-alarm account.
+
+Event time (a minute's end, a fact's time) decides everything; the Clock's time (``now_ms``) only stamps
+versions, publication and expiry. A decision's id is a hash of listing, cause and the address that
+caused it, so that a repeat is recognised.
+
+Parts: :mod:`bucket_state` (what is known), :mod:`watching` (evidence), :mod:`deciding` (decisions and tables),
+:mod:`operating` (commands), :mod:`control` (freezes, calendar); the demand book counts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from features.books.demand import DemandBook
+from features.books.products import judge_cells
+from features.bucket_logic import Batch, Fact, Output, refuse_other_version
+from features.cells.lines import record_values
+from jobs.pricing.bucket.bucket_state import BucketState, Looks
+from jobs.pricing.bucket.bucket_watch import BucketWatch
+from jobs.pricing.bucket.control import Control, applies
+from jobs.pricing.bucket.decider import Decider
+from jobs.pricing.bucket.operating import Operator
+from jobs.pricing.decision.valuation import demand_settings
+from jobs.pricing.guardrails.forward_buying import is_bought_ahead
+from jobs.pricing.policy import MINUTE_MS, Policy
+from jobs.pricing.policy_settings import market_time
+from schemas.codes import Cause
+from schemas.events import CalendarEvent, CatalogEntry, Command, CommandKind, Listing, Offer, Stock, bucket_of
+from schemas.topics import TOPICS
+
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+_FEWEST_REQUESTS = 100.0
+"""Counts below this teach no price; a look at them would find what the last one found."""
+
+
+class RepricingLogic:
+    """The repricing of one bucket (a :class:`features.bucket_logic.BucketLogic`).
+
+    Outputs: ``evidence``, ``decisions`` (``asdict(Decision)``) and ``tables`` (``PriceTable.to_record()``);
+    the host publishes the latter to Redis.
+
+    Parameters
+    ----------
+    policy : the business numbers; not part of the snapshot.
+    decider : what decides on a listing; another one in a simulation of another shop.
+
+    Examples
+    --------
+    A listing becomes known, and gets its first table by the cold-start rule.
+
+    >>> logic = RepricingLogic()
+    >>> entry = CatalogEntry("e", 1, "acme", "web", "s1", "s1", "shoes", "margin", "USD", 1, True, 700, 1000)
+    >>> outputs = list(logic.on_batch(Batch(0, 60_000, catalog=(entry,), now_ms=60_500)))
+    >>> [output.stream for output in outputs], outputs[1].value["default_minor"]
+    (['decisions', 'tables'], '999')
+    """
+
+    name = "repricing"
+    version = 1
+
+    def __init__(self, policy: Policy | None = None, decider: type[Decider] = Decider) -> None:
+        self.policy = policy or Policy()
+        self._bucket = BucketState(self.policy)
+        self._book = DemandBook(demand_settings(self.policy), market_time(self.policy))
+        self._control = Control()
+        self._watch = BucketWatch(self.policy, self._bucket, self._book)
+        self._decider = decider(self.policy, self._bucket, self._book, self._control)
+        self._operator = Operator(self._bucket, self._control, self._decider)
+        self._seen: dict[str, int] = {}
+        self._own_minute: dict[str, int] = {}  # of the hour; not part of the snapshot: it can be had again
+        self._time_ms = 0
+
+    def on_batch(self, batch: Batch) -> Iterable[Output]:
+        """Take one minute of the bucket; one not newer than the last changes nothing."""
+        if batch.window_end_ms <= self._time_ms:
+            return []
+        at_ms, before_ms = batch.window_end_ms, self._time_ms or batch.window_end_ms - MINUTE_MS
+        now_ms = batch.now_ms or at_ms
+        looks: Looks = {}
+        for entry in batch.catalog:
+            self._take_catalog(entry, looks)
+        for key in self._bucket.take_offers(batch.offers, at_ms, looks):
+            self._watch.add_fact(key, "rivals")
+        for stock in batch.stock:
+            self._bucket.take_stock(stock, looks, early=False)
+        self._bucket.close_minute(at_ms)
+        cells, _ = judge_cells(batch.cells, self._bucket.catalog)
+        states = self._bucket.states
+        empty = {key for key, state in states.items() if state.stock and state.stock[1] <= 0}
+        offers = {key: self._bucket.recorded_rivals_mean(key, at_ms) for key in {Listing.key_of(c) for c in cells}}
+        self._book.observe(dataclasses.replace(batch, cells=tuple(cells)), offer_of=offers.get, out_of_stock=empty)
+        if at_ms // HOUR_MS != before_ms // HOUR_MS:
+            self._book.learn_tilts(self._elasticity_of)
+        bought: dict[tuple[str, str], list[int]] = {}
+        for key in self._hourly_turns(before_ms, at_ms):
+            self._look_where_counts_grew(key, looks)
+            self._look_at_deals(key, looks, bought)
+        self._time_ms = at_ms
+        outputs = self._watch.step(at_ms, cells, empty, looks)
+        for event, starts in self._control.turning(before_ms, at_ms):
+            self._turn(event, starts, looks)
+        self._control.forget_before(at_ms - DAY_MS)
+        for key, state in states.items():
+            if state.continue_at_ms is not None and at_ms >= state.continue_at_ms:
+                planned = {"planned_ms": state.continue_at_ms, "after": state.continue_after}
+                looks.setdefault(key, (Cause.CONTINUED, planned))
+            elif not state.has_table and state.needs_start:
+                looks.setdefault(key, (Cause.COLD_START, {}))
+        for key in [key for key in self._bucket.index if key in looks]:
+            outputs += self._decider.decide(key, *looks[key], f"batch-{at_ms}", at_ms, now_ms)
+        return outputs + self._decider.renewals(at_ms, now_ms)
+
+    def on_fact(self, fact: Fact) -> Iterable[Output]:
+        """Take one offer, stock level, calendar entry, command or estimate at once.
+
+        A fact whose address is not newer than the last of its partition, and one that its topic's
+        contract refuses (demand_job reports it), change nothing.
+        """
+        topic = TOPICS[fact.kind]
+        if self._repeated(fact.address) or topic.judge(fact.value) is not None:
+            return []
+        value = record_values(topic, fact.value) if topic.input else fact.value
+        at_ms = max(self._time_ms, min(fact.event_time_ms, fact.now_ms) if fact.now_ms else fact.event_time_ms)
+        now_ms = fact.now_ms or at_ms
+        looks: Looks = {}
+        match fact.kind:
+            case "offers" | "stock" if fact.event_time_ms < self._time_ms:
+                return []  # its minute is on record
+            case "offers":
+                offer = Offer(**value)
+                if self._bucket.take_offer(offer, looks):
+                    self._watch.add_fact(Listing.key_of(offer), "rivals")
+            case "stock":
+                self._bucket.take_stock(Stock(**value), looks, early=True)
+            case "catalog":
+                self._take_catalog(CatalogEntry(**value), looks)
+            case "calendar":
+                event = CalendarEvent(**value)
+                self._control.announce(event)
+                if event.start_ms <= self._time_ms < event.end_ms:
+                    self._turn(event, True, looks)
+            case "estimates":
+                self._bucket.take_estimate(value, looks)
+            case "commands":
+                if value["kind"] == CommandKind.SETTLE:
+                    self._book.learn_tilts(self._elasticity_of, afresh=True)
+                return self._operator.obey(Command(**value), fact.address, at_ms, now_ms)
+            case _:
+                expected = "offers, stock, catalog, calendar, commands or estimates"
+                raise ValueError(f"fact.kind: expected {expected}; got {fact.kind!r}")
+        outputs: list[Output] = []
+        for key in [key for key in self._bucket.index if key in looks]:
+            outputs += self._decider.decide(key, *looks[key], fact.address, at_ms, now_ms)
+        return outputs
+
+    def _repeated(self, address: str) -> bool:
+        """Whether a fact was taken before: offsets of a partition come in order."""
+        partition, _, offset = address.rpartition("-")
+        if not partition or not offset.isdigit():
+            return False
+        if int(offset) <= self._seen.get(partition, -1):
+            return True
+        self._seen[partition] = int(offset)
+        return False
+
+    def _hourly_turns(self, before_ms: int, at_ms: int) -> list[str]:
+        """Listings whose minute of the hour has come: each has its own, so that no minute takes all of them.
+
+        >>> logic = RepricingLogic()
+        >>> entry = CatalogEntry("e", 1, "acme", "web", "s1", "s1", "shoes", "margin", "USD", 1, True, 700, 1000)
+        >>> _ = list(logic.on_batch(Batch(0, 60_000, catalog=(entry,), now_ms=60_500)))
+        >>> sum(len(logic._hourly_turns(m * 60_000, (m + 1) * 60_000)) for m in range(60))
+        1
+        >>> logic._hourly_turns(0, HOUR_MS)
+        ['acme/web/s1']
+        """
+        for key in self._bucket.index[len(self._own_minute) :]:
+            # Not the key alone: its hash is what put these listings into one bucket.
+            self._own_minute[key] = bucket_of(f"{key}|turn", HOUR_MS // MINUTE_MS)
+        first, last = before_ms // MINUTE_MS + 1, at_ms // MINUTE_MS
+        due = {minute % (HOUR_MS // MINUTE_MS) for minute in range(max(first, last - 59), last + 1)}
+        return [key for key, minute in self._own_minute.items() if minute in due]
+
+    def _look_where_counts_grew(self, key: str, looks: Looks) -> None:
+        """Ask for a look where a price rests on much fewer counts than there are now.
+
+        Often at first, then ever more seldom, as a logarithm: not a schedule, since where nobody comes nothing
+        is learned and nothing looked at.
+        """
+        state = self._bucket.states[key]
+        if not state.has_table or state.decided_on is None:
+            return
+        counted, before = self._book.requests(key), state.decided_on[2]
+        if counted >= max(_FEWEST_REQUESTS, self.policy.beliefs.look_when_grown * before):
+            looks.setdefault(key, (Cause.BELIEFS_MOVED, {"requests": counted, "before": before}))
+
+    def _look_at_deals(self, key: str, looks: Looks, bought_of: dict[tuple[str, str], list[int]]) -> None:
+        """Request a repricing where a table holds a deal and deals are now believed to be bought ahead.
+
+        ``bought_of`` keeps :meth:`BucketState.bought` by tenant and category during one minute.
+        """
+        state = self._bucket.states[key]
+        if state.table is None or state.usual_log is None:
+            return
+        lists = (prices for arm in state.table.table.values() for prices in arm.values())
+        lowest = min(price for price_list in lists for price in price_list.prices)
+        entry, usual = self._bucket.catalog[key], math.exp(state.usual_log)
+        category = (entry.tenant, entry.category)
+        if category not in bought_of:
+            bought_of[category] = self._bucket.bought(entry)
+        bought = bought_of[category]
+        if is_bought_ahead(lowest, usual, bought, self.policy):
+            detail = {"lowest_minor": lowest, "usual_minor": round(usual), "bought": bought}
+            looks.setdefault(key, (Cause.BELIEFS_MOVED, detail))
+
+    def _elasticity_of(self, key: str) -> float:
+        """Own-price elasticity as believed now; a listing that only the book knows has the prior's."""
+        return self._bucket.elasticity(key)[0]
+
+    def _take_catalog(self, entry: CatalogEntry, looks: Looks) -> None:
+        if self._bucket.take_catalog(entry, looks):
+            self._watch.grow(entry)
+
+    def _turn(self, event: CalendarEvent, starts: bool, looks: Looks) -> None:
+        """An event starts or ends: the listings it speaks of are looked at."""
+        for key in self._bucket.index:
+            if applies(event, self._bucket.catalog[key]):
+                cause = Cause.EVENT_STARTED if starts else Cause.EVENT_ENDED
+                looks.setdefault(key, (cause, {"event": event.name, "kind": event.kind}))
+                self._watch.add_fact(key, "events")
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that must survive a restart; about 3 kB a listing as JSON."""
+        return {
+            "v": self.version,
+            "time_ms": self._time_ms,
+            "seen": dict(self._seen),
+            "bucket": self._bucket.snapshot(),
+            "demand": self._book.snapshot(),
+            "watch": self._watch.snapshot(),
+            "control": self._control.snapshot(),
+        }
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Take a snapshot back.
+
+        Raises
+        ------
+        SnapshotError
+            If the snapshot is of another version.
+        """
+        refuse_other_version("repricing", self.version, snapshot)
+        self._time_ms = snapshot["time_ms"]
+        self._own_minute = {}
+        self._seen = dict(snapshot["seen"])
+        self._bucket.restore(snapshot["bucket"])
+        self._book.restore(snapshot["demand"])
+        self._watch.restore(snapshot["watch"])
+        self._control.restore(snapshot["control"])

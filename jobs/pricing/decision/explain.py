@@ -1,0 +1,285 @@
+"""explain: why a price is what it is, in words, from a decision's record alone.
+
+For pricing managers at a terminal (``walras explain``) and in the console; shoppers see none of it. Texts of
+codes are in :mod:`schemas.public_texts`, those of limits in :mod:`jobs.pricing.decision.limit_texts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from textwrap import fill
+from typing import Any
+
+from jobs.pricing.decision.limit_texts import binds, limit_text, time_text
+from jobs.pricing.decision.record import recorded_policy, rivals_of
+from jobs.pricing.guardrails import money
+from jobs.pricing.policy import Policy
+from schemas.codes import Cause
+from schemas.events import OfferKind
+from schemas.price_table import FULL
+from schemas.public_texts import ADVICE, CAUSES, COMMANDS, OUTCOMES, ROLES, signal_text
+
+WIDTH = 110
+"""Columns that a line takes at most."""
+_LABEL = 11
+_INDENT = " " * (_LABEL + 2)
+_NEXT_LINE = "\n" + _INDENT
+_CATALOG = {
+    "cost_minor": "cost", "list_minor": "list price", "floor_minor": "floor", "ceiling_minor": "ceiling",
+    "active": "for sale", "trusted_cost_minor": "confirmed cost",
+}  # fmt: skip
+_SEGMENTS = {
+    "all": "customers not yet known (all)",
+    "myopic": "customers who rarely compare prices (myopic)",
+    "strategic": "customers who compare prices (strategic)",
+}
+_TARGETS = {"sale_target": "the sale target", "stock": "the stock until the next delivery"}
+
+
+def explain(decision: Mapping[str, Any]) -> str:
+    """Tell a decision: result, cause, demand, cost, competitors, limits, prices, expected gain, what follows.
+
+    Parameters
+    ----------
+    decision : a record of the `decisions` stream.
+
+    Returns
+    -------
+    Lines of text without a trailing newline; no line is longer than :data:`WIDTH`. A limit that changed the
+    result is marked with ``*``.
+    """
+    inputs, result = decision["inputs"], decision["result"]
+    policy = recorded_policy(inputs["policy"])
+    lines = [
+        f"{inputs['listing']}: decision {decision['decision_id']} of {time_text(decision['event_time_ms'])}",
+        _line("result", _result(decision)),
+        _line("cause", _cause(decision["cause"], decision["cause_detail"], inputs["currency"])),
+        _line("demand", _demand(inputs)),
+        _line("customers", _customers(inputs)),
+        _line("cost", _cost(inputs)),
+        _line("rivals", _rivals(inputs, result, policy)),
+    ]
+    if inputs["target_units"] is not None:
+        lines.append(_line("to sell", _target(inputs, result)))
+    lines.append(_line("best price", _best_price(inputs, result)))
+    for number, band in enumerate(result["bands"]):
+        mark = "*" if binds(band, result["candidate_minor"]) else "-"
+        lines.append(_line("" if number else "limits", f"{mark} {limit_text(band, decision, policy)}"))
+    lines.append(_line("prices", _prices(decision)))
+    lines.append(_line("gain", _gain(inputs, result)))
+    lines += [_line("" if i else "next", text) for i, text in enumerate(_next(decision))]
+    lines.append(_line("record", f"policy {inputs['policy']['name']}, {inputs['policy_hash']}"))
+    return "\n".join(fill(each, WIDTH, subsequent_indent=_INDENT) for line in lines for each in line.split("\n"))
+
+
+def _line(label: str, text: str) -> str:
+    return f"  {label:<{_LABEL}}{text}"
+
+
+def _result(decision: Mapping[str, Any]) -> str:
+    text = _sentence(OUTCOMES[decision["result"]["outcome"]])
+    now, current = decision["result"]["default_minor"], decision["inputs"]["current"]
+    currency = decision["inputs"]["currency"]
+    if now is None:
+        return text
+    before = current["default_minor"] if current else None
+    if before is None or before == now:
+        return f"{text} Price: {money(now, currency)}."
+    return f"{text} Price: {money(before, currency)} → {money(now, currency)} ({now / before - 1:+.1%})."
+
+
+def _cause(cause: str, detail: Mapping[str, Any], currency: str) -> str:
+    """What happened; a detail that has no words is left to the record."""
+    told = _told(cause, detail, currency)
+    return _sentence(f"{CAUSES[cause]}: {told}" if told else CAUSES[cause])
+
+
+def _told(cause: str, detail: Mapping[str, Any], currency: str) -> str:
+    match detail:
+        case {"signal": signal, "effect": effect, "observed_orders": seen, "expected_orders": expected}:
+            score = f", evidence score {detail['score']:.3f}" if "score" in detail else ""
+            return f"{signal_text(signal, effect)}; {seen:,.0f} orders seen, {expected:,.1f} forecast{score}"
+        case {"competitor": competitor, "price_minor": price, "before_minor": before, "in_stock": in_stock}:
+            return _competitor(competitor, price, before, in_stock, detail.get("offer_kind"), currency)
+        case {"requests": now, "before": before}:
+            return f"{now:,.0f} price requests counted, {before:,.0f} at the last decision"
+        case {"before": before, "now": now, "sd": sd}:
+            return f"elasticity {now:.2f} ± {sd:.2f}, {before:.2f} at the last decision"
+        case {"lowest_minor": lowest, "usual_minor": usual}:
+            return (
+                f"customers stock up at deals such as {money(lowest, currency)} instead of the usual "
+                f"{money(usual, currency)}"
+            )
+        case {"on_hand": on_hand, "inbound": inbound}:
+            return f"{on_hand:,} units in stock, {inbound:,} on the way"
+        case {"planned_ms": _, "after": after}:
+            return f"first cause: {CAUSES[after]}" if after in CAUSES else ""
+        case {"event": event, "kind": kind}:
+            return f"{event} ({kind})"
+        case {"command": command, "operator": operator}:
+            return _command(command, operator, detail)
+        case _ if cause == Cause.COST_CHANGED:
+            return "; ".join(
+                f"{_CATALOG[name]} {_amount(name, old, currency)} → {_amount(name, new, currency)}"
+                for name, (old, new) in sorted(detail.items())
+                if name in _CATALOG
+            )
+    return ""
+
+
+def _competitor(name: str, price: int, before: int | None, in_stock: bool, kind: str | None, currency: str) -> str:
+    what = f"reference price of {name}" if kind == OfferKind.REFERENCE else name
+    stock = "" if in_stock else ", out of stock"
+    then = "first seen" if before is None else f"{money(before, currency)} at its last repricing"
+    return f"{what} at {money(price, currency)}{stock} ({then})"
+
+
+def _command(command: str, operator: str, detail: Mapping[str, Any]) -> str:
+    text = f"{operator} {COMMANDS.get(command, 'gave a command')}"
+    if detail.get("units") is not None:
+        text += f" of {detail['units']:,} units"
+    if detail.get("decision_id"):
+        text += f" of decision {detail['decision_id']}"
+    return f"{text} ({detail['reason']})" if detail.get("reason") else text
+
+
+def _amount(name: str, value: Any, currency: str) -> str:
+    if value is None:
+        return "none"
+    return money(value, currency) if name.endswith("_minor") else ("yes" if value else "no")
+
+
+def _demand(inputs: Mapping[str, Any]) -> str:
+    eps = inputs["elasticity"]
+    return (
+        f"About {inputs['requests']:,.0f} price requests {_per_period(inputs)}. A price 1% higher sells about "
+        f"{-eps['mean']:.2f}% fewer units (elasticity {eps['mean']:.2f} ± {eps['sd']:.2f})."
+    )
+
+
+def _customers(inputs: Mapping[str, Any]) -> str:
+    """Why each segment's prices are its own; an old record without a segment's elasticity has the listing's."""
+    told = []
+    for name, segment in sorted(inputs["segments"].items()):
+        counted = sum(segment["counts"]["exposures"])
+        behind = f"{counted:,.0f} requests counted" if counted >= 1 else "none counted yet"
+        mean = segment.get("elasticity", inputs["elasticity"])["mean"]
+        share = "less than 1%" if segment["share"] < 0.01 else f"{segment['share']:.0%}"
+        told.append(f"{_SEGMENTS.get(name, name)}: {share} of requests, elasticity {mean:.2f}, {behind}")
+    return _NEXT_LINE.join(told)
+
+
+def _cost(inputs: Mapping[str, Any]) -> str:
+    cost, trusted = inputs["catalog"]["cost_minor"], inputs["catalog"]["trusted_cost_minor"]
+    if cost is None:
+        return "Not known."
+    text = f"{money(cost, inputs['currency'])} a unit."
+    if trusted is not None and trusted != cost:
+        text += f" The last cost that was trusted is {money(trusted, inputs['currency'])}."
+    return text
+
+
+def _rivals(inputs: Mapping[str, Any], result: Mapping[str, Any], policy: Policy) -> str:
+    currency = inputs["currency"]
+    rivals = rivals_of(inputs, policy, rivals_only=True)
+    every = rivals_of(inputs, policy)
+    if rivals is None:
+        text = "No rival in stock is known."
+    else:
+        how_many = "1 rival" if rivals.rivals == 1 else f"{rivals.rivals} rivals"
+        old = "" if rivals.fresh else ", out of date"
+        text = f"{how_many} at {money(rivals.mean_minor, currency)} on average{old}."
+    references = [each for each in inputs["offers"] if each.get("offer_kind") == OfferKind.REFERENCE]
+    if references and every is not None:
+        text += (
+            f" Demand answers to a reference price of {money(every.mean_minor, currency)}, with offers of "
+            f"{', '.join(each['competitor'] for each in references)}, which bound no price."
+        )
+    if result["follow_minor"] is not None:
+        role = inputs["catalog"]["role"]
+        ratio = policy.roles.follow_ratio(role)
+        text += (
+            f" As a {ROLES.get(role, role)} the listing costs at most {ratio:.0%} of that average: "
+            f"{money(result['follow_minor'], currency)}."
+        )
+    return text
+
+
+def _target(inputs: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    source = _TARGETS.get(inputs["target_from"], "a target")
+    text = f"At most {inputs['target_units']:,.1f} units {_per_period(inputs)} ({source})."
+    if result["multiplier"]:
+        text += f" One more unit to sell would be worth {money(result['multiplier'], inputs['currency'])}."
+    return text
+
+
+def _best_price(inputs: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    if result["candidate_minor"] is None:
+        return "Not computed, because the price is held."
+    text = money(result["candidate_minor"], inputs["currency"])
+    if inputs["approved_minor"] is not None:
+        return f"{text}, set or approved by an operator."
+    return f"{text}, before limits on the size and the number of changes."
+
+
+def _prices(decision: Mapping[str, Any]) -> str:
+    result, currency = decision["result"], decision["inputs"]["currency"]
+    if not decision["published"] or result["table"] is None:
+        stands = (
+            ""
+            if result["default_minor"] is None
+            else f" Customers still see {money(result['default_minor'], currency)}."
+        )
+        return f"Nothing was published.{stands}"
+    lists = []
+    for segment, of_segment in sorted(result["table"].items()):
+        below, shown = -1, []
+        for price, cumulative in zip(of_segment["p"], of_segment["c"], strict=True):
+            share = (cumulative - below) / (FULL + 1)
+            shown.append(f"{money(price, currency).split()[0]} ({share:.0%})")
+            below = cumulative
+        lists.append(f"{_SEGMENTS.get(segment, segment)}: {', '.join(shown)}")
+    if result["multiplier"]:
+        lists.append("Not all that is requested can be sold: prices rise first where that loses the least profit.")
+    table = f"version {decision['version']}, table {decision['table_id']}"
+    head = f"Published ({table}), each price with its share of customers:"
+    return _NEXT_LINE.join([head, *lists])
+
+
+def _gain(inputs: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    if inputs["current"] is None:
+        return "Not known: there was no price table to compare with."
+    if result["confidence"] is None:
+        return "Not computed: no price moves."
+    gain, sd = (money(result[name], inputs["currency"]) for name in ("gain_minor", "gain_sd_minor"))
+    return f"{gain} ± {sd} {_per_period(inputs)}; it is positive with a probability of {result['confidence']:.0%}."
+
+
+def _per_period(inputs: Mapping[str, Any]) -> str:
+    days = inputs["policy"]["objective"]["period_minutes"] / 1440
+    return "a day" if days == 1 else f"in {days:.3g} days"
+
+
+def _next(decision: Mapping[str, Any]) -> list[str]:
+    """What follows, and what people can do."""
+    inputs, result, follows = decision["inputs"], decision["result"], []
+    if advice := ADVICE.get(result["outcome"]):
+        follows.append(_sentence(advice))
+    if result["alert"]:
+        follows.append("An alert was raised.")
+    if result["review"]:
+        follows.append("The decision waits for a review.")
+    if result["approval_until_ms"] is not None:
+        price = money(result["candidate_minor"], inputs["currency"])
+        follows.append(
+            f"Until {time_text(result['approval_until_ms'])} `walras approve {inputs['listing']} "
+            f"{decision['decision_id']}` lets the price go to {price}."
+        )
+    if result["continue_at_ms"] is not None:
+        minutes = (result["continue_at_ms"] - inputs["at_ms"]) / 60_000
+        follows.append(f"The change continues in {minutes:.0f} minutes, as far as the limits allow.")
+    return follows
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."

@@ -1,0 +1,170 @@
+"""Mapping files: how a foreign file becomes our streams, in words that a user can write.
+
+A mapping is YAML; :mod:`jobs.replay.mapped_data` applies it to a folder. Each source is a CSV or Parquet file;
+each stream entry says which rows it takes
+(``where``) and what each of our fields is, as a SQL expression over the file's columns (DuckDB's
+SQL; ``row_number`` is the row's number in the file, from 1). ``constants`` are plain values for
+fields that the data lack; a source's ``columns`` are computed once for all entries and may look at other
+rows. So units are arithmetic (``CAST(round(price * 100) AS BIGINT)``), times
+are functions (``epoch_ms(event_time)``), and nothing is hidden in code.
+
+Exactly one *primary* entry may take a row of a source that has primaries. A row that no primary takes, that a
+primary's ``once_per`` drops, or that breaks our contract is named by file, row, field and code, so that a replay
+balances to the row: rows = primary records + refused rows + rows dropped by ``once_per``. Types and limits of all
+fields are listed in ``jobs/replay/mappings/LIMITS.md``.
+
+``policy`` names what a replay of the data decides otherwise than the default policy: weekly periods for
+weekly data, offers that are valid for a month. :meth:`Mapping.policy_over` merges it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from jobs.pricing.policy import Policy, PolicyError
+from schemas.topics import INPUTS, Topic
+
+STREAMS: dict[str, Topic] = {topic.name: topic for topic in INPUTS if topic.name != "ticks"}
+"""Streams that a mapping can make; ticks come from the replay itself."""
+_FIELDS = {name: frozenset(check.field for check in topic.checks) for name, topic in STREAMS.items()}
+
+
+class MappingError(ValueError):
+    """A mapping that cannot be used: names the file, the key, what was expected and what came."""
+
+
+class Source(BaseModel):
+    """A file: its name inside the data folder and, where guessing fails, the types of columns."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: str = Field(min_length=1)
+    types: dict[str, str] = Field(default_factory=dict, description="column: DuckDB type, for CSV")
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="further columns: SQL over the file's rows; window functions reach other rows",
+    )
+
+
+class Entry(BaseModel):
+    """One of our streams, made of one source's rows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    stream: str
+    source: str = Field(alias="from")
+    primary: bool = Field(False, description="counts the source's rows in the replay's balance")
+    where: str = Field("true", description="SQL condition on the file's columns")
+    once_per: str | None = Field(None, description="SQL expression: only the first row of each value is taken")
+    repeat: str = Field("1", description="SQL expression: records made of a row; `n` counts them from 0")
+    fields: dict[str, str]
+
+
+class Mapping(BaseModel):
+    """A whole mapping file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    description: str
+    provenance: list[str] = Field(default_factory=list, description="what the data lack and where it comes from")
+    sources: dict[str, Source]
+    constants: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    streams: list[Entry] = Field(min_length=1)
+    tick_minutes: int = Field(1, ge=1, description="event minutes between heartbeats; large for sparse histories")
+    buckets: int = Field(1, ge=1, le=65_536, description="about listings / 32")
+    policy: dict[str, Any] = Field(default_factory=dict, description="keys of the policy that a replay replaces")
+
+    @classmethod
+    def load(cls, path: Path) -> Mapping:
+        """Read and validate a mapping file.
+
+        Raises
+        ------
+        MappingError
+            Naming every key that is wrong.
+        """
+        try:
+            mapping = cls.model_validate(yaml.safe_load(path.read_text()))
+        except (OSError, yaml.YAMLError) as error:
+            raise MappingError(f"{path}: cannot be read: {error}") from error
+        except ValidationError as error:
+            wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise MappingError(f"{path}: {wrong}") from error
+        for i, entry in enumerate(mapping.streams):
+            mapping._check(f"{path}: streams.{i}", entry)
+        mapping._check_constants(path)
+        mapping.policy_over(Policy(), source=str(path))
+        return mapping
+
+    def policy_over(self, base: Policy, *, source: str = "mapping") -> Policy:
+        """The policy of a replay: ``base`` with this mapping's keys over it.
+
+        Raises
+        ------
+        MappingError
+            Naming every wrong key, what was expected and what came.
+        """
+        try:
+            return base.overridden(self.policy, source=f"{source}: policy")
+        except PolicyError as error:
+            raise MappingError(str(error)) from error
+
+    def check_learning(self, policy: Policy) -> None:
+        """Refuse a mapping that sells without exposures under a policy that learns from exposures.
+
+        An error, not a warning: such a run can learn nothing whatever the data are, and its prices would look
+        like learned ones.
+
+        Raises
+        ------
+        MappingError
+            Naming the policy's key and both ways out.
+        """
+        made = {entry.stream for entry in self.streams}
+        if policy.elasticity.kind == "poisson" and "orders" in made and "quotes" not in made:
+            raise MappingError(
+                "policy.elasticity.kind: expected within, or a stream of quotes; got poisson and no stream of "
+                "quotes. poisson learns orders per exposure, and exposures are counted from quotes alone. Set "
+                "`policy: {elasticity: {kind: within}}` for sales without exposures, or map what shoppers "
+                "were shown to quotes"
+            )
+
+    def _check(self, where: str, entry: Entry) -> None:
+        if entry.stream not in STREAMS:
+            raise MappingError(f"{where}.stream: expected one of {', '.join(STREAMS)}; got {entry.stream!r}")
+        if entry.source not in self.sources:
+            known = ", ".join(self.sources)
+            raise MappingError(f"{where}.from: expected one of {known}; got {entry.source!r}")
+        allowed = _FIELDS[entry.stream]
+        if unknown := sorted(set(entry.fields) - allowed):
+            raise MappingError(
+                f"{where}.fields: {', '.join(unknown)} not in {entry.stream}; "
+                f"expected some of {', '.join(sorted(allowed))}"
+            )
+        given = entry.fields.keys() | self.constants.keys()
+        required = [check.field for check in STREAMS[entry.stream].checks if check.required]
+        if missing := [field for field in required if field not in given]:
+            raise MappingError(
+                f"{where}.fields: {entry.stream} needs {', '.join(missing)}; give each as an SQL expression "
+                "in fields or as a value in constants"
+            )
+
+    def _check_constants(self, path: Path) -> None:
+        usable = sorted(frozenset().union(*_FIELDS.values()))
+        for name in self.constants:
+            if name not in usable:
+                alike = difflib.get_close_matches(name, usable, n=1)
+                raise MappingError(
+                    f"{path}: constants.{name}: expected the name of a field of a stream; "
+                    + (f"did you mean {alike[0]}?" if alike else f"the fields are {', '.join(usable)}")
+                )
+
+    def fits(self, folder: Path) -> bool:
+        """Whether a data folder holds every file of this mapping."""
+        return all((folder / source.file).is_file() for source in self.sources.values())

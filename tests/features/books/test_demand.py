@@ -1,0 +1,369 @@
+"""Sale probabilities per price point, and the book that counts them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.books.demand import (
+    DemandBook,
+    DemandSettings,
+    PointCounts,
+    beta_posterior,
+    cumulative_sale_probability,
+    non_increasing,
+    sale_probabilities,
+    willingness_to_pay,
+)
+from features.bucket_logic import Batch, SnapshotError
+from features.market_time import MarketTime
+from schemas.events import Cell
+
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+KEY = "acme/web-us-usd/s1"
+
+
+def a_cell(sku: str = "s1", segment: str = "myopic", price: int = 1000, **counts: int) -> Cell:
+    return Cell("acme", "web-us-usd", sku, sku, "base", segment, price, "USD", **counts)
+
+
+def some_counts(prices: list[int], n: list[float], y: list[float], d: list[float] | None = None) -> PointCounts:
+    return PointCounts(
+        np.array(prices), np.array(n, float), np.array(y, float), np.array(y, float), np.array(d or [0.0] * len(n))
+    )
+
+
+def carried(snapshot: dict[str, Any]) -> Any:
+    return orjson.loads(orjson.dumps(snapshot, option=orjson.OPT_SERIALIZE_NUMPY))
+
+
+def test_the_printed_formula_is_biased_downward() -> None:
+    # Uniform offers on the reference market: .8 is true at the lowest price, (2) says .45.
+    true = np.array([0.8, 0.6, 0.3, 0.1])
+    prices, offered = [2990, 3490, 3990, 4490], np.full(4, 10_000.0)
+    printed = cumulative_sale_probability(prices, offered, offered * true)
+    assert printed[0] == pytest.approx(0.45)
+    assert np.all(printed <= true + 1e-12)
+    ours = sale_probabilities(
+        prices, some_counts(prices, offered.tolist(), (offered * true).tolist()), elasticity=(-4, 1)
+    )
+    np.testing.assert_allclose(ours.mean, true, atol=0.01)
+
+
+@given(
+    n=st.lists(st.integers(0, 3000), min_size=1, max_size=12),
+    seed=st.integers(0, 1000),
+    eps=st.floats(-6, -0.1),
+    eta=st.floats(0, 2),
+    now=st.floats(-0.5, 0.5),
+)
+@settings(max_examples=60, deadline=None)
+def test_probabilities_fall_with_price_and_stay_probabilities(
+    n: list[int], seed: int, eps: float, eta: float, now: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    prices = np.sort(rng.choice(np.arange(500, 2000), len(n), replace=False))
+    y = [float(rng.integers(0, k + 1)) for k in n]
+    counts = some_counts(prices.tolist(), [float(k) for k in n], y, rng.normal(0, 0.1, len(n)).tolist())
+    asked = np.unique(np.concatenate([prices, rng.integers(500, 2000, 6)]))
+    got = sale_probabilities(
+        asked, counts, elasticity=(eps, 0.4), rival_elasticity=(eta, 0.3), offer_deviation=now
+    )
+    assert np.all((got.mean > 0) & (got.mean < 1))
+    assert np.all(np.diff(got.mean) <= 1e-12)
+    assert np.all(got.sd > 0)
+    assert np.all(got.orders <= got.n)
+    assert np.all(got.prior_weight * got.prior_mean <= 1 / DemandSettings().curve_sd ** 2), "the curve is no truth"
+
+
+def test_a_decisions_record_gives_the_same_numbers_bit_for_bit() -> None:
+    counts = some_counts([900, 1000, 1100], [301.5, 1200, 77], [20, 61, 2], [0.01, -0.02, 0.1])
+    record = orjson.loads(orjson.dumps(counts.to_record()))
+    one, two = (
+        sale_probabilities(
+            [880, 1000, 1200], c, elasticity=(-2.3, 0.3), rival_elasticity=(0.4, 0.2), offer_deviation=0.03
+        )
+        for c in (counts, PointCounts.from_record(record))
+    )
+    for field in ("mean", "sd", "n", "orders", "prior_mean", "prior_weight"):
+        assert getattr(one, field).tolist() == getattr(two, field).tolist()
+
+
+def test_a_cheaper_rival_lowers_the_curve_and_the_past_alike() -> None:
+    counts = some_counts([900, 1000], [2000, 2000], [200, 150])
+    same, cheaper = (
+        sale_probabilities(
+            [900, 1000, 1100], counts, elasticity=(-2, 0.2), rival_elasticity=(0.8, 0.1), offer_deviation=d
+        )
+        for d in (0.0, -0.2)
+    )
+    np.testing.assert_allclose(cheaper.mean / same.mean, np.exp(-0.16), rtol=0.01)
+
+
+def test_the_curve_leaves_out_the_points_own_cells() -> None:
+    base = some_counts([900, 1000], [2000, 2000], [200, 150])
+    odd = base._replace(orders=np.array([200.0, 900.0]))
+    one, two = (sale_probabilities([1000], c, elasticity=(-2, 0.2)) for c in (base, odd))
+    assert one.prior_mean[0] == pytest.approx(two.prior_mean[0])
+
+
+def test_ninety_per_cent_intervals_cover_the_truth() -> None:
+    rng = np.random.default_rng(5)
+    inside = total = 0
+    prices = np.array([800, 900, 1000, 1100, 1200])
+    for _ in range(300):
+        beta, level = rng.normal(-2, 0.4), 0.06 * np.exp(rng.normal(0, 0.3))
+        true = np.minimum(level * (prices / 1000) ** beta * np.exp(rng.normal(0, 0.05, 5)), 0.9)
+        n = rng.integers(0, 1500, 5) * (rng.random(5) < 0.7)
+        y = rng.binomial(n, true)
+        estimate = beta + rng.normal(0, 0.25)
+        got = sale_probabilities(
+            prices, some_counts(prices.tolist(), n.tolist(), y.tolist()), elasticity=(estimate, 0.25)
+        )
+        low, high = got.interval()
+        inside += int(((true >= low) & (true <= high)).sum())
+        total += 5
+    assert inside / total >= 0.85
+
+
+def test_the_beta_posterior_is_its_textbook_form() -> None:
+    mean, sd = beta_posterior([0, 10], [0, 4], [0.2, 0.2], [10, 10])
+    np.testing.assert_allclose(mean, [0.2, 0.3])
+    np.testing.assert_allclose(sd, [np.sqrt(0.2 * 0.8 / 11), np.sqrt(0.3 * 0.7 / 21)])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.integers(0, 99))
+@settings(max_examples=50, deadline=None)
+def test_pooling_keeps_the_weighted_mean(mean: list[float], seed: int) -> None:
+    weight = np.random.default_rng(seed).uniform(0.5, 5, len(mean))
+    pooled = non_increasing(mean, weight)
+    assert np.all(np.diff(pooled) <= 1e-12)
+    assert pooled @ weight == pytest.approx(np.array(mean) @ weight)
+
+
+def test_a_demand_that_rises_with_price_has_no_willingness_to_pay() -> None:
+    with pytest.raises(ValueError, match="expected below 0"):
+        willingness_to_pay(1000, 0.3)
+
+
+def test_unordered_prices_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected ascending prices"):
+        sale_probabilities([1000, 900], PointCounts.none(), elasticity=(-2, 1))
+
+
+def a_busy_day(seed: int, minutes: int = 90) -> list[Batch]:
+    rng = np.random.default_rng(seed)
+    return [
+        Batch(
+            0,
+            (t + 1) * MINUTE,
+            tuple(
+                a_cell(f"s{i}", segment, int(rng.choice([900, 950, 1000, 1050])), exposures=int(n),
+                       orders=int(rng.binomial(n, 0.1)), units=int(rng.binomial(n, 0.1)))
+                for i in range(3) for segment in ("myopic", "strategic")
+                if (n := rng.integers(0, 12)) > 0
+            ),
+        )
+        for t in range(minutes)
+    ]  # fmt: skip
+
+
+def test_a_restart_or_a_repeat_changes_nothing_in_the_book() -> None:
+    straight, restarted = DemandBook(), DemandBook()
+    for at, batch in enumerate(a_busy_day(1)):
+        offer = 900.0 + at
+        straight.observe(batch, offer_of=lambda _, offer=offer: offer)
+        restarted.observe(batch, offer_of=lambda _, offer=offer: offer)
+        restarted.observe(batch)
+        if at % 7 == 0:
+            fresh = DemandBook()
+            fresh.restore(carried(restarted.snapshot()))
+            restarted = fresh
+    assert carried(straight.snapshot()) == carried(restarted.snapshot())
+
+
+def test_the_book_refuses_a_snapshot_of_another_version() -> None:
+    with pytest.raises(SnapshotError, match="expected snapshot version 1"):
+        DemandBook().restore({"v": 2})
+
+
+def test_exposures_count_as_their_orders_may_have_come() -> None:
+    book = DemandBook()
+    book.observe(Batch(0, DAY, (a_cell(exposures=100),)))
+    assert book.counts(KEY, "myopic").exposures[0] == pytest.approx(0)
+    for minute in range(1, 61):
+        book.observe(Batch(0, DAY + minute * MINUTE))
+    assert book.counts(KEY, "myopic").exposures[0] == pytest.approx(100, rel=0.01)
+
+
+def test_only_segments_that_are_known_answer_prices_their_own_way() -> None:
+    book, elasticity = DemandBook(), (-2.0, 0.1)
+    for hour in range(1, 6):
+        sold = [
+            a_cell(segment=segment, price=price, exposures=1_000, orders=orders, units=orders)
+            for segment in ("all", "myopic")
+            for price, orders in ((800, 50), (1_000, 50))
+        ]
+        book.observe(Batch(0, hour * HOUR, tuple(sold)))
+    book.observe(Batch(0, 7 * HOUR))
+    book.learn_tilts(lambda key: elasticity[0])
+    known, anyone = (
+        book.segment_elasticity(segment, book.counts(KEY, segment), elasticity) for segment in ("myopic", "all")
+    )
+    assert known[0] > -1.5, "whoever buys at either price alike is less elastic than the listing"
+    assert known[1] > elasticity[1]
+    assert anyone == elasticity
+
+
+def test_exposures_without_stock_do_not_count() -> None:
+    book = DemandBook()
+    book.observe(Batch(0, DAY, (a_cell(exposures=100),)), out_of_stock={KEY})
+    book.observe(Batch(0, DAY + HOUR))
+    assert book.counts(KEY, "myopic").exposures.tolist() == [0.0]
+
+
+def test_price_points_are_bounded_and_merging_loses_no_count() -> None:
+    book = DemandBook(DemandSettings(max_points=6))
+    rng = np.random.default_rng(0)
+    shown = 0
+    for minute in range(1, 50):
+        n = int(rng.integers(1, 20))
+        shown += n
+        book.observe(Batch(0, minute * MINUTE, (a_cell(price=int(rng.integers(900, 1100)), exposures=n),)))
+    held = book.snapshot()
+    assert len(held["keys"]) == 6
+    assert held["counts"][:, 0].sum() == pytest.approx(shown)
+    again = DemandBook(DemandSettings(max_points=6))
+    again.restore(carried(held))
+    assert carried(again.snapshot()) == carried(held)
+
+
+def test_shares_requests_and_units_start_at_the_policys_and_follow_the_data() -> None:
+    book = DemandBook()
+    assert book.segment_shares(KEY) == {"myopic": 0.5, "strategic": 0.5}
+    assert book.units_per_order(book.counts(KEY, "myopic")) == 1.0
+    assert book.requests_expected(KEY, 0, DAY) == pytest.approx(20)
+    for minute in range(1, 2 * 1440):
+        cells = (
+            a_cell(exposures=1, orders=1, units=3),
+            a_cell(segment="strategic", price=900, exposures=4),
+        )
+        book.observe(Batch(0, minute * MINUTE, cells))
+    assert book.segment_shares(KEY)["myopic"] == pytest.approx(0.2, abs=0.01)
+    assert book.units_per_order(book.counts(KEY, "myopic")) == pytest.approx(3, abs=0.05)
+    assert book.requests_expected(KEY, 2 * DAY, DAY) == pytest.approx(5 * 1440, rel=0.12)
+
+
+def test_requests_follow_the_hour_of_the_day() -> None:
+    book = DemandBook()
+    for minute in range(1, 2 * 1440):
+        busy = (minute // 60) % 24 >= 12
+        book.observe(Batch(0, minute * MINUTE, (a_cell(exposures=9 if busy else 1),)))
+    night, day = (book.requests_expected(KEY, 8 * DAY + h * HOUR, HOUR) for h in (3, 15))
+    assert day > 4 * night
+
+
+def test_a_listing_costs_at_most_two_kilobytes() -> None:
+    book, rng = DemandBook(), np.random.default_rng(3)
+    for minute in range(1, 200):
+        cells = tuple(
+            a_cell(
+                f"s{i:02d}", s, int(rng.integers(850, 1150)), exposures=int(rng.integers(1, 9)), orders=1, units=1
+            )
+            for i in range(8)
+            for s in ("myopic", "strategic")
+        )
+        book.observe(Batch(0, minute * MINUTE, cells), offer_of=lambda _: float(rng.integers(900, 1000)))
+    size = len(orjson.dumps(book.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY))
+    assert size / 8 < 2_000
+
+
+def test_wrong_settings_are_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="memory_days: expected a number above 0"):
+        DemandSettings(memory_days=0)
+
+
+def test_a_snapshot_written_by_the_first_version_is_still_read() -> None:
+    kept = orjson.loads((Path(__file__).parents[2] / "golden" / "snapshots" / "demand_book.v1.json").read_bytes())
+    book = DemandBook()
+    book.restore(kept)
+    profile = kept.pop("profile")
+    assert carried(book.snapshot()) == kept | {"profiles": {"web-us-usd": profile}, "tilts": {}}
+    assert book.counts("acme/web-us-usd/s0", "myopic").prices.tolist() == [900, 950, 1000, 1050]
+
+
+def a_market_of_evenings(
+    market_time: MarketTime, first_ms: int, hours: int, markets: dict[str, str]
+) -> DemandBook:
+    """Nine requests an hour from 18:00 of each market's own clock on, one before it."""
+    book = DemandBook(market_time=market_time)
+    for hour in range(hours):
+        at = first_ms + hour * HOUR
+        busy = {m: datetime.fromtimestamp(at / 1000, ZoneInfo(zone)).hour >= 18 for m, zone in markets.items()}
+        cells = [
+            Cell("acme", m, "s1", "s1", "base", "all", 1000, "USD", exposures=900 if b else 100)
+            for m, b in busy.items()
+        ]
+        book.observe(Batch(0, at + MINUTE, tuple(cells)))
+    return book
+
+
+@pytest.mark.parametrize(
+    ("market", "zone", "day", "hours"),
+    [
+        ("eu", "Europe/Berlin", "2026-03-29", 23),
+        ("eu", "Europe/Berlin", "2026-10-25", 25),
+        ("us", "America/New_York", "2026-03-08", 23),
+        ("us", "America/New_York", "2026-11-01", 25),
+    ],
+)
+def test_requests_follow_the_markets_hour_when_the_clocks_change(
+    market: str, zone: str, day: str, hours: int
+) -> None:
+    midnight = round(datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(zone)).timestamp() * 1000)
+    markets = {market: zone, "other": "Asia/Tokyo"}
+    book = a_market_of_evenings(MarketTime(markets), midnight - 14 * DAY, 14 * 24, markets)
+    key = f"acme/{market}/s1"
+    evening = midnight + (hours - 6) * HOUR
+    before, after = (book.requests_expected(key, at, HOUR) for at in (evening - HOUR, evening))
+    assert after > 5 * before
+    night, whole = book.requests_expected(key, midnight, HOUR), book.requests_expected(key, midnight, hours * HOUR)
+    assert night < 0.2 * after
+    assert whole == pytest.approx(6 * after + (hours - 6) * night, rel=0.02)
+
+
+def test_a_profile_of_the_whole_bucket_serves_markets_in_utc_alone() -> None:
+    kept = orjson.loads((Path(__file__).parents[2] / "golden" / "snapshots" / "demand_book.v1.json").read_bytes())
+    in_utc, in_berlin = DemandBook(), DemandBook(market_time=MarketTime({"web-us-usd": "Europe/Berlin"}))
+    for book in (in_utc, in_berlin):
+        book.restore(kept)
+    assert carried(in_utc.snapshot())["profiles"] == {"web-us-usd": kept["profile"]}
+    assert not np.any(in_berlin.snapshot()["profiles"]["web-us-usd"])
+
+
+def test_counts_hold_how_far_rivals_were_from_their_first_price() -> None:
+    book, rivals = DemandBook(), iter([1000.0, 1100.0])
+    for minute in (1, 2):
+        offer = next(rivals)
+        book.observe(Batch(0, minute * MINUTE, (a_cell(exposures=100),)), offer_of=lambda key, o=offer: o)
+    book.observe(Batch(0, 3 * HOUR))
+    assert book.counts(KEY, "myopic").offer_deviation[0] == pytest.approx(np.log(1.1) / 2, rel=0.01)
+
+
+def test_listing_seen_in_busy_hours_alone_is_expected_to_ask_as_one_seen_all_day() -> None:
+    book, whole, evenings = DemandBook(), "acme/web-us-usd/s1", "acme/web-us-usd/s2"
+    for tenth in range(24 * 6 * 7):
+        busy = tenth % 144 >= 72
+        n = 200 if busy else 50
+        cells = (a_cell(exposures=n), *((a_cell("s2", exposures=n),) if busy else ()))
+        book.observe(Batch(0, tenth * 10 * MINUTE + MINUTE, cells), out_of_stock=() if busy else {evenings})
+    asked = [book.requests_expected(key, 7 * DAY, DAY) for key in (whole, evenings)]
+    assert asked[1] == pytest.approx(asked[0], rel=0.1)

@@ -1,0 +1,190 @@
+"""explain: every decision is told in words that a pricing manager reads, without codes or holes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from jobs.pricing.decision.explain import WIDTH, explain
+from schemas import public_texts
+from schemas.codes import Cause, GuardrailCode, OutcomeCode, RejectCode, Sufficiency
+from schemas.events import CommandKind, OfferKind, Role
+from tests.jobs.pricing.pricing_builders import START_MS, a_current, a_record, an_offer_row, some_inputs
+
+EVIDENCE = {"signal": "velocity", "effect": 0.8, "observed_orders": 3.0, "expected_orders": 9.5, "score": 0.96}
+OF_CATALOG = {
+    "cost_minor": [None, 1250], "active": [False, True], "ceiling_minor": [2000, None],
+    "trusted_cost_minor": [600, 1250],
+}  # fmt: skip
+TOLD: tuple[tuple[Cause, dict[str, Any], str], ...] = (
+    (Cause.EVIDENCE, EVIDENCE, "Demand changed: orders ×0.8; 3 orders seen, 9.5 forecast"),
+    (Cause.GROUP_EVIDENCE, EVIDENCE, "Demand changed across the price group: orders"),
+    (Cause.RIVAL_MOVED, {"competitor": "r", "price_minor": 900, "before_minor": 950, "in_stock": True},
+     "A competitor's price or stock changed: r at 9.00 USD (9.50 USD at its last repricing)."),
+    (Cause.RIVAL_MOVED, {"competitor": "r", "price_minor": 900, "before_minor": None, "in_stock": False},
+     "r at 9.00 USD, out of stock (first seen)"),
+    (Cause.RIVAL_MOVED, {"competitor": "shelf", "price_minor": 900, "before_minor": 950, "in_stock": True,
+                         "offer_kind": "reference"}, "reference price of shelf at 9.00 USD"),
+    (Cause.STOCK_OUT, {"on_hand": 0, "inbound": 1200}, "The item sold out: 0 units in stock, 1,200 on the way."),
+    (Cause.RESTOCKED, {"on_hand": 40, "inbound": 0}, "The item is back in stock: 40 units"),
+    (Cause.COST_CHANGED, OF_CATALOG,
+     "for sale no → yes; ceiling 20.00 USD → none; cost none → 12.50 USD; confirmed cost 6.00 USD → 12.50 USD."),
+    (Cause.BELIEFS_MOVED, {"requests": 168.36, "before": 0.0},
+     "The demand estimate changed: 168 price requests counted, 0 at the last decision."),
+    (Cause.BELIEFS_MOVED, {"before": -2.0, "now": -1.61, "sd": 0.2},
+     "elasticity -1.61 ± 0.20, -2.00 at the last decision"),
+    (Cause.BELIEFS_MOVED, {"lowest_minor": 900, "usual_minor": 1000, "bought": [9, 12, 80, 81]},
+     "customers stock up at deals such as 9.00 USD instead of the usual 10.00 USD"),
+    (Cause.EVENT_STARTED, {"event": "spring sale", "kind": "campaign"},
+     "A calendar event started: spring sale (campaign)."),
+    (Cause.EVENT_ENDED, {"event": "spring sale", "kind": "campaign"}, "A calendar event ended: spring sale"),
+    (Cause.COMMAND, {"command": "sale_target", "operator": "mo", "reason": None, "units": 40},
+     "An operator's command: mo set a sale target of 40 units."),
+    (Cause.COMMAND, {"command": "approve", "operator": "mo", "reason": "agreed", "decision_id": "d7"},
+     "mo approved the change of decision d7 (agreed)."),
+    (Cause.SETTLE, {"command": "settle", "operator": "mo", "reason": "new season"},
+     "All prices were computed anew: mo requested new prices (new season)."),
+    (Cause.COLD_START, {}, "First price of the listing."),
+    (Cause.CONTINUED, {"planned_ms": 1, "after": "RIVAL_MOVED"},
+     "Next step of an earlier change: first cause: a competitor's price or stock changed."),
+    (Cause.CONTINUED, {"planned_ms": 1, "after": None}, "Next step of an earlier change."),
+    (Cause.RENEWAL, {}, "The price table came near its end."),
+    (Cause.GROUP_EVIDENCE, {"what_is_new": 3}, "Demand changed across the price group."),
+)  # fmt: skip
+CODES = {code.value for enum in (Cause, OutcomeCode, GuardrailCode) for code in enum}
+LEAK = re.compile(r"None|True|False|nan|inf\b|_minor|[{}\[\]<>]|[a-z]_[a-z]")
+WORLDS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "first": {"current": None, "cause": "COLD_START"},
+    "no cost": {"catalog_cost_minor": None, "catalog_trusted_cost_minor": None},
+    "cost is zero": {"catalog_cost_minor": 0},
+    "cost jumped": {"catalog_cost_minor": 2268},
+    "no list price": {"catalog_list_minor": None, "current": None},
+    "unknown currency": {"currency": "XXX"},
+    "frozen": {"frozen": "frozen by ann: stocktaking"},
+    "emergency": {"surge_ban": "storm"},
+    "capped": {"offers": [an_offer_row(700, START_MS - 1)], "catalog_role": "long_tail"},
+    "approved": {"approved_minor": 4500},
+    "stale": {"offers": [an_offer_row(1900, START_MS - 10**9)]},
+    "far away": {"elasticity": {"mean": -1.5, "sd": 0.05}, "offers": []},
+    "just changed": {"current": a_current(1999, last_change_ms=START_MS - 60_000)},
+    "changed often": {"current": a_current(1999, changes_today=9)},
+    "stocked up": {"elasticity": {"mean": -9.0, "sd": 0.05}, "usual_minor": 2000.0, "bought": (40, 120, 400, 480)},
+    "few deals": {"elasticity": {"mean": -9.0, "sd": 0.05}, "usual_minor": 2000.0, "bought": (0, 0, 400, 480)},
+    "unsure": {"elasticity": {"mean": -2.7, "sd": 0.9}},
+    "scarce": {"target_units": 1.0, "target_from": "stock"},
+    "with a reference": {"offers": [an_offer_row(900, START_MS - 1, "shelf", "reference")]},
+    "no limit meets": {"catalog_ceiling_minor": 1300},
+}
+
+
+def leaks(text: str) -> set[str]:
+    """What in an explanation is a code, or a value that has no words."""
+    text = re.sub(r"policy \S+, \S+$", "", text)
+    return CODES.intersection(re.findall(r"[A-Z_]{3,}", text)) | set(LEAK.findall(text))
+
+
+def one_line(record: dict[str, Any]) -> str:
+    return " ".join(explain(record).split())
+
+
+@pytest.mark.parametrize(("cause", "detail", "told"), TOLD)
+def test_cause_is_told_in_words(cause: Cause, detail: dict[str, Any], told: str) -> None:
+    assert told in one_line(a_record(some_inputs()) | {"cause": cause.value, "cause_detail": detail})
+
+
+def test_every_cause_and_outcome_is_told_without_codes() -> None:
+    record = a_record(some_inputs(offers=[], elasticity={"mean": -1.5, "sd": 0.05}))
+    for cause, detail, _ in TOLD:
+        for outcome in OutcomeCode:
+            result = record["result"] | {"outcome": outcome.value, "review": True}
+            text = explain(record | {"cause": cause.value, "cause_detail": detail, "result": result})
+            assert not leaks(text), text
+    assert {cause for cause, _, _ in TOLD} == set(Cause)
+
+
+@pytest.mark.parametrize("world", WORLDS, ids=str)
+def test_every_kind_of_decision_is_told_without_codes(world: str) -> None:
+    text = explain(a_record(some_inputs(**WORLDS[world])))
+    assert not leaks(text), text
+    assert max(map(len, text.splitlines())) <= WIDTH
+
+
+def test_decisions_told_show_every_guardrail_there_is() -> None:
+    from jobs.pricing.guardrails import GUARDRAILS
+
+    records = [a_record(some_inputs(**world)) for world in WORLDS.values()]
+    shown = {band["code"] for record in records for band in record["result"]["bands"]}
+    # The least probability of a gain is told below.
+    assert {guardrail.code.value for guardrail in GUARDRAILS} - shown <= {GuardrailCode.LOW_CONFIDENCE}
+
+
+@pytest.mark.parametrize("code", GuardrailCode)
+def test_every_limit_has_a_name_and_says_what_it_does(code: GuardrailCode) -> None:
+    record = a_record(
+        some_inputs(surge_ban="storm", usual_minor=2000.0, bought=(0, 0, 9, 9), frozen="frozen by mo")
+    )
+    band = {"code": code.value, "kind": "pace", "low": 1900, "high": 2100, "keeps": "main", "alert": False,
+            "until_ms": START_MS, "detail": "as recorded"}  # fmt: skip
+    record["result"]["bands"] = [band]
+    if code is GuardrailCode.INPUT_INVALID:
+        record["inputs"]["catalog"]["list_minor"] = None
+    text = explain(record)
+    assert public_texts.LIMITS[code].name in text and not leaks(text), text
+
+
+@pytest.mark.parametrize(
+    ("codes", "texts"),
+    [
+        (Cause, public_texts.CAUSES), (Cause, public_texts.SHOPPER_CAUSES), (OutcomeCode, public_texts.OUTCOMES),
+        (GuardrailCode, public_texts.LIMITS), (RejectCode, public_texts.REFUSALS),
+        (Sufficiency, public_texts.SUFFICIENCY), (Role, public_texts.ROLES), (CommandKind, public_texts.COMMANDS),
+    ],
+)  # fmt: skip
+def test_every_code_has_a_public_text(codes: Any, texts: Any) -> None:
+    assert set(texts) == set(codes) and all(texts.values())
+
+
+def test_every_signal_of_the_watcher_has_a_public_text() -> None:
+    from jobs.pricing.watcher import SIGNALS
+
+    assert set(public_texts.SIGNALS) == {signal.name for signal in SIGNALS}
+
+
+def test_role_is_told_with_the_price_that_it_allows() -> None:
+    told = one_line(a_record(some_inputs()))
+    assert "As a margin item the listing costs at most 125% of that average: 23.75 USD." in told
+
+
+def test_reference_is_told_apart_from_the_rivals() -> None:
+    offers = [an_offer_row(1900, START_MS - 1), an_offer_row(1000, START_MS - 1, "shelf", OfferKind.REFERENCE)]
+    told = one_line(a_record(some_inputs(offers=offers)))
+    assert "1 rival at 19.00 USD on average. Demand answers to a reference price of 14.50 USD" in told
+
+
+def test_limit_that_changed_the_price_is_marked() -> None:
+    lines = explain(a_record(some_inputs(offers=[], elasticity={"mean": -1.5, "sd": 0.05}))).splitlines()
+    marked = [line.strip() for line in lines if line.strip().startswith(("* ", "limits     *"))]
+    assert any("Step limit" in line for line in marked) and not any("Minimum margin" in line for line in marked)
+
+
+def test_large_change_is_told_with_the_command_that_approves_it() -> None:
+    told = one_line(a_record(some_inputs(offers=[], elasticity={"mean": -1.5, "sd": 0.05})))
+    assert "`walras approve acme/web-us-usd/s1 d1` lets the price go to 24.99 USD" in told
+
+
+def test_segment_that_hardly_asks_has_no_share_of_nothing() -> None:
+    inputs = some_inputs()
+    inputs["segments"][min(inputs["segments"])]["share"] = 0.001
+    assert "less than 1% of requests" in one_line(a_record(inputs))
+
+
+@pytest.mark.parametrize(
+    ("deal_orders", "text"), [(4, "4 orders at deals so far, 5 are needed"), (5, "customers stock up at deals")]
+)
+def test_customers_are_said_to_stock_up_from_the_least_orders_on(deal_orders: int, text: str) -> None:
+    bought = (deal_orders, 4 * deal_orders, 400, 480)
+    world = some_inputs(elasticity={"mean": -9.0, "sd": 0.05}, usual_minor=2000.0, bought=bought)
+    assert text in " ".join(explain(a_record(world)).split())
