@@ -43,30 +43,6 @@ class Cause(StrEnum):
     RENEWAL = "RENEWAL"
 
 
-class GuardrailCode(StrEnum):
-    """What a guardrail says with its band."""
-
-    COST_MISSING = "COST_MISSING"
-    INPUT_INVALID = "INPUT_INVALID"
-    MIN_MARGIN = "MIN_MARGIN"
-    MARKET_CAP = "MARKET_CAP"
-    FLOOR_CEILING = "FLOOR_CEILING"
-    SURGE_BAN = "SURGE_BAN"
-    EQUAL_PRICE = "EQUAL_PRICE"
-    UNIFORM = "UNIFORM"
-    STEP_LIMIT = "STEP_LIMIT"
-    APPROVAL = "APPROVAL"
-    LOW_CONFIDENCE = "LOW_CONFIDENCE"
-    MIN_GAP = "MIN_GAP"
-    MAX_CHANGES = "MAX_CHANGES"
-    FORWARD_BUYING = "FORWARD_BUYING"
-    STALE_OFFERS = "STALE_OFFERS"
-    OFFER_OUTLIER = "OFFER_OUTLIER"
-    PRICE_WAR = "PRICE_WAR"
-    FROZEN = "FROZEN"
-    PORTFOLIO_BRAKE = "PORTFOLIO_BRAKE"
-
-
 class OutcomeCode(StrEnum):
     """How a decision ended."""
 

@@ -1,4 +1,4 @@
-"""What people read where a record carries a code: one text per cause, outcome, guardrail and refusal.
+"""What people read where a record carries a code: one text per cause, outcome and refusal.
 
 The codes (:mod:`schemas.codes`) stay in records, logs and JSON; these texts are shown to people by ``walras
 explain``, the page, the live view and the edge. A test holds every enum to have all of its texts.
@@ -6,11 +6,9 @@ explain``, the page, the live view and the edge. A test holds every enum to have
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import NamedTuple
 
-from schemas.codes import Cause, GuardrailCode, OutcomeCode, RejectCode, Sufficiency
+from schemas.codes import Cause, OutcomeCode, RejectCode, Sufficiency
 from schemas.events import CommandKind, Role
 
 SHOPPER_CAUSES: Mapping[str, str] = {
@@ -72,51 +70,6 @@ ADVICE: Mapping[str, str] = {
 }
 """What to do about an outcome, where people must."""
 
-
-class Limit(NamedTuple):
-    """A guardrail in words: its name, what it does, and what to do where it holds a price."""
-
-    name: str
-    does: str
-    advice: str = ""
-
-
-LIMITS: Mapping[str, Limit] = {
-    GuardrailCode.COST_MISSING: Limit(
-        "Cost missing", "without a cost above 0 no price is computed", "send a catalog entry with a cost"
-    ),
-    GuardrailCode.INPUT_INVALID: Limit(
-        "Input not trusted", "the list price, the currency or the cost cannot be used",
-        "correct the catalog entry if it is wrong",
-    ),
-    GuardrailCode.MIN_MARGIN: Limit("Minimum margin", "no price below the cost plus the least margin"),
-    GuardrailCode.MARKET_CAP: Limit("Market cap", "no price far above the rivals' average"),
-    GuardrailCode.FLOOR_CEILING: Limit("Floor and ceiling", "no price outside the catalog's floor and ceiling"),
-    GuardrailCode.SURGE_BAN: Limit("Emergency", "no price increase while an emergency is declared"),
-    GuardrailCode.EQUAL_PRICE: Limit("Equal price", "one price for all listings of a price group"),
-    GuardrailCode.UNIFORM: Limit("Uniform price", "one price for all customers"),
-    GuardrailCode.STEP_LIMIT: Limit("Step limit", "one change moves the price only so far"),
-    GuardrailCode.APPROVAL: Limit("Approval", "a large change is published one step at a time until approved"),
-    GuardrailCode.LOW_CONFIDENCE: Limit(
-        "Low confidence", "a change that may as well lose profit is not made", "review the decision"
-    ),
-    GuardrailCode.MIN_GAP: Limit("Minimum gap", "two changes lie a minimum time apart"),
-    GuardrailCode.MAX_CHANGES: Limit("Changes per day", "only so many changes a day"),
-    GuardrailCode.FORWARD_BUYING: Limit(
-        "Forward buying", "what customers stock up on at a deal they do not buy later at the usual price"
-    ),
-    GuardrailCode.STALE_OFFERS: Limit(
-        "Rivals' prices out of date", "old prices of rivals move no price and only limit increases",
-        "check the feed of rivals' offers",
-    ),
-    GuardrailCode.OFFER_OUTLIER: Limit(
-        "Unlikely offer", "an unlikely price of a rival is left out until it is seen twice"
-    ),
-    GuardrailCode.PRICE_WAR: Limit("Price war", "rivals' prices fell together: no cut below the margin floor"),
-    GuardrailCode.FROZEN: Limit("Frozen", "an operator keeps the price as it is", "unfreeze it to let it move"),
-    GuardrailCode.PORTFOLIO_BRAKE: Limit("Portfolio brake", "too many prices moved at once: publishing stopped"),
-}  # fmt: skip
-"""Every guardrail in words."""
 
 REFUSALS: Mapping[str, str] = {
     RejectCode.INVALID_UTF8: "not UTF-8 text",
@@ -182,33 +135,3 @@ def signal_text(signal: str, effect: float) -> str:
     'orders ×0.8'
     """
     return f"{SIGNALS.get(signal, 'demand')} ×{effect:g}"
-
-
-_REASON = re.compile(
-    r"(?P<cause>[A-Z_]+)(?: after (?P<after>[A-Z_]+))?(?: (?P<signal>[a-z_]+) ×(?P<effect>[0-9.e+-]+))?"
-    r": (?P<outcome>[A-Z_]+)(?P<price>[^()]*)(?:\((?P<limits>[A-Z_, ]+)\))?"
-)
-
-
-def reason_text(reason: str) -> str:
-    """Return the reason that a table or a decision carries in words; one of another form as it is.
-
-    >>> reason_text("EVIDENCE velocity ×0.8: PUBLISHED 19.99 USD → 21.49 USD (STEP_LIMIT, APPROVAL)")
-    'demand changed (orders ×0.8); limited by: step limit, approval'
-    >>> reason_text("CONTINUED after RIVAL_MOVED: HELD 19.99 USD")
-    "next step of an earlier change (a competitor's price or stock changed): the current price is held"
-    """
-    found = _REASON.fullmatch(reason)
-    if found is None or found["cause"] not in CAUSES or found["outcome"] not in OUTCOMES:
-        return CAUSES.get(reason, reason)
-    text = CAUSES[found["cause"]]
-    if found["after"] in CAUSES:
-        text += f" ({CAUSES[found['after']]})"
-    if found["signal"]:
-        text += f" ({signal_text(found['signal'], float(found['effect']))})"
-    if found["outcome"] not in (OutcomeCode.PUBLISHED, OutcomeCode.COLD_START):
-        text += f": {OUTCOMES[found['outcome']]}"
-    if found["limits"]:
-        codes = [code for code in found["limits"].split(", ") if code in LIMITS]
-        text += f"; limited by: {', '.join(LIMITS[code].name.lower() for code in codes)}"
-    return text

@@ -22,11 +22,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
-from typing import Any
+from operator import attrgetter, itemgetter
+from typing import Any, NamedTuple
 
 from features.bucket_logic import refuse_other_version
-from schemas.events import Listing, Offer
+from schemas.events import Listing, Offer, OfferKind
 
 DAY_MS = 86_400_000
 
@@ -45,6 +45,28 @@ class RivalSettings:
     validity_ms: int = DAY_MS
     min_match_confidence: float = 0.5
     max_rivals: int = 16
+
+
+class RivalOffer(NamedTuple):
+    """One rival's newest comparable offer of a listing; ``offer_kind`` None: a rival's."""
+
+    competitor: str
+    price_minor: int
+    shipping_minor: int
+    in_stock: bool
+    at_ms: int
+    validity_ms: int | None = None
+    offer_kind: str | None = None
+
+    @property
+    def effective_minor(self) -> int:
+        """Price and shipping (4)."""
+        return self.price_minor + self.shipping_minor
+
+    @property
+    def bounds_prices(self) -> bool:
+        """Whether the offer is a rival's, not a reference (6)."""
+        return self.offer_kind != OfferKind.REFERENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +125,58 @@ def reference_offer(
     >>> reference_offer(seen, 3 * 86_400_000, currency="USD").fresh
     False
     """
-    counted = (offer for offer in offers if offer.bounds_prices or not rivals_only)
-    return _reference(map(_ROW, counted), now_ms, currency, pack_size, settings or RivalSettings())
+    settings = settings or RivalSettings()
+    newest: dict[str, Sequence[Any]] = {}
+    for row in map(_ROW, (offer for offer in offers if offer.bounds_prices or not rivals_only)):
+        held = newest.get(row[_RIVAL])
+        if row[_AT] <= now_ms and (held is None or row[_AT] >= held[_AT]):
+            newest[row[_RIVAL]] = row
+    comparable = (row for row in newest.values() if _is_comparable(row, currency, pack_size, settings))
+    return reference_of(map(_rival_offer, comparable), now_ms, settings.validity_ms)
+
+
+def reference_of(
+    offers: Iterable[RivalOffer], now_ms: int, validity_ms: int, *, rivals_only: bool = False
+) -> ReferenceOffer | None:
+    """Return the reference price over comparable offers, one per rival (3-6).
+
+    Parameters
+    ----------
+    validity_ms : age up to which an offer that states no validity is fresh.
+    rivals_only : leave reference offers out: the mean that bounds prices.
+
+    Returns
+    -------
+    None when no offer is in stock.
+
+    Examples
+    --------
+    >>> reference_of([RivalOffer("a", 900, 0, True, 5), RivalOffer("b", 1100, 100, True, 0)], 10, 60).mean_minor
+    1050.0
+    """
+    usable = [o for o in offers if o.in_stock and o.at_ms <= now_ms and (o.bounds_prices or not rivals_only)]
+    if not usable:
+        return None
+    fresh = [offer for offer in usable if now_ms - offer.at_ms <= (offer.validity_ms or validity_ms)]
+    counted = fresh or usable
+    prices = [offer.price_minor + offer.shipping_minor for offer in counted]
+    # Integer sum: the mean does not depend on the order in which rivals came.
+    return ReferenceOffer(
+        mean_minor=sum(prices) / len(prices),
+        min_minor=min(prices),
+        max_minor=max(prices),
+        rivals=len(prices),
+        newest_ms=max(offer.at_ms for offer in counted),
+        fresh=bool(fresh),
+    )
 
 
 _FIELDS = tuple(f for f in Offer.__dataclass_fields__ if f not in ("tenant", "market", "sku"))
 _ROW = attrgetter(*_FIELDS)
 """An offer's values in that order: what of it is kept per rival; the listing's three are the key's."""
-_AT, _RIVAL, _PRICE, _SHIPPING, _IN_STOCK, _CURRENCY, _PACK, _CONFIDENCE, _VALIDITY = (
+_AT, _RIVAL, _CURRENCY, _PACK, _CONFIDENCE = (
     _FIELDS.index(name)
-    for name in (
-        "event_time_ms", "competitor", "price_minor", "shipping_minor", "in_stock", "currency", "pack_size",
-        "match_confidence", "validity_ms",
-    )
+    for name in ("event_time_ms", "competitor", "currency", "pack_size", "match_confidence")
 )  # fmt: skip
 _WHERE = tuple(Offer.__dataclass_fields__).index("tenant")
 """Where an offer's values have its listing's three."""
@@ -130,32 +191,19 @@ def _is_comparable(row: Sequence[Any], currency: str, pack_size: int, settings: 
     )  # fmt: skip
 
 
-def _reference(
-    rows: Iterable[Sequence[Any]], now_ms: int, currency: str, pack_size: int, settings: RivalSettings
-) -> ReferenceOffer | None:
-    """:func:`reference_offer` of rows: a bucket's book asks for it every minute of every listing."""
-    newest: dict[str, Sequence[Any]] = {}
-    for row in rows:
-        if row[_AT] > now_ms:
-            continue
-        held = newest.get(row[_RIVAL])
-        if held is None or row[_AT] >= held[_AT]:
-            newest[row[_RIVAL]] = row
-    usable = [r for r in newest.values() if r[_IN_STOCK] and _is_comparable(r, currency, pack_size, settings)]
-    if not usable:
-        return None
-    fresh = [r for r in usable if now_ms - r[_AT] <= (r[_VALIDITY] or settings.validity_ms)]
-    counted = fresh or usable
-    prices = [row[_PRICE] + row[_SHIPPING] for row in counted]
-    # Integer sum: the mean does not depend on the order in which rivals came.
-    return ReferenceOffer(
-        mean_minor=sum(prices) / len(prices),
-        min_minor=min(prices),
-        max_minor=max(prices),
-        rivals=len(prices),
-        newest_ms=max(row[_AT] for row in counted),
-        fresh=bool(fresh),
+_OF_ROW = itemgetter(
+    *(
+        _FIELDS.index(name)
+        for name in (
+            "competitor", "price_minor", "shipping_minor", "in_stock", "event_time_ms", "validity_ms",
+            "offer_kind",
+        )
     )
+)  # fmt: skip
+
+
+def _rival_offer(row: Sequence[Any]) -> RivalOffer:
+    return RivalOffer._make(_OF_ROW(row))
 
 
 class RivalBook:
@@ -193,7 +241,8 @@ class RivalBook:
         offers = self._offers.get(listing_key)
         if not offers:
             return None
-        return _reference(offers.values(), now_ms, currency, pack_size, self._settings)
+        comparable = (row for row in offers.values() if _is_comparable(row, currency, pack_size, self._settings))
+        return reference_of(map(_rival_offer, comparable), now_ms, self._settings.validity_ms)
 
     def offers(self, listing_key: str) -> tuple[Offer, ...]:
         """The offers held of a listing, by rival's name."""
