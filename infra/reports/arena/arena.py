@@ -1,4 +1,4 @@
-"""The arena: Walras against simple ways of pricing and against one who knows the truth (issue 4, 5).
+"""The arena: Walras against simple ways of pricing and against one who knows the truth (science § 7, "Reference numbers").
 
     python -m infra.reports.arena.arena [--families logit,mixture,…] [--seeds 1-10] [--days 7] [--quick]
                                      [--shops walras,hourly,…] [--listings N] [--out FOLDER]

@@ -1,4 +1,4 @@
-"""The whole way, run straight, interrupted, repeated and shuffled: intermediate streams too (system.md)."""
+"""The whole way, run straight, interrupted, repeated and shuffled: intermediate streams too (architecture, "Guarantees")."""
 
 from __future__ import annotations
 
