@@ -22,7 +22,8 @@ x̄₋ₜ, d̄₋ₜ are the centres of the other points. All functions here are
 decision is recomputed from its own record.
 
 003 Eq. 2, sold at price ≥ P over offered at price ≥ P, averages the conversion of all prices above P: under
-falling demand it is biased downward. :func:`cumulative_sale_probability` keeps it for comparison only. Over 300 lines: one formula's parts, kept together.
+falling demand it is biased downward. :func:`cumulative_sale_probability` keeps it for comparison only.
+Over 300 lines: one formula's parts, kept together.
 """
 
 from __future__ import annotations
