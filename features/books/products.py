@@ -4,7 +4,7 @@ demand_job judges every record against its own contract, without a look-up. What
 can tell is judged later, on cells, by one predicate that feature, elasticity and repricing logics
 share, so that none of them learns from a cell that another refuses. A refused cell is reported by
 feature_job alone (stream ``rejected_cells``): it names listing, currency and minute, and its events
-are found in the raw archive (system.md, "Catalog-dependent judgement").
+are found in the raw archive (architecture, "Streams").
 
 Rules: the batch's catalog entries are taken before its cells are judged; an inactive listing is
 known (its late orders still count); the currency must be the entry's to the letter.

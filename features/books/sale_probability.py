@@ -21,9 +21,9 @@ shown, as a deviation from a fixed centre. Beliefs: own-price elasticity ε ± s
 x̄₋ₜ, d̄₋ₜ are the centres of the other points. All functions here are pure and take arrays, so that a
 decision is recomputed from its own record.
 
-Printed formula (2) of 003, sold at price ≥ P over offered at price ≥ P, averages the conversion of
-all prices above P: under falling demand it is biased downward. :func:`cumulative_sale_probability`
-keeps it for the paper's figures only. Over 300 lines: one formula's parts, kept together.
+003 Eq. 2, sold at price ≥ P over offered at price ≥ P, averages the conversion of all prices above P: under
+falling demand it is biased downward. :func:`cumulative_sale_probability` keeps it for comparison only.
+Over 300 lines: one formula's parts, kept together.
 """
 
 from __future__ import annotations
@@ -289,10 +289,10 @@ def _rival_factor(log_factor: Any, limit: float) -> Any:
 
 
 def cumulative_sale_probability(prices: ArrayLike, offered: ArrayLike, sold: ArrayLike) -> Floats:
-    """Printed formula (2) of 003: sold at price ≥ P over offered at price ≥ P. For its figures only.
+    """003 Eq. 2 as printed: sold at price ≥ P over offered at price ≥ P. For comparison only.
 
-    Biased downward under falling demand, most at low prices: with uniform offers on 003's reference
-    market it gives .45 where .8 is true.
+    Biased downward under falling demand, most at low prices: with uniform offers on the reference
+    market of science § 7 it gives .45 where .8 is true.
 
     >>> cumulative_sale_probability([29.9, 34.9, 39.9, 44.9], [100] * 4, [80, 60, 30, 10]).round(2).tolist()
     [0.45, 0.33, 0.2, 0.1]

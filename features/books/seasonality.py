@@ -10,8 +10,8 @@ it is there after days, not months, and a bucket stays small.
   (3) f_d likewise over weekdays, with M_d weighted by the hours it covers: E_d = λ Σ_h M_dh f_h
       is approximated by λ M_d, exact once whole days have been seen
 
-First form: one profile per group; a listing's own profile and River's forecast come with the
-forecast of science § 4. Forgetting: both counts × `keep_per_week` at each new ISO week.
+There is one profile per group, and none per listing (science § 4, "Seasonality").
+Forgetting: both counts × `keep_per_week` at each new ISO week.
 """
 
 from __future__ import annotations

@@ -4,12 +4,11 @@ Data for one listing: units on hand and inbound, lead time L in days (from `stoc
 standard deviation σ of units sold per day (from the day windows), service factor z.
 
   (1) cover = on hand / μ                                       days
-  (2) safety stock = z σ √L                                     units (002; science § 4)
+  (2) safety stock = z σ √L                                     units (002 § 6.2; science § 4, "Stock")
   (3) reorder point = μ L + safety stock                        units
   (4) stock-out probability = P(D_L > on hand), D_L ~ N(μL, σ²L), continuity corrected
 
-First form: sales stand for demand. Minutes without stock understate μ; the lost sales of
-science § 4 replace it where they are known.
+Sales stand for demand: minutes without stock understate μ (science § 4, "Lost sales").
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from features.bucket_logic import refuse_other_version
 from schemas.events import Listing, Stock
 
 SERVICE_FACTOR = 1.6448536269514722
-"""z of a 5 % stock-out probability per lead time (002)."""
+"""z of a 5 % stock-out probability per lead time (002 § 6.2)."""
 MIN_DAYS_FOR_SD = 7
 
 

@@ -47,9 +47,9 @@ class SegmentSettings:
 
     Parameters
     ----------
-    myopia_threshold : above it a customer is myopic (003: .20).
+    myopia_threshold : above it a customer is myopic (003 § G: .20).
     smoothing_purchases : w of (2).
-    prior_share, prior_weight : m and α of (1): the share believed before any data (003, Fig. 2: .09).
+    prior_share, prior_weight : m and α of (1): the share believed before any data (003 § I: .09).
     sample : customers in the sketch.
     memory_days : days of event time in a period of the stream's counts.
     """

@@ -1,4 +1,4 @@
-"""The arena: Walras against simple ways of pricing and against one who knows the truth (issue 4, 5).
+"""The arena: Walras against simple ways of pricing and against one who knows the truth.
 
     python -m infra.reports.arena.arena [--families logit,mixture,…] [--seeds 1-10] [--days 7] [--quick]
                                      [--shops walras,hourly,…] [--listings N] [--out FOLDER]
@@ -8,6 +8,7 @@ One simulated week per family of demand and seed, through the very logics that r
 :mod:`infra.reports.arena.shops`.
 
 Profit is expected profit at the prices shown (the luck of single orders taken out) per price request.
+The limits are those of science § 7, "Reference numbers".
 Only the logit family is what the project's models assume; mixture, step, reference and stockpiling are
 assumed by none. Prints a table, writes arena.json and arena.png; ends with 1 if a line is missed.
 Over 300 lines: runs, lines and figure of one table, checked against one another.

@@ -20,7 +20,7 @@ HOME = Path(".walras/bench")
 
 
 def reprice(quick: bool, home: Path) -> list[Figure]:
-    """(e) Repricing per listing, and the gap to GLOP."""
+    """Repricing per listing, and the gap to GLOP."""
     from infra.reports.benchmarks import bench_pricing
 
     took = bench_pricing.repricing(judged=50 if quick else 200)
@@ -32,7 +32,7 @@ def reprice(quick: bool, home: Path) -> list[Figure]:
 
 
 def quotes(quick: bool, home: Path) -> list[Figure]:
-    """(f) Quotes a second beside a bare reply, and their p99 at half load."""
+    """Quotes a second beside a bare reply, and their p99 at half load."""
     from infra.reports.benchmarks import bench_quotes
 
     found = bench_quotes.measure(seconds=1.0 if quick else 4.0, rounds=2 if quick else 5)
@@ -47,7 +47,7 @@ def quotes(quick: bool, home: Path) -> list[Figure]:
 
 
 def state(quick: bool, home: Path) -> list[Figure]:
-    """(g) State bytes per listing over the jobs."""
+    """State bytes per listing over the jobs."""
     from infra.reports.benchmarks import bench_learning
 
     found = bench_learning.state(days=2 if quick else 31, minutes=10 if quick else 240)
@@ -55,7 +55,7 @@ def state(quick: bool, home: Path) -> list[Figure]:
 
 
 def learning(quick: bool, home: Path) -> list[Figure]:
-    """(i) Cells learned a second by elasticity's first stage."""
+    """Cells learned a second by elasticity's first stage."""
     from infra.reports.benchmarks import bench_learning
 
     found = bench_learning.learned(minutes=70 if quick else 600)
@@ -77,7 +77,7 @@ def pipeline(quick: bool, home: Path) -> list[Figure]:
 
 
 def growth(quick: bool, home: Path) -> list[Figure]:
-    """(h) 1k, 10k, 100k listings: rate, latency, checkpoints, memory."""
+    """1k, 10k, 100k listings: rate, latency, checkpoints, memory."""
     from infra.reports.benchmarks import bench_pipeline
 
     return bench_pipeline.growth(home, sizes=(100, 300) if quick else (1_000, 10_000, 100_000))

@@ -1,4 +1,4 @@
-"""(g) State bytes per listing, summed over the jobs, and (i) cells learned a second by elasticity's first stage.
+"""State bytes per listing, summed over the jobs, and cells learned a second by elasticity's first stage.
 
 Both host the very logics of the jobs, with the adapter's own decoding and snapshot, in this process.
 """

@@ -55,7 +55,7 @@ def compare(count: int) -> dict[str, float]:
 
 
 def speed() -> dict[str, float]:
-    """Microseconds per listing: many at once, and one alone by number of prices (003, figure 8(D))."""
+    """Microseconds per listing: many at once, and one alone by number of prices (003 Fig. 8 (D))."""
     s, v, targets = instances(2_000, 20)
     best = min(timed(lambda: solve_many(s, v, targets)) for _ in range(5))
     figures = {"many_20_prices_2_segments_us_per_listing": 1e6 * best / len(s)}

@@ -1,4 +1,4 @@
-"""(c) the whole pipeline's sustained rate, (d) an offer's way to a table, (h) how both grow with the listings.
+"""The whole pipeline's sustained rate, an offer's way to a table, and how both grow with the listings.
 
 Event time is the wall's, the archive is on, the input was made beforehand. Phases of one run: the market's
 opening, which is each listing's catalogue entry, stock, rivals' prices and first price of ours; half the full rate
@@ -32,9 +32,9 @@ RATE = 20_000
 """Events a second that are promised on two cores."""
 PROBE_EVERY_S = 1.37
 MEMORY = "8g"
-"""Of the task manager for (c) and (d): open sessions and a day's exposures lie on its heap."""
+"""Of the task manager in :func:`measure`: open sessions and a day's exposures lie on its heap."""
 GROWTH_MEMORY = "2720m"
-"""For (h): the rate is the same for every size, and all shall fit into 4 GB."""
+"""In :func:`growth`: the rate is the same for every size, and all shall fit into 4 GB."""
 GROWING_S = 5.0
 """A minute's results may come so much later at a phase's end than in its middle; more is a growing lag."""
 
@@ -202,7 +202,7 @@ def _checkpoints(platform: Platform) -> dict[str, Any]:
 
 
 def measure(home: Path, *, listings: int, minutes: int) -> list[Figure]:
-    """(c) and (d)."""
+    """Sustained rate, and an offer's way to a table, idle and loaded."""
     os.environ["WALRAS_TASKMANAGER_MEMORY"] = MEMORY
     try:
         seen = run(home, listings, Phases(full=max(2, minutes // 3), half=minutes, idle=minutes, warm=1))
@@ -219,7 +219,7 @@ def measure(home: Path, *, listings: int, minutes: int) -> list[Figure]:
 
 
 def growth(home: Path, *, sizes: tuple[int, ...], rate: int = RATE // 4) -> list[Figure]:
-    """(h): the same quarter of the full rate over more and more listings, with the parallelism of `make run` here.
+    """The same quarter of the full rate over more and more listings, with the parallelism of `make run` here.
 
     Every subtask has a Python worker of its own, and what is judged is memory.
     """

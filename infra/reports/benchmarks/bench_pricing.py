@@ -1,4 +1,4 @@
-"""(e) Repricing per listing (20 prices, 2 segments) beside GLOP's time, and the objective's gap to GLOP's."""
+"""Repricing per listing (20 prices, 2 segments) beside GLOP's time, and the objective's gap to GLOP's."""
 
 from __future__ import annotations
 

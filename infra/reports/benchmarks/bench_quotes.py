@@ -1,4 +1,4 @@
-"""(f) Quotes a second and their p99, beside a bare reply of the same size from the same server."""
+"""Quotes a second and their p99, beside a bare reply of the same size from the same server."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A person's word to the market: commands made from what people type, and published.
 
-Every command is one record of the `commands` topic; all buckets hear it (system, "Streams").
+Every command is one record of the `commands` topic; all buckets hear it (architecture, "Streams").
 """
 
 from __future__ import annotations

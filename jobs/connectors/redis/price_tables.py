@@ -8,7 +8,8 @@ who is newer, in one atomic step, so that a stale writer cannot win:
 * without the ``ready`` epoch nothing is taken: a Redis that lost its data must first get back each
   listing's highest version from Kafka (:mod:`jobs.connectors.redis.rebuild`), or an old table could win.
 
-The layout itself is :mod:`schemas.price_table`'s; a reader needs no library of ours (system, "Redis").
+The layout itself is :mod:`schemas.price_table`'s; a reader needs no library of ours
+(architecture, "Serving contract in Redis").
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def carried(snapshot: dict[str, Any]) -> Any:
 
 
 def test_the_printed_formula_is_biased_downward() -> None:
-    # Uniform offers on the reference market: .8 is true at the lowest price, (2) says .45.
+    # Uniform offers on the reference market: .8 is true at the lowest price, 003 Eq. 2 gives .45.
     true = np.array([0.8, 0.6, 0.3, 0.1])
     prices, offered = [2990, 3490, 3990, 4490], np.full(4, 10_000.0)
     printed = cumulative_sale_probability(prices, offered, offered * true)

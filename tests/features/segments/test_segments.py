@@ -1,4 +1,4 @@
-"""Segments by the rule of the paper, with a sample that does not depend on order."""
+"""Segments by the rule of 003 § G, with a sample that does not depend on order."""
 
 from __future__ import annotations
 

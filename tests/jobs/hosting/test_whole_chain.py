@@ -1,4 +1,7 @@
-"""The whole way, run straight, interrupted, repeated and shuffled: intermediate streams too (system.md)."""
+"""The whole way, run straight, interrupted, repeated and shuffled: intermediate streams too.
+
+The equality is promised in architecture, "Guarantees".
+"""
 
 from __future__ import annotations
 
