@@ -32,8 +32,9 @@ A record states one decision, its consequences, its reasons with the alternative
 - *amended by decision M*: the record holds except for the points that decision M changes.
 - *superseded by decision M*: decision M replaces the record.
 
-To add a record: take the next number, name the file `NNNN-plain-title.md`, write the first lines and sections as in
-the latest record, update the status of the records that it changes, and run `make schemas`. Numbers never change.
+To add a record: take the next number, name the file `NNNN-plain-title.md`, write the first lines and sections as
+in the latest record, update the status of the records that it changes, and run `make schemas`. A number never
+changes.
 
 | number | title | status | date |
 |---|---|---|---|
@@ -79,7 +80,8 @@ def parse(file: str, text: str) -> Decision:
     Examples
     --------
     >>> body = "## Decision\nA.\n\n## Consequences\nB.\n\n## Context\nC.\n"
-    >>> found = parse("0007-use-x.md", "# 7. Use X\nStatus: amended by decisions 8 and 9\nDate: 2026-01-31\n\n" + body)
+    >>> head = "# 7. Use X\nStatus: amended by decisions 8 and 9\nDate: 2026-01-31\n\n"
+    >>> found = parse("0007-use-x.md", head + body)
     >>> found.title, found.changed_by
     ('Use X', (8, 9))
     >>> parse("0007-use-x.md", "# 7. Use X\nStatus: open\nDate: 2026-01-31\n\n" + body)
