@@ -100,10 +100,11 @@ fmt: env  ## format the code and apply safe fixes
 	@$(ENV)/bin/ruff format -q $(PURE)
 	@$(ENV)/bin/ruff check -q --fix $(PURE)
 
-schemas: env  ## write schemas/json, jobs/replay/mappings/LIMITS.md and feature_repo/definitions.py anew from the code
+schemas: env  ## generate schemas/json, the page of input limits, feature_repo/definitions.py and the index of decisions
 	@$(RUN) -m schemas.json_schema
 	@$(RUN) -m jobs.replay.input_limits
 	@$(RUN) -m jobs.connectors.feast.feature_repo
+	@$(RUN) -m infra.decisions_index
 
 jars: env  ## fetch the jars and verify every checksum
 	@$(LOCAL) jars
