@@ -34,7 +34,7 @@ FIGURES: dict[str, tuple[str, str]] = {
     "quotes": ("quotes answered by one edge process", "bare replies of the same server"),
     "reprice_per_listing": ("optimization of one listing (20 prices, 2 segments)", "GLOP on the same problem"),
     "state_per_listing": ("state of one listing in all jobs", ""),
-    "taskmanager_100k": ("task managers and Python workers at 100,000 listings", ""),
+    "taskmanager_100k": ("task managers and Python workers at 100,000 listings (superseded, see growth)", ""),
 }
 """Figure of ``report.json`` → what it measures, and the peer of the same run; without a peer: the limit."""
 
@@ -49,6 +49,10 @@ RUNS: dict[str, tuple[str, str]] = {
     "arena.json": ("eba60f96", "2026-11-27; the run of 2026-11-29 differs in the last digits of a double alone"),
 }
 """Date of a report that records none: the first digits of the file's SHA-256 to which the date belongs, and it."""
+
+
+NOT_JUDGED = "shown, not judged"
+"""Limit of a line of the arena that has none."""
 
 
 class Growth(NamedTuple):
@@ -80,7 +84,7 @@ def number(value: float | None) -> str:
 def percent(value: float) -> str:
     """Return a share as signed per cent.
 
-    >>> percent(0.11916), percent(-0.0045)
+    >>> percent(0.11916), percent(-0.0051)
     ('+11.9 %', '-0.5 %')
     """
     return f"{100 * value:+.1f} %"
@@ -120,7 +124,7 @@ def benchmarks(folder: Path) -> Iterator[str]:
     report = load("report.json", folder)
     yield "## Benchmarks"
     yield ""
-    yield f"`make bench`; [data]({LINK}/report.json). A peer is measured in the same run; ratio is value over peer."
+    yield f"`make bench`; [data]({LINK}/report.json). A peer is of the same run; ratio is value over peer."
     yield ""
     rows = []
     for name, figure in report["figures"].items():
@@ -139,7 +143,7 @@ def benchmarks(folder: Path) -> Iterator[str]:
     counts = demand["peers"]["plain_counts"]["per_second"]
     yield (
         f"A plain Flink count per minute of the same input reaches {number(counts)} events/s; demand_job reaches "
-        f"{demand['per_second'] / counts:.2f} of that. It uses {demand['processor_us']} µs of processor time per event."
+        f"{demand['per_second'] / counts:.2f} of that and uses {demand['processor_us']} µs of processor time an event."
     )
     yield ""
 
@@ -254,8 +258,8 @@ def watcher(folder: Path) -> Iterator[str]:
     yield ""
     yield (
         f"`make accept-watcher`: {report['streams']:,} simulated streams; [data]({LINK}/accept_watcher.json); "
-        f"date: {report.get('date') or undated('accept_watcher.json', folder)}. Delays and average run lengths (ARL) "
-        'are in minutes. "Known null" means that the usual level of demand is given; otherwise it is learned.'
+        f"date: {report.get('date') or undated('accept_watcher.json', folder)}. Delays and average run lengths "
+        '(ARL) are in minutes. "Known null" means that the usual level of demand is given; otherwise it is learned.'
     )
     yield ""
     rows = [
@@ -305,7 +309,8 @@ def arena(folder: Path) -> Iterator[str]:
     """Yield the section of the arena: profit beside simple strategies and a clairvoyant."""
     report = load("arena.json", folder)
     seeds = max(len(each) for each in report["seeds"].values())
-    missed = [f"{line['family']}: {line['claim']}" for line in report["lines"] if not line["accepted"]]
+    judged = [line for line in report["lines"] if line["wanted"] != NOT_JUDGED]
+    missed = [f"{line['family']}: {line['claim']}" for line in judged if not line["accepted"]]
     yield "## Arena"
     yield ""
     yield (
@@ -332,10 +337,9 @@ def arena(folder: Path) -> Iterator[str]:
             "price changes per listing and day: Walras, hourly")  # fmt: skip
     yield from table(head, rows)
     yield (
-        f"{len(report['lines']) - len(missed)} of {len(report['lines'])} lines hold"
+        f"{len(judged) - len(missed)} of {len(judged)} judged lines hold"
         + (f"; missed: {'; '.join(missed)}." if missed else ".")
-        + " Every interval of the profit over hourly repricing that holds zero shows no difference; repricing on "
-        "evidence makes fewer price changes."
+        + " The comparison with hourly repricing is not judged: its intervals hold zero, with fewer price changes."
     )
     yield ""
     yield f"![Profit beside simple strategies and a clairvoyant]({LINK}/arena.png)"
@@ -355,10 +359,10 @@ def chaos(folder: Path) -> Iterator[str]:
     yield "## Chaos drills"
     yield ""
     yield (
-        f"`make chaos`; [report]({LINK}/chaos.md), [data]({LINK}/chaos.json). A recorded input with broken records "
-        "runs on an undisturbed platform and on one whose processes are killed. Compared are cells, features, raw "
-        "estimates, prices after `settle`, versions, bands, recomputation and both ledgers; the logics in one process "
-        "must give the same. In one drill at earlier code one quote of 12,540 had no answer within five seconds "
+        f"`make chaos`; [report]({LINK}/chaos.md), [data]({LINK}/chaos.json). A recorded input with broken "
+        "records runs on an undisturbed platform and on one whose processes are killed. Compared are cells, features, raw "
+        "estimates, prices after `settle`, versions, bands, recomputation and both ledgers; the logics in one "
+        "process must give the same. In one drill at earlier code one quote of 12,540 had no answer within five seconds "
         "(decision 38)."
     )
     yield ""
@@ -388,8 +392,8 @@ def page(folder: Path = RESULTS) -> str:
     head = [
         "# Results",
         "",
-        "Generated from `infra/reports/results` by `make results`. Do not edit this page. Date, machine and commit of a "
-        "figure are shown where its report records them. A figure that misses its limit is marked **missed**.",
+        "Generated from `infra/reports/results` by `make results`. Do not edit this page. Date, machine and commit of "
+        "a figure are shown where its report records them. A figure that misses its limit is marked **missed**.",
         "",
     ]
     lines = [*head, *(line for section in SECTIONS for line in section(folder))]
