@@ -143,7 +143,8 @@ def benchmarks(folder: Path) -> Iterator[str]:
     counts = demand["peers"]["plain_counts"]["per_second"]
     yield (
         f"A plain Flink count per minute of the same input reaches {number(counts)} events/s; demand_job reaches "
-        f"{demand['per_second'] / counts:.2f} of that and uses {demand['processor_us']} µs of processor time an event."
+        f"{demand['per_second'] / counts:.2f} of that and uses {demand['processor_us']} µs of processor time an "
+        "event."
     )
     yield ""
 
@@ -259,7 +260,8 @@ def watcher(folder: Path) -> Iterator[str]:
     yield (
         f"`make accept-watcher`: {report['streams']:,} simulated streams; [data]({LINK}/accept_watcher.json); "
         f"date: {report.get('date') or undated('accept_watcher.json', folder)}. Delays and average run lengths "
-        '(ARL) are in minutes. "Known null" means that the usual level of demand is given; otherwise it is learned.'
+        '(ARL) are in minutes. "Known null" means that the usual level of demand is given; otherwise it is '
+        "learned."
     )
     yield ""
     rows = [
@@ -360,9 +362,11 @@ def chaos(folder: Path) -> Iterator[str]:
     yield ""
     yield (
         f"`make chaos`; [report]({LINK}/chaos.md), [data]({LINK}/chaos.json). A recorded input with broken "
-        "records runs on an undisturbed platform and on one whose processes are killed. Compared are cells, features, raw "
+        "records runs on an undisturbed platform and on one whose processes are killed. Compared are cells, "
+        "features, raw "
         "estimates, prices after `settle`, versions, bands, recomputation and both ledgers; the logics in one "
-        "process must give the same. In one drill at earlier code one quote of 12,540 had no answer within five seconds "
+        "process must give the same. In one drill at earlier code one quote of 12,540 had no answer within five "
+        "seconds "
         "(decision 38)."
     )
     yield ""
@@ -392,7 +396,8 @@ def page(folder: Path = RESULTS) -> str:
     head = [
         "# Results",
         "",
-        "Generated from `infra/reports/results` by `make results`. Do not edit this page. Date, machine and commit of "
+        "Generated from `infra/reports/results` by `make results`. Do not edit this page. Date, machine and "
+        "commit of "
         "a figure are shown where its report records them. A figure that misses its limit is marked **missed**.",
         "",
     ]
