@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from schemas.codes import Cause, OutcomeCode, RejectCode, Sufficiency
-from schemas.events import CommandKind, Role
+from schemas.events import Role
 
 SHOPPER_CAUSES: Mapping[str, str] = {
     Cause.EVIDENCE: "demand has changed",
@@ -104,21 +104,6 @@ ROLES: Mapping[str, str] = {
     Role.LONG_TAIL: "long-tail item",
 }
 """A listing's role in the assortment."""
-
-COMMANDS: Mapping[str, str] = {
-    CommandKind.APPROVE: "approved the change",
-    CommandKind.REJECT: "rejected the change",
-    CommandKind.FREEZE: "froze the price",
-    CommandKind.UNFREEZE: "unfroze the price",
-    CommandKind.MANUAL_PRICE: "set the price by hand",
-    CommandKind.SALE_TARGET: "set a sale target",
-    CommandKind.POLICY: "changed the policy",
-    CommandKind.SETTLE: "requested new prices",
-    CommandKind.ROLLBACK: "restored an earlier price",
-    CommandKind.KILL_SWITCH: "stopped publishing",
-    CommandKind.RESUME: "resumed publishing",
-}
-"""What an operator did."""
 
 SIGNALS: Mapping[str, str] = {
     "velocity": "orders",

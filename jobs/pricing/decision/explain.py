@@ -1,7 +1,7 @@
 """explain: a decision in words, from its record alone.
 
 For pricing managers at a terminal (``walras explain``) and in the console; shoppers see none of it. Texts of codes
-are in :mod:`schemas.public_texts`, those of guardrails in their own files.
+are in :mod:`schemas.public_texts`; guardrails and command handlers carry their own.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from textwrap import fill
 from typing import Any
 
+from jobs.pricing.commands import HANDLER_OF
 from jobs.pricing.decision.inputs import PricingInputs
 from jobs.pricing.decision.limit_texts import binds, limit_text
 from jobs.pricing.decision.serialization import read_inputs
@@ -19,7 +20,7 @@ from jobs.pricing.policy import MINUTE_MS
 from schemas.codes import Cause
 from schemas.events import OfferKind
 from schemas.price_table import FULL
-from schemas.public_texts import ADVICE, CAUSES, COMMANDS, OUTCOMES, ROLES, signal_text
+from schemas.public_texts import ADVICE, CAUSES, OUTCOMES, ROLES, signal_text
 
 WIDTH = 110
 """Columns that a line takes at most."""
@@ -137,7 +138,8 @@ def _competitor(name: str, price: int, before: int | None, in_stock: bool, kind:
 
 
 def _command(command: str, operator: str, detail: Mapping[str, Any]) -> str:
-    text = f"{operator} {COMMANDS.get(command, 'gave a command')}"
+    handler = HANDLER_OF.get(command)
+    text = f"{operator} {handler.text if handler else 'gave a command'}"
     if detail.get("units") is not None:
         text += f" of {detail['units']:,} units"
     if detail.get("decision_id"):

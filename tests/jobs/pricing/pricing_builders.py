@@ -13,7 +13,9 @@ from features.array_text import array_text
 from features.books.sale_probability import PointCounts
 from features.bucket_logic import Batch, Fact, Output
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
-from jobs.pricing.decision.reprice import make_inputs, reprice
+from jobs.pricing.decision.inputs import PricingInputs
+from jobs.pricing.decision.reprice import reprice
+from jobs.pricing.decision.serialization import INPUTS_VERSION, decision_record, inputs_record, read_inputs
 from jobs.pricing.policy import Policy
 from schemas.events import CatalogEntry, Cell, Offer
 from schemas.price_table import FULL, PriceTable
@@ -29,8 +31,13 @@ def counts(*rows: tuple[int, float, float]) -> dict[str, Any]:
     return PointCounts(np.array(prices, np.int64), *arrays).to_record()
 
 
-def some_inputs(policy: Policy | None = None, **changes: Any) -> dict[str, Any]:
-    """A listing at 19.99 on a cost of 12.00 with a rival at 19.00; ``catalog_…`` changes the catalog."""
+def some_inputs(policy: Policy | None = None, **changes: Any) -> PricingInputs:
+    """Return inputs of a listing at 19.99 with a cost of 12.00 and a rival at 19.00.
+
+    Parameters
+    ----------
+    changes : values of the inputs' record; ``catalog_…`` changes a value of its ``catalog``.
+    """
     policy = policy or Policy()
     at_ms = changes.pop("at_ms", START_MS)
     catalog = {
@@ -40,7 +47,8 @@ def some_inputs(policy: Policy | None = None, **changes: Any) -> dict[str, Any]:
     for name in [name for name in changes if name.startswith("catalog_")]:
         catalog[name.removeprefix("catalog_")] = changes.pop(name)
     seen = counts((1899, 3000, 180), (1949, 2000, 108), (1999, 20_000, 1000))
-    fields: dict[str, Any] = {
+    record: dict[str, Any] = {
+        "v": INPUTS_VERSION,
         "listing": "acme/web-us-usd/s1",
         "at_ms": at_ms,
         "cause": "EVIDENCE",
@@ -64,19 +72,31 @@ def some_inputs(policy: Policy | None = None, **changes: Any) -> dict[str, Any]:
         "frozen": None,
         "surge_ban": None,
         "approved_minor": None,
+        "usual_minor": None,
+        "bought": None,
+        "policy_hash": policy.hash,
+        "policy": policy.to_dict(),
     }
-    return make_inputs(**(fields | changes), policy=policy)
+    unknown = changes.keys() - record.keys()
+    if unknown:
+        raise TypeError(f"expected values of the inputs' record, got {sorted(unknown)}")
+    return read_inputs(record | changes)
 
 
-def a_record(inputs: dict[str, Any]) -> dict[str, Any]:
-    """A decision as it comes back from the topic."""
+def a_record(inputs: PricingInputs) -> dict[str, Any]:
+    """Return the decision on some inputs as it is read from the topic."""
     result = reprice(inputs)
     decision = {
-        "decision_id": "d1", "event_time_ms": inputs["at_ms"], "cause": inputs["cause"],
+        "decision_id": "d1",
+        "event_time_ms": inputs.at_ms,
+        "cause": inputs.cause.value,
+        "cause_detail": dict(inputs.cause_detail),
         "published": result.published,
-        "cause_detail": inputs["cause_detail"], "inputs": inputs, "result": result.to_record(), "version": 5,
+        "inputs": inputs_record(inputs),
+        "result": decision_record(result),
+        "version": 5,
         "table_id": "d1",
-    }  # fmt: skip
+    }
     return orjson.loads(orjson.dumps(decision))
 
 
