@@ -19,7 +19,7 @@ class MatchRivalSettings(PolicySection):
 
 
 class MatchRival(PriceRule):
-    """The rivals' mean; without a fresh offer of a rival the current price stays."""
+    """The rivals' mean; without a fresh offer of a rival the current price, rounded to the grid's ending."""
 
     name = "match_rival"
     settings = MatchRivalSettings

@@ -14,7 +14,7 @@ class OperatorPrice(Strategy):
     selectable = False
 
     def propose(self, context: StrategyContext, plan: ProfitPlan) -> Proposal:
-        """Propose the operator's price itself."""
+        """Propose the operator's price itself, even outside the allowed prices; :meth:`refine` bounds it."""
         price = context.inputs.controls.approved_minor
         assert price is not None
         return Proposal.single(price, context.inputs.policy.segments.names)
