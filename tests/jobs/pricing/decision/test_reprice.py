@@ -1,33 +1,24 @@
-"""reprice: published prices lie within the guardrails' bands, and a decision is recomputed from its record."""
+"""reprice: outcomes, steps, deals, costs, approvals, exploration and targets by example."""
 
 from __future__ import annotations
 
-import math
-from pathlib import Path
-from typing import Any
-
-import orjson
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from jobs.audit.recompute import same_bytes
-from jobs.pricing.decision.inputs import PricingInputs
-from jobs.pricing.decision.reprice import recompute, recompute_without_offer, reprice
+from jobs.pricing.decision.reprice import reprice
 from jobs.pricing.decision.result import PricingDecision
-from jobs.pricing.decision.serialization import InputsError, decision_record, inputs_record, read_inputs
-from jobs.pricing.guardrails import GUARDRAILS, Guardrail
+from jobs.pricing.decision.serialization import decision_record
 from jobs.pricing.policy import Policy
 from schemas.codes import OutcomeCode
 from schemas.price_table import FULL
-from tests.jobs.pricing.pricing_builders import START_MS, a_current, a_record, an_offer_row, counts, some_inputs
+from tests.jobs.pricing.pricing_builders import (
+    START_MS,
+    a_current,
+    counts,
+    prices_of,
+    some_inputs,
+)
 
 HOUR_MS = 3_600_000
-
-
-def prices_of(result: PricingDecision) -> set[int]:
-    """Return all prices of a decision's table."""
-    return {p for price_list in (result.table or {}).values() for p in price_list.prices}
 
 
 BOUGHT_AHEAD, TOO_FEW, AS_USUAL = (40, 120, 400, 480), (0, 0, 400, 480), (40, 48, 400, 480)
@@ -60,128 +51,6 @@ def test_deal_that_is_bought_ahead_ends_whatever_its_expected_gain() -> None:
     assert lower is not None and lower < 1800
     ended = an_overpriced_listing(BOUGHT_AHEAD, shown=1800)
     assert ended.outcome is OutcomeCode.PUBLISHED and min(prices_of(ended)) >= 1920
-
-
-worlds = st.fixed_dictionaries(
-    {
-        "catalog_cost_minor": st.integers(200, 2600),
-        "catalog_floor_minor": st.one_of(st.none(), st.integers(0, 2500)),
-        "catalog_ceiling_minor": st.one_of(st.none(), st.integers(1500, 4000)),
-        "offers": st.lists(
-            st.builds(an_offer_row, st.integers(100, 4000), st.integers(START_MS - 50 * HOUR_MS, START_MS)),
-            max_size=1,
-        ),
-        "current": st.one_of(st.none(), st.builds(a_current, st.integers(900, 3500))),
-        "elasticity": st.fixed_dictionaries({"mean": st.floats(-6, -0.3), "sd": st.floats(0.02, 1.0)}),
-        "requests": st.floats(0, 10_000),
-        "cause": st.sampled_from(["EVIDENCE", "RIVAL_MOVED", "COST_CHANGED", "SETTLE", "CONTINUED"]),
-        "target_units": st.one_of(st.none(), st.floats(0, 100)),
-        "approved_minor": st.one_of(st.none(), st.none(), st.integers(500, 4000)),
-        "usual_minor": st.one_of(st.none(), st.floats(900, 3500)),
-        "bought": st.sampled_from([None, TOO_FEW, BOUGHT_AHEAD, AS_USUAL]),
-    }
-)
-
-
-def inputs_of(world: dict[str, Any]) -> PricingInputs:
-    """Return a generated world's inputs; a listing without a table starts cold."""
-    return some_inputs(**world | ({"cause": "COLD_START"} if world["current"] is None else {}))
-
-
-@settings(max_examples=40, deadline=None)
-@given(worlds)
-def test_repricing_leaves_its_inputs_unchanged(world: dict[str, Any]) -> None:
-    inputs = inputs_of(world)
-    before = orjson.dumps(inputs_record(inputs))
-    reprice(inputs)
-    assert orjson.dumps(inputs_record(inputs)) == before
-
-
-@settings(max_examples=40, deadline=None)
-@given(worlds)
-def test_published_prices_lie_within_the_hard_bands(world: dict[str, Any]) -> None:
-    result = reprice(inputs_of(world))
-    if result.table is not None:
-        assert result.hard is not None and all(p in result.hard for p in prices_of(result))
-
-
-@settings(max_examples=40, deadline=None)
-@given(worlds)
-def test_published_prices_lie_within_a_step_unless_hard_bands_override_pace(world: dict[str, Any]) -> None:
-    inputs = inputs_of(world)
-    result = reprice(inputs)
-    if result.table is None or result.outcome is OutcomeCode.HARD_OVER_PACE:
-        return
-    prices = prices_of(result)
-    assert result.allowed is not None and all(p in result.allowed for p in prices)
-    if not inputs.ignores_pace and inputs.controls.approved_minor is None:
-        assert inputs.shown_minor is not None
-        low, high = 0.9 * inputs.shown_minor - 1e-6, 1.1 * inputs.shown_minor + 1e-6
-        assert all(low <= p <= high for p in prices)
-
-
-@settings(max_examples=40, deadline=None)
-@given(worlds)
-def test_published_prices_keep_their_least_propensity(world: dict[str, Any]) -> None:
-    for price_list in (reprice(inputs_of(world)).table or {}).values():
-        widths = [c - b for b, c in zip((-1, *price_list.cumulative[:-1]), price_list.cumulative, strict=True)]
-        assert min(widths) / (FULL + 1) >= 0.02 - 1e-8 or len(widths) == 1
-
-
-@settings(max_examples=40, deadline=None)
-@given(worlds)
-def test_inputs_are_read_back_from_their_record(world: dict[str, Any]) -> None:
-    record = orjson.loads(orjson.dumps(inputs_record(some_inputs(**world))))
-    assert inputs_record(read_inputs(record)) == record
-
-
-@settings(max_examples=40, deadline=None)
-@given(worlds)
-def test_decision_is_recomputed_bit_for_bit_from_its_record(world: dict[str, Any]) -> None:
-    record = a_record(some_inputs(**world))
-    assert recompute(record) == record["result"]
-    assert orjson.dumps(recompute(record)) == orjson.dumps(record["result"])
-
-
-@settings(max_examples=40, deadline=None)
-@given(worlds)
-def test_recomputing_without_offers_equals_a_record_without_them(world: dict[str, Any]) -> None:
-    record = a_record(some_inputs(**world))
-    assert recompute_without_offer(record) == recompute({**record, "inputs": {**record["inputs"], "offers": []}})
-
-
-SNAPSHOTS = Path(__file__).parents[3] / "golden" / "snapshots"
-BEFORE_0042 = orjson.loads((SNAPSHOTS / "decisions_before_0042.json").read_bytes())
-VERSION_1 = orjson.loads((SNAPSHOTS / "repricing.v1.json").read_bytes())["decision"]
-"""A decision whose policy has no section for strategies."""
-
-
-@pytest.mark.parametrize("record", BEFORE_0042, ids=lambda record: record["decision_id"])
-def test_decision_written_before_0042_recomputes_bit_for_bit(record: dict[str, Any]) -> None:
-    assert same_bytes(recompute(record), record["result"])
-
-
-def test_decision_recorded_without_strategies_recomputes_bit_for_bit() -> None:
-    assert "strategies" not in VERSION_1["inputs"]["policy"]
-    assert same_bytes(recompute(VERSION_1), VERSION_1["result"])
-
-
-@settings(max_examples=25, deadline=None)
-@given(worlds, st.permutations(GUARDRAILS))
-def test_order_of_guardrails_changes_no_price(world: dict[str, Any], shuffled: list[Guardrail]) -> None:
-    inputs = some_inputs(**world)
-    one, other = reprice(inputs), reprice(inputs, guardrails=tuple(shuffled))
-    assert (one.table, one.outcome, one.hard, one.allowed) == (
-        other.table,
-        other.outcome,
-        other.hard,
-        other.allowed,
-    )
-
-
-def test_inputs_of_another_version_are_refused_by_name() -> None:
-    with pytest.raises(InputsError, match=r"inputs.v: expected 1, got 7"):
-        read_inputs(inputs_record(some_inputs()) | {"v": 7})
 
 
 def test_price_too_low_for_demand_rises_by_one_step() -> None:
@@ -265,101 +134,6 @@ def test_frozen_price_outside_the_hard_bands_is_unpriceable() -> None:
     assert flagged.outcome is OutcomeCode.UNPRICEABLE and flagged.table is None
 
 
-SCARCE = {"cause": "SETTLE", "rival_elasticity": {"mean": 1.5, "sd": 0.1}, "target_units": 30.0}
-
-
-def test_lower_price_of_a_rival_lowers_the_optimum_where_stock_is_scarce() -> None:
-    """Without a sale target a scaled curve has the same optimum; only caps and roles follow a rival then."""
-    with_rival = reprice(some_inputs(**SCARCE, offers=[an_offer_row(1700, START_MS - 1)]))
-    without = reprice(some_inputs(**SCARCE, offers=[]))
-    assert with_rival.default_minor < without.default_minor
-
-
-def test_stale_offer_moves_no_price() -> None:
-    stale = reprice(some_inputs(**SCARCE, offers=[an_offer_row(1400, START_MS - 25 * HOUR_MS)]))
-    without = reprice(some_inputs(**SCARCE, offers=[]))
-    assert stale.table == without.table
-    assert stale.reference is not None and not stale.reference.fresh
-
-
-def beside_a_cheap_rival(cause: str, role: str) -> PricingDecision:
-    """Return the decision on a listing at 19.99 of some role whose one rival asks 15.00."""
-    return reprice(
-        some_inputs(
-            cause=cause,
-            catalog_role=role,
-            offers=[an_offer_row(1500, START_MS - 1)],
-            elasticity={"mean": -1.9, "sd": 0.1},
-        )
-    )
-
-
-@pytest.mark.parametrize(
-    ("role", "ratio"), [("kvi", 1.0), ("traffic", 1.05), ("margin", 1.25), ("long_tail", 9.9)]
-)
-def test_role_bounds_the_price_over_the_rivals_mean(role: str, ratio: float) -> None:
-    assert max(prices_of(beside_a_cheap_rival("SETTLE", role))) <= 1500 * ratio
-
-
-@pytest.mark.parametrize(("role", "ratio"), [("kvi", 1.0), ("traffic", 1.05)])
-def test_listing_of_a_following_role_approaches_a_rival_step_by_step(role: str, ratio: float) -> None:
-    step = beside_a_cheap_rival("RIVAL_MOVED", role)
-    assert step.default_minor < 1999 and min(prices_of(step)) >= 1999 * 0.9
-    assert step.default_minor > 1500 * ratio and (step.continue_at_ms or step.approval_until_ms)
-
-
-PREMIUM = {"catalog_list_minor": 3000, "catalog_cost_minor": 1800, "catalog_trusted_cost_minor": 1800,
-           "current": a_current(3000), "catalog_role": "long_tail"}  # fmt: skip
-
-
-def test_premium_item_at_three_times_the_reference_is_priceable() -> None:
-    result = reprice(some_inputs(**PREMIUM, offers=[an_offer_row(1000, START_MS - 1, kind="reference")]))
-    assert result.outcome is not OutcomeCode.UNPRICEABLE
-    assert "MARKET_CAP" not in {band.code for band in result.bands}
-
-
-def test_premium_item_at_three_times_a_rival_is_capped() -> None:
-    result = reprice(some_inputs(**PREMIUM, offers=[an_offer_row(1000, START_MS - 1)]))
-    [cap] = [band for band in result.bands if band.code == "MARKET_CAP"]
-    assert result.outcome is OutcomeCode.UNPRICEABLE and cap.high == 1500
-
-
-def test_market_cap_is_based_on_rivals_alone() -> None:
-    offers = [an_offer_row(1900, START_MS - 1), an_offer_row(300, START_MS - 1, "shelf", "reference")]
-    [cap] = [b for b in reprice(some_inputs(offers=offers)).bands if b.code == "MARKET_CAP"]
-    assert cap.high == 3800
-
-
-def test_reference_price_moves_the_optimum_as_a_rival_does() -> None:
-    tables = [
-        reprice(some_inputs(**SCARCE, catalog_role="long_tail", offers=offers)).table
-        for offers in (
-            [an_offer_row(1700, START_MS - 1, kind="reference")], [an_offer_row(1700, START_MS - 1)], [],
-        )
-    ]  # fmt: skip
-    assert tables[0] == tables[1] != tables[2]
-
-
-def test_decision_carries_the_reference_price_for_quotes() -> None:
-    result = reprice(some_inputs(offers=[an_offer_row(1700, START_MS - 1, kind="reference")]))
-    assert result.reference is not None and result.reference.reference_minor == 1700
-
-
-def test_listing_of_a_following_role_does_not_follow_a_reference() -> None:
-    offers = [an_offer_row(1500, START_MS - 1, kind="reference")]
-    assert reprice(some_inputs(catalog_role="kvi", offers=offers)).follow_minor is None
-
-
-def test_first_price_does_not_follow_a_reference() -> None:
-    offers = [an_offer_row(1500, START_MS - 1, kind="reference")]
-    assert reprice(some_inputs(cause="COLD_START", current=None, offers=offers)).candidate_minor == 1999
-
-
-def test_stale_reference_caps_no_increase() -> None:
-    offers = [an_offer_row(1500, START_MS - 30 * HOUR_MS, kind="reference")]
-    assert "STALE_OFFERS" not in {band.code for band in reprice(some_inputs(offers=offers)).bands}
-
-
 def test_settling_does_not_depend_on_the_path() -> None:
     paths = [
         a_current(1999),
@@ -430,46 +204,3 @@ def test_uniform_policy_publishes_one_price_list_for_all_segments() -> None:
     policy = Policy.from_dict({"segments": {"uniform": True}})
     result = reprice(some_inputs(policy, cause="SETTLE"))
     assert result.table is not None and list(result.table) == ["all"]
-
-
-class TestIncidents:
-    """Incidents of other shops, replayed: the guardrails prevent each of them (science § 8)."""
-
-    def test_no_price_falls_to_one_cent(self) -> None:
-        """A blank minimum (2012), one hour at 0.01 (2014)."""
-        for floor in (None, 0):
-            inputs = some_inputs(catalog_floor_minor=floor, approved_minor=1)
-            result = reprice(inputs)
-            assert all((p - 1200) / p >= 0.10 for p in prices_of(result) or {1999})
-        broken = reprice(some_inputs(catalog_cost_minor=None))
-        assert broken.outcome is not OutcomeCode.PUBLISHED and broken.table is None
-
-    def test_mutual_multiplication_of_prices_stops_at_the_ceiling(self) -> None:
-        """.9983 and 1.270589 took a book to 23.7 million (2011)."""
-        ours, rival, at_ms = 1999, 1999.0, START_MS
-        for _day in range(60):
-            at_ms += 24 * HOUR_MS
-            rival = ours * 1.270589
-            inputs = some_inputs(
-                at_ms=at_ms, current=a_current(ours), elasticity={"mean": -1.01, "sd": 0.02}, cause="RIVAL_MOVED",
-                offers=[an_offer_row(round(rival), at_ms - 1)], rival_elasticity={"mean": 3.0, "sd": 0.1},
-            )  # fmt: skip
-            ours = reprice(inputs).default_minor or ours
-        assert ours <= 1999 * 1.5, f"stopped by the ceiling, got {ours}"
-
-    def test_currency_rate_ten_times_too_low_holds_the_price(self) -> None:
-        """Costs and rivals' prices fell to a tenth at once (2015)."""
-        result = reprice(some_inputs(catalog_cost_minor=120, offers=[an_offer_row(190, START_MS - 1)]))
-        assert result.table is None and result.alert
-
-    def test_rivals_prices_ten_times_too_low_hold_the_price(self) -> None:
-        result = reprice(some_inputs(offers=[an_offer_row(190, START_MS - 1)]))
-        assert result.outcome is OutcomeCode.UNPRICEABLE and result.table is None
-
-    def test_ceiling_below_the_margin_holds_the_price(self) -> None:
-        """A ceiling set to one number for every listing (2010)."""
-        assert reprice(some_inputs(catalog_ceiling_minor=100)).table is None
-
-    def test_floor_without_ceiling_still_bounds_prices_above(self) -> None:
-        result = reprice(some_inputs(catalog_floor_minor=1500, approved_minor=10_000_000))
-        assert max(prices_of(result)) <= math.floor(1999 * 1.5)
