@@ -119,19 +119,3 @@ COMMANDS: Mapping[str, str] = {
     CommandKind.RESUME: "resumed publishing",
 }
 """What an operator did."""
-
-SIGNALS: Mapping[str, str] = {
-    "velocity": "orders",
-    "abandonment": "odds that a search ends without an order",
-    "stock_pressure": "units sold against plan",
-}
-"""What each of the watcher's signals measures."""
-
-
-def signal_text(signal: str, effect: float) -> str:
-    """Say what a signal found.
-
-    >>> signal_text("velocity", 0.8)
-    'orders ×0.8'
-    """
-    return f"{SIGNALS.get(signal, 'demand')} ×{effect:g}"
