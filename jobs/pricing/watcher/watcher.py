@@ -204,8 +204,8 @@ class Watcher:
     def _shared(self, minute: Minute) -> Floats:
         """Return the factor on each signal's weight, per listing.
 
-        Signals with data share the weight of those without, so that the whole budget is used. What has data is known
-        before the minute is, so the starts stay within the budget.
+        Signals with data share the weight of those without, so that the whole budget is used. Data are known
+        before the minute, so the starts stay within the budget.
         """
         has_sessions = self._has_sessions()
         has_data = np.stack([signal.has_data(minute, has_sessions) for signal in self.signals]).astype(float)
