@@ -104,19 +104,3 @@ ROLES: Mapping[str, str] = {
     Role.LONG_TAIL: "long-tail item",
 }
 """A listing's role in the assortment."""
-
-SIGNALS: Mapping[str, str] = {
-    "velocity": "orders",
-    "abandonment": "odds that a search ends without an order",
-    "stock_pressure": "units sold against plan",
-}
-"""What each of the watcher's signals measures."""
-
-
-def signal_text(signal: str, effect: float) -> str:
-    """Say what a signal found.
-
-    >>> signal_text("velocity", 0.8)
-    'orders ×0.8'
-    """
-    return f"{SIGNALS.get(signal, 'demand')} ×{effect:g}"

@@ -21,9 +21,10 @@ from jobs.audit.explanation import learned_of
 from jobs.connectors.kafka.offsets import KAFKA_UNREACHABLE, TopicEnds
 from jobs.connectors.kafka.reading import WHOLE_TOPIC, Record, tail
 from jobs.pricing.decision.limit_texts import reason_text
+from jobs.pricing.watcher.signals import signal_text
 from schemas.codes import Cause
 from schemas.events import Listing
-from schemas.public_texts import CAUSES, OUTCOMES, REFUSALS, signal_text
+from schemas.public_texts import CAUSES, OUTCOMES, REFUSALS
 from schemas.topics import TOPICS
 
 log = logging.getLogger(__name__)

@@ -42,7 +42,7 @@ from infra.reports.acceptance.streams import (
     run_length,
 )
 from jobs.pricing.watcher import SIGNALS, Minute, Watcher, WatcherSettings
-from jobs.pricing.watcher.signal import Look, Spread
+from jobs.pricing.watcher.signals.base import Observation, Spread
 
 
 def fairness() -> tuple[float, float]:
@@ -91,7 +91,7 @@ def expected_factors(signal: Any, mean: float, edge: float, epsilon: float, phi:
         searches = np.full(n + 1, float(n))
         counts = units = np.zeros(n + 1)
     one = np.ones_like(counts)
-    look = Look(
+    look = Observation(
         counts,
         mean * one,
         epsilon * one,

@@ -36,13 +36,32 @@ QUOTED_MEMORY = 0.97
 
 
 def watcher_settings(policy: Policy) -> WatcherSettings:
-    """Return the watcher's settings."""
+    """Return the watcher's settings.
+
+    >>> watcher_settings(Policy()) == WatcherSettings()
+    True
+    """
     watch = policy.watch
     return WatcherSettings(
         false_alarm_every=watch.false_alarm_every,
         own_share=watch.own_share,
         group_share=watch.group_share,
-        zone_share=max(0.0, 1.0 - watch.own_share - watch.group_share),
+        weights=watch.weights,
+        rivals=watch.rivals_weight,
+        events=watch.events_weight,
+        level_ticks=watch.level_minutes,
+        warmup_ticks=watch.warmup_minutes,
+        hold_ticks=watch.hold_minutes,
+        relearn_ticks=watch.relearn_minutes,
+        reseed_ticks=watch.reseed_minutes,
+        block_ticks=watch.block_minutes,
+        start_phi=watch.start_dispersion,
+        prior_blocks=watch.prior_blocks,
+        merge_gap_ticks=watch.merge_gap_minutes,
+        session_lag_ticks=watch.session_lag_minutes,
+        fact_ticks=watch.fact_minutes,
+        full_mass_orders=watch.full_mass_orders,
+        profile_orders=watch.profile_orders,
     )
 
 

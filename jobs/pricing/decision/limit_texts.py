@@ -12,8 +12,9 @@ from typing import Any
 
 from jobs.pricing.decision.inputs import PricingInputs
 from jobs.pricing.guardrails import GUARDRAIL_OF, Kind, LimitRecord, Pin
+from jobs.pricing.watcher.signals import signal_text
 from schemas.codes import OutcomeCode
-from schemas.public_texts import CAUSES, OUTCOMES, signal_text
+from schemas.public_texts import CAUSES, OUTCOMES
 
 _REASON = re.compile(
     r"(?P<cause>[A-Z_]+)(?: after (?P<after>[A-Z_]+))?(?: (?P<signal>[a-z_]+) ×(?P<effect>[0-9.e+-]+))?"

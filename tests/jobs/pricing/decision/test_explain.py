@@ -11,7 +11,7 @@ import pytest
 from jobs.pricing.commands import HANDLER_OF
 from jobs.pricing.decision.explain import WIDTH, explain
 from jobs.pricing.guardrails import GUARDRAILS, Guardrail
-from jobs.pricing.watcher import SIGNALS
+from jobs.pricing.watcher.signals import SIGNALS, Signal
 from schemas import public_texts
 from schemas.codes import Cause, OutcomeCode, RejectCode, Sufficiency
 from schemas.events import CommandKind, OfferKind, Role
@@ -165,8 +165,11 @@ def test_explanation_of_an_unknown_command_names_its_operator() -> None:
     assert "mo gave a command." in one_line(record)
 
 
-def test_every_signal_of_the_watcher_has_a_public_text() -> None:
-    assert set(public_texts.SIGNALS) == {signal.name for signal in SIGNALS}
+@pytest.mark.parametrize("signal", SIGNALS, ids=lambda signal: signal.name)
+def test_explanation_of_evidence_holds_its_signals_text(signal: type[Signal]) -> None:
+    record = a_record(some_inputs()) | {"cause": "EVIDENCE", "cause_detail": EVIDENCE | {"signal": signal.name}}
+    text = one_line(record)
+    assert signal.text and f"Demand changed: {signal.text} ×0.8;" in text and not leaks(text)
 
 
 def test_explanation_names_the_price_that_the_role_allows() -> None:

@@ -1,7 +1,7 @@
-"""What a signal is: log-likelihood increments that are fair while nothing changed.
+"""Signal: log-likelihood increments that are fair while nothing changed.
 
 Data of one listing and minute: counts y, a forecast of them, a band ε around it.
-A signal i has effects k (by how much the world may have changed) and answers ℓ_ik with
+A signal i has effects k (by how much demand may have changed) and returns ℓ_ik with
 
     E[exp ℓ_ik] ≤ 1  for every true mean within [m/(1+ε), m(1+ε)]                            (1)
 
@@ -11,23 +11,24 @@ dependence between signals. All ℓ are linear in sums, so several minutes can b
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar
 
 import numpy as np
 
-from jobs.pricing.watcher.minute import Floats
+from jobs.pricing.watcher.minute import Bools, Floats, Minute
 
 LARGEST_STEP = 700.0
 """|ℓ| is clipped here: exp stays within a double."""
 
 
 @dataclass(slots=True, eq=False)
-class Look:
-    """One minute (or several merged) of all listings, as the signals see it: counts and what was expected.
+class Observation:
+    """One minute (or several merged) of all listings: counts and what was expected.
 
     ``searches`` and ``abandoned`` count matured sessions; ``abandon_share`` is the share expected
-    to end without an order; the two ``*_epsilon`` are one standard error of what stands before them
+    to end without an order; each ``*_epsilon`` is one standard error of the field before it
     (relative for orders and units, absolute for the share).
     """
 
@@ -45,7 +46,7 @@ class Look:
 
 @dataclass(slots=True, eq=False)
 class Spread:
-    """What is known of the noise, per listing; it changes seldom, so tilts are made from it and kept.
+    """What is known of the noise, per listing; it rarely changes, so the tilts computed from it are cached.
 
     ``phi`` = variance over mean of orders; ``unit_mean`` and ``unit_variance`` of the quantity per order.
     """
@@ -55,32 +56,51 @@ class Spread:
     unit_variance: Floats
 
     def at(self, index: np.ndarray) -> Spread:
-        """The spread of some listings."""
+        """Return the spread of some listings."""
         return Spread(self.phi[index], self.unit_mean[index], self.unit_variance[index])
 
 
-class Signal(Protocol):
-    """One kind of evidence. ``demand`` says per effect whether it means more (+1) or less (-1) demand."""
+class Signal(ABC):
+    """One kind of evidence. See the package for how to add one.
 
-    name: str
-    effects: tuple[float, ...]
-    demand: tuple[int, ...]
+    Attributes
+    ----------
+    name : its name in evidence and causes.
+    text : what it measures, for pricing managers.
+    weight : its share of the false-alarm budget, unless the policy's ``watch.weights`` names another.
+    effects : by how much its quantity may have changed.
+    demand : per effect, whether it means more (+1) or less (-1) demand.
+    """
 
+    name: ClassVar[str]
+    text: ClassVar[str]
+    weight: ClassVar[float]
+    effects: ClassVar[tuple[float, ...]]
+    demand: ClassVar[tuple[int, ...]]
+
+    @abstractmethod
     def tilts(self, spread: Spread) -> Floats:
-        """Coefficients (2, effects, listings) that ``increments`` wants back; pure in the spread."""
-        ...
+        """Return the coefficients (2, effects, listings) that :meth:`increments` takes; pure in the spread."""
 
-    def increments(self, look: Look, tilts: Floats, out: Floats) -> None:
+    @abstractmethod
+    def increments(self, observation: Observation, tilts: Floats, out: Floats) -> None:
         """Write ℓ (effects, listings) into ``out``."""
-        ...
 
-    def mass(self, look: Look, full_mass_orders: float) -> Floats:
-        """Share of the start mass that this minute earns, 0 to 1: none without anything to see."""
-        ...
+    @abstractmethod
+    def mass(self, observation: Observation, full_mass_orders: float) -> Floats:
+        """Return the share of the start mass that this minute earns, 0 to 1: none without data."""
+
+    def has_data(self, minute: Minute, has_sessions: Bools) -> Bools:
+        """Return where the signal can start; elsewhere the others share its weight. Known before the minute is."""
+        return np.ones(len(has_sessions), dtype=bool)
+
+    def fact_share(self, has_sessions: Bools) -> Floats:
+        """Return the share of a fact's start mass that goes to this signal."""
+        return np.zeros(len(has_sessions))
 
 
 def tilt(effect: float, phi: Floats) -> Floats:
-    """θ of an exponential tilt that multiplies a count's mean by ``effect``: ln[rφ/(1+r(φ−1))] (2).
+    """Return θ of the exponential tilt that multiplies a count's mean by ``effect``: ln[rφ/(1+r(φ−1))] (2).
 
     >>> tilt(0.8, np.array([1.0])).round(4).tolist()
     [-0.2231]
@@ -89,7 +109,7 @@ def tilt(effect: float, phi: Floats) -> Floats:
 
 
 def cumulant_slope(theta: Floats, phi: Floats) -> Floats:
-    """c(θ) with E[exp θX] = exp(c·mean) for a negative binomial count of variance φ·mean (φ=1: Poisson).
+    """Return c(θ) with E[exp θX] = exp(c·mean) for a negative binomial count of variance φ·mean (φ=1: Poisson).
 
     c = −ln(φ−(φ−1)e^θ)/(φ−1), and e^θ−1 at φ = 1 (3). With u = −(φ−1)(e^θ−1) it is
     −ln(1+u)/(φ−1), which log1p keeps exact down to φ → 1.

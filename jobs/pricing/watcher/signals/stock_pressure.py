@@ -1,4 +1,4 @@
-"""Stock pressure: units leave faster or slower than the plan of depletion.
+"""stock_pressure: more or fewer units sold than planned.
 
 Data: units U of the minute, planned orders m (plan in units over the mean quantity q̄), dispersion φ of
 orders, mean q̄ and variance s² of the quantity per order, band ε. Effects {.8, .9, 1.11, 1.25}.
@@ -14,29 +14,31 @@ from __future__ import annotations
 
 import numpy as np
 
-from jobs.pricing.watcher.minute import Floats
-from jobs.pricing.watcher.signal import Look, Spread, cumulant_slope, tilt
+from jobs.pricing.watcher.minute import Bools, Floats, Minute
+from jobs.pricing.watcher.signals.base import Observation, Signal, Spread, cumulant_slope, tilt
 
 
-class StockPressure:
-    """Units sold against the plan; where there is no plan it starts nothing and lends its weight.
+class StockPressure(Signal):
+    """Units sold against the plan; without a plan the other signals share its weight.
 
     Examples
     --------
     >>> one = np.ones(1)
-    >>> look = Look(one, one, 0 * one, 6 * one, 2 * one, 0 * one, one, one, one, one)
+    >>> observation = Observation(one, one, 0 * one, 6 * one, 2 * one, 0 * one, one, one, one, one)
     >>> signal, out = StockPressure(), np.empty((4, 1))
-    >>> signal.increments(look, signal.tilts(Spread(one, 1.2 * one, 0.2 * one)), out)
+    >>> signal.increments(observation, signal.tilts(Spread(one, 1.2 * one, 0.2 * one)), out)
     >>> out[:, 0].round(3).tolist()     # six units where 2.4 were planned
     [-0.647, -0.291, 0.261, 0.525]
     """
 
     name = "stock_pressure"
-    effects: tuple[float, ...] = (0.8, 0.9, 1.11, 1.25)
-    demand: tuple[int, ...] = (-1, -1, 1, 1)
+    text = "units sold against plan"
+    weight = 0.20
+    effects = (0.8, 0.9, 1.11, 1.25)
+    demand = (-1, -1, 1, 1)
 
     def tilts(self, spread: Spread) -> Floats:
-        """θ of (1) and c(κ(θ)) of (3), per effect and listing."""
+        """Return θ of (1) and c(κ(θ)) of (3), per effect and listing."""
         more = np.maximum(spread.unit_mean - 1.0, 0.0)
         phi_units = np.maximum(spread.phi * spread.unit_mean + spread.unit_variance / spread.unit_mean, 1.0)
         phi_quantity = np.maximum(spread.unit_variance / np.maximum(more, 1e-9), 1.0)
@@ -49,14 +51,18 @@ class StockPressure:
         quantity = theta + more * cumulant_slope(theta, phi_quantity)
         return np.stack([theta, cumulant_slope(quantity, spread.phi)])
 
-    def increments(self, look: Look, tilts: Floats, out: Floats) -> None:
-        """ℓ of (3)."""
+    def increments(self, observation: Observation, tilts: Floats, out: Floats) -> None:
+        """Write ℓ of (3)."""
         theta, slope = tilts
-        wide = 1.0 + look.units_epsilon
-        np.multiply(theta, look.units, out=out)
-        out[:2] -= slope[:2] * (look.plan_orders / wide)
-        out[2:] -= slope[2:] * (look.plan_orders * wide)
+        wide = 1.0 + observation.units_epsilon
+        np.multiply(theta, observation.units, out=out)
+        out[:2] -= slope[:2] * (observation.plan_orders / wide)
+        out[2:] -= slope[2:] * (observation.plan_orders * wide)
 
-    def mass(self, look: Look, full_mass_orders: float) -> Floats:
-        """A minute in which hardly anything was planned to leave tells hardly anything."""
-        return np.minimum(look.plan_orders / full_mass_orders, 1.0)
+    def mass(self, observation: Observation, full_mass_orders: float) -> Floats:
+        """Return a share that falls with the orders planned."""
+        return np.minimum(observation.plan_orders / full_mass_orders, 1.0)
+
+    def has_data(self, minute: Minute, has_sessions: Bools) -> Bools:
+        """Return where there is a plan: without one it would only repeat velocity."""
+        return ~np.isnan(minute.plan_units)
