@@ -1,8 +1,8 @@
 """The policy's numbers as settings objects of elasticities, features, segments, demand and rivals.
 
-A settings object belongs to its logic and knows no policy; the policy is the one place of every business number. A
-number that two logics need (the elasticity believed before data, how long an offer counts) comes from one key, so
-that learning and deciding agree about it.
+A settings object belongs to its logic and does not depend on the policy, which holds every business number.
+A number that two logics read (the elasticity before data, an offer's validity) comes from one key, so that
+learning and pricing agree.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jobs.pricing.policy import MINUTE_MS, Policy
 
 
 def rival_settings(policy: Policy) -> RivalSettings:
-    """How offers are read.
+    """Return the settings of rivals' offers.
 
     >>> rival_settings(Policy()) == RivalSettings()
     True
@@ -31,7 +31,7 @@ def rival_settings(policy: Policy) -> RivalSettings:
 
 
 def elasticity_settings(policy: Policy) -> ElasticitySettings:
-    """Both stages of elasticity learning; the beliefs before data are the policy's ``beliefs``.
+    """Return the settings of both stages of elasticity learning; the priors are the policy's ``beliefs``.
 
     >>> weekly = Policy.from_dict({"elasticity": {"kind": "within", "period_minutes": 10_080}})
     >>> elasticity_settings(weekly).period_ms, elasticity_settings(weekly).m0
@@ -66,7 +66,7 @@ def elasticity_settings(policy: Policy) -> ElasticitySettings:
 
 
 def feature_settings(policy: Policy) -> FeatureSettings:
-    """How features are computed and how often rows are written.
+    """Return the settings of features: how they are computed and how often rows are written.
 
     >>> feature_settings(Policy()).emit_every_minutes
     5
@@ -83,7 +83,7 @@ def feature_settings(policy: Policy) -> FeatureSettings:
 
 
 def segment_settings(policy: Policy) -> SegmentSettings:
-    """How customers are told apart, and how long their purchases are remembered.
+    """Return the settings of segments: how long customers' purchases are counted.
 
     >>> segment_settings(Policy()) == SegmentSettings()
     True
@@ -92,7 +92,7 @@ def segment_settings(policy: Policy) -> SegmentSettings:
 
 
 def market_time(policy: Policy) -> MarketTime:
-    """Local time of the markets, for decisions and the profile of requests.
+    """Return the local time of the markets, for decisions and the profile of requests.
 
     >>> policy = Policy.from_dict({"local_time": {"time_zones": {"web-eu-eur": "Europe/Berlin"}}})
     >>> market_time(policy).hour("web-eu-eur", 0).hour

@@ -249,7 +249,7 @@ class Decider:
         if cause is not Cause.CONTINUED:
             state.continue_after = cause.value
         if result.outcome in (OutcomeCode.HELD, OutcomeCode.UNPRICEABLE) and not state.has_table:
-            state.needs_start = False  # until the catalog says something new
+            state.needs_start = False  # until the listing's next catalog entry
         what = None
         if any(GUARDRAIL_OF[band.code].questions_cost for band in result.bands) and state.odd_cost is not None:
             what = "cost"

@@ -30,7 +30,7 @@ class Reject(CommandHandler):
 
 
 class Approve(Reject):
-    """Publish the whole change, or trust the cost that was held; a late answer rejects."""
+    """Publish the whole change, or trust the cost that was held; a late approval rejects."""
 
     kind = "approve"
     text = "approved the change"

@@ -44,8 +44,8 @@ class CommandContext:
     ) -> list[Output]:
         """Reprice a listing with the command as cause; ``detail`` is added to the cause's detail."""
         command = self.command
-        told = {"command": command.kind, "operator": command.operator, "reason": command.reason}
-        return self.decider.decide(key, RepricingRequest(cause, told | detail), self.trigger, approved_minor)
+        who = {"command": command.kind, "operator": command.operator, "reason": command.reason}
+        return self.decider.decide(key, RepricingRequest(cause, who | detail), self.trigger, approved_minor)
 
 
 class CommandHandler(ABC):
@@ -54,7 +54,7 @@ class CommandHandler(ABC):
     Attributes
     ----------
     kind : its value in the `commands` topic, one of :class:`schemas.events.CommandKind`.
-    text : what the operator did, in words for pricing managers.
+    text : what the operator did, as a text for pricing managers.
     """
 
     kind: ClassVar[str]

@@ -1,4 +1,4 @@
-"""explain: a decision in words, from its record alone.
+"""explain: the text of a decision, from its record alone.
 
 For pricing managers at a terminal (``walras explain``) and in the console; shoppers see none of it. Texts of codes
 are in :mod:`schemas.public_texts`; guardrails and command handlers carry their own.
@@ -41,7 +41,7 @@ _TARGETS = {"sale_target": "the sale target", "stock": "the stock until the next
 
 
 def explain(decision: Mapping[str, Any]) -> str:
-    """Return a decision in words: result, cause, demand, cost, rivals, limits, prices, gain, what follows.
+    """Return the text of a decision: result, cause, demand, cost, rivals, limits, prices, gain, what follows.
 
     Parameters
     ----------
@@ -93,12 +93,12 @@ def _result(inputs: PricingInputs, result: Mapping[str, Any]) -> str:
 
 
 def _cause(cause: str, detail: Mapping[str, Any], currency: str) -> str:
-    """What happened; a detail that has no words is left to the record."""
-    told = _told(cause, detail, currency)
-    return _sentence(f"{CAUSES[cause]}: {told}" if told else CAUSES[cause])
+    """Return what happened; a detail without a text is only in the record."""
+    text = _detail_text(cause, detail, currency)
+    return _sentence(f"{CAUSES[cause]}: {text}" if text else CAUSES[cause])
 
 
-def _told(cause: str, detail: Mapping[str, Any], currency: str) -> str:
+def _detail_text(cause: str, detail: Mapping[str, Any], currency: str) -> str:
     match detail:
         case {"signal": signal, "effect": effect, "observed_orders": seen, "expected_orders": expected}:
             score = f", evidence score {detail['score']:.3f}" if "score" in detail else ""
@@ -163,15 +163,15 @@ def _demand(inputs: PricingInputs) -> str:
 
 
 def _customers(inputs: PricingInputs) -> str:
-    """Why each segment's prices are its own; an old record without a segment's elasticity has the listing's."""
-    told = []
+    """Return each segment's share, elasticity (the listing's where the record has no other) and counts."""
+    lines = []
     for name, segment in sorted(inputs.beliefs.segments.items()):
         counted = sum(segment.counts.exposures.tolist())
         behind = f"{counted:,.0f} requests counted" if counted >= 1 else "none counted yet"
         mean = (segment.elasticity or inputs.beliefs.elasticity).mean
         share = "less than 1%" if segment.share < 0.01 else f"{segment.share:.0%}"
-        told.append(f"{_SEGMENTS.get(name, name)}: {share} of requests, elasticity {mean:.2f}, {behind}")
-    return _NEXT_LINE.join(told)
+        lines.append(f"{_SEGMENTS.get(name, name)}: {share} of requests, elasticity {mean:.2f}, {behind}")
+    return _NEXT_LINE.join(lines)
 
 
 def _cost(inputs: PricingInputs) -> str:

@@ -96,7 +96,7 @@ def assess(inputs: PricingInputs) -> Situation:
     follow = None if ratio is None or fresh_mean is None else floor_minor(fresh_mean * ratio)
     shown = inputs.shown_minor
     exempt = follow is not None and shown is not None and shown > follow
-    # The gain of ending a deal that is bought ahead lies in days that the demand model does not see.
+    # The gain of ending a deal that is bought ahead falls on later days, outside the demand model's period.
     if inputs.current is not None and not inputs.ignores_pace:
         lowest = min(min(prices.prices) for prices in inputs.current.prices.values())
         exempt = exempt or is_bought_ahead(lowest, inputs.habits.usual_minor, inputs.habits.bought, policy)
@@ -128,12 +128,12 @@ def _bands(
     candidate_minor: int | None = None,
     gain: Gain | None = None,
 ) -> list[Band]:
-    """Ask the guardrails; without a candidate only those that do not need one."""
+    """Return the guardrails' bands; without a candidate only of those that do not need one."""
     free = situation.exempt_from_gain or situation.strategy.by_rule
     confidence = gain.confidence if gain and not free else None
     context = GuardrailContext(situation.inputs, situation.rivals, candidate_minor, confidence)
-    asked = (g for g in guardrails if candidate_minor is not None or not g.needs_candidate)
-    bands = (guardrail.band(context, situation.inputs.policy) for guardrail in asked)
+    applicable = (g for g in guardrails if candidate_minor is not None or not g.needs_candidate)
+    bands = (guardrail.band(context, situation.inputs.policy) for guardrail in applicable)
     return [band for band in bands if band is not None]
 
 

@@ -35,7 +35,7 @@ INPUTS_VERSION = 1
 
 
 class InputsError(ValueError):
-    """Recorded inputs that no decision can be computed from; names the key, what was expected and what came."""
+    """Recorded inputs that no decision can be computed from: the key, what was expected, and what it is."""
 
 
 def inputs_record(inputs: PricingInputs) -> dict[str, Any]:

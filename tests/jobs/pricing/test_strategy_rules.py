@@ -25,6 +25,12 @@ def test_operators_price_is_the_candidate_even_outside_the_allowed_prices() -> N
     assert refined(strategy, context, 1500, 2000).candidate_minor == 2000
 
 
+def test_operators_strategy_without_an_operators_price_is_refused() -> None:
+    [strategy] = [s for s in STRATEGIES if not s.selectable]
+    with pytest.raises(ValueError, match="approved_minor: expected a price"):
+        proposal_of(strategy, a_context(some_inputs(), 1500, 2000))
+
+
 def test_main_price_of_equal_shares_is_the_lowest() -> None:
     plan = replace(solve_profit(some_inputs(), value_prices(some_inputs(), [1999], None)), shares={})
     plan = replace(plan, shares={"all": {1899: 0.5, 1999: 0.5}})
