@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from features.books.offers import ReferenceOffer, RivalBook, RivalSettings
-from features.books.products import CatalogBook, judge_cells, refusal_record
+from features.books.products import CatalogBook, validate_cells, refusal_record
 from features.books.seasonality import SeasonalProfile
 from features.books.stock import StockBook
 from features.bucket_logic import Batch, Fact, Output, SnapshotError, refuse_other_version
@@ -113,7 +113,7 @@ class FeatureLogic:
             return []
         self._last_batch_ms = at
         self._take_facts(batch, at)
-        good, refused = judge_cells(batch.cells, self._catalog)
+        good, refused = validate_cells(batch.cells, self._catalog)
         outputs = [Output("rejected_cells", r.cell.listing.key, refusal_record(r, at), at) for r in refused]
         markets = {self._catalog[key].market for key in self._keys}
         when = {market: self._market_time.at(market, at - 1) for market in markets}

@@ -116,7 +116,7 @@ class DemandBook:
 
         Parameters
         ----------
-        batch : cells that the catalog accepts (:func:`features.books.products.judge_cells`).
+        batch : cells that the catalog accepts (:func:`features.books.products.validate_cells`).
         offer_of : the rivals' fresh reference price of a listing key in minor units, None without one.
         out_of_stock : listings that had no stock in this minute: their exposures do not count.
         """

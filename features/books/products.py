@@ -28,7 +28,7 @@ class RefusedCell(NamedTuple):
     expected_currency: str | None
 
 
-def judge_cell(cell: Cell, catalog: Mapping[str, CatalogEntry]) -> RejectCode | None:
+def validate_cell(cell: Cell, catalog: Mapping[str, CatalogEntry]) -> RejectCode | None:
     """UNKNOWN_LISTING, WRONG_CURRENCY, or None for a good cell.
 
     Parameters
@@ -39,7 +39,7 @@ def judge_cell(cell: Cell, catalog: Mapping[str, CatalogEntry]) -> RejectCode | 
     Examples
     --------
     >>> cell = Cell("acme", "web", "s1", "s1", "base", "all", 999, "USD")
-    >>> judge_cell(cell, {})
+    >>> validate_cell(cell, {})
     <RejectCode.UNKNOWN_LISTING: 'UNKNOWN_LISTING'>
     """
     entry = catalog.get(Listing.key_of(cell))
@@ -48,7 +48,7 @@ def judge_cell(cell: Cell, catalog: Mapping[str, CatalogEntry]) -> RejectCode | 
     return None if entry.currency == cell.currency else RejectCode.WRONG_CURRENCY
 
 
-def judge_offer(offer: Offer, catalog: Mapping[str, CatalogEntry]) -> RejectCode | None:
+def validate_offer(offer: Offer, catalog: Mapping[str, CatalogEntry]) -> RejectCode | None:
     """The same judgement of a rival's offer (WRONG_CURRENCY offers are set aside, never converted)."""
     entry = catalog.get(Listing.key_of(offer))
     if entry is None:
@@ -56,14 +56,14 @@ def judge_offer(offer: Offer, catalog: Mapping[str, CatalogEntry]) -> RejectCode
     return None if entry.currency == offer.currency else RejectCode.WRONG_CURRENCY
 
 
-def judge_cells(
+def validate_cells(
     cells: Iterable[Cell], catalog: Mapping[str, CatalogEntry]
 ) -> tuple[list[Cell], list[RefusedCell]]:
     """Good cells and refused cells, each in the order they came."""
     good: list[Cell] = []
     refused: list[RefusedCell] = []
     for cell in cells:
-        code = judge_cell(cell, catalog)
+        code = validate_cell(cell, catalog)
         if code is None:
             good.append(cell)
         else:

@@ -258,7 +258,7 @@ def views(dialect: Dialect, inputs: Sequence[Topic] = INPUTS) -> Iterator[tuple[
     """Name and text of every view, in the order in which they build on each other.
 
     ``inputs`` are the input topics, with the lateness and memory that this run gives them
-    (:func:`schemas.topics.inputs_of_clock`): the only things that a run may set.
+    (:func:`schemas.topics.inputs_at_speed`): the only things that a run may set.
     """
     for topic in inputs:
         yield f"judged_{topic.name}", dialect.text(_judged(topic))
@@ -367,7 +367,7 @@ FROM (
 def _orders_keyed(dialect: Dialect, orders: Topic) -> str:
     key = ("tenant", "order_id", "CAST(`line` AS STRING)", "kind")
     columns = f"{_orders_columns(orders)}, rt, verdict"
-    return _keyed(dialect, columns, "orders", key, orders.remembers_ms)
+    return _keyed(dialect, columns, "orders", key, orders.deduplication_ms)
 
 
 def _orders_columns(orders: Topic) -> str:
@@ -377,7 +377,7 @@ def _orders_columns(orders: Topic) -> str:
 
 def _orders_first(dialect: Dialect, orders: Topic) -> str:
     columns = _orders_columns(orders)
-    within = f"{orders.remembers_ms / DAY_MS:g} days"
+    within = f"{orders.deduplication_ms / DAY_MS:g} days"
     duplicate = (
         f"'order_id|{RejectCode.DUPLICATE_ORDER}|expected each order line once in {within}; first at offset '"
     )

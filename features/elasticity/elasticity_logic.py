@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from features.books.offers import RivalBook
-from features.books.products import CatalogBook, judge_cell
+from features.books.products import CatalogBook, validate_cell
 from features.bucket_logic import Batch, Fact, Output, refuse_other_version
 from features.cells.availability import Availability
 from features.elasticity import model_for
@@ -127,7 +127,7 @@ class ElasticityLogic:
             if not (cell.exposures or cell.orders or cell.units):
                 continue
             key = Listing.key_of(cell)
-            if judge_cell(cell, self._catalog) is not None:
+            if validate_cell(cell, self._catalog) is not None:
                 continue
             if key not in deviation:
                 deviation[key] = self._offer_deviation(key, batch.window_end_ms)

@@ -22,7 +22,7 @@ from jobs.connectors.kafka.offsets import KAFKA_UNREACHABLE, TopicEnds
 from jobs.connectors.kafka.reading import WHOLE_TOPIC, Record, tail
 from schemas.codes import Cause
 from schemas.events import Listing
-from schemas.public_texts import CAUSES, OUTCOMES, REFUSALS, reason_text, signal_text
+from schemas.public_texts import CAUSES, OUTCOMES, REJECTIONS, reason_text, signal_text
 from schemas.topics import TOPICS
 
 log = logging.getLogger(__name__)
@@ -198,7 +198,7 @@ class MarketView:
             value = record.json()
         except ValueError:
             return
-        if self._on_catalog is not None and isinstance(value, dict) and TOPICS["catalog"].judge(value) is None:
+        if self._on_catalog is not None and isinstance(value, dict) and TOPICS["catalog"].validate(value) is None:
             self._on_catalog(record_values(TOPICS["catalog"], value))
 
     def _take_tables(self, value: dict[str, Any], live: bool) -> None:
@@ -332,7 +332,7 @@ class MarketView:
                 for each in self.decisions(12)
             ],
             "rejected": dict(self.rejected_codes.most_common(8)),
-            "refused": [[REFUSALS.get(code, code), n] for code, n in self.rejected_codes.most_common(8)],
+            "refused": [[REJECTIONS.get(code, code), n] for code, n in self.rejected_codes.most_common(8)],
             "totals": dict(self.totals),
             "rates": {k: round(v, 1) for k, v in self.rates().items()},
             "moved": self.moved(),

@@ -45,18 +45,18 @@ def test_every_check_names_a_field_of_its_record_and_every_field_is_judged(topic
 @pytest.mark.parametrize("topic", INPUTS, ids=lambda t: t.name)
 def test_a_good_record_passes_and_each_missing_required_field_is_named(topic: Topic) -> None:
     good = a_record(topic)
-    assert topic.judge(good, NOW) is None
+    assert topic.validate(good, NOW) is None
     for check in topic.checks:
         if check.required:
             bad = {k: v for k, v in good.items() if k != check.field}
-            assert topic.judge(bad, NOW) == (check.field, RejectCode.MISSING_OR_WRONG_TYPE)
+            assert topic.validate(bad, NOW) == (check.field, RejectCode.MISSING_OR_WRONG_TYPE)
 
 
 def test_a_record_from_more_than_a_minute_ahead_is_from_the_future() -> None:
     topic = TOPICS["stock"]
     record = a_record(topic) | {"event_time_ms": NOW + 60_001}
-    assert topic.judge(record, NOW) == ("event_time_ms", RejectCode.FROM_THE_FUTURE)
-    assert topic.judge(record | {"event_time_ms": NOW + 60_000}, NOW) is None
+    assert topic.validate(record, NOW) == ("event_time_ms", RejectCode.FROM_THE_FUTURE)
+    assert topic.validate(record | {"event_time_ms": NOW + 60_000}, NOW) is None
 
 
 _VALUES = {
@@ -79,7 +79,7 @@ def test_the_contract_says_the_same_in_sql_and_in_python(topic: Topic, data: st.
     text = DUCKDB.text(f"SELECT {verdict_sql(topic)} FROM (SELECT {given})")
     row = duckdb.execute(text, [record.get(c.field) for c in topic.checks]).fetchone()
     assert row is not None
-    verdict = topic.judge(record, NOW)
+    verdict = topic.validate(record, NOW)
     good = ("TICK",) if topic.name == "ticks" else ("ON_TIME", "LATE")
     assert row[0].rpartition("|")[0] == "|".join(verdict) if verdict else row[0] in good
 
@@ -99,7 +99,7 @@ def test_every_part_of_a_key_is_restricted_by_the_contract(topic: Topic) -> None
 )
 def test_a_market_that_would_make_keys_ambiguous_is_refused(value: str) -> None:
     topic = TOPICS["catalog"]
-    assert topic.judge(a_record(topic) | {"market": value}, NOW) == ("market", RejectCode.BAD_CHARACTERS)
+    assert topic.validate(a_record(topic) | {"market": value}, NOW) == ("market", RejectCode.BAD_CHARACTERS)
 
 
 def test_nothing_but_listing_builds_a_listings_key() -> None:
@@ -117,36 +117,36 @@ def test_nothing_but_listing_builds_a_listings_key() -> None:
 @pytest.mark.parametrize("value", ["a|b", "a\tb", "a\x7fb", "a\x9fb", "a\n"])
 def test_a_sku_with_a_control_character_or_a_bar_is_refused(value: str) -> None:
     topic = TOPICS["stock"]
-    assert topic.judge(a_record(topic) | {"sku": value}, NOW) == ("sku", RejectCode.BAD_CHARACTERS)
+    assert topic.validate(a_record(topic) | {"sku": value}, NOW) == ("sku", RejectCode.BAD_CHARACTERS)
 
 
 @pytest.mark.parametrize("value", ["größe 4/7", "a:b", "{a}", '"quoted"', "\u202eabc", "😀", "a'b"])
 def test_a_sku_may_hold_any_other_character(value: str) -> None:
     topic = TOPICS["stock"]
-    assert topic.judge(a_record(topic) | {"sku": value}, NOW) is None
+    assert topic.validate(a_record(topic) | {"sku": value}, NOW) is None
 
 
 @pytest.mark.parametrize("topic", TOPICS.values(), ids=lambda t: t.name)
 def test_published_schemas_are_those_of_the_code(topic: Topic) -> None:
     written = json.loads((json_schema.FOLDER / f"{topic.name}.v1.json").read_text())
-    assert written == json_schema.of_topic(topic), "stale: run `python -m schemas.json_schema`"
+    assert written == json_schema.topic_schema(topic), "stale: run `python -m schemas.json_schema`"
     jsonschema.Draft202012Validator.check_schema(written)
 
 
 @pytest.mark.parametrize("topic", INPUTS, ids=lambda t: t.name)
 def test_published_schemas_accept_what_the_contract_accepts(topic: Topic) -> None:
-    jsonschema.validate(a_record(topic), json_schema.of_topic(topic))
+    jsonschema.validate(a_record(topic), json_schema.topic_schema(topic))
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.v*.json")), ids=lambda p: p.stem)
 def test_every_past_version_of_a_record_stays_readable(path: Path) -> None:
     name = path.name.split(".")[0]
     record = json.loads(path.read_text())
-    jsonschema.validate(record, json_schema.of_topic(TOPICS[name]))
+    jsonschema.validate(record, json_schema.topic_schema(TOPICS[name]))
     if name == "tables":
         assert PriceTable.from_record(record).to_record() == record
     elif TOPICS[name].input:
-        assert TOPICS[name].judge(record) is None
+        assert TOPICS[name].validate(record) is None
         TOPICS[name].record(**record)
 
 
@@ -170,8 +170,8 @@ def test_inputs_are_keyed_by_price_group_so_that_a_listing_meets_in_one_partitio
 )
 def test_offer_kind_is_rival_or_reference_or_absent(kind: str | None, verdict: tuple[str, str] | None) -> None:
     record = a_record(TOPICS["offers"]) | {"offer_kind": kind}
-    assert TOPICS["offers"].judge(record) == verdict
-    assert (verdict is None) is jsonschema.Draft202012Validator(json_schema.of_topic(TOPICS["offers"])).is_valid(
+    assert TOPICS["offers"].validate(record) == verdict
+    assert (verdict is None) is jsonschema.Draft202012Validator(json_schema.topic_schema(TOPICS["offers"])).is_valid(
         record
     )
 
@@ -212,5 +212,5 @@ def test_a_listing_reads_back_from_its_key(tenant: str, sku: str) -> None:
 @pytest.mark.parametrize("field", ["quantity", "line"])
 def test_an_order_line_may_be_a_whole_chains_week_of_an_item(field: str) -> None:
     orders = TOPICS["orders"]
-    assert orders.judge(a_record(orders) | {field: 10_000_000}) is None
-    assert orders.judge(a_record(orders) | {field: 10_000_001}) == (field, RejectCode.OUT_OF_RANGE)
+    assert orders.validate(a_record(orders) | {field: 10_000_000}) is None
+    assert orders.validate(a_record(orders) | {field: 10_000_001}) == (field, RejectCode.OUT_OF_RANGE)

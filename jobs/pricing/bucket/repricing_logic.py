@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from features.books.demand import DemandBook
-from features.books.products import judge_cells
+from features.books.products import validate_cells
 from features.bucket_logic import Batch, Fact, Output, refuse_other_version
 from features.cells.lines import record_values
 from jobs.pricing.bucket.bucket_state import BucketState, Looks
@@ -93,7 +93,7 @@ class RepricingLogic:
         for stock in batch.stock:
             self._bucket.take_stock(stock, looks, early=False)
         self._bucket.close_minute(at_ms)
-        cells, _ = judge_cells(batch.cells, self._bucket.catalog)
+        cells, _ = validate_cells(batch.cells, self._bucket.catalog)
         states = self._bucket.states
         empty = {key for key, state in states.items() if state.stock and state.stock[1] <= 0}
         offers = {key: self._bucket.recorded_rivals_mean(key, at_ms) for key in {Listing.key_of(c) for c in cells}}
@@ -126,7 +126,7 @@ class RepricingLogic:
         contract refuses (demand_job reports it), change nothing.
         """
         topic = TOPICS[fact.kind]
-        if self._repeated(fact.address) or topic.judge(fact.value) is not None:
+        if self._repeated(fact.address) or topic.validate(fact.value) is not None:
             return []
         value = record_values(topic, fact.value) if topic.input else fact.value
         at_ms = max(self._time_ms, min(fact.event_time_ms, fact.now_ms) if fact.now_ms else fact.event_time_ms)

@@ -64,7 +64,7 @@ def limit_text(band: Mapping[str, Any], decision: Mapping[str, Any], policy: Pol
     said = _Limit(band, inputs, candidate, policy)
     words = LIMITS[code]
     make = _TEXTS.get(code)
-    text = f"{words.name}: {make(said) if make else words.does}"
+    text = f"{words.name}: {make(said) if make else words.effect}"
     if make is None and (band["low"] is not None or band["high"] is not None):
         text += f", {said.prices}"
     return f"{text}; {words.advice}." if words.advice and binds(band, candidate) else f"{text}."

@@ -7,7 +7,7 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from features.books.products import CatalogBook, judge_cell, judge_cells, judge_offer, refusal_record
+from features.books.products import CatalogBook, validate_cell, validate_cells, validate_offer, refusal_record
 from features.bucket_logic import SnapshotError
 from schemas.codes import RejectCode
 from schemas.events import CatalogEntry, Cell, Offer
@@ -29,11 +29,11 @@ def a_book(*entries: CatalogEntry) -> CatalogBook:
 
 
 def test_a_cell_of_a_known_listing_in_its_currency_is_good():
-    assert judge_cell(a_cell(), a_book(an_entry())) is None
+    assert validate_cell(a_cell(), a_book(an_entry())) is None
 
 
 def test_an_unknown_listing_and_a_wrong_currency_are_told_apart():
-    good, refused = judge_cells([a_cell(), a_cell("s2"), a_cell(currency="EUR", orders=3)], a_book(an_entry()))
+    good, refused = validate_cells([a_cell(), a_cell("s2"), a_cell(currency="EUR", orders=3)], a_book(an_entry()))
     assert good == [a_cell()]
     assert [r.code for r in refused] == [RejectCode.UNKNOWN_LISTING, RejectCode.WRONG_CURRENCY]
     record = refusal_record(refused[1], 60_000)
@@ -42,14 +42,14 @@ def test_an_unknown_listing_and_a_wrong_currency_are_told_apart():
 
 
 def test_an_inactive_listing_is_known():
-    assert judge_cell(a_cell(), a_book(replace(an_entry(), active=False))) is None
+    assert validate_cell(a_cell(), a_book(replace(an_entry(), active=False))) is None
 
 
 def test_an_offer_is_judged_by_the_same_rule():
     offer = Offer("e", 1, "acme", "web", "s1", "s1", "r", 900, 0, True, "EUR", 1, "t", 1.0)
-    assert judge_offer(offer, a_book(an_entry())) is RejectCode.WRONG_CURRENCY
-    assert judge_offer(replace(offer, sku="s9"), a_book(an_entry())) is RejectCode.UNKNOWN_LISTING
-    assert judge_offer(replace(offer, currency="USD"), a_book(an_entry())) is None
+    assert validate_offer(offer, a_book(an_entry())) is RejectCode.WRONG_CURRENCY
+    assert validate_offer(replace(offer, sku="s9"), a_book(an_entry())) is RejectCode.UNKNOWN_LISTING
+    assert validate_offer(replace(offer, currency="USD"), a_book(an_entry())) is None
 
 
 def test_the_newest_entry_by_event_time_is_held_whatever_the_order():

@@ -242,7 +242,7 @@ changed = st.dictionaries(st.sampled_from([c.field for c in TOPICS["clicks"].che
 def test_sql_and_python_judge_a_record_alike(records: list[dict[str, Any]]) -> None:
     backfill = a_backfill(*(("clicks", a_click() | changes, T0) for changes in records))
     found = {row["offset"]: (row["field"], row["code"]) for row in backfill.rows("rejected")}
-    judged = {i: TOPICS["clicks"].judge(a_click() | changes, T0) for i, changes in enumerate(records)}
+    judged = {i: TOPICS["clicks"].validate(a_click() | changes, T0) for i, changes in enumerate(records)}
     assert found == {i: verdict for i, verdict in judged.items() if verdict is not None}
 
 
