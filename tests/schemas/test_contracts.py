@@ -171,9 +171,9 @@ def test_inputs_are_keyed_by_price_group_so_that_a_listing_meets_in_one_partitio
 def test_offer_kind_is_rival_or_reference_or_absent(kind: str | None, verdict: tuple[str, str] | None) -> None:
     record = a_record(TOPICS["offers"]) | {"offer_kind": kind}
     assert TOPICS["offers"].validate(record) == verdict
-    assert (verdict is None) is jsonschema.Draft202012Validator(json_schema.topic_schema(TOPICS["offers"])).is_valid(
-        record
-    )
+    assert (verdict is None) is jsonschema.Draft202012Validator(
+        json_schema.topic_schema(TOPICS["offers"])
+    ).is_valid(record)
 
 
 @given(st.integers(-(10**12), 10**12), st.sampled_from(sorted(EXPONENTS)))

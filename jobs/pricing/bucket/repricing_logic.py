@@ -99,7 +99,7 @@ class RepricingLogic:
         offers = {key: self._bucket.recorded_rivals_mean(key, at_ms) for key in {Listing.key_of(c) for c in cells}}
         self._book.observe(dataclasses.replace(batch, cells=tuple(cells)), offer_of=offers.get, out_of_stock=empty)
         if at_ms // HOUR_MS != before_ms // HOUR_MS:
-            self._book.learn_tilts(self._elasticity_of)
+            self._book.learn_segment_deviations(self._elasticity_of)
         bought: dict[tuple[str, str], list[int]] = {}
         for key in self._hourly_turns(before_ms, at_ms):
             self._look_where_counts_grew(key, looks)
@@ -152,7 +152,7 @@ class RepricingLogic:
                 self._bucket.take_estimate(value, looks)
             case "commands":
                 if value["kind"] == CommandKind.SETTLE:
-                    self._book.learn_tilts(self._elasticity_of, afresh=True)
+                    self._book.learn_segment_deviations(self._elasticity_of, reset=True)
                 return self._operator.obey(Command(**value), fact.address, at_ms, now_ms)
             case _:
                 expected = "offers, stock, catalog, calendar, commands or estimates"

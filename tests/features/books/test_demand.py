@@ -214,7 +214,7 @@ def test_only_segments_that_are_known_answer_prices_their_own_way() -> None:
         ]
         book.observe(Batch(0, hour * HOUR, tuple(sold)))
     book.observe(Batch(0, 7 * HOUR))
-    book.learn_tilts(lambda key: elasticity[0])
+    book.learn_segment_deviations(lambda key: elasticity[0])
     known, anyone = (
         book.segment_elasticity(segment, book.counts(KEY, segment), elasticity) for segment in ("myopic", "all")
     )

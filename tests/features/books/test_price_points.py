@@ -16,7 +16,7 @@ MINUTE = 60_000
 def shown(points: PricePoints, minute: int, *counts: tuple[int, int, int]) -> None:
     for price, exposures, orders in counts:
         points.observe(0, price, exposures=exposures, orders=orders, at_ms=minute * MINUTE)
-    points.settle(0, minute * MINUTE)
+    points.update_current(0, minute * MINUTE)
 
 
 def a_table() -> PricePoints:

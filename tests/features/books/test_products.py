@@ -7,7 +7,13 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from features.books.products import CatalogBook, validate_cell, validate_cells, validate_offer, refusal_record
+from features.books.products import (
+    CatalogBook,
+    validate_cell,
+    validate_cells,
+    validate_offer,
+    rejected_cell_record,
+)
 from features.bucket_logic import SnapshotError
 from schemas.codes import RejectCode
 from schemas.events import CatalogEntry, Cell, Offer
@@ -36,7 +42,7 @@ def test_an_unknown_listing_and_a_wrong_currency_are_told_apart():
     good, refused = validate_cells([a_cell(), a_cell("s2"), a_cell(currency="EUR", orders=3)], a_book(an_entry()))
     assert good == [a_cell()]
     assert [r.code for r in refused] == [RejectCode.UNKNOWN_LISTING, RejectCode.WRONG_CURRENCY]
-    record = refusal_record(refused[1], 60_000)
+    record = rejected_cell_record(refused[1], 60_000)
     assert (record["listing"], record["window_end_ms"], record["orders"]) == ("acme/web/s1", 60_000, 3)
     assert (record["currency"], record["expected_currency"]) == ("EUR", "USD")
 

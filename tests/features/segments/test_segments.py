@@ -17,7 +17,7 @@ from features.segments.customers import (
     SegmentSettings,
     missing_for_share,
     myopia,
-    newcomer_segment,
+    new_customer_segment,
     segment_of,
     segment_of_periods,
     segment_shares,
@@ -50,9 +50,9 @@ def test_smoothed_myopia_lies_between_the_share_and_the_prior(n, a, prior):
 
 def test_newcomers_are_myopic_in_the_priors_share_and_always_the_same():
     names = [f"customer-{i}" for i in range(4000)]
-    share = sum(newcomer_segment(name, 0.3) == "myopic" for name in names) / len(names)
+    share = sum(new_customer_segment(name, 0.3) == "myopic" for name in names) / len(names)
     assert share == pytest.approx(0.3, abs=0.03)
-    assert newcomer_segment("c", 0.3) == newcomer_segment("c", 0.3)
+    assert new_customer_segment("c", 0.3) == new_customer_segment("c", 0.3)
 
 
 @given(st.dictionaries(st.sampled_from(["myopic", "strategic", "all"]), st.integers(0, 999)))
