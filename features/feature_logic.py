@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from features.books.offers import ReferenceOffer, RivalBook, RivalSettings
-from features.books.products import CatalogBook, validate_cells, rejected_cell_record
+from features.books.products import CatalogBook, rejected_cell_record, validate_cells
 from features.books.seasonality import SeasonalProfile
 from features.books.stock import StockBook
 from features.bucket_logic import Batch, Fact, Output, SnapshotError, refuse_other_version

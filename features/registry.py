@@ -85,7 +85,7 @@ FEATURES: tuple[FeatureSpec, ...] = (
         low=0.0,
     ),
     _count("units_24h", _DAY, "Units ordered minus units cancelled or returned."),
-    _count("revenue_minor_24h", _DAY, "Price paid times quantity, minus cancellations and returns, in minor units."),
+    _count("revenue_minor_24h", _DAY, "Revenue at prices paid, net of cancellations and returns, in minor units."),
     FeatureSpec(
         "abandonment_rate_24h", "float", _DAY,
         "Share of searches whose session ended without an order; null while none has ended.", "demand",
@@ -102,7 +102,7 @@ FEATURES: tuple[FeatureSpec, ...] = (
         "units_30d", _MONTH, "Units ordered minus units cancelled or returned: sales, not unconstrained demand.",
         alias="historical_demand_30d",
     ),
-    _count("revenue_minor_30d", _MONTH, "Price paid times quantity, minus cancellations and returns, in minor units."),
+    _count("revenue_minor_30d", _MONTH, "Revenue at prices paid, net of cancellations and returns, in minor units."),
     FeatureSpec(
         "current_price_minor", "int", "half-life 30 minutes",
         "The price quoted most often recently, in minor units; null before the first exposure.", "pricing", low=1,
@@ -160,7 +160,8 @@ FEATURES: tuple[FeatureSpec, ...] = (
     ),
     FeatureSpec(
         "own_price_elasticity", "float", "window of the estimate",
-        "Own-price elasticity (usually negative), shrunk to its category; null before the first estimate.", "elasticity",
+        "Own-price elasticity (usually negative), shrunk to its category; null before the first estimate.",
+        "elasticity",
         alias="price_elasticity_coefficient",
     ),
     FeatureSpec("own_price_elasticity_sd", "float", "window of the estimate",
@@ -175,8 +176,8 @@ FEATURES: tuple[FeatureSpec, ...] = (
                 "Days that the stock lasts at the mean daily sales; null without stock data or sales.", "stock",
                 low=0.0),
     FeatureSpec("safety_stock_units", "float", _MONTH,
-                "Safety stock for a stock-out probability of 5 % per lead time; null without stock data or before an "
-                "hour of observation.",
+                "Safety stock for a stock-out probability of 5 % per lead time; null without stock data or before "
+                "an hour of observation.",
                 "stock", low=0.0),
     FeatureSpec("reorder_point_units", "float", _MONTH,
                 "Stock level at which to reorder; null like the safety stock.", "stock", low=0.0),
@@ -203,8 +204,9 @@ FEATURES: tuple[FeatureSpec, ...] = (
                 "Beta-smoothed share of myopic requests over the market's listings in the bucket: the prior "
                 "of a new customer.", "segments", nullable=False, low=0.0, high=1.0),
     FeatureSpec("wtp_myopic_minor", "float", "half-life 24 hours",
-                "Price with half of the sale probability at the mean quoted price, myopic segment, in minor units; "
-                "null while elasticity or mean quoted price is unknown, or demand is too inelastic.", "segments", low=0.0),
+                "Price with half of the sale probability at the mean quoted price, myopic segment, in minor "
+                "units; null while elasticity or mean quoted price is unknown, or demand is too inelastic.",
+                "segments", low=0.0),
     FeatureSpec("wtp_strategic_minor", "float", "half-life 24 hours",
                 "The same for the strategic segment.", "segments", low=0.0),
     FeatureSpec(

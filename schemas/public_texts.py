@@ -55,7 +55,7 @@ OUTCOMES: Mapping[str, str] = {
     OutcomeCode.HELD: "the current price is kept",
     OutcomeCode.HARD_OVER_PACE: "the price changed at once to the nearest price that the hard limits allow",
     OutcomeCode.UNPRICEABLE: (
-        "no price satisfies every hard limit, or the price that must be kept violates one; the current price is kept"
+        "no price satisfies all hard limits, or the price to keep violates one; the current price is kept"
     ),
     OutcomeCode.NOT_MATERIAL: "the expected gain is too small for a price change",
     OutcomeCode.TARGET_BELOW_DEMAND: (
@@ -67,7 +67,7 @@ OUTCOMES: Mapping[str, str] = {
 """Outcome of a decision."""
 
 ADVICE: Mapping[str, str] = {
-    OutcomeCode.UNPRICEABLE: "correct the cost, the floor or the ceiling, or end the freeze or other hold on the price",
+    OutcomeCode.UNPRICEABLE: "correct the cost, the floor or the ceiling, or end the hold on the price",
     OutcomeCode.TARGET_BELOW_DEMAND: "raise the ceiling or the sale target if possible",
 }
 """Recommended action for outcomes that need one."""
@@ -112,9 +112,9 @@ LIMITS: Mapping[str, Limit] = {
     GuardrailCode.OFFER_OUTLIER: Limit(
         "Competitor price outlier", "an implausible competitor price is ignored until it is observed twice"
     ),
-    GuardrailCode.PRICE_WAR: Limit("Price war", "competitor prices fell together; no price cut below the margin floor"),
+    GuardrailCode.PRICE_WAR: Limit("Price war", "competitor prices fell together; no cut below the margin floor"),
     GuardrailCode.FROZEN: Limit("Frozen", "an operator froze the price", "unfreeze the listing to allow changes"),
-    GuardrailCode.PORTFOLIO_BRAKE: Limit("Portfolio brake", "too many prices changed at once; publishing is stopped"),
+    GuardrailCode.PORTFOLIO_BRAKE: Limit("Portfolio brake", "too many prices changed at once; publishing stopped"),
 }  # fmt: skip
 """Texts of all guardrails."""
 

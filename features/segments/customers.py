@@ -169,7 +169,9 @@ def willingness_to_pay_minor(mean_price_minor: float | None, elasticity: float |
 
 
 def missing_for_share(share: float, n: float, relative_width: float) -> int:
-    """Return the number of observations still needed for a 90 % interval within ±``relative_width`` of the share (7).
+    """Return the number of observations still needed for a sufficient share (7).
+
+    The 90 % interval of a sufficient share is within ±``relative_width`` of it.
 
     Examples
     --------

@@ -244,7 +244,7 @@ def test_cells_that_the_catalog_refuses_teach_nothing() -> None:
 def test_told_only_when_it_moved_an_estimate_is_told_less_often_and_stays_near() -> None:
     sums = stage_one(a_market(5), ElasticitySettings())
     facts = [Fact("sums", carried(output.value), output.event_time_ms, "", 0) for output in sums]
-    always, seldom = PoolingLogic(), PoolingLogic(ElasticitySettings(tell="moved", emit_shift=0.2))
+    always, seldom = PoolingLogic(), PoolingLogic(ElasticitySettings(emit="moved", emit_shift=0.2))
     told_always = [got for fact in facts for got in always.on_fact(fact)]
     told_seldom = [got for fact in facts for got in seldom.on_fact(fact)]
     assert len(told_seldom) < len(told_always) * 0.7
