@@ -118,12 +118,12 @@ class FeatureLogic:
             return []
         self._last_batch_ms = at
         self._take_facts(batch, at)
-        good, refused = validate_cells(batch.cells, self._catalog)
-        outputs = [Output("rejected_cells", r.cell.listing.key, rejected_cell_record(r, at), at) for r in refused]
+        valid, rejected = validate_cells(batch.cells, self._catalog)
+        outputs = [Output("rejected_cells", r.cell.listing.key, rejected_cell_record(r, at), at) for r in rejected]
         markets = {self._catalog[key].market for key in self._keys}
         when = {market: self._market_time.at(market, at - 1) for market in markets}
         self._counts.advance(at, {local.day for local in when.values()})
-        exposures = self._counts.add(good, self._row, at, when)
+        exposures = self._counts.add(valid, self._row, at, when)
         self._dirty.update(exposures)
         self._learn_seasons(exposures, when)
         references = self._follow_rivals(at)

@@ -86,7 +86,7 @@ def feature_row(inputs: RowInputs, segments: SegmentSettings, relative_width: fl
         If a feature of the registry was not computed.
     """
     values = _demand(inputs) | _price(inputs, relative_width) | _rivals(inputs) | _stock(inputs)
-    values |= _beliefs(inputs, segments, relative_width)
+    values |= _estimates(inputs, segments, relative_width)
     entry = inputs.entry
     return {
         KEY: Listing.key_of(entry),
@@ -200,7 +200,7 @@ def _stock(inputs: RowInputs) -> dict[str, Any]:
     return values
 
 
-def _beliefs(inputs: RowInputs, segments: SegmentSettings, relative_width: float) -> dict[str, Any]:
+def _estimates(inputs: RowInputs, segments: SegmentSettings, relative_width: float) -> dict[str, Any]:
     own = inputs.estimates.get("all")
     requests = {segment: inputs.hours_24[f"exposures_{segment}"] for segment in SEGMENTS}
     shares = segment_shares(requests)

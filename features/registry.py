@@ -102,7 +102,9 @@ FEATURES: tuple[FeatureSpec, ...] = (
         "units_30d", _MONTH, "Units ordered minus units cancelled or returned: sales, not unconstrained demand.",
         alias="historical_demand_30d",
     ),
-    _count("revenue_minor_30d", _MONTH, "Revenue at prices paid, net of cancellations and returns, in minor units."),
+    _count(
+        "revenue_minor_30d", _MONTH, "Revenue at prices paid, net of cancellations and returns, in minor units."
+    ),
     FeatureSpec(
         "current_price_minor", "int", "half-life 30 minutes",
         "The price quoted most often recently, in minor units; null before the first exposure.", "pricing", low=1,

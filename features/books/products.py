@@ -60,21 +60,21 @@ def validate_cells(
     cells: Iterable[Cell], catalog: Mapping[str, CatalogEntry]
 ) -> tuple[list[Cell], list[CellRejection]]:
     """Return the valid and the rejected cells, each in the given order."""
-    good: list[Cell] = []
-    refused: list[CellRejection] = []
+    valid: list[Cell] = []
+    rejected: list[CellRejection] = []
     for cell in cells:
         code = validate_cell(cell, catalog)
         if code is None:
-            good.append(cell)
+            valid.append(cell)
         else:
             entry = catalog.get(cell.listing.key)
-            refused.append(CellRejection(cell, code, entry.currency if entry else None))
-    return good, refused
+            rejected.append(CellRejection(cell, code, entry.currency if entry else None))
+    return valid, rejected
 
 
-def rejected_cell_record(refused: CellRejection, window_end_ms: int) -> dict[str, Any]:
+def rejected_cell_record(rejected: CellRejection, window_end_ms: int) -> dict[str, Any]:
     """Return the ``rejected_cells`` value: identity of the cell, reason, and its counts for the second ledger."""
-    cell = refused.cell
+    cell = rejected.cell
     return {
         "listing": cell.listing.key,
         "tenant": cell.tenant,
@@ -85,9 +85,9 @@ def rejected_cell_record(refused: CellRejection, window_end_ms: int) -> dict[str
         "segment": cell.segment,
         "price_minor": cell.price_minor,
         "window_end_ms": window_end_ms,
-        "code": refused.code.value,
+        "code": rejected.code.value,
         "currency": cell.currency,
-        "expected_currency": refused.expected_currency,
+        "expected_currency": rejected.expected_currency,
         **{name: getattr(cell, name) for name in CELL_COUNTS},
     }
 
