@@ -9,10 +9,10 @@ import pytest
 
 from features.books.products import (
     CatalogBook,
+    rejected_cell_record,
     validate_cell,
     validate_cells,
     validate_offer,
-    rejected_cell_record,
 )
 from features.bucket_logic import SnapshotError
 from schemas.codes import RejectCode
