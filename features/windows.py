@@ -128,15 +128,17 @@ class SlotRing:
         counts = self._data[self._index[measure], : self.rows]
         behind = 0 if until is None or self.newest is None else self.newest - until
         width = self.slots if last is None else last
+        result: Numbers
         if behind == 0 and width == self.slots:
-            result: Numbers = counts.sum(axis=1)
+            result = counts.sum(axis=1)
             return result
         if behind < 0 or behind + width > self.slots:
             raise ValueError(
                 f"total: expected a window inside the last {self.slots} slots, got {width} slots that end "
                 f"{behind} before the newest"
             )
-        return self.series(measure)[:, self.slots - behind - width : self.slots - behind].sum(axis=1)
+        result = self.series(measure)[:, self.slots - behind - width : self.slots - behind].sum(axis=1)
+        return result
 
     def series(self, measure: str) -> Numbers:
         """Return counts per row and slot, oldest slot first, shape (rows, slots)."""

@@ -126,11 +126,12 @@ _WHERE = tuple(Offer.__dataclass_fields__).index("tenant")
 
 def _is_comparable(row: Sequence[Any], currency: str, pack_size: int, settings: RivalSettings) -> bool:
     """Return whether an offer has the listing's currency and pack size and a sufficient match confidence (2)."""
-    return (
+    comparable: bool = (
         row[_CURRENCY] == currency
         and row[_PACK] == pack_size
         and row[_CONFIDENCE] >= settings.min_match_confidence
-    )  # fmt: skip
+    )
+    return comparable
 
 
 def _reference(

@@ -165,7 +165,7 @@ def willingness_to_pay_minor(mean_price_minor: float | None, elasticity: float |
     """
     if mean_price_minor is None or elasticity is None or elasticity > FLATTEST_ELASTICITY:
         return None
-    return mean_price_minor * 2.0 ** (-1.0 / elasticity)
+    return mean_price_minor * float(2.0 ** (-1.0 / elasticity))
 
 
 def missing_for_share(share: float, n: float, relative_width: float) -> int:
