@@ -182,7 +182,7 @@ class Run:
         self.odd: list[tuple[str, Any, int]] = []
         for line in odd_lines(self.t):
             code, record = read_line(line)
-            verdict = ("line", code) if code is not None else TOPICS["clicks"].judge(record, self.t + MINUTE)
+            verdict = ("line", code) if code is not None else TOPICS["clicks"].validate(record, self.t + MINUTE)
             if verdict is None:
                 self.odd.append(("clicks", line, self.t + MINUTE))
             else:

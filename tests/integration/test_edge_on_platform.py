@@ -95,7 +95,7 @@ def test_every_quote_over_http_is_in_kafka_when_the_edge_has_ended(
 
     replies = asyncio.run(scenario())
     in_kafka = {quote["event_id"]: quote for quote in logged(settings, {r["customer"] for r in replies})}
-    assert [TOPICS["quotes"].judge(in_kafka[reply["quote_id"]]) for reply in replies] == [None] * 200
+    assert [TOPICS["quotes"].validate(in_kafka[reply["quote_id"]]) for reply in replies] == [None] * 200
     assert all(in_kafka[r["quote_id"]]["price_minor"] == r["price_minor"] for r in replies)
 
 
@@ -146,7 +146,7 @@ def test_a_command_typed_is_a_command_that_the_contract_takes(platform: Settings
     assert said.exit_code == 0
     commands = mine(platform, "commands")
     [command] = [c for c in commands if c.get("tenant") == TENANT and c["kind"] == "freeze"]
-    assert TOPICS["commands"].judge(command) is None
+    assert TOPICS["commands"].validate(command) is None
     assert (command["market"], command["sku"], command["operator"]) == ("web-us-usd", None, "ops")
 
 

@@ -209,7 +209,7 @@ def _ledgers(settings: Settings, found: Capture, batches: Iterable[bytes]) -> No
 
 def _second_ledger(settings: Settings, batches: Iterable[bytes]) -> list[str]:
     """Every cell that the catalog of its moment refuses stands in rejected_cells with its counts, and no other."""
-    from features.books.products import judge_cells
+    from features.books.products import validate_cells
     from features.bucket_logic import parse_batch
 
     expected: dict[tuple[Any, ...], list[int]] = {}
@@ -222,7 +222,7 @@ def _second_ledger(settings: Settings, batches: Iterable[bytes]) -> list[str]:
         book = books.setdefault(batch.bucket, CatalogBook())
         for entry in batch.catalog:
             book.observe(entry)
-        for refused in judge_cells(batch.cells, book)[1]:
+        for refused in validate_cells(batch.cells, book)[1]:
             c = refused.cell
             key = (c.listing.key, c.price_group, c.arm, c.segment, c.price_minor, c.currency, batch.window_end_ms)
             expected[key] = [getattr(c, name) for name in CELL_COUNTS]

@@ -155,7 +155,7 @@ def _catalog(records: Sequence[Sent]) -> list[dict[str, Any]]:
         if sent.topic == "catalog" and sent.key != "tick":
             with contextlib.suppress(ValueError, AttributeError):
                 value = json.loads(sent.value)
-                if value.get("tenant") == TENANT and TOPICS["catalog"].judge(value) is None:
+                if value.get("tenant") == TENANT and TOPICS["catalog"].validate(value) is None:
                     found.setdefault(f"{value['market']}/{value['sku']}", value)
     return list(found.values())
 

@@ -79,4 +79,4 @@ def _verdict(topic: Topic, line: bytes | None, kafka_ts_ms: int) -> tuple[str, s
         return "line", verdict
     if topic.name != "ticks" and record.get("tick") is True:
         return None
-    return topic.judge(record, kafka_ts_ms)
+    return topic.validate(record, kafka_ts_ms)

@@ -33,7 +33,7 @@ def test_a_recording_holds_broken_records_of_many_kinds() -> None:
     refused = 0
     for each in sent:
         try:
-            refused += TOPICS[each.topic].judge(json.loads(each.value)) is not None
+            refused += TOPICS[each.topic].validate(json.loads(each.value)) is not None
         except (ValueError, AttributeError, TypeError):
             refused += 1
     assert refused > 100 and len(DIRTY) >= 20
