@@ -1,9 +1,9 @@
-"""A load generator for one HTTP server: keep-alive connections, raw bytes, no client library.
+"""A load generator for one HTTP server: keep-alive connections and raw bytes, without a client library.
 
-Why its own: a general client costs several times what the server does, and would be what is measured.
-Every connection has one request under way. ``closed`` sends the next when a reply came (how much can the
-server do); ``paced`` sends at a given rate whatever the server does, and a request that found no free
-connection has waited since it was due (how long does a shopper wait).
+A general HTTP client costs several times as much processor time as the server and would dominate the measurement.
+Every connection has one request in flight. A closed loop sends the next request after each response and measures
+the server's capacity. An open loop sends at a given rate; a request that finds no free connection counts from the
+time at which it was due, so that the latency is that of a shopper.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import uvloop
 
 @dataclass(slots=True)
 class Outcome:
-    """What came back: replies by status, seconds it took, and each reply's latency in seconds."""
+    """Responses by status, duration in seconds, latencies in seconds, and broken connections."""
 
     seconds: float
     statuses: dict[int, int] = field(default_factory=dict)
@@ -32,16 +32,16 @@ class Outcome:
 
     @property
     def per_second(self) -> float:
-        """Replies of status 200 a second."""
+        """Return the responses of status 200 per second."""
         return self.statuses.get(200, 0) / self.seconds
 
     def quantile_ms(self, q: float) -> float:
-        """A quantile of the latency in milliseconds."""
+        """Return a quantile of the latency in milliseconds."""
         return float(np.quantile(self.latencies, q)) * 1000 if self.latencies else float("inf")
 
 
 def request(path: str, host: str = "edge") -> bytes:
-    """The bytes of a GET.
+    """Return the bytes of a GET request.
 
     >>> request("/x")
     b'GET /x HTTP/1.1\\r\\nHost: edge\\r\\n\\r\\n'
@@ -58,7 +58,7 @@ class _Connection(asyncio.Protocol):
         self._left = -1
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports have the methods of asyncio's, not its base class.
+        # uvloop's transports have the methods of asyncio.Transport, but not its base class.
         self._transport = cast(asyncio.Transport, transport)
         self._run.idle(self)
 
@@ -91,7 +91,7 @@ class _Connection(asyncio.Protocol):
 
 
 class _Run:
-    """One run over some connections; ``rate`` None: closed."""
+    """One run over some connections; ``rate`` None: closed loop."""
 
     def __init__(self, requests: Iterator[bytes], seconds: float, rate: float | None) -> None:
         self._requests, self._rate = requests, rate
@@ -143,7 +143,7 @@ class _Run:
                     self._waiting.append(now)
             self._released = due
             await asyncio.sleep(0.001)
-        # The last replies still count: what hangs at the end is what a shopper would have waited for.
+        # Wait for the last responses; one that is missing after 2 s counts as 2 s and as broken.
         deadline = time.perf_counter() + 2.0
         while self._rate is not None and len(self.outcome.latencies) < self._released:
             if time.perf_counter() > deadline:
@@ -158,7 +158,7 @@ class _Run:
         return self.outcome
 
 
-def drive(
+def run_load(
     address: tuple[str, int],
     requests: Sequence[bytes],
     *,
@@ -166,17 +166,18 @@ def drive(
     connections: int,
     rate: float | None = None,
 ) -> Outcome:
-    """Ask for ``seconds``: as fast as replies come, or at ``rate`` requests a second.
+    """Send requests for ``seconds``, in a closed loop or at ``rate`` requests per second.
 
     Parameters
     ----------
-    requests : raw requests, taken in turn.
+    requests : raw requests, sent in turn.
+    rate : requests per second of an open loop; None: closed loop.
     """
 
     async def main() -> Outcome:
         return await _Run(cycle(requests), seconds, rate).go(*address, connections)
 
-    # A collection in this process would hold requests back and then send them all at once.
+    # A garbage collection in this process would delay requests and send them in a burst.
     gc.collect()
     gc.disable()
     try:

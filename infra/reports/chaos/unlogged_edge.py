@@ -1,6 +1,6 @@
-"""The edge service over the drill's platform, whose quotes are answered and not logged.
+"""The edge service of the drill's platform, which does not log its quotes.
 
-The drill's quotes are part of its recorded input; what its own prober asks must not join them.
+The quotes of the drill are part of its recorded input. The requests of the prober must not be added to them.
 """
 
 from __future__ import annotations

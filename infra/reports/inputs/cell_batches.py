@@ -1,7 +1,7 @@
-"""Minutes of a made-up shop, as demand_job would write them: `cells` batches of one bucket.
+"""Generated ``cells`` batches of one bucket, in the form that demand_job writes.
 
-Every listing is shown at four prices to two segments each minute; some are bought. Enough for what is
-measured here (time and size), and no model's assumption.
+Every minute, each listing is shown at four prices to two segments, and a share is bought. The data serve
+measurements of time and size, not of statistical models.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ PRICES = (1899, 1949, 1999, 2049)
 SEGMENTS = ("all", "myopic")
 
 
-def _who(i: int) -> dict[str, str]:
+def _listing(i: int) -> dict[str, str]:
     return {"tenant": "bench", "market": "web-us-usd", "sku": f"sku-{i}", "price_group": f"sku-{i}"}
 
 
 def opening(listings: int, at_ms: int) -> list[dict[str, Any]]:
-    """Catalog, stock and two rivals' offers per listing, as rows of a batch."""
+    """Return catalog entry, stock and two rivals' offers per listing, as rows of a batch."""
     rows: list[dict[str, Any]] = []
     for i in range(listings):
-        common = _who(i) | {"event_id": f"e{i}", "event_time_ms": at_ms, "p": 0, "o": i}
+        common = _listing(i) | {"event_id": f"e{i}", "event_time_ms": at_ms, "p": 0, "o": i}
         rows.append(common | {
             "kind": "catalog", "category": f"category-{i % 4}", "role": "margin", "currency": "USD",
             "pack_size": 1, "active": True, "cost_minor": 1200, "list_minor": 1999,
@@ -37,9 +37,9 @@ def opening(listings: int, at_ms: int) -> list[dict[str, Any]]:
 
 
 def offers(i: int, at_ms: int, price: int) -> list[dict[str, Any]]:
-    """What two rivals ask for a listing."""
+    """Return the offers of two rivals for a listing."""
     return [
-        _who(i) | {
+        _listing(i) | {
             "kind": "offers", "p": 0, "o": at_ms // MINUTE_MS * 100 + i, "event_id": f"o{i}-{at_ms}-{rival}",
             "event_time_ms": at_ms, "competitor": rival, "price_minor": price + 10 * k, "shipping_minor": 0,
             "in_stock": True, "currency": "USD", "pack_size": 1, "source": "feed", "match_confidence": 1.0,
@@ -50,7 +50,7 @@ def offers(i: int, at_ms: int, price: int) -> list[dict[str, Any]]:
 
 
 def batches(listings: int, ends_ms: list[int], *, seed: int = 3, bucket: int = 0) -> Iterator[bytes]:
-    """One `cells` value per window end; the first one opens the shop."""
+    """Yield one ``cells`` value per window end; the first contains the opening of the market."""
     rng = np.random.default_rng(seed)
     for n, end in enumerate(ends_ms):
         rows = opening(listings, end - MINUTE_MS + 1) if n == 0 else []
@@ -64,7 +64,7 @@ def batches(listings: int, ends_ms: list[int], *, seed: int = 3, bucket: int = 0
                 for t, price in enumerate(PRICES):
                     n_shown, y = int(shown[i, k, t]), int(bought[i, k, t])
                     if n_shown:
-                        rows.append(_who(i) | {
+                        rows.append(_listing(i) | {
                             "kind": "cell", "arm": "base", "segment": segment, "price_minor": price,
                             "currency": "USD", "exposures": n_shown, "views": n_shown, "searches": n_shown,
                             "searches_matured": n_shown, "searches_abandoned": n_shown - y, "carts": y,

@@ -1,7 +1,6 @@
-"""Simulated listings under watch: their minutes, who watches them, and how long until someone triggers.
+"""Simulated listings for the watcher's acceptance: their minutes, tests on them, and run lengths.
 
-For :mod:`infra.reports.acceptance.accept_watcher`: the watcher that knows the null or learned it, and the usual
-tests that it is compared with.
+The tests are the watcher with a known or a learned null, a z-test and a CUSUM.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -19,17 +19,18 @@ WEEK = 7 * DAY
 TICK_MS = 60_000
 BUY_SHARE = 0.3
 SEASON = 0.5
-KNOWN = {"known_phi": 1.0, "profile_orders": 1e15}
+KNOWN: dict[str, Any] = {"known_phi": 1.0, "profile_orders": 1e15}
+"""Watcher settings of a known null: φ = 1, and a profile that further orders do not change."""
 UNIT_MEAN, UNIT_VARIANCE = 1.2, 0.2
 
 
 def season(t: int) -> float:
-    """The simulated day: a half up, a half down."""
+    """Return the factor of demand at minute ``t``: 1 ± 0.5 over a day."""
     return 1.0 + SEASON * math.sin(2.0 * math.pi * (t % DAY) / DAY)
 
 
 def season_waves() -> tuple[float, np.ndarray]:
-    """The first three harmonics of the log of that day, after its mean."""
+    """Return the mean of the log of that factor and its first three harmonics."""
     angle = 2.0 * np.pi * np.arange(DAY) / DAY
     log_season = np.log1p(SEASON * np.sin(angle))
     waves = [wave(h * angle) for h in (1, 2, 3) for wave in (np.cos, np.sin)]
@@ -37,20 +38,35 @@ def season_waves() -> tuple[float, np.ndarray]:
 
 
 FUNNEL_ODDS = ((1 - 0.8 * BUY_SHARE) / (0.8 * BUY_SHARE)) / ((1 - BUY_SHARE) / BUY_SHARE)
-"""Odds of abandonment when a fifth fewer of the same searches end in an order."""
+"""Odds of abandonment, relative to the null, when a fifth fewer of the same searches end in an order."""
 
-SHIFTS = (
+SHIFTS: tuple[tuple[str, float, float, float], ...] = (
     ("x0.5", 0.5, 1.0, 80.0),
     ("x0.8", 0.8, 1.0, 320.0),
     ("x1.25", 1.25, 1.0, 260.0),
     ("x2", 2.0, 1.0, 40.0),
     ("x0.8 with abandonment", 0.8, FUNNEL_ODDS, 175.0),
 )
+"""Name, factor of demand, odds of abandonment, and largest mean delay in minutes."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Size of a run: reduced or not, number of streams, and minutes of a run length."""
+
+    quick: bool
+    streams: int
+    ticks: int
+
+    @classmethod
+    def of(cls, *, quick: bool, streams: int | None = None) -> Size:
+        """Return the size of the quick or the full form."""
+        return cls(quick, streams or (60 if quick else 2_000), 1_500 if quick else 15_000)
 
 
 @dataclass
 class Streams:
-    """Simulated listings with a known rate: orders, units, sessions, and what may disturb them."""
+    """Simulated listings with a known rate: orders, units, sessions, overdispersion, slow variation."""
 
     count: int
     orders_per_minute: float
@@ -68,11 +84,11 @@ class Streams:
         self.wander = self.rng.normal(0.0, self.wander_sd, self.count)
 
     def mean(self) -> float:
-        """Orders expected in the current minute before any disturbance."""
+        """Return the expected orders of the current minute before overdispersion and variation."""
         return self.orders_per_minute * (season(self.t) if self.seasonal else 1.0)
 
     def minute(self, factor: float = 1.0, odds: float = 1.0) -> Minute:
-        """Draw the next minute; ``factor`` multiplies demand, ``odds`` those of abandonment."""
+        """Draw the next minute; ``factor`` multiplies demand, ``odds`` the odds of abandonment."""
         self.t += 1
         rng, count = self.rng, self.count
         rate = np.full(count, self.mean() * factor)
@@ -96,8 +112,8 @@ class Streams:
         )
 
 
-def knowing(streams: Streams, settings: WatcherSettings) -> Watcher:
-    """A watcher with the whole budget that knows the null exactly."""
+def watcher_with_known_null(streams: Streams, settings: WatcherSettings) -> Watcher:
+    """Return a watcher with the whole false-alarm budget that knows the null exactly."""
     watcher = Watcher(replace(settings, **KNOWN), streams.count, share=1.0)
     log_mean, waves = season_waves() if streams.seasonal else (0.0, np.zeros(6))
     watcher.assume(
@@ -113,23 +129,23 @@ def knowing(streams: Streams, settings: WatcherSettings) -> Watcher:
     return watcher
 
 
-def learning(streams: Streams, settings: WatcherSettings, ticks: int) -> Watcher:
-    """A watcher with the whole budget that learned everything itself, from nothing, in ``ticks`` minutes."""
+def watcher_with_learned_null(streams: Streams, settings: WatcherSettings, ticks: int) -> Watcher:
+    """Return a watcher with the whole false-alarm budget that has learned everything in ``ticks`` minutes."""
     watcher = Watcher(settings, streams.count, share=1.0)
     for _ in range(ticks):
         watcher.step(streams.minute())
     return watcher
 
 
-def forget_evidence(watcher: Watcher) -> None:
-    """A run length counts from no evidence."""
+def clear_evidence(watcher: Watcher) -> None:
+    """Set the evidence to none, from which a run length counts."""
     watcher.clear(range(watcher.listings))
     watcher.detectors.state["hold"][:] = 0.0
 
 
 @dataclass
 class FirstPassage:
-    """When each stream first triggered, in minutes from 1; streams that did not stay at 0."""
+    """Minute of each stream's first trigger, counted from 1; 0 for streams without a trigger."""
 
     count: int
     first: np.ndarray = field(init=False)
@@ -139,38 +155,42 @@ class FirstPassage:
         self.first = np.zeros(self.count, dtype=np.int64)
 
     def take(self, triggered: np.ndarray) -> None:
-        """One minute has passed."""
+        """Add one minute."""
         self.ticks += 1
         self.first[triggered & (self.first == 0)] = self.ticks
 
     @property
     def alarms(self) -> int:
-        """How many triggered."""
+        """Return the number of streams that triggered."""
         return int((self.first > 0).sum())
 
     @property
     def mean(self) -> float:
-        """Time under watch over alarms: the mean run length, streams that did not trigger included."""
+        """Return the mean run length: observed time, including streams without a trigger, divided by alarms."""
         return self.mean_of(np.ones(self.count, dtype=bool))
 
     def mean_of(self, counted: np.ndarray) -> float:
-        """The same over some of the streams."""
+        """Return the mean run length of some of the streams."""
         first = self.first[counted]
         return float(np.where(first == 0, self.ticks, first).sum() / max(int((first > 0).sum()), 1))
 
 
-Step = Callable[[Minute], np.ndarray]
+Triggers = Callable[[Minute], np.ndarray]
+"""Takes a minute and returns which streams triggered."""
 
 
 def run_length(
     streams: Streams,
-    step: Step,
+    step: Triggers,
     ticks: int,
     factor: float = 1.0,
     odds: float = 1.0,
     counted: np.ndarray | None = None,
 ) -> FirstPassage:
-    """First triggers of ``step`` over so many minutes; ends early when all that are ``counted`` triggered."""
+    """Return the first triggers of ``step`` within ``ticks`` minutes.
+
+    The run ends early when all streams that are ``counted`` have triggered.
+    """
     passage = FirstPassage(streams.count)
     for _ in range(ticks):
         passage.take(step(streams.minute(factor, odds)))
@@ -180,7 +200,7 @@ def run_length(
 
 
 class ZTest:
-    """The usual test: the last half hour against its forecast, every minute, at |z| > 1.96."""
+    """A z-test every minute: the last half hour against its forecast, at |z| > 1.96."""
 
     def __init__(self, streams: Streams, window: int = 30, limit: float = 1.96) -> None:
         self.streams, self.window, self.limit = streams, window, limit
@@ -189,7 +209,7 @@ class ZTest:
         self.k = 0
 
     def step(self, minute: Minute) -> np.ndarray:
-        """One minute; triggers."""
+        """Take one minute and return the triggers."""
         self.orders[self.k % self.window] = minute.orders
         self.means[self.k % self.window] = self.streams.mean()
         self.k += 1
@@ -200,7 +220,7 @@ class ZTest:
 
 
 class Cusum:
-    """The classical CUSUM for ×.8 and ×1.25 of a known Poisson rate; its limit is tuned per rate."""
+    """The CUSUM for factors .8 and 1.25 of a known Poisson rate, at several limits."""
 
     def __init__(self, streams: Streams, limits: np.ndarray) -> None:
         self.streams, self.limits = streams, limits
@@ -208,7 +228,7 @@ class Cusum:
         self.passages = [FirstPassage(streams.count) for _ in limits]
 
     def step(self, minute: Minute) -> np.ndarray:
-        """One minute; triggers at the highest limit."""
+        """Take one minute and return the triggers at the highest limit."""
         mean = self.streams.mean()
         for row, effect in zip(self.sums, (0.8, 1.25), strict=True):
             np.maximum(row + minute.orders * math.log(effect) - (effect - 1.0) * mean, 0.0, out=row)

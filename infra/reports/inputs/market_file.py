@@ -1,6 +1,6 @@
-"""A market's records made beforehand, so that making them does not take the machine from what is measured.
+"""Records of a simulated market in a file, generated before a measurement so that they do not load the machine.
 
-Records lie in one file in the order of their time; each is read back as it is sent.
+The file holds the records in order of time; each is read when it is sent.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _HEAD = struct.Struct("<qBHI")
 NAMES = tuple(TOPICS)
 
 
-class Made(NamedTuple):
-    """One record: when, on which topic (short name), key and value."""
+class MarketRecord(NamedTuple):
+    """One record: time in ms, short name of the topic, key and value."""
 
     at_ms: int
     topic: str
@@ -44,9 +44,13 @@ def write(
     seed: int = 5,
     with_opening: bool = True,
 ) -> tuple[int, int]:
-    """Make a market's opening and ``minutes`` from ``start_ms``; answers how many records: opening, all.
+    """Write the opening of a market and ``minutes`` from ``start_ms``.
 
-    Without the opening for a market that is open: one seed and number of listings is one market.
+    ``with_opening=False`` continues a market that is open already; seed and number of listings identify a market.
+
+    Returns
+    -------
+    The number of records of the opening, and of all records.
     """
     skus = max(1, listings // len(MARKETS))
     config = MarketConfig(tenant="bench", skus=skus, events_per_minute=events_per_minute)
@@ -58,11 +62,11 @@ def write(
         for minute in range(-1, minutes):
             at_ms = start_ms + minute * MINUTE_MS
             if minute < 0:
-                events = market.opening(start_ms)
-                events = events if with_opening else []
+                opened = market.opening(start_ms)
+                events = list(opened) if with_opening else []
                 opening = len(events)
             else:
-                events = market.step(at_ms, at_ms + MINUTE_MS, prices)
+                events = list(market.step(at_ms, at_ms + MINUTE_MS, prices))
             for at, _, topic, key, value in events:
                 name = key.encode()
                 out.write(_HEAD.pack(at, numbers[topic], len(name), len(value)))
@@ -72,29 +76,29 @@ def write(
     return opening, written
 
 
-def share_made(*, listings: int, start_ms: int, minutes: int) -> float:
-    """What part of the events that a market is told to make it makes in its first minutes, found by making a few.
+def generated_share(*, listings: int, start_ms: int, minutes: int) -> float:
+    """Return the events of a market's first minutes as a share of the configured rate, from a small sample.
 
-    Carts and orders come later than their visit, and hours differ: .8 in a morning, 1.1 in an evening.
+    Carts and orders follow their visit, and the rate depends on the hour: 0.8 in the morning, 1.1 in the evening.
     """
-    told = 60_000.0
-    _, made = write(
-        Path(os.devnull), listings=listings, events_per_minute=told, start_ms=start_ms, minutes=minutes,
+    configured = 60_000.0
+    _, generated = write(
+        Path(os.devnull), listings=listings, events_per_minute=configured, start_ms=start_ms, minutes=minutes,
         with_opening=False,
     )  # fmt: skip
-    return made / (told * minutes)
+    return generated / (configured * minutes)
 
 
-def read(path: Path) -> Iterator[Made]:
-    """The records of a file, one after the other."""
+def read(path: Path) -> Iterator[MarketRecord]:
+    """Yield the records of a file."""
     with path.open("rb", buffering=1 << 20) as file:
         while head := file.read(_HEAD.size):
             at_ms, number, key, value = _HEAD.unpack(head)
-            yield Made(at_ms, NAMES[number], file.read(key), file.read(value))
+            yield MarketRecord(at_ms, NAMES[number], file.read(key), file.read(value))
 
 
-def send(bootstrap: str, records: Iterator[Made]) -> int:
-    """Send all at once, stamped with their own time; answers how many."""
+def send(bootstrap: str, records: Iterator[MarketRecord]) -> int:
+    """Send records without waiting, with their own time as timestamp, and return their number."""
     topics = {topic.name: topic.topic for topic in TOPICS.values()}
     sent = 0
     with Publisher(bootstrap) as out:
@@ -106,11 +110,13 @@ def send(bootstrap: str, records: Iterator[Made]) -> int:
 
 
 def send_on_time(
-    bootstrap: str, records: Iterator[Made], stop: threading.Event, told: Callable[[int, int], None]
+    bootstrap: str, records: Iterator[MarketRecord], stop: threading.Event, on_progress: Callable[[int, int], None]
 ) -> int:
-    """Send each record when the wall's clock shows its time, in slices of 20 ms.
+    """Send each record at its time on the wall clock, in steps of 20 ms, and return their number.
 
-    ``told`` hears, now and then, how many were sent and by how many ms the sender is behind.
+    Parameters
+    ----------
+    on_progress : called every 5,000 records with their number and the delay of the sender in ms.
     """
     topics = {topic.name: topic.topic for topic in TOPICS.values()}
     sent, now = 0, 0
@@ -124,13 +130,13 @@ def send_on_time(
             sent += 1
             if sent % 5000 == 0:
                 now = round(time.time() * 1000)
-                told(sent, now - at_ms)
+                on_progress(sent, now - at_ms)
         out.flush(120)
     return sent
 
 
 def closing_ticks(bootstrap: str, end_ms: int, buckets: int) -> None:
-    """One tick past the last window in every partition, and one for every bucket."""
+    """Send a tick after the last window to every partition, and one for every bucket."""
     from schemas.ticks import closing_ticks as due
     from schemas.topics import INPUTS
 

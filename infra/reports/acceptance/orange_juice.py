@@ -1,7 +1,8 @@
-"""The estimators on orange-juice scanner data, Dominick's in two forms: a store's week is a period.
+"""The elasticity estimators on orange-juice scanner data of Dominick's, with a store's week as the period.
 
-83 stores, 11 brands, 121 weeks (bayesm), and three brands with advertisements (bds), beside the references of the
-data folder; once as cells through both logics of elasticity_job.
+Two forms of the data are used: 83 stores, 11 brands, 121 weeks (bayesm), and three brands with advertisements
+(bds). The references are in the data folder. The bayesm data also run as cells through both stages of
+elasticity_job.
 """
 
 from __future__ import annotations
@@ -22,31 +23,33 @@ from features.elasticity.pooling import Products, pool_products, sufficiency
 from features.elasticity.pooling_logic import PoolingLogic
 from features.elasticity.settings import WEEK_MS
 from features.segments.customers import Z_90
-from infra.reports.acceptance.lines import REFERENCE, START_MS, Line, at_least, at_most, take
+from infra.reports.acceptance.stages import REFERENCE, START_MS, at_least, at_most, pool_outputs
+from infra.reports.report import Figure
 from schemas.codes import Sufficiency
 from schemas.events import CatalogEntry, Cell, Offer
 
 OUNCES = {"64oz": 64, "96oz": 96, "128oz": 128}
+"""Ounces of a package, by its name in the data."""
 JUICE = Path("dominicks_oj_bayesm/store_week_brand.parquet")
-"""The orange-juice data below the data folder."""
+"""Path of the bayesm data below the data folder."""
 
 
 @dataclass(frozen=True)
 class Juice:
-    """Rows sorted by week and series; series = brand x store, product = brand."""
+    """Rows sorted by week and series; a series is a brand in a store, a product is a brand."""
 
     week: np.ndarray
     series: np.ndarray
     brand_of_series: np.ndarray
     quantity: np.ndarray
-    wide: np.ndarray  # K = 13
-    narrow: np.ndarray  # K = 4
+    wide: np.ndarray  # K = 13 regressors: own price, ten rivals' prices, coupon, feature
+    narrow: np.ndarray  # K = 4 regressors: own price, the rivals' mean, coupon, feature
     reference: np.ndarray
     frame: pd.DataFrame
 
 
 def load_juice(folder: Path) -> Juice:
-    """The bayesm data with the design of both cases."""
+    """Read the bayesm data and build the regressors of both cases."""
     frame = pd.read_parquet(folder / JUICE)
     pairs = frame[["brand", "store"]].drop_duplicates().sort_values(["brand", "store"]).reset_index(drop=True)
     pairs["series"] = pairs.index
@@ -75,7 +78,7 @@ def load_juice(folder: Path) -> Juice:
 
 
 def fit(model: SeriesModel, juice: Juice, x: np.ndarray, weeks: Iterable[int], brands: Sequence[int]) -> Products:
-    """One pass over some weeks and brands, in time order; then pooled over stores."""
+    """Learn some weeks and brands in order of time, then pool over stores."""
     keep = np.isin(juice.brand_of_series[juice.series], brands)
     model.grow(len(juice.brand_of_series))
     for week in sorted(weeks):
@@ -85,15 +88,15 @@ def fit(model: SeriesModel, juice: Juice, x: np.ndarray, weeks: Iterable[int], b
     return pool_products(model.statistics(), juice.brand_of_series, 11, REFERENCE)
 
 
-def juice_lines(juice: Juice, quick: bool) -> list[Line]:
-    """Wide, narrow, half, tenth, River against the sums, halves against each other."""
+def juice_figures(juice: Juice, quick: bool) -> list[Figure]:
+    """Return the errors of the estimates: K = 13, K = 4, fewer weeks, River against sums, split halves."""
     every = sorted(set(juice.week.tolist()))
     brands = list(range(11))
     wide = fit(WithinSums(REFERENCE, 13), juice, juice.wide, every, brands)
     narrow = fit(WithinSums(REFERENCE, 4), juice, juice.narrow, every, brands)
     half = fit(WithinSums(REFERENCE, 4), juice, juice.narrow, every[: len(every) // 2], brands)
     tenth = fit(WithinSums(REFERENCE, 4), juice, juice.narrow, every[: len(every) // 10], brands)
-    said = [
+    labels = [
         sufficiency(b, se, w, bool(moved), REFERENCE)[0]
         for b, se, w, moved in zip(tenth.b, tenth.se, tenth.periods, tenth.moved, strict=True)
     ]
@@ -101,34 +104,34 @@ def juice_lines(juice: Juice, quick: bool) -> list[Line]:
     some = [0, 10] if quick else brands
     river = fit(WithinRiver(REFERENCE, 4), juice, juice.narrow, every[:40] if quick else every, some)
     sums = fit(WithinSums(REFERENCE, 4), juice, juice.narrow, every[:40] if quick else every, some)
-    lines = [
+    figures = [
         at_most("juice K=13: worst brand against the reference", np.abs(wide.b - juice.reference).max(), 0.001),
         at_most("juice K=4: worst brand against the reference", error.max(), 0.2),
         at_most("juice K=4: mean abs error", error.mean(), 0.10),
         at_most("juice K=4, half of the weeks: mean abs error", np.abs(half.b - juice.reference).mean(), 0.35),
-        at_most("juice K=4, a tenth: brands said to be sufficient", said.count(Sufficiency.SUFFICIENT), 0),
+        at_most("juice K=4, a tenth: brands said to be sufficient", labels.count(Sufficiency.SUFFICIENT), 0),
         at_most("juice K=4: River against plain sums, b", np.abs(river.b - sums.b)[some].max(), 1e-6),
         at_most("juice K=4: River against plain sums, SE", np.abs(river.se - sums.se)[some].max(), 1e-6),
     ]
     rng = np.random.default_rng(7)
-    honest, naive, total = 0, 0, 0
+    clustered, naive, total = 0, 0, 0
     for _ in range(2 if quick else 25):
         weeks = rng.permutation(every)
         cut = len(weeks) // 2
         one = fit(WithinSums(REFERENCE, 4), juice, juice.narrow, weeks[:cut].tolist(), brands)
         two = fit(WithinSums(REFERENCE, 4), juice, juice.narrow, weeks[cut:].tolist(), brands)
-        away = np.abs(one.b - two.b)
-        honest += int((away <= Z_90 * np.hypot(one.se, two.se)).sum())
+        error = np.abs(one.b - two.b)
+        clustered += int((error <= Z_90 * np.hypot(one.se, two.se)).sum())
         shrink_se = [np.sqrt(np.maximum(1, p.rows / p.periods)) for p in (one, two)]
-        naive += int((away <= Z_90 * np.hypot(one.se / shrink_se[0], two.se / shrink_se[1])).sum())
+        naive += int((error <= Z_90 * np.hypot(one.se / shrink_se[0], two.se / shrink_se[1])).sum())
         total += len(brands)
-    lines.append(at_least("halves of the weeks: 90 % intervals cover", honest / total, 0.85))
-    lines.append(at_most("(control: naive intervals cover)", naive / total, 0.6))
-    return lines
+    figures.append(at_least("halves of the weeks: 90 % intervals cover", clustered / total, 0.85))
+    figures.append(at_most("(control: naive intervals cover)", naive / total, 0.6))
+    return figures
 
 
-def replay_line(juice: Juice, quick: bool) -> list[Line]:
-    """The cells of the weeks through both logics, against a batch regression with store intercepts."""
+def replay_figures(juice: Juice, quick: bool) -> list[Figure]:
+    """Return the error of both stages on the weeks as cells, against a regression with store intercepts."""
     frame = juice.frame[juice.frame["brand"].isin([11] if quick else range(1, 12))]
     ounces = frame["brand_name"].str.split().str[-1].map(OUNCES).to_numpy()
     own = frame[[f"price{b}" for b in range(1, 12)]].to_numpy()[np.arange(len(frame)), frame["brand"] - 1]
@@ -148,24 +151,24 @@ def replay_line(juice: Juice, quick: bool) -> list[Line]:
     )
     settings = replace(REFERENCE, host="river")
     buckets: dict[int, ElasticityLogic] = {b: ElasticityLogic(settings) for b in range(4)}
-    pool, estimates, seen = PoolingLogic(settings), {}, set[str]()
+    pool, estimates, seen = PoolingLogic(settings), dict[str, dict[str, Any]](), set[str]()
     for week, part in rows.groupby("week", sort=True):
         end = START_MS + (int(str(week)) + 1) * WEEK_MS
         batches: dict[int, dict[str, list[Any]]] = {b: {"cells": [], "offers": [], "catalog": []} for b in buckets}
-        for r in part.itertuples():
-            name = ("shop", r.market, r.sku, r.sku)
-            into = batches[sum(r.market.encode()) % 4]
-            if f"{r.market}/{r.sku}" not in seen:
-                seen.add(f"{r.market}/{r.sku}")
+        values = part[["market", "sku", "cents", "units", "rival"]].to_numpy().tolist()
+        for market, sku, cents, units, rival in values:
+            name = ("shop", market, sku, sku)
+            into = batches[sum(market.encode()) % 4]
+            if f"{market}/{sku}" not in seen:
+                seen.add(f"{market}/{sku}")
                 into["catalog"].append(CatalogEntry("e", 0, *name, "juice", "kvi", "USD", 1, True))
-            offer = Offer("e", end - 9, *name, "others", r.rival, 0, True, "USD", 1, "t", 1.0, WEEK_MS)
+            offer = Offer("e", end - 9, *name, "others", rival, 0, True, "USD", 1, "t", 1.0, WEEK_MS)
             into["offers"].append(offer)
-            into["cells"].append(Cell(*name, "base", "all", r.cents, "USD", orders=r.units, units=r.units))
+            into["cells"].append(Cell(*name, "base", "all", cents, "USD", orders=units, units=units))
         for b, logic in buckets.items():
-            batch = Batch(
-                b, end, *(tuple(batches[b][kind]) for kind in ("cells", "offers")), (), batches[b]["catalog"]
-            )  # type: ignore[arg-type]
-            take(pool, logic.on_batch(batch), estimates)
+            found = batches[b]
+            batch = Batch(b, end, tuple(found["cells"]), tuple(found["offers"]), catalog=tuple(found["catalog"]))
+            pool_outputs(pool, logic.on_batch(batch), estimates)
     worst = 0.0
     for sku, part in rows[rows["units"] > 0].groupby("sku"):
         data = pd.DataFrame(
@@ -183,11 +186,11 @@ def replay_line(juice: Juice, quick: bool) -> list[Line]:
     return [at_most("juice as cells through both logics (River): worst brand against batch", worst, 1e-6)]
 
 
-def taddy_lines(folder: Path, quick: bool) -> list[Line]:
-    """The 3-brand data: by brand and advertisement, by brand, pooled with brand intercepts."""
+def bds_figures(folder: Path, quick: bool) -> list[Figure]:
+    """Return the errors on the bds data: by brand and advertisement, by brand, pooled with brand intercepts."""
     frame = pd.read_csv(folder / "dominicks_oj_bds" / "oj.csv")
     table = pd.read_csv(folder / "REFERENCES.csv")
-    table = table[table["dataset"] == "dominicks_oj_bds"].set_index("estimate")["value"]
+    reference = table[table["dataset"] == "dominicks_oj_bds"].set_index("estimate")["value"].to_dict()
     cells = frame["brand"] + np.where(frame["feat"] == 1, " featured", " not featured")
     worst = 0.0
     cases = [
@@ -202,16 +205,16 @@ def taddy_lines(folder: Path, quick: bool) -> list[Line]:
         first = dict(zip(series_of, product_of, strict=True))
         product = np.array([list(product_names).index(first[s]) for s in series_names])
         model = WithinSums(REFERENCE, 1)
-        # No time order in these data: the n-th row of every series makes up one "period".
-        turn = frame.groupby(codes).cumcount().to_numpy()
-        order = np.lexsort([codes, turn])
+        # These data have no order of time: the n-th row of every series forms one period.
+        row = frame.groupby(codes).cumcount().to_numpy()
+        order = np.lexsort([codes, row])
         x, q = np.log(frame["price"].to_numpy())[order][:, None], frame["sales"].to_numpy()[order]
-        cuts = np.flatnonzero(np.diff(turn[order])) + 1
+        cuts = np.flatnonzero(np.diff(row[order])) + 1
         for at in np.split(np.arange(len(frame)), cuts):
-            rows = PeriodRows(int(turn[order][at[0]]), codes[order][at], x[at], q[at], np.zeros(len(at)))
+            rows = PeriodRows(int(row[order][at[0]]), codes[order][at], x[at], q[at], np.zeros(len(at)))
             model.learn(rows)
         got = pool_products(model.statistics(), product, len(product_names), REFERENCE)
         for p, label in enumerate(product_names):
-            worst = max(worst, abs(float(got.b[p]) - float(table[name.format(label)])))
+            worst = max(worst, abs(float(got.b[p]) - float(reference[name.format(label)])))
             compared += 1
     return [at_most(f"juice (bds): worst of {compared} references", worst, 0.01)]

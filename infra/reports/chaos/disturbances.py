@@ -1,4 +1,4 @@
-"""What the drill does to a running platform, and when: a seeded plan and the hands that carry it out."""
+"""Disturbances of a running platform: a plan drawn from a seed, and its execution."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from infra.local.parts import TASK_MANAGERS, broker_ready
 from infra.local.platform import Platform
 from jobs.connectors.redis.price_tables import AWAY, RedisPriceTables
 
-ONCE = ("jobmanager", "redis", "broker")
+KILLED_ONCE = ("jobmanager", "redis", "broker")
 STALE_WRITER, STALE_WRITERS = "stale writer", 3
 HANGS = "redis hangs"
 HANG_S = 6.0
-"""How long it takes connections and answers nothing: longer than any client waits."""
+"""Time for which Redis accepts connections without responding; longer than every client's timeout."""
 
 
 def plan(seed: int, kills: int, seconds: float) -> list[tuple[float, str]]:
-    """(second, victim) in order: task managers ``kills`` times in turn, the rest once, a stale writer thrice.
+    """Return (second, target) in order: task managers ``kills`` times in turn, other parts once, stale writers.
 
     >>> plan(1, 2, 60.0) == plan(1, 2, 60.0)
     True
@@ -35,19 +35,21 @@ def plan(seed: int, kills: int, seconds: float) -> list[tuple[float, str]]:
     ['broker', 'jobmanager', 'redis', 'redis hangs', 'stale writer', 'taskmanager', 'taskmanager_prices']
     """
     rng = random.Random(seed)
-    victims = [*islice(cycle(TASK_MANAGERS), kills), *ONCE, HANGS, *[STALE_WRITER] * STALE_WRITERS]
-    rng.shuffle(victims)
-    gap = seconds / len(victims)
-    return [(gap * (i + rng.uniform(0.1, 0.9)), victim) for i, victim in enumerate(victims)]
+    targets = [*islice(cycle(TASK_MANAGERS), kills), *KILLED_ONCE, HANGS, *[STALE_WRITER] * STALE_WRITERS]
+    rng.shuffle(targets)
+    gap = seconds / len(targets)
+    return [(gap * (i + rng.uniform(0.1, 0.9)), target) for i, target in enumerate(targets)]
 
 
 def kill(platform: Platform, part: str, how: signal.Signals = signal.SIGKILL) -> int:
-    """Send -9, or another signal, to a part's server, not to its workers or what supervises it; answers its id.
+    """Send SIGKILL, or another signal, to a part's server process and return its id.
+
+    Its workers and its process group's wrapper do not get the signal.
 
     Raises
     ------
     ProcessLookupError
-        If it does not run.
+        If the part does not run.
     """
     named = "redis" if part == "redis" else "java"
     for pid in platform.pids(part):
@@ -60,13 +62,14 @@ def kill(platform: Platform, part: str, how: signal.Signals = signal.SIGKILL) ->
 
 @dataclass
 class Disturber:
-    """Carries out a plan in a thread of its own; ``done`` says what was killed when.
+    """Execute a plan and record in ``done`` what was done at which second.
 
     Parameters
     ----------
-    platform : whose parts are killed.
+    platform : platform whose parts are killed.
     steps : see :func:`plan`.
-    counted_from : whose seconds ``done`` tells, on the monotonic clock; a plan's own count from its start.
+    counted_from : start of the seconds in ``done``, on the monotonic clock; a plan's seconds count from its start.
+    admitted : listings for which a stale table was accepted.
     """
 
     platform: Platform
@@ -77,18 +80,18 @@ class Disturber:
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        """Everything, each at its second; what cannot be killed because it is down already is noted."""
+        """Execute each step at its second; a part that is down already is recorded as such."""
         began = time.monotonic()
-        for second, victim in self.steps:
+        for second, target in self.steps:
             if self._stop.wait(max(0.0, began + second - time.monotonic())):
                 return
             at = round(time.monotonic() - self.counted_from, 1)
             others = {STALE_WRITER: self._stale_writer, HANGS: self._hang}
-            note = others[victim]() if victim in others else self._kill(victim)
-            self.done.append({"second": at, "what": victim, "note": note})
+            note = others[target]() if target in others else self._kill(target)
+            self.done.append({"second": at, "what": target, "note": note})
 
     def stop(self) -> None:
-        """End early."""
+        """End the plan early."""
         self._stop.set()
 
     def _kill(self, part: str) -> str:
@@ -98,7 +101,7 @@ class Disturber:
             return "was down"
 
     def _hang(self) -> str:
-        """Redis takes connections and answers nothing, then goes on as if nothing had been."""
+        """Stop the Redis process for ``HANG_S``, so that it accepts connections without responding."""
         try:
             pid = kill(self.platform, "redis", signal.SIGSTOP)
         except ProcessLookupError:
@@ -109,7 +112,7 @@ class Disturber:
         return f"silent for {HANG_S:g} s"
 
     def _stale_writer(self) -> str:
-        """A writer that wakes up late: older versions of prices that are long gone."""
+        """Publish tables of old versions, as a writer that was suspended would."""
         tables = RedisPriceTables(self.platform.env["WALRAS_REDIS"])
         try:
             listings = sorted(tables.listings())[:20]
@@ -119,7 +122,9 @@ class Disturber:
                 for t in held.values()
             ]
             taken = [
-                t.listing.key for t, said in zip(stale, tables.publish_many(stale), strict=True) if said.accepted
+                t.listing.key
+                for t, written in zip(stale, tables.publish_many(stale), strict=True)
+                if written.accepted
             ]
         except AWAY:
             return "Redis was down"
@@ -130,5 +135,5 @@ class Disturber:
 
 
 def broker_answers(platform: Platform) -> bool:
-    """Whether the broker is there."""
+    """Return whether the broker responds."""
     return broker_ready(platform.env) is None
