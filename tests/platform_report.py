@@ -1,4 +1,4 @@
-"""What a platform says of itself when a test on it has failed: a log alone must be enough to find the cause."""
+"""The state of a platform as text, for the report of a failed test."""
 
 from __future__ import annotations
 
@@ -14,40 +14,42 @@ if TYPE_CHECKING:
     from infra.local.platform import Platform
 
 LINES = 8
-"""Of each part's warnings and errors, the newest."""
+"""Number of the newest warnings and errors that are shown per part."""
 
 
-def words(platform: Platform) -> str:
-    """Parts, jobs, what the jobs have not yet taken, their last failure, and each part's last warnings."""
-    return "\n".join(f"{name}: {told}" for name, told in _told(platform))
+def describe(platform: Platform) -> str:
+    """Return the parts, the jobs with unread records and last failures, and each part's last warnings."""
+    return "\n".join(f"{name}: {text}" for name, text in _sections(platform))
 
 
-def _told(platform: Platform) -> Iterator[tuple[str, str]]:
-    # Imported here: tests that need no platform load none of it.
+def _sections(platform: Platform) -> Iterator[tuple[str, str]]:
+    # Imported here, so that tests without a platform do not load it.
     from infra.local import jobs
     from infra.local.parts import flink_get
     from jobs.connectors.kafka.offsets import not_yet_taken
 
-    status = _or_why(platform.status)
+    status = _or_error(platform.status)
     for kind in ("parts", "jobs"):
         for name, info in (status[kind] if isinstance(status, dict) else {}).items():
             yield name, json.dumps(info)
-    yield "records in no checkpoint yet", str(_or_why(lambda: not_yet_taken(platform.env["WALRAS_KAFKA"])))
-    for job in _or_why(lambda: jobs.all_jobs(platform.env)) or ():
+    yield "records in no checkpoint yet", str(_or_error(lambda: not_yet_taken(platform.env["WALRAS_KAFKA"])))
+    for job in _or_error(lambda: jobs.all_jobs(platform.env)) or ():
         if isinstance(job, jobs.JobState):
-            failed = _or_why(lambda job=job: flink_get(platform.env, f"/jobs/{job.id}/exceptions?maxExceptions=2"))
+            failed = _or_error(
+                lambda job=job: flink_get(platform.env, f"/jobs/{job.id}/exceptions?maxExceptions=2")
+            )
             yield f"{job.name} {job.id} {job.state}", str(failed)[:2000]
-    for path in sorted(platform.layout.run.glob("*.log")):
-        lines = path.read_text(errors="replace").splitlines()
+    for log in sorted(platform.layout.run.glob("*.log")):
+        lines = log.read_text(errors="replace").splitlines()
         bad = [
             line[:400] for line in lines if any(word in line for word in ("WARN", "ERROR", "Error", "Exception"))
         ]
-        yield path.name, "".join(f"\n    {line}" for line in bad[-LINES:])
+        yield log.name, "".join(f"\n    {line}" for line in bad[-LINES:])
 
 
-def _or_why(ask: Callable[[], Any]) -> Any:
-    """An answer, or why there is none: a part that is down is what is being reported."""
+def _or_error(read: Callable[[], Any]) -> Any:
+    """Return a value, or the error of a part that is down."""
     try:
-        return ask()
+        return read()
     except (OSError, ValueError, KeyError, KafkaException, PlatformError) as error:
         return repr(error)

@@ -1,6 +1,6 @@
-"""A broker of the user's may have inputs too narrow for the jobs: told at the start, and mended as it says.
+"""An input topic with too few partitions is refused at the start.
 
-On a broker of its own, whose topics may be broken.
+The test uses a broker of its own, whose topics it deletes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.platform
 
 @pytest.fixture
 def broker_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
-    """A broker with every topic, and nothing beside it."""
+    """Run a broker with every topic and no other part."""
     monkeypatch.delenv("WALRAS_HOME", raising=False)
     platform = Platform(tmp_path / "home")
     try:
@@ -31,12 +31,12 @@ def broker_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pl
         platform.down()
 
 
-def test_an_input_narrower_than_its_readers_is_refused_until_it_has_partitions(broker_alone: Platform) -> None:
+def test_input_with_fewer_partitions_than_subtasks_is_refused(broker_alone: Platform) -> None:
     clicks = TOPICS["clicks"].topic
     admin = AdminClient({"bootstrap.servers": broker_alone.env["WALRAS_KAFKA"]})
     admin.delete_topics([clicks])[clicks].result(30)
     admin.create_topics([NewTopic(clicks, num_partitions=1)])[clicks].result(30)
-    # A broker says that it is done before it tells everybody.
+    # The broker confirms the creation before its metadata are updated.
     until("one partition", lambda: _partitions(admin, clicks) == 1)
     with pytest.raises(PlatformError, match=f"at least 2 partitions.*{clicks} 1.*Add partitions"):
         broker_alone.up(["broker"], job_names=[])

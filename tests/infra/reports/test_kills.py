@@ -1,4 +1,4 @@
-"""Kill parts of the real platform with -9 and see it recover by itself (``make chaos``; part of `make test`)."""
+"""The platform recovers when one of its parts is killed with SIGKILL."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from infra.local import jobs as cluster_jobs
 from infra.local.parts import TASK_MANAGERS, broker_ready, redis_ready, taskmanager_ready
-from infra.reports.chaos.disturb import kill
+from infra.reports.chaos.disturbances import kill
 from infra.reports.waiting import until
 from jobs.registry import JOBS
 
@@ -26,18 +26,18 @@ def all_jobs_run(platform: Platform) -> bool:
 
 
 @pytest.mark.parametrize("part", TASK_MANAGERS)
-def test_a_killed_task_manager_comes_back_with_every_job_and_leaves_no_worker(
+def test_killed_task_manager_restarts_with_its_jobs_and_leaves_no_worker(
     part: str, local_platform: Platform, running_jobs: object, record_property: Callable[[str, object], None]
 ) -> None:
-    family, began = local_platform.pids(part), time.monotonic()
+    processes, began = local_platform.pids(part), time.monotonic()
     kill(local_platform, part)
-    until("old workers gone", lambda: not any(psutil.pid_exists(pid) for pid in family), 30)
+    until("old workers gone", lambda: not any(psutil.pid_exists(pid) for pid in processes), 30)
     until("a task manager", lambda: taskmanager_ready(part)(local_platform.env) is None, 120)
     until("every job running", lambda: all_jobs_run(local_platform), 240)
     record_property("recovery_s", round(time.monotonic() - began, 1))
 
 
-def test_a_killed_job_manager_gets_its_jobs_back_from_their_checkpoints_once_each(
+def test_jobs_resume_once_from_checkpoints_after_a_kill_of_the_job_manager(
     local_platform: Platform, running_jobs: object
 ) -> None:
     folder = local_platform.layout.checkpoints
@@ -62,11 +62,11 @@ def _new_ids(platform: Platform, before: set[str]) -> bool:
     return len(active) == len(JOBS) and not before & {job.id for job in active}
 
 
-def test_a_killed_redis_is_started_again_and_filled_before_writers_are_admitted(local_platform: Platform) -> None:
+def test_killed_redis_is_refilled_before_it_is_marked_ready(local_platform: Platform) -> None:
     from jobs.connectors.redis.price_tables import RedisPriceTables
 
     kill(local_platform, "redis")
-    until("Redis answers", lambda: redis_ready(local_platform.env) is None, 60)
+    until("Redis responds", lambda: redis_ready(local_platform.env) is None, 60)
     tables = RedisPriceTables(local_platform.env["WALRAS_REDIS"])
     assert tables.ready() is None
     local_platform.start("keeper")
@@ -77,9 +77,9 @@ def test_a_killed_redis_is_started_again_and_filled_before_writers_are_admitted(
         tables.close()
 
 
-def test_a_killed_broker_comes_back_with_its_topics(local_platform: Platform) -> None:
+def test_killed_broker_restarts_with_its_topics(local_platform: Platform) -> None:
     from jobs.connectors.kafka.publisher import ensure_topics
 
     kill(local_platform, "broker")
-    until("the broker answers", lambda: broker_ready(local_platform.env) is None, 120)
+    until("the broker responds", lambda: broker_ready(local_platform.env) is None, 120)
     assert ensure_topics(local_platform.env["WALRAS_KAFKA"]) == []
