@@ -119,8 +119,8 @@ class Figure:
     def line(self) -> str:
         """Return the figure as one line of text.
 
-        >>> print(Figure("rmse", 0.2, limit=Limit(at_most=0.3)).line())
-        ok      rmse                                                                       0.2  ≤ 0.3
+        >>> Figure("rmse", 0.2, limit=Limit(at_most=0.3)).line().split()
+        ['ok', 'rmse', '0.2', '≤', '0.3']
         """
         word = ("ok" if self.ok else "MISSED") if self.has_verdict else "shown"
         value = "-" if self.value is None else f"{self.value:.6g}"

@@ -22,7 +22,7 @@ from infra.reports.chaos.capture import Capture, differences
 from infra.reports.chaos.disturbances import plan
 from infra.reports.chaos.markdown import markdown
 from infra.reports.chaos.playback import BUCKETS, QUICK, Size, run
-from infra.reports.chaos.recording import KINDS_OF_POISON, record
+from infra.reports.chaos.recording import INVALID_KINDS, record
 from infra.reports.program import Program
 from infra.reports.report import Figure, Limit, Report, provenance, write_json
 
@@ -119,7 +119,7 @@ def drill(home: Path, *, seed: int, kills: int, size: Size) -> dict[str, Any]:
     violations |= compare_with_process(first_log["in_process"], undisturbed)
     return {
         **provenance(), "seed": seed, "kills": kills,
-        "size": asdict(size), "records": len(records), "kinds_of_poison": KINDS_OF_POISON,
+        "size": asdict(size), "records": len(records), "kinds_of_poison": INVALID_KINDS,
         "seconds": round(time.monotonic() - began), **log,
         "undisturbed": undisturbed.counts, "disturbed": disturbed.counts,
         "compared": {name: len(wrong) for name, wrong in violations.items()},

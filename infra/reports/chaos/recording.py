@@ -21,7 +21,7 @@ from schemas.ticks import due_ticks
 from schemas.topics import INPUTS, MINUTE_MS
 
 TENANT = "drill"
-KINDS_OF_POISON = len(DIRTY)
+INVALID_KINDS = len(DIRTY)
 
 
 class RecordToSend(NamedTuple):

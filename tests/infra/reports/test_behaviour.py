@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infra.reports.behaviour import decision_lines, differences, simulated
+from infra.reports.behaviour import decision_lines, differences
+from infra.reports.inputs.fixed_inputs import simulated
 
 STORED = Path(__file__).parents[2] / "golden" / "behaviour.jsonl"
 MINUTES, SKUS, EVENTS_PER_MINUTE = 120, 6, 120.0
