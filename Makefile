@@ -100,7 +100,7 @@ fmt: env  ## format the code and apply safe fixes
 	@$(ENV)/bin/ruff format -q $(PURE)
 	@$(ENV)/bin/ruff check -q --fix $(PURE)
 
-schemas: env  ## write schemas/json, jobs/replay/mappings/LIMITS.md and feature_repo/definitions.py anew from the code
+schemas: env  ## write schemas/json, jobs/replay/mappings/LIMITS.md and feature_repo/definitions.py from the code
 	@$(RUN) -m schemas.json_schema
 	@$(RUN) -m jobs.replay.input_limits
 	@$(RUN) -m jobs.connectors.feast.feature_repo
