@@ -1,8 +1,8 @@
 """Folders of a run, and the configuration files of the broker, Redis and Flink.
 
-All functions except :func:`write_all` and :func:`link_flink_jars` are pure: each returns the text of one file. The
-module has over 300 lines because the files share a run's folder, ports and memory sizes, which must fit together.
-A reader who changes one of these values finds every file that uses it here.
+The functions that return the text of a file have no side effects. The module has over 300 lines because the files
+share a run's folder, ports and memory sizes, which must fit together. A reader who changes one of these values finds
+every file that uses it here.
 """
 
 from __future__ import annotations
@@ -84,37 +84,37 @@ class Layout:
 
     @property
     def run(self) -> Path:
-        """Folder of configuration, logs and addresses of the running platform."""
+        """Return the folder of configuration, logs and addresses of the running platform."""
         return self.home / "run"
 
     @property
     def flink_conf(self) -> Path:
-        """Flink's configuration folder."""
+        """Return Flink's configuration folder."""
         return self.run / "flink" / "conf"
 
     @property
     def flink_lib(self) -> Path:
-        """Folder of Flink's jars: those of the wheel, its Python jar, and the connectors."""
+        """Return the folder of Flink's jars: those of the wheel, its Python jar, and the connectors."""
         return self.run / "flink" / "lib"
 
     @property
     def java_crash(self) -> str:
-        """Java option that writes the crash report of a JVM beside its log."""
+        """Return the Java option that writes the crash report of a JVM beside its log."""
         return f"-XX:ErrorFile={self.run.absolute() / 'java_crash_%p.log'}"
 
     @property
     def checkpoints(self) -> Path:
-        """Folder of retained checkpoints, with one folder per job."""
+        """Return the folder of retained checkpoints, with one folder per job."""
         return self.home / "flink" / "checkpoints"
 
     @property
     def platform_env(self) -> Path:
-        """File of addresses of the running platform, which ``jobs.runtime.settings`` reads."""
+        """Return the file of addresses of the running platform, which ``jobs.runtime.settings`` reads."""
         return self.run / "platform.env"
 
     @property
     def socket(self) -> Path:
-        """Path of supervisord's socket; in the temporary folder when the home's path is too long.
+        """Return the path of supervisord's socket; in the temporary folder when the home's path is too long.
 
         >>> Layout(Path("/srv/walras/.walras")).socket.name
         'supervisor.sock'

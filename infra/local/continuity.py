@@ -34,9 +34,9 @@ def record_clock(layout: Layout, env: Mapping[str, str]) -> None:
         return
     now = Clock.parse(env["WALRAS_CLOCK"]).now_ms()
     path = layout.run / STOPPED_AT
-    part = path.with_suffix(".part")
-    part.write_text(str(now))
-    part.rename(path)
+    temporary = path.with_suffix(".part")
+    temporary.write_text(str(now))
+    temporary.rename(path)
 
 
 @retry(

@@ -223,8 +223,8 @@ class JobSupervisor:
 
     def _report(self) -> None:
         path = self._platform.layout.run / "keeper.json"
-        part = path.with_suffix(".part")
-        part.write_text(
+        temporary = path.with_suffix(".part")
+        temporary.write_text(
             json.dumps(
                 {
                     "looked_at_ms": round(time.time() * 1000),
@@ -236,7 +236,7 @@ class JobSupervisor:
                 }
             )
         )
-        part.rename(path)
+        temporary.rename(path)
 
 
 def main() -> int:

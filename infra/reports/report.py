@@ -1,7 +1,7 @@
-"""Figures beside their limits or peers, and the report that a program returns.
+"""Figures with their limits and peers, and the report that a program returns.
 
-A figure is one measured number. It stands beside a limit, beside a peer measured in the same run, or beside both:
-an absolute time depends on the machine as much as on the code, and the ratio to a peer does not.
+A figure is one measured number. It is compared with a limit, with a peer measured in the same run, or with both.
+An absolute time depends on the machine as much as on the code; the ratio to a peer does not.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Figure:
     value : the number; None if it could not be measured.
     unit : of the value and the peer.
     limit : interval for the value or the ratio; None: the figure is shown without a verdict.
-    peer : number of a peer of the same run, or the limit where there is no peer.
+    peer : number of a peer of the same run.
     claim : the figure in words; default: the name.
     interval : 95 % interval of the value.
     verdict : result of a rule that is not an interval; it replaces the limit's result.
@@ -179,8 +179,10 @@ class Report:
         return int(self.judged and not self.ok)
 
     def summary(self) -> str:
-        """Return one line with the number of limits that are kept, and the names of the missed ones."""
+        """Return one line with the number of kept limits and the names of the missed ones."""
         judged = [figure for figure in self.figures if figure.has_verdict]
+        if not judged:
+            return f"{self.program}: {len(self.figures)} figures without limits"
         names = ", ".join(figure.claim or figure.name for figure in self.missed)
         missed = f"; missed: {names}" if names else ""
         return f"{self.program}: {len(judged) - len(self.missed)} of {len(judged)} limits kept{missed}"

@@ -38,7 +38,7 @@ class Jar:
     size: int
 
     @property
-    def parts(self) -> tuple[str, str, str, str]:
+    def components(self) -> tuple[str, str, str, str]:
         """Return group, artifact, version and classifier (may be empty)."""
         group, artifact, version, *classifier = self.coordinate.split(":")
         return group, artifact, version, classifier[0] if classifier else ""
@@ -50,13 +50,13 @@ class Jar:
         >>> Jar("kafka", "org.slf4j:slf4j-api:1.7.36", "", 0).file_name
         'slf4j-api-1.7.36.jar'
         """
-        _, artifact, version, classifier = self.parts
+        _, artifact, version, classifier = self.components
         return f"{artifact}-{version}{'-' + classifier if classifier else ''}.jar"
 
     @property
     def repository_path(self) -> str:
         """Return the path below a Maven repository."""
-        group, artifact, version, _ = self.parts
+        group, artifact, version, _ = self.components
         return f"{group.replace('.', '/')}/{artifact}/{version}/{self.file_name}"
 
 
@@ -133,13 +133,13 @@ def download(jar: Jar, folder: Path, sources: Iterable[str]) -> None:
     """
     import requests
 
-    part = folder / f"{jar.file_name}.part"
+    partial = folder / f"{jar.file_name}.part"
     last = "no repository is configured"
     for attempt in range(ATTEMPTS):
         for source in sources:
-            have = part.stat().st_size if part.exists() else 0
+            have = partial.stat().st_size if partial.exists() else 0
             if have > jar.size:
-                part.unlink()
+                partial.unlink()
                 have = 0
             if have == jar.size:
                 break
@@ -149,14 +149,14 @@ def download(jar: Jar, folder: Path, sources: Iterable[str]) -> None:
                     f"{source}/{jar.repository_path}", headers=headers, stream=True, timeout=30
                 ) as answer:
                     answer.raise_for_status()
-                    with part.open("ab" if answer.status_code == 206 else "wb") as file:
+                    with partial.open("ab" if answer.status_code == 206 else "wb") as file:
                         for chunk in answer.iter_content(CHUNK):
                             file.write(chunk)
             except requests.RequestException as error:
                 last = str(error)
-        if part.exists() and part.stat().st_size == jar.size:
-            verify(jar, part)
-            part.rename(folder / jar.file_name)
+        if partial.exists() and partial.stat().st_size == jar.size:
+            verify(jar, partial)
+            partial.rename(folder / jar.file_name)
             return
         time.sleep(min(2.0**attempt, 10.0))
     raise PlatformError(

@@ -22,7 +22,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def _die_with_parent() -> None:
-    """In the child before ``exec``: create a process group, and request SIGKILL at the wrapper's death."""
+    """Create a process group in the child before ``exec``, and request SIGKILL at the wrapper's death."""
     os.setpgid(0, 0)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

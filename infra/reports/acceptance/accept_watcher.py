@@ -42,7 +42,7 @@ WIDER = 3.0
 
 
 def add(report: Report, size: Size, name: str, claim: str, value: float, limit: Limit) -> None:
-    """Add a figure with its limit, which is widened in the quick form."""
+    """Add a figure of a sample with its limit, which is widened in the quick form."""
     applied = limit.widened(WIDER) if size.quick and value > 1e-3 else limit
     report.add(Figure(name, value, limit=applied, claim=claim))
 
@@ -52,15 +52,18 @@ def triggers_of(watcher: Watcher) -> Triggers:
     return lambda minute: watcher.step(minute).triggered
 
 
-def accept_fairness(report: Report, size: Size) -> None:
-    """E exp ℓ under the null, by summed probabilities."""
+def accept_fairness(report: Report) -> None:
+    """Measure E exp ℓ under the null, by summed probabilities."""
     exact, within = fairness()
-    add(report, size, "fairness_exact", "|E exp l - 1| at epsilon = 0, all signals", exact, Limit(at_most=1e-10))
-    add(report, size, "fairness_band", "E exp l within the band", within, Limit(at_most=1.0 + 1e-12))
+    claim = "|E exp l - 1| at epsilon = 0, all signals"
+    report.add(
+        Figure("fairness_exact", exact, limit=Limit(at_most=1e-10), claim=claim),
+        Figure("fairness_band", within, limit=Limit(at_most=1.0 + 1e-12), claim="E exp l within the band"),
+    )
 
 
 def accept_known(report: Report, size: Size, settings: WatcherSettings, seed: int) -> None:
-    """Average run lengths with an exactly known null and a daily season of ±50 %."""
+    """Measure average run lengths with an exactly known null and a daily season of ±50 %."""
     short = replace(settings, false_alarm_every=1_000.0)
     ticks = 2_500 if size.quick else 4_000
     for rate in (1.0,) if size.quick else (0.2, 1.0, 5.0):
@@ -78,7 +81,7 @@ def accept_known(report: Report, size: Size, settings: WatcherSettings, seed: in
 
 
 def accept_delays(report: Report, size: Size, settings: WatcherSettings, seed: int) -> None:
-    """Mean delays at one order per minute with a known null, after half a day without a shift.
+    """Measure mean delays at one order per minute with a known null, after half a day without a shift.
 
     A stream that triggered in that half day is not counted: it was learned again from a few minutes, so its null
     is not the known one. A delay is the mean on the condition that no alarm preceded the shift.
@@ -99,7 +102,7 @@ def accept_delays(report: Report, size: Size, settings: WatcherSettings, seed: i
 
 
 def accept_dispersion(report: Report, size: Size, settings: WatcherSettings, seed: int) -> None:
-    """Average run length of overdispersed counts with learned φ, and of the Poisson model as negative control."""
+    """Measure the run length of overdispersed counts with learned φ, and with the Poisson model as control."""
     short = replace(settings, false_alarm_every=1_000.0)
     streams = Streams(size.streams, 1.0, seed, phi=2.0)
     watcher = watcher_with_learned_null(streams, short, (2 if size.quick else 7) * DAY)
@@ -116,7 +119,7 @@ def accept_dispersion(report: Report, size: Size, settings: WatcherSettings, see
 
 
 def accept_wander(report: Report, size: Size, settings: WatcherSettings, seed: int) -> None:
-    """Average run length when the rate varies slowly, which the block estimate of φ covers."""
+    """Measure the average run length when the rate varies slowly, which the block estimate of φ covers."""
     streams = Streams(size.streams, 1.0, seed, wander_sd=0.15)
     watcher = watcher_with_learned_null(streams, settings, 14 * DAY)
     report.data["phi_learned_wander"] = float(watcher.null.state["phi"].mean())
@@ -127,7 +130,7 @@ def accept_wander(report: Report, size: Size, settings: WatcherSettings, seed: i
 
 
 def accept_shifts(report: Report, size: Size, settings: WatcherSettings, seed: int) -> None:
-    """Delays, triggers after a permanent shift, and a week of learning again, with everything learned."""
+    """Measure delays, triggers after a permanent shift, and a week of learning again, with everything learned."""
     days = 2 if size.quick else 14
     streams = Streams(size.streams, 1.0, seed, seasonal=False)
     watcher = watcher_with_learned_null(streams, settings, days * DAY)
@@ -162,7 +165,7 @@ def accept_shifts(report: Report, size: Size, settings: WatcherSettings, seed: i
 
 
 def accept_gap(report: Report, size: Size, settings: WatcherSettings, seed: int) -> None:
-    """500 minutes without a batch leave the evidence unchanged."""
+    """Check that 500 minutes without a batch leave the evidence unchanged."""
     streams = Streams(20, 1.0, seed)
     watcher = watcher_with_learned_null(streams, settings, DAY)
     before = watcher.detectors.state["evidence"].copy()
@@ -178,7 +181,7 @@ def absent(minute: Minute) -> Minute:
 
 
 def accept_cost(report: Report, size: Size, settings: WatcherSettings, seed: int) -> None:
-    """Processor time per listing and minute in blocks of 10,000 listings."""
+    """Measure the processor time per listing and minute in blocks of 10,000 listings."""
     streams = Streams(10_000, 1.0, seed)
     watcher = Watcher(settings, streams.count)
     minutes = [streams.minute() for _ in range(110)]
@@ -203,7 +206,7 @@ def measure(size: Size, *, seed: int = 20_260, only: str = "") -> Report:
     settings = WatcherSettings()
     report = Report("accept-watcher")
     experiments: dict[str, Callable[[], None]] = {
-        "fairness": lambda: accept_fairness(report, size),
+        "fairness": lambda: accept_fairness(report),
         "gap": lambda: accept_gap(report, size, settings, seed),
         "cost": lambda: accept_cost(report, size, settings, seed),
         "delays": lambda: accept_delays(report, size, settings, seed + 60),

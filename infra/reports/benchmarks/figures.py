@@ -38,20 +38,18 @@ LIMITS: dict[str, Limit] = {
 def benchmark_figure(
     name: str, value: float | None, unit: str, peer: float | None = None, detail: Mapping[str, Any] | None = None
 ) -> Figure:
-    """Return a figure with its limit.
-
-    Parameters
-    ----------
-    peer : number of the peer, or the limit where there is no peer.
-    """
+    """Return a figure with its limit."""
     return Figure(name, value, unit, LIMITS.get(name), peer, detail=detail or {})
 
 
 def recorded_figure(figure: Figure) -> dict[str, Any]:
-    """Return a figure in the form of report.json."""
-    limit = figure.limit
+    """Return a figure in the form of report.json, whose reference is the peer or, without one, the limit."""
+    limit, reference = figure.limit, figure.peer
+    if reference is None and limit is not None:
+        reference = limit.at_most if limit.at_most is not None else limit.at_least
+    ratio = None if figure.value is None or not reference else figure.value / reference
     return {
-        "value": figure.value, "unit": figure.unit, "reference": figure.peer, "ratio": figure.ratio,
+        "value": figure.value, "unit": figure.unit, "reference": reference, "ratio": ratio,
         "limit": f"{limit.of} {limit.bounds}" if limit else None, "within": figure.ok if limit else None,
         **({"detail": dict(figure.detail)} if figure.detail else {}),
     }  # fmt: skip

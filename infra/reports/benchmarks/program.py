@@ -18,7 +18,7 @@ HOME = Path(".walras/bench")
 
 
 def reprice(quick: bool, home: Path) -> list[Figure]:
-    """Time to reprice a listing, and the gap of the objective to GLOP's (e)."""
+    """Measure the time to reprice a listing, and the gap of the objective to GLOP's (e)."""
     from infra.reports.benchmarks import bench_optimizer
 
     times = bench_optimizer.repricing(compared=50 if quick else 200)
@@ -30,7 +30,7 @@ def reprice(quick: bool, home: Path) -> list[Figure]:
 
 
 def quotes(quick: bool, home: Path) -> list[Figure]:
-    """Quotes per second beside a constant response, and their p99 at half load (f)."""
+    """Measure quotes per second beside a constant response, and their p99 at half load (f)."""
     from infra.reports.benchmarks import bench_quotes
 
     found = bench_quotes.measure(seconds=1.0 if quick else 4.0, rounds=2 if quick else 5)
@@ -45,15 +45,15 @@ def quotes(quick: bool, home: Path) -> list[Figure]:
 
 
 def state(quick: bool, home: Path) -> list[Figure]:
-    """State per listing, summed over the jobs (g)."""
+    """Measure the state per listing, summed over the jobs (g)."""
     from infra.reports.benchmarks import bench_learning
 
     found = bench_learning.state(days=2 if quick else 31, minutes=10 if quick else 240)
-    return [benchmark_figure("state_per_listing", found["bytes_per_listing"], "bytes", 8_000, found)]
+    return [benchmark_figure("state_per_listing", found["bytes_per_listing"], "bytes", None, found)]
 
 
 def learning(quick: bool, home: Path) -> list[Figure]:
-    """Cells per second that stage 1 of elasticity_job learns (i)."""
+    """Measure the cells per second that stage 1 of elasticity_job learns (i)."""
     from infra.reports.benchmarks import bench_learning
 
     found = bench_learning.learned(minutes=70 if quick else 600)
@@ -65,21 +65,21 @@ def learning(quick: bool, home: Path) -> list[Figure]:
 
 
 def demand(quick: bool, home: Path) -> list[Figure]:
-    """demand_job beside Kafka → JSON → blackhole, without and with the archive (a, b)."""
+    """Measure demand_job beside Kafka → JSON → blackhole, without and with the archive (a, b)."""
     from infra.reports.benchmarks import bench_demand
 
     return bench_demand.measure(home, events=300_000 if quick else 4_500_000)
 
 
 def pipeline(quick: bool, home: Path) -> list[Figure]:
-    """Rate of the pipeline without a growing lag, and the time from an offer to its table in Redis (c, d)."""
+    """Measure the pipeline's rate without a growing lag, and the time from an offer to its table (c, d)."""
     from infra.reports.benchmarks import bench_pipeline
 
     return bench_pipeline.measure(home, listings=100 if quick else 1_000, minutes=2 if quick else 10)
 
 
 def growth(quick: bool, home: Path) -> list[Figure]:
-    """Rate, latency, checkpoints and memory with 1,000, 10,000 and 100,000 listings (h)."""
+    """Measure rate, latency, checkpoints and memory with 1,000, 10,000 and 100,000 listings (h)."""
     from infra.reports.benchmarks import bench_pipeline
 
     return bench_pipeline.growth(home, sizes=(100, 300) if quick else (1_000, 10_000, 100_000))
