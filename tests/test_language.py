@@ -51,7 +51,6 @@ RETIRED_NAMES = {
     "LANES": "DEDICATED_RESOURCES",
     "Look": "Observation",
     "Looks": "RepricingRequests",
-    "Made": "MarketRecord",
     "Meet": "AllowedPrices",
     "PACKET_S": "FACT_BUFFER_S",
     "PATIENCE": "REFERENCE_BAND",

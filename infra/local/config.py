@@ -1,8 +1,8 @@
 """Folders of a run, and the configuration files of the broker, Redis and Flink.
 
 The functions that return the text of a file have no side effects. The module has over 300 lines because the files
-share a run's folder, ports and memory sizes, which must fit together. A reader who changes one of these values finds
-every file that uses it here.
+share a run's folder, ports and memory sizes, which must fit together. A reader who changes one of these values
+finds every file that uses it here.
 """
 
 from __future__ import annotations
