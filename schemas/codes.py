@@ -1,4 +1,7 @@
-"""Reason codes: every word a machine or a person reads about why something happened, in one enum each."""
+"""Reason codes: one enum per question of the form "why did this happen?".
+
+Records, logs and JSON carry these codes; :mod:`schemas.public_texts` holds their texts.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from enum import StrEnum
 
 
 class RejectCode(StrEnum):
-    """Why a record was refused."""
+    """Reason for which a record was rejected."""
 
     INVALID_UTF8 = "INVALID_UTF8"
     NOT_JSON_OBJECT = "NOT_JSON_OBJECT"
@@ -25,7 +28,7 @@ class RejectCode(StrEnum):
 
 
 class Cause(StrEnum):
-    """What started a repricing."""
+    """Event that triggered a repricing."""
 
     EVIDENCE = "EVIDENCE"
     GROUP_EVIDENCE = "GROUP_EVIDENCE"
@@ -44,7 +47,7 @@ class Cause(StrEnum):
 
 
 class OutcomeCode(StrEnum):
-    """How a decision ended."""
+    """Outcome of a decision."""
 
     PUBLISHED = "PUBLISHED"
     UNCHANGED = "UNCHANGED"
@@ -58,7 +61,7 @@ class OutcomeCode(StrEnum):
 
 
 class Sufficiency(StrEnum):
-    """How far an estimate may be trusted (science § 3)."""
+    """Degree to which the data behind an estimate suffice (science § 3)."""
 
     SUFFICIENT = "sufficient"
     PROVISIONAL = "provisional"

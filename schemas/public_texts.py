@@ -1,7 +1,7 @@
-"""What people read where a record carries a code: one text per cause, outcome and refusal.
+"""Texts for readers: one text per cause, outcome and rejection code.
 
-The codes (:mod:`schemas.codes`) stay in records, logs and JSON; these texts are shown to people by ``walras
-explain``, the page, the live view and the edge. A test holds every enum to have all of its texts.
+Records, logs and JSON contain the codes (:mod:`schemas.codes`). ``walras explain``, the page, the live view and
+the edge display these texts. A test checks that every code has a text.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SHOPPER_CAUSES: Mapping[str, str] = {
     Cause.STOCK_OUT: "availability has changed",
     Cause.RESTOCKED: "availability has changed",
     Cause.COST_CHANGED: "costs have changed",
-    Cause.BELIEFS_MOVED: "demand has been estimated anew",
+    Cause.BELIEFS_MOVED: "the demand estimate has changed",
     Cause.EVENT_STARTED: "a seasonal price",
     Cause.EVENT_ENDED: "a seasonal price has ended",
     Cause.COMMAND: "set by the shop",
@@ -27,7 +27,7 @@ SHOPPER_CAUSES: Mapping[str, str] = {
     Cause.CONTINUED: "a price change in steps",
     Cause.RENEWAL: "unchanged",
 }
-"""What a shopper may read: never a detail."""
+"""Cause of the current price, for shoppers; contains no details."""
 
 CAUSES: Mapping[str, str] = {
     Cause.EVIDENCE: "demand changed",
@@ -45,41 +45,41 @@ CAUSES: Mapping[str, str] = {
     Cause.CONTINUED: "next step of an earlier change",
     Cause.RENEWAL: "the price table came near its end",
 }
-"""What started a repricing, for a pricing manager."""
+"""Cause of a repricing, for pricing managers."""
 
 OUTCOMES: Mapping[str, str] = {
     OutcomeCode.PUBLISHED: "new prices were published",
-    OutcomeCode.UNCHANGED: "the current prices are the best ones; nothing changes",
-    OutcomeCode.HELD: "the current price is held",
-    OutcomeCode.HARD_OVER_PACE: "the price moved at once to the nearest one that the hard limits allow",
+    OutcomeCode.UNCHANGED: "the current prices are optimal and do not change",
+    OutcomeCode.HELD: "the current price is kept",
+    OutcomeCode.HARD_OVER_PACE: "the price changed at once to the nearest price that the hard limits allow",
     OutcomeCode.UNPRICEABLE: (
-        "no price satisfies every hard limit, or the price that is held does not; the current price stays"
+        "no price satisfies all hard limits, or the price to keep violates one; the current price is kept"
     ),
-    OutcomeCode.NOT_MATERIAL: "the expected gain is too small to change the price",
+    OutcomeCode.NOT_MATERIAL: "the expected gain is too small for a price change",
     OutcomeCode.TARGET_BELOW_DEMAND: (
-        "the prices that sell least were published; even these sell more than may be sold"
+        "the prices with the lowest demand were published; demand still exceeds the sale target"
     ),
-    OutcomeCode.COLD_START: "first prices were published by the starting rule",
-    OutcomeCode.RENEWED: "the same prices were published again for longer",
+    OutcomeCode.COLD_START: "the first prices were published by the cold-start rule",
+    OutcomeCode.RENEWED: "the same prices were published again with a later expiry",
 }
-"""How a decision ended."""
+"""Outcome of a decision."""
 
 ADVICE: Mapping[str, str] = {
-    OutcomeCode.UNPRICEABLE: "correct the cost, the floor or the ceiling, or end what holds the price",
-    OutcomeCode.TARGET_BELOW_DEMAND: "raise the ceiling or the sale target if more may be earned or sold",
+    OutcomeCode.UNPRICEABLE: "correct the cost, the floor or the ceiling, or end the hold on the price",
+    OutcomeCode.TARGET_BELOW_DEMAND: "raise the ceiling or the sale target if possible",
 }
-"""What to do about an outcome, where people must."""
+"""Recommended action for outcomes that need one."""
 
 
-REFUSALS: Mapping[str, str] = {
+REJECTIONS: Mapping[str, str] = {
     RejectCode.INVALID_UTF8: "not UTF-8 text",
     RejectCode.NOT_JSON_OBJECT: "not a JSON object",
     RejectCode.TOO_LARGE: "record too large",
     RejectCode.MISSING_OR_WRONG_TYPE: "a required value is missing or of the wrong type",
     RejectCode.TOO_LONG: "a text is too long",
-    RejectCode.BAD_CHARACTERS: "an identifier holds a character that it may not hold",
+    RejectCode.BAD_CHARACTERS: "an identifier contains a forbidden character",
     RejectCode.OUT_OF_RANGE: "a number is out of range",
-    RejectCode.NOT_IN_SET: "a value is not one of those allowed",
+    RejectCode.NOT_IN_SET: "a value is not in the set of allowed values",
     RejectCode.BAD_CURRENCY: "unknown currency",
     RejectCode.FROM_THE_FUTURE: "event time in the future",
     RejectCode.TOO_OLD: "event too old",
@@ -87,15 +87,15 @@ REFUSALS: Mapping[str, str] = {
     RejectCode.UNKNOWN_LISTING: "listing not in the catalog",
     RejectCode.WRONG_CURRENCY: "currency differs from the catalog's",
 }
-"""Why a record was refused."""
+"""Reason for the rejection of a record."""
 
 SUFFICIENCY: Mapping[str, str] = {
-    Sufficiency.SUFFICIENT: "known well enough",
+    Sufficiency.SUFFICIENT: "sufficient data",
     Sufficiency.PROVISIONAL: "first estimate",
     Sufficiency.PRIOR: "assumed, no data yet",
-    Sufficiency.NOT_IDENTIFIED: "unknown, because the price never changed",
+    Sufficiency.NOT_IDENTIFIED: "not identified, because the price never changed",
 }
-"""How far an estimate may be trusted."""
+"""Degree to which the data behind an estimate suffice."""
 
 ROLES: Mapping[str, str] = {
     Role.KVI: "known value item",
@@ -103,4 +103,4 @@ ROLES: Mapping[str, str] = {
     Role.MARGIN: "margin item",
     Role.LONG_TAIL: "long-tail item",
 }
-"""A listing's role in the assortment."""
+"""Role of a listing in the assortment."""

@@ -1,20 +1,20 @@
-"""What rivals charge: the reference price of a listing, and its spread.
+"""Reference price of a listing: the rivals' mean price and its range.
 
-One definition, used by features, elasticity, repricing, the simulator's quotes and the mappings,
-so that "the rivals' price" is the same number wherever it stands.
+Features, elasticity, repricing, the simulator's quotes and the mappings use this one definition of the rivals'
+price.
 
 Data: offers o_j of rival j for one listing at event time t_j: price, shipping, stock, currency,
 pack size, match confidence, validity. At time t:
 
   (1) only the newest offer of each rival counts (ties: the later in canonical order);
-  (2) it is *comparable* if in the listing's currency and pack size and matched with confidence ≥ .5;
+  (2) it is *comparable* if it has the listing's currency and pack size and a match confidence ≥ .5;
   (3) it is *fresh* if t − t_j ≤ validity_j (the source's, else the policy's 24 h);
   (4) effective price e_j = price + shipping (what the shopper would pay there);
   (5) reference price ō(t) = mean of e_j over comparable, fresh offers that are in stock; when there
-      are none, the mean over comparable ones in stock whatever their age, marked stale: it moves no
-      price but stays a cap on increases (science § 8, STALE_OFFERS);
+      are none, the mean over comparable ones in stock of any age, marked stale: it triggers no
+      price change but still limits increases (science § 8, STALE_OFFERS);
   (6) offers are of two kinds: a rival's (the same item at another shop) and a reference (another item
-      that shoppers compare with). Both count in ō(t), which demand answers to. What bounds our prices is
+      that shoppers compare with). Both count in ō(t), on which demand depends. Our prices are bounded by
       the mean of (5) over the rivals' offers alone (``rivals_only``).
 """
 
@@ -33,13 +33,13 @@ DAY_MS = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class RivalSettings:
-    """How offers are read; defaults are the policy's.
+    """Parameters of the reference price; the defaults are the policy's.
 
     Parameters
     ----------
-    validity_ms : age up to which an offer that states none is fresh.
-    min_match_confidence : offers matched with less are set aside.
-    max_rivals : rivals kept per listing; the one seen longest ago leaves first.
+    validity_ms : maximum age of a fresh offer without a validity of its own.
+    min_match_confidence : offers with a lower match confidence are ignored.
+    max_rivals : rivals kept per listing; the one with the oldest offer is removed first.
     """
 
     validity_ms: int = DAY_MS
@@ -71,10 +71,11 @@ class RivalOffer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ReferenceOffer:
-    """The rivals' price for one listing at one time.
+    """Rivals' price for one listing at one time.
 
-    ``mean_minor`` is exact, ``reference_minor`` the same rounded to a whole minor unit (what quotes,
-    orders and price tables carry); ``fresh`` False: nothing within validity, the last mean known.
+    ``mean_minor`` is exact. ``reference_minor`` is rounded to a whole minor unit, as in quotes, orders and price
+    tables. ``fresh`` is False if no offer is within its validity; the mean is then that of the newest known
+    offers.
     """
 
     mean_minor: float
@@ -86,7 +87,7 @@ class ReferenceOffer:
 
     @property
     def reference_minor(self) -> int:
-        """The reference price in minor units, half to even."""
+        """Return the reference price in minor units; half a unit rounds to even."""
         return round(self.mean_minor)
 
 
@@ -104,13 +105,15 @@ def reference_offer(
     Parameters
     ----------
     offers : offers of this listing, any number per rival, in canonical order.
-    now_ms : event time at which the reference is asked; offers from after it do not count.
+    now_ms : event time of the reference price; later offers do not count.
     currency, pack_size : the listing's, from the catalog.
-    rivals_only : leave reference offers out: the mean that bounds prices.
+    settings : see :class:`RivalSettings`.
+    rivals_only : exclude reference offers, for the mean that bounds prices.
 
     Returns
     -------
-    None when no comparable rival in stock is known.
+    ReferenceOffer | None
+        None if no comparable rival in stock is known.
 
     Examples
     --------
@@ -173,22 +176,23 @@ def reference_of(
 
 _FIELDS = tuple(f for f in Offer.__dataclass_fields__ if f not in ("tenant", "market", "sku"))
 _ROW = attrgetter(*_FIELDS)
-"""An offer's values in that order: what of it is kept per rival; the listing's three are the key's."""
+"""Returns an offer's values in the order of ``_FIELDS``; tenant, market and SKU are in the listing key."""
 _AT, _RIVAL, _CURRENCY, _PACK, _CONFIDENCE = (
     _FIELDS.index(name)
     for name in ("event_time_ms", "competitor", "currency", "pack_size", "match_confidence")
 )  # fmt: skip
 _WHERE = tuple(Offer.__dataclass_fields__).index("tenant")
-"""Where an offer's values have its listing's three."""
+"""Position of tenant, market and SKU in the fields of an ``Offer``."""
 
 
 def _is_comparable(row: Sequence[Any], currency: str, pack_size: int, settings: RivalSettings) -> bool:
-    """Return whether an offer is of the listing's currency and pack size and surely enough the same item (2)."""
-    return (
+    """Return whether an offer has the listing's currency and pack size and a sufficient match confidence (2)."""
+    comparable: bool = (
         row[_CURRENCY] == currency
         and row[_PACK] == pack_size
         and row[_CONFIDENCE] >= settings.min_match_confidence
-    )  # fmt: skip
+    )
+    return comparable
 
 
 _OF_ROW = itemgetter(
@@ -207,20 +211,20 @@ def _rival_offer(row: Sequence[Any]) -> RivalOffer:
 
 
 class RivalBook:
-    """The newest offer of each rival, per listing of a bucket; bounded, restartable.
+    """Newest offer of each rival, per listing of a bucket; bounded.
 
-    Offers that are not comparable replace nothing: a wrong currency must not hide a good price.
+    An offer that is not comparable does not replace a comparable one.
     """
 
     version = 1
 
     def __init__(self, settings: RivalSettings | None = None) -> None:
         self._settings = settings or RivalSettings()
-        # By listing and rival, as rows: most are only asked for their reference, so that no Offer is made of them.
+        # By listing and rival, as rows: computing a reference price needs no Offer objects.
         self._offers: dict[str, dict[str, Sequence[Any]]] = {}
 
     def observe(self, offer: Offer, *, currency: str, pack_size: int = 1) -> bool:
-        """Take an offer; answers whether it is now its rival's newest comparable one."""
+        """Store an offer; return whether it is now its rival's newest comparable one."""
         row = _ROW(offer)
         if not _is_comparable(row, currency, pack_size, self._settings):
             return False
@@ -237,7 +241,7 @@ class RivalBook:
     def reference(
         self, listing_key: str, now_ms: int, *, currency: str, pack_size: int = 1
     ) -> ReferenceOffer | None:
-        """:func:`reference_offer` of a listing from the offers held."""
+        """Return :func:`reference_offer` of a listing's stored offers."""
         offers = self._offers.get(listing_key)
         if not offers:
             return None
@@ -245,26 +249,26 @@ class RivalBook:
         return reference_of(map(_rival_offer, comparable), now_ms, self._settings.validity_ms)
 
     def offers(self, listing_key: str) -> tuple[Offer, ...]:
-        """The offers held of a listing, by rival's name."""
+        """Return a listing's stored offers, sorted by rival."""
         held, listing = self._offers.get(listing_key, {}), Listing.parse(listing_key)
         where = (listing.tenant, listing.market, listing.sku)
         rows = (held[name] for name in sorted(held))
         return tuple(Offer(*[*row[:_WHERE], *where, *row[_WHERE:]]) for row in rows)
 
     def snapshot(self) -> dict[str, Any]:
-        """Plain data: per listing, one row per rival (listing and group are the key's)."""
+        """Return plain data: per listing one row per rival; tenant, market and SKU are in the key."""
         return {
             "v": self.version,
             "listings": {key: [_saved(row) for row in rivals.values()] for key, rivals in self._offers.items()},
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Take a snapshot back.
+        """Restore the state from a snapshot.
 
         Raises
         ------
         SnapshotError
-            If the snapshot is of another version.
+            If the snapshot has another version.
         """
         refuse_other_version("RivalBook", self.version, snapshot)
         self._offers = {
@@ -274,5 +278,5 @@ class RivalBook:
 
 
 def _saved(row: Sequence[Any]) -> list[Any]:
-    """Return a row as it is saved: without an absent ``offer_kind``, as before offers had one."""
+    """Return a row for the snapshot: without ``offer_kind`` if it is absent, as in older snapshots."""
     return list(row if row[-1] is not None else row[:-1])

@@ -126,7 +126,7 @@ class Chain:
     ----------
     policy : the business numbers, also of learning and features.
     buckets : of the deployment.
-    inputs : the input topics with this run's lateness (:func:`schemas.topics.inputs_of_clock`).
+    inputs : the input topics with this run's lateness (:func:`schemas.topics.inputs_at_speed`).
     facts : inputs that are taken at once; offers and stock come with their minute's batch in any case.
     ahead_ms : so long before its minute's batch comes what that batch tells again (offers, stock).
     restart_every : every job forgets all but its state after so many rows; 0: never.

@@ -58,7 +58,7 @@ def elasticity_settings(policy: Policy) -> ElasticitySettings:
         sufficient_periods=own.sufficient_periods,
         sufficient_se=own.sufficient_se,
         provisional_se=own.provisional_se,
-        tell=own.tell,
+        emit=own.tell,
         emit_shift=own.emit_shift,
         time_zones=dict(policy.local_time.time_zones),
         rivals=rival_settings(policy),

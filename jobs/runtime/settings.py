@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs.runtime.clock import Clock
 from jobs.runtime.pseudonym import PUBLISHED_KEY
-from schemas.topics import Topic, inputs_of_clock, lateness_of_clock
+from schemas.topics import Topic, inputs_at_speed, min_lateness_ms
 
 KEY_FILE = Path("run") / "pseudonym.key"
 """The generated pseudonym key, below a run's state folder."""
@@ -172,12 +172,12 @@ class Settings(BaseSettings):
     @property
     def lateness_at_least_ms(self) -> int:
         """What a topic's lateness is at least in this run; 0 on the wall's clock."""
-        return lateness_of_clock(self.the_clock.speed)
+        return min_lateness_ms(self.the_clock.speed)
 
     @property
     def inputs(self) -> tuple[Topic, ...]:
         """The input topics with the lateness and memory of this run."""
-        return inputs_of_clock(self.the_clock.speed)
+        return inputs_at_speed(self.the_clock.speed)
 
     @property
     def lateness_ms(self) -> int:

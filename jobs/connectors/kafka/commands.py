@@ -95,7 +95,7 @@ def make_command(kind: CommandKind, target: Target, *, operator: str, now_ms: in
         sku=target.sku,
         **more,
     )
-    refused = TOPICS["commands"].judge({name: getattr(command, name) for name in Command.__dataclass_fields__})
+    refused = TOPICS["commands"].validate({name: getattr(command, name) for name in Command.__dataclass_fields__})
     if refused:
         field, code = refused
         raise OperatorError(f"{field}: {code}: got {getattr(command, field)!r}")

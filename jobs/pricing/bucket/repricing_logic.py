@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from features.books.demand import DemandBook
-from features.books.products import judge_cells
+from features.books.products import validate_cells
 from features.bucket_logic import Batch, Fact, Output, refuse_other_version
 from features.cells.lines import record_values
 from jobs.pricing.bucket.bucket_state import BucketState
@@ -94,13 +94,13 @@ class RepricingLogic:
         for stock in batch.stock:
             self._bucket.take_stock(stock, requests, early=False)
         self._bucket.close_minute(at_ms)
-        cells, _ = judge_cells(batch.cells, self._bucket.catalog)
+        cells, _ = validate_cells(batch.cells, self._bucket.catalog)
         states = self._bucket.states
         empty = {key for key, state in states.items() if state.stock and state.stock.on_hand <= 0}
         offers = {key: self._bucket.recorded_rivals_mean(key, at_ms) for key in {Listing.key_of(c) for c in cells}}
         self._book.observe(dataclasses.replace(batch, cells=tuple(cells)), offer_of=offers.get, out_of_stock=empty)
         if at_ms // HOUR_MS != before_ms // HOUR_MS:
-            self._book.learn_tilts(self._elasticity_of)
+            self._book.learn_segment_deviations(self._elasticity_of)
         bought: dict[tuple[str, str], DealCounts] = {}
         for key in self._hourly_turns(before_ms, at_ms):
             self._request_on_growth(key, requests)
@@ -128,7 +128,7 @@ class RepricingLogic:
         contract refuses (demand_job reports it), change nothing.
         """
         topic = TOPICS[fact.kind]
-        if self._repeated(fact.address) or topic.judge(fact.value) is not None:
+        if self._repeated(fact.address) or topic.validate(fact.value) is not None:
             return []
         value = record_values(topic, fact.value) if topic.input else fact.value
         at_ms = max(self._time_ms, min(fact.event_time_ms, fact.now_ms) if fact.now_ms else fact.event_time_ms)

@@ -240,7 +240,7 @@ def test_every_quote_is_logged_as_the_contract_wants_it(redis_server: Any, table
         return quotes.kept
 
     kept = asyncio.run(scenario())
-    assert [TOPICS["quotes"].judge(quote, NOW) for quote in kept] == [None] * 40
+    assert [TOPICS["quotes"].validate(quote, NOW) for quote in kept] == [None] * 40
     assert len({quote["event_id"] for quote in kept}) == 40
     assert {quote["offer_minor"] for quote in kept} == {1950}
     assert {round(quote["propensity"], 6) for quote in kept} == {0.7, 0.3, 1.0}
@@ -481,7 +481,7 @@ def test_before_its_first_table_a_listing_is_told_at_its_list_price(
             "list price",
         )
         assert (said["valid_until_ms"], said["age_ms"]) == (None, 700)
-        assert TOPICS["quotes"].judge(quotes.kept[-1], NOW) is None
+        assert TOPICS["quotes"].validate(quotes.kept[-1], NOW) is None
         assert (quotes.kept[-1]["table_id"], quotes.kept[-1]["price_group"]) == ("list-2999", "g-1")
         tables.publish(a_table(version=5))
         assert (await ask(cache, quotes))["version"] == 5

@@ -87,7 +87,7 @@ def test_every_record_is_what_its_contract_asks_for_and_nothing_else() -> None:
     for at, _, topic, key, value in [*opening, *events]:
         record = orjson.loads(value)
         contract = TOPICS[topic]
-        assert contract.judge(record, at) is None, record
+        assert contract.validate(record, at) is None, record
         assert set(record) == {f.name for f in dataclasses.fields(contract.record)}
         contract.record(**record)
         assert kafka_key(topic, record) == key

@@ -145,7 +145,7 @@ def test_explanation_of_every_limit_names_it(guardrail: Guardrail) -> None:
     ("codes", "texts"),
     [
         (Cause, public_texts.CAUSES), (Cause, public_texts.SHOPPER_CAUSES), (OutcomeCode, public_texts.OUTCOMES),
-        (RejectCode, public_texts.REFUSALS), (Sufficiency, public_texts.SUFFICIENCY), (Role, public_texts.ROLES),
+        (RejectCode, public_texts.REJECTIONS), (Sufficiency, public_texts.SUFFICIENCY), (Role, public_texts.ROLES),
     ],
 )  # fmt: skip
 def test_every_code_has_a_public_text(codes: Any, texts: Any) -> None:
