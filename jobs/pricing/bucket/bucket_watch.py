@@ -255,7 +255,7 @@ class BucketWatch:
     def _restore_utc(self) -> None:
         """Bring a snapshot whose daily profiles are in UTC to the markets' local time.
 
-        The groups share one profile over all markets, so they are learned anew where a market has an offset.
+        The groups share one profile over all markets, so they start empty where a market has an offset.
         """
         offset = np.array(self._utc_offset(self._watcher.last_end_ms), float)
         if offset.any():

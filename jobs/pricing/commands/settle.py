@@ -1,4 +1,4 @@
-"""settle: compute every price of the scope anew from what is believed now, without pace limits."""
+"""settle: compute every price of the scope from the current beliefs, without pace limits."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """Exploration: prices beside the chosen ones are shown too, since only shown prices are learned (science § 7).
 
-``bounded`` keeps the allowed grid prices beside the chosen ones, and the farthest ones allowed, in play with
-a small propensity each;
+``bounded`` gives the allowed grid prices beside the chosen ones, and the farthest ones allowed, a small
+propensity each;
 ``thompson`` draws the sale probabilities from their posterior before solving (TS-update of Ferreira,
 Simchi-Levi, Wang 2018); ``none`` does neither. The propensity that is logged is the one after
-guardrails: exploration only ever sees prices that they allow.
+guardrails: exploration reads only prices that they allow.
 """
 
 from __future__ import annotations

@@ -240,7 +240,7 @@ def test_minute_taken_twice_changes_nothing() -> None:
     assert snapshot_bytes(logic) == before
 
 
-@pytest.mark.parametrize("change", [{"sku": "nobody"}, {"currency": "EUR"}])
+@pytest.mark.parametrize("change", [{"sku": "unknown"}, {"currency": "EUR"}])
 def test_cells_of_unknown_listings_and_other_currencies_are_left_out(change: dict[str, Any]) -> None:
     logic, market = RepricingLogic(), SmallMarket(1)
     logic.on_batch(market.minute(0))

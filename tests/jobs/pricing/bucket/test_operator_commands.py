@@ -177,16 +177,16 @@ def test_approval_after_its_time_rejects_the_change() -> None:
 
 def test_settling_gives_the_same_prices_after_different_paths() -> None:
     market = SmallMarket(2, 40.0)
-    calm, moved = RepricingLogic(), RepricingLogic()
+    steady, moved = RepricingLogic(), RepricingLogic()
     for number in range(50):
         batch = market.minute(number)
-        market.take(list(calm.on_batch(batch)))
+        market.take(list(steady.on_batch(batch)))
         list(moved.on_batch(batch))
         if number == 25:
             moved.on_fact(a_fact("commands", a_command("manual_price", price_minor=2300), batch.window_end_ms, 1))
             moved.on_fact(a_fact("commands", a_command("unfreeze"), batch.window_end_ms, 2))
     tables = []
-    for logic in (calm, moved):
+    for logic in (steady, moved):
         logic.on_fact(a_fact("commands", a_command("settle"), START_MS + 51 * MINUTE_MS, 9))
         tables.append([state[ROW.index("table")]["table"] for state in logic.snapshot()["bucket"]["states"]])
     assert tables[0] == tables[1]

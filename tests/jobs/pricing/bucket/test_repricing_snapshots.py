@@ -2,7 +2,7 @@
 
 ``repricing.v1.json`` holds a snapshot, a decision, and the outputs of :func:`go_on` from that snapshot and from
 the older ``repricing_snapshot_before_0042.json``. After a deliberate change of decisions,
-``python -m tests.jobs.pricing.bucket.test_repricing_snapshots`` writes these outputs anew.
+``python -m tests.jobs.pricing.bucket.test_repricing_snapshots`` writes these outputs again.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ def test_offer_sent_again_under_another_offset_changes_nothing() -> None:
 
 @pytest.mark.parametrize(
     "odd",
-    [{"currency": "EUR"}, {"pack_size": 6}, {"match_confidence": 0.2}, {"sku": "nobody"}, {"price_minor": -5}],
+    [{"currency": "EUR"}, {"pack_size": 6}, {"match_confidence": 0.2}, {"sku": "unknown"}, {"price_minor": -5}],
 )
 def test_offer_that_is_not_comparable_is_left_out(odd: dict[str, Any]) -> None:
     logic, _ = a_running_logic()
