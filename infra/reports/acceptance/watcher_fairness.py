@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from jobs.pricing.watcher.signal import Look, Spread
+from jobs.pricing.watcher.signals.base import Observation, Spread
 from scipy import stats
 
 from infra.reports.acceptance.simulated_streams import UNIT_MEAN, UNIT_VARIANCE
@@ -61,7 +61,7 @@ def expected_factors(signal: Any, mean: float, edge: float, epsilon: float, phi:
         searches = np.full(n + 1, float(n))
         counts = units = np.zeros(n + 1)
     one = np.ones_like(counts)
-    look = Look(
+    look = Observation(
         counts,
         mean * one,
         epsilon * one,

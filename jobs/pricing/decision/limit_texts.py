@@ -51,7 +51,7 @@ def reason_text(reason: str) -> str:
     >>> reason_text("EVIDENCE velocity ×0.8: PUBLISHED 19.99 USD → 21.49 USD (STEP_LIMIT, APPROVAL)")
     'demand changed (orders ×0.8); limited by: step limit, approval'
     >>> reason_text("CONTINUED after RIVAL_MOVED: HELD 19.99 USD")
-    "next step of an earlier change (a competitor's price or stock changed): the current price is held"
+    "next step of an earlier change (a competitor's price or stock changed): the current price is kept"
     """
     found = _REASON.fullmatch(reason)
     if found is None or found["cause"] not in CAUSES or found["outcome"] not in OUTCOMES:
