@@ -54,7 +54,7 @@ def test_sample_explanation_is_what_the_program_prints() -> None:
     [sample] = [block for block in code_blocks(README) if block.startswith(f"{LISTING} costs")]
     printed = iter(explanation_of_a_rivals_move().splitlines())
     for line in sample.splitlines():
-        # Only the first limit has the label "limits"; the sample may omit the limits before it.
+        # Only the first limit has the label "limits"; the sample may leave out earlier limits.
         assert any(line.split() == candidate.split() for candidate in printed), line
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from jobs.pricing.watcher.signals.base import Observation, Spread
 from scipy import stats
 
 from infra.reports.acceptance.simulated_streams import UNIT_MEAN, UNIT_VARIANCE
 from jobs.pricing.watcher import SIGNALS
-from jobs.pricing.watcher.signals import Observation, Spread
 
 
 def fairness() -> tuple[float, float]:
@@ -61,7 +61,7 @@ def expected_factors(signal: Any, mean: float, edge: float, epsilon: float, phi:
         searches = np.full(n + 1, float(n))
         counts = units = np.zeros(n + 1)
     one = np.ones_like(counts)
-    observation = Observation(
+    look = Observation(
         counts,
         mean * one,
         epsilon * one,
@@ -74,5 +74,5 @@ def expected_factors(signal: Any, mean: float, edge: float, epsilon: float, phi:
         share_epsilon * one,
     )
     out = np.empty((len(signal.effects), len(counts)))
-    signal.increments(observation, signal.tilts(Spread(phi * one, UNIT_MEAN * one, UNIT_VARIANCE * one)), out)
+    signal.increments(look, signal.tilts(Spread(phi * one, UNIT_MEAN * one, UNIT_VARIANCE * one)), out)
     return np.asarray(np.exp(out) @ weights)
