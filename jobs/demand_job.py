@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from features.cells import query as cells
 from features.cells.query import FACTS, FLINK, GOOD, GROUP_KEY_SQL, bucket_sql
-from jobs.connectors.flink.environment import by_the_minute, seldom
-from jobs.connectors.flink.java_parts import add_java_parts, declare_functions
+from jobs.connectors.flink.environment import configure_for_throughput, scale_checkpoint_interval
+from jobs.connectors.flink.java_functions import add_java_jar, declare_functions
 from jobs.connectors.flink.sinks import parquet_sink, text_sink
 from jobs.connectors.flink.sources import lines_table, raw_table
 from jobs.pricing.policy import Policy
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from pyflink.table import StatementSet, StreamTableEnvironment
 
 GROUP_ID = "walras.demand_job"
-BUSY = ("clicks", "quotes", "orders")
+PARALLEL_INPUTS = ("clicks", "quotes", "orders")
 """Inputs that are read at the job's parallelism; the others by one subtask each."""
 
 
 def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> StatementSet:
     """Declare the job; executes nothing."""
-    by_the_minute(env)
-    seldom(env)
-    add_java_parts(env, settings.home / "run" / "jars")
+    configure_for_throughput(env)
+    scale_checkpoint_interval(env)
+    add_java_jar(env, settings.home / "run" / "jars")
     declare_functions(table_env)
     configure(table_env)
     declare_inputs(table_env, settings)
@@ -79,9 +79,9 @@ def declare_inputs(table_env: StreamTableEnvironment, settings: Settings) -> Non
                 topic,
                 settings,
                 group=GROUP_ID,
-                parallelism=settings.parallelism if topic.name in BUSY else 1,
+                parallelism=settings.parallelism if topic.name in PARALLEL_INPUTS else 1,
                 key=settings.archive,
-                patient=topic.name in BUSY,
+                batch_fetches=topic.name in PARALLEL_INPUTS,
             )
         )
 

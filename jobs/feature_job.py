@@ -21,17 +21,17 @@ from features.cells.query import bucket_sql
 from features.feature_logic import FeatureLogic
 from features.segments.customers import SegmentLogic
 from jobs.connectors.feast.features import PARQUET_COLUMNS, FeastOnlineWriter, flink_row_type
-from jobs.connectors.flink.bucket_function import TypedCopies, host_in_flink
+from jobs.connectors.flink.bucket_function import TypedSideOutput, host_in_flink
 from jobs.connectors.flink.bucket_tables import (
     batch_rows,
+    buffer_facts,
     estimate_rows,
-    in_packets,
     output_view,
     outputs_to_topics,
-    rows_of,
     text_source,
+    union_rows,
 )
-from jobs.connectors.flink.environment import by_the_minute
+from jobs.connectors.flink.environment import configure_for_throughput
 from jobs.connectors.redis.output_sinks import RedisSegmentSink
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.hosting.host import Host
@@ -65,17 +65,17 @@ def parquet_values(value: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> StatementSet:
     """Declare the topology; executes nothing."""
-    by_the_minute(env)
+    configure_for_throughput(env)
     statements = table_env.create_statement_set()
-    rows = rows_of(table_env, [batch_rows(table_env, JOB, settings), estimate_rows(table_env, JOB, settings)])
-    typed = TypedCopies("features", {name: _TYPES[kind] for name, kind in PARQUET_COLUMNS}, parquet_values)
+    rows = union_rows(table_env, [batch_rows(table_env, JOB, settings), estimate_rows(table_env, JOB, settings)])
+    typed = TypedSideOutput("features", {name: _TYPES[kind] for name, kind in PARQUET_COLUMNS}, parquet_values)
     features = host_in_flink(rows, partial(feature_host, settings), f"{JOB}.features", typed)
     view = output_view(table_env, features, "feature_outputs")
     outputs_to_topics(statements, table_env, view, ("features", "rejected_cells"), settings)
     # Always, also without the archive of raw events: a side output without a reader fails in the Python worker.
     _to_parquet(table_env, features.get_side_output(typed.tag), settings)
 
-    purchases = rows_of(table_env, [_purchases(table_env, settings)])
+    purchases = union_rows(table_env, [_purchases(table_env, settings)])
     segments = host_in_flink(purchases, partial(segment_host, settings), f"{JOB}.segments")
     # Segments go to Redis inside the call; what leaves as rows is what was quarantined.
     outputs_to_topics(statements, table_env, output_view(table_env, segments, "segment_outputs"), (), settings)
@@ -90,7 +90,7 @@ def _purchases(table_env: StreamTableEnvironment, settings: Settings) -> str:
         f"SELECT CAST({shard} AS STRING) AS `key`, 'segments' AS kind, '' AS address, v AS payload "
         f"FROM {table} WHERE v IS NOT NULL"
     )
-    return in_packets(table_env, "purchases", rows, seconds=1, as_one=True)
+    return buffer_facts(table_env, "purchases", rows, seconds=1, as_one=True)
 
 
 def _to_parquet(table_env: StreamTableEnvironment, rows: object, settings: Settings) -> None:

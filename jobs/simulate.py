@@ -28,15 +28,15 @@ import httpx
 
 from jobs.connectors.kafka.publisher import Publisher, ensure_topics
 from jobs.connectors.kafka.reading import read_topic
-from jobs.connectors.redis.price_tables import AWAY, RedisPriceTables
+from jobs.connectors.redis.price_tables import CONNECTION_ERRORS, RedisPriceTables
 from jobs.runtime.clock import Clock
 from jobs.runtime.metrics import Metrics
 from jobs.runtime.pseudonym import pseudonym
 from jobs.runtime.settings import Settings
 from jobs.simulation.config import MarketConfig
 from jobs.simulation.demand import FAMILIES
-from jobs.simulation.market import Events, Market, start_of
-from jobs.simulation.prices import Answer, ListPrices, Quoted, TablePrices, Visits
+from jobs.simulation.market import Events, Market, run_start_of
+from jobs.simulation.prices import ExternalQuote, ListPrices, Quoted, TablePrices, Visits
 from schemas.events import Listing, QuoteSource
 from schemas.price_table import FULL, PriceList, PriceTable, PriceTableError, unit_draw
 from schemas.topics import INPUTS, TOPICS
@@ -45,11 +45,11 @@ log = logging.getLogger("simulate")
 
 MINUTE_MS = 60_000
 MAX_STEP_MS = MINUTE_MS
-MAX_OPEN = 256
+MAX_PENDING_REQUESTS = 256
 """Most questions to the edge that wait for their answer: catching up must not become a flood."""
 
 
-class EdgeShoppers:
+class EdgeClient:
     """Asks the edge service for prices, a few at a time, in a thread with an event loop.
 
     Questions are put ahead of the visits they belong to and answers taken when the visits come, so that the
@@ -76,7 +76,7 @@ class EdgeShoppers:
     def ask(self, questions: Iterable[tuple[str, Listing, dict[str, str]]]) -> None:
         """Put questions, each under the name of its visit's session; what would be too many is left out."""
         for session, listing, query in questions:
-            if len(self._replies) >= MAX_OPEN or time.monotonic() < self._resume:
+            if len(self._replies) >= MAX_PENDING_REQUESTS or time.monotonic() < self._resume:
                 break
             self._replies[session] = None
             asyncio.run_coroutine_threadsafe(self._one(session, listing, query), self._loop)
@@ -152,7 +152,7 @@ class LivePrices(TablePrices):
         listings: Sequence[Listing],
         list_minor: Sequence[int],
         tables: RedisPriceTables,
-        edge: EdgeShoppers | None,
+        edge: EdgeClient | None,
         share: float,
         secret: str,
     ) -> None:
@@ -182,7 +182,7 @@ class LivePrices(TablePrices):
         due = time.monotonic() + 3.0
         self._buyers.extend((due, customer) for customer in customers)
 
-    def expect(self, visits: Visits) -> None:
+    def prefetch(self, visits: Visits) -> None:
         """Those of the next minute's shoppers who ask over HTTP put their questions now."""
         if self._edge is None or not self._asks_below:
             return
@@ -204,7 +204,7 @@ class LivePrices(TablePrices):
             if reply is None:
                 continue
             out.price_minor[j], out.source[j] = int(reply["price_minor"]), str(reply["source"])
-            out.answers[j] = Answer(
+            out.external[j] = ExternalQuote(
                 str(reply["quote_id"]), str(reply["customer"]), self._pseudonym(session),
                 str(reply["segment"]), str(reply["arm"]),
             )  # fmt: skip
@@ -228,12 +228,12 @@ class LivePrices(TablePrices):
                     self.known[customer] = segment
                 elif customer in self.known:
                     del self.known[customer]
-        except (*AWAY, PriceTableError) as error:
+        except (*CONNECTION_ERRORS, PriceTableError) as error:
             self.failures += 1
             log.warning("prices: tables as they were a moment ago go on: %s", error)
 
 
-class Stage:
+class MarketPublisher:
     """Sends what happens in the market to the topics, slice by slice.
 
     Parameters
@@ -265,7 +265,7 @@ class Stage:
             events = self._market.step(self.at_ms, end, self._prices)
             self.at_ms = end
             self._publish(events)
-            self._prices.bought(self._market.take_buyers())
+            self._prices.bought(self._market.drain_buyers())
         return self._clock.now_ms() - self.at_ms
 
     def _publish(self, events: Events) -> None:
@@ -328,7 +328,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     settings = Settings.load()
-    clock = settings.the_clock
+    clock = settings.run_clock
     # A dry run's minute holds a minute of the rate, so that its steps are large.
     speed = 1.0 if args.dry_run else clock.speed
     config = MarketConfig(
@@ -348,7 +348,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     start_ms = _start_of_run(settings, clock)
     market = Market(config, args.seed, start_ms, partial(pseudonym, secret))
     url = args.edge or f"http://{settings.edge_host}:{settings.edge_port}"
-    edge = EdgeShoppers(url) if args.http_share > 0 else None
+    edge = EdgeClient(url) if args.http_share > 0 else None
     tables = RedisPriceTables(settings.redis.get_secret_value())
     prices = LivePrices(market.listings, market.list_minor.tolist(), tables, edge, args.http_share, secret)
     try:
@@ -376,7 +376,7 @@ def _start_of_run(settings: Settings, clock: Clock) -> int:
     for record in read_topic(settings.kafka, TOPICS["calendar"].topic):
         try:
             entry = record.json()
-            start = start_of(entry["event_id"]) if entry["tenant"] == settings.tenant else None
+            start = run_start_of(entry["event_id"]) if entry["tenant"] == settings.tenant else None
         except (ValueError, KeyError, TypeError) as error:
             log.info("calendar: an entry of somebody else is passed over: %r", error)
             continue
@@ -391,7 +391,7 @@ def _play(
     clock: Clock,
     market: Market,
     prices: LivePrices,
-    edge: EdgeShoppers | None,
+    edge: EdgeClient | None,
     publisher: Publisher,
     stop: threading.Event,
 ) -> None:
@@ -406,20 +406,20 @@ def _play(
     def send(name: str, key: str, value: bytes, timestamp_ms: int) -> None:
         publisher.send_bytes(topics[name], value, timestamp_ms=timestamp_ms, key=key)
 
-    stage = Stage(market, prices, clock, send)
-    stage.open()
+    publishing = MarketPublisher(market, prices, clock, send)
+    publishing.open()
     publisher.flush()
-    log.info("open: %d listings, %s; clock %s", len(market.listings), dict(sorted(stage.sent.items())), clock)
+    log.info("open: %d listings, %s; clock %s", len(market.listings), dict(sorted(publishing.sent.items())), clock)
     began = told = time.monotonic()
     seen: dict[str, int] = {}
     while not stop.is_set() and (args.duration is None or time.monotonic() - began < args.duration):
         slice_began = time.monotonic()
-        lag = stage.play()
+        lag = publishing.play()
         now = time.monotonic()
         if now - told >= 10.0:
             # Raises if the broker refused anything: what a market sends must not go missing unseen.
             publisher.flush()
-            new = {topic: n - seen.get(topic, 0) for topic, n in stage.sent.items()}
+            new = {topic: n - seen.get(topic, 0) for topic, n in publishing.sent.items()}
             for topic, n in new.items():
                 counted.labels(topic).inc(n)
             behind.set(lag)
@@ -434,10 +434,10 @@ def _play(
                 sum(new.values()) / (now - told), lag / 1000, sum(t is not None for t in prices.tables),
                 len(market.listings), len(prices.known), good, tardy, bad, prices.failures,
             )  # fmt: skip
-            seen, told = dict(stage.sent), now
+            seen, told = dict(publishing.sent), now
         if lag < MAX_STEP_MS:
             stop.wait(max(0.0, args.slice - (time.monotonic() - slice_began)))
-    stage.play()
+    publishing.play()
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ COUNT_EVERY_S = 60.0
 """Wall time after which partitions are counted again."""
 
 
-class Heartbeat:
+class TickSchedule:
     """What has been sent and what is due: the ticker without Kafka and without waiting.
 
     Parameters
@@ -51,7 +51,7 @@ class Heartbeat:
 
     Examples
     --------
-    >>> beat = Heartbeat(0, buckets=1, partitions={"ticks": 1}, guard_ms=5_000, catch_up_ms=600_000)
+    >>> beat = TickSchedule(0, buckets=1, partitions={"ticks": 1}, guard_ms=5_000, catch_up_ms=600_000)
     >>> beat.next_ms
     15000
     >>> [tick.at_ms for tick in beat.advance(75_000)], beat.advance(75_000)
@@ -100,7 +100,7 @@ class Heartbeat:
 
 
 def run(
-    heartbeat: Heartbeat,
+    heartbeat: TickSchedule,
     clock: Clock,
     send: Callable[[Sequence[DueTick]], None],
     stop: threading.Event,
@@ -133,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     settings = Settings.load()
-    clock = settings.the_clock
+    clock = settings.run_clock
     metrics = Metrics("ticker")
     sent = metrics.counter("ticks", "Ticks sent, by topic", ["topic"])
     gaps = metrics.gauge("gaps", "count", "Absences too long to make up")
@@ -149,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return {topic.name: publisher.partitions(topic.topic, again=True) for topic in INPUTS}
 
         partitions, counted_s = counted(), time.monotonic()
-        beat = Heartbeat(
+        beat = TickSchedule(
             clock.now_ms(),
             buckets=settings.buckets,
             partitions=partitions,

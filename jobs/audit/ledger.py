@@ -36,7 +36,7 @@ class Balance:
         return None if self.end_offset is None else self.end_offset - self.offsets_read
 
 
-def add_up(
+def balance_ledger(
     entries: Iterable[Mapping[str, Any]], end_offsets: Mapping[tuple[str, int], int] | None = None
 ) -> list[Balance]:
     """Balances by topic and partition, in order.
@@ -51,7 +51,7 @@ def add_up(
     --------
     >>> line = {"topic": "t", "partition": 0, "window_end_ms": 60000, "offsets_read": 5, "on_time": 3, "late": 1,
     ...         "rejected": 1, "ticks": 0}
-    >>> [balance] = add_up([line, line])
+    >>> [balance] = balance_ledger([line, line])
     >>> balance.offsets_read, balance.difference
     (5, 0)
     """

@@ -20,14 +20,14 @@ from schemas.topics import TOPICS, kafka_key
 _TOPIC = TOPICS["quarantine"].topic
 
 
-class SetAside(NamedTuple):
+class QuarantineRecord(NamedTuple):
     """A quarantine record with its name."""
 
     id: str
     record: Mapping[str, Any]
 
     @property
-    def can_be_sent(self) -> bool:
+    def resendable(self) -> bool:
         """Whether the record is a fact of an input stream: only such a fact can be sent again."""
         kind = self.record["kind"]
         return kind in TOPICS and TOPICS[kind].input
@@ -43,14 +43,14 @@ class FailingBucket(NamedTuple):
     error: str
 
 
-def set_aside(bootstrap: str) -> list[SetAside]:
+def read_quarantine(bootstrap: str) -> list[QuarantineRecord]:
     """Every record in quarantine, the oldest first; ``recovered`` records are left out."""
     found = [_named(record) for record in read_topic(bootstrap, _TOPIC) if record.value]
     wanted = [each for each in found if each.record["kind"] != RECOVERED]
     return sorted(wanted, key=lambda each: (each.record["event_time_ms"], each.id))
 
 
-def one_set_aside(bootstrap: str, name: str) -> SetAside | None:
+def find_quarantined(bootstrap: str, name: str) -> QuarantineRecord | None:
     """The record of that name, or None."""
     partition, _, offset = name.partition("-")
     if not (partition.isdigit() and offset.isdigit()):
@@ -69,7 +69,7 @@ def batch_of(bootstrap: str, record: Mapping[str, Any]) -> dict[str, Any] | None
     return found.json() if found is not None else None
 
 
-def send_again(bootstrap: str, facts: Iterable[SetAside], now_ms: int) -> int:
+def resend(bootstrap: str, facts: Iterable[QuarantineRecord], now_ms: int) -> int:
     """Send facts to their input streams again, stamped with the run's time; answers how many.
 
     Raises
@@ -93,19 +93,19 @@ def failing_buckets(bootstrap: str) -> list[FailingBucket]:
     A failing bucket writes a record every minute, so that the newest few hundred records name all of them.
     """
     newest = next(iter(read_newest_first(bootstrap, _TOPIC)), [])
-    return failing_in(record.json() for record in newest if record.value)
+    return failing_among(record.json() for record in newest if record.value)
 
 
-def failing_in(records: Iterable[Mapping[str, Any]]) -> list[FailingBucket]:
+def failing_among(records: Iterable[Mapping[str, Any]]) -> list[FailingBucket]:
     """Buckets whose newest minute among ``records`` is the third failed one in a row or a later one.
 
     Examples
     --------
     >>> failed = {"logic": "features", "bucket": "3", "kind": "batch", "event_time_ms": 60_000,
     ...           "failing_minutes": 3, "error": "KeyError: 'web'"}
-    >>> failing_in([failed])
+    >>> failing_among([failed])
     [FailingBucket(logic='features', bucket='3', minutes=3, newest_ms=60000, error="KeyError: 'web'")]
-    >>> failing_in([failed, failed | {"kind": "recovered", "event_time_ms": 120_000, "failing_minutes": 0}])
+    >>> failing_among([failed, failed | {"kind": "recovered", "event_time_ms": 120_000, "failing_minutes": 0}])
     []
     """
     newest: dict[tuple[str, str], Mapping[str, Any]] = {}
@@ -122,8 +122,8 @@ def failing_in(records: Iterable[Mapping[str, Any]]) -> list[FailingBucket]:
     ]
 
 
-def _named(record: Record) -> SetAside:
-    return SetAside(f"{record.partition}-{record.offset}", record.json())
+def _named(record: Record) -> QuarantineRecord:
+    return QuarantineRecord(f"{record.partition}-{record.offset}", record.json())
 
 
 def _key(name: str, value: bytes) -> str | None:

@@ -3,7 +3,7 @@
 Exit codes of every command: 0 it is so, or it is done; 1 it is not so (a difference, no such listing,
 a part that is not well); 2 wrong use; 3 a part that is needed does not answer. ``--json`` prints data.
 
-To add a command: one function in :mod:`jobs.cli.questions`, or in :mod:`jobs.cli.steering` if it changes
+To add a command: one function in :mod:`jobs.cli.queries`, or in :mod:`jobs.cli.operator_commands` if it changes
 something; :mod:`jobs.cli.quarantine` is a group of commands of its own. ``walras --help`` lists them in this
 order.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 import typer
 
 # Imported for the commands that they declare, in the order of the help page.
-from jobs.cli import quarantine, questions, steering  # noqa: F401
+from jobs.cli import operator_commands, quarantine, queries  # noqa: F401
 from jobs.cli.base import UNREACHED, WRONG_USE, commands
 from jobs.monitoring.health import UNREACHABLE
 from jobs.runtime.settings import SETTINGS_ERRORS

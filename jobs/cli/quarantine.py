@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from jobs.audit.explanation import when
-from jobs.audit.quarantine import SetAside, batch_of, one_set_aside, send_again, set_aside
+from jobs.audit.explanation import format_time
+from jobs.audit.quarantine import QuarantineRecord, batch_of, find_quarantined, read_quarantine, resend
 from jobs.cli.base import NO, AsJson, columns, commands, out, wrong
 from jobs.runtime.settings import Settings
 
@@ -30,13 +30,13 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List what is in quarantine, the newest last. Exit code 0 also when there is nothing."""
-    found = set_aside(Settings.load().kafka)
+    found = read_quarantine(Settings.load().kafka)
     shown = found[-most:] if most else found
     head = ("id", "time", "logic", "bucket", "kind", "address", "error")
     rows = [
         (
             each.id,
-            when(r["event_time_ms"]),
+            format_time(r["event_time_ms"]),
             r["logic"],
             r["bucket"],
             r["kind"],
@@ -71,18 +71,18 @@ def replay(
     if bool(name) == every:
         raise wrong("quarantine replay: expected an id or --all")
     settings = Settings.load()
-    found = set_aside(settings.kafka) if every else [_find(settings, name)]
-    facts = [each for each in found if each.can_be_sent]
+    found = read_quarantine(settings.kafka) if every else [_find(settings, name)]
+    facts = [each for each in found if each.resendable]
     if name and not facts:
         kind = found[0].record["kind"]
         typer.echo(f"walras: {name} is of kind {kind!r}, which cannot be sent again; it is only shown", err=True)
         raise typer.Exit(NO)
-    sent = send_again(settings.kafka, facts, settings.the_clock.now_ms())
+    sent = resend(settings.kafka, facts, settings.run_clock.now_ms())
     typer.echo(f"{sent} facts sent again; {len(found) - len(facts)} records can only be shown")
 
 
-def _find(settings: Settings, name: str) -> SetAside:
-    found = one_set_aside(settings.kafka, name)
+def _find(settings: Settings, name: str) -> QuarantineRecord:
+    found = find_quarantined(settings.kafka, name)
     if found is None:
         typer.echo(
             f"walras: nothing in quarantine is called {name!r}; `walras quarantine list` lists it", err=True
@@ -91,13 +91,13 @@ def _find(settings: Settings, name: str) -> SetAside:
     return found
 
 
-def _told(found: SetAside, batch: dict[str, Any] | None) -> Iterator[str]:
+def _told(found: QuarantineRecord, batch: dict[str, Any] | None) -> Iterator[str]:
     record = found.record
     names = ("logic", "version", "bucket", "kind", "address", "failing_minutes", "error")
-    yield from columns([("id", found.id), ("time", when(record["event_time_ms"]))])
+    yield from columns([("id", found.id), ("time", format_time(record["event_time_ms"]))])
     yield from columns([(name, str(record[name]) or "-") for name in names])
     yield record["trace"]
-    yield "can be sent again with `walras quarantine replay`" if found.can_be_sent else "can only be shown"
+    yield "can be sent again with `walras quarantine replay`" if found.resendable else "can only be shown"
     if record["payload"]:
         yield record["payload"]
     elif batch is not None:

@@ -26,7 +26,7 @@ from rich.text import Text
 
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.console.market_view import Change, MarketView
-from jobs.monitoring.health import Part, parts
+from jobs.monitoring.health import ComponentHealth, component_health
 from jobs.runtime.settings import Settings
 from schemas.money import Money
 from schemas.public_texts import signal_text
@@ -70,11 +70,11 @@ def figures(view: MarketView, speed: float) -> list[tuple[str, str]]:
     ]
 
 
-def plain_line(view: MarketView, health: Sequence[Part], speed: float) -> str:
+def plain_line(view: MarketView, health: Sequence[ComponentHealth], speed: float) -> str:
     """One line that says how the run is."""
-    ill = [f"{part.name} ({part.note})" for part in health if not part.ok]
+    ill = [f"{each.name} ({each.note})" for each in health if not each.ok]
     said = "  ".join(f"{name} {value}" for name, value in figures(view, speed))
-    said += "".join(f"  {part.name} {part.note}" for part in health if part.ok and part.notable)
+    said += "".join(f"  {each.name} {each.note}" for each in health if each.ok and each.notable)
     return said + (f"  NOT WELL: {', '.join(ill)}" if ill else "") + (f"  {view.error}" if view.error else "")
 
 
@@ -83,17 +83,17 @@ def plain_change(change: Change) -> str:
     return f"price  {change.listing}  {direction(change)}  {change.why}"
 
 
-def screen(view: MarketView, health: Sequence[Part], settings: Settings, wall_s: float) -> Group:
+def screen(view: MarketView, health: Sequence[ComponentHealth], settings: Settings, wall_s: float) -> Group:
     """The whole view, drawn."""
     top = Text.assemble(("walras", "bold"), "   ")
-    for name, value in figures(view, settings.the_clock.speed):
+    for name, value in figures(view, settings.run_clock.speed):
         top.append(value, "bold cyan").append(f" {name}   ", "dim")
     top.append(f"{wall_s:,.0f} s", "dim")
     state = Text()
-    for part in health:
-        state.append("● " if part.ok else "▲ ", "green" if part.ok else "bold red").append(part.name)
-        shown = f" {part.note}   " if part.notable or not part.ok else "   "
-        state.append(shown, "yellow" if part.ok else "red")
+    for each in health:
+        state.append("● " if each.ok else "▲ ", "green" if each.ok else "bold red").append(each.name)
+        shown = f" {each.note}   " if each.notable or not each.ok else "   "
+        state.append(shown, "yellow" if each.ok else "red")
     if view.error:
         state.append("\n" + view.error, "red")
     page = f"http://{settings.edge_host}:{settings.edge_port}/"
@@ -142,23 +142,23 @@ def _evidence(view: MarketView, rows: int = 8, width: int = 24) -> Table:
     return table
 
 
-class Health:
+class HealthPoller:
     """Asks the parts now and then on a thread of its own, so that a part that hangs stops no view."""
 
     def __init__(self, settings: Settings, stopping: threading.Event) -> None:
-        self.parts: list[Part] = []
+        self.components: list[ComponentHealth] = []
         self._settings, self._stopping = settings, stopping
         self._tables = RedisPriceTables(settings.redis.get_secret_value())
         threading.Thread(target=self._ask, name="health", daemon=True).start()
 
     def _ask(self) -> None:
         while True:
-            self.parts = parts(self._settings, self._tables)
+            self.components = component_health(self._settings, self._tables)
             if self._stopping.wait(HEALTH_EVERY_S):
                 return
 
 
-def seconds(stopping: threading.Event, every_s: float) -> Iterator[float]:
+def beats(stopping: threading.Event, every_s: float) -> Iterator[float]:
     """Wall seconds since the start, at every beat until told to stop."""
     began = time.monotonic()
     yield 0.0
@@ -166,13 +166,13 @@ def seconds(stopping: threading.Event, every_s: float) -> Iterator[float]:
         yield time.monotonic() - began
 
 
-class Said:
+class PlainOutput:
     """What the plain view has written already: each change once, a line of figures only when it differs."""
 
     def __init__(self) -> None:
         self._until_s, self._line = 0.0, ""
 
-    def say(self, console: Console, view: MarketView, health: Sequence[Part], speed: float) -> None:
+    def write(self, console: Console, view: MarketView, health: Sequence[ComponentHealth], speed: float) -> None:
         """Write what is new."""
         for change in reversed(view.changes(100)):
             if change.live and change.seen_s > self._until_s:
@@ -184,24 +184,24 @@ class Said:
         self._line = line
 
 
-def watch(settings: Settings, *, plain: bool, until_moved: int, timeout_s: float) -> int:
+def run_live_view(settings: Settings, *, plain: bool, until_moved: int, timeout_s: float) -> int:
     """Show the run until it has moved enough, the time is over, or someone ends it; the exit code."""
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     view = MarketView(settings.kafka)
     view.start()
-    health = Health(settings, stopping)
+    health = HealthPoller(settings, stopping)
     console = Console(highlight=False, soft_wrap=plain)
-    said = Said()
+    plain_output = PlainOutput()
     live = contextlib.nullcontext() if plain else Live(console=console, screen=True, auto_refresh=False)
     try:
         with live as drawn:
-            for wall_s in seconds(stopping, 1.0 if plain else 0.5):
+            for wall_s in beats(stopping, 1.0 if plain else 0.5):
                 if plain:
-                    said.say(console, view, health.parts, settings.the_clock.speed)
+                    plain_output.write(console, view, health.components, settings.run_clock.speed)
                 elif drawn is not None:
-                    drawn.update(screen(view, health.parts, settings, wall_s), refresh=True)
+                    drawn.update(screen(view, health.components, settings, wall_s), refresh=True)
                 if until_moved and view.moved() >= until_moved:
                     console.print(f"moved: {view.moved()} price changes by evidence or facts after {wall_s:.1f} s")
                     return 0
@@ -212,7 +212,7 @@ def watch(settings: Settings, *, plain: bool, until_moved: int, timeout_s: float
         view.close()
     if until_moved:
         console.print(f"expected {until_moved} price changes by evidence or facts, saw {view.moved()}")
-        console.print(plain_line(view, health.parts, settings.the_clock.speed))
+        console.print(plain_line(view, health.components, settings.run_clock.speed))
         return 1
     return 0
 
@@ -229,7 +229,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--until-moved", type=int, default=0, metavar="N", help=moved)
     parser.add_argument("--timeout", type=float, default=0.0, metavar="S", help="end after S wall seconds")
     given = parser.parse_args(argv)
-    return watch(
+    return run_live_view(
         Settings.load(),
         plain=given.plain or not sys.stdout.isatty(),
         until_moved=given.until_moved,

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from features.cells.lines import record_values
-from jobs.audit.explanation import learned_of
+from jobs.audit.explanation import learned_state
 from jobs.connectors.kafka.offsets import KAFKA_UNREACHABLE, TopicEnds
 from jobs.connectors.kafka.reading import WHOLE_TOPIC, Record, tail
 from schemas.codes import Cause
@@ -32,7 +32,7 @@ BACKLOG: Mapping[str, int] = {
 }  # fmt: skip
 """Records per partition read from before now; tables are compacted, so all of them."""
 
-MOVING = frozenset({Cause.EVIDENCE, Cause.GROUP_EVIDENCE, Cause.RIVAL_MOVED, Cause.STOCK_OUT, Cause.RESTOCKED,
+EVIDENCE_CAUSES = frozenset({Cause.EVIDENCE, Cause.GROUP_EVIDENCE, Cause.RIVAL_MOVED, Cause.STOCK_OUT, Cause.RESTOCKED,
                     Cause.COST_CHANGED, Cause.EVENT_STARTED, Cause.EVENT_ENDED, Cause.CONTINUED})  # fmt: skip
 """Causes that are evidence or a rule over facts: not a timer, not a person, not a first price."""
 
@@ -217,7 +217,7 @@ class MarketView:
                 int(value["version"]), value["decision_id"], live, latency_ms,
             )
         )  # fmt: skip
-        self._moved += live and cause in MOVING
+        self._moved += live and cause in EVIDENCE_CAUSES
 
     def _take_decisions(self, value: dict[str, Any], live: bool) -> None:
         key = _key(value)
@@ -234,12 +234,14 @@ class MarketView:
         # The table may have come before its decision: the two topics are not ordered to each other.
         for change in reversed(self._changes):
             if change.decision_id == value["decision_id"]:
-                self._moved += change.live and value["cause"] in MOVING and change.cause not in MOVING
+                self._moved += (
+                    change.live and value["cause"] in EVIDENCE_CAUSES and change.cause not in EVIDENCE_CAUSES
+                )
                 change.cause, change.latency_ms = value["cause"], latency
                 break
 
     def _take_features(self, value: dict[str, Any], live: bool) -> None:
-        _remember(self._learned, value["listing"], learned_of(value), self._max_listings)
+        _remember(self._learned, value["listing"], learned_state(value), self._max_listings)
 
     def _take_evidence(self, value: dict[str, Any], live: bool) -> None:
         key = _key(value)

@@ -10,7 +10,7 @@ Pub/sub hints shorten the wait of promise 2 and are never relied on: messages ma
 Look-ups that come while one batch is under way share the next: one round trip serves them all. An entry in
 use is read again before its time is up, in the background, so that nobody waits for it.
 
-A listing that the catalog knows and that has no table yet is told at its list price (:meth:`list_price`).
+A listing that the catalog knows and that has no table yet is told at its list price (:meth:`on_catalog`).
 Of both at most ``max_tables`` are kept. The table that nobody has asked for the longest is evicted first, to the
 second; it is read again when it is asked for. Promise 1 holds for what is held.
 Every duration here is wall time (retries, re-reads); whether a table has expired is the caller's
@@ -37,10 +37,10 @@ from schemas.topics import MAX_PRICE_MINOR
 log = logging.getLogger(__name__)
 
 _NEVER = float("-inf")
-REREAD_AHEAD = 0.8
+REFRESH_AHEAD_SHARE = 0.8
 """Share of its time after which an entry in use is read again in the background."""
-COMPANY_TURNS = 3
-MAX_AHEAD = 32
+BATCH_YIELDS = 3
+MAX_BACKGROUND_READS = 32
 """Entries read again in one round trip beside those that somebody waits for."""
 
 
@@ -89,8 +89,8 @@ class PriceCache:
         self._listening: asyncio.Task[None] | None = None
         self._down_until = _NEVER
         self._closing = False
-        self.tables_followed: Callable[[], bool] = lambda: False
-        """Whether :meth:`hold` has heard of every table: without Redis, a lack of one is a fact only then."""
+        self.all_tables_read: Callable[[], bool] = lambda: False
+        """Whether :meth:`on_table` has heard of every table: without Redis, a lack of one is a fact only then."""
         self.epoch: str | None = None
         self.failures = 0
         self.evicted = 0
@@ -147,7 +147,7 @@ class PriceCache:
         known = self._segments.get(customer)
         if known is None or known[1] < now:
             return None
-        if age > self._reread_s * REREAD_AHEAD:
+        if age > self._reread_s * REFRESH_AHEAD_SHARE:
             self._ahead[entry.table.listing] = None
             self._begin_reading()
         return entry, known[0]
@@ -182,13 +182,13 @@ class PriceCache:
             return entry, segment
         listed = self._listed.get(listing.key)
         # Without Redis, and with tables evicted, the lack of one here does not say that there is none.
-        if listed is not None and (self.healthy or (self.tables_followed() and not self.evicted)):
+        if listed is not None and (self.healthy or (self.all_tables_read() and not self.evicted)):
             return Entry(list_price_table(listed), now), segment
         if self.healthy:
             raise UnknownListingError(listing.key)
         raise NoPriceError(listing.key)
 
-    def hold(self, table: PriceTable) -> None:
+    def on_table(self, table: PriceTable) -> None:
         """Take a table from elsewhere (a start without Redis), unconfirmed; a lower version is ignored.
 
         One that nobody has asked for is the first to go, and is not taken where there is no room.
@@ -202,7 +202,7 @@ class PriceCache:
             if entry is None:
                 self._tables.move_to_end(key, last=False)
 
-    def list_price(self, entry: CatalogEntry) -> None:
+    def on_catalog(self, entry: CatalogEntry) -> None:
         """Take a catalog entry: its list price is told until the listing has a table; an inactive one has none."""
         listing = Listing.key_of(entry)
         if not entry.active or not 0 < (entry.list_minor or 0) <= MAX_PRICE_MINOR:
@@ -229,7 +229,7 @@ class PriceCache:
         while self._wanted_tables or self._wanted_segments or self._ahead:
             if self._wanted_tables or self._wanted_segments:
                 # A few turns of the loop: at rest they take no time, under load they bring company.
-                for _ in range(COMPANY_TURNS):
+                for _ in range(BATCH_YIELDS):
                     await asyncio.sleep(0)
             else:
                 await asyncio.sleep(self._linger_s)
@@ -237,7 +237,7 @@ class PriceCache:
             segments, self._wanted_segments = self._wanted_segments, {}
             try:
                 # A few at a time: a thousand tables in one reply would hold up every quote for its decoding.
-                ahead = [self._ahead.popitem()[0] for _ in range(min(len(self._ahead), MAX_AHEAD))]
+                ahead = [self._ahead.popitem()[0] for _ in range(min(len(self._ahead), MAX_BACKGROUND_READS))]
                 await self._read_batch([*tables, *ahead], list(segments))
             finally:
                 # Whatever came, those who wait go on, with what is cached.

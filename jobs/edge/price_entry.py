@@ -19,7 +19,7 @@ class NoPriceError(LookupError):
 class Entry:
     """A listing's newest table seen, when Redis last confirmed it, and whether it still does."""
 
-    __slots__ = ("checked_at", "confirmed", "expires_ms", "shelves", "table", "version_text")
+    __slots__ = ("checked_at", "confirmed", "expires_ms", "rendered", "table", "version_text")
 
     def __init__(self, table: PriceTable, checked_at: float, confirmed: bool = True) -> None:
         self.table = table
@@ -27,7 +27,7 @@ class Entry:
         self.version_text = str(table.version)
         self.checked_at = checked_at
         self.confirmed = confirmed
-        self.shelves: dict[tuple[str, str, str | None], Any] = {}
+        self.rendered: dict[tuple[str, str, str | None], Any] = {}
         """What a reader has worked out of the table; it goes when the table goes."""
 
 

@@ -46,7 +46,7 @@ def amount(minor: int, currency: str) -> str:
     return f"{whole}.{rest:0{digits}d}"
 
 
-class Shelf:
+class RenderedQuotes:
     """The quotes of one table, source, arm and segment: a draw's price, with the text around it.
 
     ``cumulative`` and ``salt`` are the pick's (schemas.price_table); ``replies`` and ``records`` hold, per
@@ -58,8 +58,8 @@ class Shelf:
     >>> from schemas.price_table import PriceList
     >>> table = PriceTable(Listing("t", "m", "s"), "s", 7, "t1", 0, 500, "USD",
     ...     {"base": {"all": PriceList((900,), (FULL,))}}, 1000, None, "why", "d1")
-    >>> shelf = Shelf(table, "table", "base", "all")
-    >>> shelf.reply(0, "q-1", "c", "s", 20)
+    >>> quotes = RenderedQuotes(table, "table", "base", "all")
+    >>> quotes.reply(0, "q-1", "c", "s", 20)
     b'{"quote_id":"q-1","customer":"c","session":"s","age_ms":20,"tenant":"t","market":"m","sku":"s","segment":"all",\
 "arm":"base","price_minor":900,"price":"9.00","currency":"USD","version":7,"valid_until_ms":500,"source":"table",\
 "reason":"current price"}'

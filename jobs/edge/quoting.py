@@ -19,7 +19,7 @@ import orjson
 from jobs.connectors.kafka.quote_log import QuoteLog
 from jobs.edge.price_cache import PriceCache
 from jobs.edge.price_entry import Entry, NoPriceError, UnknownListingError
-from jobs.edge.quote_text import LIST, Shelf
+from jobs.edge.quote_text import LIST, RenderedQuotes
 from jobs.runtime.clock import Clock
 from jobs.runtime.metrics import Metrics
 from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT, Listing, QuoteSource
@@ -205,16 +205,18 @@ class Quoting:
                 found = await self.cache.lookup(Listing.parse(key), (tenant, customer))
         entry, segment = found
         now_ms = self.clock.now_ms()
-        source = judge_source(entry, now_ms)
+        source = quote_source(entry, now_ms)
         # A newcomer is of the default segment: what a reader with nothing but redis-cli would conclude.
-        shelf = entry.shelves.get((source, arm, segment)) or _shelf(entry, source, arm, segment or DEFAULT_SEGMENT)
-        i = bisect_left(shelf.cumulative, unit_draw(shelf.salt, customer))
+        quotes = entry.rendered.get((source, arm, segment)) or _rendered(
+            entry, source, arm, segment or DEFAULT_SEGMENT
+        )
+        i = bisect_left(quotes.cumulative, unit_draw(quotes.salt, customer))
         quote_id = self.quotes.next_id()
-        self.quotes.offer(shelf.group, shelf.record(i, quote_id, customer, session, now_ms, bot), now_ms)
+        self.quotes.offer(quotes.group, quotes.record(i, quote_id, customer, session, now_ms, bot), now_ms)
         self._new[source] += 1
-        return shelf.reply(i, quote_id, customer, session, max(0, now_ms - shelf.published_ms))
+        return quotes.reply(i, quote_id, customer, session, max(0, now_ms - quotes.published_ms))
 
-    def forget_shoppers(self) -> None:
+    def clear_shoppers(self) -> None:
         """Drop what ids were called; called once a minute, so that no id of a person stays for longer."""
         self._shoppers.clear()
 
@@ -226,15 +228,15 @@ class Quoting:
                 self._new[source] = 0
 
 
-def _shelf(entry: Entry, source: str, arm: str, segment: str) -> Shelf:
-    """A table's shelf, made at its first quote; an unknown arm is answered, and logged, as the default one."""
+def _rendered(entry: Entry, source: str, arm: str, segment: str) -> RenderedQuotes:
+    """A table's quotes, made at its first quote; an unknown arm is answered, and logged, as the default one."""
     known = arm if arm in entry.table.table else DEFAULT_ARM
-    shelf = entry.shelves.get((source, known, segment))
-    if shelf is None:
-        shelf = entry.shelves[source, known, segment] = Shelf(entry.table, source, known, segment)
+    quotes = entry.rendered.get((source, known, segment))
+    if quotes is None:
+        quotes = entry.rendered[source, known, segment] = RenderedQuotes(entry.table, source, known, segment)
     if segment == DEFAULT_SEGMENT and known == arm:
-        entry.shelves[source, arm, None] = shelf
-    return shelf
+        entry.rendered[source, arm, None] = quotes
+    return quotes
 
 
 def pseudonyms(secret: str) -> Callable[[str], str]:
@@ -255,7 +257,7 @@ def pseudonyms(secret: str) -> Callable[[str], str]:
     return name
 
 
-def judge_source(entry: Entry, now_ms: int) -> str:
+def quote_source(entry: Entry, now_ms: int) -> str:
     """Where the price comes from: a table Redis confirms, one it does not, or (past its end) the list price.
 
     A listing without a list price keeps its last table, as stale: any price is better than none.

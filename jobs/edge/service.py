@@ -35,7 +35,7 @@ from jobs.console.market_view import MarketView
 from jobs.console.page import console_routes
 from jobs.edge.price_cache import PriceCache
 from jobs.edge.quoting import PREFIX, Quoting, Receive, Scope, Send
-from jobs.monitoring.health import Part
+from jobs.monitoring.health import ComponentHealth
 from jobs.runtime.metrics import Metrics
 from jobs.runtime.settings import Settings
 from schemas.events import CatalogEntry
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 CATALOG_FIELDS = tuple(CatalogEntry.__dataclass_fields__)
 LOG_EVERY_S = 0.01
 """Between two hand-overs of quotes to the log."""
-FORGET_EVERY = 6_000
+CLEAR_SHOPPERS_EVERY = 6_000
 """Hand-overs after which nothing is left in memory of how shoppers were called: a minute."""
 
 
@@ -66,21 +66,21 @@ def build(
         settings.redis.get_secret_value(), max_tables=settings.edge_tables, max_segments=settings.edge_segments
     )
     quotes = quotes or QuoteLog(settings.kafka if follow else None)
-    quoting = Quoting(cache, quotes, settings.the_clock, settings.pseudonym_key.get_secret_value(), metrics)
+    quoting = Quoting(cache, quotes, settings.run_clock, settings.pseudonym_key.get_secret_value(), metrics)
     seen = view or MarketView(settings.kafka)
 
-    cache.tables_followed = lambda: seen.caught_up
+    cache.all_tables_read = lambda: seen.caught_up
 
-    def hold(record: Mapping[str, Any]) -> None:
-        cache.hold(PriceTable.from_record(record))
+    def on_table(record: Mapping[str, Any]) -> None:
+        cache.on_table(PriceTable.from_record(record))
 
-    def list_price(record: Mapping[str, Any]) -> None:
+    def on_catalog(record: Mapping[str, Any]) -> None:
         given: dict[str, Any] = {name: record.get(name) for name in CATALOG_FIELDS}
-        cache.list_price(CatalogEntry(**given))
+        cache.on_catalog(CatalogEntry(**given))
 
-    def part() -> Part:
+    def edge_health() -> ComponentHealth:
         note = f"{quotes.logged} quotes logged, {quotes.dropped} dropped, {cache.size} tables held"
-        return Part("edge", not quotes.dropped, note)
+        return ComponentHealth("edge", not quotes.dropped, note)
 
     async def alive(request: Request) -> Response:
         return _json({
@@ -88,7 +88,7 @@ def build(
             "quotes_waiting": quotes.waiting, "kafka_error": quotes.last_error, "redis_epoch": cache.epoch,
             "redis_failures": cache.failures, "lower_versions_refused": cache.lower_versions,
             "tables_cached": cache.size, "tables_evicted": cache.evicted,
-            "list_prices_evicted": cache.list_prices_evicted, "run_time_ms": settings.the_clock.now_ms(),
+            "list_prices_evicted": cache.list_prices_evicted, "run_time_ms": settings.run_clock.now_ms(),
         })  # fmt: skip
 
     async def able(request: Request) -> Response:
@@ -105,8 +105,8 @@ def build(
     async def poll() -> None:
         for turn in count(1):
             quotes.poll()
-            if turn % FORGET_EVERY == 0:
-                quoting.forget_shoppers()
+            if turn % CLEAR_SHOPPERS_EVERY == 0:
+                quoting.clear_shoppers()
             await asyncio.sleep(LOG_EVERY_S)
 
     @contextlib.asynccontextmanager
@@ -116,8 +116,8 @@ def build(
         polling = asyncio.create_task(poll())
         if follow:
             seen.start(
-                on_table=lambda record: _later(loop, hold, record),
-                on_catalog=lambda record: _later(loop, list_price, record),
+                on_table=lambda record: _later(loop, on_table, record),
+                on_catalog=lambda record: _later(loop, on_catalog, record),
             )
         try:
             yield
@@ -132,7 +132,7 @@ def build(
     rest = Starlette(
         routes=[
             Route("/healthz", alive), Route("/readyz", able), Route("/metrics", counted),
-            *console_routes(seen, settings, part),
+            *console_routes(seen, settings, edge_health),
         ],
         lifespan=lifespan,
     )  # fmt: skip
@@ -173,7 +173,7 @@ SERVER: dict[str, Any] = {
 """How uvicorn serves it; the benchmark's server is the same."""
 
 
-def be_quick() -> None:
+def tune_interpreter() -> None:
     """Tell Python that replies come first.
 
     A thread that decodes what the console follows may hold the interpreter for 5 ms at a time by default,
@@ -189,7 +189,7 @@ def main() -> None:
     """Serve until told to stop; then finish replies and flush the quote log."""
     settings = Settings.load()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    be_quick()
+    tune_interpreter()
     uvicorn.run(build(settings), host=settings.edge_host, port=settings.edge_port, **SERVER)
 
 

@@ -106,7 +106,7 @@ class Backfill:
             rt = DUCKDB.text(cells.rt_ms_sql(topic))
             self._duck.execute(f"CREATE VIEW in_{topic.name} AS SELECT *, {rt} AS rt FROM lines_{topic.name}")
         for name, text in cells.views(DUCKDB, inputs):
-            # A table where the stream shares a view too: what is read twice is computed once.
+            # A table where the stream shares a view too: what is read duplicate is computed once.
             kind = "TABLE" if name.startswith("judged_") or name == "orders_first" else "VIEW"
             self._duck.execute(f"CREATE {kind} {name} AS {text}")
 

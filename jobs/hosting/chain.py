@@ -36,7 +36,7 @@ from schemas.topics import INPUTS, Topic
 
 FACTS = ("offers", "stock", "calendar", "commands")
 """Inputs that repricing takes at once."""
-FACTS_OF_A_REPLAY = ("calendar", "commands")
+REPLAY_FACTS = ("calendar", "commands")
 """And in a replay, where the others wait for their minute's batch, as in repricing_job."""
 
 
@@ -47,18 +47,18 @@ class _StatelessHost(Host):
     """A host that saves no bucket and therefore never evicts one: an evicted bucket could not be restored."""
 
     def __init__(self, make_logic: Callable[[], BucketLogic]) -> None:
-        super().__init__(make_logic, None, most_live=None)
+        super().__init__(make_logic, None, max_live_buckets=None)
 
     def save(self, hosted: HostedBucket) -> bytes:
         return b""
 
 
-class _Job:
+class _HostedJob:
     """A logic per key, hosted as in Flink: with a state value per key, and restarts."""
 
-    def __init__(self, make_logic: Callable[[], BucketLogic], restart_every: int, twice: bool) -> None:
+    def __init__(self, make_logic: Callable[[], BucketLogic], restart_every: int, duplicate: bool) -> None:
         self._make_logic = make_logic
-        self._restart_every, self._twice = restart_every, twice
+        self._restart_every, self._twice = restart_every, duplicate
         self._saved: dict[str, bytes] = {}
         self._taken = 0
         self._host = self._start()
@@ -92,10 +92,10 @@ class Call(NamedTuple):
 class BucketJobs:
     """The jobs whose buckets know nothing of each other: features and repricing."""
 
-    def __init__(self, policy: Policy, *, restart_every: int = 0, twice: bool = False) -> None:
+    def __init__(self, policy: Policy, *, restart_every: int = 0, duplicate: bool = False) -> None:
         self._jobs = {
-            FEATURES: _Job(partial(FeatureLogic, feature_settings(policy)), restart_every, twice),
-            REPRICING: _Job(partial(RepricingLogic, policy), restart_every, twice),
+            FEATURES: _HostedJob(partial(FeatureLogic, feature_settings(policy)), restart_every, duplicate),
+            REPRICING: _HostedJob(partial(RepricingLogic, policy), restart_every, duplicate),
         }
 
     def take(self, call: Call) -> list[Output]:
@@ -128,9 +128,9 @@ class Chain:
     buckets : of the deployment.
     inputs : the input topics with this run's lateness (:func:`schemas.topics.inputs_of_clock`).
     facts : inputs that are taken at once; offers and stock come with their minute's batch in any case.
-    ahead_ms : so long before its minute's batch comes what that batch tells again (offers, stock).
+    fact_lead_ms : so long before its minute's batch comes what that batch tells again (offers, stock).
     restart_every : every job forgets all but its state after so many rows; 0: never.
-    twice : every batch and fact comes twice, as after a restart from a checkpoint.
+    duplicate : every batch and fact comes duplicate, as after a restart from a checkpoint.
     runner : runs features and repricing; None: :class:`BucketJobs` in this process.
     """
 
@@ -141,17 +141,17 @@ class Chain:
         *,
         inputs: Sequence[Topic] = INPUTS,
         facts: Sequence[str] = FACTS,
-        ahead_ms: int = 0,
+        fact_lead_ms: int = 0,
         restart_every: int = 0,
-        twice: bool = False,
+        duplicate: bool = False,
         runner: Runner | None = None,
     ) -> None:
         self._buckets, self._inputs = buckets, inputs
-        self._facts, self._ahead_ms = facts, ahead_ms
+        self._facts, self._ahead_ms = facts, fact_lead_ms
         learning = elasticity_settings(policy)
-        self._learning = _Job(partial(ElasticityLogic, learning), restart_every, twice)
-        self._pooling = _Job(partial(PoolingLogic, learning), restart_every, twice)
-        self._runner = runner or BucketJobs(policy, restart_every=restart_every, twice=twice)
+        self._learning = _HostedJob(partial(ElasticityLogic, learning), restart_every, duplicate)
+        self._pooling = _HostedJob(partial(PoolingLogic, learning), restart_every, duplicate)
+        self._runner = runner or BucketJobs(policy, restart_every=restart_every, duplicate=duplicate)
         self._estimates = self._sums = 0
 
     def run(self, lines: Lines, closed_ms: int | None = None) -> Iterator[Output]:
@@ -172,9 +172,9 @@ class Chain:
         """Yield what is to be done, in order; learning is done at once, since it needs no other job's outputs."""
         facts: dict[int, list[FactLine]] = {}
         for name in self._facts:
-            ahead_ms = self._ahead_ms if name not in FACTS_OF_A_REPLAY else 0
+            fact_lead_ms = self._ahead_ms if name not in REPLAY_FACTS else 0
             for fact in query.facts(name):
-                facts.setdefault(fact.window_end_ms - ahead_ms, []).append(fact)
+                facts.setdefault(fact.window_end_ms - fact_lead_ms, []).append(fact)
         waiting = iter(sorted(facts))
         due = next(waiting, None)
         for window, batches in groupby(query.batches(self._buckets), key=itemgetter(0)):

@@ -36,16 +36,16 @@ def event_time_of(kind: str, value: Mapping[str, Any]) -> int:
     return max(int(row[field]) for row in rows)
 
 
-def facts_in(address: str, payload: Any) -> list[tuple[str, Any]]:
+def parse_facts(address: str, payload: Any) -> list[tuple[str, Any]]:
     """Address and record of every fact of a row."""
     read = orjson.loads(payload)
     return [(where, value) for where, value in read] if isinstance(read, list) else [(address, read)]
 
 
-def one_by_one(facts: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+def split_rows(facts: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
     """The same facts, each by itself also where a record holds several as ``rows``.
 
-    >>> one_by_one([("", {"rows": [1, 2]}), ("stock-0-1", {"sku": "s"})])
+    >>> split_rows([("", {"rows": [1, 2]}), ("stock-0-1", {"sku": "s"})])
     [('', {'rows': [1]}), ('', {'rows': [2]}), ('stock-0-1', {'sku': 's'})]
     """
     single: list[tuple[str, Any]] = []
@@ -57,7 +57,7 @@ def one_by_one(facts: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
     return single
 
 
-def window_end_in(payload: Any) -> int:
+def parse_window_end(payload: Any) -> int:
     """A batch's window end; 0 where it cannot be read."""
     try:
         return int(orjson.loads(payload)["window_end_ms"])
@@ -65,7 +65,7 @@ def window_end_in(payload: Any) -> int:
         return 0
 
 
-def event_time_in(kind: str, value: Any) -> int:
+def parse_event_time(kind: str, value: Any) -> int:
     """A fact's event time; 0 where it cannot be read."""
     try:
         return event_time_of(kind, value)
@@ -73,7 +73,7 @@ def event_time_in(kind: str, value: Any) -> int:
         return 0
 
 
-def quarantined(
+def quarantine_output(
     logic: BucketLogic,
     bucket: str,
     kind: str,
@@ -114,10 +114,10 @@ def _trace(error: Exception) -> str:
     return _encodable("".join(lines))[-_TRACEBACK_CHARACTERS:]
 
 
-def as_text(record: Any) -> str:
+def record_text(record: Any) -> str:
     """A record as text that can be encoded, whatever it is.
 
-    >>> as_text({"a": 1}), as_text(b"\\xff"), as_text("plain")
+    >>> record_text({"a": 1}), record_text(b"\\xff"), record_text("plain")
     ('{"a":1}', '\ufffd', 'plain')
     """
     text = record if isinstance(record, str) else repr(record)

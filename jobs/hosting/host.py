@@ -7,7 +7,7 @@ one round trip of about a millisecond per dirty key whatever its size, so a buck
 written once per call; so any object can be let go between two calls and be made again from its bytes.
 
 An exception raised by a logic must not stop a job: the same row would raise it again after every restart.
-:meth:`Host.take_contained` discards the live object, rebuilds it from its saved bytes and puts the failing fact
+:meth:`Host.process_contained` discards the live object, rebuilds it from its saved bytes and puts the failing fact
 or batch into quarantine (decision 40). :meth:`Host.take`, for a single process without saved bytes, raises
 :class:`LogicError` with bucket, address and record instead.
 
@@ -36,14 +36,14 @@ from jobs.hosting.containment import (
     FAILING_AFTER_MINUTES,
     MAX_ERROR_CHARACTERS,
     RECOVERED,
-    as_text,
     error_text,
-    event_time_in,
     event_time_of,
-    facts_in,
-    one_by_one,
-    quarantined,
-    window_end_in,
+    parse_event_time,
+    parse_facts,
+    parse_window_end,
+    quarantine_output,
+    record_text,
+    split_rows,
 )
 from jobs.runtime.clock import Clock
 
@@ -120,7 +120,7 @@ class Host:
     clock : the run's Clock, whose time goes into batches and facts as ``now_ms``; None in a replay,
         where time is what the data say.
     sinks : see :class:`OutputSink`.
-    most_live : buckets kept as objects; the one untouched for longest leaves first. None: none ever leaves, for
+    max_live_buckets : buckets kept as objects; the one untouched for longest leaves first. None: none ever leaves, for
         a host whose buckets are not saved.
     """
 
@@ -129,12 +129,12 @@ class Host:
         make_logic: Callable[[], BucketLogic],
         clock: Clock | None,
         sinks: Iterable[OutputSink] = (),
-        most_live: int | None = None,
+        max_live_buckets: int | None = None,
     ) -> None:
         self._make_logic = make_logic
         self._clock = clock
         self._sinks = tuple(sinks)
-        self._most_live = most_live
+        self._most_live = max_live_buckets
         self._live: OrderedDict[str, HostedBucket] = OrderedDict()
         self._failing: set[str] = set()
         self._counts = {
@@ -175,7 +175,9 @@ class Host:
         hosted = self.bucket(key, saved)
         outputs: list[Output] = []
         if kind == BATCH:
-            made = self._named(hosted, row, address, payload, lambda: self._take_batch(hosted, payload, key))
+            made = self._with_context(
+                hosted, row, address, payload, lambda: self._take_batch(hosted, payload, key)
+            )
             if made is None:
                 return [], None
             outputs = made
@@ -183,20 +185,22 @@ class Host:
             read = orjson.loads(payload)
             for where, value in read if isinstance(read, list) else [(address, read)]:
                 take_one = partial(self._take_fact, hosted, kind, where, value)
-                outputs += self._named(hosted, row, where, value, take_one)
+                outputs += self._with_context(hosted, row, where, value, take_one)
         self._deliver(kind, outputs)
         return outputs, self.save(hosted)
 
-    def _named(self, hosted: HostedBucket, row: Any, address: str, record: Any, apply: Callable[[], _T]) -> _T:
+    def _with_context(
+        self, hosted: HostedBucket, row: Any, address: str, record: Any, apply: Callable[[], _T]
+    ) -> _T:
         try:
             return apply()
         except Exception as error:
             raise LogicError(
                 f"{hosted.logic.name}, bucket {row[0]}, {row[1]} {address or 'without an address'}: "
-                f"{error_text(error)}; record: {as_text(record)[:MAX_ERROR_CHARACTERS]}"
+                f"{error_text(error)}; record: {record_text(record)[:MAX_ERROR_CHARACTERS]}"
             ) from error
 
-    def take_contained(
+    def process_contained(
         self, row: Any, saved: Callable[[], bytes | None]
     ) -> tuple[list[EncodedOutput], bytes | None]:
         """As :meth:`take`, with each output's text, and with a logic's exception contained.
@@ -216,7 +220,7 @@ class Host:
                 if kind == BATCH
                 else [
                     output
-                    for where, value in facts_in(address, payload)
+                    for where, value in parse_facts(address, payload)
                     for output in self._take_fact(hosted, kind, where, value)
                 ]
             )
@@ -245,9 +249,9 @@ class Host:
         hosted.last_window_end_ms = batch.window_end_ms
         self._counts["batches"] += 1
         if hosted.failing_minutes >= FAILING_AFTER_MINUTES:
-            outputs.append(quarantined(hosted.logic, key, RECOVERED, "", batch.window_end_ms))
+            outputs.append(quarantine_output(hosted.logic, key, RECOVERED, "", batch.window_end_ms))
         hosted.failing_minutes = 0
-        self._note_failing(key, hosted)
+        self._update_failing(key, hosted)
         return outputs
 
     def _take_fact(self, hosted: HostedBucket, kind: str, address: str, value: Any) -> list[Output]:
@@ -263,14 +267,14 @@ class Host:
         key, address, payload = row[0], row[2], row[3]
         self._live.pop(key, None)
         hosted = self.bucket(key, saved)
-        window_end_ms = window_end_in(payload)
+        window_end_ms = parse_window_end(payload)
         hosted.last_window_end_ms = max(hosted.last_window_end_ms, window_end_ms)
         hosted.failing_minutes += 1
-        self._note_failing(key, hosted)
+        self._update_failing(key, hosted)
         self._counts["quarantined_batches"] += 1
         log.error("bucket %s: batch %s goes to quarantine: %s", key, address, error_text(error), exc_info=error)
         # The batch itself stays on the `cells` topic, at its address.
-        output = quarantined(
+        output = quarantine_output(
             hosted.logic, key, BATCH, address, window_end_ms, error, failing_minutes=hosted.failing_minutes
         )
         return _encoded([output]), self.save(hosted)
@@ -280,7 +284,7 @@ class Host:
     ) -> tuple[list[EncodedOutput], bytes | None]:
         key, kind, address, payload = row[0], row[1], row[2], row[3]
         try:
-            facts = one_by_one(facts_in(address, payload))
+            facts = split_rows(parse_facts(address, payload))
         except (orjson.JSONDecodeError, TypeError, ValueError):
             facts = [(address, payload)]
         encoded: list[EncodedOutput] = []
@@ -299,12 +303,12 @@ class Host:
                 log.error(
                     "bucket %s: %s %s goes to quarantine: %s", key, kind, where, error_text(fault), exc_info=fault
                 )
-                at_ms, text = event_time_in(kind, value), as_text(value)
-                made = _encoded([quarantined(hosted.logic, key, kind, where, at_ms, fault, payload=text)])
+                at_ms, text = parse_event_time(kind, value), record_text(value)
+                made = _encoded([quarantine_output(hosted.logic, key, kind, where, at_ms, fault, payload=text)])
             encoded += made
         return encoded, data
 
-    def _note_failing(self, key: str, hosted: HostedBucket) -> None:
+    def _update_failing(self, key: str, hosted: HostedBucket) -> None:
         if hosted.failing_minutes >= FAILING_AFTER_MINUTES:
             self._failing.add(key)
         else:
@@ -340,7 +344,7 @@ class Host:
         saved = orjson.loads(unpacked(data))
         hosted.last_window_end_ms = saved["last_window_end_ms"]
         hosted.failing_minutes = saved.get("failing_minutes", 0)
-        self._note_failing(key, hosted)
+        self._update_failing(key, hosted)
         try:
             if saved["logic"] != hosted.logic.name:
                 raise SnapshotError(f"expected a snapshot of {hosted.logic.name}, got one of {saved['logic']}")

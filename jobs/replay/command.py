@@ -30,14 +30,14 @@ from jobs.connectors.kafka.publisher import Publisher
 from jobs.hosting.chain import Runner
 from jobs.hosting.chain_workers import ChainWorkers
 from jobs.pricing.policy import Policy
-from jobs.replay.in_process import run_alone
+from jobs.replay.in_process import run_in_process
 from jobs.replay.input_limits import limits_page
 from jobs.replay.mapped_data import MappedData
 from jobs.replay.mapping import Mapping, MappingError
 from jobs.replay.parquet_outputs import OutputFolderError, ParquetOutputs
-from jobs.replay.records import Made
-from jobs.replay.sending import Heartbeat, as_rejected, send, wait_until_taken, with_heartbeats
-from jobs.replay.verdict import after_the_run, before_the_run, listed, warnings
+from jobs.replay.records import MappedRecord
+from jobs.replay.run_checks import check_input, check_results, refusal_lines, warnings
+from jobs.replay.sending import TickTime, as_rejected, send, wait_until_processed, with_ticks
 from jobs.runtime.settings import Settings
 
 MAPPINGS = Path(__file__).parent / "mappings"
@@ -140,7 +140,7 @@ def replay(
             console.print(f"{type(error).__name__}: {error}", style="red", markup=False, soft_wrap=True)
             raise typer.Exit(2) from error
         balanced = _report(mapped, files)
-        problems = list(before_the_run(mapped))
+        problems = list(check_input(mapped))
         if alone and not problems:
             problems += _alone(mapped, policy, files, runner, audit=audit)
         elif not check and not problems:
@@ -162,7 +162,7 @@ def _report(mapped: MappedData, files: ParquetOutputs | None) -> bool:
     accounts = mapped.balance()
     for account in accounts:
         typer.echo(str(account))
-    for line in listed(mapped.refusal_counts(), list(mapped.refusals(SHOWN)), _all_in(files)):
+    for line in refusal_lines(mapped.refusal_counts(), list(mapped.refusals(SHOWN)), _all_in(files)):
         typer.echo(line)
     if files is not None:
         for refusal in mapped.refusals():
@@ -186,18 +186,18 @@ def _alone(
     """Run in this process and print what came; return why the run gave nothing to rely on."""
     first, last = mapped.span or (0, 0)
     began = time.monotonic()
-    with rare_collection(), _progress() as bar:
+    with tune_garbage_collection(), _progress() as bar:
         task = bar.add_task("market days", total=(last - first) // 86_400_000 + 1)
 
         def reached(time_ms: int) -> None:
             bar.update(task, completed=max(0, min(time_ms, last) - first) // 86_400_000)
 
-        run = run_alone(mapped, policy, audit=audit, out=files, shown=SHOWN, progress=reached, runner=runner)
+        run = run_in_process(mapped, policy, audit=audit, out=files, shown=SHOWN, progress=reached, runner=runner)
     took_s = time.monotonic() - began
     if run.repeats:
         kind = run.first_repeats[0]
         kinds = {(kind.stream, kind.field, kind.code): run.repeats}
-        for line in listed(kinds, run.first_repeats, _all_in(files)):
+        for line in refusal_lines(kinds, run.first_repeats, _all_in(files)):
             typer.echo(line)
     typer.echo(json.dumps({"outputs": dict(sorted(run.outputs.items()))}))
     for (cause, outcome), count in sorted(run.outcomes.items()):
@@ -206,7 +206,7 @@ def _alone(
     typer.echo(
         f"{mapped.counts.total()} records in {took_s:.1f} s, {mapped.counts.total() / took_s:,.0f} a second"
     )
-    problems = list(after_the_run(run, mapped, policy))
+    problems = list(check_results(run, mapped, policy))
     if run.audit is None:
         return problems
     typer.echo(
@@ -227,10 +227,10 @@ def _send(mapped: MappedData, settings: Settings, speed: float, wait: float) -> 
         total = mapped.counts.total()
         task = progress.add_task("sending", total=total)
 
-        def tracked() -> Iterator[Made | Heartbeat]:
-            for item in with_heartbeats(mapped):
+        def tracked() -> Iterator[MappedRecord | TickTime]:
+            for item in with_ticks(mapped):
                 yield item
-                progress.advance(task, isinstance(item, Made))
+                progress.advance(task, isinstance(item, MappedRecord))
 
         sent = send(tracked(), publisher, settings.buckets, speed)
         for refusal in mapped.refusals():
@@ -239,7 +239,7 @@ def _send(mapped: MappedData, settings: Settings, speed: float, wait: float) -> 
     if not wait:
         return
     with console.status("the jobs are taking it in") as status:
-        left = wait_until_taken(settings, wait, status.update)
+        left = wait_until_processed(settings, wait, status.update)
     if any(left.values()):
         console.print(f"not taken within {wait:.0f} s: {left}", style="red", markup=False)
         raise typer.Exit(1)
@@ -247,7 +247,7 @@ def _send(mapped: MappedData, settings: Settings, speed: float, wait: float) -> 
 
 
 @contextmanager
-def rare_collection() -> Iterator[None]:
+def tune_garbage_collection() -> Iterator[None]:
     """Collect garbage less often: what was loaded at the start stays, and a run's records make no cycles."""
     before = gc.get_threshold()
     gc.collect()

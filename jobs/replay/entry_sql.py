@@ -10,7 +10,7 @@ from jobs.replay.mapping import STREAMS, Entry
 from schemas.topics import BIGINT, BOOLEAN, DOUBLE, STRING, Check
 
 _LINE_OF = ("calendar", "commands")
-"""Streams whose lines are read again as facts (:data:`jobs.hosting.chain.FACTS_OF_A_REPLAY`)."""
+"""Streams whose lines are read again as facts (:data:`jobs.hosting.chain.REPLAY_FACTS`)."""
 SQL_TYPES = {STRING: "VARCHAR", BIGINT: "BIGINT", DOUBLE: "DOUBLE", BOOLEAN: "BOOLEAN"}
 _WHOLE = frozenset(
     f"{sign}{size}" for sign in ("", "U") for size in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
@@ -33,7 +33,7 @@ def raw_sql(entry: Entry, constants: Mapping[str, Any]) -> str:
     )
 
 
-def made_sql(entry: Entry, raw: str, types: Mapping[str, str]) -> str:
+def mapped_sql(entry: Entry, raw: str, types: Mapping[str, str]) -> str:
     """Return SQL of an entry's judged records.
 
     Columns: ``row_number``, ``n``, every field of the contract in its type, ``verdict`` (``field|CODE|expected …``

@@ -11,7 +11,7 @@ import orjson
 from features.bucket_logic import Output
 from jobs.audit.recompute import Audit
 from jobs.hosting.cell_query import Backfill
-from jobs.hosting.chain import FACTS_OF_A_REPLAY, Chain, Runner
+from jobs.hosting.chain import REPLAY_FACTS, Chain, Runner
 from jobs.pricing.policy import Policy
 from jobs.replay.mapped_data import MappedData
 from jobs.replay.parquet_outputs import ParquetOutputs
@@ -19,7 +19,7 @@ from jobs.replay.records import Refused
 
 
 @dataclass(slots=True)
-class AloneRun:
+class InProcessRun:
     """What a run gave.
 
     ``outputs``: records by stream; ``outcomes``: decisions by (cause, outcome); ``repeats``: repeated order lines,
@@ -52,7 +52,7 @@ class AloneRun:
                     self.audit.take(orjson.loads(orjson.dumps(output.value)), without_offer=True)
 
 
-def run_alone(
+def run_in_process(
     mapped: MappedData,
     policy: Policy,
     *,
@@ -61,7 +61,7 @@ def run_alone(
     shown: int = 5,
     progress: Callable[[int], None] = lambda time_ms: None,
     runner: Runner | None = None,
-) -> AloneRun:
+) -> InProcessRun:
     """Run the records of a mapping through the chain of jobs.
 
     Parameters
@@ -72,7 +72,7 @@ def run_alone(
     progress : called with the market time that a batch has reached, epoch milliseconds.
     runner : runs features and repricing; None: this process.
     """
-    run = AloneRun(audit=Audit() if audit else None)
+    run = InProcessRun(audit=Audit() if audit else None)
     mapped.fill_lines()
     query = Backfill.of_tables(mapped.duck)
     for repeat in mapped.repeats():
@@ -81,7 +81,7 @@ def run_alone(
             run.first_repeats.append(repeat)
         if out is not None:
             out.refuse(repeat)
-    chain = Chain(policy, mapped.mapping.buckets, facts=FACTS_OF_A_REPLAY, runner=runner)
+    chain = Chain(policy, mapped.mapping.buckets, facts=REPLAY_FACTS, runner=runner)
     for output in chain.run_query(query):
         run.take(output)
         if out is not None:

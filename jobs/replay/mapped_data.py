@@ -1,6 +1,6 @@
 """A data folder seen through a mapping: records, refusals and the balance, held in a temporary DuckDB file.
 
-Every entry of the mapping becomes one table ``made_<i>``: its rows with our fields, typed as the contract wants
+Every entry of the mapping becomes one table ``mapped_<i>``: its rows with our fields, typed as the contract wants
 them, and the contract's verdict. Everything else (records in event-time order, refusals, the balance, the tables
 that :mod:`jobs.hosting.cell_query` reads) is a query over these tables. So memory does not grow with the data:
 DuckDB compresses the tables into its file and keeps at most ``memory`` of them.
@@ -18,17 +18,17 @@ from pathlib import Path
 import duckdb
 import orjson
 
-from jobs.replay.entry_sql import GOT_LENGTH, SQL_TYPES, made_sql, raw_sql
+from jobs.replay.entry_sql import GOT_LENGTH, SQL_TYPES, mapped_sql, raw_sql
 from jobs.replay.mapping import STREAMS, Entry, Mapping, MappingError, Source
 from jobs.replay.records import (
     NO_PRIMARY,
     NO_REPEAT,
     ONCE_PER,
     Balance,
-    Made,
+    MappedRecord,
     Refused,
-    heartbeats,
     limit_of,
+    tick_times,
 )
 from schemas.topics import INPUTS, MINUTE_MS, ORDER_DEDUP_MS, TOPICS, kafka_key
 
@@ -114,13 +114,13 @@ class MappedData:
             raise MappingError(f"sources.{name}.columns: {error}") from error
 
     def _make(self, i: int, entry: Entry) -> None:
-        """Create ``made_<i>``, and note what the contract refuses."""
+        """Create ``mapped_<i>``, and note what the contract refuses."""
         raw = raw_sql(entry, self.mapping.constants)
         types = {row[0]: row[1] for row in self.duck.execute(f"DESCRIBE {raw}").fetchall()}
-        self.duck.execute(f"CREATE TABLE made_{i} AS {made_sql(entry, raw, types)}")
+        self.duck.execute(f"CREATE TABLE mapped_{i} AS {mapped_sql(entry, raw, types)}")
         self.duck.execute(
             "INSERT INTO refusals SELECT ?, ?, row_number, ?, split_part(verdict, '|', 1), "
-            f"split_part(verdict, '|', 2), coalesce(got, 'NULL'), ? FROM made_{i} WHERE verdict IS NOT NULL",
+            f"split_part(verdict, '|', 2), coalesce(got, 'NULL'), ? FROM mapped_{i} WHERE verdict IS NOT NULL",
             [entry.source, self.mapping.sources[entry.source].file, entry.stream, entry.primary],
         )
 
@@ -130,7 +130,7 @@ class MappedData:
             primaries = [(i, e) for i, e in enumerate(self.mapping.streams) if e.primary and e.source == name]
             if not primaries:
                 continue
-            made = " UNION ALL ".join(f"SELECT row_number FROM made_{i}" for i, _ in primaries)
+            made = " UNION ALL ".join(f"SELECT row_number FROM mapped_{i}" for i, _ in primaries)
             noted = f"SELECT row_number FROM refusals WHERE source = '{name}' AND is_primary"
             left = f'SELECT * FROM "{name}" WHERE row_number NOT IN ({made} UNION ALL {noted})'
             for _, entry in primaries:
@@ -156,14 +156,14 @@ class MappedData:
         """Good records by stream."""
         counts: Counter[str] = Counter()
         for i, entry in enumerate(self.mapping.streams):
-            counts[entry.stream] += self._number(f"SELECT count(*) FROM made_{i} WHERE verdict IS NULL")
+            counts[entry.stream] += self._number(f"SELECT count(*) FROM mapped_{i} WHERE verdict IS NULL")
         return +counts
 
     @property
     def span(self) -> tuple[int, int] | None:
         """First and last event time of the good records; None without any."""
         times = " UNION ALL ".join(
-            f"SELECT event_time_ms FROM made_{i} WHERE verdict IS NULL" for i in range(len(self.mapping.streams))
+            f"SELECT event_time_ms FROM mapped_{i} WHERE verdict IS NULL" for i in range(len(self.mapping.streams))
         )
         first, last = self.duck.execute(
             f"SELECT min(event_time_ms), max(event_time_ms) FROM ({times})"
@@ -177,7 +177,7 @@ class MappedData:
             made = {True: 0, False: 0}
             entries = [(i, e) for i, e in enumerate(self.mapping.streams) if e.source == name]
             for i, entry in entries:
-                made[entry.primary] += self._number(f"SELECT count(*) FROM made_{i} WHERE verdict IS NULL")
+                made[entry.primary] += self._number(f"SELECT count(*) FROM mapped_{i} WHERE verdict IS NULL")
             if not any(entry.primary for _, entry in entries):
                 continue
             lost = (
@@ -240,7 +240,7 @@ class MappedData:
 
         def union(streams: tuple[str, ...]) -> str:
             made = [i for i, entry in enumerate(self.mapping.streams) if entry.stream in streams]
-            parts = [f"SELECT {key}, {minute} AS at_minute FROM made_{i} WHERE verdict IS NULL" for i in made]
+            parts = [f"SELECT {key}, {minute} AS at_minute FROM mapped_{i} WHERE verdict IS NULL" for i in made]
             return (
                 " UNION ALL ".join(parts)
                 or "SELECT '' AS tenant, '' AS market, '' AS sku, 0 AS at_minute WHERE false"
@@ -255,12 +255,12 @@ class MappedData:
         total, without = self.duck.execute(text).fetchall()[0]
         return total, without
 
-    def records(self) -> Iterator[Made]:
+    def records(self) -> Iterator[MappedRecord]:
         """Yield all good records by event time, then by the order of the entries and rows."""
         entries = (self._records(i, entry) for i, entry in enumerate(self.mapping.streams))
         return (made for _, _, _, _, made in heapq.merge(*entries, key=lambda item: item[:4]))
 
-    def _records(self, i: int, entry: Entry) -> Iterator[tuple[int, int, int, int, Made]]:
+    def _records(self, i: int, entry: Entry) -> Iterator[tuple[int, int, int, int, MappedRecord]]:
         fields = [
             check.field
             for check in STREAMS[entry.stream].checks
@@ -268,14 +268,14 @@ class MappedData:
         ]
         names = ", ".join(f'"{field}"' for field in fields)
         cursor = self.duck.cursor().execute(
-            f"SELECT row_number, n, {names} FROM made_{i} WHERE verdict IS NULL "
+            f"SELECT row_number, n, {names} FROM mapped_{i} WHERE verdict IS NULL "
             "ORDER BY event_time_ms, row_number, n"
         )
         while rows := cursor.fetchmany(_ROWS):
             for row, n, *values in rows:
                 record = dict(zip(fields, values, strict=True))
                 at_ms = record["event_time_ms"]
-                made = Made(at_ms, entry.stream, kafka_key(entry.stream, record), orjson.dumps(record))
+                made = MappedRecord(at_ms, entry.stream, kafka_key(entry.stream, record), orjson.dumps(record))
                 yield at_ms, i, row, n, made
 
     def fill_lines(self) -> None:
@@ -285,13 +285,13 @@ class MappedData:
         event time, its Kafka time its event time. ``entry`` and ``row_number`` say where it came from.
         """
         span = self.span
-        beats = list(heartbeats(*span, self.mapping.tick_minutes)) if span else []
+        beats = list(tick_times(*span, self.mapping.tick_minutes)) if span else []
         for topic in INPUTS:
             if topic.name == "ticks":
                 continue
             names = ", ".join(f'"{check.field}"' for check in topic.checks)
             parts = [
-                f"SELECT {i} AS entry, row_number, n, {names}, line_json FROM made_{i} WHERE verdict IS NULL"
+                f"SELECT {i} AS entry, row_number, n, {names}, line_json FROM mapped_{i} WHERE verdict IS NULL"
                 for i, entry in enumerate(self.mapping.streams)
                 if entry.stream == topic.name
             ]

@@ -11,7 +11,7 @@ are functions (``epoch_ms(event_time)``), and nothing is hidden in code.
 Exactly one *primary* entry may take a row of a source that has primaries. A row that no primary takes, that a
 primary's ``once_per`` drops, or that breaks our contract is named by file, row, field and code, so that a replay
 balances to the row: rows = primary records + refused rows + rows dropped by ``once_per``. Types and limits of all
-fields are listed in ``jobs/replay/mappings/LIMITS.md``.
+fields are refusal_lines in ``jobs/replay/mappings/LIMITS.md``.
 
 ``policy`` names what a replay of the data decides otherwise than the default policy: weekly periods for
 weekly data, offers that are valid for a month. :meth:`Mapping.policy_over` merges it.
@@ -76,7 +76,7 @@ class Mapping(BaseModel):
     sources: dict[str, Source]
     constants: dict[str, str | int | float | bool] = Field(default_factory=dict)
     streams: list[Entry] = Field(min_length=1)
-    tick_minutes: int = Field(1, ge=1, description="event minutes between heartbeats; large for sparse histories")
+    tick_minutes: int = Field(1, ge=1, description="event minutes between tick_times; large for sparse histories")
     buckets: int = Field(1, ge=1, le=65_536, description="about listings / 32")
     policy: dict[str, Any] = Field(default_factory=dict, description="keys of the policy that a replay replaces")
 

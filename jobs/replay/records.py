@@ -15,7 +15,7 @@ REFUSAL_CODES = (*(code.value for code in RejectCode), NO_PRIMARY, ONCE_PER, NO_
 """Every code a refusal can carry."""
 
 
-class Made(NamedTuple):
+class MappedRecord(NamedTuple):
     """A record made of a row, ready to send."""
 
     event_time_ms: int
@@ -67,13 +67,13 @@ class Balance(NamedTuple):
         )
 
 
-def heartbeats(first_ms: int, last_ms: int, tick_minutes: int) -> Iterator[int]:
+def tick_times(first_ms: int, last_ms: int, tick_minutes: int) -> Iterator[int]:
     """Yield the times of a replay's ticks: every period between the records, and two past the last window.
 
     The first closing one lies in the minute after the last record; the second, an hour later, moves
     the watermark past it whatever the lateness.
 
-    >>> list(heartbeats(90_000, 90_000, 1)), list(heartbeats(90_000, 130_000, 1))
+    >>> list(tick_times(90_000, 90_000, 1)), list(tick_times(90_000, 130_000, 1))
     ([120000, 3780000], [120000, 180000, 3840000])
     """
     period = tick_minutes * MINUTE_MS

@@ -11,27 +11,27 @@ from typing import NamedTuple
 import orjson
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from jobs.connectors.kafka.offsets import READERS, READERS_OF_A_REPLAY, not_yet_taken
+from jobs.connectors.kafka.offsets import READERS, REPLAY_READERS, consumer_lag
 from jobs.connectors.kafka.publisher import Publisher
 from jobs.replay.mapped_data import MappedData
-from jobs.replay.records import Made, Refused, heartbeats
+from jobs.replay.records import MappedRecord, Refused, tick_times
 from jobs.runtime.settings import Settings
 from schemas.events import Rejected
 from schemas.topics import INPUTS, TOPICS
 
 
-class Heartbeat(NamedTuple):
+class TickTime(NamedTuple):
     """A moment at which every bucket and every partition gets its tick."""
 
     event_time_ms: int
 
 
-def with_heartbeats(mapped: MappedData) -> Iterator[Made | Heartbeat]:
+def with_ticks(mapped: MappedData) -> Iterator[MappedRecord | TickTime]:
     """Yield the records with the ticks between them; a tick comes before a record of its own millisecond."""
     span = mapped.span
     if span is None:
         return
-    beats: Iterator[Made | Heartbeat] = map(Heartbeat, heartbeats(*span, mapped.mapping.tick_minutes))
+    beats: Iterator[MappedRecord | TickTime] = map(TickTime, tick_times(*span, mapped.mapping.tick_minutes))
     yield from heapq.merge(beats, mapped.records(), key=lambda item: item.event_time_ms)
 
 
@@ -42,7 +42,9 @@ def as_rejected(refusal: Refused) -> Rejected:
     )
 
 
-def send(stream: Iterable[Made | Heartbeat], publisher: Publisher, buckets: int, speed: float) -> Counter[str]:
+def send(
+    stream: Iterable[MappedRecord | TickTime], publisher: Publisher, buckets: int, speed: float
+) -> Counter[str]:
     """Send records and ticks; ``speed`` event seconds per second, 0: as fast as the broker takes them."""
     sent: Counter[str] = Counter()
     partitions = {topic.name: publisher.partitions(topic.topic) for topic in INPUTS if topic.name != "ticks"}
@@ -53,7 +55,7 @@ def send(stream: Iterable[Made | Heartbeat], publisher: Publisher, buckets: int,
             ahead = (item.event_time_ms - first) / 1000 / speed - (time.monotonic() - began)
             if ahead > 0.01:
                 time.sleep(ahead)
-        if isinstance(item, Made):
+        if isinstance(item, MappedRecord):
             publisher.send_bytes(
                 TOPICS[item.stream].topic, item.value, timestamp_ms=item.event_time_ms, key=item.key
             )
@@ -74,7 +76,7 @@ def send(stream: Iterable[Made | Heartbeat], publisher: Publisher, buckets: int,
     return sent
 
 
-def wait_until_taken(settings: Settings, timeout_s: float, tell: Callable[[str], None]) -> dict[str, int]:
+def wait_until_processed(settings: Settings, timeout_s: float, tell: Callable[[str], None]) -> dict[str, int]:
     """Wait until every record lies in a completed checkpoint of every job that reads it.
 
     Returns
@@ -82,7 +84,7 @@ def wait_until_taken(settings: Settings, timeout_s: float, tell: Callable[[str],
     dict
         Records still to be taken by consumer group: all 0, or not in time.
     """
-    readers = READERS if settings.host_clock else READERS_OF_A_REPLAY
+    readers = READERS if settings.host_clock else REPLAY_READERS
 
     def told(state: RetryCallState) -> None:
         left: dict[str, int] = state.outcome.result() if state.outcome else {}
@@ -95,5 +97,5 @@ def wait_until_taken(settings: Settings, timeout_s: float, tell: Callable[[str],
         before_sleep=told,
         retry_error_callback=lambda state: state.outcome.result() if state.outcome else {},
     )
-    left: dict[str, int] = asking(not_yet_taken, settings.kafka, readers)
+    left: dict[str, int] = asking(consumer_lag, settings.kafka, readers)
     return left

@@ -20,7 +20,7 @@ from schemas.topics import Topic, inputs_of_clock, lateness_of_clock
 
 KEY_FILE = Path("run") / "pseudonym.key"
 """The generated pseudonym key, below a run's state folder."""
-MAKE_A_KEY = '`python -c "import secrets; print(secrets.token_hex(32))"`'
+KEY_COMMAND = '`python -c "import secrets; print(secrets.token_hex(32))"`'
 DATA_CLOCK = "data"
 """The clock of a replay: hosted logics take the event time of what they are given."""
 
@@ -43,7 +43,6 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="WALRAS_", extra="ignore", frozen=True)
 
     home: Path = Field(default_factory=_home, description="the one folder that holds all state of a run")
-    data: Path = Field(Path("../shared/data"), description="recorded data sets for replays and tests")
     kafka: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers")
     redis: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis URL")
     flink: str = Field("127.0.0.1:8081", description="Flink REST address")
@@ -109,7 +108,7 @@ class Settings(BaseSettings):
         if value is not None and value.get_secret_value() in ("", PUBLISHED_KEY):
             raise ValueError(
                 "WALRAS_EDGE_SECRET: expected a secret key for customers' pseudonyms, got an empty text or the "
-                f"published default of earlier versions; set it to the output of {MAKE_A_KEY}, or unset it to use "
+                f"published default of earlier versions; set it to the output of {KEY_COMMAND}, or unset it to use "
                 f"the key that the local platform generates ({KEY_FILE} below its state folder)"
             )
         return value
@@ -136,7 +135,7 @@ class Settings(BaseSettings):
             raise PseudonymKeyError(
                 "no key for customers' pseudonyms: expected WALRAS_EDGE_SECRET, or a readable file "
                 f"{self.key_file} ({error.strerror}); start the local platform once, which generates it, or set "
-                f"the variable to the output of {MAKE_A_KEY}"
+                f"the variable to the output of {KEY_COMMAND}"
             ) from error
         if key in ("", PUBLISHED_KEY):
             raise PseudonymKeyError(
@@ -146,38 +145,38 @@ class Settings(BaseSettings):
         return SecretStr(key)
 
     @cached_property
-    def the_clock(self) -> Clock:
+    def run_clock(self) -> Clock:
         """The run's Clock; in a replay the wall's, for the few who do not live in the data's time."""
         return Clock() if self.clock == DATA_CLOCK else Clock.parse(self.clock)
 
     @property
     def host_clock(self) -> Clock | None:
         """The Clock of hosted logics; None in a replay, where time is what the data say."""
-        return None if self.clock == DATA_CLOCK else self.the_clock
+        return None if self.clock == DATA_CLOCK else self.run_clock
 
     @property
-    def all_live(self) -> bool:
+    def all_buckets_live(self) -> bool:
         """Whether each of a job's workers keeps the objects of all its buckets.
 
-        >>> [Settings(buckets=n, parallelism=p).all_live for n, p in ((32, 2), (1_000, 2), (1_000, 4))]
+        >>> [Settings(buckets=n, parallelism=p).all_buckets_live for n, p in ((32, 2), (1_000, 2), (1_000, 4))]
         [True, False, True]
         """
         return self.buckets <= self.live_buckets * self.parallelism
 
     @property
-    def most_live(self) -> int:
+    def max_live_buckets(self) -> int:
         """How many buckets' objects each of a job's workers keeps at most."""
-        return self.live_buckets if self.all_live else self.live_buckets_of_many
+        return self.live_buckets if self.all_buckets_live else self.live_buckets_of_many
 
     @property
     def lateness_at_least_ms(self) -> int:
         """What a topic's lateness is at least in this run; 0 on the wall's clock."""
-        return lateness_of_clock(self.the_clock.speed)
+        return lateness_of_clock(self.run_clock.speed)
 
     @property
     def inputs(self) -> tuple[Topic, ...]:
         """The input topics with the lateness and memory of this run."""
-        return inputs_of_clock(self.the_clock.speed)
+        return inputs_of_clock(self.run_clock.speed)
 
     @property
     def lateness_ms(self) -> int:
@@ -185,8 +184,8 @@ class Settings(BaseSettings):
         return max(topic.lateness_ms for topic in self.inputs)
 
     @property
-    def pace_file(self) -> Path:
-        """Where the local platform's keeper notes the newest closed minute (:mod:`jobs.monitoring.pace`)."""
+    def minute_progress_file(self) -> Path:
+        """Where the local platform's keeper notes the newest closed minute (:mod:`jobs.monitoring.minute_progress`)."""
         return self.home / "run" / "minutes.json"
 
     @property

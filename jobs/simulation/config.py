@@ -36,7 +36,7 @@ class MarketPlace:
 class Shock:
     """A lasting shift in the demand of one listing, from ``at_min`` to ``until_min``.
 
-    ``kind`` "arrivals": more or fewer people come; "liking": those who come are more or less ready
+    ``kind`` "arrivals": more or fewer people come; "readiness": those who come are more or less ready
     to buy (odds × ``factor``), so searches are abandoned as well. ``rank`` counts a market's
     listings from the best seller, 0.
     """
@@ -45,7 +45,7 @@ class Shock:
     market: str
     rank: int
     factor: float
-    kind: Literal["arrivals", "liking"]
+    kind: Literal["arrivals", "readiness"]
     until_min: int = 10**9
 
 
@@ -96,12 +96,12 @@ MARKETS = (
 CATEGORIES = ("coffee", "kitchen", "audio", "lighting", "garden", "toys", "sport", "office")
 
 SHOCKS = (
-    Shock(55, "web-us-usd", 0, 0.4, "liking"),
+    Shock(55, "web-us-usd", 0, 0.4, "readiness"),
     Shock(65, "web-eu-eur", 0, 2.0, "arrivals"),
-    Shock(75, "web-us-usd", 2, 2.0, "liking"),
+    Shock(75, "web-us-usd", 2, 2.0, "readiness"),
     Shock(85, "app-gb-gbp", 0, 0.4, "arrivals"),
     Shock(100, "web-us-usd", 1, 2.0, "arrivals"),
-    Shock(120, "web-eu-eur", 1, 0.4, "liking"),
+    Shock(120, "web-eu-eur", 1, 0.4, "readiness"),
     Shock(150, "web-us-usd", 4, 0.4, "arrivals"),
 )
 RIVAL_MOVES = (
@@ -169,7 +169,7 @@ class MarketConfig:
     search_share: float = 0.45
     season_amplitude: float = 0.25
     rivals: int = 3
-    rival_look_min: int = 90
+    rival_check_min: int = 90
     rival_jump_min: int = 4320
     short_stock_share: float = 0.08
     arms: tuple[str, ...] = ("base",)

@@ -98,7 +98,7 @@ class CountMarket:
     def __init__(self, config: MarketConfig, seed: int, start_ms: int, known_share: float = 0.8) -> None:
         self.config, self._seed, self._start_ms = config, seed, start_ms
         self.world = build_world(config, seed)
-        self.family = family_named(config.family, self.world.tastes)
+        self.family = family_named(config.family, self.world.demand)
         self._seasons = Seasons(config, self.world, start_ms)
         self._rivals = Rivals(config, self.world, seed)
         self.listings = self.world.listings
@@ -158,7 +158,7 @@ class CountMarket:
         else:
             self._extra = (visits * self._chance * (units - UNITS_PER_ORDER)).sum(axis=(1, 2))
         mean = (price * q * self._split[:, :, None]).sum(axis=(1, 2))
-        self.family.live_minute(mean, self._extra)
+        self.family.end_minute(mean, self._extra)
         self.minutes += 1
         return Minute(cells, tuple(offers), catalog, rate, profit)
 
@@ -172,11 +172,13 @@ class CountMarket:
         who = np.broadcast_to(np.arange(shape[0])[:, None, None], shape).ravel()
         seg = np.broadcast_to(np.array([s for s, _ in _PAIRS])[None, :, None], shape).ravel()
         flat, offer = price.ravel().astype(float), self.offer_minor[who].astype(float)
-        lift = self._seasons.liking(self.now_ms)[who]
+        lift = self._seasons.readiness(self.now_ms)[who]
         total = np.zeros(len(flat))
-        for klass, share in enumerate(self.family.classes):
+        for latent_class, share in enumerate(self.family.classes):
             for _, device_share, context in DEVICES:
-                chance = self.family.probability(who, seg, np.full(len(flat), klass), flat, offer, lift + context)
+                chance = self.family.probability(
+                    who, seg, np.full(len(flat), latent_class), flat, offer, lift + context
+                )
                 total += share * device_share * chance
         return np.minimum(total, 1.0).reshape(shape)
 

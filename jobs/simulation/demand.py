@@ -14,9 +14,9 @@ and (1) reads u = logit(S⁰) + B·log(p/p_ref) + c·log(o/o_ref) + lift. The ot
 p_ref and break one assumption each: what is learned by a model that believes in (1) is then wrong in
 a known way.
 
->>> tastes = Tastes.single(conversion=0.1, elasticity=-2.0, reference=1000.0)
+>>> parameters = DemandParameters.single(conversion=0.1, elasticity=-2.0, reference=1000.0)
 >>> zero, usual = np.zeros(3, int), np.full(3, 1000.0)
->>> below, at, above = Logit(tastes).probability(zero, zero, zero, np.array([999.9, 1e3, 1000.1]), usual, 0.0)
+>>> below, at, above = Logit(parameters).probability(zero, zero, zero, np.array([999.9, 1e3, 1000.1]), usual, 0.0)
 >>> round(float(at), 6), round(float(np.log(above / below) / np.log(1000.1 / 999.9)), 3)
 (0.1, -2.0)
 """
@@ -33,7 +33,7 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Tastes:
+class DemandParameters:
     """What drives the shoppers of every listing.
 
     ``conversion``, ``own`` and ``cross``: (listings, segments), S⁰, B and c of (2);
@@ -49,7 +49,7 @@ class Tastes:
     daily_units: Array
 
     @classmethod
-    def single(cls, *, conversion: float, elasticity: float, reference: float) -> Tastes:
+    def single(cls, *, conversion: float, elasticity: float, reference: float) -> DemandParameters:
         """One listing, one segment, no answer to rivals: for examples."""
         one = np.ones((1, 1))
         return cls(
@@ -70,12 +70,12 @@ class Logit:
     classes: tuple[float, ...] = (1.0,)
     """Shares of the customers' latent classes; a customer keeps theirs."""
 
-    def __init__(self, tastes: Tastes) -> None:
-        self.tastes = tastes
-        self._intercept = np.log(tastes.conversion / (1 - tastes.conversion))
+    def __init__(self, parameters: DemandParameters) -> None:
+        self.parameters = parameters
+        self._intercept = np.log(parameters.conversion / (1 - parameters.conversion))
 
     def probability(
-        self, listing: Array, segment: Array, klass: Array, price: Array, offer: Array, lift: Array | float
+        self, listing: Array, segment: Array, latent_class: Array, price: Array, offer: Array, lift: Array | float
     ) -> Array:
         """Chance that each visit buys; all arguments one value per visit, prices in minor units."""
         return sigmoid(self._utility(listing, segment, price, offer) + lift)
@@ -84,11 +84,11 @@ class Logit:
         """Units bought beyond the usual ones, per buying visit."""
         return np.zeros(len(listing), dtype=np.int64)
 
-    def live_minute(self, shown: Array, extra: Array) -> None:
+    def end_minute(self, shown: Array, extra: Array) -> None:
         """A minute passed: mean price shown per listing (NaN: none) and extra units sold."""
 
     def _utility(self, listing: Array, segment: Array, price: Array, offer: Array) -> Array:
-        t = self.tastes
+        t = self.parameters
         return (
             self._intercept[listing, segment]
             + t.own[listing, segment] * np.log(price / t.reference[listing])
@@ -104,11 +104,11 @@ class Mixture(Logit):
     _scale = np.array([0.4, 1.6])
 
     def probability(
-        self, listing: Array, segment: Array, klass: Array, price: Array, offer: Array, lift: Array | float
+        self, listing: Array, segment: Array, latent_class: Array, price: Array, offer: Array, lift: Array | float
     ) -> Array:
         """As :meth:`Logit.probability`, with the own-price answer scaled by the customer's class."""
-        t = self.tastes
-        own = t.own[listing, segment] * (self._scale[klass] - 1) * np.log(price / t.reference[listing])
+        t = self.parameters
+        own = t.own[listing, segment] * (self._scale[latent_class] - 1) * np.log(price / t.reference[listing])
         return sigmoid(self._utility(listing, segment, price, offer) + own + lift)
 
 
@@ -124,12 +124,12 @@ class StepWillingness(Logit):
     _most = np.array([0.80, 0.90, 1.04, 1.12, 1.25])
 
     def probability(
-        self, listing: Array, segment: Array, klass: Array, price: Array, offer: Array, lift: Array | float
+        self, listing: Array, segment: Array, latent_class: Array, price: Array, offer: Array, lift: Array | float
     ) -> Array:
         """Chance to buy: a constant up to the customer's step, 0 above."""
-        t = self.tastes
+        t = self.parameters
         willing = sum(share for share, most in zip(self.classes, self._most, strict=True) if most > 1.03)
-        most = self._most[klass] * np.where(segment == 1, 0.97, 1.0) * t.reference[listing]
+        most = self._most[latent_class] * np.where(segment == 1, 0.97, 1.0) * t.reference[listing]
         most = most * (offer / t.offer[listing]) ** 0.25
         chance = np.minimum(1.0, t.conversion[listing, segment] / willing * np.exp(lift))
         return np.where(price <= most, chance, 0.0)
@@ -145,28 +145,28 @@ class ReferencePrice(Logit):
     name = "reference"
     _gain, _loss, _minutes = 1.0, 2.0, 2880.0
 
-    def __init__(self, tastes: Tastes) -> None:
-        super().__init__(tastes)
-        self.remembered = tastes.reference.astype(float).copy()
+    def __init__(self, parameters: DemandParameters) -> None:
+        super().__init__(parameters)
+        self.reference_price = parameters.reference.astype(float).copy()
 
     def probability(
-        self, listing: Array, segment: Array, klass: Array, price: Array, offer: Array, lift: Array | float
+        self, listing: Array, segment: Array, latent_class: Array, price: Array, offer: Array, lift: Array | float
     ) -> Array:
-        """As :meth:`Logit.probability`, with gain and loss against the remembered price."""
-        gap = np.log(self.remembered[listing] / price)
+        """As :meth:`Logit.probability`, with gain and loss against the reference_price price."""
+        gap = np.log(self.reference_price[listing] / price)
         felt = self._gain * np.maximum(gap, 0) + self._loss * np.minimum(gap, 0)
         return sigmoid(self._utility(listing, segment, price, offer) + felt + lift)
 
-    def live_minute(self, shown: Array, extra: Array) -> None:
+    def end_minute(self, shown: Array, extra: Array) -> None:
         """Let the memory follow what was shown."""
-        step = (shown - self.remembered) / self._minutes
-        self.remembered += np.where(np.isfinite(shown), step, 0.0)
+        step = (shown - self.reference_price) / self._minutes
+        self.reference_price += np.where(np.isfinite(shown), step, 0.0)
 
 
 class Stockpiling(ReferencePrice):
     """A low price sells more units now and fewer later: what a promotion wins is partly borrowed.
 
-    Below 95 % of the remembered price a buyer takes one to three units more; the pantry π (extra units
+    Below 95 % of the reference_price price a buyer takes one to three units more; the household_stock π (extra units
     over a usual day's) lowers u by δπ (δ = 1) and empties with a time constant of three days.
     """
 
@@ -174,36 +174,36 @@ class Stockpiling(ReferencePrice):
     _gain, _loss = 0.0, 0.0
     _deal, _dislike, _empties_min = 0.95, 1.0, 4320.0
 
-    def __init__(self, tastes: Tastes) -> None:
-        super().__init__(tastes)
-        self.pantry = np.zeros(len(tastes.reference))
+    def __init__(self, parameters: DemandParameters) -> None:
+        super().__init__(parameters)
+        self.household_stock = np.zeros(len(parameters.reference))
 
     def probability(
-        self, listing: Array, segment: Array, klass: Array, price: Array, offer: Array, lift: Array | float
+        self, listing: Array, segment: Array, latent_class: Array, price: Array, offer: Array, lift: Array | float
     ) -> Array:
-        """As :meth:`Logit.probability`, less the pantry's weight."""
+        """As :meth:`Logit.probability`, less the household_stock's weight."""
         return super().probability(
-            listing, segment, klass, price, offer, lift - self._dislike * self.pantry[listing]
+            listing, segment, latent_class, price, offer, lift - self._dislike * self.household_stock[listing]
         )
 
     def extra_units(self, listing: Array, price: Array, draw: Array) -> Array:
         """One to three units more at a deal."""
-        deal = price < self._deal * self.remembered[listing]
+        deal = price < self._deal * self.reference_price[listing]
         return np.where(deal, 1 + (draw * 3).astype(np.int64), 0)
 
-    def live_minute(self, shown: Array, extra: Array) -> None:
-        """Fill and empty the pantry."""
-        super().live_minute(shown, extra)
-        self.pantry += extra / np.maximum(self.tastes.daily_units, 1.0)
-        self.pantry *= np.exp(-1 / self._empties_min)
+    def end_minute(self, shown: Array, extra: Array) -> None:
+        """Fill and empty the household_stock."""
+        super().end_minute(shown, extra)
+        self.household_stock += extra / np.maximum(self.parameters.daily_units, 1.0)
+        self.household_stock *= np.exp(-1 / self._empties_min)
 
 
 FAMILIES: tuple[type[Logit], ...] = (Logit, Mixture, StepWillingness, ReferencePrice, Stockpiling)
 """Every family of demand; a configuration names one."""
 
 
-def family_named(name: str, tastes: Tastes) -> Logit:
-    """The family of that name over these tastes.
+def family_named(name: str, parameters: DemandParameters) -> Logit:
+    """The family of that name over these parameters.
 
     Raises
     ------
@@ -212,5 +212,5 @@ def family_named(name: str, tastes: Tastes) -> Logit:
     """
     for family in FAMILIES:
         if family.name == name:
-            return family(tastes)
+            return family(parameters)
     raise ValueError(f"family: expected one of {', '.join(f.name for f in FAMILIES)}; got {name!r}")

@@ -3,7 +3,7 @@
 ``DIRTY`` is one list for all: the simulator mixes it into a market on demand, and the tests of the
 contract, of the SQL and of the platform send every kind of it.
 
-To add a kind: one :class:`Incident` here. ``spoil`` takes a good record (a dict it may change) and
+To add a kind: one :class:`Incident` here. ``corrupt`` takes a good record (a dict it may change) and
 answers the bytes.
 """
 
@@ -32,7 +32,7 @@ class Incident:
     topic : short name of the input it is sent to.
     code : the refusal it must get.
     field : the field the refusal names; empty when the line as a whole is refused.
-    spoil : makes the bytes from a good record of that topic.
+    corrupt : makes the bytes from a good record of that topic.
     by : "line" refused by demand_job as a record; "cell": by the catalog, on the cell it counts in.
     repeats : the good record goes first, unspoiled, and is accepted; the broken one is its repeat.
     """
@@ -41,14 +41,14 @@ class Incident:
     topic: str
     code: RejectCode
     field: str
-    spoil: Callable[[Record], bytes]
+    corrupt: Callable[[Record], bytes]
     by: Literal["line", "cell"] = "line"
     repeats: bool = False
 
     def lines(self, good: Mapping[str, Any]) -> list[bytes]:
         """The lines to send, in order, made from a good record; the last one is the broken one."""
         first = [orjson.dumps(dict(good))] if self.repeats else []
-        return [*first, self.spoil(dict(good))]
+        return [*first, self.corrupt(dict(good))]
 
 
 def _set(**changes: Any) -> Callable[[Record], bytes]:

@@ -28,11 +28,11 @@ from jobs.simulation.config import MYOPIC, SEGMENTS, MarketConfig
 from jobs.simulation.demand import family_named
 from jobs.simulation.incidents import DIRTY
 from jobs.simulation.prices import Prices, Quoted, Visits
+from jobs.simulation.record_writer import Event, RecordWriter, text
 from jobs.simulation.rivals import Rivals
 from jobs.simulation.seasons import MINUTE_MS, Seasons
-from jobs.simulation.stock import Shelf
+from jobs.simulation.stock import SimulatedStock
 from jobs.simulation.truth import DEVICES, Truth
-from jobs.simulation.wire import Event, Wire, text
 from jobs.simulation.world import (
     CANCEL_SHARE,
     CART_SHARE,
@@ -46,7 +46,7 @@ from jobs.simulation.world import (
 Array = NDArray[Any]
 MAX_VISITS = 1 << 24
 """Visits a minute can number: the order among equals leaves 4 bits per visit for its records."""
-LOOK_AROUND_MIN = 240
+FULL_REPORT_MIN = 240
 """Minutes in which every listing's offers and stock are reported once, changed or not."""
 _DAY_MS = 86_400_000
 _DRAWS = 17
@@ -79,17 +79,17 @@ def calendar_id(start_ms: int, k: int) -> str:
     return f"c{start_ms:x}-{k}"
 
 
-def start_of(event_id: str) -> int | None:
+def run_start_of(event_id: str) -> int | None:
     """The run's start from a calendar entry's id, None if it is not a simulated one.
 
-    >>> start_of(calendar_id(1_767_571_200_000, 2)), start_of("holiday-7")
+    >>> run_start_of(calendar_id(1_767_571_200_000, 2)), run_start_of("holiday-7")
     (1767571200000, None)
     """
     found = re.fullmatch(r"c([0-9a-f]+)-\d+", event_id)
     return int(found[1], 16) if found else None
 
 
-def _refuse_what_json_would_escape(names: set[str]) -> None:
+def _check_plain_names(names: set[str]) -> None:
     """The lines are written as text, so what the shop's side calls things must be plain."""
     for name in sorted(names):
         if text(name) != f'"{name}"':
@@ -104,11 +104,11 @@ class _Minute:
     time_ms: Array
     listing: Array
     segment: Array
-    klass: Array
+    latent_class: Array
     bot: Array
     draws: Array
     customer: Array
-    liking: Array
+    readiness: Array
     day_part: list[str]
     at: int = 0
 
@@ -139,11 +139,11 @@ class Market:
         self.config = config or MarketConfig()
         self._seed, self._start_ms, self._pseudonym = seed, start_ms, pseudonym
         self._world = build_world(self.config, seed)
-        self._family = family_named(self.config.family, self._world.tastes)
+        self._family = family_named(self.config.family, self._world.demand)
         self._seasons = Seasons(self.config, self._world, start_ms)
         self._rivals = Rivals(self.config, self._world, seed)
-        self._shelf = Shelf(self.config, self._world, seed)
-        self._wire = Wire(self._world)
+        self._stock = SimulatedStock(self.config, self._world, seed)
+        self._writer = RecordWriter(self._world)
         self._cost = self._world.cost_minor.copy()
         self._now_ms = start_ms
         self._open = False
@@ -151,7 +151,7 @@ class Market:
         self._next: _Minute | None = None
         self._offer = self._rivals.reference()
         self._pending: dict[int, list[Event]] = {}
-        self._touched: set[int] = set()
+        self._changed_stock: set[int] = set()
         self._buyers: list[str] = []
         self._shown = np.zeros((2, self.config.listings))
         self._extra = np.zeros(self.config.listings)
@@ -177,8 +177,8 @@ class Market:
             self.truth.cost_minor[i] = self._cost[i]
         n = len(self.listings)
         self._now_ms, self._open, self._minute, self._next = at_ms, True, None, None
-        out = [self._wire.catalog(i, int(self._cost[i]), at_ms, "o") for i in range(n)]
-        out += [self._wire.stock(i, self._shelf, at_ms, tag="o") for i in range(n)]
+        out = [self._writer.catalog(i, int(self._cost[i]), at_ms, "o") for i in range(n)]
+        out += [self._writer.stock(i, self._stock, at_ms, tag="o") for i in range(n)]
         for k, plan in enumerate(self.config.calendar):
             value = {
                 "event_id": calendar_id(self._start_ms, k), "event_time_ms": at_ms, "tenant": self.config.tenant,
@@ -190,7 +190,7 @@ class Market:
             out.append((at_ms, k, "calendar", self.config.tenant, orjson.dumps(value)))
         if self.config.rivals:
             out += [
-                self._wire.offer(i, r, self._rivals, at_ms, "o")
+                self._writer.offer(i, r, self._rivals, at_ms, "o")
                 for i in range(n)
                 for r in range(len(self._rivals.names))
             ]
@@ -228,7 +228,7 @@ class Market:
             self._now_ms = until
         return Events(out)
 
-    def take_buyers(self) -> list[str]:
+    def drain_buyers(self) -> list[str]:
         """Pseudonyms of those who bought since this was last asked."""
         buyers, self._buyers = self._buyers, []
         return buyers
@@ -240,34 +240,34 @@ class Market:
         """Let the world take its turn at a minute's start, then draw the minute's visits."""
         at_ms = max(self._now_ms, minute * MINUTE_MS)
         since_start = minute - self._start_ms // MINUTE_MS
-        wire = self._wire
+        writer = self._writer
         asked = self._shown[1] > 0
         mean = np.full(len(asked), np.nan)
         mean[asked] = self._shown[0][asked] / self._shown[1][asked]
-        self._family.live_minute(mean, self._extra)
+        self._family.end_minute(mean, self._extra)
         self._shown[:], self._extra[:] = 0.0, 0.0
 
         if self.config.rivals:
             changed = self._rivals.react(minute, since_start, prices.current(at_ms))
             # A scraper passes every listing now and then, so that offers do not go stale.
-            changed[minute % LOOK_AROUND_MIN :: LOOK_AROUND_MIN] = True
+            changed[minute % FULL_REPORT_MIN :: FULL_REPORT_MIN] = True
             for i, r in np.argwhere(changed):
-                self._emit(wire.offer(int(i), int(r), self._rivals, at_ms))
+                self._emit(writer.offer(int(i), int(r), self._rivals, at_ms))
             self._offer = self._rivals.reference()
-        moved = self._shelf.pass_minute(minute, self._touched)
-        self._touched = set()
-        for i in sorted(moved | set(range(minute % LOOK_AROUND_MIN, len(self.listings), LOOK_AROUND_MIN))):
-            self._emit(wire.stock(i, self._shelf, at_ms))
+        moved = self._stock.pass_minute(minute, self._changed_stock)
+        self._changed_stock = set()
+        for i in sorted(moved | set(range(minute % FULL_REPORT_MIN, len(self.listings), FULL_REPORT_MIN))):
+            self._emit(writer.stock(i, self._stock, at_ms))
         for i in self._cost_changes(lambda at_min: at_min == since_start):
             self.truth.cost_minor[i] = self._cost[i]
-            self._emit(wire.catalog(i, int(self._cost[i]), at_ms))
+            self._emit(writer.catalog(i, int(self._cost[i]), at_ms))
         drawn = self._next if self._next is not None and self._next.number == minute else self._draw(minute)
         drawn.at = int(np.searchsorted(drawn.time_ms, at_ms, side="left"))
         if self.config.dirty_share:
-            self._spoil(minute, at_ms)
+            self._add_incidents(minute, at_ms)
         # Drawn a minute ahead, so that a shop that is asked over the network can be asked in time.
         self._minute, self._next = drawn, self._draw(minute + 1)
-        prices.expect(self._visits(self._next, 0, len(self._next.time_ms), prices))
+        prices.prefetch(self._visits(self._next, 0, len(self._next.time_ms), prices))
 
     def _cost_changes(self, is_due: Callable[[int], bool]) -> list[int]:
         """Apply the cost changes whose minute is due; answers their listings."""
@@ -303,10 +303,10 @@ class Market:
         # Weyl sequence of the customer's number: an even spread that lasts as long as the customer.
         spread = (customer * 0.6180339887498949) % 1.0
         bounds = np.cumsum(self._family.classes)
-        klass = np.minimum(np.searchsorted(bounds, spread, side="right"), len(bounds) - 1)
+        latent_class = np.minimum(np.searchsorted(bounds, spread, side="right"), len(bounds) - 1)
         return _Minute(
-            minute, time_ms, listing, segment, klass, bot, draws, customer,
-            self._seasons.liking(minute * MINUTE_MS),
+            minute, time_ms, listing, segment, latent_class, bot, draws, customer,
+            self._seasons.readiness(minute * MINUTE_MS),
             [self._seasons.day_part(m, minute * MINUTE_MS) for m in range(len(config.markets))],
         )  # fmt: skip
 
@@ -326,9 +326,9 @@ class Market:
         np.add.at(self._shown[0], listing[people], price[people])
         np.add.at(self._shown[1], listing[people], 1)
         device = (u[:, 4] >= DEVICES[0][1]).astype(np.int64)
-        lift = m.liking[listing] + np.array([d[2] for d in DEVICES])[device]
+        lift = m.readiness[listing] + np.array([d[2] for d in DEVICES])[device]
         offer = self._offer[listing].astype(float)
-        chance = self._family.probability(listing, m.segment[a:b], m.klass[a:b], price, offer, lift)
+        chance = self._family.probability(listing, m.segment[a:b], m.latent_class[a:b], price, offer, lift)
         wants = people & (u[:, 5] < chance)
         bounds = np.cumsum([share for _, share in QUANTITY])[:-1]
         usual = np.searchsorted(bounds, u[:, 6], side="right") + 1
@@ -338,15 +338,17 @@ class Market:
         base = self._base(m.number)
         for j in np.flatnonzero(wants).tolist():
             i = visits.listing[j]
-            units = self._shelf.take(i, int(usual[j] + extra[j]))
+            units = self._stock.take(i, int(usual[j] + extra[j]))
             if units:
                 sold[j] = units
                 self._buyers.append(visits.customer[j])
-                self._touched.add(i)
+                self._changed_stock.add(i)
                 self._extra[i] += max(0, units - int(usual[j]))
-                if not self._shelf.on_hand[i]:
+                if not self._stock.on_hand[i]:
                     # 15: after all of this visit's own records.
-                    self._emit(self._wire.stock(i, self._shelf, visits.time_ms[j], base + (a + j) * 16 + 15, "z"))
+                    self._emit(
+                        self._writer.stock(i, self._stock, visits.time_ms[j], base + (a + j) * 16 + 15, "z")
+                    )
         self._write(m, a, visits, quoted, device.tolist(), sold, u)
 
     def _visits(self, m: _Minute, a: int, b: int, prices: Prices) -> Visits:
@@ -383,9 +385,9 @@ class Market:
         self, m: _Minute, a: int, visits: Visits, quoted: Quoted, device: list[int], sold: dict[int, int], u: Array
     ) -> None:
         """Write every record of the visits served."""
-        _refuse_what_json_would_escape({*visits.segment, *visits.arm, *quoted.table_id, *quoted.source})
-        wire, keys, pending = self._wire, self._world.keys, self._pending
-        listing_text, currency_text, places = wire.listing, wire.currency, self.config.markets
+        _check_plain_names({*visits.segment, *visits.arm, *quoted.table_id, *quoted.source})
+        writer, keys, pending = self._writer, self._world.keys, self._pending
+        listing_text, currency_text, places = writer.listing, writer.currency, self.config.markets
         base, number = self._base(m.number), m.number
         market_of, offers, config = self._world.market, self._offer.tolist(), self.config
         here = pending.setdefault(number, [])
@@ -407,7 +409,7 @@ class Market:
         ):
             ident, order, key, money = f"{number:x}-{a + j:x}", base + (a + j) * 16, keys[i], currency_text[i]
             flag = "true" if bot else "false"
-            answer = quoted.answers.get(j)
+            answer = quoted.external.get(j)
             if answer is None:
                 quote_id = f"q{ident}"
                 who = (
@@ -474,7 +476,7 @@ class Market:
                     line = f'{{"event_id":"o{stage}{ident}","event_time_ms":{at},{head}{kind}{rest}'
                     self._emit((at, order + stage, "orders", key, line.encode()))
 
-    def _spoil(self, minute: int, at_ms: int) -> None:
+    def _add_incidents(self, minute: int, at_ms: int) -> None:
         """Mix this minute's broken records in: every kind in turn, at random times."""
         rng = np.random.default_rng([self._seed, 5, minute])
         n = int(rng.poisson(self.config.events_per_minute * self.config.dirty_share))
@@ -522,7 +524,7 @@ class Market:
                     "pack_size": 1, "source": "simulated", "match_confidence": 1.0,
                 }  # fmt: skip
             case "stock":
-                return record | {"on_hand": self._shelf.on_hand[i], "inbound": 0, "lead_time_days": 1.0}
+                return record | {"on_hand": self._stock.on_hand[i], "inbound": 0, "lead_time_days": 1.0}
         raise ValueError(f"topic: expected quotes, clicks, orders, offers or stock; got {topic!r}")
 
     def _base(self, minute: int) -> int:

@@ -23,7 +23,7 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ExternalQuote:
     """A quote that was given, and logged, by somebody else (the edge service)."""
 
     quote_id: str
@@ -42,7 +42,7 @@ class Quoted:
     table_id: list[str]
     version: list[int]
     source: list[str]
-    answers: dict[int, Answer] = field(default_factory=dict)
+    external: dict[int, ExternalQuote] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Prices(Protocol):
     def current(self, now_ms: int) -> Array:
         """The price a rival sees, per listing, in minor units."""
 
-    def expect(self, visits: Visits) -> None:
+    def prefetch(self, visits: Visits) -> None:
         """Who will come in the minute after this one; a shop whose answer takes time may begin now."""
 
 
@@ -101,7 +101,7 @@ class ListPrices:
             [0] * n, [QuoteSource.LIST.value] * n,
         )  # fmt: skip
 
-    def expect(self, visits: Visits) -> None:
+    def prefetch(self, visits: Visits) -> None:
         """Nothing to prepare: answers in process take no time."""
 
     def current(self, now_ms: int) -> Array:

@@ -6,7 +6,7 @@ Each rival of a listing has one way of pricing, p̂ what it aims at, x our price
     undercut    p̂ = .985 · x
     cost_plus   p̂ = own cost · markup   (does not look at us)
 
-never below its own cost · 1.05. It looks once in ``rival_look_min`` minutes on average and moves if p̂
+never below its own cost · 1.05. It looks once in ``rival_check_min`` minutes on average and moves if p̂
 is more than 1.5 % away. Besides, it jumps by ±5 to 15 % now and then, and holds a jump for half a day.
 """
 
@@ -79,7 +79,7 @@ class Rivals:
             [self.style == 0, self.style == 1], [mine * self._position, mine * 0.985], default=self._home
         )
         aim = np.clip(aim, self._floor, self._top)
-        moves = free & (look < 1 / self._config.rival_look_min) & (np.abs(aim / self.price - 1) > _NOTICE)
+        moves = free & (look < 1 / self._config.rival_check_min) & (np.abs(aim / self.price - 1) > _NOTICE)
         new = np.where(moves, aim, self.price)
 
         jumps = free & ~moves & (jump < 1 / self._config.rival_jump_min)

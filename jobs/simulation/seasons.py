@@ -89,11 +89,11 @@ class Seasons:
                 visits[i] *= shock.factor
         return visits
 
-    def liking(self, at_ms: int) -> Array:
+    def readiness(self, at_ms: int) -> Array:
         """Log-odds added to every shopper's utility, per listing."""
         minute = (at_ms - self._start_ms) // MINUTE_MS
         lift = np.zeros(len(self._world.listings))
         for shock, i in self._shocks:
-            if shock.kind == "liking" and shock.at_min <= minute < shock.until_min:
+            if shock.kind == "readiness" and shock.at_min <= minute < shock.until_min:
                 lift[i] += np.log(shock.factor)
         return lift

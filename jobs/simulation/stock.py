@@ -13,7 +13,7 @@ from jobs.simulation.config import MarketConfig
 from jobs.simulation.world import World
 
 
-class Shelf:
+class SimulatedStock:
     """Units on hand and inbound per listing.
 
     Parameters
@@ -25,7 +25,7 @@ class Shelf:
     def __init__(self, config: MarketConfig, world: World, seed: int) -> None:
         rng = np.random.default_rng([seed, 4])
         n = config.listings
-        daily = np.maximum(world.tastes.daily_units, 0.5)
+        daily = np.maximum(world.demand.daily_units, 0.5)
         short = rng.random(n) < config.short_stock_share
         cover = np.where(short, rng.uniform(0.1, 0.25, n), rng.uniform(4, 15, n))
         self.lead_min = rng.integers(120, 720, n)

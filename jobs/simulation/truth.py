@@ -47,7 +47,7 @@ class Truth:
     ) -> None:
         self.listings = world.listings
         self.elasticity, self.elasticity_of = world.elasticity, world.elasticity_of
-        self.cross, self.conversion, self.shares = world.tastes.cross, world.tastes.conversion, world.shares
+        self.cross, self.conversion, self.shares = world.demand.cross, world.demand.conversion, world.shares
         self.cost_minor = world.cost_minor.copy()
         self._config, self._world, self._family = config, world, family
         self._seasons, self._rivals, self._now_ms = seasons, rivals, now_ms
@@ -80,11 +80,13 @@ class Truth:
         who, seg, price, offer = np.broadcast_arrays(listing, segment, price_minor, offer)
         shape = price.shape
         who, seg, price, offer = (a.ravel() for a in (who, seg, price.astype(float), offer.astype(float)))
-        lift = self._seasons.liking(self._now_ms() if at_ms is None else at_ms)[who]
+        lift = self._seasons.readiness(self._now_ms() if at_ms is None else at_ms)[who]
         total = np.zeros(len(who))
-        for klass, share in enumerate(self._family.classes):
+        for latent_class, share in enumerate(self._family.classes):
             for _, device_share, context in DEVICES:
-                chance = self._family.probability(who, seg, np.full(len(who), klass), price, offer, lift + context)
+                chance = self._family.probability(
+                    who, seg, np.full(len(who), latent_class), price, offer, lift + context
+                )
                 total += share * device_share * chance
         return total.reshape(shape)
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.simulation.config import MYOPIC, STRATEGIC, MarketConfig
-from jobs.simulation.demand import Tastes
+from jobs.simulation.demand import DemandParameters
 from schemas.events import Listing, Role, group_key
 
 Array = NDArray[Any]
@@ -47,7 +47,7 @@ class World:
     ceiling_minor: Array
     cost_minor: Array
     rival_position: Array
-    tastes: Tastes
+    demand: DemandParameters
     visits_per_minute: float
 
 
@@ -113,7 +113,7 @@ def build_world(config: MarketConfig, seed: int) -> World:
     roles = (Role.KVI, Role.TRAFFIC, Role.MARGIN, Role.LONG_TAIL)
 
     visits = config.events_per_minute / events_per_visit(config)
-    tastes = Tastes(
+    demand = DemandParameters(
         conversion=np.repeat(conversion[:, None], 2, axis=1),
         own=by_segment / (1 - conversion[:, None]),
         cross=cross,
@@ -142,7 +142,7 @@ def build_world(config: MarketConfig, seed: int) -> World:
         ceiling_minor=np.floor(list_minor * 1.5).astype(np.int64),
         cost_minor=cost_minor,
         rival_position=position,
-        tastes=tastes,
+        demand=demand,
         visits_per_minute=visits,
     )
 

@@ -50,11 +50,11 @@ def test_fresh_news_move_a_table_what_is_old_or_said_before_waits_for_its_minute
     many_buckets: Platform,
 ) -> None:
     settings = many_buckets.settings()
-    assert not settings.all_live
+    assert not settings.all_buckets_live
     # A barrier overtakes rows only where they are spread: what meets before the host waits for each other.
     assert _ways_into_the_host(many_buckets) == ["HASH"] * 3
     tables = RedisPriceTables(settings.redis.get_secret_value())
-    now_ms = settings.the_clock.now_ms()
+    now_ms = settings.run_clock.now_ms()
     end_ms = now_ms - now_ms % MINUTE_MS
     rows = opening(2, end_ms - MINUTE_MS)
     with Publisher(settings.kafka) as out:
@@ -100,7 +100,7 @@ def _ways_into_the_host(platform: Platform) -> list[str]:
 
 
 def _offer(out: Publisher, settings: Settings, listing: Listing, price: int, *, waited_ms: int = 0) -> None:
-    now_ms = settings.the_clock.now_ms()
+    now_ms = settings.run_clock.now_ms()
     for row in offers(int(listing.sku[-1]), now_ms, price):
         offer = {name: value for name, value in row.items() if name not in ("kind", "p", "o")}
         out.send("offers", offer, timestamp_ms=now_ms - waited_ms)

@@ -31,7 +31,7 @@ TENANT = "edge-test"
 @pytest.fixture
 def market(platform: Settings) -> tuple[Settings, dict[Listing, PriceTable]]:
     """Ten listings priced by the repricing logic; records in Kafka, tables in Redis."""
-    now_ms = platform.the_clock.now_ms()
+    now_ms = platform.run_clock.now_ms()
     minute = now_ms - now_ms % 60_000
     entries = tuple(
         CatalogEntry(f"e{i}", minute - 1, TENANT, "web-us-usd", f"s{i}", f"s{i}", "shoes", "margin", "USD", 1,

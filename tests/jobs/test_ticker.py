@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.runtime.clock import Clock
-from jobs.ticker import Heartbeat, run
+from jobs.ticker import TickSchedule, run
 from schemas.ticks import DueTick, closing_ticks, due_ticks
 from schemas.topics import INPUTS, MINUTE_MS, TOPICS
 
@@ -50,7 +50,7 @@ def test_ticks_pass_the_contract_of_their_topic() -> None:
 
 def test_a_partition_that_was_added_gets_ticks_from_then_on() -> None:
     partitions = {"clicks": 1, "ticks": 1}
-    beat = Heartbeat(0, buckets=1, partitions=partitions)
+    beat = TickSchedule(0, buckets=1, partitions=partitions)
     assert {t.partition for t in beat.advance(MINUTE_MS)} == {0}
     partitions["clicks"] = 2
     assert {(t.topic, t.partition) for t in beat.advance(2 * MINUTE_MS)} == {
@@ -86,7 +86,7 @@ def test_the_last_ticks_close_the_minute_the_input_ends_in() -> None:
 
 
 def test_a_stall_is_made_up_and_a_long_absence_is_a_gap() -> None:
-    beat = Heartbeat(0, buckets=1, partitions={"ticks": 1}, catch_up_ms=5 * MINUTE_MS)
+    beat = TickSchedule(0, buckets=1, partitions={"ticks": 1}, catch_up_ms=5 * MINUTE_MS)
     assert len(beat.advance(4 * MINUTE_MS)) == 4
     assert beat.advance(20 * MINUTE_MS) == []
     assert beat.gaps == 1
@@ -96,7 +96,7 @@ def test_a_stall_is_made_up_and_a_long_absence_is_a_gap() -> None:
 def test_the_loop_sends_each_minute_once_and_ends_past_its_time() -> None:
     clock = Clock.simulated(0, speed=60_000.0)
     sent: list[DueTick] = []
-    beat = Heartbeat(0, buckets=1, partitions={"ticks": 1}, guard_ms=5_000, catch_up_ms=10**9)
+    beat = TickSchedule(0, buckets=1, partitions={"ticks": 1}, guard_ms=5_000, catch_up_ms=10**9)
     run(beat, clock, sent.extend, threading.Event(), until_ms=10 * MINUTE_MS)
     times = [t.at_ms for t in sent]
     assert times == sorted(set(times))
@@ -105,7 +105,7 @@ def test_the_loop_sends_each_minute_once_and_ends_past_its_time() -> None:
 
 def test_a_stop_ends_the_loop_at_once() -> None:
     stop = threading.Event()
-    beat = Heartbeat(0, buckets=1, partitions={"ticks": 1})
+    beat = TickSchedule(0, buckets=1, partitions={"ticks": 1})
 
     def once(ticks: object) -> None:
         stop.set()

@@ -71,7 +71,7 @@ def market_config(family: str, seed: int, listings: int, days: float) -> MarketC
         skus=listings,
         family=family,
         shocks=tuple(
-            Shock(t, name, r, one_of(0.5, 0.7, 1.4, 2.0), "liking" if j % 2 else "arrivals")
+            Shock(t, name, r, one_of(0.5, 0.7, 1.4, 2.0), "readiness" if j % 2 else "arrivals")
             for j, (t, r) in enumerate(zip(moments(some), ranks(some), strict=True))
         ),
         rival_moves=tuple(
@@ -264,8 +264,8 @@ class Clairvoyant(ByTheHour):
         low, high = bands(market, self.current, self.policy)
         if self.patient and isinstance(market.family, ReferencePrice):
             nearest = (
-                np.ceil(market.family.remembered * PATIENCE[0]),
-                np.floor(market.family.remembered * PATIENCE[1]),
+                np.ceil(market.family.reference_price * PATIENCE[0]),
+                np.floor(market.family.reference_price * PATIENCE[1]),
             )
             low, high = (
                 np.minimum(np.maximum(low, nearest[0]), high),
@@ -290,7 +290,7 @@ class Clairvoyant(ByTheHour):
         if not self.long_run:
             return market.profit_per_request(price)
         family = market.family
-        market.family = Logit(family.tastes)
+        market.family = Logit(family.parameters)
         try:
             return market.profit_per_request(price)
         finally:

@@ -27,14 +27,14 @@ from infra.local import jobs as cluster_jobs
 from infra.local.platform import Platform
 from infra.reports.benchmarks import flink_peer, made_input
 from infra.reports.benchmarks.figures import Figure
-from jobs.connectors.flink.environment import SELDOM
+from jobs.connectors.flink.environment import CHECKPOINT_INTERVAL_FACTOR
 from jobs.connectors.kafka.offsets import SILENT, TopicEnds
 from schemas.topics import INPUTS, MINUTE_MS, TOPICS
 
 PARTS = ("broker", "redis", "jobmanager", "taskmanager")
 LISTINGS, BUCKETS, EVENTS_PER_MINUTE = 1_000, 32, 60_000
 DEMAND = "demand_job"
-CHECKPOINT_S = 10.0 / SELDOM
+CHECKPOINT_S = 10.0 / CHECKPOINT_INTERVAL_FACTOR
 FROM, UPTO = 0.2, 0.8
 """Between which parts of the backlog a rate is taken."""
 

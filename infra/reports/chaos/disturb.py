@@ -17,7 +17,7 @@ import psutil
 
 from infra.local.parts import TASK_MANAGERS, broker_ready
 from infra.local.platform import Platform
-from jobs.connectors.redis.price_tables import AWAY, RedisPriceTables
+from jobs.connectors.redis.price_tables import CONNECTION_ERRORS, RedisPriceTables
 
 ONCE = ("jobmanager", "redis", "broker")
 STALE_WRITER, STALE_WRITERS = "stale writer", 3
@@ -121,7 +121,7 @@ class Disturber:
             taken = [
                 t.listing.key for t, said in zip(stale, tables.publish_many(stale), strict=True) if said.accepted
             ]
-        except AWAY:
+        except CONNECTION_ERRORS:
             return "Redis was down"
         finally:
             tables.close()

@@ -34,7 +34,7 @@ from infra.reports.chaos.prober import SLOW_S, Prober
 from infra.reports.chaos.recording import KINDS_OF_POISON, TENANT, Sent, record, ticks
 from infra.reports.waiting import until
 from jobs.connectors.kafka.commands import Target, make_command, publish_command
-from jobs.connectors.kafka.offsets import SILENT, not_yet_taken
+from jobs.connectors.kafka.offsets import SILENT, consumer_lag
 from jobs.connectors.kafka.publisher import Publisher
 from jobs.connectors.kafka.reading import read_values
 from jobs.registry import JOBS
@@ -77,7 +77,7 @@ def _send(out: Publisher, sent: Sent) -> None:
 
 def feed(settings: Settings, records: Sequence[Sent]) -> None:
     """Send each record when the run's clock shows its time; a broker that is away is waited for."""
-    clock, pause = settings.the_clock, threading.Event()
+    clock, pause = settings.run_clock, threading.Event()
     with Publisher(settings.kafka, **{"message.timeout.ms": 600_000, "logger": SILENT}) as out:
         for sent in records:
             wait = clock.wall_seconds_until(sent.at_ms)
@@ -93,7 +93,7 @@ def quiet(settings: Settings, platform: Platform, timeout_s: float) -> None:
     calm = [0]
 
     def taken() -> bool:
-        calm[0] = calm[0] + 1 if not any(not_yet_taken(settings.kafka).values()) else 0
+        calm[0] = calm[0] + 1 if not any(consumer_lag(settings.kafka).values()) else 0
         return calm[0] >= 5
 
     until("every record taken by every job", taken, timeout_s)
@@ -169,7 +169,7 @@ def settle(settings: Settings, platform: Platform, end_ms: int, listings: int, s
     at_ms = end_ms + 3 * MINUTE_MS
     feed(settings, list(ticks(end_ms, at_ms, BUCKETS)))
     quiet(settings, platform, size.quiet_s)
-    threading.Event().wait(max(0.0, settings.the_clock.wall_seconds_until(at_ms)))
+    threading.Event().wait(max(0.0, settings.run_clock.wall_seconds_until(at_ms)))
     publish_command(settings, make_command(CommandKind.SETTLE, Target(TENANT), operator="drill", now_ms=at_ms))
     until("a decision of settle for every listing", lambda: _settled(settings) >= listings, size.quiet_s)
     quiet(settings, platform, size.quiet_s)

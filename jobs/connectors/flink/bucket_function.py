@@ -15,7 +15,7 @@ from pyflink.java_gateway import get_gateway
 
 from jobs.hosting.host import Host
 
-NOW_NOT_SINCE = frozenset({"failing_buckets"})
+CURRENT_COUNTS = frozenset({"failing_buckets"})
 """Counts of what is the case now; the others count what has happened since the worker started."""
 ROW_OUT = Types.ROW_NAMED(
     ["stream", "key", "value", "event_time_ms"],
@@ -24,7 +24,7 @@ ROW_OUT = Types.ROW_NAMED(
 
 
 @dataclass(frozen=True)
-class TypedCopies:
+class TypedSideOutput:
     """A stream's outputs once more as typed rows (for Parquet), beside their text.
 
     Parameters
@@ -53,7 +53,7 @@ class BucketFunction(KeyedProcessFunction):
     typed : a stream that also leaves as typed rows.
     """
 
-    def __init__(self, make_host: Callable[[], Host], typed: TypedCopies | None = None) -> None:
+    def __init__(self, make_host: Callable[[], Host], typed: TypedSideOutput | None = None) -> None:
         self._make_host = make_host
         self._typed = typed
         self._host: Host | None = None
@@ -67,7 +67,7 @@ class BucketFunction(KeyedProcessFunction):
         metrics = runtime_context.get_metrics_group()
         for counts in host.counts.values():
             for name in counts:
-                unit = "count" if name in NOW_NOT_SINCE else "total"
+                unit = "count" if name in CURRENT_COUNTS else "total"
                 metrics.gauge(f"walras_{name}_{unit}", _Reading(counts, name))
         # What was imported stays for good. Reading a bucket from its bytes makes thousands of objects, and the
         # collector that this wakes would look through all the modules each time: 4.1 ms a bucket instead of 2.4.
@@ -75,9 +75,9 @@ class BucketFunction(KeyedProcessFunction):
         gc.freeze()
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
-        """One batch or fact; a logic's exception is contained (:meth:`Host.take_contained`)."""
+        """One batch or fact; a logic's exception is contained (:meth:`Host.process_contained`)."""
         assert self._host is not None, "open() comes first"
-        outputs, saved = self._host.take_contained(value, self._state.value)
+        outputs, saved = self._host.process_contained(value, self._state.value)
         if saved is not None:
             self._state.update(saved)
         for output, text in outputs:
@@ -97,7 +97,7 @@ class _Reading:
         return self.counts[self.name]
 
 
-def meeting_by_key(streams: Sequence[DataStream]) -> KeyedStream:
+def union_keyed_streams(streams: Sequence[DataStream]) -> KeyedStream:
     """Streams of rows, each spread by key on a way of its own, so that they meet in the host only.
 
     Flink lets a snapshot's barrier overtake rows only where these are spread. Where streams meet before that, the
@@ -120,13 +120,13 @@ def host_in_flink(
     rows: DataStream | Sequence[DataStream],
     make_host: Callable[[], Host],
     uid: str,
-    typed: TypedCopies | None = None,
+    typed: TypedSideOutput | None = None,
 ) -> DataStream:
     """Key rows (``bucket_tables.ROW_COLUMNS``) by bucket and host them; return a stream of ``ROW_OUT``.
 
-    Several streams of rows come as :func:`meeting_by_key` says.
+    Several streams of rows come as :func:`union_keyed_streams` says.
     """
-    keyed = meeting_by_key([rows] if isinstance(rows, DataStream) else rows)
+    keyed = union_keyed_streams([rows] if isinstance(rows, DataStream) else rows)
     return keyed.process(BucketFunction(make_host, typed), output_type=ROW_OUT).uid(uid).name(uid)
 
 

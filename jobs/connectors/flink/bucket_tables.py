@@ -22,7 +22,7 @@ from jobs.runtime.clock import Clock
 from jobs.runtime.settings import Settings
 from schemas.topics import TOPICS
 
-ESTIMATES_OF_MANY_S = 30
+SLOW_ESTIMATE_BUFFER_S = 30
 """Wall seconds for which a bucket's estimates gather among very many listings; a period's end takes as long."""
 ROW_COLUMNS = ("key", "kind", "address", "payload")
 """Of what goes into a host, each a text."""
@@ -30,17 +30,17 @@ _ADDRESS = "'{name}-' || CAST(p AS STRING) || '-' || CAST(o AS STRING)"
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class ChangeFilter:
     """Which facts go ahead of the minute's batch, for a topic whose records that batch brings in any case.
 
     Parameters
     ----------
-    about : the columns (SQL) that name a fact's subject.
+    subject : the columns (SQL) that name a fact's subject.
     says : texts (SQL): only a fact that says something else than the one before it of its subject goes ahead.
     """
 
-    about: str
-    says: str
+    subject: str
+    compared: str
 
 
 def text_source(table_env: StreamTableEnvironment, job: str, name: str, settings: Settings) -> str:
@@ -78,7 +78,7 @@ def estimate_rows(table_env: StreamTableEnvironment, job: str, settings: Setting
     """Query of the estimates as facts for the buckets of their listings, in packets.
 
     They come in bursts when a period closes, category by category, and nobody waits for them: in packets of a
-    second, and of :data:`ESTIMATES_OF_MANY_S` where a worker cannot keep all of its buckets and would read and
+    second, and of :data:`SLOW_ESTIMATE_BUFFER_S` where a worker cannot keep all of its buckets and would read and
     write each of them for each category.
     """
     table = text_source(table_env, job, "estimates", settings)
@@ -87,10 +87,12 @@ def estimate_rows(table_env: StreamTableEnvironment, job: str, settings: Setting
         f"SELECT CAST({bucket_sql(group, settings.buckets)} AS STRING) AS `key`, 'estimates' AS kind, "
         f"'' AS address, v AS payload FROM {table} WHERE v IS NOT NULL"
     )
-    return in_packets(table_env, "estimates", rows, seconds=1 if settings.all_live else ESTIMATES_OF_MANY_S)
+    return buffer_facts(
+        table_env, "estimates", rows, seconds=1 if settings.all_buckets_live else SLOW_ESTIMATE_BUFFER_S
+    )
 
 
-def in_packets(
+def buffer_facts(
     table_env: StreamTableEnvironment, name: str, rows: str, *, seconds: float, as_one: bool = False
 ) -> str:
     """Query of the same facts, but all of one kind that a bucket gets within some wall seconds as one row.
@@ -115,13 +117,13 @@ def fact_rows(
     name: str,
     settings: Settings,
     *,
-    news: News | None = None,
+    changes: ChangeFilter | None = None,
     within_s: int | None = None,
 ) -> str:
     """Query of an input's good records as facts, judged by the same predicates as demand_job's.
 
     A record with a price group goes to its bucket; one without (calendar, commands) to every bucket. With
-    ``news`` only what is new; of that, with ``within_s``, only what was read within so many wall seconds of its
+    ``changes`` only what is new; of that, with ``within_s``, only what was read within so many wall seconds of its
     Kafka time.
     """
     topic = TOPICS[name]
@@ -129,9 +131,9 @@ def fact_rows(
     payload = f"{_ADDRESS.format(name=name)} AS address, DECODE(line_bytes, 'UTF-8') AS payload"
     judged = f"(SELECT *, {verdict_sql(topic)} AS verdict FROM in_{name})"
     facts = f"(SELECT * FROM {judged} WHERE {GOOD})"
-    if news is not None:
-        fresh = "TRUE" if within_s is None else f"kafka_ts_ms >= {_ago_sql(settings.the_clock, within_s)}"
-        facts = _news_sql(news, facts, fresh)
+    if changes is not None:
+        fresh = "TRUE" if within_s is None else f"kafka_ts_ms >= {_ago_sql(settings.run_clock, within_s)}"
+        facts = _news_sql(changes, facts, fresh)
     if any(check.field == "price_group" for check in topic.checks):
         key = f"CAST({bucket_sql(GROUP_KEY_SQL, settings.buckets)} AS STRING)"
         return f"SELECT {key} AS `key`, '{name}' AS kind, {payload} FROM {facts}"
@@ -142,14 +144,14 @@ def fact_rows(
     )
 
 
-def _news_sql(news: News, facts: str, fresh: str) -> str:
-    """Query of the fresh facts that are news.
+def _news_sql(changes: ChangeFilter, facts: str, fresh: str) -> str:
+    """Query of the fresh facts that are changes.
 
     A scrape brings every offer again, changed or not: most of its burst would go before what did change, and
     among very many listings have buckets read and written, for nothing.
     """
-    told = f"SELECT *, PROCTIME() AS arrived, CONCAT_WS('/', {news.says}) AS says FROM {facts}"
-    before = f"SELECT *, LAG(says) OVER (PARTITION BY {news.about} ORDER BY arrived) AS said FROM ({told})"
+    told = f"SELECT *, PROCTIME() AS arrived, CONCAT_WS('/', {changes.compared}) AS says FROM {facts}"
+    before = f"SELECT *, LAG(says) OVER (PARTITION BY {changes.subject} ORDER BY arrived) AS said FROM ({told})"
     return f"(SELECT * FROM ({before}) WHERE {fresh} AND says IS DISTINCT FROM said)"
 
 
@@ -163,13 +165,13 @@ def _ago_sql(clock: Clock, seconds: int) -> str:
     return f"({clock.start_ms} + ({since}) * {clock.speed:g})"
 
 
-def rows_of(table_env: StreamTableEnvironment, queries: Iterable[str]) -> DataStream:
+def union_rows(table_env: StreamTableEnvironment, queries: Iterable[str]) -> DataStream:
     """The union of queries as a stream of rows for a host."""
     return table_env.to_data_stream(table_env.sql_query(" UNION ALL ".join(queries)))
 
 
-def rows_apart(table_env: StreamTableEnvironment, queries: Iterable[str]) -> list[DataStream]:
-    """Return each query's rows as a stream of its own, for :func:`.bucket_function.meeting_by_key`."""
+def separate_rows(table_env: StreamTableEnvironment, queries: Iterable[str]) -> list[DataStream]:
+    """Return each query's rows as a stream of its own, for :func:`.bucket_function.union_keyed_streams`."""
     # Streams meet only if their types are the same to the letter: every column a STRING that may be NULL.
     columns = ", ".join(f"NULLIF(CAST(`{name}` AS STRING), '-') AS `{name}`" for name in ROW_COLUMNS)
     return [table_env.to_data_stream(table_env.sql_query(f"SELECT {columns} FROM ({query})")) for query in queries]

@@ -18,33 +18,33 @@ SLOT_HEAP_MB, SLOT_MANAGED_MB = 16, 32
 managed memory is what RocksDB and Python's runner get."""
 BUFFER_BYTES = 4_096
 """A buffer between tasks where facts are waited for: the least that Flink takes, since it is taken as one."""
-MINUTES_WAIT_MS = 100
+THROUGHPUT_TIMEOUT_MS = 100
 """How long a job whose results come by the minute may gather before it passes something on."""
-MINUTES_ROWS = 64
+THROUGHPUT_BUNDLE_SIZE = 64
 """And how many rows: a checkpoint waits for a bundle's last row, and a row of a bucket that must be read first
 takes some 10 ms."""
-BUNDLES_A_SECOND = 8
+MAX_BUNDLES_PER_SECOND = 8
 """Of one row each, they took 0.6 of a core at 33 rows a second on a slow machine (decision 37)."""
-SELDOM = 3
-"""See :func:`seldom`."""
+CHECKPOINT_INTERVAL_FACTOR = 3
+"""See :func:`scale_checkpoint_interval`."""
 
 
-def rows_a_bundle(buckets: int, parallelism: int, speed: float = 1.0) -> int:
+def bundle_size(buckets: int, parallelism: int, speed: float = 1.0) -> int:
     """How many rows Python takes at a time where facts are waited for: a small part of a minute's batches.
 
     And some 0.1 s of work at most. A bundle has a cost of its own, so on a fast clock, which brings a minute's
-    batches within a second, there are at most :data:`BUNDLES_A_SECOND` of them.
+    batches within a second, there are at most :data:`MAX_BUNDLES_PER_SECOND` of them.
 
-    >>> rows_a_bundle(32, 2), rows_a_bundle(320, 1), rows_a_bundle(3_200, 1)
+    >>> bundle_size(32, 2), bundle_size(320, 1), bundle_size(3_200, 1)
     (1, 10, 16)
-    >>> rows_a_bundle(32, 1, 60)
+    >>> bundle_size(32, 1, 60)
     4
     """
     rows_a_second = buckets * speed / 60 / parallelism
-    return min(16, max(1, buckets // (32 * parallelism), math.ceil(rows_a_second / BUNDLES_A_SECOND)))
+    return min(16, max(1, buckets // (32 * parallelism), math.ceil(rows_a_second / MAX_BUNDLES_PER_SECOND)))
 
 
-def in_bites(env: StreamExecutionEnvironment, rows: int) -> None:
+def set_bundle_size(env: StreamExecutionEnvironment, rows: int) -> None:
     """Give Python at most so many rows a bundle, so that a fact does not wait for its whole minute's batches.
 
     A bundle is taken as one: what comes meanwhile waits for its last row. It costs a round trip and the start and
@@ -55,20 +55,20 @@ def in_bites(env: StreamExecutionEnvironment, rows: int) -> None:
     env.configure(configuration)
 
 
-def by_the_minute(env: StreamExecutionEnvironment) -> None:
-    """Let buffers and Python's bundles gather for a tenth of a second, or :data:`MINUTES_ROWS` rows.
+def configure_for_throughput(env: StreamExecutionEnvironment) -> None:
+    """Let buffers and Python's bundles gather for a tenth of a second, or :data:`THROUGHPUT_BUNDLE_SIZE` rows.
 
     Only repricing_job needs the cluster's few milliseconds; in a job of many tasks that many flushes, and a
     bundle for every batch, cost more than the work.
     """
-    env.set_buffer_timeout(MINUTES_WAIT_MS)
+    env.set_buffer_timeout(THROUGHPUT_TIMEOUT_MS)
     configuration = Configuration()
-    configuration.set_string("python.fn-execution.bundle.time", str(MINUTES_WAIT_MS))
+    configuration.set_string("python.fn-execution.bundle.time", str(THROUGHPUT_TIMEOUT_MS))
     env.configure(configuration)
-    in_bites(env, MINUTES_ROWS)
+    set_bundle_size(env, THROUGHPUT_BUNDLE_SIZE)
 
 
-def overtaking(env: StreamExecutionEnvironment) -> None:
+def enable_unaligned_checkpoints(env: StreamExecutionEnvironment) -> None:
     """Let a snapshot's barrier overtake the rows that lie before it; they are written with it.
 
     Without it an input whose barrier has come waits for the others': a lone fact for a minute's batches.
@@ -76,14 +76,14 @@ def overtaking(env: StreamExecutionEnvironment) -> None:
     env.get_checkpoint_config().enable_unaligned_checkpoints()
 
 
-def seldom(env: StreamExecutionEnvironment) -> None:
-    """Write snapshots at ``SELDOM`` times the cluster's interval.
+def scale_checkpoint_interval(env: StreamExecutionEnvironment) -> None:
+    """Write snapshots at ``CHECKPOINT_INTERVAL_FACTOR`` times the cluster's interval.
 
     For a job whose snapshot is hundreds of MB, each of which takes the disk and the processor from the others;
     what it costs is that much more to read again after a failure.
     """
     snapshots = env.get_checkpoint_config()
-    snapshots.set_checkpoint_interval(SELDOM * snapshots.get_checkpoint_interval())
+    snapshots.set_checkpoint_interval(CHECKPOINT_INTERVAL_FACTOR * snapshots.get_checkpoint_interval())
 
 
 def job_environment(

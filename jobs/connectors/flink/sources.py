@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from features.cells.query import rt_ms_sql
-from jobs.connectors.flink.java_parts import FORMAT
+from jobs.connectors.flink.java_functions import FORMAT
 from jobs.runtime.settings import Settings
 from schemas.topics import Topic
 
@@ -22,15 +22,17 @@ _ADDRESS = """  p INT METADATA FROM 'partition' VIRTUAL,
 
 
 def source_options(
-    topic: Topic, settings: Settings, *, group: str, parallelism: int | None = None, patient: bool = False
+    topic: Topic, settings: Settings, *, group: str, parallelism: int | None = None, batch_fetches: bool = False
 ) -> dict[str, str]:
     """Connector options of one topic, format apart.
 
     A topic with fewer partitions than subtasks is read by as many subtasks as it has partitions: a
-    reader without a partition would hold back the watermark of all. ``patient``: for results by the minute
+    reader without a partition would hold back the watermark of all. ``batch_fetches``: for results by the minute
     the broker may gather a tenth of a second instead of answering every few records.
     """
-    gather = {"properties.fetch.min.bytes": "65536", "properties.fetch.max.wait.ms": "100"} if patient else {}
+    gather = (
+        {"properties.fetch.min.bytes": "65536", "properties.fetch.max.wait.ms": "100"} if batch_fetches else {}
+    )
     return {
         "connector": "kafka",
         "topic": topic.topic,
@@ -51,7 +53,7 @@ def lines_table(
     group: str,
     parallelism: int | None = None,
     key: bool = False,
-    patient: bool = False,
+    batch_fetches: bool = False,
 ) -> str:
     """DDL of a typed table: one row per offset, always.
 
@@ -75,7 +77,7 @@ def lines_table(
         f"  rt AS TO_TIMESTAMP_LTZ({rt}, 3)",
         f"  WATERMARK FOR rt AS kafka_ts - {wait}",
     ]
-    options = source_options(topic, settings, group=group, parallelism=parallelism, patient=patient)
+    options = source_options(topic, settings, group=group, parallelism=parallelism, batch_fetches=batch_fetches)
     options |= {"value.format": FORMAT}
     if key:
         options |= {"key.format": "raw", "key.fields": "key_bytes", "value.fields-include": "EXCEPT_KEY"}

@@ -86,11 +86,11 @@ READERS: dict[str, tuple[str, ...]] = {
 }
 """Consumer group of each job and what it reads; a job commits an offset with the checkpoint that holds it."""
 
-READERS_OF_A_REPLAY = READERS | {"repricing_job": ("cells", "estimates", "calendar", "commands")}
+REPLAY_READERS = READERS | {"repricing_job": ("cells", "estimates", "calendar", "commands")}
 """The same in the data's time, where rivals' prices and stock reach repricing_job inside the batches."""
 
 
-def not_yet_taken(
+def consumer_lag(
     bootstrap: str, readers: Mapping[str, Iterable[str]] = READERS, *, timeout_s: float = 10.0
 ) -> dict[str, int]:
     """Records that are in Kafka and in no completed checkpoint of their reader, by consumer group.

@@ -46,7 +46,7 @@ def ensure_topics(
     has = {
         t.name: len(there[t.topic].partitions) if t.topic in there else partitions or t.partitions for t in wanted
     }
-    if narrow := too_narrow(has, parallelism):
+    if narrow := too_few_partitions(has, parallelism):
         told = ", ".join(f"{TOPICS[name].topic} {count}" for name, count in narrow.items())
         raise ValueError(
             f"expected inputs of at least {parallelism} partitions, the jobs' parallelism; got {told}. "
@@ -68,10 +68,10 @@ def ensure_topics(
     return sorted(created)
 
 
-def too_narrow(partitions: Mapping[str, int], parallelism: int) -> dict[str, int]:
+def too_few_partitions(partitions: Mapping[str, int], parallelism: int) -> dict[str, int]:
     """Of inputs by short name and number of partitions, those with fewer than the subtasks that may read them.
 
-    >>> too_narrow({"clicks": 1, "stock": 4, "ticks": 1, "cells": 1}, 2)
+    >>> too_few_partitions({"clicks": 1, "stock": 4, "ticks": 1, "cells": 1}, 2)
     {'clicks': 1}
     """
     return {

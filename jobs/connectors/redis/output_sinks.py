@@ -80,16 +80,16 @@ class RedisSegmentSink:
     ----------
     tables : where counts and segments are.
     settings : how a segment is decided.
-    most_waiting : updates that wait at most; beyond it the oldest are dropped and counted, and
+    max_pending : updates that wait at most; beyond it the oldest are dropped and counted, and
         ``walras rebuild-redis`` brings them back from Kafka.
     """
 
     streams = frozenset({"segment_updates"})
 
     def __init__(
-        self, tables: RedisPriceTables, settings: SegmentSettings | None = None, most_waiting: int = 100_000
+        self, tables: RedisPriceTables, settings: SegmentSettings | None = None, max_pending: int = 100_000
     ) -> None:
-        self._tables, self._settings, self._most_waiting = tables, settings or SegmentSettings(), most_waiting
+        self._tables, self._settings, self._most_waiting = tables, settings or SegmentSettings(), max_pending
         self._pending: dict[tuple[str, str, int], Mapping[str, Any]] = {}
         self._paused_until = 0.0
         self.counts = {"segments_written": 0, "segments_waiting": 0, "segments_dropped": 0}

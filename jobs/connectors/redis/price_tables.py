@@ -35,7 +35,7 @@ from schemas.price_table import (
 
 log = logging.getLogger(__name__)
 
-AWAY = (ConnectionError, TimeoutError)
+CONNECTION_ERRORS = (ConnectionError, TimeoutError)
 """What every call raises when Redis cannot be reached or does not answer."""
 REDIS_UNREACHABLE: tuple[type[Exception], ...] = (RedisError, OSError)
 """What a call may raise when Redis cannot be reached, does not answer, or answers with an error."""
@@ -115,7 +115,7 @@ class RedisPriceTables:
 
     Notes
     -----
-    Safe to share between threads; connects at the first call. Every method raises one of :data:`AWAY`
+    Safe to share between threads; connects at the first call. Every method raises one of :data:`CONNECTION_ERRORS`
     when Redis cannot be reached.
     """
 

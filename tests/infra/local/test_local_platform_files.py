@@ -156,7 +156,7 @@ def test_settings_read_what_the_platform_writes(tmp_path: Path, monkeypatch: pyt
     )
     settings = Settings.load(home=tmp_path)
     assert settings.flink == f"{LOOPBACK}:{some_ports()['flink']}"
-    assert settings.the_clock.speed == 60
+    assert settings.run_clock.speed == 60
     assert settings.parallelism == 1
 
 

@@ -8,7 +8,7 @@ import orjson
 
 from features.bucket_logic import Batch
 from features.feature_logic import FeatureLogic
-from jobs.audit.explanation import explain, learned_of, text
+from jobs.audit.explanation import explain_price, explanation_text, learned_state
 from jobs.audit.recompute import same_bytes
 from jobs.connectors.redis.rebuild import table_of_decision
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
@@ -33,7 +33,7 @@ def a_first_decision() -> tuple[dict[str, Any], dict[str, Any]]:
 
 def test_an_explanation_tells_the_price_and_the_story_of_its_decision() -> None:
     decision, table = a_first_decision()
-    told = text(explain("acme/web-us-usd/sku-1", decision, table))
+    told = explanation_text(explain_price("acme/web-us-usd/sku-1", decision, table))
     price = int(table["default_minor"]) / 100
     for word in (
         f"costs {price:.2f} USD",
@@ -42,7 +42,7 @@ def test_an_explanation_tells_the_price_and_the_story_of_its_decision() -> None:
         "12.00 USD a unit",
     ):
         assert word in told
-    assert "note" not in explain("acme/web-us-usd/sku-1", decision, table)
+    assert "note" not in explain_price("acme/web-us-usd/sku-1", decision, table)
 
 
 def test_what_is_missing_until_a_figure_suffices_is_told() -> None:
@@ -56,8 +56,8 @@ def test_what_is_missing_until_a_figure_suffices_is_told() -> None:
         batch = Batch(0, START_MS + minute * 60_000, cells=cells if minute == 2 else (), catalog=(entry,))
         rows += [output.value for output in logic.on_batch(batch) if output.stream == "features"]
     row = rows[-1]
-    learned = learned_of(orjson.loads(orjson.dumps(row)))
-    told = text(explain(row["listing"], None, None, learned))
+    learned = learned_state(orjson.loads(orjson.dumps(row)))
+    told = explanation_text(explain_price(row["listing"], None, None, learned))
     # 2.706 (1 − .06) / (.06 · .15²) = 1,884 requests are needed; a hundred were counted.
     assert "sale probability at this price: first estimate; 1,784 more price requests make it sufficient" in told
     assert "share of myopic shoppers: first estimate; 81 more price requests make it sufficient" in told
@@ -66,8 +66,8 @@ def test_what_is_missing_until_a_figure_suffices_is_told() -> None:
 
 def test_a_decision_newer_than_the_price_is_told_apart_from_it() -> None:
     decision, table = a_first_decision()
-    said = explain("acme/web-us-usd/sku-1", decision | {"decision_id": "newer"}, table)
-    assert "published none" in said["note"] and "published none" in text(said)
+    said = explain_price("acme/web-us-usd/sku-1", decision | {"decision_id": "newer"}, table)
+    assert "published none" in said["note"] and "published none" in explanation_text(said)
 
 
 def test_a_decision_alone_gives_the_very_table_it_published() -> None:

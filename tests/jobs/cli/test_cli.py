@@ -9,9 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from jobs import cli
-from jobs.audit.ledger import add_up
+from jobs.audit.ledger import balance_ledger
 from jobs.audit.recompute import same_bytes
-from jobs.cli import questions
+from jobs.cli import queries
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from schemas.events import Listing
 from schemas.price_table import PriceList, PriceTable, unit_draw
@@ -68,7 +68,7 @@ def test_a_stranger_is_not_looked_for_where_all_is_kept_for_ever(
         looked.append(name)
         return a_table().to_record() if name in there else None
 
-    monkeypatch.setattr(questions, "newest", newest)
+    monkeypatch.setattr(queries, "newest", newest)
     assert walras("explain", "acme/web-us-usd/sku-1").exit_code == ("tables" not in there)
     assert looked == asked
 
@@ -108,11 +108,11 @@ def a_line(minute: int, **more: int) -> dict[str, Any]:
 
 
 def test_the_ledger_counts_a_minute_written_twice_once_and_takes_its_last_line() -> None:
-    [balance] = add_up([a_line(1, on_time=0), a_line(1), a_line(2)], {("t", 0): 10})
+    [balance] = balance_ledger([a_line(1, on_time=0), a_line(1), a_line(2)], {("t", 0): 10})
     assert (balance.minutes, balance.offsets_read, balance.difference, balance.behind) == (2, 8, 0, 2)
 
 
 def test_the_ledger_shows_an_offset_without_a_verdict_and_a_partition_without_a_line() -> None:
-    lost, silent = add_up([a_line(1, on_time=1)], {("t", 0): 4, ("t", 1): 3, ("t", 2): 0})
+    lost, silent = balance_ledger([a_line(1, on_time=1)], {("t", 0): 4, ("t", 1): 3, ("t", 2): 0})
     assert lost.difference == 1
     assert (silent.partition, silent.offsets_read, silent.behind) == (1, 0, 3)

@@ -79,7 +79,7 @@ def test_segments_wait_while_redis_is_away() -> None:
 
 
 def test_no_more_than_the_limit_waits_and_the_rest_is_counted() -> None:
-    sink, logic = RedisSegmentSink(LosableTables(), most_waiting=3), SegmentLogic()
+    sink, logic = RedisSegmentSink(LosableTables(), max_pending=3), SegmentLogic()
     for i in range(5):
         sink.write(list(logic.on_fact(a_purchase(f"c{i}", 4, 4))))
     assert (sink.counts["segments_waiting"], sink.counts["segments_dropped"]) == (3, 2)

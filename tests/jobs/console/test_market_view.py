@@ -13,7 +13,7 @@ from features.registry import EVENT_TIMESTAMP, FEATURES
 from jobs.connectors.kafka.reading import Record
 from jobs.console.live_view import plain_change, plain_line, screen
 from jobs.console.market_view import MarketView
-from jobs.monitoring.health import Part
+from jobs.monitoring.health import ComponentHealth
 from jobs.runtime.settings import Settings
 from schemas.topics import TOPICS
 
@@ -158,7 +158,7 @@ def test_the_live_view_says_prices_reasons_and_what_is_not_well() -> None:
         effect=0.7,
         triggered=True,
     )
-    health = [Part("broker", True, ""), Part("redis", False, "not ready")]
+    health = [ComponentHealth("broker", True, ""), ComponentHealth("redis", False, "not ready")]
     console = Console(width=140, record=True, file=io.StringIO())
     console.print(screen(view, health, Settings(), 12.0))
     drawn = console.export_text()
@@ -200,7 +200,7 @@ def test_page_is_given_words_where_records_carry_codes() -> None:
 
 
 def test_live_view_says_when_late_minutes_will_have_caught_up() -> None:
-    health = [Part("minutes", True, "12 minutes ago: catching up, done in about 15 s", notable=True)]
+    health = [ComponentHealth("minutes", True, "12 minutes ago: catching up, done in about 15 s", notable=True)]
     console = Console(width=140, record=True, file=io.StringIO())
     console.print(screen(MarketView("nowhere"), health, Settings(), 12.0))
     assert "done in about 15 s" in console.export_text()

@@ -303,7 +303,7 @@ def test_a_redis_that_hangs_is_waited_for_once_and_no_longer_than_said() -> None
         async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             cache = PriceCache(f"redis://127.0.0.1:{port}/0", timeout_s=0.05, pause_s=60.0)
-            cache.hold(a_table())
+            cache.on_table(a_table())
             for customer in ("one", "another"):
                 entry, segment = await cache.lookup(a_table().listing, ("acme", customer))
                 assert (entry.table, entry.confirmed, segment) == (a_table(), False, None)
@@ -416,8 +416,8 @@ def test_tables_that_kafka_tells_do_not_evict_those_in_use(redis_server: Any, ta
         cache, quotes = PriceCache(redis_server.url, max_tables=3), KeptQuotes()
         await ask(cache, quotes, "asked")
         for i in range(4):
-            cache.hold(a_table(f"told-{i}"))
-            cache.list_price(an_entry(f"told-{i}"))
+            cache.on_table(a_table(f"told-{i}"))
+            cache.on_catalog(an_entry(f"told-{i}"))
         assert (cache.size, cache.evicted, cache.list_prices_evicted) == (3, 2, 1)
         await ask(cache, quotes, "told-9")
         assert "acme/web-us-usd/asked" in cache._tables, "told tables that nobody asked for go first"
@@ -429,11 +429,11 @@ def test_tables_that_kafka_tells_do_not_evict_those_in_use(redis_server: Any, ta
 def test_without_redis_an_evicted_table_is_not_replaced_by_the_list_price() -> None:
     async def scenario() -> None:
         cache = PriceCache("redis://127.0.0.1:1/0", pause_s=0.0, max_tables=1)
-        cache.tables_followed = lambda: True
+        cache.all_tables_read = lambda: True
         for sku in ("held", "no-room"):
-            cache.hold(a_table(sku))
-            cache.list_price(an_entry(sku))
-        cache.list_price(an_entry("no-room"))
+            cache.on_table(a_table(sku))
+            cache.on_catalog(an_entry(sku))
+        cache.on_catalog(an_entry("no-room"))
         assert (await ask(cache, KeptQuotes(), "held"))["source"] == "stale"
         with pytest.raises(NoPriceError):
             await ask(cache, KeptQuotes(), "no-room")
@@ -445,8 +445,8 @@ def test_without_redis_an_evicted_table_is_not_replaced_by_the_list_price() -> N
 def test_a_start_without_redis_serves_what_kafka_gave_as_stale() -> None:
     async def scenario() -> dict[str, Any]:
         cache = PriceCache("redis://127.0.0.1:1/0", pause_s=0.0)
-        cache.hold(a_table(version=4))
-        cache.hold(a_table(version=3))
+        cache.on_table(a_table(version=4))
+        cache.on_table(a_table(version=3))
         said = await ask(cache, KeptQuotes())
         await cache.close()
         return said
@@ -472,7 +472,7 @@ def test_before_its_first_table_a_listing_is_told_at_its_list_price(
         cache, quotes = PriceCache(redis_server.url, reread_s=0.0), KeptQuotes()
         with pytest.raises(UnknownListingError):
             await ask(cache, quotes)
-        cache.list_price(an_entry())
+        cache.on_catalog(an_entry())
         said = await ask(cache, quotes)
         assert (said["source"], said["price_minor"], said["version"], said["reason"]) == (
             "list",
@@ -485,11 +485,11 @@ def test_before_its_first_table_a_listing_is_told_at_its_list_price(
         assert (quotes.kept[-1]["table_id"], quotes.kept[-1]["price_group"]) == ("list-2999", "g-1")
         tables.publish(a_table(version=5))
         assert (await ask(cache, quotes))["version"] == 5
-        cache.list_price(an_entry("gone"))
-        cache.list_price(an_entry("gone", active=False))
-        cache.list_price(an_entry("no price", list_minor=None))
-        cache.list_price(an_entry("a negative price", list_minor=-5))
-        cache.list_price(an_entry("too high a price", list_minor=2**63 - 1))
+        cache.on_catalog(an_entry("gone"))
+        cache.on_catalog(an_entry("gone", active=False))
+        cache.on_catalog(an_entry("no price", list_minor=None))
+        cache.on_catalog(an_entry("a negative price", list_minor=-5))
+        cache.on_catalog(an_entry("too high a price", list_minor=2**63 - 1))
         for sku in ("gone", "no price", "a negative price", "too high a price"):
             with pytest.raises(UnknownListingError):
                 await ask(cache, quotes, sku)
@@ -501,12 +501,12 @@ def test_before_its_first_table_a_listing_is_told_at_its_list_price(
 def test_without_redis_the_list_price_waits_until_kafka_has_told_every_table() -> None:
     async def scenario() -> None:
         cache = PriceCache("redis://127.0.0.1:1/0", pause_s=0.0)
-        cache.list_price(an_entry())
+        cache.on_catalog(an_entry())
         with pytest.raises(NoPriceError):
             await ask(cache, KeptQuotes())
-        cache.tables_followed = lambda: True
+        cache.all_tables_read = lambda: True
         assert (await ask(cache, KeptQuotes()))["price_minor"] == 2999
-        cache.hold(a_table(version=4))
+        cache.on_table(a_table(version=4))
         assert (await ask(cache, KeptQuotes()))["version"] == 4
         await cache.close()
 

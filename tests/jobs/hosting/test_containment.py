@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from features.bucket_logic import Batch, Fact, Output
-from jobs.hosting.containment import FAILING_AFTER_MINUTES, as_text, event_time_in, window_end_in
+from jobs.hosting.containment import FAILING_AFTER_MINUTES, parse_event_time, parse_window_end, record_text
 from jobs.hosting.host import EncodedOutput, Host, LogicError
 
 POISON = 666
@@ -59,7 +59,7 @@ class State:
         self.host, self.data = host, None
 
     def take(self, row: tuple[str, str, str, str]) -> list[EncodedOutput]:
-        encoded, data = self.host.take_contained(row, lambda: self.data)
+        encoded, data = self.host.process_contained(row, lambda: self.data)
         self.data = data or self.data
         return encoded
 
@@ -164,14 +164,14 @@ def test_without_saved_bytes_the_error_names_logic_bucket_address_and_record() -
 
 
 def test_record_that_json_cannot_hold_is_shown_as_text() -> None:
-    assert as_text({"sizes": {3}}) == '{"sizes":"{3}"}'
+    assert record_text({"sizes": {3}}) == '{"sizes":"{3}"}'
 
 
 @pytest.mark.parametrize("payload", ["", "[]", "{}", '{"window_end_ms": "soon"}'])
 def test_window_end_of_an_unreadable_batch_is_zero(payload: str) -> None:
-    assert window_end_in(payload) == 0
+    assert parse_window_end(payload) == 0
 
 
 def test_quarantined_fact_has_its_event_time_where_it_can_be_read() -> None:
-    assert event_time_in("stock", {"event_time_ms": 5}) == 5
-    assert event_time_in("stock", {"event_time_ms": "soon"}) == 0
+    assert parse_event_time("stock", {"event_time_ms": 5}) == 5
+    assert parse_event_time("stock", {"event_time_ms": "soon"}) == 0

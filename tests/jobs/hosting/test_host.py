@@ -98,7 +98,9 @@ def test_a_restart_after_any_row_changes_nothing(minutes: list[int], at: int) ->
 
 
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(0, 3)), max_size=16), st.integers(1, 3))
-def test_a_bucket_that_left_memory_comes_back_as_it_was(rows: list[tuple[int, int]], most_live: int) -> None:
+def test_a_bucket_that_left_memory_comes_back_as_it_was(
+    rows: list[tuple[int, int]], max_live_buckets: int
+) -> None:
     def run(host: Host) -> tuple[list[Output], dict[str, bytes]]:
         outputs: list[Output] = []
         kept: dict[str, bytes] = {}
@@ -108,7 +110,7 @@ def test_a_bucket_that_left_memory_comes_back_as_it_was(rows: list[tuple[int, in
             kept |= {row[0]: saved} if saved else {}
         return outputs, kept
 
-    assert run(Host(Counting, None, most_live=most_live)) == run(Host(Counting, None))
+    assert run(Host(Counting, None, max_live_buckets=max_live_buckets)) == run(Host(Counting, None))
 
 
 def test_a_snapshot_of_another_version_is_refused_and_counted_and_the_logic_starts_from_the_prior() -> None:

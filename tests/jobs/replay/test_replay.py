@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from infra.reports.recorded_data import data_folder
 from jobs.pricing.policy import Policy
 from jobs.replay.command import MAPPINGS, find_mapping, platform_options
-from jobs.replay.in_process import run_alone
+from jobs.replay.in_process import run_in_process
 from jobs.replay.mapped_data import MappedData
 from jobs.replay.mapping import Mapping, MappingError
-from jobs.replay.records import heartbeats
+from jobs.replay.records import tick_times
 from jobs.replay.sending import as_rejected
 from schemas.topics import MINUTE_MS
 from tests.generated_data import (
@@ -157,7 +157,7 @@ def test_a_folder_that_fits_no_mapping_is_told_what_is_shipped(tmp_path: Path) -
     st.integers(1, 10),
 )
 def test_heartbeats_come_on_time_and_close_the_last_window(times: list[int], minutes: int) -> None:
-    beats = list(heartbeats(times[0], times[-1], minutes))
+    beats = list(tick_times(times[0], times[-1], minutes))
     assert beats == sorted(beats)
     assert set(range(0, times[-1] + 1, minutes * MINUTE_MS)) - set(beats) <= set(range(times[0] + 1))
     assert beats[-2] > times[-1]
@@ -203,7 +203,7 @@ CATALOG = """  - stream: catalog
 def test_without_a_platform_a_replay_goes_the_whole_way_from_a_row_to_a_decision(tmp_path: Path) -> None:
     path, folder = a_folder(tmp_path)
     path.write_text(path.read_text() + CATALOG + "tick_minutes: 1440\n")
-    run = run_alone(MappedData(Mapping.load(path), folder), Policy(), audit=True)
+    run = run_in_process(MappedData(Mapping.load(path), folder), Policy(), audit=True)
     assert run.outputs["cells"] >= 3
     assert run.outcomes == {("COLD_START", "COLD_START"): 2}
     assert run.audit is not None

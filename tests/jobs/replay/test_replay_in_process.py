@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 
 from features.bucket_logic import Output
 from jobs.hosting.cell_query import Backfill, Line
-from jobs.hosting.chain import FACTS_OF_A_REPLAY, Call, Chain
+from jobs.hosting.chain import REPLAY_FACTS, Call, Chain
 from jobs.hosting.chain_workers import ChainWorkers, WorkerError
 from jobs.pricing.policy import Policy
 from jobs.replay.command import app
 from jobs.replay.mapped_data import MappedData
 from jobs.replay.mapping import Mapping, MappingError
-from jobs.replay.sending import Heartbeat, with_heartbeats
+from jobs.replay.sending import TickTime, with_ticks
 from schemas.topics import TOPICS
 
 DAY_S = 86_400
@@ -120,8 +120,8 @@ def test_decisions_are_recomputed_only_when_asked_for(tmp_path: Path) -> None:
 def lines_of(data: MappedData) -> dict[str, list[Line]]:
     """Records and ticks as a broker with one partition a topic would keep them."""
     lines: dict[str, list[Line]] = {}
-    for item in with_heartbeats(data):
-        if isinstance(item, Heartbeat):
+    for item in with_ticks(data):
+        if isinstance(item, TickTime):
             ticks = ({"event_time_ms": item.event_time_ms, "bucket": b, "tick": True} for b in range(3))
             values = [("ticks", orjson.dumps(tick)) for tick in ticks]
         else:
@@ -155,9 +155,9 @@ def test_tables_give_the_same_outputs_as_the_lines_that_a_platform_would_get(tmp
     data = mapped(tmp_path, weeks(3), streams=[CATALOG, ORDERS, *streams])
     assert set(data.counts) == {"catalog", "orders", *more}
     policy = data.mapping.policy_over(Policy())
-    by_lines = list(Chain(policy, 3, facts=FACTS_OF_A_REPLAY).run(lines_of(data)))
+    by_lines = list(Chain(policy, 3, facts=REPLAY_FACTS).run(lines_of(data)))
     data.fill_lines()
-    by_tables = list(Chain(policy, 3, facts=FACTS_OF_A_REPLAY).run_query(Backfill.of_tables(data.duck)))
+    by_tables = list(Chain(policy, 3, facts=REPLAY_FACTS).run_query(Backfill.of_tables(data.duck)))
     assert {"SETTLE", "COLD_START", "EVENT_STARTED"} <= {
         o.value["cause"] for o in by_lines if o.stream == "decisions"
     }

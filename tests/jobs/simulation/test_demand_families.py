@@ -10,14 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.simulation import demand
-from jobs.simulation.demand import FAMILIES, Logit, Mixture, ReferencePrice, StepWillingness, Stockpiling, Tastes
+from jobs.simulation.demand import (
+    FAMILIES,
+    DemandParameters,
+    Logit,
+    Mixture,
+    ReferencePrice,
+    StepWillingness,
+    Stockpiling,
+)
 
-TASTES = Tastes.single(conversion=0.1, elasticity=-2.0, reference=1000.0)
+TASTES = DemandParameters.single(conversion=0.1, elasticity=-2.0, reference=1000.0)
 
 
-def chance(family: Logit, price: float, klass: int = 0, lift: float = 0.0) -> float:
+def chance(family: Logit, price: float, latent_class: int = 0, lift: float = 0.0) -> float:
     zero = np.zeros(1, dtype=int)
-    answer = family.probability(zero, zero, zero + klass, np.array([price]), np.array([1000.0]), lift)
+    answer = family.probability(zero, zero, zero + latent_class, np.array([price]), np.array([1000.0]), lift)
     return float(answer[0])
 
 
@@ -80,11 +88,11 @@ def test_a_remembered_price_makes_a_rise_hurt_more_than_a_cut_pleases() -> None:
 def test_the_memory_follows_what_is_shown_and_stands_still_when_nothing_is() -> None:
     shoppers = ReferencePrice(TASTES)
     for _ in range(2880):
-        shoppers.live_minute(np.array([1200.0]), np.zeros(1))
-    assert shoppers.remembered[0] == pytest.approx(1000 + 200 * (1 - np.exp(-1)), rel=1e-3)
-    before = shoppers.remembered.copy()
-    shoppers.live_minute(np.array([np.nan]), np.zeros(1))
-    assert np.array_equal(before, shoppers.remembered)
+        shoppers.end_minute(np.array([1200.0]), np.zeros(1))
+    assert shoppers.reference_price[0] == pytest.approx(1000 + 200 * (1 - np.exp(-1)), rel=1e-3)
+    before = shoppers.reference_price.copy()
+    shoppers.end_minute(np.array([np.nan]), np.zeros(1))
+    assert np.array_equal(before, shoppers.reference_price)
 
 
 def test_a_deal_sells_more_units_now_and_fewer_orders_later() -> None:
@@ -94,10 +102,10 @@ def test_a_deal_sells_more_units_now_and_fewer_orders_later() -> None:
     assert shoppers.extra_units(zero, np.full(4, 900.0), draws).tolist() == [1, 2, 3, 3]
     assert shoppers.extra_units(zero, np.full(4, 990.0), draws).tolist() == [0] * 4
     before = chance(shoppers, 1000.0)
-    shoppers.live_minute(np.array([1000.0]), np.array([50.0]))
+    shoppers.end_minute(np.array([1000.0]), np.array([50.0]))
     full = chance(shoppers, 1000.0)
     for _ in range(3 * 4320):
-        shoppers.live_minute(np.array([1000.0]), np.zeros(1))
+        shoppers.end_minute(np.array([1000.0]), np.zeros(1))
     assert full < 0.7 * before
     assert chance(shoppers, 1000.0) == pytest.approx(before, rel=0.05)
 

@@ -14,8 +14,8 @@ import orjson
 import pytest
 
 from jobs.simulation.config import CostChange, MarketConfig, RivalMove, Shock
-from jobs.simulation.market import Events, Market, start_of
-from jobs.simulation.prices import Answer, ListPrices, Prices, Quoted, TablePrices, Visits
+from jobs.simulation.market import Events, Market, run_start_of
+from jobs.simulation.prices import ExternalQuote, ListPrices, Prices, Quoted, TablePrices, Visits
 from jobs.simulation.world import events_per_visit
 from schemas.events import Listing
 from schemas.price_table import PriceList, PriceTable
@@ -147,7 +147,7 @@ def test_the_stated_elasticity_is_the_slope_of_the_true_demand() -> None:
     market = a_market()
     truth, n = market.truth, len(market.listings)
     every, h = np.arange(n), 1e-4
-    usual = market._world.tastes.offer
+    usual = market._world.demand.offer
     for k in (0, 1):
         up, down = (
             truth.purchase_probability(every, np.full(n, k), market.list_minor * (1 + s), usual) for s in (h, -h)
@@ -158,7 +158,7 @@ def test_the_stated_elasticity_is_the_slope_of_the_true_demand() -> None:
 
 
 def test_shoppers_buy_as_often_as_the_truth_says_at_every_price() -> None:
-    market = a_market(skus=2, rivals=3, rival_look_min=10**9, rival_jump_min=10**9, short_stock_share=0.0)
+    market = a_market(skus=2, rivals=3, rival_check_min=10**9, rival_jump_min=10**9, short_stock_share=0.0)
     events = a_run(market, 20, tables(market, (0.8, 1.25)))
     # Orders of the last visits are still on their way.
     quotes = [q for q in records(events, "quotes") if q["event_time_ms"] < START_MS + 18 * MINUTE and not q["bot"]]
@@ -267,7 +267,9 @@ class SomeAnsweredElsewhere(ListPrices):
         out = super().quote(visits)
         for j in range(0, len(visits.listing), 3):
             out.price_minor[j] += 1
-            out.answers[j] = Answer(f"edge-{visits.session[j]}", visits.customer[j], "s9", "myopic", "base")
+            out.external[j] = ExternalQuote(
+                f"edge-{visits.session[j]}", visits.customer[j], "s9", "myopic", "base"
+            )
         return out
 
 
@@ -289,7 +291,10 @@ def test_a_name_that_json_would_escape_is_refused() -> None:
 
 
 def test_a_shock_moves_arrivals_or_readiness_from_its_minute_on() -> None:
-    shocks = (Shock(10, "web-us-usd", 0, 2.0, "arrivals"), Shock(10, "web-us-usd", 1, 0.4, "liking", until_min=20))
+    shocks = (
+        Shock(10, "web-us-usd", 0, 2.0, "arrivals"),
+        Shock(10, "web-us-usd", 1, 0.4, "readiness", until_min=20),
+    )
     market = a_market(shocks=shocks)
     first, second = (market._world.ranked[0][r] for r in (0, 1))
     before, after = (market.truth.requests_per_minute(START_MS + m * MINUTE) for m in (9, 10))
@@ -314,7 +319,7 @@ def test_the_demos_schedule_moves_demand_and_rivals_within_three_hours_of_the_st
 
 def test_a_rivals_move_is_seen_at_once_and_followers_answer_to_our_price() -> None:
     moves = (RivalMove(5, "web-us-usd", 0, 0.85),)
-    market = a_market(rival_moves=moves, rival_look_min=10, rival_jump_min=10**9, events_per_minute=30.0)
+    market = a_market(rival_moves=moves, rival_check_min=10, rival_jump_min=10**9, events_per_minute=30.0)
     i = market._world.ranked[0][0]
     sku, floor = market.listings[i].sku, market._rivals._floor[i]
     before = market._rivals.price[i].copy()
@@ -404,7 +409,7 @@ def test_a_market_taken_up_again_knows_the_costs_of_the_time() -> None:
     for _ in range(2):
         entry = records(market.opening(START_MS + 9 * MINUTE), "catalog")[i]
         assert entry["cost_minor"] == market.truth.cost_minor[i] == round(before * 1.5)
-    assert start_of(records(market.opening(START_MS), "catalog")[0]["event_id"]) is None
+    assert run_start_of(records(market.opening(START_MS), "catalog")[0]["event_id"]) is None
 
 
 def test_steps_must_join() -> None:

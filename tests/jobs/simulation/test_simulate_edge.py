@@ -1,4 +1,4 @@
-"""The simulator's live side: shoppers who ask the edge over HTTP, and a stage that keeps up with the Clock."""
+"""The simulator's live side: shoppers who ask the edge over HTTP, and a publishing that keeps up with the Clock."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.runtime.clock import Clock
 from jobs.runtime.pseudonym import pseudonym
-from jobs.simulate import MAX_OPEN, EdgeShoppers, LivePrices, Stage, dry_run, main
+from jobs.simulate import MAX_PENDING_REQUESTS, EdgeClient, LivePrices, MarketPublisher, dry_run, main
 from jobs.simulation.config import MarketConfig
 from jobs.simulation.market import Market
 from schemas.events import Listing
@@ -71,7 +71,7 @@ def a_market() -> Market:
 
 def test_each_visit_takes_the_reply_to_its_own_question_once() -> None:
     with an_edge() as (url, asked):
-        edge = EdgeShoppers(url, timeout_s=10.0)
+        edge = EdgeClient(url, timeout_s=10.0)
         edge.ask([a_question("s1"), a_question("s2")])
         edge.drain()
         replies = [edge.take(session) for session in ("s1", "s2", "s2", "s3")]
@@ -84,7 +84,7 @@ def test_each_visit_takes_the_reply_to_its_own_question_once() -> None:
 @pytest.mark.parametrize("status", [404, 503])
 def test_a_refusal_is_counted_and_the_edge_then_left_alone_for_a_while(status: int) -> None:
     with an_edge(status) as (url, asked):
-        edge = EdgeShoppers(url, timeout_s=10.0, pause_s=60.0)
+        edge = EdgeClient(url, timeout_s=10.0, pause_s=60.0)
         for session in ("s1", "s2"):
             edge.ask([a_question(session)])
             edge.drain()
@@ -95,7 +95,7 @@ def test_a_refusal_is_counted_and_the_edge_then_left_alone_for_a_while(status: i
 
 
 def test_an_edge_that_is_not_there_is_no_reason_to_stop() -> None:
-    edge = EdgeShoppers("http://127.0.0.1:1", timeout_s=5.0)
+    edge = EdgeClient("http://127.0.0.1:1", timeout_s=5.0)
     edge.ask([a_question()])
     edge.drain()
     assert edge.take("s1") is None
@@ -105,7 +105,7 @@ def test_an_edge_that_is_not_there_is_no_reason_to_stop() -> None:
 
 def test_a_visit_does_not_wait_for_its_answer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        edge = EdgeShoppers(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.2)
+        edge = EdgeClient(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.2)
         edge.ask([a_question()])
         assert edge.take("s1") is None
         edge.drain()
@@ -121,19 +121,19 @@ def test_shoppers_who_ask_are_shown_the_edges_price_and_their_quotes_are_not_log
         sent.append((topic, orjson.loads(value), timestamp_ms))
 
     with an_edge() as (url, asked):
-        edge = EdgeShoppers(url, timeout_s=10.0)
+        edge = EdgeClient(url, timeout_s=10.0)
         tables = RedisPriceTables(NOWHERE)
         prices = LivePrices(market.listings, market.list_minor.tolist(), tables, edge, 0.3, "key")
         # Minutes of the run lie behind the clock: each step catches up with one, and asks for the next.
-        stage = Stage(market, prices, Clock(START_MS, 0, 1.0), send)
-        stage.at_ms = START_MS
-        stage.open()
+        publishing = MarketPublisher(market, prices, Clock(START_MS, 0, 1.0), send)
+        publishing.at_ms = START_MS
+        publishing.open()
         for _ in range(2):
-            assert stage.play() > 0
+            assert publishing.play() > 0
             edge.drain()
         edge.close()
         prices.close()
-    assert stage.at_ms == START_MS + 120_000
+    assert publishing.at_ms == START_MS + 120_000
     from_edge = [r for topic, r, _ in sent if topic == "clicks" and r["price_minor"] == 4242]
     assert asked and from_edge
     assert {r["segment"] for r in from_edge} == {"strategic"}
@@ -141,17 +141,17 @@ def test_shoppers_who_ask_are_shown_the_edges_price_and_their_quotes_are_not_log
     quotes = [r for topic, r, _ in sent if topic == "quotes"]
     assert 4242 not in {q["price_minor"] for q in quotes}
     assert all(r["event_time_ms"] <= stamp for _, r, stamp in sent)
-    assert stage.sent["quotes"] == len(quotes)
+    assert publishing.sent["quotes"] == len(quotes)
 
 
 def test_no_more_questions_are_put_than_may_wait() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        edge = EdgeShoppers(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.5)
-        edge.ask([a_question(f"s{k}") for k in range(MAX_OPEN + 10)])
+        edge = EdgeClient(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.5)
+        edge.ask([a_question(f"s{k}") for k in range(MAX_PENDING_REQUESTS + 10)])
         waiting = edge.waiting
         edge.drain()
         edge.close()
-    assert waiting == MAX_OPEN
+    assert waiting == MAX_PENDING_REQUESTS
 
 
 def test_the_dry_run_measures_both_ways_of_pricing() -> None:

@@ -10,13 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from features.registry import EVENT_TIMESTAMP
-from jobs.audit.explanation import explain as explained
-from jobs.audit.explanation import learned_of, text, when
-from jobs.audit.ledger import add_up
+from jobs.audit.explanation import explain_price, explanation_text, format_time, learned_state
+from jobs.audit.ledger import balance_ledger
 from jobs.cli.base import NO, AsJson, ListingKey, columns, commands, open_tables, out, parse_listing, wrong
 from jobs.connectors.kafka.offsets import TopicEnds
 from jobs.connectors.kafka.reading import Record, newest, read_values
-from jobs.monitoring.health import parts
+from jobs.monitoring.health import component_health
 from jobs.runtime.pseudonym import pseudonym
 from jobs.runtime.settings import Settings
 from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT
@@ -49,8 +48,8 @@ def explain(listing: ListingKey, as_json: AsJson = False) -> None:
         found["decisions"] = last("decisions", "decided_at_ms")
         found["features"] = last("features", EVENT_TIMESTAMP)
     learned = found["features"]
-    said = explained(key, found["decisions"], found["tables"], learned and learned_of(learned))
-    out(said, [text(said)], as_json)
+    explanation = explain_price(key, found["decisions"], found["tables"], learned and learned_state(learned))
+    out(explanation, [explanation_text(explanation)], as_json)
     if not (found["tables"] or found["decisions"]):
         raise typer.Exit(NO)
 
@@ -142,7 +141,13 @@ def tables(
     wanted = sorted(x for x in store.listings() if not under or f"{x.key}/".startswith(f"{under}/"))
     found = store.get_many(wanted)
     rows = [
-        (x.key, str(Money(t.default_minor, t.currency)), str(t.version), when(t.expires_ms), reason_text(t.reason))
+        (
+            x.key,
+            str(Money(t.default_minor, t.currency)),
+            str(t.version),
+            format_time(t.expires_ms),
+            reason_text(t.reason),
+        )
         for x, t in found.items()
     ]
     head = ("listing", "default price", "version", "expires", "reason")
@@ -189,7 +194,7 @@ def ledger(
     """
     settings = Settings.load()
     ends = TopicEnds(settings.kafka, [topic.topic for topic in INPUTS]).now()
-    found = add_up(read_values(settings.kafka, "ledger"), ends)
+    found = balance_ledger(read_values(settings.kafka, "ledger"), ends)
     bad = [b for b in found if b.difference or (final and b.behind)]
     head = ("topic", "partition", "read", "on time", "late", "rejected", "ticks", "difference", "behind")
     rows = [
@@ -210,12 +215,12 @@ def ledger(
 def status(as_json: AsJson = False) -> None:
     """Say how each part is. Exit code 1 when one is not well."""
     settings = Settings.load()
-    found = parts(settings, open_tables(settings))
-    rows = [("ok" if part.ok else "NOT WELL", part.name, part.note) for part in found]
-    clock = settings.the_clock
-    now = f"run time {when(clock.now_ms())}, {clock.speed:g} times the wall's"
+    found = component_health(settings, open_tables(settings))
+    rows = [("ok" if each.ok else "NOT WELL", each.name, each.note) for each in found]
+    clock = settings.run_clock
+    now = f"run time {format_time(clock.now_ms())}, {clock.speed:g} times the wall's"
     out({"run_time_ms": clock.now_ms(), "parts": [p._asdict() for p in found]}, [now, *columns(rows)], as_json)
-    if not all(part.ok for part in found):
+    if not all(each.ok for each in found):
         raise typer.Exit(NO)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from jobs.simulation.rivals import Rivals
-from jobs.simulation.stock import Shelf
+from jobs.simulation.stock import SimulatedStock
 from jobs.simulation.world import World
 
 Event = tuple[int, int, str, str, bytes]
@@ -23,7 +23,7 @@ def text(value: str) -> str:
     return orjson.dumps(value).decode()
 
 
-class Wire:
+class RecordWriter:
     """Writes records as bytes; one method per stream. ``tag`` tells an opening's ids from a minute's.
 
     Parameters
@@ -54,12 +54,12 @@ class Wire:
         }  # fmt: skip
         return at_ms, (1 << 62) + i * 64 + r, "offers", self._world.keys[i], orjson.dumps(value)
 
-    def stock(self, i: int, shelf: Shelf, at_ms: int, order: int | None = None, tag: str = "") -> Event:
+    def stock(self, i: int, stock: SimulatedStock, at_ms: int, order: int | None = None, tag: str = "") -> Event:
         """What is on hand of listing ``i`` now."""
         value = {
             "event_id": f"k{tag}{at_ms:x}-{i:x}", "event_time_ms": at_ms, **self._facts(i),
-            "on_hand": shelf.on_hand[i], "inbound": shelf.inbound[i],
-            "lead_time_days": round(float(shelf.lead_min[i]) / 1440, 4),
+            "on_hand": stock.on_hand[i], "inbound": stock.inbound[i],
+            "lead_time_days": round(float(stock.lead_min[i]) / 1440, 4),
         }  # fmt: skip
         place = (1 << 61) + i if order is None else order
         return at_ms, place, "stock", self._world.keys[i], orjson.dumps(value)

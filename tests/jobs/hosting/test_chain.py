@@ -30,7 +30,7 @@ CONFIG = MarketConfig(
     categories=("coffee", "audio"),
     events_per_minute=120.0,
     customers=2_000,
-    rival_look_min=15,
+    rival_check_min=15,
     late_share=0.01,
     dirty_share=0.01,
     shocks=(Shock(40, WEB, 0, 3.0, "arrivals"),),
@@ -158,7 +158,7 @@ def test_a_restart_after_any_few_rows_changes_no_byte_of_any_stream(
 
 
 def test_batches_and_facts_that_come_twice_change_no_byte_of_any_stream(straight: dict[str, list[Output]]) -> None:
-    repeated = ran(Chain(POLICY, BUCKETS, twice=True), events())
+    repeated = ran(Chain(POLICY, BUCKETS, duplicate=True), events())
     for stream, outputs in straight.items():
         assert written(repeated[stream]) == written(outputs), stream
 
@@ -176,7 +176,7 @@ def test_shuffled_within_lateness_the_beliefs_are_equal_and_the_settled_prices_t
 def test_facts_ahead_of_their_minutes_or_behind_them_move_no_belief_and_no_settled_price(
     straight: dict[str, list[Output]], ahead_minutes: int
 ) -> None:
-    other = ran(Chain(POLICY, BUCKETS, ahead_ms=ahead_minutes * MINUTE_MS), events())
+    other = ran(Chain(POLICY, BUCKETS, fact_lead_ms=ahead_minutes * MINUTE_MS), events())
     for stream in BELIEFS:
         assert believed(other[stream]) == believed(straight[stream]), stream
     assert written(other["decisions"]) != written(straight["decisions"]), "the way there is another"

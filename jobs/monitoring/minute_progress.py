@@ -1,6 +1,6 @@
 """How fast the jobs close minutes: what a run that is behind needs to say when it will have caught up.
 
-The keeper of the local platform notes the newest closed minute every few seconds (:func:`note`); whoever reports
+The keeper of the local platform notes the newest closed minute every few seconds (:func:`record_sample`); whoever reports
 health reads the last minute of these notes, so a command that runs once knows the rate as well as a view that runs
 for hours.
 """
@@ -28,15 +28,15 @@ class Sample(NamedTuple):
     closed_ms: int
 
 
-def note(path: Path, sample: Sample) -> None:
+def record_sample(path: Path, sample: Sample) -> None:
     """Append a sample to the file and drop those older than :data:`KEPT_MS`."""
-    kept = [each for each in read(path, sample.wall_ms) if each.wall_ms < sample.wall_ms]
+    kept = [each for each in read_samples(path, sample.wall_ms) if each.wall_ms < sample.wall_ms]
     part = path.with_suffix(".part")
     part.write_text(json.dumps([*kept, sample]))
     part.rename(path)
 
 
-def read(path: Path, now_ms: int) -> list[Sample]:
+def read_samples(path: Path, now_ms: int) -> list[Sample]:
     """Samples of the last minute, oldest first; empty if nobody notes any."""
     try:
         found = [Sample(*map(int, each)) for each in json.loads(path.read_text())]
@@ -68,18 +68,18 @@ def closing_rate(samples: Sequence[Sample]) -> float | None:
     return (samples[-1].closed_ms - samples[0].closed_ms) / span
 
 
-def outlook(late_ms: float, speed: float, samples: Sequence[Sample]) -> str:
+def catch_up_text(late_ms: float, speed: float, samples: Sequence[Sample]) -> str:
     """Say when a run that is ``late_ms`` of run time behind will have caught up.
 
-    >>> outlook(600_000, 60, [Sample(0, 0), Sample(20_000, 1_800_000)])
+    >>> catch_up_text(600_000, 60, [Sample(0, 0), Sample(20_000, 1_800_000)])
     'catching up, done in about 20 s'
-    >>> outlook(600_000, 60, [Sample(0, 0), Sample(20_000, 1_260_000)])
+    >>> catch_up_text(600_000, 60, [Sample(0, 0), Sample(20_000, 1_260_000)])
     'catching up, done in about 3 minutes'
-    >>> outlook(600_000, 60, [Sample(0, 0), Sample(20_000, 900_000)])
+    >>> catch_up_text(600_000, 60, [Sample(0, 0), Sample(20_000, 900_000)])
     'falling further behind, by 15.0 minutes of the run a minute'
-    >>> outlook(600_000, 60, [Sample(0, 0), Sample(20_000, 1_210_000)])
+    >>> catch_up_text(600_000, 60, [Sample(0, 0), Sample(20_000, 1_210_000)])
     'not catching up'
-    >>> outlook(600_000, 60, [])
+    >>> catch_up_text(600_000, 60, [])
     ''
     """
     rate = closing_rate(samples)

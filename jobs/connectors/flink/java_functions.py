@@ -48,13 +48,13 @@ def java_jar(folder: Path) -> Path:
     return jar
 
 
-def add_java_parts(env: Any, folder: Path) -> None:
+def add_java_jar(env: Any, folder: Path) -> None:
     """Make them known to an environment and ship them with its job (SQL's ADD JAR stays in the client)."""
     env.add_jars(java_jar(folder).absolute().as_uri())
 
 
 def declare_functions(table_env: Any) -> None:
-    """Name the table functions for an environment's SQL; :func:`add_java_parts` comes before."""
+    """Name the table functions for an environment's SQL; :func:`add_java_jar` comes before."""
     for name in FUNCTIONS:
         table_env.create_java_temporary_system_function(name, f"walras.{name}")
 

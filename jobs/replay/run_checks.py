@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from jobs.pricing.policy import Policy
-from jobs.replay.in_process import AloneRun
+from jobs.replay.in_process import InProcessRun
 from jobs.replay.mapped_data import MappedData
 from jobs.replay.records import Refused
 
 _SALES = ("quotes", "clicks", "orders")
 
 
-def before_the_run(mapped: MappedData) -> Iterator[str]:
+def check_input(mapped: MappedData) -> Iterator[str]:
     """Yield why records made of the data cannot be counted or priced at all."""
     counts, accounts = mapped.counts, mapped.balance()
     if not counts or (accounts and not any(account.primary for account in accounts)):
@@ -54,7 +54,7 @@ def warnings(mapped: MappedData) -> Iterator[str]:
         )
 
 
-def after_the_run(run: AloneRun, mapped: MappedData, policy: Policy) -> Iterator[str]:
+def check_results(run: InProcessRun, mapped: MappedData, policy: Policy) -> Iterator[str]:
     """Yield what a finished run did not do: count, learn, price."""
     made = {entry.stream for entry in mapped.mapping.streams}
     if made & set(_SALES) and not run.counted:
@@ -80,7 +80,7 @@ def after_the_run(run: AloneRun, mapped: MappedData, policy: Policy) -> Iterator
         )
 
 
-def listed(kinds: dict[tuple[str, str, str], int], examples: list[Refused], where: str) -> Iterator[str]:
+def refusal_lines(kinds: dict[tuple[str, str, str], int], examples: list[Refused], where: str) -> Iterator[str]:
     """Yield refusals for a reader: each kind with its count and its first rows.
 
     Parameters

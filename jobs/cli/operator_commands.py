@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.audit.explanation import when
+from jobs.audit.explanation import format_time
 from jobs.cli.base import (
     NO,
     AsJson,
@@ -84,7 +84,7 @@ def _send(
     kind: CommandKind, target: Target, operator: str, *, reason: str = "", until: str = "", **more: Any
 ) -> None:
     settings = Settings.load()
-    now_ms = settings.the_clock.now_ms()
+    now_ms = settings.run_clock.now_ms()
     try:
         if until:
             more["until_ms"] = parse_until(until, now_ms)
@@ -95,7 +95,7 @@ def _send(
         raise wrong(str(error)) from None
     publish_command(settings, command)
     at = "/".join(part for part in target if part)
-    typer.echo(f"{kind.value} {at}: published as {command.event_id} at {when(now_ms)}")
+    typer.echo(f"{kind.value} {at}: published as {command.event_id} at {format_time(now_ms)}")
 
 
 def _scope(text: str) -> Target:
