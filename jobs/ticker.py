@@ -28,7 +28,8 @@ from jobs.runtime.clock import Clock
 from jobs.runtime.metrics import Metrics
 from jobs.runtime.settings import Settings
 from schemas.ticks import PERIOD_MS, DueTick, closing_ticks, due_ticks
-from schemas.topics import INPUTS, MINUTE_MS
+from schemas.time_units import MINUTE_MS
+from schemas.topics import INPUTS
 
 log = logging.getLogger("ticker")
 
@@ -96,7 +97,7 @@ class TickSchedule:
     def next_ms(self) -> int:
         """Run time at which the next tick is due, guard included."""
         # A minute holds at least one tick of every kind.
-        return due_ticks(self._sent_to, self._sent_to + 60_000, **self._shape)[0].at_ms + self._guard_ms
+        return due_ticks(self._sent_to, self._sent_to + MINUTE_MS, **self._shape)[0].at_ms + self._guard_ms
 
 
 def run(

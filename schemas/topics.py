@@ -17,8 +17,8 @@ from typing import Any
 from schemas import events
 from schemas.codes import RejectCode
 from schemas.money import EXPONENTS
+from schemas.time_units import DAY_MS, MINUTE_MS
 
-MINUTE_MS = 60_000
 FUTURE_TOLERANCE_MS = MINUTE_MS
 """An event more than this ahead of its Kafka timestamp is refused."""
 OLDEST_MS = 315_532_800_000
@@ -28,7 +28,7 @@ MAX_PRICE_MINOR = 10_000_000_000
 MAX_COUNT = 10_000_000
 """Largest quantity of an order line, line number and pack size. Recorded data aggregate: a line may be a chain's
 week of an item, and where order ids are missing, lines may count through a whole file."""
-ORDER_DEDUP_MS = 7 * 86_400_000
+ORDER_DEDUP_MS = 7 * DAY_MS
 SESSION_GAP_MS = 30 * MINUTE_MS
 
 STRING, BIGINT, DOUBLE, BOOLEAN = "STRING", "BIGINT", "DOUBLE", "BOOLEAN"

@@ -42,6 +42,7 @@ from features.bucket_logic import Batch, refuse_other_version
 from features.market_time import MarketTime
 from features.segments.deviation import Points, Tilt, common_tilt, own_tilt
 from schemas.events import DEFAULT_SEGMENT, Listing
+from schemas.time_units import DAY_MS, HOUR_MS, MINUTE_MS
 
 __all__ = [
     "DemandBook",
@@ -55,7 +56,6 @@ __all__ = [
     "willingness_to_pay",
 ]
 
-MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 _N, _Y, _U, _YOUNG, _D = range(5)
 _PROFILE_WEIGHT = 50.0
 _PROFILE_SHAPE = (2, 31)
@@ -122,7 +122,7 @@ class DemandBook:
         """
         if batch.window_end_ms <= self._time_ms:
             return
-        elapsed = min(batch.window_end_ms - self._time_ms, 366 * DAY_MS) if self._time_ms else 60_000
+        elapsed = min(batch.window_end_ms - self._time_ms, 366 * DAY_MS) if self._time_ms else MINUTE_MS
         self._age(elapsed, batch.window_end_ms)
         self._time_ms = batch.window_end_ms
         at: list[int] = []

@@ -27,8 +27,7 @@ from typing import Any
 
 from features.bucket_logic import refuse_other_version
 from schemas.events import Listing, Offer
-
-DAY_MS = 86_400_000
+from schemas.time_units import DAY_MS
 
 
 @dataclass(frozen=True, slots=True)

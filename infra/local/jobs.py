@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from infra.local.config import LANES, SHARED, Layout, flink_home
 from infra.local.errors import PlatformError
 from infra.local.parts import flink_get
+from schemas.time_units import MINUTE_MS
 
 ACTIVE = frozenset({"CREATED", "INITIALIZING", "RUNNING", "FAILING", "RESTARTING", "RECONCILING", "CANCELLING"})
 """States of a job that holds its place: another of the same name must not be started."""
@@ -99,7 +100,9 @@ def not_warm(
         if not any(vertex["metrics"]["read-records"] for vertex in detail["vertices"]):
             return f"{name} has taken no records yet"
     behind = lag_ms()
-    return None if behind <= most_ms else f"the newest closed minute ended {behind / 60_000:.0f} run minutes ago"
+    return (
+        None if behind <= most_ms else f"the newest closed minute ended {behind / MINUTE_MS:.0f} run minutes ago"
+    )
 
 
 def latest_checkpoint(folder: Path, name: str) -> str | None:

@@ -23,6 +23,7 @@ from jobs.connectors.kafka.reading import WHOLE_TOPIC, Record, tail
 from schemas.codes import Cause
 from schemas.events import Listing
 from schemas.public_texts import CAUSES, OUTCOMES, REFUSALS, reason_text, signal_text
+from schemas.time_units import MINUTE_MS
 from schemas.topics import TOPICS
 
 log = logging.getLogger(__name__)
@@ -302,7 +303,7 @@ class MarketView:
         with self._lock:
             return list(self._evidence.get(listing, ()))
 
-    def top_evidence(self, n: int = 8, within_ms: int = 30 * 60_000) -> list[dict[str, Any]]:
+    def top_evidence(self, n: int = 8, within_ms: int = 30 * MINUTE_MS) -> list[dict[str, Any]]:
         """The listings with the highest evidence now: latest point each, none older than ``within_ms``."""
         with self._lock:
             latest = [(key, points[-1]) for key, points in self._evidence.items()]

@@ -22,7 +22,8 @@ from features.cells.lines import read_line, typed
 from features.cells.query import DUCKDB, FACTS, GOOD
 from features.segments.customers import SegmentSettings
 from schemas.events import bucket_of, group_key
-from schemas.topics import INPUTS, MINUTE_MS, TOPICS, Topic
+from schemas.time_units import MINUTE_MS
+from schemas.topics import INPUTS, TOPICS, Topic
 
 Line = tuple[int, int, int, bytes | None]
 """Partition, offset, Kafka timestamp, bytes."""

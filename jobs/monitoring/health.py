@@ -25,7 +25,8 @@ from jobs.monitoring import minute_progress
 from jobs.monitoring.minute_progress import Sample
 from jobs.runtime.clock import Clock
 from jobs.runtime.settings import Settings
-from schemas.topics import MINUTE_MS, TOPICS
+from schemas.time_units import MINUTE_MS
+from schemas.topics import TOPICS
 
 UNREACHABLE: tuple[type[Exception], ...] = (*KAFKA_UNREACHABLE, *REDIS_UNREACHABLE, PublishError)
 """What the clients raise when a part does not answer."""

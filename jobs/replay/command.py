@@ -39,6 +39,7 @@ from jobs.replay.records import MappedRecord
 from jobs.replay.run_checks import check_input, check_results, refusal_lines, warnings
 from jobs.replay.sending import TickTime, as_rejected, send, wait_until_processed, with_ticks
 from jobs.runtime.settings import Settings
+from schemas.time_units import DAY_MS
 
 MAPPINGS = Path(__file__).parent / "mappings"
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -170,7 +171,7 @@ def _report(mapped: MappedData, files: ParquetOutputs | None) -> bool:
     for warning in warnings(mapped):
         console.print(warning, style="yellow", markup=False, soft_wrap=True)
     if span := mapped.span:
-        typer.echo(f"{mapped.counts.total()} records over {(span[1] - span[0]) / 86_400_000:.1f} days")
+        typer.echo(f"{mapped.counts.total()} records over {(span[1] - span[0]) / DAY_MS:.1f} days")
     return all(account.balances for account in accounts)
 
 
@@ -187,10 +188,10 @@ def _alone(
     first, last = mapped.span or (0, 0)
     began = time.monotonic()
     with tune_garbage_collection(), _progress() as bar:
-        task = bar.add_task("market days", total=(last - first) // 86_400_000 + 1)
+        task = bar.add_task("market days", total=(last - first) // DAY_MS + 1)
 
         def reached(time_ms: int) -> None:
-            bar.update(task, completed=max(0, min(time_ms, last) - first) // 86_400_000)
+            bar.update(task, completed=max(0, min(time_ms, last) - first) // DAY_MS)
 
         run = run_in_process(mapped, policy, audit=audit, out=files, shown=SHOWN, progress=reached, runner=runner)
     took_s = time.monotonic() - began

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from features.cells.query import expected
 from schemas.money import EXPONENTS
+from schemas.time_units import DAY_MS
 from schemas.topics import INPUTS, MAX_LINE_BYTES, OLDEST_MS, ORDER_DEDUP_MS, Check, Topic
 
 PAGE = Path(__file__).parent / "mappings" / "LIMITS.md"
@@ -25,7 +26,7 @@ counts nowhere, and the replay names file, row, field, limit and value.
 - `currency` is one of {", ".join(sorted(EXPONENTS)[:16])},
   {", ".join(sorted(EXPONENTS)[16:])}.
 - A record as JSON has at most {MAX_LINE_BYTES} bytes.
-- An order line (`tenant`, `order_id`, `line`, `kind`) counts once in {ORDER_DEDUP_MS // 86_400_000} days; a
+- An order line (`tenant`, `order_id`, `line`, `kind`) counts once in {ORDER_DEDUP_MS // DAY_MS} days; a
   repeat is refused as DUPLICATE_ORDER.
 - A record counts only if its listing has a catalog entry of that minute or earlier, in the same currency; a record
   that has none is refused as UNKNOWN_LISTING or WRONG_CURRENCY.

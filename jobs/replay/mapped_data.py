@@ -30,7 +30,8 @@ from jobs.replay.records import (
     limit_of,
     tick_times,
 )
-from schemas.topics import INPUTS, MINUTE_MS, ORDER_DEDUP_MS, TOPICS, kafka_key
+from schemas.time_units import DAY_MS, MINUTE_MS
+from schemas.topics import INPUTS, ORDER_DEDUP_MS, TOPICS, kafka_key
 
 _ROWS = 10_000
 
@@ -227,7 +228,7 @@ class MappedData:
             "ON first.o = CAST(split_part(r.verdict, 'first at offset ', 2) AS BIGINT) "
             "ORDER BY 1, 2"
         )
-        days = f"{ORDER_DEDUP_MS / 86_400_000:g} days"
+        days = f"{ORDER_DEDUP_MS / DAY_MS:g} days"
         while rows := cursor.fetchmany(_ROWS):
             for entry, row, field, code, first, first_row, order, line, kind in rows:
                 known = f"each order line once in {days} (first: row {first_row} of {files[first]})"

@@ -8,6 +8,7 @@ from jobs.pricing.policy import Policy
 from jobs.replay.in_process import InProcessRun
 from jobs.replay.mapped_data import MappedData
 from jobs.replay.records import Refused
+from schemas.time_units import DAY_MS, MINUTES_PER_DAY
 
 _SALES = ("quotes", "clicks", "orders")
 
@@ -65,7 +66,7 @@ def check_results(run: InProcessRun, mapped: MappedData, policy: Policy) -> Iter
         )
     elif "orders" in made and not run.learned:
         first, last = mapped.span or (0, 0)
-        days, period = (last - first) / 86_400_000, policy.elasticity.period_minutes / 1_440
+        days, period = (last - first) / DAY_MS, policy.elasticity.period_minutes / MINUTES_PER_DAY
         exposed = " and the price must have been quoted in it" if policy.elasticity.kind == "poisson" else ""
         yield (
             "Nothing was learned: no estimate rests on a sale. A listing must have been sold in a finished period "

@@ -27,10 +27,11 @@ from numpy.typing import NDArray
 from jobs.simulation.config import SEGMENTS, MarketConfig
 from jobs.simulation.demand import family_named
 from jobs.simulation.rivals import Rivals
-from jobs.simulation.seasons import MINUTE_MS, Seasons
+from jobs.simulation.seasons import Seasons
 from jobs.simulation.truth import DEVICES
 from jobs.simulation.world import QUANTITY, UNITS_PER_ORDER, build_world
 from schemas.events import DEFAULT_SEGMENT, CatalogEntry, Cell, Offer
+from schemas.time_units import MINUTE_MS
 
 Array = NDArray[Any]
 LABELS = (DEFAULT_SEGMENT, *SEGMENTS)

@@ -30,7 +30,7 @@ from jobs.simulation.incidents import DIRTY
 from jobs.simulation.prices import Prices, Quoted, Visits
 from jobs.simulation.record_writer import Event, RecordWriter, text
 from jobs.simulation.rivals import Rivals
-from jobs.simulation.seasons import MINUTE_MS, Seasons
+from jobs.simulation.seasons import Seasons
 from jobs.simulation.stock import SimulatedStock
 from jobs.simulation.truth import DEVICES, Truth
 from jobs.simulation.world import (
@@ -42,13 +42,13 @@ from jobs.simulation.world import (
     VIEW_SHARE,
     build_world,
 )
+from schemas.time_units import DAY_MS, MINUTE_MS
 
 Array = NDArray[Any]
 MAX_VISITS = 1 << 24
 """Visits a minute can number: the order among equals leaves 4 bits per visit for its records."""
 FULL_REPORT_MIN = 240
 """Minutes in which every listing's offers and stock are reported once, changed or not."""
-_DAY_MS = 86_400_000
 _DRAWS = 17
 _SPREAD = 1_000_003
 """A prime above any population: spreads customers' numbers so that a name does not show the segment."""
@@ -471,7 +471,7 @@ class Market:
                 if fate[j] < CANCEL_SHARE:
                     lives.append(("cancelled", 7, placed + 600_000 + int(3_000_000 * float(later[j]))))
                 elif fate[j] < CANCEL_SHARE + RETURN_SHARE:
-                    lives.append(("returned", 8, placed + _DAY_MS + int(4 * _DAY_MS * float(later[j]))))
+                    lives.append(("returned", 8, placed + DAY_MS + int(4 * DAY_MS * float(later[j]))))
                 for kind, stage, at in lives:
                     line = f'{{"event_id":"o{stage}{ident}","event_time_ms":{at},{head}{kind}{rest}'
                     self._emit((at, order + stage, "orders", key, line.encode()))

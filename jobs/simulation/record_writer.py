@@ -13,6 +13,7 @@ import orjson
 from jobs.simulation.rivals import Rivals
 from jobs.simulation.stock import SimulatedStock
 from jobs.simulation.world import World
+from schemas.time_units import MINUTES_PER_DAY
 
 Event = tuple[int, int, str, str, bytes]
 """When it reaches the topic (ms), an order among equals, the topic's short name, Kafka key, value."""
@@ -59,7 +60,7 @@ class RecordWriter:
         value = {
             "event_id": f"k{tag}{at_ms:x}-{i:x}", "event_time_ms": at_ms, **self._facts(i),
             "on_hand": stock.on_hand[i], "inbound": stock.inbound[i],
-            "lead_time_days": round(float(stock.lead_min[i]) / 1440, 4),
+            "lead_time_days": round(float(stock.lead_min[i]) / MINUTES_PER_DAY, 4),
         }  # fmt: skip
         place = (1 << 61) + i if order is None else order
         return at_ms, place, "stock", self._world.keys[i], orjson.dumps(value)

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from jobs.simulation.config import MarketConfig
 from jobs.simulation.world import World
+from schemas.time_units import DAY_MS, HOUR_MS, MINUTE_MS
 
 Array = NDArray[Any]
-MINUTE_MS = 60_000
-HOUR_MS = 3_600_000
 WEEKDAY = np.array([0.98, 0.95, 0.96, 0.98, 1.02, 1.08, 1.03])
 """Monday to Sunday, mean 1."""
 DAY_PARTS = ("night",) * 6 + ("morning",) * 6 + ("afternoon",) * 6 + ("evening",) * 6
@@ -77,7 +76,7 @@ class Seasons:
         by_market = np.empty(len(self._config.markets))
         for m, place in enumerate(self._config.markets):
             local_ms = at_ms + place.utc_offset_h * HOUR_MS
-            weekday = (local_ms // (24 * HOUR_MS) + 3) % 7  # 1970-01-01 was a Thursday
+            weekday = (local_ms // DAY_MS + 3) % 7  # 1970-01-01 was a Thursday
             hour = hour_factor(self.local_hour(m, at_ms), self._config.season_amplitude)
             by_market[m] = hour * WEEKDAY[weekday]
         visits = self._world.visits_per_minute * self._world.popularity * by_market[self._world.market]

@@ -11,6 +11,7 @@ import numpy as np
 
 from jobs.simulation.config import MarketConfig
 from jobs.simulation.world import World
+from schemas.time_units import MINUTES_PER_DAY
 
 
 class SimulatedStock:
@@ -29,7 +30,7 @@ class SimulatedStock:
         short = rng.random(n) < config.short_stock_share
         cover = np.where(short, rng.uniform(0.1, 0.25, n), rng.uniform(4, 15, n))
         self.lead_min = rng.integers(120, 720, n)
-        point = daily * self.lead_min / 1440 * np.where(short, 0.2, 1.5)
+        point = daily * self.lead_min / MINUTES_PER_DAY * np.where(short, 0.2, 1.5)
         self.on_hand: list[int] = [int(x) for x in np.maximum(np.ceil(daily * cover), 2)]
         self.inbound: list[int] = [0] * n
         self._point: list[int] = [int(x) for x in np.ceil(point)]

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from jobs.simulation.config import MYOPIC, STRATEGIC, MarketConfig
 from jobs.simulation.demand import DemandParameters
 from schemas.events import Listing, Role, group_key
+from schemas.time_units import MINUTES_PER_DAY
 
 Array = NDArray[Any]
 
@@ -119,7 +120,7 @@ def build_world(config: MarketConfig, seed: int) -> World:
         cross=cross,
         reference=list_minor.astype(float),
         offer=list_minor * position,
-        daily_units=popularity * visits * 1440 * conversion * UNITS_PER_ORDER,
+        daily_units=popularity * visits * MINUTES_PER_DAY * conversion * UNITS_PER_ORDER,
     )
     listings = tuple(
         Listing(config.tenant, config.markets[m].name, f"sku-{s + 1:04d}")

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from jobs.runtime.clock import Clock
 from jobs.ticker import TickSchedule, run
 from schemas.ticks import DueTick, closing_ticks, due_ticks
-from schemas.topics import INPUTS, MINUTE_MS, TOPICS
+from schemas.time_units import MINUTE_MS
+from schemas.topics import INPUTS, TOPICS
 
 PARTITIONS = {topic.name: topic.partitions for topic in INPUTS}
 

@@ -39,8 +39,10 @@ from jobs.simulation.demand import Logit, ReferencePrice
 from jobs.simulation.world import events_per_visit
 from schemas.codes import Cause
 from schemas.price_table import FULL, PriceTable
+from schemas.time_units import MINUTE_MS
+from schemas.time_units import MINUTES_PER_DAY as DAY
+from schemas.time_units import MINUTES_PER_HOUR as HOUR
 
-MINUTE_MS, HOUR, DAY = 60_000, 60, 1440
 SIMPLE = ("cost_plus_15", "cost_plus_25", "cost_plus_40", "cost_plus_50", "match_rival")
 SHOPS = ("walras", "hourly", *SIMPLE, "clairvoyant")
 PATIENCE = (0.96, 1.03)

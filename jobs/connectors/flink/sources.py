@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from features.cells.query import rt_ms_sql
 from jobs.connectors.flink.java_functions import FORMAT
 from jobs.runtime.settings import Settings
+from schemas.time_units import MINUTE_MS
 from schemas.topics import Topic
 
 KAFKA_TS_MS = "(EXTRACT(EPOCH FROM kafka_ts) * 1000 + EXTRACT(MILLISECOND FROM kafka_ts))"
@@ -64,7 +65,7 @@ def lines_table(
     fields = [f"  `{check.field}` {check.type}" for check in topic.checks]
     rt = rt_ms_sql(topic, KAFKA_TS_MS)
     # A row at the watermark itself would count as late to Flink, but not to rule (2): a millisecond more.
-    minutes, ms = divmod(topic.lateness_ms + 1, 60_000)
+    minutes, ms = divmod(topic.lateness_ms + 1, MINUTE_MS)
     wait = f"INTERVAL '{minutes}:{ms // 1000:02}.{ms % 1000:03}' MINUTE TO SECOND"
     columns = [
         *fields,

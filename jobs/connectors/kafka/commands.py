@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 from jobs.connectors.kafka.publisher import Publisher
 from jobs.runtime.settings import Settings
 from schemas.events import Command, CommandKind
+from schemas.time_units import DAY_MS, HOUR_MS, MINUTE_MS
 from schemas.topics import TOPICS
 
-UNITS_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+UNITS_MS = {"s": 1000, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
 
 
 class OperatorError(ValueError):

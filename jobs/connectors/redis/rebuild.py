@@ -16,7 +16,8 @@ from jobs.connectors.redis.output_sinks import write_segments
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from schemas.events import Listing
 from schemas.price_table import PriceList, PriceTable, PriceTableError
-from schemas.topics import MINUTE_MS, TOPICS
+from schemas.time_units import MINUTE_MS
+from schemas.topics import TOPICS
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,10 @@ import pytest
 from redis.exceptions import ConnectionError
 
 from features.bucket_logic import Fact
-from features.segments.customers import DAY_MS, SegmentLogic
+from features.segments.customers import SegmentLogic
 from jobs.connectors.redis.output_sinks import RedisSegmentSink
 from jobs.connectors.redis.price_tables import RedisPriceTables
+from schemas.time_units import DAY_MS
 
 
 @pytest.fixture

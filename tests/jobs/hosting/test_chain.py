@@ -18,7 +18,8 @@ from jobs.pricing.policy import Policy
 from jobs.simulation.config import MARKETS, CalendarPlan, CostChange, MarketConfig, RivalMove, Shock
 from jobs.simulation.market import Market
 from jobs.simulation.prices import ListPrices
-from schemas.topics import MINUTE_MS, TOPICS
+from schemas.time_units import MINUTE_MS
+from schemas.topics import TOPICS
 
 START_MS = 1_767_571_200_000
 MINUTES, QUIET, BUCKETS = 90, 45, 2

@@ -9,7 +9,7 @@ import pytest
 from jobs.monitoring.health import MAX_DELAY_S, NOTABLE_DELAY_S, judge_newest_minute
 from jobs.monitoring.minute_progress import KEPT_MS, Sample, read_samples, record_sample
 from jobs.runtime.clock import Clock
-from schemas.topics import MINUTE_MS
+from schemas.time_units import MINUTE_MS
 
 NOON, LATENESS, SPEED = 43_200_000, 60_000, 20
 

@@ -16,7 +16,7 @@ from jobs.replay.mapped_data import MappedData
 from jobs.replay.mapping import Mapping, MappingError
 from jobs.replay.records import tick_times
 from jobs.replay.sending import as_rejected
-from schemas.topics import MINUTE_MS
+from schemas.time_units import MINUTE_MS
 from tests.generated_data import (
     CARTS_FOLDER,
     ORDERS_FOLDER,
