@@ -1,11 +1,11 @@
 """elasticity_job: a bucket's minutes → each listing's statistics → pooled and shrunk estimates.
 
 Topology only, in two steps. Per bucket, :class:`features.elasticity.elasticity_logic.ElasticityLogic` closes
-periods and learns its listings; per category, :class:`features.elasticity.pooling_logic.PoolingLogic` takes
-the listings' cumulative statistics, which add up in any order, pools products over markets and
-shrinks them in their category. Each telling costs as much as the category is large, so that what its buckets
-send at a period's end is gathered (decision 28); a replay, where nothing is in a hurry and the wall's
-clock means nothing, takes each by itself.
+periods and updates its listings' statistics. Per category, :class:`features.elasticity.pooling_logic.PoolingLogic`
+takes the listings' cumulative statistics, whose order does not matter, pools products over markets and shrinks
+them in their category. Each call of the second step costs as much as the category is large, so the statistics that
+a period's end produces are buffered (decision 28). In a replay, where latency does not matter and wall time is not
+event time, each is processed by itself.
 """
 
 from __future__ import annotations
@@ -33,24 +33,25 @@ from jobs.runtime.settings import Settings
 
 JOB = "elasticity_job"
 STATISTICS_BUFFER_S, SLOW_STATISTICS_BUFFER_S = 1, 10
-"""Wall seconds for which a category's statistics gather; the second where a worker cannot keep all its buckets and
-a minute's work takes that many."""
+"""Wall seconds for which a category's statistics are buffered. The second value applies where a worker cannot keep
+all its buckets in memory and a minute's work takes about that long.
+"""
 
 
 def learning_host(settings: Settings) -> Host:
-    """Hosts the per-bucket learners."""
+    """Return a host of the per-bucket learners."""
     make_logic = partial(ElasticityLogic, elasticity_settings(Policy.load(settings.policy)))
     return Host(make_logic, settings.host_clock, max_live_buckets=settings.max_live_buckets)
 
 
 def pooling_host(settings: Settings) -> Host:
-    """Hosts the per-category pools."""
+    """Return a host of the per-category pools."""
     make_logic = partial(PoolingLogic, elasticity_settings(Policy.load(settings.policy)))
     return Host(make_logic, settings.host_clock)
 
 
 def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> StatementSet:
-    """Declare the topology; executes nothing."""
+    """Declare the topology; execute nothing."""
     configure_for_throughput(env)
     statements = table_env.create_statement_set()
     rows = union_rows(table_env, [batch_rows(table_env, JOB, settings)])

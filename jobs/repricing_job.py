@@ -1,12 +1,13 @@
 """repricing_job: cells, beliefs and facts → evidence → decisions → price tables, in Kafka and in Redis.
 
-Topology only. The logic is :class:`jobs.pricing.bucket.repricing_logic.RepricingLogic` per bucket. Facts (a
-rival's price or a stock level that says something new, an event, a command) do not wait for the minute: they come
-straight from their topics, judged by the same predicates as in demand_job; among very many listings in packets
-of a quarter of a second. Tables go to Redis inside the call that made them, and to Kafka, which is the truth.
+Topology only. The logic is :class:`jobs.pricing.bucket.repricing_logic.RepricingLogic` per bucket. Facts do not
+wait for the minute: a rival's changed price or stock level, an event and a command come straight from their
+topics, judged by the same predicates as in demand_job. With so many listings that workers evict buckets, facts are
+buffered for a quarter of a second. Tables go to Redis inside the call that made them, and to Kafka, the system of
+record.
 
-In a replay (``WALRAS_CLOCK=data``) rivals' prices and stock levels wait for their minute's batch: recorded
-years are read in seconds, and a small topic would be taken to its end before the first cells are counted.
+In a replay (``WALRAS_CLOCK=data``) rivals' prices and stock levels arrive with their minute's batch: years of
+recorded data are read in seconds, and a small topic would be read to its end before the first cells are counted.
 """
 
 from __future__ import annotations
@@ -45,13 +46,17 @@ from jobs.runtime.settings import Settings
 JOB = "repricing_job"
 FACTS = ("offers", "stock", "calendar", "commands")
 REPLAY_FACTS = ("calendar", "commands")
-"""What no batch carries."""
+"""Facts that no batch contains."""
 FACT_BUFFER_S = 0.25
-"""Where a worker cannot keep all of its buckets, a fact that came alone would have its bucket read and written,
-some 10 ms. There facts gather for so long."""
+"""Wall seconds for which facts are buffered where a worker cannot keep all its buckets in memory.
+
+A single fact would cost a restore and a save of its bucket, about 10 ms.
+"""
 MAX_OFFER_AGE_S = 10
-"""And there a fact that waited in Kafka for longer is left to its minute's batch, as in a replay: an opening of
-100,000 listings has four for each."""
+"""Wall seconds since its Kafka timestamp after which, there, a fact is left to its minute's batch, as in a replay.
+
+The initial load of 100,000 listings has four facts per listing.
+"""
 CHANGE_FILTERS = {
     "offers": ChangeFilter(
         "tenant, market, sku, competitor",
@@ -60,14 +65,16 @@ CHANGE_FILTERS = {
     ),
     "stock": ChangeFilter("tenant, market, sku", "CAST(on_hand > 0 AS STRING)"),
 }
-"""A rival's price or stock level that says nothing new, as most of a scrape does, waits for its minute's batch."""
+"""A rival's price or stock level that repeats the previous one, as most of a scrape does, waits for its minute's
+batch.
+"""
 CHANGE_FILTER_TTL = "24 h"
-"""How long it is remembered what a rival or a shelf said last; forgotten, the next word is changes."""
+"""How long a subject's previous fact is kept; after that its next fact counts as changed."""
 STREAMS = ("evidence", "decisions", "tables")
 
 
 def repricing_host(settings: Settings) -> Host:
-    """Hosts repricing logics; their tables go to Redis inside the call."""
+    """Return a host of repricing logics, which publishes tables to Redis inside the call."""
     tables = RedisPriceTables(settings.redis.get_secret_value())
     policy = Policy.load(settings.policy)
     return Host(
@@ -76,7 +83,7 @@ def repricing_host(settings: Settings) -> Host:
 
 
 def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> StatementSet:
-    """Declare the topology; executes nothing."""
+    """Declare the topology; execute nothing."""
     add_java_jar(env, settings.home / "run" / "jars")
     statements = table_env.create_statement_set()
     queries = [
@@ -84,8 +91,8 @@ def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, se
         estimate_rows(table_env, JOB, settings),
     ]
     queries += _facts(env, table_env, settings)
-    meet = union_rows if settings.all_buckets_live else separate_rows
-    outputs = host_in_flink(meet(table_env, queries), partial(repricing_host, settings), f"{JOB}.listings")
+    to_rows = union_rows if settings.all_buckets_live else separate_rows
+    outputs = host_in_flink(to_rows(table_env, queries), partial(repricing_host, settings), f"{JOB}.listings")
     outputs_to_topics(statements, table_env, output_view(table_env, outputs, "repriced"), STREAMS, settings)
     return statements
 

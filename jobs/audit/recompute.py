@@ -42,7 +42,7 @@ class Audit:
         """Decisions checked."""
         return len(self._seen)
 
-    def take(self, decision: Mapping[str, Any], *, without_offer: bool = False) -> None:
+    def check(self, decision: Mapping[str, Any], *, without_offer: bool = False) -> None:
         """Check one decision, straight from the topic."""
         name, result = decision["decision_id"], decision["result"]
         if name in self._seen:
@@ -67,5 +67,5 @@ class Audit:
         """Check them all."""
         audit = cls()
         for decision in decisions:
-            audit.take(decision, without_offer=without_offer)
+            audit.check(decision, without_offer=without_offer)
         return audit

@@ -35,7 +35,7 @@ class InProcessRun:
     learned: int = 0
     audit: Audit | None = None
 
-    def take(self, output: Output) -> None:
+    def count(self, output: Output) -> None:
         """Count one output, and check it where it is a decision."""
         self.outputs[output.stream] += 1
         match output.stream:
@@ -49,7 +49,7 @@ class InProcessRun:
                 self.outcomes[output.value["cause"], output.value["result"]["outcome"]] += 1
                 if self.audit is not None:
                     # As it would come from the topic: a decision is checked from its JSON.
-                    self.audit.take(orjson.loads(orjson.dumps(output.value)), without_offer=True)
+                    self.audit.check(orjson.loads(orjson.dumps(output.value)), without_offer=True)
 
 
 def run_in_process(
@@ -83,7 +83,7 @@ def run_in_process(
             out.refuse(repeat)
     chain = Chain(policy, mapped.mapping.buckets, facts=REPLAY_FACTS, runner=runner)
     for output in chain.run_query(query):
-        run.take(output)
+        run.count(output)
         if out is not None:
             out.write(output.stream, output.value)
         if output.stream == "cells":

@@ -7,12 +7,9 @@ from typing import NamedTuple
 
 from features.cells.query import expected
 from jobs.replay.mapping import STREAMS
-from schemas.codes import RejectCode
 from schemas.time_units import MINUTE_MS
 
 NO_PRIMARY, ONCE_PER, NO_REPEAT = "NO_PRIMARY_ENTRY", "DROPPED_BY_ONCE_PER", "REPEATED_ZERO_TIMES"
-REFUSAL_CODES = (*(code.value for code in RejectCode), NO_PRIMARY, ONCE_PER, NO_REPEAT)
-"""Every code a refusal can carry."""
 
 
 class MappedRecord(NamedTuple):

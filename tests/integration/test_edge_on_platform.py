@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+import redis
 from typer.testing import CliRunner
 
 from features.bucket_logic import Batch, Output
@@ -21,7 +22,7 @@ from jobs.edge.service import build
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.runtime.settings import Settings
 from schemas.events import CatalogEntry, Listing
-from schemas.price_table import PriceTable
+from schemas.price_table import PriceTable, price_key
 from schemas.topics import TOPICS
 
 pytestmark = pytest.mark.platform
@@ -105,7 +106,7 @@ def test_a_lost_redis_is_rebuilt_from_kafka_by_one_command(
     settings, tables = market
     store = RedisPriceTables(settings.redis.get_secret_value())
     store.mark_unready()
-    store.forget(tables)
+    redis.Redis.from_url(settings.redis.get_secret_value()).delete(*map(price_key, tables))
     assert not store.get_many(sorted(tables))
     said = walras("rebuild-redis", "--epoch", "again", "--json")
     assert said.exit_code == 0 and json.loads(said.stdout)["listings"] >= len(tables)

@@ -51,10 +51,10 @@ def test_ticks_pass_the_contract_of_their_topic() -> None:
 
 def test_a_partition_that_was_added_gets_ticks_from_then_on() -> None:
     partitions = {"clicks": 1, "ticks": 1}
-    beat = TickSchedule(0, buckets=1, partitions=partitions)
-    assert {t.partition for t in beat.advance(MINUTE_MS)} == {0}
+    schedule = TickSchedule(0, buckets=1, partitions=partitions)
+    assert {t.partition for t in schedule.advance(MINUTE_MS)} == {0}
     partitions["clicks"] = 2
-    assert {(t.topic, t.partition) for t in beat.advance(2 * MINUTE_MS)} == {
+    assert {(t.topic, t.partition) for t in schedule.advance(2 * MINUTE_MS)} == {
         ("clicks", 0), ("clicks", 1), ("ticks", 0)
     }  # fmt: skip
 
@@ -87,18 +87,18 @@ def test_the_last_ticks_close_the_minute_the_input_ends_in() -> None:
 
 
 def test_a_stall_is_made_up_and_a_long_absence_is_a_gap() -> None:
-    beat = TickSchedule(0, buckets=1, partitions={"ticks": 1}, catch_up_ms=5 * MINUTE_MS)
-    assert len(beat.advance(4 * MINUTE_MS)) == 4
-    assert beat.advance(20 * MINUTE_MS) == []
-    assert beat.gaps == 1
-    assert [t.at_ms for t in beat.advance(21 * MINUTE_MS)] == [20 * MINUTE_MS + 10_000]
+    schedule = TickSchedule(0, buckets=1, partitions={"ticks": 1}, catch_up_ms=5 * MINUTE_MS)
+    assert len(schedule.advance(4 * MINUTE_MS)) == 4
+    assert schedule.advance(20 * MINUTE_MS) == []
+    assert schedule.gaps == 1
+    assert [t.at_ms for t in schedule.advance(21 * MINUTE_MS)] == [20 * MINUTE_MS + 10_000]
 
 
 def test_the_loop_sends_each_minute_once_and_ends_past_its_time() -> None:
     clock = Clock.simulated(0, speed=60_000.0)
     sent: list[DueTick] = []
-    beat = TickSchedule(0, buckets=1, partitions={"ticks": 1}, guard_ms=5_000, catch_up_ms=10**9)
-    run(beat, clock, sent.extend, threading.Event(), until_ms=10 * MINUTE_MS)
+    schedule = TickSchedule(0, buckets=1, partitions={"ticks": 1}, guard_ms=5_000, catch_up_ms=10**9)
+    run(schedule, clock, sent.extend, threading.Event(), until_ms=10 * MINUTE_MS)
     times = [t.at_ms for t in sent]
     assert times == sorted(set(times))
     assert times[:9] == [k * MINUTE_MS + 10_000 for k in range(9)]
@@ -106,10 +106,10 @@ def test_the_loop_sends_each_minute_once_and_ends_past_its_time() -> None:
 
 def test_a_stop_ends_the_loop_at_once() -> None:
     stop = threading.Event()
-    beat = TickSchedule(0, buckets=1, partitions={"ticks": 1})
+    schedule = TickSchedule(0, buckets=1, partitions={"ticks": 1})
 
     def once(ticks: object) -> None:
         stop.set()
 
-    run(beat, Clock.simulated(0, speed=60_000.0), once, stop)
+    run(schedule, Clock.simulated(0, speed=60_000.0), once, stop)
     assert stop.is_set()

@@ -137,7 +137,7 @@ def _features(settings: Settings, found: Capture) -> None:
 def _decisions(settings: Settings, found: Capture) -> None:
     audit, outside, published = Audit(), [], set()
     for decision in read_values(settings.kafka, "decisions"):
-        audit.take(decision)
+        audit.check(decision)
         result = decision["result"]
         _take_known(decision, found)
         if not result["table"]:

@@ -45,7 +45,7 @@ def run(records: int, *, seed: int, buckets: int, minutes: int) -> Findings:
         if output.stream == "decisions":
             decision = orjson.loads(text)
             found.decisions[f"{decision['cause']} {decision['result']['outcome']}"] += 1
-            audit.take(decision)
+            audit.check(decision)
     found.broken += [f"decision {name} recomputes to something else" for name in audit.differing]
     return found
 

@@ -1,4 +1,4 @@
-"""A hosted logic as a Flink function: the one adapter that knows PyFlink's state and rows."""
+"""A :class:`jobs.hosting.host.Host` as a keyed Flink function, with PyFlink's state, metrics and rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pyflink.java_gateway import get_gateway
 from jobs.hosting.host import Host
 
 CURRENT_COUNTS = frozenset({"failing_buckets"})
-"""Counts of what is the case now; the others count what has happened since the worker started."""
+"""Counts that describe the current state; the others count since the worker started."""
 ROW_OUT = Types.ROW_NAMED(
     ["stream", "key", "value", "event_time_ms"],
     [Types.STRING(), Types.STRING(), Types.STRING(), Types.LONG()],
@@ -25,13 +25,13 @@ ROW_OUT = Types.ROW_NAMED(
 
 @dataclass(frozen=True)
 class TypedSideOutput:
-    """A stream's outputs once more as typed rows (for Parquet), beside their text.
+    """A stream whose outputs also leave as typed rows (for Parquet), through a side output.
 
     Parameters
     ----------
-    stream : whose outputs.
+    stream : the stream.
     fields : names and types of the row.
-    row : the row's values, from an output's value.
+    row : returns the row's values for an output's value.
     """
 
     stream: str
@@ -40,16 +40,16 @@ class TypedSideOutput:
 
     @property
     def tag(self) -> OutputTag:
-        """The side output the rows leave through."""
+        """The tag of the side output."""
         return OutputTag(self.stream, Types.ROW_NAMED(list(self.fields), list(self.fields.values())))
 
 
 class BucketFunction(KeyedProcessFunction):
-    """A :class:`Host` as a keyed Flink function, one state value per bucket.
+    """A :class:`Host` as a keyed Flink function, with one state value per bucket.
 
     Parameters
     ----------
-    make_host : builds the host in the worker; it is shipped there, so it holds settings, not sockets.
+    make_host : builds the host in the worker. It is serialised, so it holds settings, not connections.
     typed : a stream that also leaves as typed rows.
     """
 
@@ -59,7 +59,7 @@ class BucketFunction(KeyedProcessFunction):
         self._host: Host | None = None
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        """Connect what the worker needs and register state and metrics."""
+        """Build the host; register its state and metrics."""
         self._host = host = self._make_host()
         self._state = runtime_context.get_state(
             ValueStateDescriptor("bucket", Types.PRIMITIVE_ARRAY(Types.BYTE()))
@@ -69,13 +69,13 @@ class BucketFunction(KeyedProcessFunction):
             for name in counts:
                 unit = "count" if name in CURRENT_COUNTS else "total"
                 metrics.gauge(f"walras_{name}_{unit}", _Reading(counts, name))
-        # What was imported stays for good. Reading a bucket from its bytes makes thousands of objects, and the
-        # collector that this wakes would look through all the modules each time: 4.1 ms a bucket instead of 2.4.
+        # Imported modules are never garbage. Restoring a bucket creates thousands of objects, and each collection
+        # that this triggers would traverse all modules: 4.1 ms a bucket instead of 2.4.
         gc.collect()
         gc.freeze()
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
-        """One batch or fact; a logic's exception is contained (:meth:`Host.process_contained`)."""
+        """Process one batch or fact; a logic's exception is contained (:meth:`Host.process_contained`)."""
         assert self._host is not None, "open() comes first"
         outputs, saved = self._host.process_contained(value, self._state.value)
         if saved is not None:
@@ -98,15 +98,16 @@ class _Reading:
 
 
 def union_keyed_streams(streams: Sequence[DataStream]) -> KeyedStream:
-    """Streams of rows, each spread by key on a way of its own, so that they meet in the host only.
+    """Return the union of streams, each keyed before the union, so that they are joined only in the host.
 
-    Flink lets a snapshot's barrier overtake rows only where these are spread. Where streams meet before that, the
-    meeting waits with all of them for the last one's barrier: a fact for a burst of estimates (decision 35).
+    With unaligned checkpoints a barrier can overtake rows on a keyed exchange. A union before that exchange waits
+    with the rows of all its inputs for the last input's barrier, so a fact waits for a burst of estimates
+    (decision 35).
     """
     keyed = [stream.key_by(_first, key_type=Types.STRING()) for stream in streams]
     if len(keyed) == 1:
         return keyed[0]
-    # PyFlink's union takes a keyed stream's key off again and sends all rows through Python once more.
+    # PyFlink's union removes a keyed stream's key and sends all rows through Python a second time.
     gateway = get_gateway()
     others = gateway.new_array(gateway.jvm.org.apache.flink.streaming.api.datastream.DataStream, len(keyed) - 1)
     for at, other in enumerate(keyed[1:]):
@@ -122,9 +123,9 @@ def host_in_flink(
     uid: str,
     typed: TypedSideOutput | None = None,
 ) -> DataStream:
-    """Key rows (``bucket_tables.ROW_COLUMNS``) by bucket and host them; return a stream of ``ROW_OUT``.
+    """Key rows (``bucket_tables.ROW_COLUMNS``) by bucket and run a host on them; return a stream of ``ROW_OUT``.
 
-    Several streams of rows come as :func:`union_keyed_streams` says.
+    Several streams of rows are joined by :func:`union_keyed_streams`.
     """
     keyed = union_keyed_streams([rows] if isinstance(rows, DataStream) else rows)
     return keyed.process(BucketFunction(make_host, typed), output_type=ROW_OUT).uid(uid).name(uid)

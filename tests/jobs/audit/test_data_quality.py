@@ -14,9 +14,9 @@ from features.bucket_logic import Batch
 from features.feature_logic import FeatureLogic
 from features.registry import PUBLIC_NAMES
 from jobs.audit.data_quality import check_folder, feature_rules, topic_rules
-from jobs.connectors.feast.features import write_parquet
 from schemas.events import CatalogEntry, Cell, Stock
 from schemas.topics import INPUTS, TOPICS
+from tests.feature_files import write_feature_rows
 
 
 def some_rows(n: int = 6) -> list[dict[str, Any]]:
@@ -48,7 +48,7 @@ def test_an_unknown_kind_and_an_empty_folder_are_refused_in_words(tmp_path: Path
 
 @pytest.mark.platform
 def test_what_the_logic_writes_passes(tmp_path: Path):
-    write_parquet(some_rows(), tmp_path / "day=2026-09-21" / "hour=14" / "part.parquet")
+    write_feature_rows(some_rows(), tmp_path / "day=2026-09-21" / "hour=14" / "part.parquet")
     report = check_folder("features", tmp_path)
     assert report.success, str(report)
     assert report.rows == 6 and report.rules > 60
@@ -63,7 +63,7 @@ def test_broken_feature_rows_are_named_with_column_count_and_example(tmp_path: P
     rows[3]["listing"] = "no-slashes"
     rows[4]["margin_percent"] = float("-inf")
     rows.append(rows[5])
-    write_parquet(rows, tmp_path / "part.parquet")
+    write_feature_rows(rows, tmp_path / "part.parquet")
     report = check_folder("features", tmp_path)
     found = {failure.rule.column: failure for failure in report.failures}
     assert set(found) == {
@@ -75,7 +75,7 @@ def test_broken_feature_rows_are_named_with_column_count_and_example(tmp_path: P
 
 @pytest.mark.platform
 def test_a_missing_column_is_said_once(tmp_path: Path):
-    write_parquet(some_rows(), tmp_path / "part.parquet")
+    write_feature_rows(some_rows(), tmp_path / "part.parquet")
     frame = pd.read_parquet(tmp_path / "part.parquet").drop(columns=["orders_1h"])
     frame.to_parquet(tmp_path / "part.parquet")
     failures = check_folder("features", tmp_path).failures
@@ -113,5 +113,5 @@ def test_the_raw_archive_is_decoded_and_its_bad_lines_are_counted(tmp_path: Path
 
 @pytest.mark.platform
 def test_a_large_archive_is_sampled_repeatably(tmp_path: Path):
-    write_parquet(some_rows(60), tmp_path / "part.parquet")
+    write_feature_rows(some_rows(60), tmp_path / "part.parquet")
     assert check_folder("features", tmp_path, max_rows=10).rows == 10

@@ -157,10 +157,3 @@ def test_a_redis_that_hangs_is_reported_after_one_wait(monkeypatch: pytest.Monke
         with pytest.raises(BlockingIOError):
             deaf.accept()
         tables.close()
-
-
-def test_forgotten_listing_has_no_table_and_the_others_keep_theirs(tables: RedisPriceTables) -> None:
-    other = Listing("acme", "web-us-usd", "s2")
-    tables.publish_many([a_table(), a_table(listing=other)])
-    tables.forget([LISTING])
-    assert list(tables.listings()) == [other]

@@ -158,9 +158,9 @@ def test_without_saved_bytes_the_error_names_logic_bucket_address_and_record() -
     with pytest.raises(
         LogicError, match=r"fragile, bucket 3, stock stock-0-666: ValueError: poison; record: .*666"
     ):
-        a_host().take(a_packet(1, POISON), lambda: None)
+        a_host().process(a_packet(1, POISON), lambda: None)
     with pytest.raises(LogicError, match=r"fragile, bucket 3, batch cells-0-2: KeyError: 'web/eu'; record: "):
-        a_host().take(a_batch(2, poison=True), lambda: None)
+        a_host().process(a_batch(2, poison=True), lambda: None)
 
 
 def test_record_that_json_cannot_hold_is_shown_as_text() -> None:

@@ -72,8 +72,8 @@ def nothing() -> None:
 
 def test_a_repeated_minute_changes_nothing() -> None:
     host = Host(Counting, None)
-    first, saved = host.take(a_batch(1), nothing)
-    again, unchanged = host.take(a_batch(1), nothing)
+    first, saved = host.process(a_batch(1), nothing)
+    again, unchanged = host.process(a_batch(1), nothing)
     assert (len(first), saved is not None) == (1, True)
     assert (again, unchanged) == ([], None)
     assert host.counts["host"]["repeated_batches"] == 1
@@ -89,7 +89,7 @@ def test_a_restart_after_any_row_changes_nothing(minutes: list[int], at: int) ->
         for i, row in enumerate(rows):
             if i == restart:
                 host = Host(Counting, None)
-            made, saved = host.take(row, lambda: kept[0])
+            made, saved = host.process(row, lambda: kept[0])
             outputs += made
             kept[0] = saved or kept[0]
         return outputs, kept[0]
@@ -105,7 +105,7 @@ def test_a_bucket_that_left_memory_comes_back_as_it_was(
         outputs: list[Output] = []
         kept: dict[str, bytes] = {}
         for row in (a_batch(minute, bucket) for minute, bucket in rows):
-            made, saved = host.take(row, partial(kept.get, row[0]))
+            made, saved = host.process(row, partial(kept.get, row[0]))
             outputs += made
             kept |= {row[0]: saved} if saved else {}
         return outputs, kept
@@ -115,9 +115,9 @@ def test_a_bucket_that_left_memory_comes_back_as_it_was(
 
 def test_a_snapshot_of_another_version_is_refused_and_counted_and_the_logic_starts_from_the_prior() -> None:
     old = Host(Counting, None)
-    _, saved = old.take(a_batch(1), nothing)
+    _, saved = old.process(a_batch(1), nothing)
     new = Host(lambda: Counting(version=2), None)
-    outputs, _ = new.take(a_batch(2), lambda: saved)
+    outputs, _ = new.process(a_batch(2), lambda: saved)
     assert outputs[0].value["n"] == 1
     assert new.counts["host"]["refused_snapshots"] == 1
 
@@ -126,24 +126,24 @@ def test_a_snapshot_of_another_logic_is_refused() -> None:
     class Other(Counting):
         name = "other"
 
-    _, saved = Host(Other, None).take(a_batch(1), nothing)
+    _, saved = Host(Other, None).process(a_batch(1), nothing)
     host = Host(Counting, None)
-    host.take(a_batch(2), lambda: saved)
+    host.process(a_batch(2), lambda: saved)
     assert host.counts["host"]["refused_snapshots"] == 1
 
 
 def test_sinks_get_their_streams_and_one_call_a_minute_even_with_nothing() -> None:
     sink = Kept()
     host = Host(Counting, None, [sink])
-    host.take(a_batch(1), nothing)
-    host.take(a_fact("stock-0-1"), nothing)
+    host.process(a_batch(1), nothing)
+    host.process(a_fact("stock-0-1"), nothing)
     assert sink.calls == [1]
 
 
 def test_without_a_clock_time_is_what_the_data_say() -> None:
-    outputs, _ = Host(Counting, None).take(a_batch(7), nothing)
+    outputs, _ = Host(Counting, None).process(a_batch(7), nothing)
     assert outputs[0].value["now"] == 7 * 60_000
-    simulated, _ = Host(Counting, Clock(10, 0, 1.0)).take(a_batch(7), nothing)
+    simulated, _ = Host(Counting, Clock(10, 0, 1.0)).process(a_batch(7), nothing)
     assert simulated[0].value["now"] > 7 * 60_000
 
 
@@ -158,7 +158,7 @@ def test_several_rows_in_one_fact_have_the_latest_time() -> None:
 
 def test_a_row_that_is_no_batch_is_refused() -> None:
     with pytest.raises(LogicError, match="expected kind cell"):
-        Host(Counting, None).take(
+        Host(Counting, None).process(
             ("3", "batch", "", '{"bucket":3,"window_end_ms":1,"rows":[{"kind":"nonsense"}]}'), nothing
         )
 
@@ -166,7 +166,7 @@ def test_a_row_that_is_no_batch_is_refused() -> None:
 def test_a_packet_of_facts_is_taken_in_order_and_kept_at_once() -> None:
     host = Host(Counting, None)
     packet = ("3", "stock", "", '[["stock-0-1", {"event_time_ms": 5}], ["stock-0-2", {"event_time_ms": 6}]]')
-    outputs, saved = host.take(packet, nothing)
+    outputs, saved = host.process(packet, nothing)
     assert outputs == []
     assert saved is not None
     assert orjson.loads(unpacked(saved))["state"]["facts"] == ["stock-0-1", "stock-0-2"]

@@ -28,9 +28,9 @@ def uses_environment(module: ast.Module) -> bool:
     for node in ast.walk(module):
         if isinstance(node, ast.Attribute) and ast.unparse(node) in ("os.environ", "os.getenv", "os.environb"):
             return True
-        if isinstance(node, ast.ImportFrom) and node.module == "os":
-            if {alias.name for alias in node.names} & {"environ", "environb", "getenv"}:
-                return True
+        imported = {alias.name for alias in node.names} if isinstance(node, ast.ImportFrom) else set()
+        if imported & {"environ", "environb", "getenv"}:
+            return True
     return False
 
 
