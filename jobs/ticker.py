@@ -5,9 +5,9 @@ timestamp t is sent when the Clock shows t + guard. Records with timestamps befo
 producer's batch, a busy machine) then arrive before the watermark that t causes. The guard is wall time, because
 delays are: 0.25 s, which at speed 60 is 15 s of the run.
 
-After a short stall the ticker sends the ticks that were due meanwhile, with their own timestamps. They are not late:
-without them the tick topic's watermark did not advance. After a start, or a stall longer than ``--catch-up``, it
-continues from the present: the minutes between are gaps, which the jobs handle.
+After a short stall the ticker sends the ticks that were due meanwhile, with their own timestamps. They are not
+late: without them the tick topic's watermark did not advance. After a start, or a stall longer than
+``--catch-up``, it continues from the present: the minutes between are gaps, which the jobs handle.
 
 Ticks are the only guaranteed progress of event time: demand_job waits for every partition, however long it is
 silent. So partitions are counted again every minute, since event time would stop in a new partition without ticks.

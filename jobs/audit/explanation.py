@@ -1,7 +1,7 @@
-"""Explain a price to people: the price that is served, what is learned, and the newest decision.
+"""Explanation of a listing's price: the served price, what is learned, and the newest decision.
 
-The newest decision may have published nothing, so the served table is shown beside it. Used by ``walras
-explain`` and the console; the decision's text is made in :mod:`jobs.pricing.decision.explain`.
+The newest decision may have published no table, so the served table is shown beside it. ``walras explain`` and the
+console use it; :mod:`jobs.pricing.decision.explain` explains a decision.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _LABELS = {
     "default": "price", "list": "list price", "rivals": "reference", "version": "version", "table_id": "table",
     "published": "published", "expires": "expires", "decision_id": "decision",
 }  # fmt: skip
-"""Of what is learned of the price, the words for a person."""
+"""Labels of the price's fields in the text."""
 _LEARNED = (
     ("sale probability at this price", "conversion_at_price_state", "conversion_at_price_missing"),
     ("share of myopic shoppers", "segment_share_state", "segment_share_missing"),
     ("elasticity", "own_price_elasticity_state", None),
 )
-"""What is learned of a listing, with the features that say how far, and how many requests are missing."""
+"""Estimates of a listing, with the features that hold their state and how many requests are missing."""
 
 
 def explain_price(
@@ -35,13 +35,14 @@ def explain_price(
     table: Mapping[str, Any] | None,
     learned: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """An explanation as data: headline, the price now, what is learned, the decision's story and record.
+    """Return the explanation of a price as data: headline, price, estimates, the decision's story and record.
 
     Parameters
     ----------
+    listing : the listing's key.
     decision : newest decision about the listing, or None.
     table : newest `tables` record, or None.
-    learned : :func:`learned_state` the newest `features` record, or None.
+    learned : :func:`learned_state` of the newest `features` record, or None.
     """
     explanation: dict[str, Any] = {"listing": listing, "headline": f"{listing}: no price and no decision is known"}
     if table is not None:
@@ -72,7 +73,7 @@ def explain_price(
 
 
 def explanation_text(explanation: Mapping[str, Any]) -> str:
-    """An explanation as plain text.
+    """Return an explanation as plain text.
 
     >>> print(explanation_text(explain_price("a/m/s", None, None)))
     a/m/s: no price and no decision is known
@@ -90,7 +91,7 @@ def explanation_text(explanation: Mapping[str, Any]) -> str:
 
 
 def learned_state(features: Mapping[str, Any]) -> dict[str, Any]:
-    """How far what is learned of a listing may be trusted, from its `features` record."""
+    """Return how far the estimates of a listing can be trusted, from its `features` record."""
     learned: dict[str, Any] = {"at": format_time(int(features[EVENT_TIMESTAMP]))}
     for what, state, missing in _LEARNED:
         learned[what] = {"state": features[_PUBLIC[state]]}
@@ -109,7 +110,7 @@ def _sufficiency(learned: Mapping[str, Any]) -> list[str]:
 
 
 def format_time(epoch_ms: int) -> str:
-    """An event time for people.
+    """Return an event time as text.
 
     >>> format_time(0)
     '1970-01-01 00:00:00 UTC'

@@ -1,7 +1,7 @@
-"""The ledger added up: does every offset that was read have a verdict?
+"""Balance of the ledger: whether every offset that was read has a verdict.
 
-Per input partition: ``offsets read = on time + late + rejected + ticks``. demand_job writes a line per
-partition and minute; after a restart a minute may be written again, so the last line of a minute counts.
+Per input partition: ``offsets read = on time + late + rejected + ticks``. demand_job writes a line per partition
+and minute; after a restart a minute may be written again, and its last line counts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """One input partition's account. ``end_offset``: the topic's end now; None when not looked up."""
+    """The sums of one input partition.
+
+    Attributes
+    ----------
+    end_offset : the topic's current end; None if it was not read.
+    """
 
     topic: str
     partition: int
@@ -27,25 +32,25 @@ class Balance:
 
     @property
     def difference(self) -> int:
-        """Offsets without a verdict (or verdicts without an offset, negative)."""
+        """Offsets without a verdict; negative: verdicts without an offset."""
         return self.offsets_read - self.on_time - self.late - self.rejected - self.ticks
 
     @property
     def behind(self) -> int | None:
-        """Records of the topic that no closed minute accounts for yet."""
+        """Records of the topic that no closed minute accounts for yet; None if the topic's end was not read."""
         return None if self.end_offset is None else self.end_offset - self.offsets_read
 
 
 def balance_ledger(
     entries: Iterable[Mapping[str, Any]], end_offsets: Mapping[tuple[str, int], int] | None = None
 ) -> list[Balance]:
-    """Balances by topic and partition, in order.
+    """Return the balances by topic and partition, in order.
 
     Parameters
     ----------
-    entries : values of the `ledger` topic, in the order of each partition.
-    end_offsets : end of each (topic, partition), to tell what is still open; partitions that have records
-        and no line of the ledger appear with nothing read.
+    entries : values of the `ledger` topic, each partition in order.
+    end_offsets : end of each (topic, partition). A partition that has records and no ledger line gets a balance
+        with nothing read.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""The `quarantine` topic read back: what was set aside, which buckets are failing, and facts sent again.
+"""The `quarantine` topic read back: its records, the failing buckets, and facts that are sent again.
 
-A record in the topic is a fact or a batch on which a logic raised (:mod:`jobs.hosting.containment`). It is named
-by its partition and offset in the topic, as in ``2-17``.
+A record in the topic is a fact or a batch on which a logic raised (:mod:`jobs.hosting.containment`). Its id is its
+partition and offset in the topic, as in ``2-17``.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ _TOPIC = TOPICS["quarantine"].topic
 
 
 class QuarantineRecord(NamedTuple):
-    """A quarantine record with its name."""
+    """A quarantine record with its id."""
 
     id: str
     record: Mapping[str, Any]
 
     @property
     def resendable(self) -> bool:
-        """Whether the record is a fact of an input stream: only such a fact can be sent again."""
+        """Whether the record is a fact of an input stream; other records cannot be sent again."""
         kind = self.record["kind"]
         return kind in TOPICS and TOPICS[kind].input
 
 
 class FailingBucket(NamedTuple):
-    """A bucket whose minutes fail: its logic, how many failed in a row, since when, and the newest error."""
+    """A bucket whose minutes fail: its logic, how many failed in a row, the newest one, and its error."""
 
     logic: str
     bucket: str
@@ -44,23 +44,23 @@ class FailingBucket(NamedTuple):
 
 
 def read_quarantine(bootstrap: str) -> list[QuarantineRecord]:
-    """Every record in quarantine, the oldest first; ``recovered`` records are left out."""
-    found = [_named(record) for record in read_topic(bootstrap, _TOPIC) if record.value]
+    """Return every quarantine record, oldest first, without ``recovered`` records."""
+    found = [_with_id(record) for record in read_topic(bootstrap, _TOPIC) if record.value]
     wanted = [each for each in found if each.record["kind"] != RECOVERED]
     return sorted(wanted, key=lambda each: (each.record["event_time_ms"], each.id))
 
 
 def find_quarantined(bootstrap: str, name: str) -> QuarantineRecord | None:
-    """The record of that name, or None."""
+    """Return the record of an id, or None."""
     partition, _, offset = name.partition("-")
     if not (partition.isdigit() and offset.isdigit()):
         return None
     record = read_at(bootstrap, _TOPIC, int(partition), int(offset))
-    return _named(record) if record is not None and record.value else None
+    return _with_id(record) if record is not None and record.value else None
 
 
 def batch_of(bootstrap: str, record: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The batch that failed, read from the `cells` topic at its address; None if it is there no longer."""
+    """Return the batch that failed, read from the `cells` topic at its address; None if it is no longer there."""
     stream, _, where = record["address"].partition("-")
     partition, _, offset = where.partition("-")
     if record["kind"] != BATCH or stream not in TOPICS or not (partition.isdigit() and offset.isdigit()):
@@ -70,7 +70,7 @@ def batch_of(bootstrap: str, record: Mapping[str, Any]) -> dict[str, Any] | None
 
 
 def resend(bootstrap: str, facts: Iterable[QuarantineRecord], now_ms: int) -> int:
-    """Send facts to their input streams again, stamped with the run's time; answers how many.
+    """Send facts to their input streams again, with the run's time as timestamp; return their number.
 
     Raises
     ------
@@ -88,16 +88,16 @@ def resend(bootstrap: str, facts: Iterable[QuarantineRecord], now_ms: int) -> in
 
 
 def failing_buckets(bootstrap: str) -> list[FailingBucket]:
-    """Buckets whose newest minutes failed, from the end of the topic.
+    """Return the buckets whose newest minutes failed, read from the end of the topic.
 
-    A failing bucket writes a record every minute, so that the newest few hundred records name all of them.
+    A failing bucket writes a record every minute, so the newest few hundred records name all of them.
     """
     newest = next(iter(read_newest_first(bootstrap, _TOPIC)), [])
     return failing_among(record.json() for record in newest if record.value)
 
 
 def failing_among(records: Iterable[Mapping[str, Any]]) -> list[FailingBucket]:
-    """Buckets whose newest minute among ``records`` is the third failed one in a row or a later one.
+    """Return the buckets whose newest minute among ``records`` is at least the third failed one in a row.
 
     Examples
     --------
@@ -122,7 +122,7 @@ def failing_among(records: Iterable[Mapping[str, Any]]) -> list[FailingBucket]:
     ]
 
 
-def _named(record: Record) -> QuarantineRecord:
+def _with_id(record: Record) -> QuarantineRecord:
     return QuarantineRecord(f"{record.partition}-{record.offset}", record.json())
 
 

@@ -1,13 +1,12 @@
-"""Routes of the console: one page, and the JSON it polls.
+"""Routes of the console: the page, and the JSON that it polls.
 
     GET /                                                    the page
-    GET /v1/console/summary                                  all that is small
+    GET /v1/console/summary                                  the page's data
     GET /v1/listings                                         keys of every listing with a table
     GET /v1/listings/{tenant}/{market}/{sku}/evidence        a listing's evidence points
-    GET /v1/listings/{tenant}/{market}/{sku}/explain         why the price is what it is
+    GET /v1/listings/{tenant}/{market}/{sku}/explain         explanation of the price
 
-These are for the people who run the market, not for shoppers: an edge in the open lets only
-``/v1/quotes/`` through.
+These routes are for operators, not for shoppers: a public proxy in front of an edge passes ``/v1/quotes/`` alone.
 """
 
 from __future__ import annotations
@@ -35,14 +34,14 @@ PAGE = Path(__file__).with_name("page.html")
 
 
 def console_routes(view: MarketView, settings: Settings, edge: Callable[[], ComponentHealth]) -> list[BaseRoute]:
-    """Return the console's routes over one followed view; ``edge`` tells the state of the serving edge."""
+    """Return the console's routes over one followed view; ``edge`` returns the health of the serving edge."""
     page = PAGE.read_text(encoding="utf-8")
     tables = RedisPriceTables(settings.redis.get_secret_value())
     known: tuple[float, list[ComponentHealth]] = (float("-inf"), [])
     asking = asyncio.Lock()
 
     async def health() -> list[ComponentHealth]:
-        # Asked once for all who look, and never on the event loop: a part that hangs must not stop quotes.
+        # Checked once for all readers and never on the event loop: a component that hangs must not stop quotes.
         nonlocal known
         async with asking:
             if time.monotonic() - known[0] > HEALTH_EVERY_S:
@@ -93,7 +92,7 @@ def console_routes(view: MarketView, settings: Settings, edge: Callable[[], Comp
 CSP = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
 )
-"""Nothing from anywhere else; values from Kafka are written as text, never as markup."""
+"""No external resources; values from Kafka are inserted as text, never as markup."""
 
 
 def _listing(request: Request) -> str:

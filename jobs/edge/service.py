@@ -1,15 +1,15 @@
-"""The edge service: a customer asks for a price, gets it with its reason, and the quote is logged.
+"""The edge service: answers price requests over HTTP with a price and its reason, and logs every quote.
 
 ``python -m jobs.edge.service`` serves on ``WALRAS_EDGE_HOST``:``WALRAS_EDGE_PORT``::
 
     GET /v1/quotes/{tenant}/{market}/{sku}?customer=…[&session=…][&arm=…][&bot=1]
-    GET /v1/listings/{tenant}/{market}/{sku}/explain      why the price is what it is
-    GET /healthz  /readyz  /metrics                       alive, able to answer, Prometheus
+    GET /v1/listings/{tenant}/{market}/{sku}/explain      explanation of the price
+    GET /healthz  /readyz  /metrics                       liveness, readiness, Prometheus
     GET /                                                 the console
 
-Why the quote path is a bare ASGI callable and the rest is Starlette: a shop asks for prices a
-thousand times more often than for anything else. The customer id becomes a pseudonym before anything
-is looked up or logged. The reply has no propensity, shadow price or detailed reason.
+Quotes are a thousand times more frequent than all other requests, so their path is a bare ASGI callable and the
+rest is Starlette. The customer id is replaced by a pseudonym before any lookup or logging. The reply has no
+propensity, shadow price or detailed reason.
 """
 
 from __future__ import annotations
@@ -45,21 +45,21 @@ log = logging.getLogger(__name__)
 
 CATALOG_FIELDS = tuple(CatalogEntry.__dataclass_fields__)
 LOG_EVERY_S = 0.01
-"""Between two hand-overs of quotes to the log."""
+"""Seconds between two calls of :meth:`QuoteLog.poll`."""
 CLEAR_SHOPPERS_EVERY = 6_000
-"""Hand-overs after which nothing is left in memory of how shoppers were called: a minute."""
+"""Polls after which cached customer ids are cleared: one minute."""
 
 
 def build(
     settings: Settings, *, follow: bool = True, view: MarketView | None = None, quotes: QuoteLog | None = None
 ) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-    """The whole ASGI application: quotes, health, metrics and console.
+    """Return the ASGI application: quotes, health, metrics and console.
 
     Parameters
     ----------
     follow : follow Kafka for the console and for a start without Redis; False in tests without a broker.
-    view : what the console shows; by default followed from Kafka.
-    quotes : where quotes are logged; by default the run's Kafka, and nowhere without ``follow``.
+    view : data of the console; None: followed from Kafka.
+    quotes : log of the quotes; None: the run's Kafka, and without ``follow`` no log.
     """
     metrics = Metrics("edge")
     cache = PriceCache(
@@ -82,7 +82,7 @@ def build(
         note = f"{quotes.logged} quotes logged, {quotes.dropped} dropped, {cache.size} tables held"
         return ComponentHealth("edge", not quotes.dropped, note)
 
-    async def alive(request: Request) -> Response:
+    async def healthz(request: Request) -> Response:
         return _json({
             "status": "ok", "quotes_logged": quotes.logged, "quotes_dropped": quotes.dropped,
             "quotes_waiting": quotes.waiting, "kafka_error": quotes.last_error, "redis_epoch": cache.epoch,
@@ -91,14 +91,14 @@ def build(
             "list_prices_evicted": cache.list_prices_evicted, "run_time_ms": settings.run_clock.now_ms(),
         })  # fmt: skip
 
-    async def able(request: Request) -> Response:
-        whole = await cache.check()
-        say = "ok" if whole else "Redis does not answer or lacks its ready epoch: run `walras rebuild-redis`"
+    async def readyz(request: Request) -> Response:
+        ready = await cache.check()
+        status = "ok" if ready else "Redis does not answer or lacks its ready epoch: run `walras rebuild-redis`"
         return _json(
-            {"status": say, "redis_epoch": cache.epoch, "tables_cached": cache.size}, 200 if whole else 503
+            {"status": status, "redis_epoch": cache.epoch, "tables_cached": cache.size}, 200 if ready else 503
         )
 
-    async def counted(request: Request) -> Response:
+    async def prometheus(request: Request) -> Response:
         quoting.count()
         return Response(metrics.text(), media_type=None, headers={"content-type": metrics.content_type})
 
@@ -131,7 +131,7 @@ def build(
 
     rest = Starlette(
         routes=[
-            Route("/healthz", alive), Route("/readyz", able), Route("/metrics", counted),
+            Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", prometheus),
             *console_routes(seen, settings, edge_health),
         ],
         lifespan=lifespan,
@@ -147,7 +147,7 @@ def build(
 
 
 def _later(loop: asyncio.AbstractEventLoop, call: Callable[[Mapping[str, Any]], None], record: Any) -> None:
-    # The view's thread may still hear a record while the loop shuts down.
+    # The view's thread may still receive a record while the loop shuts down.
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(call, record)
 
@@ -163,21 +163,21 @@ SERVER: dict[str, Any] = {
     "proxy_headers": False,
     "log_level": "warning",
     "timeout_graceful_shutdown": 5,
-    # Longer than a proxy or a client keeps a connection: whoever closes it first must not be the server, or a
-    # request that was just sent finds nobody.
+    # Longer than proxies and clients keep idle connections: if the server closed one first, a request that was
+    # just sent on it would fail.
     "timeout_keep_alive": 75,
     "server_header": False,
     "date_header": False,
     "h11_max_incomplete_event_size": 16_384,
 }
-"""How uvicorn serves it; the benchmark's server is the same."""
+"""Options of uvicorn, here and in the benchmark's server."""
 
 
 def tune_interpreter() -> None:
-    """Tell Python that replies come first.
+    """Set the interpreter's switch interval and garbage collector for short replies.
 
-    A thread that decodes what the console follows may hold the interpreter for 5 ms at a time by default,
-    which every quote in between would wait for; and what was loaded at the start is never garbage.
+    By default a thread that decodes records for the console may hold the interpreter for 5 ms, for which every
+    quote would wait. Objects created at the start are frozen, since they are never garbage.
     """
     sys.setswitchinterval(0.0005)
     gc.collect()
@@ -186,7 +186,7 @@ def tune_interpreter() -> None:
 
 
 def main() -> None:
-    """Serve until told to stop; then finish replies and flush the quote log."""
+    """Serve until a signal; then finish replies and flush the quote log."""
     settings = Settings.load()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     tune_interpreter()

@@ -1,7 +1,7 @@
-"""Health of the parts of a running deployment, asked over their own public doors.
+"""Health of the components of a running deployment, read over their own public interfaces.
 
-For people's eyes (the console, the live view, ``walras status``): each answer says what is wrong and
-what to do about it. Nothing here restarts anything; that is the platform's business.
+For operators (the console, the live view, ``walras status``): each result names the problem and what to do about
+it. Nothing here restarts a component; that is the platform's task.
 """
 
 from __future__ import annotations
@@ -29,17 +29,25 @@ from schemas.time_units import MINUTE_MS
 from schemas.topics import TOPICS
 
 UNREACHABLE: tuple[type[Exception], ...] = (*KAFKA_UNREACHABLE, *REDIS_UNREACHABLE, PublishError)
-"""What the clients raise when a part does not answer."""
+"""What the clients raise when a component does not answer."""
 
 MAX_DELAY_S = 60
-"""Wall time by which a minute may close later than its lateness asks."""
+"""Wall seconds beyond its lateness after which an open minute is a problem."""
 NOTABLE_DELAY_S = 15
-"""Wall time by which a minute may close later before its delay is mentioned."""
+"""Wall seconds beyond its lateness after which a delay is reported."""
 FLINK_JOBS = ("demand_job", "feature_job", "elasticity_job", "repricing_job")
 
 
 class ComponentHealth(NamedTuple):
-    """One part: its name, whether it works, a word about it, and whether that word matters although it works."""
+    """Health of one component.
+
+    Attributes
+    ----------
+    name : the component.
+    ok : whether it works.
+    note : its state, or the problem and what to do.
+    notable : whether the note matters although the component works.
+    """
 
     name: str
     ok: bool
@@ -48,12 +56,12 @@ class ComponentHealth(NamedTuple):
 
 
 def get_json(url: str, timeout_s: float = 1.5) -> Any:
-    """A JSON document over HTTP; a reply of 5xx that is JSON counts as a document.
+    """Return a JSON document over HTTP; a reply with status 5xx and a JSON body counts as one.
 
     Raises
     ------
     OSError
-        If nobody answers or the answer is not JSON.
+        If the server does not answer, or not with JSON.
     """
     try:
         with urllib.request.urlopen(url, timeout=timeout_s) as reply:
@@ -67,7 +75,7 @@ def get_json(url: str, timeout_s: float = 1.5) -> Any:
 
 
 def check_broker(settings: Settings) -> ComponentHealth:
-    """Whether Kafka answers."""
+    """Report whether Kafka answers."""
     try:
         names = topic_names(settings.kafka)
     except KAFKA_UNREACHABLE as error:
@@ -77,7 +85,7 @@ def check_broker(settings: Settings) -> ComponentHealth:
 
 
 def newest_minute(settings: Settings) -> int:
-    """End of the newest closed minute, by the newest batch of cells, in epoch ms; -1 if none has closed.
+    """Return the end of the newest closed minute, by the newest batch of cells, epoch ms; -1 if none has closed.
 
     Raises
     ------
@@ -88,9 +96,10 @@ def newest_minute(settings: Settings) -> int:
 
 
 def check_minutes(settings: Settings) -> ComponentHealth | None:
-    """Whether minutes close, by the newest batch of cells; None in a replay, whose time is no clock's.
+    """Report whether minutes close, by the newest batch of cells; None in a replay, which has no clock.
 
-    Time comes from ticks in every partition of every input: without them all parts run and nothing moves.
+    Event time advances with ticks in every partition of every input: without them all components run and no minute
+    closes.
     """
     clock = settings.host_clock
     if clock is None:
@@ -106,12 +115,13 @@ def check_minutes(settings: Settings) -> ComponentHealth | None:
 def judge_newest_minute(
     newest_ms: int, clock: Clock, lateness_ms: int, samples: Sequence[Sample] = ()
 ) -> ComponentHealth:
-    """Judge the end of the newest closed minute; -1: none.
+    """Judge the end of the newest closed minute, epoch ms; -1: none has closed.
 
     Parameters
     ----------
-    samples : the newest closed minute as noted over the last wall minute; they say when a run that is behind will
-        have caught up.
+    clock, lateness_ms : the run's Clock, and how long after its end a minute closes.
+    samples : samples of the newest closed minute over the last wall minute, which show when a late run will have
+        caught up.
 
     >>> import time
     >>> noon = 43_200_000
@@ -120,7 +130,7 @@ def judge_newest_minute(
     >>> judge_newest_minute(noon - 600_000, Clock(noon, round(time.time() * 1000)), 10_000).note
     'closed up to 11:50, 10 minutes ago: demand_job is behind, or the ticker away'
 
-    On a clock faster than the wall's, being behind may be no fault but too much for the machine.
+    On a clock faster than the wall clock, a delay may mean that the machine is too slow for that speed.
     """
     if newest_ms < 0:
         return ComponentHealth("minutes", False, "none has closed yet")
@@ -141,27 +151,27 @@ def judge_newest_minute(
 
 
 def check_buckets(settings: Settings) -> ComponentHealth | None:
-    """Whether every bucket takes its minutes; None while nothing can be asked.
+    """Report whether every bucket processes its minutes; None if the broker does not answer.
 
     A bucket is FAILING when a job's logic raised in three minutes in a row; its listings keep their tables.
     """
     try:
         failing = failing_buckets(settings.kafka)
     except KAFKA_UNREACHABLE:
-        return None  # `broker` says why.
+        return None  # check_broker reports the error.
     if not failing:
-        return ComponentHealth("buckets", True, "all take their minutes")
-    told = "; ".join(
+        return ComponentHealth("buckets", True, "all process their minutes")
+    described = "; ".join(
         f"{each.logic} bucket {each.bucket} FAILING for {each.minutes} minutes, newest "
         f"{datetime.fromtimestamp(each.newest_ms / 1000, UTC):%H:%M}: {each.error[:120]}"
         for each in failing[:3]
     )
     more = f" and {len(failing) - 3} more" if len(failing) > 3 else ""
-    return ComponentHealth("buckets", False, f"{told}{more}; `walras quarantine list` shows what failed")
+    return ComponentHealth("buckets", False, f"{described}{more}; `walras quarantine list` shows what failed")
 
 
 def check_redis(tables: RedisPriceTables) -> ComponentHealth:
-    """Whether Redis answers and is whole."""
+    """Report whether Redis answers and has its ``ready`` epoch."""
     try:
         epoch = tables.ready()
     except REDIS_UNREACHABLE as error:
@@ -172,7 +182,7 @@ def check_redis(tables: RedisPriceTables) -> ComponentHealth:
 
 
 def check_flink(settings: Settings) -> list[ComponentHealth]:
-    """The cluster and each of the four jobs; of several runs of one name the newest counts."""
+    """Report on the cluster and each of the four jobs; of several runs with one name the newest counts."""
     try:
         jobs = get_json(f"http://{settings.flink}/jobs/overview").get("jobs", [])
         cluster = get_json(f"http://{settings.flink}/overview")
@@ -190,7 +200,7 @@ def check_flink(settings: Settings) -> list[ComponentHealth]:
 
 
 def check_edge(settings: Settings) -> ComponentHealth:
-    """Whether the edge service is able to answer."""
+    """Report whether the edge service is ready."""
     base = f"http://{settings.edge_host}:{settings.edge_port}"
     try:
         ready, alive = get_json(f"{base}/readyz"), get_json(f"{base}/healthz")
@@ -199,14 +209,14 @@ def check_edge(settings: Settings) -> ComponentHealth:
     except OSError as error:
         return ComponentHealth("edge", False, f"{base}: {error}")
     except (KeyError, TypeError):
-        return ComponentHealth("edge", False, f"{base}: something else answers there")
+        return ComponentHealth("edge", False, f"{base}: another service answers at this address")
     return ComponentHealth("edge", True, f"{alive['quotes_logged']} quotes, {alive['quotes_dropped']} dropped")
 
 
 def check_processes(settings: Settings) -> list[ComponentHealth]:
-    """The local platform's processes that have no door of their own (ticker, simulator, keeper).
+    """Report on the local platform's processes without an interface of their own (ticker, simulator, keeper).
 
-    Empty where no local platform runs: a user's own broker and cluster are watched by their own means.
+    Empty where no local platform runs.
     """
     socket = settings.home / "run" / "supervisor.sock"
     if not socket.exists():
@@ -216,18 +226,18 @@ def check_processes(settings: Settings) -> list[ComponentHealth]:
         found: Any = xmlrpc.client.ServerProxy("http://127.0.0.1", transport).supervisor.getAllProcessInfo()
     except (OSError, xmlrpc.client.Error) as error:
         return [ComponentHealth("supervisor", False, str(error))]
-    own_door = {"broker", "redis", "jobmanager", "edge"}
+    checked_directly = {"broker", "redis", "jobmanager", "edge"}
     return [
         ComponentHealth(info["name"], info["statename"] == "RUNNING", info["statename"].lower())
         for info in found
-        if info["name"] not in own_door and info["statename"] != "STOPPED"
+        if info["name"] not in checked_directly and info["statename"] != "STOPPED"
     ]
 
 
 def component_health(
     settings: Settings, tables: RedisPriceTables, *, with_edge: bool = True
 ) -> list[ComponentHealth]:
-    """Every part, in the order in which the data passes them."""
+    """Return the health of every component, in the order of the data flow."""
     asked = (check_minutes(settings), check_buckets(settings))
     minutes_and_buckets = [found for found in asked if found is not None]
     every = [

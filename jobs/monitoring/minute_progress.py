@@ -1,8 +1,7 @@
-"""How fast the jobs close minutes: what a run that is behind needs to say when it will have caught up.
+"""The rate at which minutes close, and when a late run will have caught up.
 
-The keeper of the local platform notes the newest closed minute every few seconds (:func:`record_sample`); whoever reports
-health reads the last minute of these notes, so a command that runs once knows the rate as well as a view that runs
-for hours.
+The local platform's keeper records the newest closed minute every few seconds (:func:`record_sample`). Health
+checks read the samples of the last minute, so that a command that runs once knows the rate too.
 """
 
 from __future__ import annotations
@@ -13,16 +12,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 KEPT_MS = 60_000
-"""Wall time over which the rate is measured."""
+"""Wall time over which the rate is measured, ms."""
 LEAST_MS = 10_000
-"""Wall time that the samples must span before they give a rate."""
+"""Wall time that the samples must span to give a rate, ms."""
 
 SAME_SHARE = 0.02
-"""A rate that differs from the clock's by less than this share is the clock's."""
+"""Relative difference below which a rate equals the clock's speed."""
 
 
 class Sample(NamedTuple):
-    """The end of the newest closed minute, seen at a wall time; both in epoch ms."""
+    """The end of the newest closed minute at a wall time, both epoch ms."""
 
     wall_ms: int
     closed_ms: int
@@ -37,7 +36,7 @@ def record_sample(path: Path, sample: Sample) -> None:
 
 
 def read_samples(path: Path, now_ms: int) -> list[Sample]:
-    """Samples of the last minute, oldest first; empty if nobody notes any."""
+    """Return the samples of the last minute, oldest first; empty if there is no file."""
     try:
         found = [Sample(*map(int, each)) for each in json.loads(path.read_text())]
     except (OSError, ValueError, TypeError):
@@ -46,10 +45,10 @@ def read_samples(path: Path, now_ms: int) -> list[Sample]:
 
 
 def closing_rate(samples: Sequence[Sample]) -> float | None:
-    """Run time closed in a wall second; None while the samples span less than :data:`LEAST_MS`.
+    """Return run seconds closed per wall second; None while the samples span less than :data:`LEAST_MS`.
 
-    A standstill at the beginning is left out if minutes have closed since: a run that was restarted is measured
-    from its restart.
+    Samples before the first progress are left out if minutes have closed since: a restarted run is measured from
+    its restart.
 
     >>> closing_rate([Sample(0, 0), Sample(20_000, 1_800_000)])
     90.0
@@ -69,7 +68,12 @@ def closing_rate(samples: Sequence[Sample]) -> float | None:
 
 
 def catch_up_text(late_ms: float, speed: float, samples: Sequence[Sample]) -> str:
-    """Say when a run that is ``late_ms`` of run time behind will have caught up.
+    """Return when a run that is ``late_ms`` of run time late will have caught up; empty if the rate is unknown.
+
+    Parameters
+    ----------
+    late_ms : run time by which the newest minute is late, ms.
+    speed : run seconds per wall second.
 
     >>> catch_up_text(600_000, 60, [Sample(0, 0), Sample(20_000, 1_800_000)])
     'catching up, done in about 20 s'

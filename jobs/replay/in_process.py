@@ -1,4 +1,4 @@
-"""A replay in this process, without a platform: mapped data through the chain, and what came of it."""
+"""A replay in this process, without a platform: mapped data run through the chain of jobs."""
 
 from __future__ import annotations
 
@@ -20,11 +20,16 @@ from jobs.replay.records import Refused
 
 @dataclass(slots=True)
 class InProcessRun:
-    """What a run gave.
+    """Result of a run.
 
-    ``outputs``: records by stream; ``outcomes``: decisions by (cause, outcome); ``repeats``: repeated order lines,
-    of which ``first_repeats`` are kept; ``counted``: cells of known listings; ``learned``: estimates that rest on
-    at least one observation; ``audit``: None unless it was asked for.
+    Attributes
+    ----------
+    outputs : number of records by stream.
+    outcomes : number of decisions by (cause, outcome).
+    repeats, first_repeats : number of repeated order lines, and the first of them.
+    counted : cells of known listings.
+    learned : estimates that rest on at least one observation.
+    audit : the recomputed decisions; None unless requested.
     """
 
     outputs: Counter[str] = field(default_factory=Counter)
@@ -36,7 +41,7 @@ class InProcessRun:
     audit: Audit | None = None
 
     def count(self, output: Output) -> None:
-        """Count one output, and check it where it is a decision."""
+        """Count one output, and recompute it if it is a decision and an audit was requested."""
         self.outputs[output.stream] += 1
         match output.stream:
             case "cells":
@@ -48,7 +53,7 @@ class InProcessRun:
             case "decisions":
                 self.outcomes[output.value["cause"], output.value["result"]["outcome"]] += 1
                 if self.audit is not None:
-                    # As it would come from the topic: a decision is checked from its JSON.
+                    # Decoded from JSON, as it would be read from the topic.
                     self.audit.check(orjson.loads(orjson.dumps(output.value)), without_offer=True)
 
 
@@ -66,6 +71,8 @@ def run_in_process(
 
     Parameters
     ----------
+    mapped : the mapped data.
+    policy : the policy.
     audit : recompute every decision from its record, with and without rivals' offers.
     out : where outputs and refusals are written.
     shown : how many repeated order lines to keep as examples.

@@ -1,10 +1,11 @@
-"""A data folder seen through a mapping: records, refusals and the balance, held in a temporary DuckDB file.
+"""A data folder seen through a mapping: records, refusals and the balance, in a temporary DuckDB file.
 
-Every entry of the mapping becomes one table ``mapped_<i>``: its rows with our fields, typed as the contract wants
-them, and the contract's verdict. Everything else (records in event-time order, refusals, the balance, the tables
-that :mod:`jobs.hosting.cell_query` reads) is a query over these tables. So memory does not grow with the data:
+Every entry of the mapping becomes one table ``mapped_<i>``: its rows with the contract's fields in their types,
+and the contract's verdict. Everything else (records in event-time order, refusals, the balance, the tables that
+:mod:`jobs.hosting.cell_query` reads) is a query over these tables. Memory therefore does not grow with the data:
 DuckDB compresses the tables into its file and keeps at most ``memory`` of them.
-Over 300 lines: one database, whose tables only these queries know.
+
+Over 300 lines: all queries use the tables of one database.
 """
 
 from __future__ import annotations
@@ -43,14 +44,14 @@ class MappedData:
     ----------
     mapping : the mapping.
     folder : where its files are.
-    limit : take only the first so many rows of each source (0: all).
-    memory : what DuckDB may hold in memory, as in its setting ``memory_limit``.
+    limit : use only the first so many rows of each source (0: all).
+    memory : DuckDB's ``memory_limit``.
     scratch : folder for the temporary database; None: the system's.
 
     Raises
     ------
     MappingError
-        If a file is missing, or an expression names a column that is not there or cannot be computed.
+        If a file is missing, or an expression names a missing column or cannot be computed.
     """
 
     def __init__(
@@ -126,7 +127,7 @@ class MappedData:
         )
 
     def _refuse_untaken(self) -> None:
-        """Note every row of a source with primaries that became no record, and why."""
+        """Note every row of a source with primary entries from which no record was made, and why."""
         for name, source in self.mapping.sources.items():
             primaries = [(i, e) for i, e in enumerate(self.mapping.streams) if e.primary and e.source == name]
             if not primaries:
@@ -150,11 +151,11 @@ class MappedData:
             [name, source.file, stream, field, code],
         )
 
-    # -- asking ------------------------------------------------------------------------------------
+    # -- results -----------------------------------------------------------------------------------
 
     @property
     def counts(self) -> Counter[str]:
-        """Good records by stream."""
+        """Number of valid records by stream."""
         counts: Counter[str] = Counter()
         for i, entry in enumerate(self.mapping.streams):
             counts[entry.stream] += self._number(f"SELECT count(*) FROM mapped_{i} WHERE verdict IS NULL")
@@ -162,7 +163,7 @@ class MappedData:
 
     @property
     def span(self) -> tuple[int, int] | None:
-        """First and last event time of the good records; None without any."""
+        """First and last event time of the valid records, epoch ms; None without any."""
         times = " UNION ALL ".join(
             f"SELECT event_time_ms FROM mapped_{i} WHERE verdict IS NULL" for i in range(len(self.mapping.streams))
         )
@@ -172,7 +173,7 @@ class MappedData:
         return None if first is None else (first, last)
 
     def balance(self) -> list[Balance]:
-        """The account of every source that has a primary entry."""
+        """Return the balance of every source that has a primary entry."""
         accounts = []
         for name in self.mapping.sources:
             made = {True: 0, False: 0}
@@ -197,14 +198,14 @@ class MappedData:
         return accounts
 
     def refusal_counts(self) -> dict[tuple[str, str, str], int]:
-        """How many records were refused by (stream, field, code), sorted."""
+        """Return how many records were refused by (stream, field, code), sorted."""
         rows = self.duck.execute(
             "SELECT stream, field, code, count(*) FROM refusals GROUP BY ALL ORDER BY ALL"
         ).fetchall()
         return {(stream, field, code): count for stream, field, code, count in rows}
 
     def refusals(self, first: int | None = None) -> Iterator[Refused]:
-        """Yield the refusals by stream, field, code, file and row; of each kind at most the ``first``."""
+        """Yield the refusals by stream, field, code, file and row; at most the ``first`` of each kind."""
         few = f"QUALIFY row_number() OVER (PARTITION BY stream, field, code ORDER BY file, row_number) <= {first}"
         cursor = self.duck.cursor().execute(
             "SELECT file, row_number, stream, field, code, got FROM refusals "
@@ -215,9 +216,9 @@ class MappedData:
                 yield Refused(file, row, stream, field, code, limit_of(stream, field, code), got)
 
     def repeats(self) -> Iterator[Refused]:
-        """Yield the good records that demand_job's query refuses: repeated order lines, by row.
+        """Yield the valid records that demand_job's query refuses, repeated order lines, by row.
 
-        To be called after :meth:`jobs.hosting.cell_query.Backfill.of_tables` judged what :meth:`fill_lines` made.
+        To be called after :meth:`fill_lines` and :meth:`jobs.hosting.cell_query.Backfill.of_tables`.
         """
         files = [self.mapping.sources[entry.source].file for entry in self.mapping.streams]
         cursor = self.duck.cursor().execute(
@@ -236,7 +237,9 @@ class MappedData:
                 yield Refused(files[entry], row, "orders", field, code, known, got)
 
     def without_entry(self) -> tuple[int, int]:
-        """Return how many quotes, clicks and orders there are, and how many no catalog entry precedes."""
+        """Return the number of quotes, clicks and orders, and how many have no catalog entry at or before their
+        minute.
+        """
         key, minute = "tenant, market, sku", f"event_time_ms // {MINUTE_MS}"
 
         def union(streams: tuple[str, ...]) -> str:
@@ -257,7 +260,7 @@ class MappedData:
         return total, without
 
     def records(self) -> Iterator[MappedRecord]:
-        """Yield all good records by event time, then by the order of the entries and rows."""
+        """Yield all valid records by event time, then by the order of entries and rows."""
         entries = (self._records(i, entry) for i, entry in enumerate(self.mapping.streams))
         return (made for _, _, _, _, made in heapq.merge(*entries, key=lambda item: item[:4]))
 
@@ -282,8 +285,8 @@ class MappedData:
     def fill_lines(self) -> None:
         """Create ``lines_<topic>`` of every input, as :class:`jobs.hosting.cell_query.Backfill` reads them.
 
-        They are what a broker with one partition a topic would keep, decoded: a record's offset is its place by
-        event time, its Kafka time its event time. ``entry`` and ``row_number`` say where it came from.
+        They equal the decoded lines of a broker with one partition per topic: a record's offset is its position by
+        event time, its Kafka timestamp its event time. ``entry`` and ``row_number`` are its origin.
         """
         span = self.span
         beats = list(tick_times(*span, self.mapping.tick_minutes)) if span else []

@@ -1,4 +1,4 @@
-"""Whether a replay did anything: one plain sentence for each reason why it did not, with what to do."""
+"""Checks of a replay: one sentence for each reason why nothing was counted, learned or priced, with the remedy."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _SALES = ("quotes", "clicks", "orders")
 
 
 def check_input(mapped: MappedData) -> Iterator[str]:
-    """Yield why records made of the data cannot be counted or priced at all."""
+    """Yield why the mapped records cannot be counted or priced at all."""
     counts, accounts = mapped.counts, mapped.balance()
     if not counts or (accounts and not any(account.primary for account in accounts)):
         kinds = mapped.refusal_counts()
         if not kinds:
-            yield "The files hold no row that an entry takes: check the files and each entry's `where`."
+            yield "No row of the files matches an entry: check the files and each entry's `where`."
             return
         stream, field, code = max(kinds, key=lambda kind: kinds[kind])
         example = next(
@@ -46,7 +46,7 @@ def check_input(mapped: MappedData) -> Iterator[str]:
 
 
 def warnings(mapped: MappedData) -> Iterator[str]:
-    """Yield what leaves a part of the records uncounted."""
+    """Yield why some of the records will not be counted."""
     total, without = mapped.without_entry()
     if 0 < without < total:
         yield (
@@ -82,11 +82,11 @@ def check_results(run: InProcessRun, mapped: MappedData, policy: Policy) -> Iter
 
 
 def refusal_lines(kinds: dict[tuple[str, str, str], int], examples: list[Refused], where: str) -> Iterator[str]:
-    """Yield refusals for a reader: each kind with its count and its first rows.
+    """Yield refusals as lines: each kind with its count and its first rows.
 
     Parameters
     ----------
-    where : where all of them are found.
+    where : where all of them can be found.
     """
     for kind, count in kinds.items():
         stream, field, code = kind

@@ -1,7 +1,6 @@
-"""What a simulated market looks like: sizes, schedules, shares. Plain frozen dataclasses.
+"""Configuration of a simulated market: sizes, schedules, shares.
 
-Times in a schedule are minutes after the start of the run, so that the same market can start at any
-time of the Clock.
+Times in a schedule are minutes after the start of the run, so that a market can start at any time of the Clock.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ MYOPIC, STRATEGIC = 0, 1
 
 @dataclass(frozen=True, slots=True)
 class MarketPlace:
-    """One market: its share of the visits, its money and its local time.
+    """One market: its share of the visits, its currency and its local time.
 
-    ``level`` converts the assortment's base price (in major units of USD) to this currency.
+    ``level`` converts the assortment's base price (major units of USD) to this currency.
     """
 
     name: str
@@ -36,9 +35,8 @@ class MarketPlace:
 class Shock:
     """A lasting shift in the demand of one listing, from ``at_min`` to ``until_min``.
 
-    ``kind`` "arrivals": more or fewer people come; "readiness": those who come are more or less ready
-    to buy (odds × ``factor``), so searches are abandoned as well. ``rank`` counts a market's
-    listings from the best seller, 0.
+    ``kind`` "arrivals" multiplies the number of visits; "readiness" multiplies the odds that a visit buys, so that
+    searches are abandoned as well. ``rank`` counts a market's listings from the best seller, 0.
     """
 
     at_min: int
@@ -62,7 +60,7 @@ class RivalMove:
 
 @dataclass(frozen=True, slots=True)
 class CostChange:
-    """A supplier's new price: the catalog is sent again with the cost multiplied by ``factor``."""
+    """A supplier's new price: the catalog entry is sent again with the cost multiplied by ``factor``."""
 
     at_min: int
     market: str
@@ -72,7 +70,7 @@ class CostChange:
 
 @dataclass(frozen=True, slots=True)
 class CalendarPlan:
-    """An entry of the calendar: what is announced, and what it truly does to the visits.
+    """An entry of the calendar: the announced effect on visits, and the true one.
 
     Empty ``zone`` or ``category`` mean all of them.
     """
@@ -128,24 +126,26 @@ CALENDAR = (
 
 @dataclass(frozen=True, slots=True)
 class MarketConfig:
-    """One simulated market, whole. The defaults are the demo's.
+    """Configuration of one simulated market; the defaults are the demo's.
 
     Parameters
     ----------
-    events_per_minute : expected events of a simulated minute, averaged over a week; at the demo's
-        5,000 events a wall second and speed 60 a simulated minute also holds 5,000.
-    customers : shoppers per market; a few come often (density ∝ 1/√rank), most rarely.
-    dearer_share : share of listings whose rivals are usually cheaper; strategic shoppers rarely come
-        to them, which is what the shop can learn segments from.
+    events_per_minute : expected events of a simulated minute, averaged over a week; at the demo's 5,000 events a
+        wall second and speed 60 a simulated minute also has 5,000.
+    customers : shoppers per market; a few visit often (density ∝ 1/√rank), most rarely.
+    dearer_share : share of listings whose rivals are usually cheaper. Strategic shoppers rarely visit them, which
+        makes the segments distinguishable.
     family : name of the demand family, one of ``FAMILIES``.
+    rival_check_min : mean minutes between two price checks of a rival.
+    rival_jump_min : mean minutes between two jumps of a rival's price.
     arms : experiment arms, equally likely over customers.
     late_share : share of clicks that reach the topic 20 to 120 s after they happened.
-    dirty_share : broken records added, per good record (0: none).
+    dirty_share : broken records per valid record, 0 to 1.
 
     Raises
     ------
     ValueError
-        If a share, a size or the family's name is impossible.
+        If a share, a size or the family's name is invalid.
 
     Examples
     --------
@@ -197,5 +197,5 @@ class MarketConfig:
 
     @property
     def listings(self) -> int:
-        """How many listings: every SKU in every market."""
+        """Number of listings: every SKU in every market."""
         return self.skus * len(self.markets)

@@ -1,10 +1,10 @@
-"""Broken records: what foreign systems really send, each with the answer the contract gives.
+"""Broken records as foreign systems send them, each with the refusal that the contract gives.
 
-``DIRTY`` is one list for all: the simulator mixes it into a market on demand, and the tests of the
-contract, of the SQL and of the platform send every kind of it.
+``DIRTY`` is the one list: the simulator adds its records to a market on demand, and the tests of the contract, of
+the SQL and of the platform send every kind of it.
 
-To add a kind: one :class:`Incident` here. ``corrupt`` takes a good record (a dict it may change) and
-answers the bytes.
+To add a kind: one :class:`Incident` here. ``corrupt`` takes a valid record (a dict that it may change) and returns
+the bytes.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _NO_FIELD = ""
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """One way for a record to be broken.
+    """One kind of broken record.
 
     Parameters
     ----------
-    name : what it is called.
-    topic : short name of the input it is sent to.
-    code : the refusal it must get.
-    field : the field the refusal names; empty when the line as a whole is refused.
-    corrupt : makes the bytes from a good record of that topic.
-    by : "line" refused by demand_job as a record; "cell": by the catalog, on the cell it counts in.
-    repeats : the good record goes first, unspoiled, and is accepted; the broken one is its repeat.
+    name : its name.
+    topic : short name of the input to which it is sent.
+    code : the code of its refusal.
+    field : the field that the refusal names; empty when the whole line is refused.
+    corrupt : returns the bytes, made from a valid record of that topic.
+    by : "line": demand_job refuses the record; "cell": the catalog check refuses the cell in which it counts.
+    repeats : the valid record is sent first and accepted; the broken one is its repeat.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Incident:
     repeats: bool = False
 
     def lines(self, good: Mapping[str, Any]) -> list[bytes]:
-        """The lines to send, in order, made from a good record; the last one is the broken one."""
+        """Return the lines to send, in order, made from a valid record; the last one is the broken one."""
         first = [orjson.dumps(dict(good))] if self.repeats else []
         return [*first, self.corrupt(dict(good))]
 

@@ -1,8 +1,8 @@
-"""Stock that runs out and is replenished.
+"""Simulated stock that runs out and is replenished.
 
-A listing starts with days of cover, a few with hours only. It is re-ordered when what is on hand and
-on the way covers no more than the lead time; the short ones are re-ordered too late, so they do run
-out. Cancelled and returned goods do not come back onto the shelf.
+A listing starts with days of cover, a few with hours only. It is re-ordered when stock on hand and inbound covers
+no more than the lead time; the listings with little cover are re-ordered too late, so that they run out. Cancelled
+and returned units are not put back into stock.
 """
 
 from __future__ import annotations
@@ -38,13 +38,19 @@ class SimulatedStock:
         self._arrives: dict[int, list[int]] = {}
 
     def take(self, listing: int, units: int) -> int:
-        """Sell up to ``units``; answers how many there were."""
+        """Sell up to ``units``; return how many were sold."""
         sold = min(units, self.on_hand[listing])
         self.on_hand[listing] -= sold
         return sold
 
     def pass_minute(self, minute: int, touched: set[int]) -> set[int]:
-        """Let deliveries arrive and re-order what was sold low; answers the listings whose record changed."""
+        """Receive due deliveries and re-order low stock; return the listings whose stock level changed.
+
+        Parameters
+        ----------
+        minute : epoch minute.
+        touched : listings sold since the last call.
+        """
         changed = set()
         for i in self._arrives.pop(minute, ()):
             self.on_hand[i] += self.inbound[i]

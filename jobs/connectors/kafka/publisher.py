@@ -41,21 +41,22 @@ def ensure_topics(
         If the broker refuses a topic or does not answer within 30 s.
     """
     admin = AdminClient({"bootstrap.servers": bootstrap, "logger": SILENT})  # type: ignore[dict-item]
-    there = admin.list_topics(timeout=30).topics
+    existing = admin.list_topics(timeout=30).topics
     wanted = [TOPICS[name] for name in (names or TOPICS)]
     has = {
-        t.name: len(there[t.topic].partitions) if t.topic in there else partitions or t.partitions for t in wanted
+        t.name: len(existing[t.topic].partitions) if t.topic in existing else partitions or t.partitions
+        for t in wanted
     }
-    if narrow := too_few_partitions(has, parallelism):
-        told = ", ".join(f"{TOPICS[name].topic} {count}" for name, count in narrow.items())
+    if short_of_partitions := too_few_partitions(has, parallelism):
+        described = ", ".join(f"{TOPICS[name].topic} {count}" for name, count in short_of_partitions.items())
         raise ValueError(
-            f"expected inputs of at least {parallelism} partitions, the jobs' parallelism; got {told}. "
+            f"expected inputs of at least {parallelism} partitions, the jobs' parallelism; got {described}. "
             "Add partitions with kafka-topics.sh --alter --partitions N, or lower WALRAS_PARALLELISM"
         )
     new = [
         NewTopic(t.topic, num_partitions=partitions or t.partitions, replication_factor=1, config=t.settings)
         for t in wanted
-        if t.topic not in there
+        if t.topic not in existing
     ]
     created = []
     for topic, future in (admin.create_topics(new) if new else {}).items():

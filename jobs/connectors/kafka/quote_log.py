@@ -91,10 +91,10 @@ class QuoteLog:
         if self._producer is None:
             return
         batch, self._batch = self._batch, []
-        produce, topic, told = self._producer.produce, self._topic, self._failed
+        produce, topic, on_delivery = self._producer.produce, self._topic, self._failed
         for i, (key, quote, at_ms) in enumerate(batch):
             try:
-                produce(topic, quote, key=key, timestamp=at_ms, on_delivery=told)
+                produce(topic, quote, key=key, timestamp=at_ms, on_delivery=on_delivery)
             except BufferError:
                 self.dropped += len(batch) - i
                 self.last_error = "queue full"

@@ -91,7 +91,7 @@ def test_before_feast_apply_rows_wait_and_nothing_fails(tmp_path: Path) -> None:
     writer = ff.FeastOnlineWriter(Settings.load(home=tmp_path, redis="redis://127.0.0.1:1/0"))
     writer.write(some_rows(2, 1))
     assert writer.counts == {"features_written": 0, "features_waiting": 2, "feature_writes_failed": 1}
-    with pytest.raises(FileNotFoundError, match="apply_feature_repo makes it"):
+    with pytest.raises(FileNotFoundError, match="run apply_feature_repo"):
         ff.open_store(Settings.load(home=tmp_path))
 
 

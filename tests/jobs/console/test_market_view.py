@@ -170,7 +170,7 @@ def test_the_live_view_says_prices_reasons_and_what_is_not_well() -> None:
         "repricing started",
     ):
         assert word in drawn
-    assert "NOT WELL: redis (not ready)" in plain_line(view, health, 1.0)
+    assert "PROBLEM: redis (not ready)" in plain_line(view, health, 1.0)
     assert "19.99 → 18.99 USD" in plain_change(view.changes()[0])
 
 

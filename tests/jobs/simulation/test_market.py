@@ -418,7 +418,7 @@ def test_steps_must_join() -> None:
     with pytest.raises(ValueError, match="not open"):
         market.step(START_MS, START_MS + 1, prices)
     market.opening(START_MS)
-    with pytest.raises(ValueError, match=f"stands at {START_MS}"):
+    with pytest.raises(ValueError, match=f"is at {START_MS}"):
         market.step(START_MS + 5, START_MS + 10, prices)
 
 

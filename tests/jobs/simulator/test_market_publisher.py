@@ -24,7 +24,7 @@ Sent = list[tuple[str, dict[str, Any], int]]
 
 @pytest.fixture
 def published(edge_server: Any) -> tuple[MarketPublisher, Sent, list[str]]:
-    """A publisher after two steps, the records it sent with Kafka timestamps, and the paths requested of the edge."""
+    """A publisher after two steps, the records it sent, and the paths requested from the edge."""
     config = MarketConfig(
         skus=3, events_per_minute=600.0, shocks=(), rival_moves=(), cost_changes=(), late_share=0.0
     )
