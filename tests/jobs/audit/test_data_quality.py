@@ -1,4 +1,4 @@
-"""Archives are judged by what FEATURES and TOPICS promise."""
+"""Archives are judged by FEATURES and TOPICS."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_every_feature_and_every_contract_field_has_a_rule():
         assert {rule.column for rule in topic_rules(topic)} - {""} <= set(fields)
 
 
-def test_an_unknown_kind_and_an_empty_folder_are_refused_in_words(tmp_path: Path):
+def test_unknown_kind_and_empty_folder_are_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="expected one of features, quotes"):
         check_folder("nonsense", tmp_path)
     with pytest.raises(FileNotFoundError, match="at least one Parquet file"):
@@ -47,7 +47,7 @@ def test_an_unknown_kind_and_an_empty_folder_are_refused_in_words(tmp_path: Path
 
 
 @pytest.mark.platform
-def test_what_the_logic_writes_passes(tmp_path: Path):
+def test_rows_of_the_feature_logic_pass(tmp_path: Path):
     write_feature_rows(some_rows(), tmp_path / "day=2026-09-21" / "hour=14" / "part.parquet")
     report = check_folder("features", tmp_path)
     assert report.success, str(report)
@@ -55,7 +55,7 @@ def test_what_the_logic_writes_passes(tmp_path: Path):
 
 
 @pytest.mark.platform
-def test_broken_feature_rows_are_named_with_column_count_and_example(tmp_path: Path):
+def test_failure_names_column_count_and_example(tmp_path: Path):
     rows = some_rows()
     rows[0]["abandonment_rate_24h"] = 1.5
     rows[1]["orders_24h"] = None
@@ -74,7 +74,7 @@ def test_broken_feature_rows_are_named_with_column_count_and_example(tmp_path: P
 
 
 @pytest.mark.platform
-def test_a_missing_column_is_said_once(tmp_path: Path):
+def test_missing_column_is_reported_once(tmp_path: Path):
     write_feature_rows(some_rows(), tmp_path / "part.parquet")
     frame = pd.read_parquet(tmp_path / "part.parquet").drop(columns=["orders_1h"])
     frame.to_parquet(tmp_path / "part.parquet")
@@ -83,7 +83,7 @@ def test_a_missing_column_is_said_once(tmp_path: Path):
 
 
 @pytest.mark.platform
-def test_an_archived_stream_is_judged_by_its_contract(tmp_path: Path):
+def test_archived_stream_is_judged_by_its_contract(tmp_path: Path):
     stock = [asdict(Stock(f"e{i}", 1_790_000_000_000, "acme", "web", "s", "s", i, 0, 3.0)) for i in range(5)]
     pd.DataFrame(stock).to_parquet(tmp_path / "compacted-part-1-0")
     (tmp_path / ".compacted-part-2.inprogress").write_bytes(b"not finished")
@@ -96,7 +96,7 @@ def test_an_archived_stream_is_judged_by_its_contract(tmp_path: Path):
 
 
 @pytest.mark.platform
-def test_the_raw_archive_is_decoded_and_its_bad_lines_are_counted(tmp_path: Path):
+def test_raw_archive_is_decoded_and_its_bad_lines_are_counted(tmp_path: Path):
     good = asdict(Stock("e", 1_790_000_000_000, "acme", "web", "s", "s", 3, 0, 3.0))
     records = [good, good | {"on_hand": "many"}, good | {"inbound": -1}, {"tick": True, "event_time_ms": 1}]
     lines = [orjson.dumps(record) for record in records] + [b"no json"]
@@ -112,6 +112,6 @@ def test_the_raw_archive_is_decoded_and_its_bad_lines_are_counted(tmp_path: Path
 
 
 @pytest.mark.platform
-def test_a_large_archive_is_sampled_repeatably(tmp_path: Path):
+def test_large_archive_is_sampled(tmp_path: Path):
     write_feature_rows(some_rows(60), tmp_path / "part.parquet")
     assert check_folder("features", tmp_path, max_rows=10).rows == 10

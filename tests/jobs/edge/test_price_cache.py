@@ -193,17 +193,17 @@ def test_concurrent_lookups_beyond_max_tables_all_get_their_price(
 
 
 def test_tables_from_kafka_do_not_evict_requested_ones(redis_server: Any, tables: RedisPriceTables) -> None:
-    tables.publish_many([a_table("asked"), a_table("kafka-9")])
+    tables.publish_many([a_table("requested"), a_table("kafka-9")])
 
     async def scenario() -> None:
         cache, quotes = PriceCache(redis_server.url, max_tables=3), KeptQuotes()
-        await ask(cache, quotes, "asked")
+        await ask(cache, quotes, "requested")
         for i in range(4):
             cache.on_table(a_table(f"kafka-{i}"))
             cache.on_catalog(an_entry(f"kafka-{i}"))
         assert (cache.size, cache.evicted, cache.list_prices_evicted) == (3, 2, 1)
         await ask(cache, quotes, "kafka-9")
-        assert "acme/web-us-usd/asked" in cache._tables, "tables that were not requested are evicted first"
+        assert "acme/web-us-usd/requested" in cache._tables, "tables that were not requested are evicted first"
         await cache.close()
 
     asyncio.run(scenario())

@@ -20,7 +20,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_generated_key_has_256_bits_and_is_readable_by_its_owner_alone(home: Path) -> None:
+def test_generated_key_has_256_bits_and_mode_0600(home: Path) -> None:
     create_key(home / KEY_FILE)
     assert stat.S_IMODE((home / KEY_FILE).stat().st_mode) == 0o600
     assert len(bytes.fromhex((home / KEY_FILE).read_text())) == 32
@@ -40,19 +40,19 @@ def test_restart_keeps_the_key(home: Path) -> None:
     assert Settings.load(home=home).pseudonym_key == before
 
 
-def test_key_from_the_environment_wins_over_the_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_of_the_environment_overrides_the_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     create_key(home / KEY_FILE)
     monkeypatch.setenv("WALRAS_EDGE_SECRET", "the deployment's own")
     assert Settings.load(home=home).pseudonym_key.get_secret_value() == "the deployment's own"
 
 
-def test_missing_key_names_variable_file_and_remedy(home: Path) -> None:
+def test_missing_key_error_names_variable_file_and_remedy(home: Path) -> None:
     with pytest.raises(PseudonymKeyError, match=r"WALRAS_EDGE_SECRET.*pseudonym\.key.*token_hex"):
         _ = Settings.load(home=home).pseudonym_key
 
 
 @pytest.mark.parametrize("key", [PUBLISHED_KEY, ""])
-def test_published_key_is_refused_with_what_to_set(key: str) -> None:
+def test_published_key_is_refused_with_the_remedy(key: str) -> None:
     with pytest.raises(ValidationError, match=r"WALRAS_EDGE_SECRET: expected a secret key.*token_hex"):
         Settings(edge_secret=key)
 
@@ -70,7 +70,7 @@ def test_platform_does_not_start_with_the_published_key(home: Path, monkeypatch:
         Platform(home).up([], job_names=[])
 
 
-def test_settings_print_stars_for_the_key() -> None:
+def test_key_is_masked_in_text() -> None:
     settings = Settings(edge_secret="my secret key")
     assert settings.pseudonym_key.get_secret_value() == "my secret key"
     assert "my secret key" not in f"{settings!r} {settings} {settings.pseudonym_key!r}"

@@ -1,4 +1,4 @@
-"""Families of demand: what each keeps of the truth, and which assumption it breaks."""
+"""Demand families: what each keeps of the true demand, and which assumption it breaks."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def mean_chance(family: Logit, price: float) -> float:
     return sum(share * chance(family, price, k) for k, share in enumerate(family.classes))
 
 
-def test_every_family_stands_in_the_tuple() -> None:
+def test_every_family_is_in_the_tuple() -> None:
     found = {c for _, c in inspect.getmembers(demand, inspect.isclass) if issubclass(c, Logit)}
     assert found == set(FAMILIES)
     assert len({family.name for family in FAMILIES}) == len(FAMILIES)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-def test_conversion_at_the_reference_price_is_the_stated_one(family: type[Logit]) -> None:
+def test_conversion_at_the_reference_price_is_the_configured_one(family: type[Logit]) -> None:
     assert mean_chance(family(TASTES), 1000.0) == pytest.approx(0.1, rel=1e-9)
     assert sum(family.classes) == pytest.approx(1.0)
 
@@ -48,13 +48,13 @@ def test_conversion_at_the_reference_price_is_the_stated_one(family: type[Logit]
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
 @settings(deadline=None, max_examples=40)
 @given(low=st.floats(300, 3000), factor=st.floats(1.0, 3.0))
-def test_a_higher_price_never_sells_better(family: type[Logit], low: float, factor: float) -> None:
+def test_higher_price_never_sells_more(family: type[Logit], low: float, factor: float) -> None:
     shoppers = family(TASTES)
     assert mean_chance(shoppers, low * factor) <= mean_chance(shoppers, low) + 1e-12
     assert 0.0 <= mean_chance(shoppers, low) <= 1.0
 
 
-def test_the_logit_has_the_stated_elasticity_at_the_reference_price() -> None:
+def test_logit_has_the_configured_elasticity_at_the_reference_price() -> None:
     h = 1e-5
     slope = (np.log(chance(Logit(TASTES), 1000 * (1 + h))) - np.log(chance(Logit(TASTES), 1000 * (1 - h)))) / (
         2 * h
@@ -62,7 +62,7 @@ def test_the_logit_has_the_stated_elasticity_at_the_reference_price() -> None:
     assert slope == pytest.approx(-2.0, abs=1e-4)
 
 
-def test_a_mixture_flattens_as_the_price_rises() -> None:
+def test_mixture_becomes_less_elastic_at_higher_prices() -> None:
     shoppers = Mixture(TASTES)
 
     def elasticity(price: float) -> float:
@@ -78,14 +78,14 @@ def test_step_demand_is_flat_between_the_steps() -> None:
     assert mean_chance(shoppers, 1300.0) == 0.0
 
 
-def test_a_remembered_price_makes_a_rise_hurt_more_than_a_cut_pleases() -> None:
+def test_price_rise_changes_demand_more_than_a_cut() -> None:
     shoppers, plain = ReferencePrice(TASTES), Logit(TASTES)
     up = np.log(chance(plain, 1100.0) / chance(shoppers, 1100.0))
     down = np.log(chance(shoppers, 1000 / 1.1) / chance(plain, 1000 / 1.1))
     assert up > down > 0
 
 
-def test_the_memory_follows_what_is_shown_and_stands_still_when_nothing_is() -> None:
+def test_reference_price_follows_the_shown_price_only() -> None:
     shoppers = ReferencePrice(TASTES)
     for _ in range(2880):
         shoppers.end_minute(np.array([1200.0]), np.zeros(1))
@@ -95,7 +95,7 @@ def test_the_memory_follows_what_is_shown_and_stands_still_when_nothing_is() -> 
     assert np.array_equal(before, shoppers.reference_price)
 
 
-def test_a_deal_sells_more_units_now_and_fewer_orders_later() -> None:
+def test_low_price_sells_more_units_now_and_fewer_orders_later() -> None:
     shoppers = Stockpiling(TASTES)
     zero = np.zeros(4, dtype=int)
     draws = np.array([0.0, 0.4, 0.7, 0.99])
@@ -110,6 +110,6 @@ def test_a_deal_sells_more_units_now_and_fewer_orders_later() -> None:
     assert chance(shoppers, 1000.0) == pytest.approx(before, rel=0.05)
 
 
-def test_an_unknown_family_is_refused_with_those_there_are() -> None:
+def test_unknown_family_is_refused_with_the_list_of_families() -> None:
     with pytest.raises(ValueError, match="logit, mixture, step, reference, stockpiling; got 'probit'"):
         demand.family_named("probit", TASTES)
