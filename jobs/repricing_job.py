@@ -50,10 +50,11 @@ REPLAY_FACTS = ("calendar", "commands")
 FACT_BUFFER_S = 0.25
 """Wall seconds for which facts are buffered where a worker cannot keep all its buckets in memory.
 
-A single fact would cost a restore and a save of its bucket, about 10 ms.
+There a single fact would cost a restore and a save of its bucket, about 10 ms.
 """
 MAX_OFFER_AGE_S = 10
-"""Wall seconds since its Kafka timestamp after which, there, a fact is left to its minute's batch, as in a replay.
+"""Wall seconds since its Kafka timestamp beyond which such a worker leaves a fact to its minute's batch, as in a
+replay.
 
 The initial load of 100,000 listings has four facts per listing.
 """

@@ -29,7 +29,7 @@ from rich.progress import Progress
 
 from features.bucket_logic import Output
 from infra.reports.recorded_data import data_folder
-from jobs.hosting.cell_query import Backfill, Line
+from jobs.hosting.cell_query import CellQuery, Line
 from jobs.hosting.chain import REPLAY_FACTS, Chain
 from jobs.pricing.policy import Policy
 from jobs.replay.command import find_mapping
@@ -110,7 +110,7 @@ def replayed(folder: Path, scratch: Path, limit: int = 0) -> Iterator[Output]:
     with MappedData(mapping, folder, limit=limit, memory=Settings.load().replay_memory, scratch=scratch) as mapped:
         mapped.fill_lines()
         chain = Chain(policy, mapping.buckets, facts=REPLAY_FACTS)
-        yield from chain.run_query(Backfill.of_tables(mapped.duck))
+        yield from chain.run_query(CellQuery.of_tables(mapped.duck))
 
 
 def simulated_config(skus: int, events_per_minute: float) -> MarketConfig:

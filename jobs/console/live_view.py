@@ -162,7 +162,7 @@ class HealthPoller:
                 return
 
 
-def beats(stopping: threading.Event, every_s: float) -> Iterator[float]:
+def elapsed_seconds(stopping: threading.Event, every_s: float) -> Iterator[float]:
     """Yield wall seconds since the start, every ``every_s`` seconds until ``stopping`` is set."""
     began = time.monotonic()
     yield 0.0
@@ -207,7 +207,7 @@ def run_live_view(settings: Settings, *, plain: bool, until_moved: int, timeout_
     live = contextlib.nullcontext() if plain else Live(console=console, screen=True, auto_refresh=False)
     try:
         with live as drawn:
-            for wall_s in beats(stopping, 1.0 if plain else 0.5):
+            for wall_s in elapsed_seconds(stopping, 1.0 if plain else 0.5):
                 if plain:
                     plain_output.write(console, view, health.components, settings.run_clock.speed)
                 elif drawn is not None:

@@ -67,9 +67,9 @@ def build(
     )
     quotes = quotes or QuoteLog(settings.kafka if follow else None)
     quoting = Quoting(cache, quotes, settings.run_clock, settings.pseudonym_key.get_secret_value(), metrics)
-    seen = view or MarketView(settings.kafka)
+    market_view = view or MarketView(settings.kafka)
 
-    cache.all_tables_read = lambda: seen.caught_up
+    cache.all_tables_read = lambda: market_view.caught_up
 
     def on_table(record: Mapping[str, Any]) -> None:
         cache.on_table(PriceTable.from_record(record))
@@ -115,7 +115,7 @@ def build(
         await cache.start()
         polling = asyncio.create_task(poll())
         if follow:
-            seen.start(
+            market_view.start(
                 on_table=lambda record: _later(loop, on_table, record),
                 on_catalog=lambda record: _later(loop, on_catalog, record),
             )
@@ -123,16 +123,16 @@ def build(
             yield
         finally:
             polling.cancel()
-            seen.close()
+            market_view.close()
             await cache.close()
             lost = await asyncio.to_thread(quotes.close)
             if lost:
                 log.error("edge: %d quotes could not be logged before the end", lost)
 
-    rest = Starlette(
+    other_routes = Starlette(
         routes=[
             Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", prometheus),
-            *console_routes(seen, settings, edge_health),
+            *console_routes(market_view, settings, edge_health),
         ],
         lifespan=lifespan,
     )  # fmt: skip
@@ -141,7 +141,7 @@ def build(
         if scope["type"] == "http" and scope["path"].startswith(PREFIX):
             await quoting(scope, receive, send)
         else:
-            await rest(scope, receive, send)
+            await other_routes(scope, receive, send)
 
     return app
 

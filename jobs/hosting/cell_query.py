@@ -65,7 +65,7 @@ def raw_lines(archive: Path) -> Iterator[dict[str, list[Any]]]:
                 yield batch.to_pydict()
 
 
-class Backfill:
+class CellQuery:
     """A DuckDB connection with the views of features/cells/query.py over given lines.
 
     Parameters
@@ -77,7 +77,7 @@ class Backfill:
     Examples
     --------
     >>> line = b'{"event_time_ms": 1700000000000, "bucket": 3}'
-    >>> backfill = Backfill({"pricing.ticks.v1": [(0, 0, 1700000000000, line)]})
+    >>> backfill = CellQuery({"pricing.ticks.v1": [(0, 0, 1700000000000, line)]})
     >>> backfill.rows("ledger")[0]["ticks"]
     1
     """
@@ -98,7 +98,7 @@ class Backfill:
         inputs: Sequence[Topic] = INPUTS,
         *,
         memory_days: int = SegmentSettings().memory_days,
-    ) -> Backfill:
+    ) -> CellQuery:
         """Return a query over a connection that holds every input's typed lines as tables ``lines_<topic>``.
 
         The tables are dropped once their lines are judged; their other columns remain in ``judged_<topic>``.
@@ -120,7 +120,7 @@ class Backfill:
             self._duck.execute(f"CREATE {kind} {name} AS {text}")
 
     @classmethod
-    def of_archive(cls, archive: Path, inputs: Sequence[Topic] = INPUTS) -> Backfill:
+    def of_archive(cls, archive: Path, inputs: Sequence[Topic] = INPUTS) -> CellQuery:
         """Return a query over ``<archive>/raw``, judged with the lateness of ``inputs``.
 
         Raises

@@ -25,7 +25,7 @@ from features.bucket_logic import BucketLogic, Output
 from features.elasticity.elasticity_logic import SUMS, ElasticityLogic
 from features.elasticity.pooling_logic import ESTIMATES, PoolingLogic
 from features.feature_logic import FeatureLogic
-from jobs.hosting.cell_query import Backfill, FactLine, Lines
+from jobs.hosting.cell_query import CellQuery, FactLine, Lines
 from jobs.hosting.host import BATCH, Host, HostedBucket
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.pricing.policy import Policy
@@ -162,16 +162,16 @@ class Chain:
         lines : raw lines by topic. Without ticks a bucket has batches only in minutes with data.
         closed_ms : end of the last minute that closes; None: every minute closes.
         """
-        return self.run_query(Backfill(lines, self._inputs), closed_ms)
+        return self.run_query(CellQuery(lines, self._inputs), closed_ms)
 
-    def run_query(self, query: Backfill, closed_ms: int | None = None) -> Iterator[Output]:
+    def run_query(self, query: CellQuery, closed_ms: int | None = None) -> Iterator[Output]:
         """Yield what :meth:`run` yields, for lines that are judged already.
 
         One minute's batches are in memory at a time.
         """
         return self._runner.run(self._steps(query, closed_ms))
 
-    def _steps(self, query: Backfill, closed_ms: int | None) -> Iterator[Output | Call]:
+    def _steps(self, query: CellQuery, closed_ms: int | None) -> Iterator[Output | Call]:
         """Yield outputs and calls in order; learning runs here, since it needs no other job's outputs."""
         facts: dict[int, list[FactLine]] = {}
         for name in self._facts:

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 KEPT_MS = 60_000
 """Wall time over which the rate is measured, ms."""
-LEAST_MS = 10_000
+MIN_SPAN_MS = 10_000
 """Wall time that the samples must span to give a rate, ms."""
 
-SAME_SHARE = 0.02
+RATE_TOLERANCE = 0.02
 """Relative difference below which a rate equals the clock's speed."""
 
 
@@ -45,7 +45,7 @@ def read_samples(path: Path, now_ms: int) -> list[Sample]:
 
 
 def closing_rate(samples: Sequence[Sample]) -> float | None:
-    """Return run seconds closed per wall second; None while the samples span less than :data:`LEAST_MS`.
+    """Return run seconds closed per wall second; None while the samples span less than :data:`MIN_SPAN_MS`.
 
     Samples before the first progress are left out if minutes have closed since: a restarted run is measured from
     its restart.
@@ -62,7 +62,7 @@ def closing_rate(samples: Sequence[Sample]) -> float | None:
     if samples and samples[-1].closed_ms > samples[0].closed_ms:
         standing = sum(sample.closed_ms == samples[0].closed_ms for sample in samples)
         samples = samples[standing - 1 :]
-    if len(samples) < 2 or (span := samples[-1].wall_ms - samples[0].wall_ms) < LEAST_MS:
+    if len(samples) < 2 or (span := samples[-1].wall_ms - samples[0].wall_ms) < MIN_SPAN_MS:
         return None
     return (samples[-1].closed_ms - samples[0].closed_ms) / span
 
@@ -90,7 +90,7 @@ def catch_up_text(late_ms: float, speed: float, samples: Sequence[Sample]) -> st
     if rate is None:
         return ""
     gain = rate - speed
-    if abs(gain) < SAME_SHARE * speed:
+    if abs(gain) < RATE_TOLERANCE * speed:
         return "not catching up"
     if gain < 0:
         return f"falling further behind, by {-gain:.1f} minutes of the run a minute"

@@ -19,11 +19,11 @@ from typing import Any
 import orjson
 import pyarrow.parquet as pq
 
-from jobs.hosting.cell_query import OUTPUTS, ArchiveError, Backfill, parquet_files, raw_lines
+from jobs.hosting.cell_query import OUTPUTS, ArchiveError, CellQuery, parquet_files, raw_lines
 from jobs.runtime.settings import Settings
 from schemas.events import Cell
 
-__all__ = ["ArchiveError", "Backfill", "archived_batches", "compare", "main", "raw_lines", "stream_cells"]
+__all__ = ["ArchiveError", "CellQuery", "archived_batches", "compare", "main", "raw_lines", "stream_cells"]
 
 _CELL = tuple(Cell.__dataclass_fields__)
 
@@ -46,7 +46,7 @@ def stream_cells(batches: Iterable[bytes | str]) -> dict[tuple[int, int], list[t
     return found
 
 
-def compare(stream: Iterable[bytes | str], backfill: Backfill, *, until_ms: int | None = None) -> list[str]:
+def compare(stream: Iterable[bytes | str], backfill: CellQuery, *, until_ms: int | None = None) -> list[str]:
     """Return the differences between the stream's batches and a backfill in words; empty if all cells are equal.
 
     Parameters
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="folder for the four Parquet files; created if missing")
     parser.add_argument("--check", action="store_true", help="compare with the archived batches of the stream")
     args = parser.parse_args(argv)
-    backfill = Backfill.of_archive(args.archive, Settings.load().inputs)
+    backfill = CellQuery.of_archive(args.archive, Settings.load().inputs)
     if args.out is not None:
         args.out.mkdir(parents=True, exist_ok=True)
         for output in OUTPUTS:

@@ -10,7 +10,7 @@ import orjson
 
 from features.bucket_logic import Output
 from jobs.audit.recompute import Audit
-from jobs.hosting.cell_query import Backfill
+from jobs.hosting.cell_query import CellQuery
 from jobs.hosting.chain import REPLAY_FACTS, Chain, Runner
 from jobs.pricing.policy import Policy
 from jobs.replay.mapped_data import MappedData
@@ -81,7 +81,7 @@ def run_in_process(
     """
     run = InProcessRun(audit=Audit() if audit else None)
     mapped.fill_lines()
-    query = Backfill.of_tables(mapped.duck)
+    query = CellQuery.of_tables(mapped.duck)
     for repeat in mapped.repeats():
         run.repeats += 1
         if run.repeats <= shown:

@@ -218,7 +218,7 @@ class MappedData:
     def repeats(self) -> Iterator[Refused]:
         """Yield the valid records that demand_job's query refuses, repeated order lines, by row.
 
-        To be called after :meth:`fill_lines` and :meth:`jobs.hosting.cell_query.Backfill.of_tables`.
+        To be called after :meth:`fill_lines` and :meth:`jobs.hosting.cell_query.CellQuery.of_tables`.
         """
         files = [self.mapping.sources[entry.source].file for entry in self.mapping.streams]
         cursor = self.duck.cursor().execute(
@@ -283,7 +283,7 @@ class MappedData:
                 yield at_ms, i, row, n, made
 
     def fill_lines(self) -> None:
-        """Create ``lines_<topic>`` of every input, as :class:`jobs.hosting.cell_query.Backfill` reads them.
+        """Create ``lines_<topic>`` of every input, as :class:`jobs.hosting.cell_query.CellQuery` reads them.
 
         They equal the decoded lines of a broker with one partition per topic: a record's offset is its position by
         event time, its Kafka timestamp its event time. ``entry`` and ``row_number`` are its origin.

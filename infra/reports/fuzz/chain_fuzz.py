@@ -10,7 +10,7 @@ import orjson
 from features.cells.lines import read_line
 from infra.reports.fuzz.records import HostileLines
 from jobs.audit.recompute import Audit
-from jobs.hosting.cell_query import Backfill
+from jobs.hosting.cell_query import CellQuery
 from jobs.hosting.chain import Chain
 from jobs.pricing.policy import Policy
 from schemas.codes import RejectCode
@@ -52,7 +52,7 @@ def run(records: int, *, seed: int, buckets: int, minutes: int) -> Findings:
 
 def _judge(hostile: HostileLines, found: Findings) -> None:
     """Verdicts in SQL are those in Python, and every offset is accounted for."""
-    query = Backfill(hostile.lines)
+    query = CellQuery(hostile.lines)
     refused = {(row["topic"], row["partition"], row["offset"]): row for row in query.rows("rejected")}
     found.refused.update(row["code"] for row in refused.values())
     for topic in INPUTS:

@@ -13,7 +13,7 @@ import yaml
 from typer.testing import CliRunner
 
 from features.bucket_logic import Output
-from jobs.hosting.cell_query import Backfill, Line
+from jobs.hosting.cell_query import CellQuery, Line
 from jobs.hosting.chain import REPLAY_FACTS, Call, Chain
 from jobs.hosting.chain_workers import ChainWorkers, WorkerError
 from jobs.pricing.policy import Policy
@@ -157,7 +157,7 @@ def test_mapped_tables_give_the_same_outputs_as_a_platforms_lines(tmp_path: Path
     policy = data.mapping.policy_over(Policy())
     by_lines = list(Chain(policy, 3, facts=REPLAY_FACTS).run(lines_of(data)))
     data.fill_lines()
-    by_tables = list(Chain(policy, 3, facts=REPLAY_FACTS).run_query(Backfill.of_tables(data.duck)))
+    by_tables = list(Chain(policy, 3, facts=REPLAY_FACTS).run_query(CellQuery.of_tables(data.duck)))
     assert {"SETTLE", "COLD_START", "EVENT_STARTED"} <= {
         o.value["cause"] for o in by_lines if o.stream == "decisions"
     }
