@@ -127,7 +127,7 @@ def build(
             await cache.close()
             lost = await asyncio.to_thread(quotes.close)
             if lost:
-                log.error("edge: %d quotes could not be logged before the end", lost)
+                log.error("edge: %d quotes could not be logged before shutdown", lost)
 
     other_routes = Starlette(
         routes=[

@@ -128,7 +128,7 @@ def judge_newest_minute(
     >>> judge_newest_minute(noon - 60_000, Clock(noon, round(time.time() * 1000)), 10_000).note
     'closed up to 11:59'
     >>> judge_newest_minute(noon - 600_000, Clock(noon, round(time.time() * 1000)), 10_000).note
-    'closed up to 11:50, 10 minutes ago: demand_job is behind, or the ticker away'
+    'closed up to 11:50, 10 minutes ago: demand_job is behind, or the ticker is not running'
 
     On a clock faster than the wall clock, a delay may mean that the machine is too slow for that speed.
     """
@@ -145,8 +145,8 @@ def judge_newest_minute(
         return ComponentHealth("minutes", True, f"{ago}{': ' if coming else ''}{coming}", notable=True)
     if coming.startswith("catching up"):
         return ComponentHealth("minutes", False, f"{ago}: {coming}")
-    advice = "; if it stays so, start with a slower clock (`make run SPEED=10`)" if clock.speed > 1 else ""
-    why = f"demand_job is behind, or the ticker away{f'; {coming}' if coming else ''}"
+    advice = "; if the delay persists, start with a slower clock (`make run SPEED=10`)" if clock.speed > 1 else ""
+    why = f"demand_job is behind, or the ticker is not running{f'; {coming}' if coming else ''}"
     return ComponentHealth("minutes", False, f"{ago}: {why}{advice}")
 
 

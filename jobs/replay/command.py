@@ -61,7 +61,7 @@ def find_mapping(folder: Path) -> Path:
     if len(fitting) != 1:
         offered = "; ".join(f"{m.name} ({', '.join(s.file for s in m.sources.values())})" for m in known.values())
         raise MappingError(
-            f"{folder}: expected the files of exactly one mapping, {len(fitting)} fit; "
+            f"{folder}: expected the files of exactly one mapping, {len(fitting)} match; "
             f"name one with --mapping. Shipped: {offered}"
         )
     return fitting[0]

@@ -142,7 +142,7 @@ class MappedData:
                     else (NO_REPEAT, "repeat", f"CAST(({entry.repeat}) AS VARCHAR)")
                 )
                 self._note(name, source, entry.stream, field, code, got, f"({left}) WHERE ({entry.where})")
-            self._note(name, source, "", "", NO_PRIMARY, "'no entry takes this row'", f"({left})")
+            self._note(name, source, "", "", NO_PRIMARY, "'no entry matches this row'", f"({left})")
 
     def _note(self, name: str, source: Source, stream: str, field: str, code: str, got: str, rows: str) -> None:
         self.duck.execute(

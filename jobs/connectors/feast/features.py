@@ -187,7 +187,7 @@ class FeastOnlineWriter:
             self.write_rows(list(self._waiting.values()))
         except (RedisError, OSError) as error:
             self.counts["feature_writes_failed"] += 1
-            log.warning("Feast online store: %d rows wait: %s", len(self._waiting), error)
+            log.warning("Feast online store: %d rows queued: %s", len(self._waiting), error)
             while len(self._waiting) > MAX_WAITING_ROWS:
                 del self._waiting[next(iter(self._waiting))]
             self.counts["features_waiting"] = len(self._waiting)

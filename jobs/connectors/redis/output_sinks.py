@@ -51,7 +51,7 @@ class RedisTableSink:
         try:
             results = self._tables.publish_many(waiting)
         except RedisError as error:
-            self._pause(f"{len(waiting)} price tables wait: {error}")
+            self._pause(f"{len(waiting)} price tables queued: {error}")
             return
         for table, result in zip(waiting, results, strict=True):
             if result.accepted:
@@ -63,7 +63,7 @@ class RedisTableSink:
                 continue
             del self._pending[table.listing]
         if self._pending:
-            self._pause(f"{len(self._pending)} price tables wait: Redis has no `ready` epoch; rebuild it")
+            self._pause(f"{len(self._pending)} price tables queued: Redis has no `ready` epoch; rebuild it")
 
     def _pause(self, why: str) -> None:
         log.warning("redis: %s", why)
@@ -103,7 +103,7 @@ class RedisSegmentSink:
             try:
                 self._try()
             except RedisError as error:
-                log.warning("redis: %d segments wait: %s", len(self._pending), error)
+                log.warning("redis: %d segments queued: %s", len(self._pending), error)
                 self._paused_until = time.monotonic() + PAUSE_AFTER_FAILURE_S
         while len(self._pending) > self._most_waiting:
             del self._pending[next(iter(self._pending))]
