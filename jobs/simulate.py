@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         prices.start()
         with Publisher(settings.kafka) as publisher:
-            _run(args, settings, market, prices, edge, publisher, stop)
+            _run(args, settings, market, prices, edge=edge, publisher=publisher, stop=stop)
     finally:
         prices.close()
         tables.close()
@@ -128,6 +128,7 @@ def _run(
     settings: Settings,
     market: Market,
     prices: LivePrices,
+    *,
     edge: EdgeClient | None,
     publisher: Publisher,
     stop: threading.Event,

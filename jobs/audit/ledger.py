@@ -6,9 +6,12 @@ and minute; after a restart a minute may be written again, and its last line cou
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+_COUNTS = ("offsets_read", "on_time", "late", "rejected", "ticks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +66,21 @@ def balance_ledger(
     last: dict[tuple[str, int, int], Mapping[str, Any]] = {}
     for entry in entries:
         last[entry["topic"], int(entry["partition"]), int(entry["window_end_ms"])] = entry
-    sums: dict[tuple[str, int], list[int]] = {}
+    sums: dict[tuple[str, int], Counter[str]] = {}
     for (topic, partition, _), entry in last.items():
-        total = sums.setdefault((topic, partition), [0] * 6)
-        for i, name in enumerate(("offsets_read", "on_time", "late", "rejected", "ticks")):
-            total[i + 1] += int(entry[name])
-        total[0] += 1
+        total = sums.setdefault((topic, partition), Counter())
+        total.update({name: int(entry[name]) for name in _COUNTS} | {"minutes": 1})
     ends = end_offsets or {}
     for key, end in ends.items():
         if end:
-            sums.setdefault(key, [0] * 6)
-    balances = []
-    for (topic, partition), (minutes, read, on_time, late, rejected, ticks) in sorted(sums.items()):
-        upto = ends.get((topic, partition))
-        balances.append(Balance(topic, partition, minutes, read, on_time, late, rejected, ticks, upto))
-    return balances
+            sums.setdefault(key, Counter())
+    return [
+        Balance(
+            topic=topic,
+            partition=partition,
+            minutes=total["minutes"],
+            **{name: total[name] for name in _COUNTS},
+            end_offset=ends.get((topic, partition)),
+        )
+        for (topic, partition), total in sorted(sums.items())
+    ]

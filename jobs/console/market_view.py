@@ -231,10 +231,19 @@ class MarketView:
         cause, latency_ms = self._causes.get(value["decision_id"], (cause_in(value["reason"]), None))
         self._changes.append(
             Change(
-                key, old, new, value["currency"], value["reason"], cause, int(value["published_ms"]),
-                int(value["version"]), value["decision_id"], live, latency_ms,
+                listing=key,
+                old_minor=old,
+                new_minor=new,
+                currency=value["currency"],
+                reason=value["reason"],
+                cause=cause,
+                at_ms=int(value["published_ms"]),
+                version=int(value["version"]),
+                decision_id=value["decision_id"],
+                live=live,
+                latency_ms=latency_ms,
             )
-        )  # fmt: skip
+        )
         self._moved += live and cause in EVIDENCE_CAUSES
 
     def _take_decisions(self, value: dict[str, Any], live: bool) -> None:

@@ -46,8 +46,16 @@ def list_price_table(entry: CatalogEntry) -> PriceTable:
     """
     assert entry.list_minor is not None
     return PriceTable(
-        Listing(entry.tenant, entry.market, entry.sku), entry.price_group, 0, f"list-{entry.list_minor}",
-        entry.event_time_ms, 0, entry.currency,
-        {DEFAULT_ARM: {DEFAULT_SEGMENT: PriceList((entry.list_minor,), (FULL,))}}, entry.list_minor, None,
-        QuoteSource.LIST.value, "",
-    )  # fmt: skip
+        listing=Listing(entry.tenant, entry.market, entry.sku),
+        price_group=entry.price_group,
+        version=0,
+        table_id=f"list-{entry.list_minor}",
+        published_ms=entry.event_time_ms,
+        expires_ms=0,
+        currency=entry.currency,
+        table={DEFAULT_ARM: {DEFAULT_SEGMENT: PriceList((entry.list_minor,), (FULL,))}},
+        list_minor=entry.list_minor,
+        offer_minor=None,
+        reason=QuoteSource.LIST.value,
+        decision_id="",
+    )

@@ -141,10 +141,12 @@ class MappedData:
                     if entry.once_per
                     else (NO_REPEAT, "repeat", f"CAST(({entry.repeat}) AS VARCHAR)")
                 )
-                self._note(name, source, entry.stream, field, code, got, f"({left}) WHERE ({entry.where})")
-            self._note(name, source, "", "", NO_PRIMARY, "'no entry matches this row'", f"({left})")
+                rows = f"({left}) WHERE ({entry.where})"
+                self._note(name, source, rows, stream=entry.stream, field=field, code=code, got=got)
+            got = "'no entry matches this row'"
+            self._note(name, source, f"({left})", stream="", field="", code=NO_PRIMARY, got=got)
 
-    def _note(self, name: str, source: Source, stream: str, field: str, code: str, got: str, rows: str) -> None:
+    def _note(self, name: str, source: Source, rows: str, *, stream: str, field: str, code: str, got: str) -> None:
         self.duck.execute(
             "INSERT INTO refusals SELECT ?, ?, row_number, ?, ?, ?, "
             f"coalesce(left({got}, {GOT_LENGTH}), 'NULL'), true FROM {rows}",
@@ -213,7 +215,15 @@ class MappedData:
         )
         while rows := cursor.fetchmany(_ROWS):
             for file, row, stream, field, code, got in rows:
-                yield Refused(file, row, stream, field, code, limit_of(stream, field, code), got)
+                yield Refused(
+                    file=file,
+                    row=row,
+                    stream=stream,
+                    field=field,
+                    code=code,
+                    expected=limit_of(stream, field, code),
+                    got=got,
+                )
 
     def repeats(self) -> Iterator[Refused]:
         """Yield the valid records that demand_job's query refuses, repeated order lines, by row.
@@ -234,7 +244,9 @@ class MappedData:
             for entry, row, field, code, first, first_row, order, line, kind in rows:
                 known = f"each order line once in {days} (first: row {first_row} of {files[first]})"
                 got = f"order_id {order}, line {line}, {kind} again"
-                yield Refused(files[entry], row, "orders", field, code, known, got)
+                yield Refused(
+                    file=files[entry], row=row, stream="orders", field=field, code=code, expected=known, got=got
+                )
 
     def without_entry(self) -> tuple[int, int]:
         """Return the number of quotes, clicks and orders, and how many have no catalog entry at or before their

@@ -38,7 +38,14 @@ def with_ticks(mapped: MappedData) -> Iterator[MappedRecord | TickTime]:
 def as_rejected(refusal: Refused) -> Rejected:
     """Return a refused row as a record of `rejected`: its file as the topic, its row as the offset."""
     return Rejected(
-        f"file:{refusal.file}", 0, refusal.row, 0, refusal.field, refusal.code, str(refusal), refusal.got
+        topic=f"file:{refusal.file}",
+        partition=0,
+        offset=refusal.row,
+        kafka_ts_ms=0,
+        field=refusal.field,
+        code=refusal.code,
+        detail=str(refusal),
+        line=refusal.got,
     )
 
 

@@ -87,9 +87,33 @@ class CalendarPlan:
 
 
 MARKETS = (
-    MarketPlace("web-us-usd", "USD", 0.5, 1.0, -5, "us", ("us-east", "us-west", "us-south")),
-    MarketPlace("web-eu-eur", "EUR", 0.3, 0.95, 1, "eu", ("de", "fr", "nl")),
-    MarketPlace("app-gb-gbp", "GBP", 0.2, 0.82, 0, "gb", ("gb-eng", "gb-sct")),
+    MarketPlace(
+        name="web-us-usd",
+        currency="USD",
+        share=0.5,
+        level=1.0,
+        utc_offset_h=-5,
+        zone="us",
+        places=("us-east", "us-west", "us-south"),
+    ),
+    MarketPlace(
+        name="web-eu-eur",
+        currency="EUR",
+        share=0.3,
+        level=0.95,
+        utc_offset_h=1,
+        zone="eu",
+        places=("de", "fr", "nl"),
+    ),
+    MarketPlace(
+        name="app-gb-gbp",
+        currency="GBP",
+        share=0.2,
+        level=0.82,
+        utc_offset_h=0,
+        zone="gb",
+        places=("gb-eng", "gb-sct"),
+    ),
 )
 CATEGORIES = ("coffee", "kitchen", "audio", "lighting", "garden", "toys", "sport", "office")
 
@@ -118,9 +142,37 @@ RIVAL_MOVES = (
 )
 COST_CHANGES = (CostChange(125, "web-us-usd", 8, 1.12), CostChange(155, "web-eu-eur", 5, 0.92))
 CALENDAR = (
-    CalendarPlan(100, 340, "campaign", "audio week", "", "audio", 1.5, 1.4, spend_minor=250_000),
-    CalendarPlan(180, 900, "weather", "first warm days", "eu", "garden", 1.3, 1.45),
-    CalendarPlan(1440, 2880, "holiday", "bank holiday", "gb", "", 1.2, 1.15),
+    CalendarPlan(
+        at_min=100,
+        until_min=340,
+        kind="campaign",
+        name="audio week",
+        zone="",
+        category="audio",
+        expected_factor=1.5,
+        true_factor=1.4,
+        spend_minor=250_000,
+    ),
+    CalendarPlan(
+        at_min=180,
+        until_min=900,
+        kind="weather",
+        name="first warm days",
+        zone="eu",
+        category="garden",
+        expected_factor=1.3,
+        true_factor=1.45,
+    ),
+    CalendarPlan(
+        at_min=1440,
+        until_min=2880,
+        kind="holiday",
+        name="bank holiday",
+        zone="gb",
+        category="",
+        expected_factor=1.2,
+        true_factor=1.15,
+    ),
 )
 
 

@@ -246,14 +246,14 @@ class CountMarket:
             listing = self.listings[i]
             cells.append(
                 Cell(
-                    listing.tenant,
-                    listing.market,
-                    listing.sku,
-                    listing.sku,
-                    "base",
-                    LABELS[lab],
-                    p,
-                    self.world.currency[i],
+                    tenant=listing.tenant,
+                    market=listing.market,
+                    sku=listing.sku,
+                    price_group=listing.sku,
+                    arm="base",
+                    segment=LABELS[lab],
+                    price_minor=p,
+                    currency=self.world.currency[i],
                     exposures=seen,
                     orders=sold,
                     units=taken,

@@ -307,10 +307,17 @@ class Market:
         bounds = np.cumsum(self._family.classes)
         latent_class = np.minimum(np.searchsorted(bounds, spread, side="right"), len(bounds) - 1)
         return _Minute(
-            minute, time_ms, listing, segment, latent_class, bot, draws, customer,
-            self._seasons.readiness(minute * MINUTE_MS),
-            [self._seasons.day_part(m, minute * MINUTE_MS) for m in range(len(config.markets))],
-        )  # fmt: skip
+            number=minute,
+            time_ms=time_ms,
+            listing=listing,
+            segment=segment,
+            latent_class=latent_class,
+            bot=bot,
+            draws=draws,
+            customer=customer,
+            readiness=self._seasons.readiness(minute * MINUTE_MS),
+            day_part=[self._seasons.day_part(m, minute * MINUTE_MS) for m in range(len(config.markets))],
+        )
 
     def _serve(self, until_ms: int, prices: Prices) -> None:
         """Serve the minute's visits before ``until_ms``: quote, decide, write."""
@@ -351,16 +358,22 @@ class Market:
                     self._emit(
                         self._writer.stock(i, self._stock, visits.time_ms[j], base + (a + j) * 16 + 15, "z")
                     )
-        self._write(m, a, visits, quoted, device.tolist(), sold, u)
+        self._write(m, a, visits, quoted, device=device.tolist(), sold=sold, u=u)
 
     def _visits(self, m: _Minute, a: int, b: int, prices: Prices) -> Visits:
         """Return the minute's visits from the a-th to before the b-th, as the shop sees them."""
         ids, customers, arms = self._who(m, a, b)
         # Bots have no segment, but the shop looks up every customer the same way.
         return Visits(
-            m.time_ms[a:b].tolist(), m.listing[a:b].tolist(), customers, prices.segments(customers), arms, ids,
-            [f"s{m.number:x}-{i:x}" for i in range(a, b)], m.bot[a:b].tolist(),
-        )  # fmt: skip
+            time_ms=m.time_ms[a:b].tolist(),
+            listing=m.listing[a:b].tolist(),
+            customer=customers,
+            segment=prices.segments(customers),
+            arm=arms,
+            customer_id=ids,
+            session=[f"s{m.number:x}-{i:x}" for i in range(a, b)],
+            bot=m.bot[a:b].tolist(),
+        )
 
     def _who(self, m: _Minute, a: int, b: int) -> tuple[list[str], list[str], list[str]]:
         """Return ids, pseudonyms and arms of the visits' customers (bots have names of their own)."""
@@ -384,7 +397,15 @@ class Market:
         return ids, customers, [arms_of[int(x * len(arms_of))] for x in spread]
 
     def _write(
-        self, m: _Minute, a: int, visits: Visits, quoted: Quoted, device: list[int], sold: dict[int, int], u: Array
+        self,
+        m: _Minute,
+        a: int,
+        visits: Visits,
+        quoted: Quoted,
+        *,
+        device: list[int],
+        sold: dict[int, int],
+        u: Array,
     ) -> None:
         """Write every record of the visits served."""
         _check_plain_names({*visits.segment, *visits.arm, *quoted.table_id, *quoted.source})

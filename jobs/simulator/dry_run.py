@@ -41,6 +41,16 @@ def dry_run(config: MarketConfig, seed: int, budget_s: float = 4.0) -> dict[str,
 def _table(listing: Listing, list_minor: int) -> PriceTable:
     prices = PriceList.from_propensities([list_minor - 40, list_minor, list_minor + 40], [0.1, 0.8, 0.1])
     return PriceTable(
-        listing, listing.sku, 1, f"t{list_minor}", 0, 10**15, "USD", {"base": {"all": prices}}, list_minor, None,
-        QuoteSource.TABLE.value, "dry-run",
-    )  # fmt: skip
+        listing=listing,
+        price_group=listing.sku,
+        version=1,
+        table_id=f"t{list_minor}",
+        published_ms=0,
+        expires_ms=10**15,
+        currency="USD",
+        table={"base": {"all": prices}},
+        list_minor=list_minor,
+        offer_minor=None,
+        reason=QuoteSource.TABLE.value,
+        decision_id="dry-run",
+    )

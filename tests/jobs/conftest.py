@@ -14,6 +14,8 @@ from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError
 from redis.retry import Retry
 
+from jobs.connectors.redis.price_tables import RedisPriceTables
+
 
 class RedisServer:
     """A redis-server process that can be killed and started again; ``client`` is a plain client."""
@@ -75,3 +77,11 @@ def redis_server(_redis_session: RedisServer) -> RedisServer:
         _redis_session.start()
     _redis_session.client.flushall()
     return _redis_session
+
+
+@pytest.fixture
+def tables(redis_server: RedisServer) -> RedisPriceTables:
+    """Price tables on a ready Redis."""
+    tables = RedisPriceTables(redis_server.url)
+    tables.mark_ready("epoch-1")
+    return tables

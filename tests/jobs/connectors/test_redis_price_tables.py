@@ -31,13 +31,6 @@ def a_table(version: int = 5, decision_id: str | None = None, **more: Any) -> Pr
     return dataclasses.replace(table, **more)
 
 
-@pytest.fixture
-def tables(redis_server: Any) -> RedisPriceTables:
-    tables = RedisPriceTables(redis_server.url)
-    tables.mark_ready("epoch-1")
-    return tables
-
-
 def test_published_table_is_read_back(tables: RedisPriceTables) -> None:
     assert tables.publish(a_table()) == PublishResult(True, 5)
     assert tables.get(LISTING) == a_table()

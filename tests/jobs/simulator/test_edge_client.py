@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
 
 import pytest
 
 from jobs.simulator.edge_client import MAX_PENDING_REQUESTS, EdgeClient
 from schemas.events import Listing
+from tests.jobs.simulator.edge_server import edge_server
 
 
 def a_request(session: str = "s1") -> tuple[str, Listing, dict[str, str]]:
     return session, Listing("demo", "web", "sku-1"), {"customer": "c1", "session": session, "arm": "base"}
 
 
-def test_each_visit_takes_its_own_reply_once(edge_server: Any) -> None:
+def test_each_visit_takes_its_own_reply_once() -> None:
     with edge_server() as (url, paths):
         edge = EdgeClient(url, timeout_s=10.0)
         edge.request([a_request("s1"), a_request("s2")])
@@ -28,7 +28,7 @@ def test_each_visit_takes_its_own_reply_once(edge_server: Any) -> None:
 
 
 @pytest.mark.parametrize("status", [404, 503])
-def test_failed_request_is_counted_and_pauses_further_requests(edge_server: Any, status: int) -> None:
+def test_failed_request_is_counted_and_pauses_further_requests(status: int) -> None:
     with edge_server(status) as (url, paths):
         edge = EdgeClient(url, timeout_s=10.0, pause_s=60.0)
         for session in ("s1", "s2"):

@@ -15,6 +15,7 @@ from jobs.simulation.market import Market
 from jobs.simulator.edge_client import EdgeClient
 from jobs.simulator.live_prices import LivePrices
 from jobs.simulator.market_publisher import MAX_STEP_MS, MarketPublisher
+from tests.jobs.simulator.edge_server import edge_server
 
 START_MS = 1_767_571_200_000
 UNREACHABLE = "redis://127.0.0.1:1/0"
@@ -23,7 +24,7 @@ Sent = list[tuple[str, dict[str, Any], int]]
 
 
 @pytest.fixture
-def published(edge_server: Any) -> tuple[MarketPublisher, Sent, list[str]]:
+def published() -> tuple[MarketPublisher, Sent, list[str]]:
     """A publisher after two steps, the records it sent, and the paths requested from the edge."""
     config = MarketConfig(
         skus=3, events_per_minute=600.0, shocks=(), rival_moves=(), cost_changes=(), late_share=0.0

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlparse
 
 import orjson
-import pytest
 
 from jobs.runtime.pseudonym import pseudonym
 
-EdgeServer = Callable[..., AbstractContextManager[tuple[str, list[str]]]]
-
 
 @contextmanager
-def _edge_server(status: int = 200) -> Iterator[tuple[str, list[str]]]:
+def edge_server(status: int = 200) -> Iterator[tuple[str, list[str]]]:
+    """Yield the server's URL and the list of requested paths; every quote has status ``status``."""
     paths: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -45,9 +43,3 @@ def _edge_server(status: int = 200) -> Iterator[tuple[str, list[str]]]:
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-@pytest.fixture
-def edge_server() -> EdgeServer:
-    """Start a server with ``edge_server(status=200)``: yields its URL and the list of requested paths."""
-    return _edge_server
