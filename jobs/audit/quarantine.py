@@ -60,7 +60,7 @@ def find_quarantined(bootstrap: str, name: str) -> QuarantineRecord | None:
 
 
 def batch_of(bootstrap: str, record: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the batch that failed, read from the `cells` topic at its address; None if it is no longer there."""
+    """Return the batch that failed, read from the `cells` topic at its address; None if it is not there."""
     stream, _, where = record["address"].partition("-")
     partition, _, offset = where.partition("-")
     if record["kind"] != BATCH or stream not in TOPICS or not (partition.isdigit() and offset.isdigit()):

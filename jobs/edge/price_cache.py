@@ -40,6 +40,7 @@ _NEVER = float("-inf")
 REFRESH_AHEAD_SHARE = 0.8
 """Share of ``reread_s`` after which an entry in use is refreshed in the background."""
 BATCH_YIELDS = 3
+"""Iterations of the event loop in which a read waits for more lookups."""
 MAX_BACKGROUND_READS = 32
 """Most entries refreshed in one round trip, beside those that requests wait for."""
 

@@ -57,7 +57,7 @@ class _HostedJob:
 
     def __init__(self, make_logic: Callable[[], BucketLogic], restart_every: int, duplicate: bool) -> None:
         self._make_logic = make_logic
-        self._restart_every, self._twice = restart_every, duplicate
+        self._restart_every, self._duplicate = restart_every, duplicate
         self._saved: dict[str, bytes] = {}
         self._taken = 0
         self._host = self._start()
@@ -70,7 +70,7 @@ class _HostedJob:
             self._host = self._start()
         self._taken += 1
         outputs: list[Output] = []
-        for _ in range(2 if self._twice else 1):
+        for _ in range(2 if self._duplicate else 1):
             given, saved = self._host.process((key, kind, address, payload), partial(self._saved.get, key))
             if saved:
                 self._saved[key] = saved

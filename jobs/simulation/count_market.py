@@ -10,8 +10,8 @@ Searches, and those that ended without an order, follow from n and y and mature 
 
 Differences from single shoppers: a customer's class is drawn anew with each visit, stock never runs out, nothing
 is returned. Rivals follow our list price: if they followed our price, today's best price would not be the best in
-the long run, and no optimum would be known. Profit is the *expected* one at the prices shown, so that two shops on
-one market differ by their prices and not by the draws.
+the long run, and no optimum would be known. Profit is the *expected* one at the prices shown, so that two
+strategies on one market differ by their prices and not by the draws.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _PAIRS = ((0, 0), (0, 1), (1, 0), (1, 2))
 
 
 class Shown(NamedTuple):
-    """Prices that a shop shows, per listing, label (in :data:`LABELS` order) and price point.
+    """Prices shown, per listing, label (in :data:`LABELS` order) and price point.
 
     ``price`` (listings, labels, points) in minor units, ``share`` the select probabilities, which sum to 1 over
     the points; unused points have share 0 and any price above 0.
@@ -77,8 +77,8 @@ class CountMarket:
     Parameters
     ----------
     config : the market; stock, bots' records and broken records are left out.
-    seed : of everything random; arrivals and orders have a random stream per minute, so that two shops on one seed
-        get the same draws as long as they show the same prices.
+    seed : of everything random; arrivals and orders have a random stream per minute, so that two strategies on one
+        seed get the same draws as long as they show the same prices.
     start_ms : the run's start, epoch ms.
     known_share : share of visits by customers whose segment the shop knows, 0 to 1.
 
@@ -128,7 +128,7 @@ class CountMarket:
         return Minute((), offers if self.config.rivals else (), catalog, np.zeros(n), np.zeros(n))
 
     def step(self, shown: Shown, counted: bool = True) -> Minute:
-        """Simulate a minute under these prices; without ``counted`` no cells, for a shop that does not learn."""
+        """Simulate a minute under these prices; without ``counted`` no cells, for a strategy without learning."""
         at_ms = self.now_ms
         k, epoch_min = self.minutes, at_ms // MINUTE_MS
         rng = np.random.Generator(np.random.Philox(key=[self._seed + 7_000_003, epoch_min]))

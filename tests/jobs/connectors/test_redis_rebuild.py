@@ -94,7 +94,7 @@ def a_purchase_record(offset: int, customer: str, period: int | None, purchases:
 
 def test_rebuild_restores_segments_and_purchases_of_every_period(redis_server: Any, kafka: Any) -> None:
     records = [
-        a_purchase_record(0, "c1", None, 5, 3),  # of an earlier version: all purchases so far
+        a_purchase_record(0, "c1", None, 5, 3),  # without a period: all purchases so far
         a_purchase_record(1, "c1", 20_700, 1, 0),
         a_purchase_record(2, "c2", 20_670, 4, 0),
         a_purchase_record(3, "c1", 20_700, 2, 0),
