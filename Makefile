@@ -1,4 +1,4 @@
-# `make` alone lists what there is. Needs Python 3.11, make and a package registry; everything made lies in .walras/.
+# `make` lists the targets. Requires Python 3.11, make and a package index; all generated files are in .walras/.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ENV    := .walras/env
@@ -17,7 +17,7 @@ export GX_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
 .PHONY: help env run up down status logs clean test check fmt lint types contracts quick platform replay \
-        bench chaos fuzz accept-watcher accept-elasticity arena behaviour lock jars jars-lock schemas
+        bench chaos fuzz accept-watcher accept-elasticity arena behaviour results lock jars jars-lock schemas
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,29 +26,29 @@ $(STAMP): requirements.lock infra/local/uv.lock.txt infra/local/bootstrap.py
 	@$(PYTHON) infra/local/bootstrap.py
 	@touch $@
 
-env: $(STAMP)  ## make the Python environment (once; other targets do it when needed)
+env: $(STAMP)  ## install the Python environment (once; other targets do it when needed)
 
-run: env  ## start everything with a simulated market and a live view; Ctrl-C stops it (SPEED=60: market's speed)
+run: env  ## start everything with a simulated market and the live view until Ctrl-C (SPEED=60: market speed)
 	@$(LOCAL) run $(if $(SPEED),--speed $(SPEED)) $(ARGS)
 
 up: env  ## start everything and return (SPEED=60, ARGS="--without simulate")
 	@$(LOCAL) up $(if $(SPEED),--speed $(SPEED)) $(ARGS)
 
-down: env  ## stop exactly what run or up started
+down: env  ## stop what run or up started
 	@$(LOCAL) down
 
-status: env  ## what runs, and how it is
+status: env  ## show the state of parts and jobs
 	@$(LOCAL) status
 
-logs: env  ## what the parts printed (PART=taskmanager for one, ARGS=-f to follow)
+logs: env  ## print the logs of the parts (PART=taskmanager for one, ARGS=-f to follow)
 	@$(LOCAL) logs $(PART) $(ARGS)
 
-clean: env  ## stop everything and forget the run's state; environment and jars stay
+clean: env  ## stop everything and delete the run's state; environment and jars are kept
 	@$(LOCAL) clean
 
-test: check platform  ## everything: check, then the same jobs on the real local platform
+test: check platform  ## check, then the tests on the local platform
 
-check: env lint types contracts quick  ## the quick part: format, lint, types, imports, doctests, pure tests (under a minute)
+check: env lint types contracts quick  ## format, lint, types, import contracts, doctests and tests without a platform
 
 lint: env
 	@$(ENV)/bin/ruff format --check -q $(PURE)
@@ -66,7 +66,7 @@ quick: env
 platform: env
 	@$(RUN) -m pytest -m platform tests
 
-replay: env  ## replay recorded data through a platform of its own (DATA=<folder>), check its books, stop it
+replay: env  ## replay recorded data on a platform of its own (DATA=<folder>) and check the ledgers
 	@test -n "$(DATA)" || { echo "make replay: expected DATA=<folder with recorded files>"; exit 2; }
 	@$(REPLAY) clean
 	@options=$$($(RUN) -m jobs.replay --data $(DATA) $(ARGS) --prepare $(REPLAY_HOME)) \
@@ -75,42 +75,47 @@ replay: env  ## replay recorded data through a platform of its own (DATA=<folder
 	  $(RUN) -m jobs.replay --data $(DATA) --wait 3600 $(ARGS) && $(ENV)/bin/walras ledger \
 	  && $(ENV)/bin/walras rejected && $(ENV)/bin/walras recompute --all --without-offer
 
-bench: env  ## every figure beside its limit or peer, into infra/reports/results/report.json (ARGS="--only quotes,reprice")
-	@$(RUN) -m infra.reports.benchmarks $(ARGS)
+bench: env  ## throughput, latency, memory, solver time; writes infra/reports/results/report.json (ARGS="--only quotes")
+	@$(RUN) -m infra.reports bench $(ARGS)
 
 chaos: env  ## kill parts under a recorded input and compare with an undisturbed run (ARGS="--seed 1-3 --kills 10")
-	@$(RUN) -m infra.reports.chaos.drill $(ARGS)
+	@$(RUN) -m infra.reports chaos $(ARGS)
 
-fuzz: env  ## hostile records in every field of every stream through the chain (minutes; ARGS="--records 200000")
-	@$(RUN) -m infra.reports.fuzz $(ARGS)
+fuzz: env  ## hostile records in every field of every stream (minutes; ARGS="--records 200000")
+	@$(RUN) -m infra.reports fuzz $(ARGS)
 
-accept-watcher: env  ## the watcher's table by simulation, with its figure (minutes; ARGS=--quick)
-	@$(RUN) -m infra.reports.acceptance.accept_watcher $(ARGS)
+accept-watcher: env  ## acceptance of the watcher by simulation, with its picture (half an hour; ARGS=--quick)
+	@$(RUN) -m infra.reports accept-watcher $(ARGS)
 
-accept-elasticity: env  ## the elasticity table on real and simulated data (minutes; ARGS=--quick)
-	@$(RUN) -m infra.reports.acceptance.accept_elasticity $(ARGS)
+accept-elasticity: env  ## acceptance of the elasticities on recorded and simulated data (minutes; ARGS=--quick)
+	@$(RUN) -m infra.reports accept-elasticity $(ARGS)
 
-arena: env  ## Walras against simple shops and a clairvoyant on simulated demand (half an hour; ARGS=--quick)
-	@$(RUN) -m infra.reports.arena.arena $(ARGS)
+arena: env  ## Walras against simple pricing methods and a clairvoyant on simulated demand (half an hour; ARGS=--quick)
+	@$(RUN) -m infra.reports arena $(ARGS)
 
 behaviour: env  ## record decisions on fixed inputs, or compare two records (ARGS="record <folder>", "compare <one> <other>")
-	@$(RUN) -m infra.reports.behaviour $(ARGS)
+	@$(RUN) -m infra.reports behaviour $(ARGS)
+
+results: env  ## write infra/docs/results.md from the reports in infra/reports/results
+	@$(RUN) -m infra.reports.results_page
 
 fmt: env  ## format the code and apply safe fixes
 	@$(ENV)/bin/ruff format -q $(PURE)
 	@$(ENV)/bin/ruff check -q --fix $(PURE)
 
-schemas: env  ## write schemas/json, jobs/replay/mappings/LIMITS.md and feature_repo/definitions.py anew from the code
+schemas: env  ## generate every generated file: JSON schemas, limits, Feast definitions, settings table, decision index
 	@$(RUN) -m schemas.json_schema
 	@$(RUN) -m jobs.replay.input_limits
 	@$(RUN) -m jobs.connectors.feast.feature_repo
+	@$(RUN) -m infra.docs.settings_table
+	@$(RUN) -m infra.decisions_index
 
-jars: env  ## fetch the jars and verify every checksum
+jars: env  ## download the jars and verify their checksums
 	@$(LOCAL) jars
 
-jars-lock: env  ## resolve the jars' coordinates anew and write their checksums
+jars-lock: env  ## resolve the jars' coordinates and write their checksums
 	@$(RUN) -m infra.local.machine.jars
 
-lock: env  ## resolve pyproject.toml anew and write requirements.lock with hashes
+lock: env  ## resolve pyproject.toml and write requirements.lock with hashes
 	@$(ENV)/bin/uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --group dev \
 	  --custom-compile-command "make lock" -q pyproject.toml -o requirements.lock

@@ -1,5 +1,7 @@
-"""What we believe: pure objects over cells that know nothing of Flink, Redis or the wall clock.
+"""Features, elasticity models and the state of facts, computed from cells.
 
-To add a feature: one :class:`features.registry.FeatureSpec` in ``FEATURES``. To add a model: one file
-under ``features/elasticity`` and its name in ``MODELS``. ``make generate`` rewrites feature_repo.
+All objects are pure: they use neither Flink nor Redis nor the wall clock.
+
+To add a feature: add one :class:`features.registry.FeatureSpec` to ``FEATURES``. To add an elasticity model: add
+one file to ``features/elasticity`` and its class to ``MODELS``. ``make schemas`` rewrites feature_repo.
 """

@@ -1,8 +1,7 @@
-"""Arrays inside JSON as base64 of their bytes: a state of thousands of numbers is read in microseconds.
+"""Arrays in JSON as base64 of their bytes, so that a state of thousands of numbers decodes in microseconds.
 
-A list of numbers must be made number by number, and then again into an array: half of what it takes to read a
-bucket's state. What is kept stays plain text that any language reads: NumPy's name of the type, the shape, the
-bytes in C order.
+Decoding a list of numbers and converting it to an array would take half of the time to read a bucket's state. The
+format is plain text that any language can decode: NumPy's name of the dtype, the shape, the bytes in C order.
 """
 
 from __future__ import annotations
@@ -17,10 +16,17 @@ _WHOLE = [np.iinfo(width) for width in (np.int8, np.int16, np.int32, np.int64)]
 
 
 def array_text(value: Any) -> Any:
-    """An array as text and a NumPy number as a number: ``default`` of :func:`orjson.dumps`.
+    """Encode an array as text or convert a NumPy number; serves as ``default`` of :func:`orjson.dumps`.
 
-    Counts are mostly small: whole numbers are written in the narrowest type that holds them.
+    Integers are stored in the narrowest dtype that holds them, because most counts are small.
 
+    Raises
+    ------
+    TypeError
+        If the value is neither an array nor a NumPy number.
+
+    Examples
+    --------
     >>> array_text(np.array([[1, 300]])), array_text(np.float64(0.5))
     ('<i2:1,2:AQAsAQ==', 0.5)
 
@@ -37,12 +43,19 @@ def array_text(value: Any) -> Any:
         return f"{value.dtype.str}:{shape}:{b64encode(value.tobytes()).decode()}"
     if isinstance(value, np.generic):
         return value.item()
-    raise TypeError(f"expected an array or a number of NumPy, got {type(value).__name__}")
+    raise TypeError(f"expected a NumPy array or number, got {type(value).__name__}")
 
 
 def read_array(value: Any, dtype: DTypeLike) -> NDArray[Any]:
-    """A new array from :func:`array_text`'s text, from nested lists or from an array.
+    """Return a new array from the text of :func:`array_text`, from nested lists or from an array.
 
+    Raises
+    ------
+    ValueError
+        If the text does not have the form of :func:`array_text`.
+
+    Examples
+    --------
     >>> read_array("<i2:1,2:AQACAA==", np.int64).tolist(), read_array([[1, 2]], float).tolist()
     ([[1, 2]], [[1.0, 2.0]])
 
@@ -54,6 +67,6 @@ def read_array(value: Any, dtype: DTypeLike) -> NDArray[Any]:
     if not isinstance(value, str):
         return np.array(value, dtype)
     kind, shape, data = value.split(":")
-    # A bytearray, since an array over bytes cannot be written to.
+    # An array over bytes would be read-only, so a bytearray is used.
     flat = np.frombuffer(bytearray(b64decode(data)), kind)
     return flat.reshape([int(n) for n in shape.split(",")] if shape else ()).astype(dtype, copy=False)

@@ -1,8 +1,8 @@
-"""BucketLogic: the one shape that everything with state has.
+"""BucketLogic: the interface of all stateful logics.
 
-A logic takes a minute's batch of one bucket (maybe empty), or a single fact, and answers with
-outputs. It never reads a clock, a socket or the environment. One adapter hosts it in Flink
-(jobs/hosting/host.py), one function in replay and backfill; the same object runs in tests.
+A logic receives one bucket's minute as a batch (possibly empty) or a single fact, and returns outputs. It reads no
+clock, socket or environment variable. One adapter runs it in Flink (jobs/hosting/host.py) and one function in
+replay and backfill; tests use the same objects.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from schemas.events import CatalogEntry, Cell, Offer, Stock
 
 
 class SnapshotError(ValueError):
-    """A snapshot of an unknown version: refused by name; the host starts from the prior and counts it."""
+    """A snapshot of an unsupported version; the host then starts from an empty state and counts the error."""
 
 
 def refuse_other_version(name: str, expected: int, snapshot: Mapping[str, Any]) -> None:
-    """Raise :class:`SnapshotError` unless the snapshot is of the expected version.
+    """Raise :class:`SnapshotError` unless the snapshot has the expected version.
 
+    Examples
+    --------
     >>> refuse_other_version("SlotRing", 1, {"v": 1})
     """
     if snapshot.get("v") != expected:
@@ -30,7 +32,7 @@ def refuse_other_version(name: str, expected: int, snapshot: Mapping[str, Any]) 
 
 
 class Output(NamedTuple):
-    """Something to publish: the topic's short name, the Kafka key, the value, the event time."""
+    """Record to publish: short name of the stream, Kafka key, value and event time."""
 
     stream: str
     key: str
@@ -40,10 +42,10 @@ class Output(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A single record taken at once: ``kind`` is offers, stock, calendar, commands or estimates.
+    """A single record that is processed on arrival. ``kind`` is its stream, for example offers, stock or commands.
 
-    ``address`` (topic-partition-offset) orders and names it; ``now_ms`` is the Clock's time when
-    the host took it.
+    ``address`` (topic-partition-offset) orders and identifies the record. ``now_ms`` is the Clock's time at which
+    the host received it.
     """
 
     kind: str
@@ -55,9 +57,9 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One bucket's minute: its cells and the facts that arrived in it, in a canonical order.
+    """One minute of one bucket: its cells and the facts received in that minute, in canonical order.
 
-    ``now_ms`` is the Clock's time when the host took the batch; only repricing looks at it (versions).
+    ``now_ms`` is the Clock's time at which the host received the batch; only repricing uses it (for versions).
     """
 
     bucket: int
@@ -76,13 +78,13 @@ _FACT_TYPES: dict[str, type] = {"offers": Offer, "stock": Stock, "catalog": Cata
 def parse_batch(payload: str | bytes, now_ms: int = 0) -> Batch:
     """Decode a `cells` value: ``{"bucket": .., "window_end_ms": .., "rows": [..]}``.
 
-    A row is ``{"kind": "cell", ...cell fields}`` or ``{"kind": "offers"|"stock"|"catalog",
-    "p": partition, "o": offset, ...record fields}``. The rows come in any order; the batch does not.
+    A row is ``{"kind": "cell", ...cell fields}`` or ``{"kind": "offers"|"stock"|"catalog", "p": partition,
+    "o": offset, ...record fields}``. The batch is in canonical order for any order of the rows.
 
     Raises
     ------
     ValueError
-        If a row is of an unknown kind.
+        If a row has an unknown kind.
     """
     cells: list[Cell] = []
     facts: dict[str, list[tuple[int, int, int, Any]]] = {kind: [] for kind in _FACT_TYPES}
@@ -103,28 +105,28 @@ def parse_batch(payload: str | bytes, now_ms: int = 0) -> Batch:
 
 
 class BucketLogic(Protocol):
-    """What a host needs to know of a logic.
+    """Interface between a host and a logic.
 
-    ``name`` is its Flink uid's second half; ``snapshot`` answers plain data that orjson can write
-    (numbers, strings, lists, string-keyed dicts, numpy arrays), with no settings in it; ``restore``
-    of a snapshot of another ``version`` raises :class:`SnapshotError`.
+    ``name`` is the second part of the Flink uid. ``snapshot`` returns plain data that orjson can write (numbers,
+    strings, lists, string-keyed dicts, NumPy arrays) and contains no settings. ``restore`` raises
+    :class:`SnapshotError` for a snapshot of another ``version``.
     """
 
     name: str
     version: int
 
     def on_batch(self, batch: Batch) -> Iterable[Output]:
-        """Take one minute of one bucket."""
+        """Process one minute of one bucket."""
         ...
 
     def on_fact(self, fact: Fact) -> Iterable[Output]:
-        """Take one fact at once."""
+        """Process one fact."""
         ...
 
     def snapshot(self) -> dict[str, Any]:
-        """All that must survive a restart, as versioned plain data."""
+        """Return the complete state as versioned plain data."""
         ...
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Take a snapshot back."""
+        """Restore the state from a snapshot."""
         ...

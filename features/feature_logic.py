@@ -1,18 +1,19 @@
-"""FeatureLogic: a bucket's minutes in, feature rows out.
+"""FeatureLogic: computes feature rows from the minutes of a bucket.
 
-Everything here is event time and cells. Facts of the minute ride in its batch (catalog first, so
-that a new listing's cells are known), estimates come from another job and are applied at a fixed lag
-after the window they stand for, so that a row depends on the data and not on when they arrived:
+All computation uses event time and cells. Facts arrive in the batch of their minute. Catalog entries are applied
+first, so that cells of a new listing are accepted. Estimates come from another job. They take effect at a fixed
+lag after the end of their window, so that a row depends on the data and not on the time of arrival:
 
-  (1) an estimate of window end W counts from the first batch with window end ≥ W + lag
+  (1) an estimate of window end W is used from the first batch with window end ≥ W + lag
 
-A row is written for a listing when something of it happened in the minute (at most one per
-``emit_every_minutes``), and at least every ``refresh_minutes``, because windows fade without events
-and a row must not grow older than its age limit. Offers, stock and cells of a listing that the
-catalog does not know are set aside (cells are reported on ``rejected_cells``).
+A listing gets a row when an event occurred in the minute (at most one row per ``emit_every_minutes``), and at
+least every ``refresh_minutes``, because windows change without events and a row has an age limit. Offers, stock
+levels and cells of a listing outside the catalog are ignored; such cells are reported on ``rejected_cells``.
 
-Cost: arrays over the bucket's listings; about 2 kB of state a listing. A little over 300 lines: one state with
-one snapshot; what can stand alone (counts, rows, rivals, stock, seasons) has a module of its own.
+Cost: arrays over the bucket's listings; about 2 kB of state per listing.
+
+The file exceeds 300 lines because it contains one state with one snapshot. Components that are independent of it
+(counts, rows, rivals, stock, seasonality) have their own modules.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from features.books.offers import ReferenceOffer, RivalBook, RivalSettings
-from features.books.products import CatalogBook, judge_cells, refusal_record
+from features.books.products import CatalogBook, rejected_cell_record, validate_cells
 from features.books.seasonality import SeasonalProfile
 from features.books.stock import StockBook
 from features.bucket_logic import Batch, Fact, Output, SnapshotError, refuse_other_version
@@ -40,15 +41,17 @@ _PENDING_PER_KEY = 8
 
 @dataclass(frozen=True, slots=True)
 class FeatureSettings:
-    """How features are computed; none of it is state.
+    """Parameters of the feature computation; not part of the state.
 
     Parameters
     ----------
-    emit_every_minutes : shortest event time between two rows of a listing.
-    refresh_minutes : longest event time between two rows of an active listing.
+    emit_every_minutes : minimum event time between two rows of a listing.
+    refresh_minutes : maximum event time between two rows of an active listing.
     estimate_lag_ms : lag of (1); must exceed the usual delay of the estimates topic.
     time_zones : IANA zone per market, for days, hours and weekdays; UTC where absent.
-    relative_width : half width of a sufficient share's 90 % interval, as a part of the share.
+    rivals : how offers are used.
+    segments : how customers are assigned to segments.
+    relative_width : half width of the 90 % interval of a sufficient share, relative to the share.
     """
 
     emit_every_minutes: int = 1
@@ -61,14 +64,16 @@ class FeatureSettings:
 
 
 class FeatureLogic:
-    """The features of a bucket's listings; a :class:`features.bucket_logic.BucketLogic`.
+    """Features of a bucket's listings; a :class:`features.bucket_logic.BucketLogic`.
 
-    Outputs
-    -------
-    features : key the listing; value ``listing``, ``event_timestamp`` and ``created_ms`` (both the end
-        of the minute, so that a second run writes the same row), then every public name of
+    Notes
+    -----
+    Output streams:
+
+    features : key is the listing; value ``listing``, ``event_timestamp`` and ``created_ms`` (both the end of the
+        minute, so that a repeated run writes the same row), then all public names of
         :data:`features.registry.FEATURES`.
-    rejected_cells : see :func:`features.books.products.refusal_record`.
+    rejected_cells : see :func:`features.books.products.rejected_cell_record`.
 
     Examples
     --------
@@ -105,21 +110,21 @@ class FeatureLogic:
         self.late_estimates = 0
 
     def on_batch(self, batch: Batch) -> Iterable[Output]:
-        """Take one minute: rejected cells first, then the rows that are due, in order of first sight.
+        """Process one minute: return the rejected cells, then the due rows in order of first observation.
 
-        A batch that is not newer than the last changes nothing.
+        A batch that is not newer than the last one changes nothing.
         """
         at = batch.window_end_ms
         if at <= self._last_batch_ms:
             return []
         self._last_batch_ms = at
         self._take_facts(batch, at)
-        good, refused = judge_cells(batch.cells, self._catalog)
-        outputs = [Output("rejected_cells", r.cell.listing.key, refusal_record(r, at), at) for r in refused]
+        valid, rejected = validate_cells(batch.cells, self._catalog)
+        outputs = [Output("rejected_cells", r.cell.listing.key, rejected_cell_record(r, at), at) for r in rejected]
         markets = {self._catalog[key].market for key in self._keys}
         when = {market: self._market_time.at(market, at - 1) for market in markets}
         self._counts.advance(at, {local.day for local in when.values()})
-        exposures = self._counts.add(good, self._row, at, when)
+        exposures = self._counts.add(valid, self._row, at, when)
         self._dirty.update(exposures)
         self._learn_seasons(exposures, when)
         references = self._follow_rivals(at)
@@ -128,14 +133,14 @@ class FeatureLogic:
         return outputs
 
     def on_fact(self, fact: Fact) -> Iterable[Output]:
-        """Keep an own-price elasticity until its time has come (1); other facts change nothing."""
+        """Store an own-price elasticity until it is due (1); other facts change nothing."""
         value = fact.value
         if fact.kind != "estimates" or value.get("name") != ELASTICITY:
             return []
         key = f"{Listing.key_in(value)}|{value['segment']}"
         waiting = self._pending.setdefault(key, [])
         estimate = [value["window_end_ms"], value["mean"], value["sd"], value["n"], value["sufficient"]]
-        # The same window again replaces: a repeated fact changes nothing.
+        # An estimate of the same window replaces the earlier one, so a repeated fact changes nothing.
         waiting[:] = sorted([e for e in waiting if e[0] != estimate[0]] + [estimate], key=lambda e: e[0])
         del waiting[:-_PENDING_PER_KEY]
         if self._last_batch_ms >= estimate[0] + self._settings.estimate_lag_ms:
@@ -161,7 +166,7 @@ class FeatureLogic:
         if row is None:
             row = self._row[key] = len(self._keys)
             self._keys.append(key)
-            # The minute that ends at ``at`` is the first that counts.
+            # The minute that ends at ``at`` is the first one that is counted.
             self._first_ms.append(at - MINUTE_MS)
             self._emitted_ms.append(0)
             self._counts.grow(row + 1)
@@ -275,7 +280,7 @@ class FeatureLogic:
         return sums
 
     def snapshot(self) -> dict[str, Any]:
-        """Plain data: listings in order of first sight, then each part's own."""
+        """Return plain data: listings in order of first observation, then the components' snapshots."""
         return {
             "v": self.version,
             "keys": list(self._keys),
@@ -299,12 +304,12 @@ class FeatureLogic:
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Take a snapshot back.
+        """Restore the state from a snapshot.
 
         Raises
         ------
         SnapshotError
-            If it or one of its parts is of another version; the logic is empty then.
+            If the snapshot or one of its components has another version; the state is then empty.
         """
         self._clear()
         try:

@@ -1,8 +1,8 @@
-"""One feature row from a listing's sums: plain arithmetic, no state.
+"""Computation of one feature row from a listing's sums, without state.
 
-Apart from :mod:`features.feature_logic`, which keeps the sums, so that a row can be checked by hand
-and recomputed from any source that has the same sums. Every value that :data:`FEATURES` lists is
-made here and nothing else (a test compares the names).
+:mod:`features.feature_logic` keeps the sums. The computation is separate, so that a row can be checked by hand and
+recomputed from any source of the same sums. This module computes exactly the features in :data:`FEATURES`; a test
+compares the names.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from schemas.events import CatalogEntry, Listing
 from schemas.time_units import DAY_MS, HOUR_MS
 
 PRIOR_EXPOSURES = 50.0
-"""What the 30-day conversion is worth beside a price point's own exposures (science § 4)."""
+"""Weight of the 30-day conversion against a price point's own exposures (science § 4)."""
 _PUBLIC = tuple((spec.name, spec.public) for spec in FEATURES)
 
 
 @dataclass(frozen=True, slots=True)
 class RowInputs:
-    """A listing's sums at the end of a minute.
+    """Sums of a listing at the end of a minute.
 
-    ``hour_1``, ``hours_24``, ``days_30`` are counts by measure; ``complete_days`` units of whole days,
-    oldest first; ``at_price`` exposures and orders at the current price; ``estimates`` by segment as
-    (window_end_ms, mean, sd, n, state); ``market_requests`` price requests by segment over the
-    market's listings in the bucket.
+    ``hour_1``, ``hours_24`` and ``days_30`` are counts by measure. ``complete_days`` are units per complete day,
+    oldest first. ``at_price`` are exposures and orders at the current price. ``estimates`` are by segment, as
+    (window_end_ms, mean, sd, n, state). ``market_requests`` are price requests by segment over the bucket's
+    listings of the market.
     """
 
     at_ms: int
@@ -73,17 +73,21 @@ class RowInputs:
 
 
 def feature_row(inputs: RowInputs, segments: SegmentSettings, relative_width: float) -> dict[str, Any]:
-    """The ``features`` value: key, times, then every feature under its public name, in order.
+    """Return the value of the ``features`` stream: key, times, then all features by public name, in order.
 
-    ``relative_width``: half width of a sufficient share's 90 % interval, as a part of the share (science § 5).
+    Parameters
+    ----------
+    inputs : the listing's sums.
+    segments : settings of the segments.
+    relative_width : half width of the 90 % interval of a sufficient share, relative to the share (science § 5).
 
     Raises
     ------
     KeyError
-        If a listed feature was not computed.
+        If a feature of the registry was not computed.
     """
     values = _demand(inputs) | _price(inputs, relative_width) | _rivals(inputs) | _stock(inputs)
-    values |= _beliefs(inputs, segments, relative_width)
+    values |= _estimates(inputs, segments, relative_width)
     entry = inputs.entry
     return {
         KEY: Listing.key_of(entry),
@@ -94,8 +98,12 @@ def feature_row(inputs: RowInputs, segments: SegmentSettings, relative_width: fl
 
 
 def rate(part: int, whole: int) -> float | None:
-    """Share with a floor of 0 (takings back may outweigh a quiet hour's orders); None without a base.
+    """Return a share of at least 0, or None if ``whole`` is 0.
 
+    ``part`` can be negative: in a quiet hour, cancellations and returns may exceed orders.
+
+    Examples
+    --------
     >>> rate(1, 4), rate(-1, 4), rate(1, 0)
     (0.25, 0.0, None)
     """
@@ -180,7 +188,7 @@ def _stock(inputs: RowInputs) -> dict[str, Any]:
     if level is None:
         return values
     values["units_on_hand"], values["units_inbound"] = level.on_hand, level.inbound
-    # The window holds today and the 29 days before; less when the listing is younger.
+    # The window covers the current day and the 29 days before it, or the listing's lifetime if that is shorter.
     seen_days = min((inputs.at_ms - inputs.first_ms) / DAY_MS, 29.0 + inputs.local.day_fraction)
     if seen_days * DAY_MS < HOUR_MS:
         return values
@@ -193,17 +201,19 @@ def _stock(inputs: RowInputs) -> dict[str, Any]:
     return values
 
 
-def _beliefs(inputs: RowInputs, segments: SegmentSettings, relative_width: float) -> dict[str, Any]:
+def _estimates(inputs: RowInputs, segments: SegmentSettings, relative_width: float) -> dict[str, Any]:
     own = inputs.estimates.get("all")
     requests = {segment: inputs.hours_24[f"exposures_{segment}"] for segment in SEGMENTS}
     shares = segment_shares(requests)
-    asked = sum(requests.values())
-    missing = missing_for_share(shares["myopic"] if shares else segments.prior_share, asked, relative_width)
+    total_requests = sum(requests.values())
+    missing = missing_for_share(
+        shares["myopic"] if shares else segments.prior_share, total_requests, relative_width
+    )
     values: dict[str, Any] = {
         "own_price_elasticity": own[1] if own else None,
         "own_price_elasticity_sd": own[2] if own else None,
         "own_price_elasticity_state": own[4] if own else Sufficiency.PRIOR.value,
-        "segment_share_state": sufficiency(missing, asked),
+        "segment_share_state": sufficiency(missing, total_requests),
         "segment_share_missing": missing,
         "myopia_prior": smoothed_share(
             inputs.market_requests["myopic"],
@@ -212,13 +222,13 @@ def _beliefs(inputs: RowInputs, segments: SegmentSettings, relative_width: float
             segments.prior_weight,
         ),
     }
-    would_pay: dict[str, float] = {}
+    willingness: dict[str, float] = {}
     for segment in SEGMENTS:
         estimate = inputs.estimates.get(segment) or own
         limit = willingness_to_pay_minor(inputs.mean_quoted[segment], estimate[1] if estimate else None)
         values[f"wtp_{segment}_minor"] = limit
         values[f"segment_share_{segment}_24h"] = shares[segment] if shares else None
         if limit is not None:
-            would_pay[segment] = limit
-    values["wtp_by_segment"] = json.dumps(would_pay, separators=(",", ":")) if would_pay else None
+            willingness[segment] = limit
+    values["wtp_by_segment"] = json.dumps(willingness, separators=(",", ":")) if willingness else None
     return values

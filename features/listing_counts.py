@@ -1,8 +1,8 @@
-"""The counts of a bucket's listings: windows, price points and quoted prices, by row.
+"""Counts of a bucket's listings by row: windows, price points and quoted prices.
 
-What :mod:`features.feature_logic` adds to every minute and reads rows from; apart from it, so that
-the logic is about *when* things count and this about *what* is counted. All listings share each ring
-(see :mod:`features.windows`): one array addition per minute, whatever the number of listings.
+:mod:`features.feature_logic` adds each minute and reads the sums. That module decides when events are counted,
+this one what is counted. All listings share each ring (:mod:`features.windows`), so a minute costs one array
+addition for any number of listings.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from schemas.time_units import DAY_MS, HOUR_MS, MINUTE_MS
 
 _DAYS = 30
 _DAY_SLOTS = _DAYS + 2
-"""Markets' calendars are at most two day numbers apart; the ring moves with the furthest ahead."""
+"""Local day numbers of markets differ by at most two; the ring advances with the latest one."""
 
 _MINUTE = ("views", "exposures", "orders")
 _HOUR = (
@@ -42,9 +42,9 @@ _TAKE_MINUTE, _TAKE_HOUR, _TAKE_DAY = (
 
 @dataclass(frozen=True, slots=True)
 class WindowTotals:
-    """Sums per row at one moment: ``minutes`` over 60 minutes, ``hours`` over 24 hours, ``days`` by last day.
+    """Sums per row at one time: ``minutes`` over 60 minutes, ``hours`` over 24 hours, ``days`` by last day.
 
-    Plain lists: they are read one by one, which an array makes a number of its own for.
+    The sums are plain lists, because reading single elements of an array would create a NumPy object for each.
     """
 
     minutes: Mapping[str, list[int]]
@@ -56,12 +56,12 @@ class WindowTotals:
 
     @staticmethod
     def of(sums: Mapping[str, list[int]], row: int) -> dict[str, int]:
-        """One listing's sums by measure."""
+        """Return one listing's sums by measure."""
         return {name: values[row] for name, values in sums.items()}
 
 
 class ListingCounts:
-    """Windows, price points and mean quoted prices of the listings of a bucket.
+    """Windows, price points and mean quoted prices of a bucket's listings.
 
     Examples
     --------
@@ -88,7 +88,7 @@ class ListingCounts:
         }
 
     def grow(self, rows: int) -> None:
-        """Make room for ``rows`` listings."""
+        """Extend the arrays to ``rows`` listings."""
         for ring in self._rings.values():
             ring.grow(rows)
         self.points.grow(rows)
@@ -96,7 +96,7 @@ class ListingCounts:
             mean.grow(rows)
 
     def advance(self, at_ms: int, days: Iterable[int]) -> None:
-        """Move on to the minute that ends at ``at_ms``; ``days`` are the markets' own day numbers then."""
+        """Advance to the minute that ends at ``at_ms``; ``days`` are the markets' local day numbers."""
         self._rings["minutes"].advance((at_ms - 1) // MINUTE_MS)
         self._rings["hours"].advance((at_ms - 1) // HOUR_MS)
         self._rings["rivals"].advance((at_ms - 1) // (6 * HOUR_MS))
@@ -107,7 +107,7 @@ class ListingCounts:
     def add(
         self, cells: Sequence[Cell], row_of: Mapping[str, int], at_ms: int, when: Mapping[str, LocalTime]
     ) -> dict[int, int]:
-        """Count a minute's cells; answers the exposures of every listing that had a cell, by row."""
+        """Add a minute's cells; return the exposures of every listing with a cell, by row."""
         counts: dict[int, list[int]] = {}
         day_of: dict[int, int] = {}
         for cell in cells:
@@ -126,7 +126,7 @@ class ListingCounts:
                     row, cell.price_minor, exposures=cell.exposures, orders=cell.orders, at_ms=at_ms
                 )
         for row in counts:
-            self.points.settle(row, at_ms)
+            self.points.update_current(row, at_ms)
         if counts:
             rows = np.fromiter(counts, dtype=np.int64)
             values = np.array(list(counts.values()), dtype=np.int64).T
@@ -140,7 +140,7 @@ class ListingCounts:
         return {row: sums[exposures] for row, sums in counts.items()}
 
     def add_references(self, references: Sequence[ReferenceOffer | None]) -> None:
-        """Count each listing's reference price of the minute, where it is fresh."""
+        """Add each listing's fresh reference price of the minute."""
         if not references:
             return
         sums = np.zeros((2, len(references)))
@@ -150,7 +150,7 @@ class ListingCounts:
         self._rings["rivals"].add_rows(np.arange(len(references)), sums)
 
     def totals(self, days: Iterable[int]) -> WindowTotals:
-        """Sums of all windows now; the 30-day ones end with each of ``days``."""
+        """Return the current sums of all windows; ``days`` has one 30-day sum per given last day."""
         ring = self._rings
         return WindowTotals(
             minutes={name: ring["minutes"].total(name).tolist() for name in _MINUTE},
@@ -164,14 +164,14 @@ class ListingCounts:
         )
 
     def complete_days(self, totals: WindowTotals, row: int, first_day: int, today: int) -> list[float]:
-        """Units of the whole days after ``first_day`` and before ``today``, oldest first, at most 29."""
+        """Return units per complete day between ``first_day`` and ``today``, oldest first, at most 29."""
         whole = max(0, min(_DAYS - 1, today - first_day - 1))
         newest = self._rings["days"].newest
         end = _DAY_SLOTS - 1 - ((today if newest is None else newest) - today)
         return [float(x) for x in totals.units_by_day[row, end - whole : end]]
 
     def snapshot(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return the state as plain data."""
         return {
             "v": self.version,
             "points": self.points.snapshot(),
@@ -180,12 +180,12 @@ class ListingCounts:
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Take a snapshot back.
+        """Restore the state from a snapshot.
 
         Raises
         ------
         SnapshotError
-            If it or one of its parts is of another version.
+            If the snapshot or one of its components has another version.
         """
         refuse_other_version("ListingCounts", self.version, snapshot)
         self.points.restore(snapshot["points"])

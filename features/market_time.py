@@ -1,7 +1,7 @@
-"""Local time of markets: days, hours and weekdays in the IANA time zones that the policy names.
+"""Local time of markets: days, hours and weekdays in the IANA time zones of the policy.
 
-Features, pace limits and the hourly profile of requests all use :class:`MarketTime`, so that a market's day is the
-same everywhere. A market without a zone uses UTC.
+Features, pace limits and the hourly profile of requests all use :class:`MarketTime`, so a market's day has one
+definition. A market without a zone uses UTC.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from schemas.time_units import HOUR_MS
 
 _EPOCH = date(1970, 1, 1).toordinal()
 _QUARTER_MS = 900_000
-"""Offsets from UTC change at quarter hours only."""
+"""UTC offsets change at quarter hours only."""
 
 
 class MarketDay(NamedTuple):
-    """A day of a market: days since 1970-01-01 by its local date, and the first millisecond after it."""
+    """Day of a market: days from 1970-01-01 to its local date, and the first millisecond after it."""
 
     number: int
     ends_ms: int
 
 
 class LocalHour(NamedTuple):
-    """An hour of a market: hour of the day (0 to 23), weekday (Monday 0), the first millisecond after it."""
+    """Hour of a market: hour of the day (0 to 23), weekday (Monday 0), and the first millisecond after it."""
 
     hour: int
     weekday: int
@@ -36,7 +36,7 @@ class LocalHour(NamedTuple):
 
 
 class MarketTime:
-    """Local time of every market.
+    """Local time of all markets.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class MarketTime:
 
     Examples
     --------
-    Berlin loses an hour on 2026-03-29, so that this day has 23 hours.
+    Daylight saving time starts on 2026-03-29 in Berlin, so this day has 23 hours.
 
     >>> times = MarketTime({"web-eu-eur": "Europe/Berlin"})
     >>> midnight = 1_774_738_800_000
@@ -63,31 +63,31 @@ class MarketTime:
         return self._zones.get(market, UTC)
 
     def at(self, market: str, at_ms: int) -> LocalTime:
-        """Return a moment in the market's own calendar."""
+        """Return a time in the market's calendar."""
         return local_time(at_ms, self.zone(market))
 
     def day(self, market: str, at_ms: int) -> MarketDay:
-        """Return the market's day that holds a moment; it has 23 or 25 hours when the clocks change."""
+        """Return the market's day at a time; it has 23 or 25 hours when daylight saving changes."""
         zone = self.zone(market)
         today = datetime.fromtimestamp(at_ms / 1000, zone).date()
         ends = datetime.combine(today + timedelta(days=1), time.min, zone)
         return MarketDay(today.toordinal() - _EPOCH, round(ends.timestamp() * 1000))
 
     def offset_ms(self, market: str, at_ms: int) -> int:
-        """Return by how much the market's clock is ahead of UTC at a moment."""
+        """Return the market's offset from UTC at a time."""
         zone = self._zones.get(market)
         return 0 if zone is None else _offset_ms(zone, at_ms // _QUARTER_MS)
 
     def hour(self, market: str, at_ms: int) -> LocalHour:
-        """Return the market's hour that holds a moment."""
+        """Return the market's hour at a time."""
         offset_ms = self.offset_ms(market, at_ms)
         hours = (at_ms + offset_ms) // HOUR_MS
-        # The first of January 1970 was a Thursday.
+        # 1970-01-01 was a Thursday.
         return LocalHour(hours % 24, (hours // 24 + 3) % 7, (hours + 1) * HOUR_MS - offset_ms)
 
 
 @lru_cache(maxsize=16_384)
 def _offset_ms(zone: tzinfo, quarter: int) -> int:
     offset = datetime.fromtimestamp(quarter * _QUARTER_MS / 1000, zone).utcoffset()
-    assert offset is not None, "the moment has a zone"
-    return round(offset.total_seconds() * 1000)
+    # The type allows None, which only a time without a zone returns.
+    return round((offset or timedelta()).total_seconds() * 1000)

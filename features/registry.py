@@ -1,14 +1,14 @@
-"""FEATURES: every feature by name, with its type, window, age limit, owner and meaning.
+"""FEATURES: all features with name, type, window, age limit, owner and meaning.
 
-One list for everybody: the logic that computes rows, Feast's definitions and the Parquet schema
-(both generated), the data checks and the docs. A feature that is computed but not listed, or listed
-but never computed, fails a test. Ten features carry a *public* name from source document 001; that
-name stands in rows, Feast and Parquet, the house name beside it in code and docs.
+The computation of rows, Feast's definitions and the Parquet schema (both generated), the data checks and the
+documentation use this list. A test fails if a feature is computed but not listed, or listed but not computed. Ten
+features have a *public* name from source document 001. Rows, Feast and Parquet use the public name; code and
+documentation use the internal name.
 
-To add one: a line here, and its value in :meth:`features.feature_logic.FeatureLogic._row`.
+To add a feature: add an entry here, and its value in :mod:`features.feature_row`.
 
-Rules of missing values: a count without events is 0 (an observed zero); a rate, price or belief
-without data is null, never a made-up number; the meaning says when.
+Missing values: a count without events is 0; a rate, price or estimate without data is null and never a default.
+The meaning states when a feature is null.
 """
 
 from __future__ import annotations
@@ -19,23 +19,26 @@ from typing import Literal
 MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
 DType = Literal["int", "float", "string"]
 ROW_TTL_S = DAY_S
-"""A listing's row is written anew at least every few minutes while minutes arrive; a day old is stale."""
+"""A listing's row is rewritten every few minutes while the job runs; a row older than a day is stale."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureSpec:
-    """What a feature is.
+    """Definition of a feature.
 
     Parameters
     ----------
-    name : house name, ``<measure>_<window>``.
+    name : internal name, ``<measure>_<window>``.
     dtype : int (64 bits), float (64 bits) or string.
-    window : what it is counted over, in words a reader of the data understands.
-    meaning : one sentence with unit, and when it is null.
-    alias : its public name from source document 001, where it has one.
-    low, high : inclusive range that the data checks hold it to.
+    window : time range of the feature, as text for users of the data.
+    meaning : one sentence with the unit and the condition for null.
+    owner : area of responsibility.
+    alias : public name from source document 001, if there is one.
+    low, high : inclusive range for the data checks.
     nullable : whether null is allowed.
-    grain : whose feature it is.
+    grain : entity of the feature.
+    ttl_s : age in seconds after which Feast treats a value as missing.
+    values : allowed strings.
     """
 
     name: str
@@ -53,7 +56,7 @@ class FeatureSpec:
 
     @property
     def public(self) -> str:
-        """The name in rows, Feast and Parquet."""
+        """Return the name in rows, Feast and Parquet."""
         return self.alias or self.name
 
 
@@ -70,19 +73,19 @@ _STATES = ("sufficient", "provisional", "prior", "not_identified")
 FEATURES: tuple[FeatureSpec, ...] = (
     _count("views_1h", _HOUR, "Product views.", low=0),
     _count("exposures_1h", _HOUR, "Prices shown, once per customer and price table.", low=0),
-    _count("orders_1h", _HOUR, "Orders placed minus those taken back."),
+    _count("orders_1h", _HOUR, "Orders placed minus orders cancelled or returned."),
     FeatureSpec(
         "conversion_rate_1h", "float", _HOUR, "Orders per exposure, never negative; null without any.", "demand",
         low=0.0,
     ),
     _count("exposures_24h", _DAY, "Prices shown, once per customer and price table.", low=0),
-    _count("orders_24h", _DAY, "Orders placed minus those taken back."),
+    _count("orders_24h", _DAY, "Orders placed minus orders cancelled or returned."),
     FeatureSpec(
         "conversion_rate_24h", "float", _DAY, "Orders per exposure, never negative; null without any.", "demand",
         low=0.0,
     ),
-    _count("units_24h", _DAY, "Units ordered minus those taken back."),
-    _count("revenue_minor_24h", _DAY, "Price paid times quantity, minus what was taken back, in minor units."),
+    _count("units_24h", _DAY, "Units ordered minus units cancelled or returned."),
+    _count("revenue_minor_24h", _DAY, "Revenue at prices paid, net of cancellations and returns, in minor units."),
     FeatureSpec(
         "abandonment_rate_24h", "float", _DAY,
         "Share of searches whose session ended without an order; null while none has ended.", "demand",
@@ -94,19 +97,21 @@ FEATURES: tuple[FeatureSpec, ...] = (
         low=0.0, high=1.0,
     ),
     _count("exposures_30d", _MONTH, "Prices shown, once per customer and price table.", low=0),
-    _count("orders_30d", _MONTH, "Orders placed minus those taken back."),
+    _count("orders_30d", _MONTH, "Orders placed minus orders cancelled or returned."),
     _count(
-        "units_30d", _MONTH, "Units ordered minus those taken back: what sold, not what was wanted.",
+        "units_30d", _MONTH, "Units ordered minus units cancelled or returned: sales, not unconstrained demand.",
         alias="historical_demand_30d",
     ),
-    _count("revenue_minor_30d", _MONTH, "Price paid times quantity, minus what was taken back, in minor units."),
-    FeatureSpec(
-        "current_price_minor", "int", "half-life 30 minutes",
-        "The price quoted most lately, in minor units; null before the first exposure.", "pricing", low=1,
+    _count(
+        "revenue_minor_30d", _MONTH, "Revenue at prices paid, net of cancellations and returns, in minor units."
     ),
     FeatureSpec(
-        "days_since_price_change", "float", "since the current price took the lead",
-        "Days that the current price has led; null before the first exposure.", "pricing",
+        "current_price_minor", "int", "half-life 30 minutes",
+        "The price quoted most often recently, in minor units; null before the first exposure.", "pricing", low=1,
+    ),
+    FeatureSpec(
+        "days_since_price_change", "float", "since the last price change",
+        "Days since the last price change; null before the first exposure.", "pricing",
         alias="days_since_last_price_change", low=0.0,
     ),
     FeatureSpec(
@@ -115,8 +120,8 @@ FEATURES: tuple[FeatureSpec, ...] = (
         "null without cost or price.", "pricing", alias="margin_percent", high=100.0,
     ),
     FeatureSpec(
-        "conversion_rate_at_current_price", "float", "since the price entered the last eight",
-        "Orders per exposure at the current price, smoothed by the 30-day rate worth 50 exposures; "
+        "conversion_rate_at_current_price", "float", "since the price joined the eight most recent prices",
+        "Orders per exposure at the current price, smoothed by the 30-day rate with a weight of 50 exposures; "
         "null before the first exposure.", "pricing", alias="conversion_rate_at_price_point", low=0.0,
     ),
     FeatureSpec(
@@ -133,13 +138,13 @@ FEATURES: tuple[FeatureSpec, ...] = (
         "Rivals' reference price (features.books.offers), in minor units; null when no comparable rival is known.",
         "competition", low=1,
     ),
-    FeatureSpec("rivals_now", "int", _NOW, "Rivals that the reference counts.", "competition",
+    FeatureSpec("rivals_now", "int", _NOW, "Number of rivals in the reference price.", "competition",
                 nullable=False, low=0),
-    FeatureSpec("rival_data_fresh", "int", _NOW, "1 while offers are valid, else 0.", "competition",
+    FeatureSpec("rival_data_fresh", "int", _NOW, "1 if a fresh offer is known, else 0.", "competition",
                 nullable=False, low=0, high=1),
-    FeatureSpec("rival_min_minor", "int", _NOW, "Lowest rival's price with shipping; null like the reference.",
+    FeatureSpec("rival_min_minor", "int", _NOW, "Lowest rival price including shipping; null like the reference.",
                 "competition", low=1),
-    FeatureSpec("rival_max_minor", "int", _NOW, "Highest rival's price with shipping; null like the reference.",
+    FeatureSpec("rival_max_minor", "int", _NOW, "Highest rival price including shipping; null like the reference.",
                 "competition", low=1),
     FeatureSpec(
         "rival_price_range", "string", _NOW,
@@ -156,32 +161,34 @@ FEATURES: tuple[FeatureSpec, ...] = (
         "(current price − rivals' reference) / rivals' reference; null without either.", "competition", low=-1.0,
     ),
     FeatureSpec(
-        "own_price_elasticity", "float", "the estimate's own",
-        "Own-price elasticity, sign kept, shrunk to its category; null before the first estimate.", "elasticity",
+        "own_price_elasticity", "float", "window of the estimate",
+        "Own-price elasticity (usually negative), shrunk to its category; null before the first estimate.",
+        "elasticity",
         alias="price_elasticity_coefficient",
     ),
-    FeatureSpec("own_price_elasticity_sd", "float", "the estimate's own",
+    FeatureSpec("own_price_elasticity_sd", "float", "window of the estimate",
                 "Standard deviation of the elasticity; null before the first estimate.", "elasticity", low=0.0),
-    FeatureSpec("own_price_elasticity_state", "string", "the estimate's own",
-                "How far the elasticity may be trusted; prior before the first estimate.", "elasticity",
+    FeatureSpec("own_price_elasticity_state", "string", "window of the estimate",
+                "Whether the data behind the elasticity suffice; prior before the first estimate.", "elasticity",
                 nullable=False, values=_STATES),
-    FeatureSpec("units_on_hand", "int", _NOW, "Units in stock; null when the stock stream never told.", "stock",
+    FeatureSpec("units_on_hand", "int", _NOW, "Units in stock; null before the first stock record.", "stock",
                 alias="inventory_level", low=0),
-    FeatureSpec("units_inbound", "int", _NOW, "Units on the way; null like the stock.", "stock", low=0),
+    FeatureSpec("units_inbound", "int", _NOW, "Units inbound; null like the stock.", "stock", low=0),
     FeatureSpec("stock_cover_days", "float", _MONTH,
                 "Days that the stock lasts at the mean daily sales; null without stock data or sales.", "stock",
                 low=0.0),
     FeatureSpec("safety_stock_units", "float", _MONTH,
-                "Units kept against chance over the lead time (5 %); null without stock data or an hour of sales.",
+                "Safety stock for a stock-out probability of 5 % per lead time; null without stock data or before "
+                "an hour of observation.",
                 "stock", low=0.0),
     FeatureSpec("reorder_point_units", "float", _MONTH,
-                "Stock at which to order again; null like the safety stock.", "stock", low=0.0),
+                "Stock level at which to reorder; null like the safety stock.", "stock", low=0.0),
     FeatureSpec("stock_out_probability", "float", _MONTH,
-                "Chance that the stock does not last the lead time; null like the safety stock.", "stock",
+                "Probability that the stock runs out within the lead time; null like the safety stock.", "stock",
                 low=0.0, high=1.0),
     FeatureSpec(
         "seasonality_factor_now", "float", "hour and weekday profile of the category in the market",
-        "Demand at this hour and weekday over the mean; 1 while nothing is known of the hour, null before the "
+        "Demand at this hour and weekday relative to the mean; 1 without data of the hour, null before the "
         "category's first minute.", "demand", alias="seasonality_factor", low=0.0,
     ),
     FeatureSpec("segment_share_myopic_24h", "float", _DAY,
@@ -196,11 +203,12 @@ FEATURES: tuple[FeatureSpec, ...] = (
     FeatureSpec("segment_share_missing", "int", _DAY, "Requests still missing until sufficient.", "segments",
                 nullable=False, low=0),
     FeatureSpec("myopia_prior", "float", _DAY,
-                "Beta-smoothed share of myopic requests over the market's listings in the bucket: what a newcomer "
-                "is taken for.", "segments", nullable=False, low=0.0, high=1.0),
+                "Beta-smoothed share of myopic requests over the market's listings in the bucket: the prior "
+                "of a new customer.", "segments", nullable=False, low=0.0, high=1.0),
     FeatureSpec("wtp_myopic_minor", "float", "half-life 24 hours",
-                "Price at which half of the sale probability is left, myopic segment, in minor units; null while "
-                "elasticity or mean quoted price is unknown, or demand too flat.", "segments", low=0.0),
+                "Price with half of the sale probability at the mean quoted price, myopic segment, in minor "
+                "units; null while elasticity or mean quoted price is unknown, or demand is too inelastic.",
+                "segments", low=0.0),
     FeatureSpec("wtp_strategic_minor", "float", "half-life 24 hours",
                 "The same for the strategic segment.", "segments", low=0.0),
     FeatureSpec(
@@ -209,10 +217,10 @@ FEATURES: tuple[FeatureSpec, ...] = (
         alias="customer_segment_willingness_to_pay",
     ),
     FeatureSpec("category", "string", _NOW, "The listing's category.", "catalog", nullable=False),
-    FeatureSpec("currency", "string", _NOW, "The listing's currency: the unit of every _minor feature.", "catalog",
+    FeatureSpec("currency", "string", _NOW, "The listing's currency, in which all _minor features are.", "catalog",
                 nullable=False),
 )  # fmt: skip
-"""Every feature of a listing, in the order of the row."""
+"""All features of a listing, in the order of the row."""
 
 BY_NAME: dict[str, FeatureSpec] = {spec.name: spec for spec in FEATURES}
 PUBLIC_NAMES: tuple[str, ...] = tuple(spec.public for spec in FEATURES)
@@ -228,6 +236,6 @@ SOURCE_001: tuple[str, ...] = (
     "margin_percent",
     "days_since_last_price_change",
 )
-"""The Feature Store's names in source document 001, to the letter."""
+"""Feature names of source document 001, verbatim."""
 KEY, EVENT_TIMESTAMP, CREATED = "listing", "event_timestamp", "created_ms"
-"""Columns of a row beside the features: the listing's key; epoch ms of the minute's end, twice."""
+"""Other columns of a row: the listing's key, and the end of the minute in epoch ms, twice."""

@@ -1,19 +1,18 @@
-"""Mergeable accumulators over trailing windows, with bounded state.
+"""Mergeable accumulators over sliding windows with bounded state.
 
-A feature such as ``orders_24h`` must cost the same whether a listing sells once a week or ten times
-a second, must survive a restart to the last count, and must not depend on how often it is asked.
-So counts live in rings of slots (minutes, hours, days): adding is one array addition, moving on in
-time empties the slots that fell out, a window is a sum of slots. Rows of an array are the listings
-of a bucket; all of them move together, because every bucket gets a batch a minute.
+A feature such as ``orders_24h`` must cost the same for any rate of sales, must survive a restart exactly, and must
+not depend on how often it is read. Counts are therefore kept in rings of slots (minutes, hours, days). Adding is
+one array addition, advancing in time clears the expired slots, and a window is a sum of slots. The rows of an
+array are the listings of a bucket. All rows advance together, because every bucket gets one batch per minute.
 
 Variables: slot s (absolute number: minutes, hours or days since some origin), ring of S slots,
 newest slot n; c[m, r, s mod S] counts of measure m and row r in slot s.
 
   (1) window(m, r, k) = Σ_{s = n−k+1..n} c[m, r, s mod S],  k ≤ S
   (2) advance to n' > n: c[·, ·, s mod S] = 0 for every s in n+1..n'
-  (3) merge: counts of equal slots add up; what is older than the later ring's window is gone
+  (3) merge: counts of equal slots add up; slots older than the window of the later ring are dropped
 
-Each law is tested against a recount of the same events.
+A test compares each equation with a recount of the same events.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class SlotRing:
     Parameters
     ----------
     measures : names, in the order of the first axis.
-    slots : how many slots are kept, the newest (still filling) one included.
+    slots : number of slots, including the newest one, which is still being filled.
     dtype : int64 for counts (exact), float64 for sums of means.
 
     Examples
@@ -65,7 +64,7 @@ class SlotRing:
         self._data: Numbers = np.zeros((len(self.measures), _INITIAL_ROWS, slots), dtype=dtype)
 
     def grow(self, rows: int) -> None:
-        """Make room for at least ``rows`` rows; new ones start empty."""
+        """Extend the arrays to at least ``rows`` rows; new rows start with 0."""
         if rows > self._data.shape[1]:
             wider = np.zeros((len(self.measures), max(rows, 2 * self.rows), self.slots), dtype=self._data.dtype)
             wider[:, : self.rows] = self._data[:, : self.rows]
@@ -73,7 +72,7 @@ class SlotRing:
         self.rows = max(self.rows, rows)
 
     def advance(self, slot: int) -> None:
-        """Move on to a slot and empty those that came free (2); an earlier slot changes nothing."""
+        """Advance to a slot and clear the slots that it reuses (2); an earlier slot changes nothing."""
         if self.newest is None:
             self.newest = slot
         passed = slot - self.newest
@@ -87,12 +86,12 @@ class SlotRing:
         self.newest = slot
 
     def add(self, measure: str, rows: Numbers, values: Numbers, slot: int | None = None) -> None:
-        """Add to the newest slot, or to an older one that is still in the ring; older still is dropped.
+        """Add to the newest slot or to an older slot of the ring; drop counts of slots before the ring.
 
         Raises
         ------
         ValueError
-            If the ring was never advanced, or ``slot`` lies ahead of it.
+            If the ring was never advanced, or ``slot`` is after the newest slot.
         """
         if self.newest is None:
             raise ValueError("add: expected advance(slot) before the first count")
@@ -103,7 +102,7 @@ class SlotRing:
             np.add.at(self._data[self._index[measure], :, at % self.slots], rows, values)
 
     def add_rows(self, rows: Numbers, values: Numbers) -> None:
-        """Add to the newest slot for distinct rows at once: ``values`` of shape (measures, rows).
+        """Add to the newest slot of distinct rows: ``values`` of shape (measures, rows).
 
         Raises
         ------
@@ -115,28 +114,30 @@ class SlotRing:
         self._data[:, rows, self.newest % self.slots] += values
 
     def total(self, measure: str, last: int | None = None, until: int | None = None) -> Numbers:
-        """Sums per row over ``last`` slots (default all) that end with slot ``until`` (default the newest) (1).
+        """Return sums per row over ``last`` slots (default all) up to slot ``until`` (default the newest) (1).
 
         Raises
         ------
         ValueError
-            If the window reaches back further than the ring.
+            If the window exceeds the ring.
         """
         counts = self._data[self._index[measure], : self.rows]
         behind = 0 if until is None or self.newest is None else self.newest - until
         width = self.slots if last is None else last
+        result: Numbers
         if behind == 0 and width == self.slots:
-            result: Numbers = counts.sum(axis=1)
+            result = counts.sum(axis=1)
             return result
         if behind < 0 or behind + width > self.slots:
             raise ValueError(
                 f"total: expected a window inside the last {self.slots} slots, got {width} slots that end "
                 f"{behind} before the newest"
             )
-        return self.series(measure)[:, self.slots - behind - width : self.slots - behind].sum(axis=1)
+        result = self.series(measure)[:, self.slots - behind - width : self.slots - behind].sum(axis=1)
+        return result
 
     def series(self, measure: str) -> Numbers:
-        """Counts per row and slot, oldest slot first, shape (rows, slots)."""
+        """Return counts per row and slot, oldest slot first, shape (rows, slots)."""
         counts = self._data[self._index[measure], : self.rows]
         first = ((self.newest or 0) + 1) % self.slots
         return np.concatenate((counts[:, first:], counts[:, :first]), axis=1)
@@ -147,7 +148,7 @@ class SlotRing:
         Raises
         ------
         ValueError
-            If the rings count different things.
+            If the measures or the number of slots differ.
         """
         if (self.measures, self.slots) != (other.measures, other.slots):
             raise ValueError(
@@ -157,22 +158,22 @@ class SlotRing:
         if other.newest is None:
             return
         self.advance(other.newest)
-        assert self.newest is not None
-        kept = np.arange(max(self.newest, other.newest) - self.slots + 1, other.newest + 1) % self.slots
+        newest = other.newest if self.newest is None else max(self.newest, other.newest)
+        kept = np.arange(newest - self.slots + 1, other.newest + 1) % self.slots
         if kept.size:
             self._data[:, : other.rows, kept] += other._data[:, : other.rows, kept]
 
     def snapshot(self) -> dict[str, Any]:
-        """Plain data; arrays are copies."""
+        """Return the state as plain data; arrays are copies."""
         return {"v": self.version, "newest": self.newest, "data": self._data[:, : self.rows].copy()}
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Take a snapshot back.
+        """Restore the state from a snapshot.
 
         Raises
         ------
         SnapshotError
-            If it is of another version or counts other measures or slots.
+            If the snapshot has another version, or another number of measures or slots.
         """
         refuse_other_version("SlotRing", self.version, snapshot)
         data = read_array(snapshot["data"], self._data.dtype)
@@ -189,7 +190,7 @@ class SlotRing:
 
 
 class LocalTime(NamedTuple):
-    """A moment in a market's own calendar."""
+    """A time in a market's calendar."""
 
     day: int
     weekday: int
@@ -198,10 +199,12 @@ class LocalTime(NamedTuple):
 
 
 def local_time(at_ms: int, zone: tzinfo = UTC) -> LocalTime:
-    """Day number (proleptic Gregorian ordinal), weekday (Monday 0), hour and share of the day gone.
+    """Return day number (proleptic Gregorian ordinal), weekday (Monday 0), hour and elapsed fraction of the day.
 
-    The day is the market's own, so a day of 23 or 25 hours is still one slot.
+    The day is the market's local day, so a day of 23 or 25 hours is one slot.
 
+    Examples
+    --------
     >>> local_time(1_700_000_000_000)
     LocalTime(day=738838, weekday=1, hour=22, day_fraction=0.9259259259259259)
     """
@@ -211,10 +214,12 @@ def local_time(at_ms: int, zone: tzinfo = UTC) -> LocalTime:
 
 
 class DecayedMean:
-    """Weighted means per row whose weights halve every ``half_life_ms`` of event time; mergeable.
+    """Weighted means per row; weights halve every ``half_life_ms`` of event time. Mergeable.
 
-    State per row: weight w, weighted sum s, time t. At t' ≥ t both shrink by 2^−(t'−t)/half-life.
+    State per row: weight w, weighted sum s, time t. At t' ≥ t both are multiplied by 2^−(t'−t)/half-life.
 
+    Examples
+    --------
     >>> mean = DecayedMean(half_life_ms=1000)
     >>> mean.grow(1)
     >>> mean.add(0, 100.0, 1.0, 0)
@@ -230,11 +235,11 @@ class DecayedMean:
         self._state: list[list[float]] = []
 
     def grow(self, rows: int) -> None:
-        """Make room for ``rows`` rows."""
+        """Extend the state to ``rows`` rows."""
         self._state.extend([0.0, 0.0, 0.0] for _ in range(rows - len(self._state)))
 
     def add(self, row: int, value: float, weight: float, at_ms: float) -> None:
-        """Take a value; one older than the newest counts with its own lesser weight."""
+        """Add a value; a value older than the newest gets a decayed weight."""
         state = self._state[row]
         at_ms = float(at_ms)
         shrink = 0.5 ** (abs(at_ms - state[2]) / self._half_life_ms)
@@ -245,28 +250,28 @@ class DecayedMean:
             state[1] += weight * shrink * value
 
     def value(self, row: int) -> float | None:
-        """The mean, or None before the first value."""
+        """Return the mean, or None before the first value."""
         weight, total, _ = self._state[row]
         return total / weight if weight > 0 else None
 
     def merge(self, other: DecayedMean) -> None:
-        """Add another's weights, row by row."""
+        """Add the weights of another instance, row by row."""
         self.grow(len(other._state))
         for row, (weight, total, at_ms) in enumerate(other._state):
             if weight > 0:
                 self.add(row, total / weight, weight, at_ms)
 
     def snapshot(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return the state as plain data."""
         return {"v": self.version, "rows": [list(state) for state in self._state]}
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Take a snapshot back.
+        """Restore the state from a snapshot.
 
         Raises
         ------
         SnapshotError
-            If it is of another version.
+            If the snapshot has another version.
         """
         refuse_other_version("DecayedMean", self.version, snapshot)
         self._state = [[float(x) for x in row] for row in snapshot["rows"]]

@@ -1,1 +1,4 @@
-"""Where Walras runs: the local platform, cluster files, configuration, decisions. Nobody imports it but tests."""
+"""Where Walras runs: the local platform, Flink's configuration, the policy, reports, documents and decisions.
+
+Only tests import this package.
+"""

@@ -105,7 +105,7 @@ def _run_start(settings: Settings, clock: Clock) -> int:
     """Return the event time from which the schedules count, ms.
 
     A restarted simulator reads it from the calendar entries that it published. On the wall clock, where runs
-    cannot be told apart, every start is a new run.
+    cannot be distinguished, every start is a new run.
     """
     now = clock.now_ms()
     if clock == Clock():

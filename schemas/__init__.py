@@ -1,8 +1,8 @@
-"""What an event is: the records, their topics and the contracts between processes.
+"""Records, topics and data contracts shared by all processes.
 
-This room imports the standard library only, so that anything (a job, a test, an adapter of a
-user's own) can depend on it.
+The package imports the standard library only, so that a job, a test or an external adapter can depend on it
+without further requirements.
 
-To add a stream: a frozen dataclass in :mod:`schemas.events`, one ``Topic`` in
-:data:`schemas.topics.TOPICS`, and ``make schemas`` to write its JSON Schema under ``schemas/json``.
+To add a stream: add a frozen dataclass to :mod:`schemas.events` and one ``Topic`` to
+:data:`schemas.topics.TOPICS`, then run ``make schemas`` to write its JSON Schema to ``schemas/json``.
 """

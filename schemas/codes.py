@@ -1,4 +1,7 @@
-"""Reason codes: every word a machine or a person reads about why something happened, in one enum each."""
+"""Reason codes: one enum per question of the form "why did this happen?".
+
+Records, logs and JSON carry these codes; :mod:`schemas.public_texts` holds their texts.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from enum import StrEnum
 
 
 class RejectCode(StrEnum):
-    """Why a record was refused."""
+    """Reason for which a record was rejected."""
 
     INVALID_UTF8 = "INVALID_UTF8"
     NOT_JSON_OBJECT = "NOT_JSON_OBJECT"
@@ -25,7 +28,7 @@ class RejectCode(StrEnum):
 
 
 class Cause(StrEnum):
-    """What started a repricing."""
+    """Event that triggered a repricing."""
 
     EVIDENCE = "EVIDENCE"
     GROUP_EVIDENCE = "GROUP_EVIDENCE"
@@ -43,32 +46,8 @@ class Cause(StrEnum):
     RENEWAL = "RENEWAL"
 
 
-class GuardrailCode(StrEnum):
-    """What a guardrail says with its band."""
-
-    COST_MISSING = "COST_MISSING"
-    INPUT_INVALID = "INPUT_INVALID"
-    MIN_MARGIN = "MIN_MARGIN"
-    MARKET_CAP = "MARKET_CAP"
-    FLOOR_CEILING = "FLOOR_CEILING"
-    SURGE_BAN = "SURGE_BAN"
-    EQUAL_PRICE = "EQUAL_PRICE"
-    UNIFORM = "UNIFORM"
-    STEP_LIMIT = "STEP_LIMIT"
-    APPROVAL = "APPROVAL"
-    LOW_CONFIDENCE = "LOW_CONFIDENCE"
-    MIN_GAP = "MIN_GAP"
-    MAX_CHANGES = "MAX_CHANGES"
-    FORWARD_BUYING = "FORWARD_BUYING"
-    STALE_OFFERS = "STALE_OFFERS"
-    OFFER_OUTLIER = "OFFER_OUTLIER"
-    PRICE_WAR = "PRICE_WAR"
-    FROZEN = "FROZEN"
-    PORTFOLIO_BRAKE = "PORTFOLIO_BRAKE"
-
-
 class OutcomeCode(StrEnum):
-    """How a decision ended."""
+    """Outcome of a decision."""
 
     PUBLISHED = "PUBLISHED"
     UNCHANGED = "UNCHANGED"
@@ -82,7 +61,7 @@ class OutcomeCode(StrEnum):
 
 
 class Sufficiency(StrEnum):
-    """How far an estimate may be trusted (science § 3)."""
+    """Degree to which the data behind an estimate suffice (science § 3)."""
 
     SUFFICIENT = "sufficient"
     PROVISIONAL = "provisional"

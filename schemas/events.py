@@ -1,12 +1,12 @@
-"""One frozen dataclass per record that travels between processes.
+"""One frozen dataclass per record that processes exchange through Kafka.
 
-Money is integer minor units (``_minor``), times are epoch milliseconds UTC (``_ms``). Every input
-carries the price group it is keyed by, so that all facts about one listing meet in one partition
-and in one bucket. The field order is the wire's: JSON objects with exactly these names.
+Amounts are integer minor units (``_minor``), times are epoch milliseconds UTC (``_ms``). Every input contains its
+price group, from which its Kafka key is made, so that all facts about a listing are in the same partition and in
+the same bucket. A record is a JSON object with exactly these field names, in this order.
 
-Long by design: it is the vocabulary, and a reader should find all of it in one place.
-
-(Over 300 lines: every record of every stream in one place, so that a reader finds a field's meaning by scrolling.)
+The file exceeds 300 lines because it is the reference of all record types, which readers and schema generation
+look up in one place. The records share field names and conventions, and a split would separate definitions that
+change together.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DEFAULT_ARM = "base"
 
 
 class ClickKind(StrEnum):
-    """What a shopper did on the way to an order."""
+    """Shopper action before an order."""
 
     SEARCH = "search"
     VIEW = "view"
@@ -31,7 +31,10 @@ class ClickKind(StrEnum):
 
 
 class OrderKind(StrEnum):
-    """A placed order counts as a sale; a cancellation or return takes it back in its own period."""
+    """Kind of an order event.
+
+    A placed order counts as a sale. A cancellation or return is subtracted in the period in which it happens.
+    """
 
     PLACED = "placed"
     PAID = "paid"
@@ -40,7 +43,7 @@ class OrderKind(StrEnum):
 
 
 class Role(StrEnum):
-    """A listing's part in the assortment; it picks the strategy and how closely rivals are followed."""
+    """Role of a listing in the assortment; it selects the strategy and how closely competitors are followed."""
 
     KVI = "kvi"
     TRAFFIC = "traffic"
@@ -49,7 +52,7 @@ class Role(StrEnum):
 
 
 class QuoteSource(StrEnum):
-    """Where a quoted price came from: the good table, one past its end, or the list price."""
+    """Origin of a quoted price: a valid price table, an expired price table or the list price."""
 
     TABLE = "table"
     STALE = "stale"
@@ -57,7 +60,7 @@ class QuoteSource(StrEnum):
 
 
 class CommandKind(StrEnum):
-    """What an operator can ask for."""
+    """Command of an operator."""
 
     APPROVE = "approve"
     REJECT = "reject"
@@ -73,7 +76,7 @@ class CommandKind(StrEnum):
 
 
 class CalendarKind(StrEnum):
-    """What an entry of the calendar announces."""
+    """Kind of a calendar entry."""
 
     HOLIDAY = "holiday"
     WEATHER = "weather"
@@ -82,8 +85,8 @@ class CalendarKind(StrEnum):
     EVENT = "event"
 
 
-class _OfListing(Protocol):
-    """A record about a listing."""
+class _ListingRecord(Protocol):
+    """Record about one listing."""
 
     @property
     def tenant(self) -> str: ...
@@ -95,9 +98,10 @@ class _OfListing(Protocol):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Listing:
-    """The thing that has a price: tenant / market / SKU.
+    """Unit that has a price: a SKU in one market of one tenant.
 
-    Its key is built and read here alone. A tenant and a market hold no slash, a SKU may (decision 39).
+    Only this class builds and parses listing keys. A tenant and a market contain no slash; a SKU may (decision
+    39).
 
     Examples
     --------
@@ -113,13 +117,15 @@ class Listing:
 
     @property
     def key(self) -> str:
-        """The listing's public name, also its key in compacted topics."""
+        """Return the listing's public name, which is also its key in compacted topics."""
         return self.key_of(self)
 
     @staticmethod
-    def key_of(record: _OfListing) -> str:
-        """Return the key of the listing that a record is about.
+    def key_of(record: _ListingRecord) -> str:
+        """Return the listing key of a record.
 
+        Examples
+        --------
         >>> Listing.key_of(Stock("e", 1, "acme", "web-us-usd", "sku-1", "sku-1", 5, 0, 1.0))
         'acme/web-us-usd/sku-1'
         """
@@ -127,8 +133,10 @@ class Listing:
 
     @staticmethod
     def key_in(value: Mapping[str, Any]) -> str:
-        """Return the key of the listing that a decoded record is about.
+        """Return the listing key of a decoded record.
 
+        Examples
+        --------
         >>> Listing.key_in({"tenant": "acme", "market": "web-us-usd", "sku": "sku-1", "on_hand": 5})
         'acme/web-us-usd/sku-1'
         """
@@ -136,22 +144,24 @@ class Listing:
 
     @classmethod
     def parse(cls, key: str) -> Listing:
-        """Read a listing from its key; a SKU may itself contain slashes.
+        """Parse a listing key; the SKU may contain slashes.
 
         Raises
         ------
         ValueError
-            If the key does not have three parts.
+            If the key does not have three non-empty parts.
         """
         parts = key.split("/", 2)
         if len(parts) != 3 or not all(parts):
-            raise ValueError(f"a listing is tenant/market/sku, got {key!r}")
+            raise ValueError(f"listing key: expected tenant/market/sku, got {key!r}")
         return cls(*parts)
 
 
 def group_key(tenant: str, market: str, price_group: str) -> str:
-    """Kafka key of every input: what is priced together travels together.
+    """Return the Kafka key of an input record: all listings of a price group share a partition.
 
+    Examples
+    --------
     >>> group_key("acme", "web-us-usd", "sku-1")
     'acme/web-us-usd/sku-1'
     """
@@ -159,8 +169,10 @@ def group_key(tenant: str, market: str, price_group: str) -> str:
 
 
 def category_key(tenant: str, market: str, category: str) -> str:
-    """Name of a category in a market: what its listings share is kept under it.
+    """Return the key of a category in a market.
 
+    Examples
+    --------
     >>> category_key("acme", "web-us-usd", "shoes")
     'acme/web-us-usd/shoes'
     """
@@ -168,11 +180,13 @@ def category_key(tenant: str, market: str, category: str) -> str:
 
 
 def bucket_of(key: str, buckets: int) -> int:
-    """Bucket of a group key: the first four hex digits of its MD5 as a number, mod ``buckets``.
+    """Return the bucket of a group key: the first four hex digits of its MD5 as a number, modulo ``buckets``.
 
-    The same in Flink SQL (POSITION and SUBSTRING of MD5), DuckDB and Python, where hashing
-    functions otherwise differ.
+    Flink SQL (POSITION and SUBSTRING of MD5), DuckDB and Python compute the same value; their built-in hash
+    functions differ.
 
+    Examples
+    --------
     >>> bucket_of("acme/web-us-usd/sku-1", 32)
     2
     """
@@ -181,7 +195,7 @@ def bucket_of(key: str, buckets: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A price answered to a shopper: the only source of exposures."""
+    """A price returned to a shopper. Exposures are counted from quotes only."""
 
     event_id: str
     event_time_ms: int
@@ -205,7 +219,7 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Click:
-    """A search, view, cart or checkout at the price that was quoted."""
+    """A search, view, cart or checkout, with the price quoted to the shopper."""
 
     event_id: str
     event_time_ms: int
@@ -228,7 +242,7 @@ class Click:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order line; it counts at the price quoted, not at the price paid."""
+    """An order line. It is counted at the quoted price, not at the price paid."""
 
     event_id: str
     event_time_ms: int
@@ -253,19 +267,20 @@ class Order:
 
 
 class OfferKind(StrEnum):
-    """What an offer is to the listing."""
+    """Relation of an offer to the listing."""
 
     RIVAL = "rival"
-    """The same item at another shop: its price moves demand and bounds our prices."""
+    """The same item at another shop. Its price affects demand and bounds our prices."""
     REFERENCE = "reference"
-    """Another item that shoppers compare with, such as the rest of the shelf: its price moves demand only."""
+    """A different item that shoppers compare with, for example a substitute. Its price affects demand only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A competitor's price, at the time it was observed.
+    """A competitor's price at the time of its observation.
 
-    ``validity_ms`` absent: the policy's 24 h. ``offer_kind`` absent: a rival's (:class:`OfferKind`).
+    Without ``validity_ms`` the policy's validity applies (24 h by default). Without ``offer_kind`` the offer is a
+    rival's (:class:`OfferKind`).
     """
 
     event_id: str
@@ -287,13 +302,16 @@ class Offer:
 
     @property
     def bounds_prices(self) -> bool:
-        """Whether the offer is a rival's, which bounds our prices."""
+        """Return whether the offer is a rival's and therefore bounds our prices."""
         return self.offer_kind != OfferKind.REFERENCE
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
-    """What the shop knows of a listing. A missing cost is allowed on the wire and holds the price."""
+    """Master data of a listing.
+
+    The contract accepts an entry without a cost; the guardrail COST_MISSING then keeps the current price.
+    """
 
     event_id: str
     event_time_ms: int
@@ -314,7 +332,7 @@ class CatalogEntry:
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """Units on hand and on the way."""
+    """Units on hand and inbound."""
 
     event_id: str
     event_time_ms: int
@@ -329,7 +347,10 @@ class Stock:
 
 @dataclass(frozen=True, slots=True)
 class CalendarEvent:
-    """An external event, weather or campaign. Empty ``zone`` or ``categories`` mean all of them."""
+    """A holiday, weather event, campaign, emergency or other event.
+
+    An empty ``zone`` or ``categories`` means all of them.
+    """
 
     event_id: str
     event_time_ms: int
@@ -346,10 +367,10 @@ class CalendarEvent:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """An operator's word. ``market`` and ``sku`` absent: all of them.
+    """A command of an operator. Without ``market`` or ``sku`` it applies to all of them.
 
-    ``price_minor`` goes with manual_price, ``units`` and ``until_ms`` with sale_target, ``until_ms``
-    with freeze, ``decision_id`` with approve and reject, ``version`` with rollback.
+    ``price_minor`` belongs to manual_price, ``units`` and ``until_ms`` to sale_target, ``until_ms`` to freeze,
+    ``decision_id`` to approve and reject, ``version`` to rollback.
     """
 
     event_id: str
@@ -369,7 +390,11 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A minute's heartbeat: one per bucket on ``ticks`` and one (``bucket`` -1) in every partition of the rest."""
+    """A record that advances the watermark.
+
+    Each minute has one tick per bucket on ``ticks``. Every partition of all other inputs has its own ticks, with
+    ``bucket`` -1.
+    """
 
     event_time_ms: int
     bucket: int = -1
@@ -378,7 +403,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One minute's counts of one listing, arm, segment and quoted price (science § 1). Cells add up."""
+    """Counts of one minute for one listing, arm, segment and quoted price (science § 1). Cells are additive."""
 
     tenant: str
     market: str
@@ -403,7 +428,7 @@ class Cell:
 
     @property
     def listing(self) -> Listing:
-        """The listing the counts belong to."""
+        """Return the listing of the counts."""
         return Listing(self.tenant, self.market, self.sku)
 
 
@@ -425,10 +450,10 @@ CELL_COUNTS: tuple[str, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class SegmentShare:
-    """A customer's purchases so far in one period, and how many were made above the rival's price (science § 2).
+    """A customer's purchases in one period, and how many of them were above the rival's price (science § 2).
 
-    The key ends with the period's first day since 1970-01-01; a period has ``segments.memory_days`` of the policy.
-    A record whose key has no period is of an earlier version and counts all purchases so far.
+    The key ends with the first day of the period, counted from 1970-01-01. A period has ``segments.memory_days``
+    days (policy). A record of an earlier version has no period in its key and counts all purchases so far.
     """
 
     tenant: str
@@ -440,7 +465,10 @@ class SegmentShare:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A learned quantity with its mean, sd and n; ``raw_*`` is before shrinkage."""
+    """An estimated quantity with its mean, sd and n.
+
+    ``raw_mean`` and ``raw_se`` are the values before shrinkage.
+    """
 
     scope: str
     tenant: str
@@ -462,7 +490,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A listing's score, its leading detector and its parts, when worth showing."""
+    """The evidence score of a listing, with the strongest detector and the score's components."""
 
     tenant: str
     market: str
@@ -478,9 +506,9 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What was done, with all it was based on.
+    """A pricing decision with all its inputs.
 
-    ``inputs`` (with the policy it ran under) is enough to recompute ``result`` bit for bit.
+    ``inputs`` and the policy of that time are sufficient to recompute ``result`` bit for bit.
     """
 
     decision_id: str
@@ -501,7 +529,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A refused record, by its address; the raw bytes are fetched from there and kept in the archive."""
+    """A rejected record, identified by its Kafka address.
+
+    The raw bytes stay in the source topic and in the archive.
+    """
 
     topic: str
     partition: int
@@ -515,12 +546,13 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """A fact or a batch on which a logic raised, set aside so that its job goes on.
+    """A fact or batch for which a logic raised an exception. The job skips it and continues.
 
-    ``kind`` is the fact's stream, ``batch`` for a bucket's minute, or ``recovered`` for the first good minute of
-    a bucket that was failing. ``address`` is stream-partition-offset where the record has one; a batch is read
-    from there, a fact's record is ``payload``. ``version`` names the logic and its snapshot version.
-    ``failing_minutes`` counts the bucket's failed minutes in a row, this one included.
+    ``kind`` is the fact's stream, ``batch`` for a bucket's minute, or ``recovered`` for the first successful
+    minute of a bucket after failures. ``address`` is stream-partition-offset where the record has one. A batch is
+    read from that address; the record of a fact is in ``payload``. ``version`` contains the logic's name and its
+    snapshot version. ``failing_minutes`` is the number of consecutive failed minutes of the bucket, including this
+    one.
     """
 
     logic: str
@@ -537,7 +569,7 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """Per input partition and minute: offsets read = on time + late + rejected + ticks."""
+    """Offsets read per input partition and minute: offsets_read = on_time + late + rejected + ticks."""
 
     topic: str
     partition: int
@@ -551,10 +583,10 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class CellBatch:
-    """One bucket's minute: a row per cell, and the offers, stock and catalog entries that came in it.
+    """Cells and facts (offers, stock levels, catalog entries) of one minute of one bucket.
 
-    A row's ``kind`` says what it is (cell, offers, stock, catalog); a fact's row carries its Kafka
-    partition ``p`` and offset ``o``. ``rows`` is empty when nothing happened.
+    ``kind`` of a row is cell, offers, stock or catalog. The row of a fact also contains its Kafka partition ``p``
+    and offset ``o``. ``rows`` is empty for a minute without events.
     """
 
     bucket: int
@@ -564,7 +596,7 @@ class CellBatch:
 
 @dataclass(frozen=True, slots=True)
 class RejectedCell:
-    """A cell refused by the catalog (unknown listing, wrong currency), with the events it counted."""
+    """A cell rejected by the catalog check (unknown listing or wrong currency), with its counts."""
 
     listing: str
     tenant: str
@@ -594,7 +626,7 @@ class RejectedCell:
 
 @dataclass(frozen=True, slots=True)
 class FeatureRow:
-    """One listing's features at the end of a minute; the features' own columns stand beside these."""
+    """The features of one listing at the end of a minute. The columns of the features follow these columns."""
 
     listing: str
     event_timestamp: int
@@ -603,7 +635,7 @@ class FeatureRow:
 
 @dataclass(frozen=True, slots=True)
 class PriceTableRecord:
-    """A `tables` value: the Redis hash (every value a string) with the listing beside it."""
+    """Value of the `tables` topic: the listing, and the fields of the Redis hash as strings."""
 
     tenant: str
     market: str

@@ -1,7 +1,7 @@
-"""JSON Schemas of every stream, made from the dataclasses and the contract's checks.
+"""JSON Schemas of all streams, generated from the dataclasses and the contracts' checks.
 
-``python -m schemas.json_schema`` writes ``schemas/json/<record>.v1.json``; a test fails when they are
-stale, so that the published contract and the judged one cannot drift apart.
+``python -m schemas.json_schema`` writes ``schemas/json/<stream>.v1.json``. A test fails when a file differs from
+the generated schema, so the published contract equals the enforced one.
 """
 
 from __future__ import annotations
@@ -41,8 +41,16 @@ def _property(annotation: Any, check: Check | None) -> dict[str, Any]:
     return schema
 
 
-def of_record(record: type, checks: tuple[Check, ...] = ()) -> dict[str, Any]:
-    """JSON Schema of a dataclass; unknown fields are allowed, so that a newer writer stays readable."""
+def record_schema(record: type, checks: tuple[Check, ...] = ()) -> dict[str, Any]:
+    """Return the JSON Schema of a dataclass.
+
+    Unknown fields are allowed, so that records of a newer writer stay readable.
+
+    Parameters
+    ----------
+    record : a dataclass.
+    checks : checks of single fields; their bounds become schema keywords.
+    """
     by_name = {check.field: check for check in checks}
     hints = typing.get_type_hints(record)
     fields = dataclasses.fields(record)
@@ -56,23 +64,23 @@ def of_record(record: type, checks: tuple[Check, ...] = ()) -> dict[str, Any]:
     }
 
 
-def of_topic(topic: Topic) -> dict[str, Any]:
-    """The published schema of a stream."""
-    schema = of_record(topic.record, topic.checks)
+def topic_schema(topic: Topic) -> dict[str, Any]:
+    """Return the published schema of a stream."""
+    schema = record_schema(topic.record, topic.checks)
     if topic.record is events.CellBatch:
         facts = [TOPICS[name] for name in ("offers", "stock", "catalog")]
         schema["properties"]["rows"]["items"] = {
-            "anyOf": [of_record(events.Cell), *(of_record(t.record, t.checks) for t in facts)]
+            "anyOf": [record_schema(events.Cell), *(record_schema(t.record, t.checks) for t in facts)]
         }
     return {"$schema": DIALECT, "$id": f"{topic.topic}.json", "title": topic.topic, **schema}
 
 
 def main() -> None:
-    """Write every schema file."""
+    """Write the schema files of all streams."""
     FOLDER.mkdir(exist_ok=True)
     for topic in TOPICS.values():
         path = FOLDER / f"{topic.name}.v1.json"
-        path.write_text(json.dumps(of_topic(topic), indent=2) + "\n")
+        path.write_text(json.dumps(topic_schema(topic), indent=2) + "\n")
 
 
 if __name__ == "__main__":

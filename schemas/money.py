@@ -1,7 +1,7 @@
-"""Money in integer minor units, and the only rounding in the project.
+"""Money in integer minor units, and the project's only rounding functions.
 
-Why its own module: a float that leaks into a price is a cent that nobody can explain, and a
-rounding done in two places is two prices.
+All amounts are integers, so that no price contains a floating-point error. All rounding is in this module, so
+that the same amount is rounded the same way everywhere.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ EXPONENTS: dict[str, int] = {
     "NZD": 2, "PLN": 2, "RUB": 2, "SEK": 2, "SGD": 2, "THB": 2, "TND": 3, "TRY": 2, "USD": 2, "VND": 0,
     "ZAR": 2,
 }  # fmt: skip
-"""Minor-unit digits by ISO 4217 code; a currency that is not here is refused by the contract."""
+"""Digits of the minor unit by ISO 4217 code. The contract rejects all other currencies."""
 
 
 class MoneyError(ValueError):
-    """An amount or currency that cannot be money; says what was expected and what came."""
+    """Invalid amount or currency; the message states the expected and the actual value."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Money:
-    """An amount in minor units of one currency.
+    """Amount in minor units of one currency.
 
     Examples
     --------
@@ -39,6 +39,7 @@ class Money:
     currency: str
 
     def __post_init__(self) -> None:
+        """Check the currency and the type of the amount."""
         if self.currency not in EXPONENTS:
             raise MoneyError(f"currency: expected one of {', '.join(sorted(EXPONENTS))}; got {self.currency!r}")
         if not isinstance(self.minor, int) or isinstance(self.minor, bool):
@@ -46,7 +47,7 @@ class Money:
 
     @classmethod
     def from_major(cls, amount: str | int | float | Decimal, currency: str) -> Money:
-        """Read an amount in major units; a half minor unit rounds to even.
+        """Convert an amount in major units; half a minor unit rounds to even.
 
         Raises
         ------
@@ -64,13 +65,16 @@ class Money:
         return cls(int(value.scaleb(EXPONENTS[currency]).to_integral_value(ROUND_HALF_EVEN)), currency)
 
     def __str__(self) -> str:
+        """Return the amount in major units with its currency."""
         digits = EXPONENTS[self.currency]
         return f"{Decimal(self.minor).scaleb(-digits):.{digits}f} {self.currency}"
 
 
 def floor_minor(value: float) -> int:
-    """Round down to a whole minor unit, forgiving float dust below 1e-6 of a unit.
+    """Round down to a whole minor unit, with a tolerance of 1e-6 units for floating-point error.
 
+    Examples
+    --------
     >>> floor_minor(1999.9999999), floor_minor(1999.4)
     (2000, 1999)
     """
@@ -78,8 +82,10 @@ def floor_minor(value: float) -> int:
 
 
 def ceil_minor(value: float) -> int:
-    """Round up to a whole minor unit, forgiving float dust.
+    """Round up to a whole minor unit, with a tolerance of 1e-6 units for floating-point error.
 
+    Examples
+    --------
     >>> ceil_minor(2000.0000001), ceil_minor(1999.4)
     (2000, 2000)
     """
@@ -87,10 +93,12 @@ def ceil_minor(value: float) -> int:
 
 
 def to_grid(value_minor: int, step_minor: int, ending_minor: int = 0, *, up: bool) -> int:
-    """Nearest allowed price at or above (``up``) or at or below ``value_minor``.
+    """Return the nearest price on the grid at or above (``up``) or at or below ``value_minor``.
 
-    Allowed prices are ``k * step_minor - ending_minor`` (step 100, ending 1: 0.99, 1.99, ...).
+    The grid is ``k * step_minor - ending_minor`` (step 100, ending 1: 0.99, 1.99, ...).
 
+    Examples
+    --------
     >>> to_grid(1950, 100, 1, up=True), to_grid(1950, 100, 1, up=False)
     (1999, 1899)
     """

@@ -1,15 +1,15 @@
-"""The serving contract: how a price table lies in Redis and how a customer's price is picked from it.
+"""The serving contract: the Redis layout of a price table and the selection of a customer's price.
 
-A reader needs two look-ups and an MD5, and no library of ours::
+A reader needs two look-ups and an MD5 function, and none of this project's code::
 
     HGETALL price:{tenant:market}:<sku>
     GET     segment:{tenant:<first 2 hex of md5(pseudonym)>}:<pseudonym>
 
-The field ``table`` holds, per arm and segment, the prices in minor units with their cumulative
-select probabilities as unsigned 32-bit integers. The first four bytes of
-``MD5(table_id|customer|"price")``, read as a big-endian unsigned integer ``u``, pick the first
-price whose cumulative value is greater than or equal to ``u``. MD5 and not CRC-32: CRC is linear,
-so the same customer's picks would be tied together across listings and arms.
+The field ``table`` contains, per arm and segment, the prices in minor units and their cumulative selection
+probabilities as unsigned 32-bit integers. ``u`` is the first four bytes of ``MD5(table_id|customer|"price")``
+as a big-endian unsigned integer. The customer gets the first price whose cumulative value is at least ``u``.
+MD5 is used instead of CRC-32 because CRC is linear: with CRC the selections of one customer would be correlated
+across listings and arms.
 """
 
 from __future__ import annotations
@@ -28,12 +28,14 @@ READY_KEY = "ready"
 
 
 class PriceTableError(ValueError):
-    """A table that cannot be served; says what was expected and what came."""
+    """Invalid price table; the message states the expected and the actual value."""
 
 
 def price_key(listing: Listing) -> str:
-    """Redis key of a listing's table, hash-tagged by tenant and market.
+    """Return the Redis key of a listing's table, hash-tagged by tenant and market.
 
+    Examples
+    --------
     >>> price_key(Listing("acme", "web-us-usd", "sku-1"))
     'price:{acme:web-us-usd}:sku-1'
     """
@@ -41,8 +43,12 @@ def price_key(listing: Listing) -> str:
 
 
 def segment_key(tenant: str, customer: str) -> str:
-    """Redis key of a customer's segment; a pseudonym's first two hex digits spread them over 256 hash tags.
+    """Return the Redis key of a customer's segment.
 
+    The first two hex digits of the pseudonym are part of the hash tag and distribute the keys over 256 tags.
+
+    Examples
+    --------
     >>> segment_key("demo", "9f86d081")
     'segment:{demo:9f}:9f86d081'
     """
@@ -50,10 +56,13 @@ def segment_key(tenant: str, customer: str) -> str:
 
 
 def purchases_key(tenant: str, customer: str) -> str:
-    """Redis key of a customer's purchases: a hash from period (its first day) to ``<purchases>:<above rivals>``.
+    """Return the Redis key of a customer's purchases.
 
-    It is our own record, from which the segment is decided; a reader of prices does not need it.
+    The value is a hash from a period (its first day) to ``<purchases>:<purchases above the rivals' price>``. The
+    segment is computed from it. Readers of prices do not need it.
 
+    Examples
+    --------
     >>> purchases_key("demo", "9f86d081")
     'purchases:{demo:9f}:9f86d081'
     """
@@ -61,13 +70,15 @@ def purchases_key(tenant: str, customer: str) -> str:
 
 
 def updates_channel(tenant: str, market: str) -> str:
-    """Pub/sub channel of a market's price changes (a hint: messages may be lost)."""
+    """Return the pub/sub channel of a market's price changes. Redis may lose messages."""
     return f"price-updates:{{{tenant}:{market}}}"
 
 
 def unit_draw(salt: str, customer: str, purpose: str = "price") -> int:
-    """First four bytes of ``MD5(salt|customer|purpose)`` as an unsigned integer.
+    """Return the first four bytes of ``MD5(salt|customer|purpose)`` as an unsigned integer.
 
+    Examples
+    --------
     >>> 0 <= unit_draw("t1", "c1") <= FULL
     True
     """
@@ -77,12 +88,13 @@ def unit_draw(salt: str, customer: str, purpose: str = "price") -> int:
 
 @dataclass(frozen=True, slots=True)
 class PriceList:
-    """Prices in minor units, ascending, with cumulative 32-bit select probabilities ending at FULL."""
+    """Ascending prices in minor units with cumulative 32-bit selection probabilities that end at FULL."""
 
     prices: tuple[int, ...]
     cumulative: tuple[int, ...]
 
     def __post_init__(self) -> None:
+        """Check that prices and cumulative values are ascending and complete."""
         if not self.prices or len(self.prices) != len(self.cumulative):
             raise PriceTableError(f"expected as many cumulative values as prices, got {self}")
         if list(self.prices) != sorted(set(self.prices)) or self.prices[0] <= 0:
@@ -93,8 +105,10 @@ class PriceList:
 
     @classmethod
     def from_propensities(cls, prices: Sequence[int], propensities: Sequence[float]) -> PriceList:
-        """Build from select probabilities; prices without any are left out.
+        """Build a list from selection probabilities; prices with probability 0 are omitted.
 
+        Examples
+        --------
         >>> PriceList.from_propensities([100, 110], [0.25, 0.75]).cumulative
         (1073741823, 4294967295)
         """
@@ -110,14 +124,14 @@ class PriceList:
         return cls(tuple(p for p, _ in kept), tuple(cumulative))
 
     def pick(self, draw: int) -> tuple[int, float]:
-        """Price and its propensity for a draw in [0, FULL]."""
+        """Return the price and its propensity for a draw in [0, FULL]."""
         i = bisect_left(self.cumulative, draw)
         below = self.cumulative[i - 1] if i else -1
         return self.prices[i], (self.cumulative[i] - below) / (FULL + 1)
 
     @property
     def default(self) -> int:
-        """The price of highest propensity; of equals the lowest."""
+        """Return the price with the highest propensity, the lowest of several."""
         below = (-1, *self.cumulative[:-1])
         widths = [c - b for b, c in zip(below, self.cumulative, strict=True)]
         return self.prices[widths.index(max(widths))]
@@ -125,10 +139,10 @@ class PriceList:
 
 @dataclass(frozen=True, slots=True)
 class PriceTable:
-    """One listing's prices per arm and segment.
+    """Prices of one listing per arm and segment.
 
-    ``version`` is a hybrid logical clock and rises with every write; ``table_id`` changes with the
-    prices only and salts the pick, so a renewal makes no customer see a flicker.
+    ``version`` is a hybrid logical clock and increases with every write. ``table_id`` changes only when the prices
+    change. It is the salt of the selection, so a renewal leaves every customer's price unchanged.
     """
 
     listing: Listing
@@ -143,30 +157,34 @@ class PriceTable:
     offer_minor: int | None
     reason: str
     decision_id: str
-    # A table is written into every snapshot of its bucket, once a minute, and changes once in hours.
+    # Cache of to_redis: every snapshot of the bucket contains the table, but the table rarely changes.
     _redis: dict[str, str] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def default_minor(self) -> int:
-        """``current_price``: the default arm's and first segment's price of highest propensity."""
+        """Return ``current_price``: the most probable price of the default arm and segment."""
         segments = self.table.get(DEFAULT_ARM) or next(iter(self.table.values()))
         return (segments.get(DEFAULT_SEGMENT) or segments[min(segments)]).default
 
     def price_list(self, arm: str, segment: str) -> PriceList:
-        """Prices for an arm and segment; an unknown one falls back to the defaults."""
+        """Return the prices of an arm and segment; an unknown one falls back to the default."""
         segments = self.table.get(arm) or self.table.get(DEFAULT_ARM) or self.table[min(self.table)]
         return segments.get(segment) or segments.get(DEFAULT_SEGMENT) or segments[min(segments)]
 
     def pick(self, customer: str, segment: str = DEFAULT_SEGMENT, arm: str = DEFAULT_ARM) -> tuple[int, float]:
-        """A customer's price in minor units and its propensity; constant while ``table_id`` lasts."""
+        """Return a customer's price in minor units and its propensity.
+
+        The result is constant for a given ``table_id``.
+        """
         return self.price_list(arm, segment).pick(unit_draw(self.table_id, customer))
 
     def to_redis(self) -> dict[str, str]:
-        """The Redis hash, every value a string."""
-        if self._redis is None:
-            object.__setattr__(self, "_redis", self._to_redis())
-        assert self._redis is not None
-        return dict(self._redis)
+        """Return the Redis hash; all values are strings."""
+        fields = self._redis
+        if fields is None:
+            fields = self._to_redis()
+            object.__setattr__(self, "_redis", fields)
+        return dict(fields)
 
     def _to_redis(self) -> dict[str, str]:
         return {
@@ -192,12 +210,12 @@ class PriceTable:
 
     @classmethod
     def from_redis(cls, listing: Listing, fields: Mapping[str, str]) -> PriceTable:
-        """Read a table back from its hash.
+        """Build a table from its Redis hash.
 
         Raises
         ------
         PriceTableError
-            If a field is missing or not what the layout says.
+            If a field is missing or malformed.
         """
         try:
             table = {
@@ -222,7 +240,7 @@ class PriceTable:
             raise PriceTableError(f"{price_key(listing)}: not a price table: {error!r}") from error
 
     def to_record(self) -> dict[str, Any]:
-        """The `tables` topic's value: the Redis hash with the listing beside it."""
+        """Return the value of the `tables` topic: the Redis hash and the listing."""
         return {
             "tenant": self.listing.tenant,
             "market": self.listing.market,
@@ -232,7 +250,7 @@ class PriceTable:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> PriceTable:
-        """Read a `tables` topic value, as :meth:`to_record` writes it."""
+        """Build a table from a `tables` value as written by :meth:`to_record`."""
         table = cls.from_redis(Listing(record["tenant"], record["market"], record["sku"]), record)
         written = {name: record.get(name) for name in _FIELDS}
         if all(isinstance(value, str) for value in written.values()):
@@ -244,12 +262,14 @@ _FIELDS = (
     "version", "table_id", "published_ms", "expires_ms", "currency", "table", "default_minor", "list_minor",
     "offer_minor", "reason", "decision_id", "price_group",
 )  # fmt: skip
-"""Of the Redis hash."""
+"""Fields of the Redis hash."""
 
 
 def next_version(last_version: int, now_ms: int) -> int:
-    """Hybrid logical clock: higher than all before, and near the Clock's time.
+    """Return the next value of the hybrid logical clock: above all earlier versions and at least ``now_ms``.
 
+    Examples
+    --------
     >>> next_version(5, 3), next_version(5, 100)
     (6, 100)
     """

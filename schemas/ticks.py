@@ -1,20 +1,20 @@
-"""When a tick is due: the heartbeat that closes minutes where nothing happens.
+"""Schedule of ticks: records that advance the watermark of inputs without traffic.
 
-A source's watermark is the highest Kafka timestamp it has seen, less the topic's lateness L. So the
-window that ends at minute m closes once every partition holds a record stamped m + L or later. A tick
-at the full minute would come L too early and leave the window open for one more minute. Therefore
+A source's watermark is the highest Kafka timestamp read so far minus the topic's lateness L. The window that ends
+at minute m therefore closes when every partition holds a record with a timestamp of m + L or later. A tick at m
+would be L too early and would leave the window open for another minute. Therefore
 
     bucket ticks      one per bucket and minute, on `ticks`, at  m + L                              (1)
     partition ticks   in every partition of every other input, at every multiple of the period,
                       shifted by L mod period                                                       (2)
 
-so that some tick is stamped m + L in every partition, and each minute closes as early as it can. One
-partition tick a minute would do for that; the default of six makes quiet partitions follow when one
-deployment's lateness is not the one written here. Bucket ticks stay one a minute: they are what makes
-a batch of a quiet bucket, exactly one.
+so that every partition has a tick at m + L and each minute closes as early as possible. One partition tick per
+minute would be enough for that. The default of six also advances quiet partitions when a deployment's lateness
+differs from the one declared here. There is one bucket tick per minute because each bucket tick produces one
+batch of a bucket without events.
 
-A tick's event time is its Kafka timestamp; it is sent a guard later (:mod:`jobs.ticker`), so that a
-record on its way when the clock passed m + L is not overtaken.
+The event time of a tick is its Kafka timestamp. :mod:`jobs.ticker` sends a tick some time after its event time,
+so that records in flight at m + L are not made late.
 """
 
 from __future__ import annotations
@@ -29,7 +29,11 @@ PERIOD_MS = 10_000
 
 
 class DueTick(NamedTuple):
-    """One tick: when (event time and Kafka timestamp), on which topic (short name), where, for which bucket."""
+    """One tick to send.
+
+    ``at_ms`` is its event time and Kafka timestamp, ``topic`` the short name of its topic. ``bucket`` is -1 for a
+    partition tick.
+    """
 
     at_ms: int
     topic: str
@@ -37,12 +41,12 @@ class DueTick(NamedTuple):
     bucket: int
 
     def record(self) -> dict[str, Any]:
-        """The value on the wire."""
+        """Return the value of the Kafka record."""
         return {"event_time_ms": self.at_ms, "bucket": self.bucket, "tick": True}
 
 
 def _times(after_ms: int, upto_ms: int, period_ms: int, phase_ms: int) -> range:
-    """Times t ≡ phase (mod period) in (after, upto]."""
+    """Return the times t ≡ phase (mod period) in (after, upto]."""
     first = (after_ms - phase_ms) // period_ms + 1
     last = (upto_ms - phase_ms) // period_ms
     return range(first * period_ms + phase_ms, last * period_ms + phase_ms + 1, period_ms)
@@ -57,20 +61,20 @@ def due_ticks(
     period_ms: int = PERIOD_MS,
     lateness_at_least_ms: int = 0,
 ) -> list[DueTick]:
-    """Every tick due in (after_ms, upto_ms], in the order to send them.
+    """Return all ticks due in (after_ms, upto_ms], in the order in which to send them.
 
     Parameters
     ----------
-    after_ms, upto_ms : event times; a tick at ``after_ms`` is not due again, so calls join without gap.
-    buckets : buckets of the deployment.
-    partitions : partitions by short name of each input; ``ticks`` takes bucket ticks only.
-    period_ms : between two ticks of a partition; divides a minute.
-    lateness_at_least_ms : what this run gives every topic at least (``Settings.lateness_at_least_ms``).
+    after_ms, upto_ms : event times. A tick at ``after_ms`` is not due again, so consecutive calls leave no gap.
+    buckets : number of buckets of the deployment.
+    partitions : number of partitions by short name of each input; ``ticks`` gets bucket ticks only.
+    period_ms : time between two ticks of a partition; a divisor of one minute.
+    lateness_at_least_ms : lower bound of the lateness of all topics (``Settings.lateness_at_least_ms``).
 
     Raises
     ------
     ValueError
-        If the period does not divide a minute: (2) would miss m + L.
+        If the period does not divide one minute; (2) would then have no tick at m + L.
 
     Examples
     --------
@@ -99,11 +103,13 @@ def due_ticks(
 def closing_ticks(
     end_ms: int, *, buckets: int, partitions: Mapping[str, int], lateness_at_least_ms: int = 0
 ) -> list[DueTick]:
-    """The last ticks of a finite input: they close every minute that begins before ``end_ms``.
+    """Return the last ticks of a finite input: they close every minute that begins before ``end_ms``.
 
-    Each is stamped its topic's lateness past the end of that minute (the minute after it opens, and is
-    not closed: nobody asks for it).
+    The timestamp of each tick is the end of that minute plus the topic's lateness. The tick opens a later minute,
+    which stays open.
 
+    Examples
+    --------
     >>> [(t.at_ms, t.topic) for t in closing_ticks(60_001, buckets=1, partitions={"clicks": 1, "ticks": 1})]
     [(130000, 'clicks'), (130000, 'ticks')]
     """

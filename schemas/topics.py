@@ -1,9 +1,11 @@
-"""TOPICS: for every stream its record, key, event time, lateness, topic settings and contract.
+"""TOPICS: record type, key, event time, lateness, topic settings and contract of every stream.
 
-The contract is a list of checks on single fields. A check compiles to one SQL predicate that Flink
-and DuckDB both run, and runs in Python for adapters and tests; the three answers are equal (a
-property test holds them to it). The first failing check names the field and the reason code.
-Over 300 lines: one list of streams, each with the contract that it is judged by.
+A contract is a list of checks of single fields. A check compiles to one SQL predicate for Flink and DuckDB and
+also runs in Python for adapters and tests. A property test verifies that all three give the same result. A
+rejection names the field and the reason code of the first failing check.
+
+The file exceeds 300 lines because it declares all streams in one list, each with its contract. The checks and the
+helpers that build them are read together with this list.
 """
 
 from __future__ import annotations
@@ -20,14 +22,17 @@ from schemas.money import EXPONENTS
 from schemas.time_units import DAY_MS, MINUTE_MS
 
 FUTURE_TOLERANCE_MS = MINUTE_MS
-"""An event more than this ahead of its Kafka timestamp is refused."""
+"""Maximum lead of an event time over the Kafka timestamp; later events are rejected."""
 OLDEST_MS = 315_532_800_000
-"""1980-01-01: an event time before this is no event time."""
+"""Minimum event time: 1980-01-01."""
 MAX_LINE_BYTES = 65_536
 MAX_PRICE_MINOR = 10_000_000_000
 MAX_COUNT = 10_000_000
-"""Largest quantity of an order line, line number and pack size. Recorded data aggregate: a line may be a chain's
-week of an item, and where order ids are missing, lines may count through a whole file."""
+"""Maximum of an order line's quantity, line number and pack size.
+
+In recorded data one line may be the weekly sales of a whole chain, and without order ids the line number may count
+all rows of a file.
+"""
 ORDER_DEDUP_MS = 7 * DAY_MS
 SESSION_GAP_MS = 30 * MINUTE_MS
 
@@ -36,11 +41,13 @@ STRING, BIGINT, DOUBLE, BOOLEAN = "STRING", "BIGINT", "DOUBLE", "BOOLEAN"
 
 @dataclass(frozen=True, slots=True)
 class Characters:
-    """Which characters an identifier may hold (decision 39).
+    """Characters that an identifier may contain (decision 39).
 
-    ``pattern`` is a regular expression that the whole text must match, in the syntax that Java, RE2 and Python
-    share; ``words`` says the same to a person.
+    ``pattern`` is a regular expression that the whole text must match, in the syntax common to Java, RE2 and
+    Python. ``words`` describes it in error messages.
 
+    Examples
+    --------
     >>> NAME.allows("web-us-usd"), NAME.allows("web/eu"), IDENTIFIER.allows("größe 4/7"), IDENTIFIER.allows("a|b")
     (True, False, True, False)
     """
@@ -49,39 +56,42 @@ class Characters:
     words: str
 
     def allows(self, text: str) -> bool:
-        """Whether every character may stand where it does."""
+        """Return whether the whole text matches the pattern."""
         return re.fullmatch(self.pattern, text) is not None
 
 
 _SEPARATORS = r"\x00-\x1F\x7F-\x9F|"
-NAME = Characters("[A-Za-z0-9][A-Za-z0-9._-]*", "letters, digits, dots, dashes and underscores, no sign first")
-"""A tenant or a market: it stands before another part in keys, in Redis hash tags and in URL paths."""
+NAME = Characters(
+    "[A-Za-z0-9][A-Za-z0-9._-]*", "letters, digits, dots, dashes and underscores, starting with a letter or digit"
+)
+"""A tenant or market: it precedes other components in keys, Redis hash tags and URL paths."""
 IDENTIFIER = Characters(f"[^{_SEPARATORS}]+", "no control characters, no vertical bar")
-"""Any other identifier; ``|`` separates identifiers in digests."""
+"""Any other identifier; ``|`` is the separator in digests."""
 LIST_ITEM = Characters(f"[^{_SEPARATORS},]+", "no control characters, no vertical bar, no comma")
-"""An identifier that may stand in a comma-separated list."""
+"""An identifier for comma-separated lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One field's contract.
+    """Contract of one field.
 
     Parameters
     ----------
-    field : name on the wire.
-    type : STRING, BIGINT, DOUBLE or BOOLEAN; a value of another type reads as missing.
-    required : a missing value is refused with MISSING_OR_WRONG_TYPE.
+    field : field name in the record.
+    type : STRING, BIGINT, DOUBLE or BOOLEAN; a value of another type counts as missing.
+    required : reject a missing value with MISSING_OR_WRONG_TYPE.
     low, high : inclusive range of a number (OUT_OF_RANGE).
-    max_len, values : longest string (TOO_LONG) and allowed strings (NOT_IN_SET).
-    characters : what an identifier may hold (BAD_CHARACTERS); judged after all other checks of a record.
-    code : reason code of a value outside ``values``.
+    min_len, max_len : inclusive range of a string's length (MISSING_OR_WRONG_TYPE, TOO_LONG).
+    values : allowed strings.
+    code : reason code of a string outside ``values``.
+    characters : allowed characters of an identifier (BAD_CHARACTERS); checked after all other checks of a record.
 
     Examples
     --------
     >>> price = Check("price_minor", BIGINT, low=1, high=100)
-    >>> price.judge({"price_minor": -5})
+    >>> price.validate({"price_minor": -5})
     'OUT_OF_RANGE'
-    >>> price.judge({}), price.judge({"price_minor": 7})
+    >>> price.validate({}), price.validate({"price_minor": 7})
     ('MISSING_OR_WRONG_TYPE', None)
     """
 
@@ -97,7 +107,10 @@ class Check:
     characters: Characters | None = None
 
     def sql(self, column: str | None = None) -> list[tuple[str, str]]:
-        """Failing predicates in order, each with its reason code; NULL-safe. Characters apart."""
+        """Return the failing predicates in order, each with its reason code.
+
+        The predicates are NULL-safe. The check of characters is not included.
+        """
         c = column or f"`{self.field}`"
         cases: list[tuple[str, str]] = []
         if self.required:
@@ -118,12 +131,16 @@ class Check:
         return cases
 
     def _number(self, bound: float) -> str:
-        """A bound as an SQL literal of the field's type: beside a DECIMAL, Flink takes -0.0 for less than 0.0."""
+        """Return a bound as an SQL literal of the field's type.
+
+        A DOUBLE literal has an exponent. Without one Flink reads it as a DECIMAL and then evaluates -0.0 < 0.0 as
+        true.
+        """
         text = repr(float(bound)) if self.type == DOUBLE else str(bound)
         return f"{text}E0" if self.type == DOUBLE and "e" not in text else text
 
-    def judge(self, record: Mapping[str, Any]) -> str | None:
-        """Reason code of the refusal, or None."""
+    def validate(self, record: Mapping[str, Any]) -> str | None:
+        """Return the reason code of the first violation, or None."""
         value = record.get(self.field)
         if not self._typed(value):
             value = None
@@ -144,7 +161,7 @@ class Check:
         return None
 
     def has_bad_characters(self, record: Mapping[str, Any]) -> bool:
-        """Whether an identifier that passed :meth:`judge` holds a character that it may not hold."""
+        """Return whether an identifier that passes :meth:`validate` contains a forbidden character."""
         value = record.get(self.field)
         return (
             self.characters is not None
@@ -167,11 +184,20 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A stream: what travels, keyed how, judged how, kept how long.
+    """A stream: its record type, key, contract and Kafka topic settings.
 
-    ``input``: judged by demand_job and counted in the ledger. ``compacted``: Kafka keeps the last
-    value per key. ``remembers_ms``: event time within which a repeated record is refused at least (orders alone).
-    ``key``: what the Kafka key is made of (documentation and adapters).
+    Parameters
+    ----------
+    name : short name; the Kafka topic is ``pricing.<name>.v1``.
+    record : dataclass of the records.
+    key : components of the Kafka key, for documentation and adapters.
+    event_time : field with the event time.
+    lateness_ms : delay of the watermark behind the Kafka timestamp.
+    deduplication_ms : minimum event time for which a repeated record is rejected (orders only).
+    input : whether demand_job validates the stream and counts it in the ledger.
+    compacted : whether Kafka keeps only the last value per key.
+    partitions, retention_ms : Kafka topic settings; -1 keeps records without limit.
+    checks : the contract, in order.
     """
 
     name: str
@@ -179,7 +205,7 @@ class Topic:
     key: str
     event_time: str = "event_time_ms"
     lateness_ms: int = 10_000
-    remembers_ms: int = 0
+    deduplication_ms: int = 0
     input: bool = False
     compacted: bool = False
     partitions: int = 4
@@ -188,12 +214,15 @@ class Topic:
 
     @property
     def topic(self) -> str:
-        """Kafka topic name."""
+        """Return the Kafka topic name."""
         return f"pricing.{self.name}.v1"
 
     @property
     def settings(self) -> dict[str, str]:
-        """Kafka topic settings: simulated and historical clocks must be neither refused nor deleted."""
+        """Return the Kafka topic settings.
+
+        The broker must accept and keep records with timestamps of simulated and historical clocks.
+        """
         settings = {
             "cleanup.policy": "compact" if self.compacted else "delete",
             "message.timestamp.after.max.ms": str(2**63 - 1),
@@ -203,10 +232,10 @@ class Topic:
             settings["retention.ms"] = str(self.retention_ms)
         return settings
 
-    def judge(self, record: Mapping[str, Any], kafka_ts_ms: int | None = None) -> tuple[str, str] | None:
-        """Field and reason code of the refusal of a decoded record, or None (duplicates apart)."""
+    def validate(self, record: Mapping[str, Any], kafka_ts_ms: int | None = None) -> tuple[str, str] | None:
+        """Return field and reason code of a decoded record's first violation, or None; ignores duplicates."""
         for check in self.checks:
-            code = check.judge(record)
+            code = check.validate(record)
             if code is not None:
                 return check.field, code
         for check in self.checks:
@@ -270,7 +299,7 @@ TOPICS: dict[str, Topic] = {
             ),
         ),
         Topic(
-            "orders", events.Order, "tenant/market/price_group", input=True, remembers_ms=ORDER_DEDUP_MS,
+            "orders", events.Order, "tenant/market/price_group", input=True, deduplication_ms=ORDER_DEDUP_MS,
             checks=(
                 _ID, _TIME, *_LISTING, _one_of("kind", events.OrderKind), _id("order_id"),
                 Check("line", BIGINT, low=0, high=MAX_COUNT), *_SHOPPER,
@@ -296,7 +325,7 @@ TOPICS: dict[str, Topic] = {
                 _ID, _TIME, *_LISTING, _text("category", characters=LIST_ITEM),
                 _one_of("role", events.Role), _CURRENCY,
                 Check("pack_size", BIGINT, low=1, high=MAX_COUNT), Check("active", BOOLEAN),
-                # A missing or senseless cost holds the price (guardrails), it does not lose the entry.
+                # The guardrails handle a missing or invalid cost, so that the entry itself is accepted.
                 Check("cost_minor", BIGINT, required=False), Check("list_minor", BIGINT, required=False),
                 _price("floor_minor", required=False, low=0), _price("ceiling_minor", required=False, low=0),
             ),
@@ -349,44 +378,52 @@ TOPICS: dict[str, Topic] = {
         Topic("rejected_cells", events.RejectedCell, "listing", event_time="window_end_ms"),
     )
 }  # fmt: skip
-"""Every stream by its short name."""
+"""All streams by short name."""
 
 INPUTS: tuple[Topic, ...] = tuple(topic for topic in TOPICS.values() if topic.input)
 
 
-def inputs_of_clock(speed: float) -> tuple[Topic, ...]:
-    """INPUTS as a run with a clock of this speed treats them; at speed 1 as they are.
+def inputs_at_speed(speed: float) -> tuple[Topic, ...]:
+    """Return INPUTS with the lateness and deduplication time of a run at this clock speed; at speed 1 unchanged.
 
-    Delays and repeats are a matter of wall time. On a faster clock a record is given at least a wall second
-    before it counts as late, and an order is remembered for three wall minutes, since all that is remembered of
-    seven days would arrive within hours.
+    Delays and repeats happen in wall time. With a faster clock, lateness is at least one wall second, and orders
+    are deduplicated for three wall minutes, because the order lines of seven days of event time would arrive
+    within hours and exceed the state.
 
-    >>> {topic.lateness_ms for topic in inputs_of_clock(60)}, inputs_of_clock(1) == INPUTS
+    Examples
+    --------
+    >>> {topic.lateness_ms for topic in inputs_at_speed(60)}, inputs_at_speed(1) == INPUTS
     ({60000}, True)
-    >>> next(topic.remembers_ms for topic in inputs_of_clock(60) if topic.name == "orders") // 3_600_000
+    >>> next(topic.deduplication_ms for topic in inputs_at_speed(60) if topic.name == "orders") // 3_600_000
     3
     """
     if speed == 1:
         return INPUTS
-    late, memory = lateness_of_clock(speed), max(MINUTE_MS, round(180_000 * speed) // MINUTE_MS * MINUTE_MS)
+    late, memory = min_lateness_ms(speed), max(MINUTE_MS, round(180_000 * speed) // MINUTE_MS * MINUTE_MS)
     return tuple(
-        replace(topic, lateness_ms=max(topic.lateness_ms, late), remembers_ms=min(topic.remembers_ms, memory))
+        replace(
+            topic, lateness_ms=max(topic.lateness_ms, late), deduplication_ms=min(topic.deduplication_ms, memory)
+        )
         for topic in INPUTS
     )
 
 
-def lateness_of_clock(speed: float) -> int:
-    """Event milliseconds of a wall second on a clock that runs faster than the wall's, else 0: the least lateness.
+def min_lateness_ms(speed: float) -> int:
+    """Return the minimum lateness: the event time of one wall second in milliseconds, or 0 at speed 1.
 
-    >>> lateness_of_clock(60), lateness_of_clock(1)
+    Examples
+    --------
+    >>> min_lateness_ms(60), min_lateness_ms(1)
     (60000, 0)
     """
     return 0 if speed == 1 else round(1000 * speed)
 
 
 def kafka_key(name: str, record: Mapping[str, Any]) -> str:
-    """Kafka key of an input record, as its ``Topic.key`` says.
+    """Return the Kafka key of an input record as declared by ``Topic.key``.
 
+    Examples
+    --------
     >>> kafka_key("stock", {"tenant": "a", "market": "m", "sku": "s", "price_group": "g"})
     'a/m/g'
     """

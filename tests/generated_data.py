@@ -1,8 +1,8 @@
-"""Small files in the formats of the recorded data sets, drawn from a seed, with known answers.
+"""Generated files in the formats of the recorded data sets, drawn from a seed, with known results.
 
-Three shapes: carts (``rees46``), order lines with rivals' prices (``olist``), and scanner weeks of eleven brands
-(``dominicks``). So a clone without recorded data runs the same code on the same columns, and what comes out can be
-compared with what the generator put in: rows, refusals, elasticities.
+There are three formats: carts (``rees46``), order lines with rivals' prices (``olist``), and scanner weeks of
+eleven brands (``dominicks``). A clone without recorded data runs the same code on the same columns, and the tests
+compare its results with the generator's rows, refusals and elasticities.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import pandas as pd
 
 BRANDS = 11
 WEEKS_FOLDER, ORDERS_FOLDER, CARTS_FOLDER = "dominicks_oj_bayesm", "olist_replay", "rees46_sample"
-"""Folders below the data folder, named as the recorded ones."""
+"""Folders below the data folder, with the names of the recorded data sets."""
 FIRST_WEEK = 40
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a replay of a generated folder must report: rows of each source with a primary entry, and refusals."""
+    """Expected report of a replay: rows of each source with a primary entry, and number of refused rows."""
 
     folder: Path
     rows: list[int]
@@ -30,9 +30,9 @@ class Answer:
 
 
 def write_carts(root: Path, seed: int = 0, sessions: int = 60) -> Answer:
-    """Write ``events.csv``: views, carts and purchases, a few of price 0, and one kind that no mapping takes.
+    """Write ``events.csv``: views, carts and purchases, some with price 0, and one kind that no mapping reads.
 
-    Refused are the events of price 0 and those of the unknown kind.
+    Events of price 0 and of the unknown kind are refused.
     """
     rng = np.random.default_rng(seed)
     prices = np.round(rng.uniform(5, 500, 20), 2)
@@ -57,9 +57,9 @@ def write_carts(root: Path, seed: int = 0, sessions: int = 60) -> Answer:
 
 
 def write_orders(root: Path, seed: int = 0, skus: int = 4, months: int = 4) -> Answer:
-    """Write ``order_lines.csv`` and ``competitor_prices.csv``: a line a unit sold, an offer a month and rival.
+    """Write ``order_lines.csv`` and ``competitor_prices.csv``: a line per unit, an offer per month and rival.
 
-    Refused are the order lines of price 0.
+    Order lines of price 0 are refused.
     """
     rng = np.random.default_rng(seed)
     lines: list[dict[str, object]] = []
@@ -92,7 +92,7 @@ def write_orders(root: Path, seed: int = 0, skus: int = 4, months: int = 4) -> A
 
 @dataclass(frozen=True)
 class Weeks:
-    """Generated scanner weeks: the folder's answer, and the elasticity that each brand was drawn with."""
+    """Generated scanner weeks: the expected report, and the elasticity of each brand in the generator."""
 
     answer: Answer
     elasticity: np.ndarray
@@ -102,10 +102,10 @@ def write_weeks(root: Path, seed: int = 0, stores: int = 20, weeks: int = 80) ->
     """Write ``store_week_brand.parquet``, and ``REFERENCES.csv`` beside its folder.
 
     Demand is log-linear in the own price (elasticity between -4 and -1), the mean log price of the other ten
-    brands (.8), coupon and feature. A brand's weekly shock is shared by all stores, and so are its promotions,
-    which is why standard errors must be clustered by week.
+    brands (0.8), coupon and feature. All stores share a brand's weekly shock and its promotions, so that standard
+    errors must be clustered by week.
 
-    As in the recorded data, ``REFERENCES.csv`` holds each brand's least-squares estimate with store intercepts,
+    As in the recorded data, ``REFERENCES.csv`` contains each brand's least-squares estimate with store intercepts,
     all eleven log prices, coupon and feature.
     """
     rng = np.random.default_rng(seed)
@@ -147,7 +147,7 @@ def write_weeks(root: Path, seed: int = 0, stores: int = 20, weeks: int = 80) ->
 
 
 def _references(frame: pd.DataFrame) -> pd.DataFrame:
-    """Own-price estimates by least squares within stores, a row a brand."""
+    """Return own-price estimates by least squares within stores, one row per brand."""
     rows = []
     for brand, part in frame.groupby("brand"):
         x = np.column_stack(

@@ -1,8 +1,8 @@
-"""Where the recorded data sets lie, and which tests run on them.
+"""Selection of the tests that run on recorded data sets.
 
 A test marked ``recorded("<data set>")`` needs that folder below ``WALRAS_DATA`` (default: ``../shared/data``
-beside the clone). Where it is missing, the test is left out, not skipped, and one line of pytest's summary says
-so. The same code is tested everywhere on the files of :mod:`tests.generated_data`.
+beside the clone). If the folder is missing, the test is deselected, and a line of pytest's summary reports it. The
+same code is tested without recorded data on the files of :mod:`tests.generated_data`.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from infra.reports.recorded_data import data_folder
 
 @dataclass(frozen=True)
 class Recorded:
-    """How many collected tests run on recorded data, and how many were left out because theirs is missing."""
+    """Number of tests that run on recorded data, and of those that were deselected, with the missing data sets."""
 
     run: int = 0
     left_out: int = 0
     missing: tuple[str, ...] = ()
 
-    def line(self, environment: Mapping[str, str] = os.environ) -> str:
-        """One line for pytest's summary.
+    def summary(self, environment: Mapping[str, str] = os.environ) -> str:
+        """Return one line for pytest's summary.
 
-        >>> Recorded(run=3).line({"WALRAS_DATA": "/data"})
+        >>> Recorded(run=3).summary({"WALRAS_DATA": "/data"})
         'recorded data: 3 tests added, on the data sets below /data (WALRAS_DATA)'
-        >>> Recorded(left_out=2, missing=("oj", "olist")).line({"WALRAS_DATA": "/data"})
+        >>> Recorded(left_out=2, missing=("oj", "olist")).summary({"WALRAS_DATA": "/data"})
         'recorded data: no tests added, 2 left out: no oj, olist below /data (WALRAS_DATA)'
         """
         source = "WALRAS_DATA" if environment.get("WALRAS_DATA") else "the default, as WALRAS_DATA is not set"
@@ -44,11 +44,11 @@ class Recorded:
         )
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values, as pytest-xdist carries them from a worker."""
+        """Return plain values, which pytest-xdist can transfer from a worker."""
         return asdict(self)
 
 
-def leave_out_missing(config: pytest.Config, items: list[pytest.Item], folder: Path) -> Recorded:
+def deselect_missing(config: pytest.Config, items: list[pytest.Item], folder: Path) -> Recorded:
     """Deselect the tests whose data set is not below ``folder``."""
     run, left_out, missing = [], [], set()
     for item in items:

@@ -1,1 +1,1 @@
-"""Books: one per kind of fact (products, offers, stock, demand), used by features, learning and pricing."""
+"""Newest state per listing: one book per kind of fact (products, offers, stock, demand)."""

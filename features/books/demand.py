@@ -1,21 +1,24 @@
-"""DemandBook: what one bucket has seen of requests and orders, per price point (science § 4).
+"""DemandBook: requests and orders of one bucket per price point (science § 4).
 
-State, for listing i, segment k and price point t, in single precision (a count needs no more, and a
-snapshot half the bytes): exposures n, orders y, units, and
+State, for listing i, segment k and price point t, in single precision, which is sufficient for counts and halves
+the snapshot: exposures n, orders y, units, and
 
-  (1) young exposures  Y ← Y·e^{−6Δ/H} + new,   so n − Y weighs an exposure of age a by 1 − e^{−6a/H}:
-                       after the order horizon H it counts in full, before it as far as its orders
-                       may have come; one number instead of an hour of history;
-  (2) offer deviation  Σ n·(log ō(t) − centre), centre = the first reference price seen.
+  (1) recent exposures Y ← Y·e^{−6Δ/H} + new,   so n − Y weighs an exposure of age a by 1 − e^{−6a/H}:
+                       after the order horizon H it counts in full, before that in proportion to the
+                       expected share of its orders; one number replaces an hour of history;
+  (2) offer deviation  Σ n·(log ō(t) − centre), centre = the first observed reference price.
 
 Requests: per listing and segment N ← N e^{−Δ/τ} + exposures, and D ← D e^{−Δ/τ} + Δ·profile; the level
 N/D is requests per day at a mean hour, profile = hour of day × day of week of all listings of the
-market in this bucket, in the market's local time, shrunk to flat. Exposures shown while nothing was in
-stock do not count, nor do those minutes.
+market in this bucket, in the market's local time, shrunk to flat. Exposures and minutes without stock
+do not count.
 
-The formulas that turn these counts into probabilities are pure functions of
-:mod:`features.books.sale_probability`, exported here too, so that a decision's record needs no book.
-(Over 300 lines: state, its bounds and its snapshot are one thing.)
+The functions that compute probabilities from these counts are pure and are defined in
+:mod:`features.books.sale_probability`. This module exports them too, so that a decision can be recomputed without
+a book.
+
+The file exceeds 300 lines because it contains one state with its bounds and its snapshot. All methods read or
+write the same arrays, and the formulas are already in a module of their own.
 """
 
 from __future__ import annotations
@@ -40,7 +43,12 @@ from features.books.sale_probability import (
 )
 from features.bucket_logic import Batch, refuse_other_version
 from features.market_time import MarketTime
-from features.segments.deviation import Points, Tilt, common_tilt, own_tilt
+from features.segments.deviation import (
+    Points,
+    SegmentDeviation,
+    common_segment_deviation,
+    listing_segment_deviation,
+)
 from schemas.events import DEFAULT_SEGMENT, Listing
 from schemas.time_units import DAY_MS, HOUR_MS, MINUTE_MS
 
@@ -56,14 +64,14 @@ __all__ = [
     "willingness_to_pay",
 ]
 
-_N, _Y, _U, _YOUNG, _D = range(5)
+_N, _Y, _U, _RECENT, _D = range(5)
 _PROFILE_WEIGHT = 50.0
 _PROFILE_SHAPE = (2, 31)
-"""Requests and days, by hour of the day (24) and by day of the week (7)."""
+"""Requests and days, by hour of the day (24) and weekday (7)."""
 
 
 class DemandBook:
-    """Counts of one bucket by listing, segment and price; restartable.
+    """Counts of one bucket by listing, segment and price.
 
     Parameters
     ----------
@@ -99,11 +107,11 @@ class DemandBook:
         self._days = np.zeros(0, np.float32)
         self._profiles = np.zeros((0, *_PROFILE_SHAPE), np.float32)  # per market
         self._points: dict[tuple[int, int, int], int] = {}
-        self._by_price: dict[tuple[int, int], list[tuple[int, int]]] | None = None  # made when asked for
+        self._by_price: dict[tuple[int, int], list[tuple[int, int]]] | None = None  # built on demand
         self._counts = np.zeros((64, 5), np.float32)
-        self._tilts: dict[str, Tilt] = {}
+        self._segment_deviations: dict[str, SegmentDeviation] = {}
 
-    # -- taking data ---------------------------------------------------------------------------
+    # -- input ---------------------------------------------------------------------------------
 
     def observe(
         self,
@@ -112,22 +120,22 @@ class DemandBook:
         offer_of: Callable[[str], float | None] | None = None,
         out_of_stock: Collection[str] = (),
     ) -> None:
-        """Count a minute; a batch not newer than the last one changes nothing.
+        """Count a minute; a batch that is not newer than the last one changes nothing.
 
         Parameters
         ----------
-        batch : cells that the catalog accepts (:func:`features.books.products.judge_cells`).
-        offer_of : the rivals' fresh reference price of a listing key in minor units, None without one.
-        out_of_stock : listings that had no stock in this minute: their exposures do not count.
+        batch : cells that passed :func:`features.books.products.validate_cells`.
+        offer_of : returns a listing key's fresh rivals' reference price in minor units, or None.
+        out_of_stock : listings without stock in this minute; their exposures do not count.
         """
         if batch.window_end_ms <= self._time_ms:
             return
-        elapsed = min(batch.window_end_ms - self._time_ms, 366 * DAY_MS) if self._time_ms else MINUTE_MS
+        elapsed = min(batch.window_end_ms - self._time_ms, 366 * DAY_MS) if self._time_ms else 60_000
         self._age(elapsed, batch.window_end_ms)
         self._time_ms = batch.window_end_ms
         at: list[int] = []
         add: list[tuple[float, float, float, float, float]] = []
-        asked: list[tuple[int, int, int]] = []
+        requests: list[tuple[int, int, int]] = []
         offers: dict[int, float] = {}
         before = len(self._points)
         for cell in batch.cells:
@@ -141,37 +149,37 @@ class DemandBook:
                 offers[i] = self._deviation(i, offer_of(key) if offer_of else None)
             at.append(self._point(i, k, cell.price_minor))
             add.append((n, cell.orders, cell.units, n, n * offers[i]))
-            asked.append((i, k, n))
+            requests.append((i, k, n))
         self._add_minute(batch.window_end_ms, out_of_stock)
         if not at:
             return
         np.add.at(self._counts, at, np.array(add, np.float32))
-        i_k_n = np.array(asked)
+        i_k_n = np.array(requests)
         np.add.at(self._requests, (i_k_n[:, 0], i_k_n[:, 1]), i_k_n[:, 2].astype(np.float32))
-        asked_in = np.bincount(np.array(self._market_of)[i_k_n[:, 0]], i_k_n[:, 2], len(self._markets))
+        requests_in = np.bincount(np.array(self._market_of)[i_k_n[:, 0]], i_k_n[:, 2], len(self._markets))
         for market, m in self._markets.items():
-            self._profiles[m, 0, self._slots(market, batch.window_end_ms)] += np.float32(asked_in[m])
+            self._profiles[m, 0, self._slots(market, batch.window_end_ms)] += np.float32(requests_in[m])
         if len(self._points) > before:
-            self._bound({i for i, _, _ in asked})
+            self._limit_points({i for i, _, _ in requests})
 
-    def learn_tilts(self, elasticity_of: Callable[[str], float], *, afresh: bool = False) -> None:
-        """Learn how each segment's elasticity differs from its listing's (:mod:`features.segments.deviation`).
+    def learn_segment_deviations(self, elasticity_of: Callable[[str], float], *, reset: bool = False) -> None:
+        """Update the deviation of each segment's elasticity from its listing's.
 
-        Asked for once an hour: what a segment's customers answer to price is the same an hour later. Customers of
-        whom nothing is known are a sample of all, so that they have no tilt: what their own counts say
-        beside the listing's is mostly noise.
+        See :mod:`features.segments.deviation`. The update is hourly, because the deviations change slowly. The
+        default segment has no deviation: its customers are a sample of all customers, and the difference between
+        its counts and the listing's is mostly noise.
 
         Parameters
         ----------
         elasticity_of : own-price elasticity of a listing key, over all segments.
-        afresh : start from no tilt, not from the last one: the same counts and beliefs then give the same
-            tilt, whatever was believed on the way.
+        reset : start from a deviation of 0 instead of the previous one. The result then depends only on the
+            current counts and elasticities.
         """
         if not self._points:
             return
         keys = np.array(list(self._points), np.int64)
         counts = self._counts[: len(keys)].astype(np.float64)
-        exposures = np.maximum(counts[:, _N] - counts[:, _YOUNG], 0.0)
+        exposures = np.maximum(counts[:, _N] - counts[:, _RECENT], 0.0)
         log_price = np.log(keys[:, 2].astype(np.float64))
         elasticity = np.array([elasticity_of(key) for key in self._listings])
         for name, k in self._segments.items():
@@ -181,26 +189,28 @@ class DemandBook:
             who, group = np.unique(keys[mine, 0], return_inverse=True)
             orders = np.clip(counts[mine, _Y], 0.0, exposures[mine])
             points = Points(group, log_price[mine], exposures[mine], orders)
-            before = None if afresh else self._tilts.get(name)
-            self._tilts[name] = common_tilt(points, elasticity[who], before.mean if before else 0.0)
+            previous = None if reset else self._segment_deviations.get(name)
+            self._segment_deviations[name] = common_segment_deviation(
+                points, elasticity[who], previous.mean if previous else 0.0
+            )
 
     def segment_elasticity(
         self, segment: str, counts: PointCounts, elasticity: tuple[float, float]
     ) -> tuple[float, float]:
-        """Mean and sd of a segment's own-price elasticity, from its listing's and the segment's counts."""
+        """Return mean and sd of a segment's own-price elasticity."""
         mean, sd = elasticity
-        common = self._tilts.get(segment)
+        common = self._segment_deviations.get(segment)
         if common is None or segment == DEFAULT_SEGMENT:
             return mean, sd
         log_price = np.log(counts.prices.astype(np.float64))
-        tilt = own_tilt(log_price, counts.exposures, counts.orders, mean, common)
-        return mean + tilt.mean, float(np.hypot(sd, tilt.sd))
+        deviation = listing_segment_deviation(log_price, counts.exposures, counts.orders, mean, common)
+        return mean + deviation.mean, float(np.hypot(sd, deviation.sd))
 
     def _age(self, elapsed_ms: int, now_ms: int) -> None:
         s = self.settings
         used = self._counts[: len(self._points)]
-        used[:, _YOUNG] *= np.float32(np.exp(-6 * elapsed_ms / s.order_horizon_ms))
-        used[used[:, _YOUNG] < 1e-3, _YOUNG] = 0
+        used[:, _RECENT] *= np.float32(np.exp(-6 * elapsed_ms / s.order_horizon_ms))
+        used[used[:, _RECENT] < 1e-3, _RECENT] = 0
         hours = now_ms // HOUR_MS - self._time_ms // HOUR_MS if self._time_ms else 0
         if hours:
             used *= np.float32(np.exp(-hours / (24 * s.memory_days)))
@@ -210,7 +220,7 @@ class DemandBook:
             self._profiles *= np.float32(np.exp(-hours / (24 * 4 * s.requests_memory_days)))
 
     def _add_minute(self, now_ms: int, out_of_stock: Collection[str]) -> None:
-        """A minute of observation for every listing that could be sold in it; a gap adds none."""
+        """Add a minute of observation to every listing with stock; a gap between batches adds none."""
         sellable = np.ones(len(self._listings), bool)
         sellable[[self._listings[key] for key in out_of_stock if key in self._listings]] = False
         market_of = np.array(self._market_of, np.intp)[sellable]
@@ -263,8 +273,8 @@ class DemandBook:
             self._counts[at] = 0
         return at
 
-    def _bound(self, touched: set[int]) -> None:
-        """Merge the least used price point of a listing that has too many into its nearest neighbour."""
+    def _limit_points(self, touched: set[int]) -> None:
+        """Merge the least used price points of listings above the limit into their nearest neighbours."""
         held: dict[int, list[tuple[int, int]]] = {i: [] for i in touched}
         for i, k, price in self._points:
             if i in held:
@@ -287,17 +297,20 @@ class DemandBook:
     def _remove(self, key: tuple[int, int, int]) -> None:
         at, last = self._points[key], len(self._points) - 1
         keys = list(self._points)
-        # Order of insertion is order of rows: keep it, so that a restart rebuilds the same book.
+        # Rows stay in order of insertion, so that a restored book has the same order.
         self._counts[at:last] = self._counts[at + 1 : last + 1]
         del self._points[key]
         self._by_price = None
         for row, name in enumerate(keys[at + 1 :], start=at):
             self._points[name] = row
 
-    # -- answers -------------------------------------------------------------------------------
+    # -- output --------------------------------------------------------------------------------
 
     def counts(self, listing: str, segment: str) -> PointCounts:
-        """Counts per price point, exposures by (1), ascending in price: what a decision embeds."""
+        """Return counts per price point in ascending order of price, with exposures by (1).
+
+        A decision's record contains them.
+        """
         i, k = self._listings.get(listing), self._segments.get(segment)
         if self._by_price is None:
             self._by_price = {}
@@ -307,14 +320,14 @@ class DemandBook:
         if not rows:
             return PointCounts.none()
         c = self._counts[[at for _, at in rows]].astype(np.float64)
-        n = np.maximum(c[:, _N] - c[:, _YOUNG], 0.0)
+        n = np.maximum(c[:, _N] - c[:, _RECENT], 0.0)
         deviation = np.divide(c[:, _D], c[:, _N], out=np.zeros(len(rows)), where=c[:, _N] > 0)
         return PointCounts(
             np.array([p for p, _ in rows], np.int64), n, np.clip(c[:, _Y], 0.0, n), c[:, _U], deviation
         )
 
     def offer_deviation(self, listing: str, offer_minor: float | None) -> float | None:
-        """Today's rivals on the scale of the counts: log price less the listing's centre."""
+        """Return the log of the rivals' reference price minus the listing's centre, or None."""
         i = self._listings.get(listing)
         centre = self._centre[i] if i is not None else None
         if centre is None or offer_minor is None or offer_minor <= 0:
@@ -332,7 +345,7 @@ class DemandBook:
         offer_now: float | None = None,
         reference_price: float | None = None,
     ) -> SaleProbabilities:
-        """:func:`sale_probabilities` of the counts held; ``offer_now`` in minor units."""
+        """Return :func:`sale_probabilities` of the book's counts; ``offer_now`` is in minor units."""
         return sale_probabilities(
             prices,
             self.counts(listing, segment),
@@ -344,12 +357,15 @@ class DemandBook:
         )
 
     def units_per_order(self, counts: PointCounts) -> float:
-        """u_k: units per order of a segment's counts, shrunk to one; never below one."""
+        """Return u_k: units per order of a segment's counts, shrunk to 1 and at least 1."""
         w = self.settings.units_weight
         return max(1.0, float((counts.units.sum() + w) / (counts.orders.sum() + w)))
 
     def requests_expected(self, listing: str, start_ms: int, period_ms: int) -> float:
-        """R: requests expected in [start, start + period), by level and profile of each hour of the market."""
+        """Return R: requests expected in [start, start + period).
+
+        The listing's level is multiplied by the market's profile of each hour.
+        """
         s, i = self.settings, self._listings.get(listing)
         n, d = (float(self._requests[i].sum()), float(self._days[i])) if i is not None else (0.0, 0.0)
         per_day = (n + s.requests_per_day * s.requests_days) / (d + s.requests_days)
@@ -364,7 +380,10 @@ class DemandBook:
         return per_day * total
 
     def segment_shares(self, listing: str) -> dict[str, float]:
-        """C_k: each segment's share of requests, shrunk to the bucket's, which is shrunk to the policy's."""
+        """Return C_k: each segment's share of requests.
+
+        The share is shrunk to the bucket's share, which is shrunk to the policy's.
+        """
         s, names = self.settings, list(self._segments)
         prior = np.zeros(len(names))
         prior[: len(s.prior_shares)] = s.prior_shares
@@ -376,17 +395,17 @@ class DemandBook:
         return dict(zip(names, (own / own.sum()).tolist(), strict=True))
 
     def requests(self, listing: str) -> float:
-        """Requests behind :meth:`segment_shares`, recent ones in full."""
+        """Return the decayed number of requests on which :meth:`segment_shares` is based."""
         i = self._listings.get(listing)
         return float(self._requests[i].sum()) if i is not None else 0.0
 
     def _slots(self, market: str, window_end_ms: int) -> list[int]:
-        """Slots of the minute that ends here: the market's hour of the day, and 24 + its weekday (Monday 0)."""
+        """Return the profile slots of the minute that ends here: the hour, and 24 + the weekday (Monday 0)."""
         hour = self._market_time.hour(market, window_end_ms - 1)
         return [hour.hour, 24 + hour.weekday]
 
     def _factor(self, market: str) -> Callable[[int], float]:
-        """Of a minute's end: how the requests of the market's hour and weekday compare with the mean."""
+        """Return a function from a minute's end to the relative request rate of its hour and weekday."""
         m = self._markets.get(market)
         if m is None:
             return lambda window_end_ms: 1.0
@@ -405,10 +424,10 @@ class DemandBook:
         ratio: list[float] = ((n + _PROFILE_WEIGHT) / (d * mean + _PROFILE_WEIGHT)).tolist()
         return ratio
 
-    # -- restart -------------------------------------------------------------------------------
+    # -- snapshot ------------------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
-        """Versioned plain data, no settings; at most about 2 kB a listing."""
+        """Return versioned plain data without settings, at most about 2 kB per listing."""
         used = self._counts[: len(self._points)]
         keys = np.array(list(self._points), np.int64).reshape(-1, 3)
         return {
@@ -422,16 +441,16 @@ class DemandBook:
             "profiles": {market: self._profiles[m].copy() for market, m in self._markets.items()},
             "keys": keys,
             "counts": used.copy(),
-            "tilts": {name: list(tilt) for name, tilt in self._tilts.items()},
+            "tilts": {name: list(deviation) for name, deviation in self._segment_deviations.items()},
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Take a snapshot back.
+        """Restore the state from a snapshot.
 
         Raises
         ------
         SnapshotError
-            If the snapshot is of another version.
+            If the snapshot has another version.
         """
         refuse_other_version("DemandBook", self.version, snapshot)
         self._time_ms = int(snapshot["time_ms"])
@@ -448,13 +467,15 @@ class DemandBook:
         self._by_price = None
         self._counts = np.zeros((max(64, len(self._points)), 5), np.float32)
         self._counts[: len(self._points)] = read_array(snapshot["counts"], np.float32).reshape(-1, 5)
-        self._tilts = {name: Tilt(*pair) for name, pair in snapshot.get("tilts", {}).items()}
+        self._segment_deviations = {
+            name: SegmentDeviation(*pair) for name, pair in snapshot.get("tilts", {}).items()
+        }
 
     def _restore_profiles(self, snapshot: Mapping[str, Any]) -> None:
-        """Read the markets' profiles.
+        """Restore the markets' profiles.
 
-        A snapshot without any holds one profile of the whole bucket, in UTC. A market in UTC starts from it; one
-        with a zone of its own starts flat, since the hours are not its own.
+        A snapshot without ``profiles`` contains one profile of the whole bucket, in UTC. It is used for markets in
+        UTC. Markets with another zone start with a flat profile, because its hours differ from theirs.
         """
         saved = snapshot.get("profiles")
         of_listings = [Listing.parse(key).market for key in self._listings]

@@ -1,20 +1,20 @@
-"""What rivals charge: the reference price of a listing, and its spread.
+"""Reference price of a listing: the rivals' mean price and its range.
 
-One definition, used by features, elasticity, repricing, the simulator's quotes and the mappings,
-so that "the rivals' price" is the same number wherever it stands.
+Features, elasticity, repricing, the simulator's quotes and the mappings use this one definition of the rivals'
+price.
 
 Data: offers o_j of rival j for one listing at event time t_j: price, shipping, stock, currency,
 pack size, match confidence, validity. At time t:
 
   (1) only the newest offer of each rival counts (ties: the later in canonical order);
-  (2) it is *comparable* if in the listing's currency and pack size and matched with confidence ≥ .5;
+  (2) it is *comparable* if it has the listing's currency and pack size and a match confidence ≥ .5;
   (3) it is *fresh* if t − t_j ≤ validity_j (the source's, else the policy's 24 h);
   (4) effective price e_j = price + shipping (what the shopper would pay there);
   (5) reference price ō(t) = mean of e_j over comparable, fresh offers that are in stock; when there
-      are none, the mean over comparable ones in stock whatever their age, marked stale: it moves no
-      price but stays a cap on increases (science § 8, STALE_OFFERS);
+      are none, the mean over comparable ones in stock of any age, marked stale: it triggers no
+      price change but still limits increases (science § 8, STALE_OFFERS);
   (6) offers are of two kinds: a rival's (the same item at another shop) and a reference (another item
-      that shoppers compare with). Both count in ō(t), which demand answers to. What bounds our prices is
+      that shoppers compare with). Both count in ō(t), on which demand depends. Our prices are bounded by
       the mean of (5) over the rivals' offers alone (``rivals_only``).
 """
 
@@ -22,23 +22,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
-from typing import Any
+from operator import attrgetter, itemgetter
+from typing import Any, NamedTuple
 
 from features.bucket_logic import refuse_other_version
-from schemas.events import Listing, Offer
+from schemas.events import Listing, Offer, OfferKind
 from schemas.time_units import DAY_MS
 
 
 @dataclass(frozen=True, slots=True)
 class RivalSettings:
-    """How offers are read; defaults are the policy's.
+    """Parameters of the reference price; the defaults are the policy's.
 
     Parameters
     ----------
-    validity_ms : age up to which an offer that states none is fresh.
-    min_match_confidence : offers matched with less are set aside.
-    max_rivals : rivals kept per listing; the one seen longest ago leaves first.
+    validity_ms : maximum age of a fresh offer without a validity of its own.
+    min_match_confidence : offers with a lower match confidence are ignored.
+    max_rivals : rivals kept per listing; the one with the oldest offer is removed first.
     """
 
     validity_ms: int = DAY_MS
@@ -46,12 +46,35 @@ class RivalSettings:
     max_rivals: int = 16
 
 
+class RivalOffer(NamedTuple):
+    """One rival's newest comparable offer of a listing; ``offer_kind`` None: a rival's."""
+
+    competitor: str
+    price_minor: int
+    shipping_minor: int
+    in_stock: bool
+    at_ms: int
+    validity_ms: int | None = None
+    offer_kind: str | None = None
+
+    @property
+    def effective_minor(self) -> int:
+        """Price and shipping (4)."""
+        return self.price_minor + self.shipping_minor
+
+    @property
+    def bounds_prices(self) -> bool:
+        """Whether the offer is a rival's, not a reference (6)."""
+        return self.offer_kind != OfferKind.REFERENCE
+
+
 @dataclass(frozen=True, slots=True)
 class ReferenceOffer:
-    """The rivals' price for one listing at one time.
+    """Rivals' price for one listing at one time.
 
-    ``mean_minor`` is exact, ``reference_minor`` the same rounded to a whole minor unit (what quotes,
-    orders and price tables carry); ``fresh`` False: nothing within validity, the last mean known.
+    ``mean_minor`` is exact. ``reference_minor`` is rounded to a whole minor unit, as in quotes, orders and price
+    tables. ``fresh`` is False if no offer is within its validity; the mean is then that of the newest known
+    offers.
     """
 
     mean_minor: float
@@ -63,7 +86,7 @@ class ReferenceOffer:
 
     @property
     def reference_minor(self) -> int:
-        """The reference price in minor units, half to even."""
+        """Return the reference price in minor units; half a unit rounds to even."""
         return round(self.mean_minor)
 
 
@@ -81,13 +104,15 @@ def reference_offer(
     Parameters
     ----------
     offers : offers of this listing, any number per rival, in canonical order.
-    now_ms : event time at which the reference is asked; offers from after it do not count.
+    now_ms : event time of the reference price; later offers do not count.
     currency, pack_size : the listing's, from the catalog.
-    rivals_only : leave reference offers out: the mean that bounds prices.
+    settings : see :class:`RivalSettings`.
+    rivals_only : exclude reference offers, for the mean that bounds prices.
 
     Returns
     -------
-    None when no comparable rival in stock is known.
+    ReferenceOffer | None
+        None if no comparable rival in stock is known.
 
     Examples
     --------
@@ -102,76 +127,103 @@ def reference_offer(
     >>> reference_offer(seen, 3 * 86_400_000, currency="USD").fresh
     False
     """
-    counted = (offer for offer in offers if offer.bounds_prices or not rivals_only)
-    return _reference(map(_ROW, counted), now_ms, currency, pack_size, settings or RivalSettings())
-
-
-_FIELDS = tuple(f for f in Offer.__dataclass_fields__ if f not in ("tenant", "market", "sku"))
-_ROW = attrgetter(*_FIELDS)
-"""An offer's values in that order: what of it is kept per rival; the listing's three are the key's."""
-_AT, _RIVAL, _PRICE, _SHIPPING, _IN_STOCK, _CURRENCY, _PACK, _CONFIDENCE, _VALIDITY = (
-    _FIELDS.index(name)
-    for name in (
-        "event_time_ms", "competitor", "price_minor", "shipping_minor", "in_stock", "currency", "pack_size",
-        "match_confidence", "validity_ms",
-    )
-)  # fmt: skip
-_WHERE = tuple(Offer.__dataclass_fields__).index("tenant")
-"""Where an offer's values have its listing's three."""
-
-
-def _is_comparable(row: Sequence[Any], currency: str, pack_size: int, settings: RivalSettings) -> bool:
-    """Return whether an offer is of the listing's currency and pack size and surely enough the same item (2)."""
-    return (
-        row[_CURRENCY] == currency
-        and row[_PACK] == pack_size
-        and row[_CONFIDENCE] >= settings.min_match_confidence
-    )  # fmt: skip
-
-
-def _reference(
-    rows: Iterable[Sequence[Any]], now_ms: int, currency: str, pack_size: int, settings: RivalSettings
-) -> ReferenceOffer | None:
-    """:func:`reference_offer` of rows: a bucket's book asks for it every minute of every listing."""
+    settings = settings or RivalSettings()
     newest: dict[str, Sequence[Any]] = {}
-    for row in rows:
-        if row[_AT] > now_ms:
-            continue
+    for row in map(_ROW, (offer for offer in offers if offer.bounds_prices or not rivals_only)):
         held = newest.get(row[_RIVAL])
-        if held is None or row[_AT] >= held[_AT]:
+        if row[_AT] <= now_ms and (held is None or row[_AT] >= held[_AT]):
             newest[row[_RIVAL]] = row
-    usable = [r for r in newest.values() if r[_IN_STOCK] and _is_comparable(r, currency, pack_size, settings)]
+    comparable = (row for row in newest.values() if _is_comparable(row, currency, pack_size, settings))
+    return reference_of(map(_rival_offer, comparable), now_ms, settings.validity_ms)
+
+
+def reference_of(
+    offers: Iterable[RivalOffer], now_ms: int, validity_ms: int, *, rivals_only: bool = False
+) -> ReferenceOffer | None:
+    """Return the reference price over comparable offers, one per rival (3-6).
+
+    Parameters
+    ----------
+    validity_ms : age up to which an offer that states no validity is fresh.
+    rivals_only : leave reference offers out: the mean that bounds prices.
+
+    Returns
+    -------
+    None when no offer is in stock.
+
+    Examples
+    --------
+    >>> reference_of([RivalOffer("a", 900, 0, True, 5), RivalOffer("b", 1100, 100, True, 0)], 10, 60).mean_minor
+    1050.0
+    """
+    usable = [o for o in offers if o.in_stock and o.at_ms <= now_ms and (o.bounds_prices or not rivals_only)]
     if not usable:
         return None
-    fresh = [r for r in usable if now_ms - r[_AT] <= (r[_VALIDITY] or settings.validity_ms)]
+    fresh = [offer for offer in usable if now_ms - offer.at_ms <= (offer.validity_ms or validity_ms)]
     counted = fresh or usable
-    prices = [row[_PRICE] + row[_SHIPPING] for row in counted]
+    prices = [offer.price_minor + offer.shipping_minor for offer in counted]
     # Integer sum: the mean does not depend on the order in which rivals came.
     return ReferenceOffer(
         mean_minor=sum(prices) / len(prices),
         min_minor=min(prices),
         max_minor=max(prices),
         rivals=len(prices),
-        newest_ms=max(row[_AT] for row in counted),
+        newest_ms=max(offer.at_ms for offer in counted),
         fresh=bool(fresh),
     )
 
 
-class RivalBook:
-    """The newest offer of each rival, per listing of a bucket; bounded, restartable.
+_FIELDS = tuple(f for f in Offer.__dataclass_fields__ if f not in ("tenant", "market", "sku"))
+_ROW = attrgetter(*_FIELDS)
+"""Returns an offer's values in the order of ``_FIELDS``; tenant, market and SKU are in the listing key."""
+_AT, _RIVAL, _CURRENCY, _PACK, _CONFIDENCE = (
+    _FIELDS.index(name)
+    for name in ("event_time_ms", "competitor", "currency", "pack_size", "match_confidence")
+)  # fmt: skip
+_WHERE = tuple(Offer.__dataclass_fields__).index("tenant")
+"""Position of tenant, market and SKU in the fields of an ``Offer``."""
 
-    Offers that are not comparable replace nothing: a wrong currency must not hide a good price.
+
+def _is_comparable(row: Sequence[Any], currency: str, pack_size: int, settings: RivalSettings) -> bool:
+    """Return whether an offer has the listing's currency and pack size and a sufficient match confidence (2)."""
+    comparable: bool = (
+        row[_CURRENCY] == currency
+        and row[_PACK] == pack_size
+        and row[_CONFIDENCE] >= settings.min_match_confidence
+    )
+    return comparable
+
+
+_OF_ROW = itemgetter(
+    *(
+        _FIELDS.index(name)
+        for name in (
+            "competitor", "price_minor", "shipping_minor", "in_stock", "event_time_ms", "validity_ms",
+            "offer_kind",
+        )
+    )
+)  # fmt: skip
+
+
+def _rival_offer(row: Sequence[Any]) -> RivalOffer:
+    return RivalOffer._make(_OF_ROW(row))
+
+
+class RivalBook:
+    """Newest offer of each rival, per listing of a bucket; bounded.
+
+    An offer that is not comparable does not replace a comparable one.
     """
 
     version = 1
 
     def __init__(self, settings: RivalSettings | None = None) -> None:
         self._settings = settings or RivalSettings()
-        # By listing and rival, as rows: most are only asked for their reference, so that no Offer is made of them.
+        # By listing and rival, as rows: computing a reference price needs no Offer objects.
         self._offers: dict[str, dict[str, Sequence[Any]]] = {}
 
     def observe(self, offer: Offer, *, currency: str, pack_size: int = 1) -> bool:
-        """Take an offer; answers whether it is now its rival's newest comparable one."""
+        """Store an offer; return whether it is now its rival's newest comparable one."""
         row = _ROW(offer)
         if not _is_comparable(row, currency, pack_size, self._settings):
             return False
@@ -188,33 +240,34 @@ class RivalBook:
     def reference(
         self, listing_key: str, now_ms: int, *, currency: str, pack_size: int = 1
     ) -> ReferenceOffer | None:
-        """:func:`reference_offer` of a listing from the offers held."""
+        """Return :func:`reference_offer` of a listing's stored offers."""
         offers = self._offers.get(listing_key)
         if not offers:
             return None
-        return _reference(offers.values(), now_ms, currency, pack_size, self._settings)
+        comparable = (row for row in offers.values() if _is_comparable(row, currency, pack_size, self._settings))
+        return reference_of(map(_rival_offer, comparable), now_ms, self._settings.validity_ms)
 
     def offers(self, listing_key: str) -> tuple[Offer, ...]:
-        """The offers held of a listing, by rival's name."""
+        """Return a listing's stored offers, sorted by rival."""
         held, listing = self._offers.get(listing_key, {}), Listing.parse(listing_key)
         where = (listing.tenant, listing.market, listing.sku)
         rows = (held[name] for name in sorted(held))
         return tuple(Offer(*[*row[:_WHERE], *where, *row[_WHERE:]]) for row in rows)
 
     def snapshot(self) -> dict[str, Any]:
-        """Plain data: per listing, one row per rival (listing and group are the key's)."""
+        """Return plain data: per listing one row per rival; tenant, market and SKU are in the key."""
         return {
             "v": self.version,
             "listings": {key: [_saved(row) for row in rivals.values()] for key, rivals in self._offers.items()},
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Take a snapshot back.
+        """Restore the state from a snapshot.
 
         Raises
         ------
         SnapshotError
-            If the snapshot is of another version.
+            If the snapshot has another version.
         """
         refuse_other_version("RivalBook", self.version, snapshot)
         self._offers = {
@@ -224,5 +277,5 @@ class RivalBook:
 
 
 def _saved(row: Sequence[Any]) -> list[Any]:
-    """Return a row as it is saved: without an absent ``offer_kind``, as before offers had one."""
+    """Return a row for the snapshot: without ``offer_kind`` if it is absent, as in older snapshots."""
     return list(row if row[-1] is not None else row[:-1])

@@ -1,10 +1,10 @@
-"""Which prices a listing was quoted at lately, and how each of them did.
+"""Recently quoted prices of a listing, with the counts at each price.
 
-Data per listing: up to K prices, each with exposures n, orders y, a weight that halves every
-half-life (how much it is quoted *now*), when it was last quoted and when its present run began.
-The *current price* is the price of the highest weight: with exploration a table quotes two or three
-prices at a time, and the leading one is the shop's price. It is read off the cells alone, so that
-features do not depend on when a table was published, and foreign data without tables have it too.
+Data per listing: up to K prices, each with exposures n, orders y, a weight that halves every half-life (how much
+the price is quoted now), the time of its last quote and the start of its current run. The *current price* is the
+price with the highest weight: with exploration a table quotes two or three prices at a time, and the one with the
+highest weight is the shop's price. It is computed from cells alone, so features do not depend on the time at which
+a table was published, and it also exists for recorded data without tables.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _PRICE, _EXPOSURES, _ORDERS, _WEIGHT, _LAST_MS, _SINCE_MS = range(6)
 
 
 class PricePoints:
-    """The prices of the listings of a bucket, by row.
+    """Prices of a bucket's listings, by row.
 
     Parameters
     ----------
-    kept : prices kept per listing; the one quoted longest ago leaves first.
-    half_life_ms : of the weight that decides which price leads.
-    run_gap_ms : a price not quoted for this long begins a new run when it comes back.
+    kept : prices kept per listing; the one with the oldest quote is removed first.
+    half_life_ms : half-life of the weight that determines the current price.
+    run_gap_ms : time without a quote after which a price starts a new run.
 
     Examples
     --------
@@ -33,7 +33,7 @@ class PricePoints:
     >>> points.grow(1)
     >>> for minute in range(200):
     ...     points.observe(0, 999 if minute < 100 else 899, exposures=10, orders=1, at_ms=minute * 60_000)
-    ...     points.settle(0, minute * 60_000)
+    ...     points.update_current(0, minute * 60_000)
     >>> points.current_minor(0), points.changed_ms(0) == 100 * 60_000, points.counts(0, 999)
     (899, True, (1000, 100))
     """
@@ -49,14 +49,14 @@ class PricePoints:
         self._changed_ms: list[int | None] = []
 
     def grow(self, rows: int) -> None:
-        """Make room for ``rows`` listings."""
+        """Extend the state to ``rows`` listings."""
         for _ in range(rows - len(self._points)):
             self._points.append({})
             self._current.append(None)
             self._changed_ms.append(None)
 
     def observe(self, row: int, price_minor: int, *, exposures: int, orders: int, at_ms: int) -> None:
-        """Count a minute's exposures and orders at one price."""
+        """Add a minute's exposures and orders at one price."""
         points = self._points[row]
         point = points.get(price_minor)
         if point is None:
@@ -73,8 +73,8 @@ class PricePoints:
             others = [p for p in points.values() if p[_PRICE] != self._current[row]]
             del points[min(others, key=lambda p: (p[_LAST_MS], p[_PRICE]))[_PRICE]]
 
-    def settle(self, row: int, at_ms: int) -> None:
-        """Decide which price leads after a minute's counts; of equals the lowest."""
+    def update_current(self, row: int, at_ms: int) -> None:
+        """Determine the current price after a minute's counts; of equal weights the lowest price."""
         points = self._points[row]
         if not points:
             return
@@ -85,27 +85,27 @@ class PricePoints:
         leader = max(points.values(), key=lambda p: (weight(p), -p[_PRICE]))
         if weight(leader) <= 0 or leader[_PRICE] == self._current[row]:
             return
-        # A price that was explored long before it took the lead became *the* price only now.
+        # The run of an explored price may have started long before: the price then changed only now.
         fresh_run = at_ms - leader[_SINCE_MS] < 4 * self._run_gap_ms
         first = self._current[row] is None
         self._current[row] = leader[_PRICE]
         self._changed_ms[row] = leader[_SINCE_MS] if fresh_run or first else at_ms
 
     def current_minor(self, row: int) -> int | None:
-        """The price quoted most, or None before the first exposure."""
+        """Return the current price, or None before the first exposure."""
         return self._current[row]
 
     def changed_ms(self, row: int) -> int | None:
-        """When the current price began to be quoted."""
+        """Return the time at which quoting of the current price started."""
         return self._changed_ms[row]
 
     def counts(self, row: int, price_minor: int) -> tuple[int, int]:
-        """Exposures and orders at a price since it entered the list; zeros when it is not there."""
+        """Return exposures and orders at a price since it was added; zeros if it is not kept."""
         point = self._points[row].get(price_minor)
         return (point[_EXPOSURES], point[_ORDERS]) if point else (0, 0)
 
     def snapshot(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return the state as plain data."""
         return {
             "v": self.version,
             "points": [[list(p) for p in points.values()] for points in self._points],
@@ -114,12 +114,12 @@ class PricePoints:
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Take a snapshot back.
+        """Restore the state from a snapshot.
 
         Raises
         ------
         SnapshotError
-            If it is of another version.
+            If the snapshot has another version.
         """
         refuse_other_version("PricePoints", self.version, snapshot)
         self._points = [{p[_PRICE]: list(p) for p in points} for points in snapshot["points"]]

@@ -1,13 +1,12 @@
-"""Judgement that needs the catalog: is this listing known, is this money its money?
+"""Checks that need the catalog: whether a listing is known and whether a currency is the listing's.
 
-demand_job judges every record against its own contract, without a look-up. What only the catalog
-can tell is judged later, on cells, by one predicate that feature, elasticity and repricing logics
-share, so that none of them learns from a cell that another refuses. A refused cell is reported by
-feature_job alone (stream ``rejected_cells``): it names listing, currency and minute, and its events
-are found in the raw archive (system.md, "Catalog-dependent judgement").
+demand_job checks every record against its own contract, without a look-up. Checks that need the catalog are made
+later, on cells, by one function that the feature, elasticity and repricing logics share, so that all of them use
+the same cells. Only feature_job reports a rejected cell (stream ``rejected_cells``). The report contains listing,
+currency and minute, by which the cell's events are found in the raw archive (architecture, "Streams").
 
-Rules: the batch's catalog entries are taken before its cells are judged; an inactive listing is
-known (its late orders still count); the currency must be the entry's to the letter.
+Rules: the batch's catalog entries are applied before its cells are checked; an inactive listing is known, because
+its late orders still count; the currency must equal the entry's.
 """
 
 from __future__ import annotations
@@ -20,26 +19,26 @@ from schemas.codes import RejectCode
 from schemas.events import CELL_COUNTS, CatalogEntry, Cell, Listing, Offer
 
 
-class RefusedCell(NamedTuple):
-    """A cell that the catalog refuses, and why."""
+class CellRejection(NamedTuple):
+    """A cell that the catalog check rejects, and the reason."""
 
     cell: Cell
     code: RejectCode
     expected_currency: str | None
 
 
-def judge_cell(cell: Cell, catalog: Mapping[str, CatalogEntry]) -> RejectCode | None:
-    """UNKNOWN_LISTING, WRONG_CURRENCY, or None for a good cell.
+def validate_cell(cell: Cell, catalog: Mapping[str, CatalogEntry]) -> RejectCode | None:
+    """Return UNKNOWN_LISTING, WRONG_CURRENCY, or None for a valid cell.
 
     Parameters
     ----------
     cell : one minute's counts.
-    catalog : entries by listing key (``tenant/market/sku``); a :class:`CatalogBook` serves.
+    catalog : entries by listing key (``tenant/market/sku``), for example a :class:`CatalogBook`.
 
     Examples
     --------
     >>> cell = Cell("acme", "web", "s1", "s1", "base", "all", 999, "USD")
-    >>> judge_cell(cell, {})
+    >>> validate_cell(cell, {})
     <RejectCode.UNKNOWN_LISTING: 'UNKNOWN_LISTING'>
     """
     entry = catalog.get(Listing.key_of(cell))
@@ -48,33 +47,33 @@ def judge_cell(cell: Cell, catalog: Mapping[str, CatalogEntry]) -> RejectCode | 
     return None if entry.currency == cell.currency else RejectCode.WRONG_CURRENCY
 
 
-def judge_offer(offer: Offer, catalog: Mapping[str, CatalogEntry]) -> RejectCode | None:
-    """The same judgement of a rival's offer (WRONG_CURRENCY offers are set aside, never converted)."""
+def validate_offer(offer: Offer, catalog: Mapping[str, CatalogEntry]) -> RejectCode | None:
+    """Return UNKNOWN_LISTING, WRONG_CURRENCY, or None for a valid offer; currencies are never converted."""
     entry = catalog.get(Listing.key_of(offer))
     if entry is None:
         return RejectCode.UNKNOWN_LISTING
     return None if entry.currency == offer.currency else RejectCode.WRONG_CURRENCY
 
 
-def judge_cells(
+def validate_cells(
     cells: Iterable[Cell], catalog: Mapping[str, CatalogEntry]
-) -> tuple[list[Cell], list[RefusedCell]]:
-    """Good cells and refused cells, each in the order they came."""
-    good: list[Cell] = []
-    refused: list[RefusedCell] = []
+) -> tuple[list[Cell], list[CellRejection]]:
+    """Return the valid and the rejected cells, each in the given order."""
+    valid: list[Cell] = []
+    rejected: list[CellRejection] = []
     for cell in cells:
-        code = judge_cell(cell, catalog)
+        code = validate_cell(cell, catalog)
         if code is None:
-            good.append(cell)
+            valid.append(cell)
         else:
             entry = catalog.get(cell.listing.key)
-            refused.append(RefusedCell(cell, code, entry.currency if entry else None))
-    return good, refused
+            rejected.append(CellRejection(cell, code, entry.currency if entry else None))
+    return valid, rejected
 
 
-def refusal_record(refused: RefusedCell, window_end_ms: int) -> dict[str, Any]:
-    """The ``rejected_cells`` value: address of the cell, reason, and its counts for the second ledger."""
-    cell = refused.cell
+def rejected_cell_record(rejected: CellRejection, window_end_ms: int) -> dict[str, Any]:
+    """Return the ``rejected_cells`` value: identity of the cell, reason, and its counts for the second ledger."""
+    cell = rejected.cell
     return {
         "listing": cell.listing.key,
         "tenant": cell.tenant,
@@ -85,18 +84,18 @@ def refusal_record(refused: RefusedCell, window_end_ms: int) -> dict[str, Any]:
         "segment": cell.segment,
         "price_minor": cell.price_minor,
         "window_end_ms": window_end_ms,
-        "code": refused.code.value,
+        "code": rejected.code.value,
         "currency": cell.currency,
-        "expected_currency": refused.expected_currency,
+        "expected_currency": rejected.expected_currency,
         **{name: getattr(cell, name) for name in CELL_COUNTS},
     }
 
 
 class CatalogBook(Mapping[str, CatalogEntry]):
-    """The newest catalog entry per listing of a bucket, by event time.
+    """Newest catalog entry per listing of a bucket, by event time.
 
-    An entry older than the one held changes nothing; of two with the same event time the later in
-    the batch's canonical order (partition, offset) wins.
+    An entry older than the stored one changes nothing. Of two entries with the same event time the later one in
+    the batch's canonical order (partition, offset) is stored.
 
     Examples
     --------
@@ -110,10 +109,10 @@ class CatalogBook(Mapping[str, CatalogEntry]):
     version = 1
 
     def __init__(self) -> None:
-        self._entries: dict[str, CatalogEntry | list[Any]] = {}  # as its values while nobody asked for it
+        self._entries: dict[str, CatalogEntry | list[Any]] = {}  # a list of field values until first read
 
     def observe(self, entry: CatalogEntry) -> bool:
-        """Take an entry; answers whether it is now the one held."""
+        """Store an entry; return whether it is now the newest one."""
         key = Listing.key_of(entry)
         held = self.get(key)
         if held is not None and held.event_time_ms > entry.event_time_ms:
@@ -122,39 +121,42 @@ class CatalogBook(Mapping[str, CatalogEntry]):
         return True
 
     def __getitem__(self, key: str) -> CatalogEntry:
+        """Return the entry of a listing key."""
         entry = self._entries[key]
         if not isinstance(entry, CatalogEntry):
             entry = self._entries[key] = CatalogEntry(*entry)
         return entry
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The entry of a listing key, or ``default``."""
+        """Return the entry of a listing key, or ``default``."""
         return self[key] if key in self._entries else default
 
     def __iter__(self) -> Any:
+        """Iterate over the listing keys."""
         return iter(self._entries)
 
     def __len__(self) -> int:
+        """Return the number of listings."""
         return len(self._entries)
 
     def snapshot(self) -> dict[str, Any]:
-        """Plain data: field names once, then one row per listing in the order they were first seen."""
+        """Return plain data: field names once, then one row per listing in order of first observation."""
         held = self._entries.values()
         rows = [[getattr(e, name) for name in _FIELDS] if isinstance(e, CatalogEntry) else list(e) for e in held]
         return {"v": self.version, "fields": list(_FIELDS), "rows": rows}
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Take a snapshot back.
+        """Restore the state from a snapshot.
 
         Raises
         ------
         SnapshotError
-            If the snapshot is of another version.
+            If the snapshot has another version.
         """
         refuse_other_version("CatalogBook", self.version, snapshot)
         fields, rows = tuple(snapshot["fields"]), snapshot["rows"]
         where = [fields.index(name) for name in ("tenant", "market", "sku")]
-        # An older version's fields are not CatalogEntry's in their order.
+        # Older snapshots may have other fields, or the same fields in another order.
         values = rows if fields == _FIELDS else (CatalogEntry(**dict(zip(fields, r, strict=True))) for r in rows)
         self._entries = {"/".join(r[i] for i in where): v for r, v in zip(rows, values, strict=True)}
 

@@ -1,29 +1,33 @@
 """Sale probability at a price: the posterior per price point (science § 4).
 
 Data, for one listing and one segment: price points u with price P_u, exposures n_u (older than the
-order horizon), orders y_u, and d_u, the mean log of the rivals' reference price while they were
-shown, as a deviation from a fixed centre. Beliefs: own-price elasticity ε ± sd, rival elasticity
-η ± sd (features/elasticity). Asked: S_t at prices P_t, with rivals at deviation d today.
+order horizon), orders y_u, and d_u, the mean log of the rivals' reference price during these exposures, as a
+deviation from a fixed centre. Estimates: own-price elasticity ε ± sd, rival elasticity
+η ± sd (features/elasticity). Result: S_t at prices P_t, with rivals at deviation d today.
 
   (1) centre        p̄ = exp(Σ n_u log P_u / Σ n_u),  d̄ = Σ n_u d_u / Σ n_u
   (2) shape         f_u = (P_u/p̄)^ε · e^{η(d_u − d̄)}
   (3) level         s̄₋ₜ = (Σ_{u≠t} y_u + a s₀) / (Σ_{u≠t} n_u f_u + a)     without the point's own cells
   (4) curve         m_t = s̄₋ₜ (P_t/p̄)^ε · e^{η(d − d̄)}
   (5) its variance  V_t = 1/(Y₋ₜ + a s₀) + sd_ε² (log P_t − x̄₋ₜ)² + sd_η² (d − d̄₋ₜ)² + m²   (of log m_t),
-                    m (``curve_sd``): how far true demand may lie beside any curve of one elasticity
+                    m (``curve_sd``): sd of true demand around any curve of constant elasticity
   (6) its weight    κ_t = (1 − m_t) / (m_t (e^{V_t} − 1)) − 1      by moments of the Beta
   (7) posterior     S_t ~ Beta(κ m + y′, κ(1 − m) + n − y′),  y′ = y_t e^{η(d − d_t)} ≤ n_t
-  The curve is fitted without the point's own cells, so its weight needs no other bound. A fixed bound (50
-  exposures) made every point with some hundred exposures its own noise, and an optimum over twenty
-  such points is where the noise was luckiest.
   (8) order         means made non-increasing in price by pooling adjacent violators, weights κ + n
 
-x̄₋ₜ, d̄₋ₜ are the centres of the other points. All functions here are pure and take arrays, so that a
-decision is recomputed from its own record.
+The curve is fitted without the point's own cells, so its weight needs no other bound. With a fixed bound (50
+exposures) the posterior of a point with some hundred exposures follows its own noise, and an optimum over twenty
+such points selects the point with the most favourable noise.
 
-Printed formula (2) of 003, sold at price ≥ P over offered at price ≥ P, averages the conversion of
+x̄₋ₜ, d̄₋ₜ are the centres of the other points. All functions are pure and take arrays, so that a
+decision can be recomputed from its own record.
+
+003 Eq. 2, sold at price ≥ P over offered at price ≥ P, averages the conversion of
 all prices above P: under falling demand it is biased downward. :func:`cumulative_sale_probability`
-keeps it for the paper's figures only. Over 300 lines: one formula's parts, kept together.
+implements it for comparison only.
+
+The file exceeds 300 lines because it contains one estimator. Its steps share their notation, and their equations
+are checked against the code line by line.
 """
 
 from __future__ import annotations
@@ -55,25 +59,25 @@ _POSITIVE = (
 
 @dataclass(frozen=True, slots=True)
 class DemandSettings:
-    """How counts become sale probabilities, requests and shares; no state.
+    """Parameters for computing sale probabilities, requests and shares from counts; not part of the state.
 
     Parameters
     ----------
-    order_horizon_ms : an order is expected within this after its exposure (60 min by policy).
-    memory_days : past counts lose weight with this time constant.
-    max_points : price points kept per listing over all segments; the least used is merged.
-    prior_conversion, prior_exposures : s₀ and a of (3): orders per exposure before data, and its weight.
-    curve_sd : m of (5), in logs: what a point's own data must show before they overrule the curve.
+    order_horizon_ms : time within which an exposure's order is expected (60 min by policy).
+    memory_days : time constant of the decay of counts.
+    max_points : price points kept per listing over all segments; the least used one is merged.
+    prior_conversion, prior_exposures : s₀ and a of (3): prior orders per exposure, and its weight.
+    curve_sd : m of (5), in logs.
     max_rival_factor : e^{η(d − d̄)} is clipped to [1/x, x].
-    units_weight : orders that the prior of one unit per order counts as.
-    segments, prior_shares, share_weight : segments and their share of requests before data, in requests.
-    requests_per_day, requests_days : requests before data, and the days of data they count as.
+    units_weight : weight in orders of the prior of one unit per order.
+    segments, prior_shares, share_weight : segments, their prior share of requests, and its weight in requests.
+    requests_per_day, requests_days : prior requests per day, and its weight in days.
     requests_memory_days : time constant of the level of requests.
 
     Raises
     ------
     ValueError
-        Naming the field, what was expected and what came.
+        If a value is invalid; the message states the field, the expected and the actual value.
     """
 
     order_horizon_ms: int = 3_600_000
@@ -92,6 +96,7 @@ class DemandSettings:
     requests_memory_days: float = 7.0
 
     def __post_init__(self) -> None:
+        """Check the ranges of all fields."""
         for name in _POSITIVE:
             if not getattr(self, name) > 0:
                 raise ValueError(
@@ -113,8 +118,8 @@ class DemandSettings:
 class PointCounts(NamedTuple):
     """Counts per price point of one listing and segment; arrays of one length, prices ascending.
 
-    ``exposures`` are those old enough to have had their orders; ``offer_deviation`` is the mean log
-    rivals' price while they were shown, less the listing's centre (0: no rival known).
+    ``exposures`` are those older than the order horizon. ``offer_deviation`` is the mean log of the rivals' price
+    during the exposures minus the listing's centre; 0 without a known rival.
     """
 
     prices: NDArray[np.int64]
@@ -125,13 +130,15 @@ class PointCounts(NamedTuple):
 
     @classmethod
     def none(cls) -> PointCounts:
-        """Nothing seen yet."""
+        """Return counts without any price point."""
         empty = np.zeros(0)
         return cls(np.zeros(0, np.int64), empty, empty, empty, empty)
 
     def to_record(self) -> dict[str, list[float]]:
-        """Plain lists, as embedded in a decision.
+        """Return plain lists for a decision's record.
 
+        Examples
+        --------
         >>> PointCounts.from_record(PointCounts.none().to_record()).prices.size
         0
         """
@@ -139,7 +146,7 @@ class PointCounts(NamedTuple):
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> PointCounts:
-        """Read :meth:`to_record` back, bit for bit."""
+        """Restore the counts from :meth:`to_record`, bit for bit."""
         return cls(
             np.asarray(record["prices"], np.int64),
             *(np.asarray(record[name], np.float64) for name in cls._fields[1:]),
@@ -148,10 +155,10 @@ class PointCounts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SaleProbabilities:
-    """Beta posteriors at some prices: all arrays of their length.
+    """Beta posteriors at several prices; all arrays have the same length.
 
-    ``mean`` is non-increasing in price; ``n`` and ``orders`` are the point's own counts (orders scaled
-    to today's rivals); ``prior_mean`` is the curve, ``prior_weight`` its κ in exposures.
+    ``mean`` is non-increasing in price. ``n`` and ``orders`` are the point's own counts, with orders scaled to
+    today's rivals. ``prior_mean`` is the curve, ``prior_weight`` its κ in exposures.
     """
 
     prices: NDArray[np.int64]
@@ -163,7 +170,7 @@ class SaleProbabilities:
     prior_weight: Floats
 
     def interval(self, level: float = 0.9) -> tuple[Floats, Floats]:
-        """Central interval of each Beta posterior."""
+        """Return the bounds of the central interval of each Beta posterior."""
         weight = self.prior_weight + self.n
         alpha, beta = weight * self.mean, weight * (1 - self.mean)
         tail = (1 - level) / 2
@@ -171,7 +178,7 @@ class SaleProbabilities:
 
 
 def beta_posterior(n: ArrayLike, y: ArrayLike, m: ArrayLike, kappa: ArrayLike) -> tuple[Floats, Floats]:
-    """Mean and sd of Beta(κm + y, κ(1 − m) + n − y) (7); broadcasts.
+    """Return mean and sd of Beta(κm + y, κ(1 − m) + n − y) (7); arguments are broadcast.
 
     Parameters
     ----------
@@ -191,8 +198,10 @@ def beta_posterior(n: ArrayLike, y: ArrayLike, m: ArrayLike, kappa: ArrayLike) -
 
 
 def non_increasing(mean: ArrayLike, weight: ArrayLike) -> Floats:
-    """Weighted means made non-increasing by pooling adjacent violators (8).
+    """Return weighted means made non-increasing by pooling adjacent violators (8).
 
+    Examples
+    --------
     >>> non_increasing([.5, .2, .4], [1, 1, 1]).round(3).tolist()
     [0.5, 0.3, 0.3]
     """
@@ -212,21 +221,27 @@ def sale_probabilities(
     reference_price: float | None = None,
     settings: DemandSettings | None = None,
 ) -> SaleProbabilities:
-    """The posterior sale probability at each price (1-8).
+    """Return the posterior sale probability at each price (1-8).
 
     Parameters
     ----------
     prices : candidate prices in minor units, ascending, > 0.
     counts : the listing's and segment's counts.
     elasticity, rival_elasticity : (mean, sd) of ε and η.
-    offer_deviation : log of the rivals' reference price today less the listing's centre; None: as it was
-        while learning.
-    reference_price : where the prior conversion s₀ holds when nothing was seen; default the candidates'
+    offer_deviation : log of the rivals' reference price today minus the listing's centre; None for the mean of the
+        exposures.
+    reference_price : price at which the prior conversion s₀ applies without exposures; by default the candidates'
         geometric mean.
+    settings : see :class:`DemandSettings`.
+
+    Raises
+    ------
+    ValueError
+        If the prices are not ascending or not above 0.
 
     Examples
     --------
-    A price never tried is the curve; one much tried is its data.
+    Without exposures the result is the curve; with many it is the price's own conversion.
 
     >>> seen = PointCounts(np.array([1000]), *(np.array([v]) for v in (4000., 200., 200., 0.)))
     >>> got = sale_probabilities([900, 1000, 1100], seen, elasticity=(-2.0, 0.2))
@@ -234,12 +249,12 @@ def sale_probabilities(
     ([0.061, 0.05, 0.041], [0.0, 4000.0, 0.0])
     """
     settings = settings or DemandSettings()
-    asked = np.asarray(prices, np.int64)
-    if asked.size and (asked[0] <= 0 or bool((asked[1:] <= asked[:-1]).any())):
-        raise ValueError(f"prices: expected ascending prices above 0 in minor units, got {asked.tolist()}")
+    candidates = np.asarray(prices, np.int64)
+    if candidates.size and (candidates[0] <= 0 or bool((candidates[1:] <= candidates[:-1]).any())):
+        raise ValueError(f"prices: expected ascending prices above 0 in minor units, got {candidates.tolist()}")
     eps, eps_sd = elasticity
     eta, eta_sd = rival_elasticity
-    x_t = np.log(asked.astype(np.float64))
+    x_t = np.log(candidates.astype(np.float64))
     n_u, y_u, d_u = counts.exposures, np.maximum(counts.orders, 0.0), counts.offer_deviation
     seen = float(n_u.sum())
     x_u = np.log(counts.prices.astype(np.float64))
@@ -251,13 +266,13 @@ def sale_probabilities(
     now = d_centre if offer_deviation is None else offer_deviation
     rival = _rival_factor(eta * (now - d_centre), settings.max_rival_factor)
 
-    # Own cells of each asked price, by exact price.
-    own_n, own_y, own_d = (np.zeros(asked.size) for _ in range(3))
-    own_f = np.zeros(asked.size)
+    # Own cells of each candidate price, by exact price.
+    own_n, own_y, own_d = (np.zeros(candidates.size) for _ in range(3))
+    own_f = np.zeros(candidates.size)
     shape = np.exp(eps * (x_u - centre)) * _rival_factor(eta * (d_u - d_centre), settings.max_rival_factor)
-    at = np.searchsorted(counts.prices, asked)
+    at = np.searchsorted(counts.prices, candidates)
     hit = at < counts.prices.size
-    hit[hit] = counts.prices[at[hit]] == asked[hit]
+    hit[hit] = counts.prices[at[hit]] == candidates[hit]
     own_n[hit], own_y[hit], own_d[hit], own_f[hit] = n_u[at[hit]], y_u[at[hit]], d_u[at[hit]], shape[at[hit]]
 
     # Level, information and centres without the point's own cells (3), prior at the centre.
@@ -279,21 +294,23 @@ def sale_probabilities(
     weight = kappa + own_n
     mean = non_increasing((kappa * m + today) / weight, weight)
     sd = np.sqrt(mean * (1 - mean) / (weight + 1))
-    return SaleProbabilities(asked, mean, sd, own_n, today, m, kappa)
+    return SaleProbabilities(candidates, mean, sd, own_n, today, m, kappa)
 
 
 def _rival_factor(log_factor: Any, limit: float) -> Any:
     bound = math.log(limit)
-    # Not np.clip: it costs several times as much on arrays this short.
+    # np.clip takes several times as long on arrays this short.
     return np.exp(np.minimum(np.maximum(log_factor, -bound), bound))
 
 
 def cumulative_sale_probability(prices: ArrayLike, offered: ArrayLike, sold: ArrayLike) -> Floats:
-    """Printed formula (2) of 003: sold at price ≥ P over offered at price ≥ P. For its figures only.
+    """Return 003 Eq. 2 as printed: sold at price ≥ P over offered at price ≥ P. For comparison only.
 
-    Biased downward under falling demand, most at low prices: with uniform offers on 003's reference
-    market it gives .45 where .8 is true.
+    The result is biased downward under falling demand, most at low prices: with uniform offers on the reference
+    market of science § 7 it is .45 where the true value is .8.
 
+    Examples
+    --------
     >>> cumulative_sale_probability([29.9, 34.9, 39.9, 44.9], [100] * 4, [80, 60, 30, 10]).round(2).tolist()
     [0.45, 0.33, 0.2, 0.1]
     """
@@ -304,8 +321,15 @@ def cumulative_sale_probability(prices: ArrayLike, offered: ArrayLike, sold: Arr
 
 
 def willingness_to_pay(reference_price: float, elasticity: float) -> float:
-    """The price where the curve falls to half of its value at ``reference_price`` (science § 4).
+    """Return the price at which the curve falls to half of its value at ``reference_price`` (science § 4).
 
+    Raises
+    ------
+    ValueError
+        If the elasticity is not below 0.
+
+    Examples
+    --------
     >>> round(willingness_to_pay(1000, -2.0), 1)
     1414.2
     """

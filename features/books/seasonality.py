@@ -1,17 +1,17 @@
-"""How demand goes with the hour and the weekday.
+"""Seasonal profile of demand by hour and weekday.
 
 Data: for a group of listings (a category in a market), per market-local hour h and weekday d, the
-events N (exposures) and the listing-minutes M over which they were counted, both forgotten slowly.
-The profile is multiplicative and separable, f(h, d) = f_h · f_d: 31 shares instead of 168, so that
-it is there after days, not months, and a bucket stays small.
+events N (exposures) and the listing-minutes M over which they were counted, both with slow exponential
+forgetting. The profile is multiplicative and separable, f(h, d) = f_h · f_d. Its 31 parameters instead of
+168 can be estimated within days and keep the state small.
 
   (1) λ = ΣN / ΣM                                    events per listing-minute
-  (2) f_h = (N_h + κ) / (λ M_h + κ)                  Gamma-shrunk to 1; κ events speak for "flat"
+  (2) f_h = (N_h + κ) / (λ M_h + κ)                  Gamma-shrunk to 1 with the weight of κ events
   (3) f_d likewise over weekdays, with M_d weighted by the hours it covers: E_d = λ Σ_h M_dh f_h
-      is approximated by λ M_d, exact once whole days have been seen
+      is approximated by λ M_d, exact after whole days of data
 
-First form: one profile per group; a listing's own profile and River's forecast come with the
-forecast of science § 4. Forgetting: both counts × `keep_per_week` at each new ISO week.
+There is one profile per group, and none per listing (science § 4, "Seasonality"). Forgetting: both counts ×
+`keep_per_week` at each new ISO week.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ HOURS, WEEKDAYS = 24, 7
 
 
 class SeasonalProfile:
-    """Hour and weekday factors of the groups of a bucket.
+    """Hour and weekday factors of a bucket's groups.
 
     Parameters
     ----------
-    shrink_events : κ, events that a flat profile is worth per slot.
-    keep_per_week : share of the counts kept when a week ends, in (0, 1].
+    shrink_events : κ, weight of the flat profile in events per slot.
+    keep_per_week : share of the counts kept at the end of a week, in (0, 1].
 
     Examples
     --------
@@ -54,7 +54,7 @@ class SeasonalProfile:
         self._groups: dict[str, tuple[Numbers, Numbers]] = {}
 
     def observe(self, group: str, when: LocalTime, events: float, minutes: float) -> None:
-        """Count a group's events in one minute over ``minutes`` listings present (zeros count too)."""
+        """Add a group's events of one minute over ``minutes`` present listings; zeros count too."""
         week = (when.day - 1) // 7
         if self._week is not None and week > self._week:
             keep = self._keep ** (week - self._week)
@@ -70,7 +70,7 @@ class SeasonalProfile:
             held[1][slot] += minutes
 
     def factor(self, group: str, when: LocalTime) -> float | None:
-        """f_h · f_d of a moment; 1 where nothing was learned yet, None for a group never seen."""
+        """Return f_h · f_d at a time; 1 for an hour without data, None for an unknown group."""
         held = self._groups.get(group)
         if held is None:
             return None
@@ -87,7 +87,7 @@ class SeasonalProfile:
         return result
 
     def snapshot(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return the state as plain data."""
         return {
             "v": self.version,
             "week": self._week,
@@ -95,12 +95,12 @@ class SeasonalProfile:
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Take a snapshot back.
+        """Restore the state from a snapshot.
 
         Raises
         ------
         SnapshotError
-            If it is of another version.
+            If the snapshot has another version.
         """
         refuse_other_version("SeasonalProfile", self.version, snapshot)
         self._week = snapshot["week"]

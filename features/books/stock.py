@@ -1,15 +1,15 @@
-"""What is in stock, how long it lasts, when to order again.
+"""Stock levels: cover, safety stock, reorder point and stock-out probability.
 
 Data for one listing: units on hand and inbound, lead time L in days (from `stock`), mean μ and
 standard deviation σ of units sold per day (from the day windows), service factor z.
 
   (1) cover = on hand / μ                                       days
-  (2) safety stock = z σ √L                                     units (002; science § 4)
+  (2) safety stock = z σ √L                                     units (002 § 6.2; science § 4, "Stock")
   (3) reorder point = μ L + safety stock                        units
   (4) stock-out probability = P(D_L > on hand), D_L ~ N(μL, σ²L), continuity corrected
 
-First form: sales stand for demand. Minutes without stock understate μ; the lost sales of
-science § 4 replace it where they are known.
+Sales are used as demand. Minutes without stock therefore make μ too small; lost sales are not estimated
+(science § 4, "Lost sales").
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from features.bucket_logic import refuse_other_version
 from schemas.events import Listing, Stock
 
 SERVICE_FACTOR = 1.6448536269514722
-"""z of a 5 % stock-out probability per lead time (002)."""
+"""z of a 5 % stock-out probability per lead time (002 § 6.2)."""
 MIN_DAYS_FOR_SD = 7
 
 
 class StockLevel(NamedTuple):
-    """The newest stock record of a listing."""
+    """Newest stock record of a listing."""
 
     event_time_ms: int
     on_hand: int
@@ -36,8 +36,10 @@ class StockLevel(NamedTuple):
 
 
 def daily_sd(complete_days: Sequence[float], mean_per_day: float) -> float:
-    """Standard deviation of units a day: the sample's once a week is complete, Poisson's before.
+    """Return the standard deviation of units per day: the sample's from 7 complete days on, before that Poisson's.
 
+    Examples
+    --------
     >>> daily_sd([3, 5], 4.0)
     2.0
     >>> round(daily_sd([2, 4, 2, 4, 2, 4, 3], 3.0), 6)
@@ -51,8 +53,10 @@ def daily_sd(complete_days: Sequence[float], mean_per_day: float) -> float:
 
 
 def cover_days(on_hand: int, mean_per_day: float) -> float | None:
-    """Days that the stock lasts (1); None when nothing sells.
+    """Return the number of days that the stock lasts (1), or None without sales.
 
+    Examples
+    --------
     >>> cover_days(30, 4.0), cover_days(30, 0.0)
     (7.5, None)
     """
@@ -60,8 +64,10 @@ def cover_days(on_hand: int, mean_per_day: float) -> float | None:
 
 
 def safety_stock(sd_per_day: float, lead_time_days: float, service_factor: float = SERVICE_FACTOR) -> float:
-    """Units kept against chance (2).
+    """Return the safety stock in units (2).
 
+    Examples
+    --------
     >>> safety_stock(2.0, 4.0, service_factor=2.0)
     8.0
     """
@@ -71,8 +77,10 @@ def safety_stock(sd_per_day: float, lead_time_days: float, service_factor: float
 def reorder_point(
     mean_per_day: float, sd_per_day: float, lead_time_days: float, service_factor: float = SERVICE_FACTOR
 ) -> float:
-    """Stock level at which to order (3).
+    """Return the stock level at which to reorder (3).
 
+    Examples
+    --------
     >>> reorder_point(5.0, 2.0, 4.0, service_factor=2.0)
     28.0
     """
@@ -80,8 +88,10 @@ def reorder_point(
 
 
 def stock_out_probability(on_hand: int, mean_per_day: float, sd_per_day: float, lead_time_days: float) -> float:
-    """Chance that demand over the lead time exceeds what is on hand (4), in [0, 1].
+    """Return the probability, in [0, 1], that demand over the lead time exceeds the units on hand (4).
 
+    Examples
+    --------
     >>> stock_out_probability(0, 5.0, 1.0, 2.0) > 0.999, stock_out_probability(10, 0.0, 0.0, 2.0)
     (True, 0.0)
     """
@@ -92,7 +102,7 @@ def stock_out_probability(on_hand: int, mean_per_day: float, sd_per_day: float, 
 
 
 class StockBook:
-    """The newest stock level of every listing of a bucket, by event time; later of equals wins."""
+    """Newest stock level per listing of a bucket, by event time; of equal times the later record."""
 
     version = 1
 
@@ -100,7 +110,7 @@ class StockBook:
         self._levels: dict[str, StockLevel] = {}
 
     def observe(self, stock: Stock) -> bool:
-        """Take a record; answers whether it is now the one held."""
+        """Store a record; return whether it is now the newest one."""
         key = Listing.key_of(stock)
         held = self._levels.get(key)
         if held is not None and held.event_time_ms > stock.event_time_ms:
@@ -109,20 +119,20 @@ class StockBook:
         return True
 
     def level(self, listing_key: str) -> StockLevel | None:
-        """The newest level, or None when the stream never told one."""
+        """Return the newest level, or None without a record."""
         return self._levels.get(listing_key)
 
     def snapshot(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return the state as plain data."""
         return {"v": self.version, "levels": {key: list(level) for key, level in self._levels.items()}}
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Take a snapshot back.
+        """Restore the state from a snapshot.
 
         Raises
         ------
         SnapshotError
-            If it is of another version.
+            If the snapshot has another version.
         """
         refuse_other_version("StockBook", self.version, snapshot)
         self._levels = {key: StockLevel(*level) for key, level in snapshot["levels"].items()}

@@ -1,1 +1,1 @@
-"""Cells: the counts of one listing, price and minute, from input lines by one SQL text in two dialects."""
+"""Cells: counts per listing, price and minute, computed from input lines by one SQL query in two dialects."""

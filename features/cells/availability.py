@@ -1,7 +1,8 @@
-"""Which share of a minute a listing could be sold in (science § 3, "Stock-outs").
+"""Share of a minute in which a listing was in stock (science § 3, "Stock-outs").
 
-Exposures count until the stock-out and again from the arrival of goods. Dropping such minutes would
-select on the outcome, ignoring the stock-out is worse, so every learner counts exposures times this share.
+Exposures count until the stock-out and again from the restocking. Dropping minutes with a stock-out would select
+on the outcome, and ignoring the stock-out has a larger bias. Every model therefore multiplies exposures by this
+share.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from schemas.events import Listing, Stock
 
 
 class Availability:
-    """In stock or out, per listing of a bucket; a listing never heard of is in stock.
+    """Stock state per listing of a bucket; a listing without a stock record is in stock.
 
     Examples
     --------
@@ -33,10 +34,10 @@ class Availability:
         self._state: dict[str, tuple[int, bool]] = {}  # event time of the newest level, in stock
 
     def shares(self, stock: Iterable[Stock], start_ms: int, end_ms: int) -> dict[str, float]:
-        """Share of [start, end) in stock, for the listings that were out at some time of it.
+        """Return the share of [start, end) in stock, for the listings that were out of stock at some time in it.
 
-        Levels come in canonical order; one that arrived late counts from the start of the minute, one
-        older than a level already taken changes nothing.
+        Stock levels are in canonical order. A late level counts from the start of the minute. A level older than
+        the newest one changes nothing.
         """
         out_ms: dict[str, float] = {}
         since = {key: start_ms for key, (_, in_stock) in self._state.items() if not in_stock}
@@ -57,20 +58,20 @@ class Availability:
         return {key: 1 - out_ms[key] / (end_ms - start_ms) for key in sorted(out_ms)}
 
     def in_stock(self, listing_key: str) -> bool:
-        """The state after the newest level."""
+        """Return the state after the newest level."""
         return self._state.get(listing_key, (0, True))[1]
 
     def snapshot(self) -> dict[str, Any]:
-        """Versioned plain data."""
+        """Return versioned plain data."""
         return {"v": self.version, "state": {key: list(state) for key, state in self._state.items()}}
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Take a snapshot back.
+        """Restore the state from a snapshot.
 
         Raises
         ------
         SnapshotError
-            If the snapshot is of another version.
+            If the snapshot has another version.
         """
         refuse_other_version("Availability", self.version, snapshot)
         self._state = {key: (int(at), bool(in_stock)) for key, (at, in_stock) in snapshot["state"].items()}

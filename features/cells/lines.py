@@ -1,7 +1,7 @@
-"""A line read as strictly as demand_job reads it: bytes in, verdict and fields out.
+"""Strict parsing of an input line, with the same verdict as in demand_job.
 
-Why: Flink reads lines with the format ``walras-line`` (jobs/connectors/flink/java/LineFormat.java). A backfill,
-and a job that reads a topic raw, must come to the same verdict on every byte; a test compares them.
+Flink parses lines with the format ``walras-line`` (jobs/connectors/flink/java/LineFormat.java). A backfill, and a
+job that reads a topic without that format, must reach the same verdict for all bytes; a test compares them.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from schemas.codes import RejectCode
 from schemas.topics import MAX_LINE_BYTES, Topic
 
 MAX_DEPTH = 64
-"""Deepest nesting of objects and arrays."""
+"""Maximum nesting depth of objects and arrays."""
 
 
 def read_line(line: bytes | None) -> tuple[str | None, dict[str, Any]]:
-    """Verdict on a line (None: fine) and its top-level fields, of whatever type they are.
+    r"""Return the verdict on a line (None if valid) and its top-level fields, of any type.
 
-    The line must be there, hold at most ``MAX_LINE_BYTES``, be valid UTF-8 and be one JSON object of
-    depth ≤ 64 with nothing after it. The last of equal keys counts. A tombstone is no object: what
-    leaves the catalog says ``active: false``.
+    The line must exist, have at most ``MAX_LINE_BYTES``, be valid UTF-8 and be one JSON object of depth ≤ 64 with
+    nothing after it. Of equal keys the last one counts. A tombstone is not an object: a listing is removed from
+    the catalog with ``active: false``.
 
     Examples
     --------
     >>> read_line(b'{"a": 1}')
     (None, {'a': 1})
-    >>> read_line(b'[1]')[0], read_line(b'{"a": "\\xff"}')[0], read_line(b'{"a": NaN}')[0]
+    >>> read_line(b'[1]')[0], read_line(b'{"a": "\xff"}')[0], read_line(b'{"a": NaN}')[0]
     ('NOT_JSON_OBJECT', 'INVALID_UTF8', 'NOT_JSON_OBJECT')
     """
     if line is None:
@@ -51,8 +51,17 @@ def read_line(line: bytes | None) -> tuple[str | None, dict[str, Any]]:
 
 
 def typed(value: Any, type_: str) -> Any:
-    """The value as a column of that type, None if it is of another type: a string is no number, 1.0 no integer.
+    """Return the value as a value of a column type, or None if it has another type.
 
+    A string is no number, and 1.0 is no integer.
+
+    Raises
+    ------
+    ValueError
+        If the column type is unknown.
+
+    Examples
+    --------
     >>> typed("5", "BIGINT"), typed(5.0, "BIGINT"), typed(5, "DOUBLE"), typed(True, "BIGINT")
     (None, None, 5.0, None)
     """
@@ -66,15 +75,17 @@ def typed(value: Any, type_: str) -> Any:
             return value if whole else None
         case "DOUBLE":
             return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-    raise ValueError(f"a column is STRING, BIGINT, DOUBLE or BOOLEAN, got {type_!r}")
+    raise ValueError(f"column type: expected STRING, BIGINT, DOUBLE or BOOLEAN, got {type_!r}")
 
 
 def record_values(topic: Topic, record: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a judged record, by field: what demand_job's columns hold, NULL left out.
+    """Return a valid record's values by field, as in demand_job's columns; NULL values are omitted.
 
-    An optional field of another type reads as missing, so that a fact taken at once is the fact that comes with
-    its minute's batch.
+    An optional field of another type counts as missing, so that a fact processed on arrival equals the same fact
+    in its minute's batch.
 
+    Examples
+    --------
     >>> from schemas.topics import TOPICS
     >>> record_values(TOPICS["ticks"], {"event_time_ms": 5, "bucket": "seven", "extra": 1})
     {'event_time_ms': 5}

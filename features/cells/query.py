@@ -1,31 +1,33 @@
-"""The cell query: one text, two dialects.
+"""The cell query: one SQL text in two dialects.
 
-Flink SQL runs it on the stream (jobs/demand_job.py), DuckDB on files (jobs/replay/backfill.py); both give
-the same cells, verdicts and segments, because every rule is a statement about the data alone:
+Flink SQL runs it on the stream (jobs/demand_job.py), DuckDB on files (jobs/replay/backfill.py). Both compute the
+same cells, verdicts and segments, because every rule depends on the data alone:
 
-(1) verdict of a line: TICK, ON_TIME, LATE or ``<field>|<CODE>|<what was expected>`` of the first failing check;
-(2) LATE ⇔ event time < kafka_ts − lateness; more than a minute ahead of kafka_ts is refused;
-(3) rt = event time, or kafka_ts where that is late, ahead or missing: the time at which a record counts;
-(4) a repeated order line (tenant, order_id, line, kind) is refused if the one before it fell into the same
-    period of the topic's memory (7 days of rt) or a neighbouring one, so for 7 to 14 days;
-(5) an exposure counts once per customer, listing, table_id and UTC day of rt. In (4) and (5) the first is the
-    first to arrive, which in a partition is the lowest offset (and a listing's records are all in one);
-(6) a session of a listing ends after 30 minutes without an act; its searches and carts then mature, and
-    are abandoned if it saw no placed order; they count at the price, arm and segment of its first act;
+(1) verdict of a line: TICK, ON_TIME, LATE or ``<field>|<CODE>|<expected value>`` of the first failing check;
+(2) LATE ⇔ event time < kafka_ts − lateness; an event time more than a minute after kafka_ts is rejected;
+(3) rt = event time, or kafka_ts if the event time is late, in the future or missing: the time of the record;
+(4) a repeated order line (tenant, order_id, line, kind) is rejected if the previous one is in the same
+    deduplication period of the topic (7 days of rt) or an adjacent one, so for 7 to 14 days;
+(5) an exposure counts once per customer, listing, table_id and UTC day of rt. In (4) and (5) the first record is
+    the one with the lowest offset of a partition (all records of a listing are in one partition);
+(6) a session of a listing ends after 30 minutes without an action; its searches and carts then mature, and
+    are abandoned if it has no placed order; they count at the price, arm and segment of its first action;
 (7) cell = sums over (minute of rt, listing, price group, arm, segment, price, currency).
 
-What differs between the engines stands in :class:`Dialect`: how a window is written, what is remembered (Flink
-calls two table functions of ours that keep it small, jobs/connectors/flink/java), and quotes. In
-DuckDB ``rt`` is epoch milliseconds, in Flink a rowtime whose watermark is kafka_ts − lateness.
+:class:`Dialect` contains the differences between the engines: windows, state (in Flink two table functions of
+jobs/connectors/flink/java keep it small) and quotes. In DuckDB ``rt`` is epoch milliseconds, in Flink a rowtime
+with the watermark kafka_ts − lateness.
 
-The views build on each other by name: ``in_<topic>`` (given by the host: typed fields, ``tick``,
+The views depend on each other by name: ``in_<topic>`` (provided by the host: typed fields, ``tick``,
 ``line_verdict``, ``p``, ``o``, ``kafka_ts_ms``, ``rt``) → ``judged_<topic>`` → ``orders_keyed``, ``shown`` →
 ``orders_first``, ``exposures``, ``sessions`` → ``<part>_counted`` → ``cells``; ``<part>_lines`` and ``refused``
 account for every offset.
 
-Every source is counted by the minute on its own, and only those counts are brought together: on a stream
-its first sums are then made where its lines are read, and no event travels to be counted.
-(Over 300 lines: one query, whose views build on each other.)
+Each source is aggregated by minute separately, and only these aggregates are combined. On a stream, the first
+aggregation then runs where the lines are read, and no event is shuffled in order to be counted.
+
+The file exceeds 300 lines because it contains one query. Its views refer to each other by name, and both dialects
+must be read side by side.
 """
 
 from __future__ import annotations
@@ -48,22 +50,22 @@ from schemas.topics import (
 )
 
 FACTS = ("offers", "stock", "catalog")
-"""Inputs whose records ride inside the minute's batch."""
+"""Inputs whose records are part of the minute's batch."""
 
 GROUP = ("tenant", "market", "sku", "price_group", "arm", "segment", "price_minor", "currency")
-"""What a cell is of."""
+"""Key of a cell within a minute."""
 
 SLOT_DIGITS = 4
-"""Exposures whose digests start alike in so many hex digits lie together in Flink's memory."""
+"""Exposures whose digests share this number of leading hex digits are one entry of Flink's state."""
 GOOD = "verdict IN ('ON_TIME', 'LATE')"
 _MEASURES = ("kind", "quantity", "price_paid_minor", "searches", "carts", "orders")
-"""What the counts are made of."""
+"""Columns that the aggregates read."""
 OTHERS = "others"
 LEDGER_PARTS = ("clicks", "quotes", OTHERS)
-"""The ledger's own parts: the two topics that carry nearly all events, and the rest."""
+"""Parts of the ledger query: the two topics with most events, and all others."""
 
 MAX_LINE_REVENUE_MINOR = 10**13
-"""What one order line counts as revenue at most, so that the sum of a minute stays within 64 bits."""
+"""Maximum revenue of an order line, so that the sum of a minute fits into 64 bits."""
 _LINE_REVENUE = f"LEAST(price_paid_minor * quantity, {MAX_LINE_REVENUE_MINOR})"
 _COUNTED: dict[str, tuple[str, str, str, dict[str, str]]] = {
     "quotes": ("exposures", "TRUE", "price_minor", {"exposures": "COUNT(*)"}),
@@ -100,21 +102,21 @@ _COUNTED: dict[str, tuple[str, str, str, dict[str, str]]] = {
         },
     ),
 }
-"""What is counted: part → (view, which of its rows, the price they stand for, count → aggregate)."""
+"""Sources of counts: part → (view, predicate on its rows, price column, count → aggregate)."""
 
 _SEARCH, _CART, _ORDER = range(1, 4)
-"""Acts of a session; numbers, since every act carries one through the shuffle."""
+"""Actions of a session, as numbers, because every action is shuffled."""
 
 COUNTS: tuple[str, ...] = (
     "exposures", "views", "searches", "searches_matured", "searches_abandoned", "carts", "carts_matured",
     "carts_abandoned", "orders", "units", "revenue_minor", "returns",
 )  # fmt: skip
-"""A cell's counts."""
+"""Counts of a cell."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What the two engines write differently."""
+    """Syntax that differs between the two engines."""
 
     name: str
     quote: str
@@ -122,29 +124,35 @@ class Dialect:
 
     @property
     def stream(self) -> bool:
-        """Whether rows arrive without end, with a rowtime."""
+        """Return whether the input is an unbounded stream with a rowtime."""
         return self.name == "flink"
 
     def text(self, sql: str) -> str:
-        """SQL written with backquotes and :data:`MATCHES`, in this dialect's quotes and with its function."""
+        """Return SQL with this dialect's quotes and regular-expression function."""
         return sql.replace("`", self.quote).replace(f"{MATCHES}(", f"{self.matches}(")
 
 
 MATCHES = "REGEXP"
-"""Function in SQL texts: whether a part of a text matches a regular expression."""
+"""Name of the regular-expression function in SQL texts; it matches a part of a text."""
 FLINK = Dialect("flink", "`", MATCHES)
 DUCKDB = Dialect("duckdb", '"', "regexp_matches")
 
 
 def expected(check: Check) -> str:
-    """A contract in words, for the person who reads a rejection.
+    """Return the contract of a field as text for rejection details.
 
+    Examples
+    --------
     >>> expected(Check("quantity", BIGINT, low=1, high=5))
     'a whole number from 1 to 5'
     """
     if check.type == STRING:
         if check.values is not None:
-            return "a currency code we know" if len(check.values) > 20 else "one of " + ", ".join(check.values)
+            return (
+                "a supported ISO 4217 currency code"
+                if len(check.values) > 20
+                else "one of " + ", ".join(check.values)
+            )
         length = f"a text of {check.min_len} to {check.max_len} characters"
         return f"{length}: {check.characters.words}" if check.characters else length
     if check.type == BOOLEAN:
@@ -156,7 +164,7 @@ def expected(check: Check) -> str:
 
 
 def verdict_sql(topic: Topic) -> str:
-    """SQL of rule (1) over a topic's typed line."""
+    """Return SQL of rule (1) for a topic's typed line."""
     cases = [
         ("line_verdict IS NOT NULL", "'line|' || line_verdict || '|one JSON object in UTF-8 of at most 64 KiB'")
     ]
@@ -178,7 +186,7 @@ def verdict_sql(topic: Topic) -> str:
 
 
 def contract_sql(topic: Topic) -> str:
-    """Return SQL of the contract's verdict on typed fields alone: ``field|CODE|expected …``, or NULL."""
+    """Return SQL of the contract's verdict on typed fields: ``field|CODE|expected …``, or NULL."""
     whens = " ".join(f"WHEN {predicate} THEN {verdict}" for predicate, verdict in _contract_cases(topic))
     return f"CASE {whens} ELSE CAST(NULL AS STRING) END"
 
@@ -193,11 +201,11 @@ def _contract_cases(topic: Topic) -> list[tuple[str, str]]:
 
 
 def _bad_characters_sql(topic: Topic) -> list[tuple[str, str]]:
-    """Predicate and verdict of a record whose identifiers hold characters that they may not hold.
+    """Return predicate and verdict of the check of identifiers' characters.
 
-    All identifiers of one kind are matched as one text, since a regular expression for each field would cost much
-    of what decoding the line costs. Only of a record that fails is it asked which field fails. All other checks
-    have passed by then.
+    All identifiers of one kind are concatenated and matched at once, because the time of one regular expression
+    per field would be a large part of the time to decode the line. The failing field is determined only for a
+    record that fails. All other checks have passed at this point.
     """
     named = [(check, check.characters) for check in topic.checks if check.characters is not None]
     fails = []
@@ -216,7 +224,7 @@ def _bad_characters_sql(topic: Topic) -> list[tuple[str, str]]:
 
 
 def rt_ms_sql(topic: Topic, kafka_ts_ms: str = "kafka_ts_ms") -> str:
-    """SQL of rule (3): epoch milliseconds at which a record counts, never NULL."""
+    """Return SQL of rule (3): the time of a record in epoch milliseconds, never NULL."""
     time = f"`{topic.event_time}`"
     return (
         f"CASE WHEN {time} >= {kafka_ts_ms} - {topic.lateness_ms} "
@@ -226,20 +234,23 @@ def rt_ms_sql(topic: Topic, kafka_ts_ms: str = "kafka_ts_ms") -> str:
 
 
 def bucket_sql(key: str, buckets: int) -> str:
-    """SQL of :func:`schemas.events.bucket_of`: the first four hex digits of MD5 as a number, mod ``buckets``."""
+    """Return SQL of :func:`schemas.events.bucket_of`.
+
+    The bucket is the first four hex digits of the MD5 as a number, modulo ``buckets``.
+    """
     digits = [f"(POSITION(SUBSTRING(MD5({key}), {i}, 1) IN '0123456789abcdef') - 1)" for i in range(1, 5)]
     number = " + ".join(f"{digit} * {weight}" for digit, weight in zip(digits, (4096, 256, 16, 1), strict=True))
     return f"MOD({number}, {buckets})"
 
 
 def _digest(*texts: str) -> str:
-    """SQL of seven bytes that stand for some texts: as many as Flink keeps inside a row's fixed part."""
+    """Return SQL of a seven-byte digest of texts, the largest size that Flink stores in a row's fixed part."""
     together = ", '|', ".join(texts)
     return f"UNHEX(SUBSTRING(MD5(CONCAT({together})), 1, 14))"
 
 
 GROUP_KEY_SQL = "tenant || '/' || market || '/' || price_group"
-# Text that sorts as (rt, partition, offset) does, equal in both engines.
+# Text that sorts like (rt, partition, offset) in both engines.
 _POSITION = (
     "LPAD(CAST(rt_ms AS STRING), 15, '0')", "LPAD(CAST(p AS STRING), 6, '0')", "LPAD(CAST(o AS STRING), 19, '0')",
 )  # fmt: skip
@@ -254,10 +265,13 @@ _OF_ACT = ("tenant", "market", "sku", "price_group", "currency", "arm", "segment
 
 
 def views(dialect: Dialect, inputs: Sequence[Topic] = INPUTS) -> Iterator[tuple[str, str]]:
-    """Name and text of every view, in the order in which they build on each other.
+    """Yield name and text of every view, in the order of their dependencies.
 
-    ``inputs`` are the input topics, with the lateness and memory that this run gives them
-    (:func:`schemas.topics.inputs_of_clock`): the only things that a run may set.
+    Parameters
+    ----------
+    dialect : FLINK or DUCKDB.
+    inputs : the input topics with the lateness and deduplication time of this run
+        (:func:`schemas.topics.inputs_at_speed`), the only parameters of the query.
     """
     for topic in inputs:
         yield f"judged_{topic.name}", dialect.text(_judged(topic))
@@ -279,11 +293,12 @@ def views(dialect: Dialect, inputs: Sequence[Topic] = INPUTS) -> Iterator[tuple[
 
 
 def segments_sql(dialect: Dialect, memory_days: int) -> str:
-    """SQL of each customer's purchases in a period of ``memory_days`` (science § 2).
+    """Return SQL of each customer's purchases in a period of ``memory_days`` (science § 2).
 
-    Counted are orders with the rivals' price of their moment, and those of them above it. A count belongs to one
-    period of rt, so that what Flink forgets after the period changes no result; Redis keeps every period's count.
-    Flink drops a count after two periods of wall time without a purchase; DuckDB reads that hint as a comment.
+    The query counts orders with a rivals' price at the time of the order, and those of them above that price. A
+    count belongs to one period of rt, so the state that Flink drops after the period affects no result; Redis
+    keeps the counts of all periods. Flink drops a count after two periods of wall time without a purchase; DuckDB
+    reads that hint as a comment.
     """
     period = f"CAST((rt_ms {'/' if dialect.stream else '//'} {memory_days * DAY_MS}) * {memory_days} AS STRING)"
     return f"""
@@ -300,7 +315,10 @@ GROUP BY k"""
 
 
 def ledger_sql(dialect: Dialect) -> str:
-    """Per topic, partition and minute: offsets read = on time + late + rejected + ticks."""
+    """Return SQL of the ledger per topic, partition and minute.
+
+    Offsets read = on time + late + rejected + ticks.
+    """
     counts = """topic, p,
   SUM(got) AS offsets_read,
   COUNT(*) FILTER (WHERE verdict = 'ON_TIME') AS on_time,
@@ -322,7 +340,7 @@ def ledger_sql(dialect: Dialect) -> str:
     return "\nUNION ALL\n".join(each)
 
 
-_MINUTE = f"rt - rt % {MINUTE_MS} + {MINUTE_MS}"  # DuckDB only: there rt is milliseconds
+_MINUTE = f"rt - rt % {MINUTE_MS} + {MINUTE_MS}"  # DuckDB only, where rt is epoch milliseconds
 
 
 def _judged(topic: Topic) -> str:
@@ -332,18 +350,21 @@ def _judged(topic: Topic) -> str:
 def _keyed(
     dialect: Dialect, columns: str, topic: str, what: Sequence[str], period_ms: int, which: str = "TRUE"
 ) -> str:
-    """Good lines of a topic with what they repeat if they are a repeat: a digest, and the period of their rt."""
+    """Return SQL of a topic's valid lines with the digest of their identity and the period of their rt."""
     together = ", '|', ".join(what)
     period = f"rt_ms {'/' if dialect.stream else '//'} {period_ms} AS span"
     keyed = f"{columns}, {period}, MD5(CONCAT({together})) AS digest"
     lines = f"SELECT {keyed} FROM judged_{topic} WHERE {GOOD} AND {which}"
-    # Flink keeps a partition's digests that start alike together (jobs/connectors/flink/java/FirstSeen.java).
+    # Flink stores digests with equal leading digits together (jobs/connectors/flink/java/FirstSeen.java).
     return f"SELECT *, SUBSTRING(digest, 1, {SLOT_DIGITS}) AS slot FROM ({lines}) AS good"
 
 
 def _first_seen(dialect: Dialect, columns: str, view: str, uid: str, reach: int) -> str:
-    """Rows of a keyed view with ``first_seen``: NULL for the first to arrive, which in a partition is the lowest
-    offset; else that one's offset. Flink's rowtime is the row's own."""
+    """Return SQL of a keyed view with ``first_seen``.
+
+    It is NULL for the first record, which has the lowest offset of its partition, and otherwise the offset of the
+    first record. Flink's rowtime is the row's own.
+    """
     if dialect.stream:
         return (
             f"SELECT rowtime AS rt, {columns}, first_seen FROM FirstSeen(input => TABLE {view} "
@@ -366,7 +387,7 @@ FROM (
 def _orders_keyed(dialect: Dialect, orders: Topic) -> str:
     key = ("tenant", "order_id", "CAST(`line` AS STRING)", "kind")
     columns = f"{_orders_columns(orders)}, rt, verdict"
-    return _keyed(dialect, columns, "orders", key, orders.remembers_ms)
+    return _keyed(dialect, columns, "orders", key, orders.deduplication_ms)
 
 
 def _orders_columns(orders: Topic) -> str:
@@ -376,7 +397,7 @@ def _orders_columns(orders: Topic) -> str:
 
 def _orders_first(dialect: Dialect, orders: Topic) -> str:
     columns = _orders_columns(orders)
-    within = f"{orders.remembers_ms / DAY_MS:g} days"
+    within = f"{orders.deduplication_ms / DAY_MS:g} days"
     duplicate = (
         f"'order_id|{RejectCode.DUPLICATE_ORDER}|expected each order line once in {within}; first at offset '"
     )
@@ -400,17 +421,17 @@ def _exposures(dialect: Dialect) -> str:
 
 
 def _acts() -> str:
-    """Acts of a session: searches and carts, and the orders that redeem them.
+    """Return SQL of a session's actions: searches, carts and placed orders.
 
-    ``first_act`` is all that a session remembers of its first act in one text, so that it sorts by position and
-    a session is one small key and one text in Flink's memory: position, price, the texts' lengths, the texts.
+    ``first_act`` is one text with all that a session needs of its first action: position, price, the lengths of
+    the texts, the texts. It sorts by position, and a session's state in Flink is one small key and one text.
     """
     visit = f"{_digest(*_OF_ACT[:5], 'session')} AS visit"
     lengths = (f"CAST(CHAR_LENGTH({name}) + 100 AS STRING)" for name in _OF_ACT)
     texts = ", ".join((*lengths, *_OF_ACT))
 
     def act(price: str) -> str:
-        # CONCAT, since Flink makes each || of its own by way of Java's strings; nothing in it is ever NULL.
+        # CONCAT, because Flink converts to a Java string at each ||; none of the arguments is NULL.
         position = ", ".join(_POSITION)
         return f"CONCAT({position}, LPAD(CAST({price} AS STRING), {_PRICE_LEN}, '0'),\n    {texts}) AS first_act"
 
@@ -467,7 +488,7 @@ def _part_rows(part: str) -> str:
 
 
 def _part_counted(dialect: Dialect, part: str) -> str:
-    """One source's counts per minute and cell."""
+    """Return SQL of one source's counts per minute and cell."""
     counts = ",\n  ".join(
         f"CAST(COALESCE({sql}, 0) AS BIGINT) AS `{name}`" for name, sql in _COUNTED[part][3].items()
     )
@@ -475,7 +496,7 @@ def _part_counted(dialect: Dialect, part: str) -> str:
 
 
 def _cell_parts(dialect: Dialect) -> str:
-    """All sources' counts, each with nothing where another one counts."""
+    """Return SQL of all sources' counts; a source has 0 in the counts of the other sources."""
     time, group = "rt" if dialect.stream else "rt_ms AS rt", ", ".join(GROUP)
     parts = (
         f"SELECT {time}, {group}, "
@@ -493,7 +514,7 @@ def _cells(dialect: Dialect) -> str:
 
 
 def _by_minute(dialect: Dialect, view: str, counts: str) -> str:
-    """Aggregates of a view by minute and cell; its time is within its minute."""
+    """Return SQL of a view's aggregates by minute and cell; the time is within the minute."""
     group = ", ".join(GROUP)
     if dialect.stream:
         return (
@@ -508,8 +529,11 @@ def _by_minute(dialect: Dialect, view: str, counts: str) -> str:
 
 
 def _ledger_lines(part: str) -> str:
-    """A row per offset read, and its verdict; for orders the verdict comes from behind the search for duplicates,
-    so that an order lost on the way there would show."""
+    """Return SQL of one row per offset read, with its verdict.
+
+    The verdict of an order is taken after deduplication, so that an order lost on the way would unbalance the
+    ledger.
+    """
     parts = []
     for topic in INPUTS:
         if part != (topic.name if topic.name in LEDGER_PARTS else OTHERS):
@@ -525,7 +549,7 @@ def _ledger_lines(part: str) -> str:
 
 
 def _refused() -> str:
-    """Every refused record with its address."""
+    """Return SQL of all rejected records with their addresses."""
     bad = "verdict NOT IN ('ON_TIME', 'LATE', 'TICK')"
     sources = [(topic, f"judged_{topic.name}") for topic in INPUTS] + [(TOPICS["orders"], "orders_first")]
     return "\nUNION ALL\n".join(

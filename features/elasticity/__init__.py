@@ -1,23 +1,22 @@
-"""How demand answers to price, learned one row at a time (science § 3).
+"""Models of price elasticity, learned online (science § 3).
 
-The way of the data: a minute's cells → :class:`logic.ElasticityLogic` (per bucket: rows per listing,
-price and period → a model's cumulative statistics per listing) → stream ``sums`` →
-:class:`pooling_logic.PoolingLogic` (per category: products over markets, shrinkage) → ``estimates``.
+Data flow: cells of a minute → :class:`elasticity_logic.ElasticityLogic` (per bucket: rows per listing, price and
+period → a model's cumulative statistics per listing) → stream ``sums`` → :class:`pooling_logic.PoolingLogic` (per
+category: products over markets, shrinkage) → ``estimates``.
 
 =================  =================================================================================
-base.py            what a model takes and answers (PeriodRows, SeriesStatistics, SeriesModel)
-poisson.py         counts with zeros, given exposures: online Laplace
-within_sums.py     log units within a series, as plain sums: the judge, and the wide case
-within_river.py    the same, hosted by River: means and Bayesian regression
+base.py            interface of a model (PeriodRows, SeriesStatistics, SeriesModel)
+poisson.py         counts with zeros, given exposures: online Laplace approximation
+within_sums.py     log units within a series, as plain sums: the reference, and the model for K > 4
+within_river.py    the same estimator in River: means and Bayesian regression
 pooling.py         products from series, shrinkage to the category, sufficiency
-checks.py          the contract that every model passes
+checks.py          the contract of all models
 =================  =================================================================================
 
-To add a model: one file with a class that has ``name``, ``version``, ``grow``, ``learn``,
-``statistics``, ``snapshot``, ``restore`` (see base.SeriesModel); its name in :data:`MODELS`; run
-``checks.check_model`` over it in tests (the test goes over MODELS, and fails if a class is missing).
-To make a deployment use it, give it a word in ``ElasticitySettings.kind`` or ``host`` and a line in
-:func:`model_for`.
+To add a model: add one file with a class that has ``name``, ``version``, ``grow``, ``learn``, ``statistics``,
+``snapshot`` and ``restore`` (see base.SeriesModel), and add the class to :data:`MODELS`. Tests run
+``checks.check_model`` over MODELS and fail if a class is missing. To make the model selectable, add a value to
+``ElasticitySettings.kind`` or ``host`` and a line to :func:`model_for`.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ from features.elasticity.within_river import WithinRiver
 from features.elasticity.within_sums import WithinSums
 
 MODELS: tuple[type[SeriesModel], ...] = (PoissonLaplace, WithinRiver, WithinSums)
-"""Every model of elasticity, by explicit list."""
+"""All elasticity models."""
 
 
 def model_for(settings: ElasticitySettings, slopes: int = 2) -> SeriesModel:
-    """The model that a deployment's settings ask for."""
+    """Return the model that the settings select."""
     if settings.kind == "poisson":
         return PoissonLaplace(settings, slopes)
     return WithinRiver(settings, slopes) if settings.host == "river" else WithinSums(settings, slopes)

@@ -1,19 +1,19 @@
-"""What every elasticity model takes and answers.
+"""Interface of the elasticity models.
 
 Data: series i (one listing: a SKU in one market), periods w, rows (i, w, x, q, log e): x of width K,
-own log price first, then controls; q quantity; log e the log of what it is counted against (exposures
-until the stock-out and the seasonal factor; 0 for scanner weeks).
+own log price first, then controls; q quantity; log e the log of the exposure (price requests until the
+stock-out and the seasonal factor; 0 for scanner weeks).
 
-A model keeps numbers per series that *add up* over series of one product:
+A model keeps statistics per series that are *additive* over the series of one product:
 
   (1) A = Σ z_x z_x′,  c = Σ z_x z_y,  yy = Σ z_y²   (within; see within_sums.py)
-      A = precision of the slopes that the data gave,  c = A·(their slopes)   (poisson; see poisson.py)
-  (2) N rows that informed, W periods in which one did
-  (3) χ, χ_n: squared and expected scatter of counts, whose ratio is the dispersion φ (poisson)
-  (4) lo, hi: range of the own log price; a price that never moved identifies nothing
+      A = precision of the slopes from the data alone,  c = A·(their slopes)   (poisson; see poisson.py)
+  (2) N informative rows, W periods with an informative row
+  (3) χ, χ_n: squared deviations of counts and their expectation, whose ratio is the dispersion φ (poisson)
+  (4) lo, hi: range of the own log price; without price variation the elasticity is not identified
 
-so that a product, over whatever markets and buckets, is the sum of its series, in sorted order; no
-arrival order and no restart can change it. b = A⁻¹c and its error come from pooling.py.
+The statistics of a product are the sum over its series in sorted order, for any markets and buckets, so they
+depend neither on the order of arrival nor on restarts. pooling.py computes b = A⁻¹c and its error.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ Ints = NDArray[np.int64]
 
 
 class PeriodRows(NamedTuple):
-    """The rows of one period, sorted by series; shapes (R,), (R, K), (R,), (R,), (R,).
+    """Rows of one period, sorted by series; shapes (R,), (R, K), (R,), (R,), (R,).
 
-    ``group`` (R,), when given, names each row's category: period effects common to it are taken out of
-    the deviations (within only; for several series in a period).
+    ``group`` (R,), if given, is each row's category. The deviations are then corrected for the category's common
+    effect of the period (within models only; needs several series in a period).
     """
 
     period: int
@@ -45,8 +45,8 @@ class PeriodRows(NamedTuple):
     group: Ints | None = None
 
 
-class Learned(NamedTuple):
-    """What a model answers per row: the mean it expected and the variance of its log (0: within)."""
+class Expectation(NamedTuple):
+    """Result of learning per row: the expected count and the variance of its log (0 for within models)."""
 
     expected: Floats
     variance: Floats
@@ -66,68 +66,80 @@ class SeriesStatistics(NamedTuple):
     high: Floats
 
     def take(self, index: Any) -> SeriesStatistics:
-        """The statistics of some series."""
+        """Return the statistics of the selected series."""
         return SeriesStatistics(*(column[index] for column in self))
 
 
 class SeriesModel(Protocol):
-    """One model over all series of a bucket. The contract is features/elasticity/checks.py.
+    """A model of all series of a bucket. features/elasticity/checks.py is its contract.
 
-    ``learn`` of a period that is not newer than the last one changes nothing: a period is its own name.
+    ``learn`` changes nothing for a period that is not newer than the last one, because the period identifies the
+    rows.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
 
     def grow(self, series: int) -> None:
-        """Have room for this many series."""
+        """Extend the state to this number of series."""
         ...
 
-    def learn(self, rows: PeriodRows) -> Learned:
-        """Take one period's rows."""
+    def learn(self, rows: PeriodRows) -> Expectation:
+        """Learn one period's rows and return their expectations."""
         ...
 
     def statistics(self) -> SeriesStatistics:
-        """Cumulative statistics of every series."""
+        """Return the cumulative statistics of all series."""
         ...
 
     def snapshot(self) -> dict[str, Any]:
-        """Versioned plain data, no settings."""
+        """Return versioned plain data without settings."""
         ...
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Take a snapshot back; another version raises :class:`SnapshotError`."""
+        """Restore the state; raise :class:`SnapshotError` for another version."""
         ...
 
 
 def ranks(series: Ints) -> Ints:
-    """Each row's place among its series' rows: rows of one rank touch every series at most once.
+    """Return each row's rank among the rows of its series.
 
+    Rows of one rank contain each series at most once, so they can be processed as one array.
+
+    Raises
+    ------
+    ValueError
+        If the rows are not sorted by series.
+
+    Examples
+    --------
     >>> ranks(np.array([0, 0, 2, 5, 5, 5])).tolist()
     [0, 1, 0, 0, 1, 2]
     """
     if series.size == 0:
         return np.zeros(0, np.int64)
     if bool(np.any(np.diff(series) < 0)):
-        raise ValueError("rows: expected sorted by series, so that their order is defined; sort them first")
+        raise ValueError("rows: expected rows sorted by series, got unsorted rows")
     start = np.flatnonzero(np.concatenate([[True], np.diff(series) > 0]))
     return np.arange(series.size) - np.repeat(start, np.diff(np.append(start, series.size)))
 
 
 def elapsed(period: int, last: Ints) -> Floats:
-    """Periods since each series was last learned; 0 for a new one (``last`` < 0)."""
+    """Return the periods since the last one of each series, or 0 for a new series (``last`` < 0)."""
     return np.where(last < 0, 0, period - last).astype(np.float64)
 
 
 def packed(symmetric: Floats) -> Floats:
-    """Symmetric matrices [S, K, K] as their lower triangles [S, K(K+1)/2]: half the size in a snapshot."""
+    """Return symmetric matrices [S, K, K] as lower triangles [S, K(K+1)/2], which halves the snapshot."""
     low = np.tril_indices(symmetric.shape[-1])
     return np.ascontiguousarray(symmetric[:, low[0], low[1]])
 
 
 def unpacked(triangles: Any, size: int, k: int) -> Floats:
-    """:func:`packed` back: ``size`` symmetric k × k matrices.
+    """Return ``size`` symmetric k × k matrices from the lower triangles of :func:`packed`.
 
+    Examples
+    --------
     >>> unpacked(packed(np.array([[[1.0, 2.0], [2.0, 3.0]]])), 1, 2).tolist()
     [[[1.0, 2.0], [2.0, 3.0]]]
     """

@@ -1,13 +1,13 @@
-"""The contract that every elasticity model passes; tests run it over MODELS.
+"""The contract of all elasticity models; tests run it over MODELS.
 
-1. learning leaves its input as it was
+1. learning does not modify its input
 2. the same rows give the same numbers, bit for bit
 3. a restart after any period, through JSON, changes nothing
-4. a period learned twice, or one older than the last, changes nothing
+4. a repeated period, or one older than the last, changes nothing
 5. an empty period changes no statistics
-6. series do not touch one another: learning them apart gives the same numbers
-7. statistics are finite, own precision is not negative, and a snapshot is plain and versioned
-8. a snapshot of another version is refused by name
+6. series are independent: learning them separately gives the same numbers
+7. statistics are finite, own precision is not negative, and a snapshot is plain data with a version
+8. a snapshot of another version raises SnapshotError
 """
 
 from __future__ import annotations
@@ -25,23 +25,25 @@ MakeModel = Callable[[], SeriesModel]
 
 
 def check_model(make: MakeModel, periods: Sequence[PeriodRows]) -> None:
-    """Run every check over some periods of rows.
+    """Run all checks on some periods of rows.
 
     Parameters
     ----------
-    make : makes an empty model, always with the same settings.
-    periods : rows of ascending periods, none of them empty, at least three.
+    make : returns a new model without data, always with the same settings.
+    periods : at least three ascending periods, none of them empty.
 
     Raises
     ------
     AssertionError
-        Naming the check, what was expected and what came.
+        If a check fails; the message states the check, the expected and the actual result.
+    ValueError
+        If there are fewer than three periods, or an empty one.
     """
     name = make().name
     if len(periods) < 3 or any(p.series.size == 0 for p in periods):
         raise ValueError(f"check of {name}: expected at least three periods with rows, got {len(periods)}")
     before = [_copy(p) for p in periods]
-    straight = _learned(make, periods)
+    reference = _statistics(make, periods)
     for was, now in zip(before, periods, strict=True):
         for field, a, b in zip(PeriodRows._fields, was, now, strict=True):
             _require(
@@ -51,16 +53,22 @@ def check_model(make: MakeModel, periods: Sequence[PeriodRows]) -> None:
                 f"{field} of period {was.period} untouched",
                 "it was changed",
             )
-    _same(name, 2, "the same numbers from the same rows", straight, _learned(make, periods))
+    _require_equal(name, 2, "the same numbers from the same rows", reference, _statistics(make, periods))
     for after in range(len(periods)):
-        _same(name, 3, f"no change by a restart after period {after}", straight, _restarted(make, periods, after))
-    _repeats(make, periods, straight)
-    _apart(make, periods, straight)
-    for field, column in straight._asdict().items():
+        _require_equal(
+            name,
+            3,
+            f"no change by a restart after period {after}",
+            reference,
+            _statistics_with_restart(make, periods, after),
+        )
+    _check_repeats(make, periods, reference)
+    _check_independence(make, periods, reference)
+    for field, column in reference._asdict().items():
         _require(bool(np.all(np.isfinite(column))), name, 7, f"finite {field}", "a NaN or an infinity")
-    own = straight.a[:, 0, 0]
+    own = reference.a[:, 0, 0]
     _require(bool(np.all(own >= -1e-9)), name, 7, "own precision at or above 0", f"{own.min()}")
-    snapshot = _through_json(make, _after(make, periods))
+    snapshot = _through_json(make, _learned_model(make, periods))
     _require(isinstance(snapshot.get("v"), int), name, 7, "a snapshot with its version 'v'", f"{sorted(snapshot)}")
     try:
         make().restore(snapshot | {"v": -1})
@@ -69,18 +77,18 @@ def check_model(make: MakeModel, periods: Sequence[PeriodRows]) -> None:
     raise AssertionError(f"{name}, check 8: expected SnapshotError for another version, got none")
 
 
-def _learned(make: MakeModel, periods: Sequence[PeriodRows]) -> SeriesStatistics:
-    return _after(make, periods).statistics()
+def _statistics(make: MakeModel, periods: Sequence[PeriodRows]) -> SeriesStatistics:
+    return _learned_model(make, periods).statistics()
 
 
-def _after(make: MakeModel, periods: Sequence[PeriodRows]) -> SeriesModel:
+def _learned_model(make: MakeModel, periods: Sequence[PeriodRows]) -> SeriesModel:
     model = make()
     for rows in periods:
         model.learn(rows)
     return model
 
 
-def _restarted(make: MakeModel, periods: Sequence[PeriodRows], after: int) -> SeriesStatistics:
+def _statistics_with_restart(make: MakeModel, periods: Sequence[PeriodRows], after: int) -> SeriesStatistics:
     model = make()
     for at, rows in enumerate(periods):
         model.learn(rows)
@@ -95,7 +103,7 @@ def _through_json(make: MakeModel, model: SeriesModel) -> dict[str, object]:
     return dict(orjson.loads(orjson.dumps(model.snapshot(), default=array_text)))
 
 
-def _repeats(make: MakeModel, periods: Sequence[PeriodRows], straight: SeriesStatistics) -> None:
+def _check_repeats(make: MakeModel, periods: Sequence[PeriodRows], reference: SeriesStatistics) -> None:
     twice, late, empty = make(), make(), make()
     nothing = np.zeros(0)
     for rows in periods:
@@ -106,15 +114,15 @@ def _repeats(make: MakeModel, periods: Sequence[PeriodRows], straight: SeriesSta
         empty.learn(rows)
     width = periods[0].x.shape[1]
     empty.learn(PeriodRows(periods[-1].period + 1, np.zeros(0, np.int64), np.zeros((0, width)), nothing, nothing))
-    _same(twice.name, 4, "no change by a repeated period", straight, twice.statistics())
-    _same(late.name, 4, "no change by an old period", straight, late.statistics())
-    _same(empty.name, 5, "no change by an empty period", straight, empty.statistics())
+    _require_equal(twice.name, 4, "no change by a repeated period", reference, twice.statistics())
+    _require_equal(late.name, 4, "no change by an old period", reference, late.statistics())
+    _require_equal(empty.name, 5, "no change by an empty period", reference, empty.statistics())
 
 
-def _apart(make: MakeModel, periods: Sequence[PeriodRows], straight: SeriesStatistics) -> None:
+def _check_independence(make: MakeModel, periods: Sequence[PeriodRows], reference: SeriesStatistics) -> None:
     for series in sorted({int(i) for rows in periods for i in rows.series}):
         model = make()
-        model.grow(len(straight.rows))
+        model.grow(len(reference.rows))
         for rows in periods:
             mine = rows.series == series
             model.learn(
@@ -123,13 +131,15 @@ def _apart(make: MakeModel, periods: Sequence[PeriodRows], straight: SeriesStati
                 )
             )
         alone = model.statistics().take([series])
-        # Not bit for bit: a sum over another number of rows may be taken in another order.
-        for field, a, b in zip(SeriesStatistics._fields, straight.take([series]), alone, strict=True):
+        # Not bit for bit, because the order of summation depends on the number of rows.
+        for field, a, b in zip(SeriesStatistics._fields, reference.take([series]), alone, strict=True):
             close = bool(np.allclose(a, b, rtol=1e-9, atol=1e-9))
-            _require(close, model.name, 6, f"{field} of series {series} as learned alone", f"{b} for {a}")
+            _require(
+                close, model.name, 6, f"{field} of series {series} as when learned separately", f"{b} for {a}"
+            )
 
 
-def _same(name: str, check: int, expected: str, one: SeriesStatistics, two: SeriesStatistics) -> None:
+def _require_equal(name: str, check: int, expected: str, one: SeriesStatistics, two: SeriesStatistics) -> None:
     for field, a, b in zip(SeriesStatistics._fields, one, two, strict=True):
         _require(np.array_equal(a, b), name, check, f"{expected} ({field})", f"{b.tolist()} for {a.tolist()}")
 

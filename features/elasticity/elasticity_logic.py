@@ -1,17 +1,18 @@
-"""ElasticityLogic: stage 1, one bucket's minutes → cumulative statistics per listing, at period ends.
+"""ElasticityLogic: stage 1 of learning, from one bucket's minutes to cumulative statistics per listing.
 
-A period's rows are kept per (listing, segment, quoted price): exposures times the share of the minute
-in stock, orders, units, and the rivals' reference price as a log deviation from the first one seen.
-When event time passes the period's end, the model learns them and one output per category goes to the
-stream ``sums``, with the cumulative statistics of each listing whose numbers changed. What stage 2
-(pooling_logic.py) keeps is the newest per listing, so order of arrival and repeats change nothing.
+The rows of a period are counted per (listing, segment, quoted price): exposures times the share of the minute in
+stock, orders, units, and the rivals' reference price as a log deviation from the first observed one. After the end
+of a period the model learns its rows, and the stream ``sums`` gets one output per category with the cumulative
+statistics of each listing whose statistics changed. Stage 2 (pooling_logic.py) keeps the newest statistics per
+listing, so the order of arrival and repeats change nothing.
 
-Poisson: an order may come after its price is gone. A period is therefore learned one period later
-(``order_lag_periods``), and orders at a price that was not shown in their own period are put beside the
-exposures of the period before. Negative counts (cancellations) are set against the listing's next
-orders, because a count cannot be below zero.
+Poisson: an order may be placed after its price has been replaced. A period is therefore learned one period later
+(``order_lag_periods``), and orders at a price without exposures in their own period are added to the row of the
+previous period. Negative counts (cancellations) are subtracted from the listing's next orders, because a count
+cannot be negative.
 
-Over 300 lines: a period's life (open, pending, learned, told) and its snapshot are one thing.
+The file exceeds 300 lines because it contains the states of a period (open, pending, learned, published) and their
+snapshot. Each step reads and writes the same fields.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from features.books.offers import RivalBook
-from features.books.products import CatalogBook, judge_cell
+from features.books.products import CatalogBook, validate_cell
 from features.bucket_logic import Batch, Fact, Output, refuse_other_version
 from features.cells.availability import Availability
 from features.elasticity import model_for
@@ -64,21 +65,21 @@ class ElasticityLogic:
         self._time_ms = 0
         self._index: dict[str, int] = {}
         self._keys: list[str] = []
-        # Per listing: log of its first price, of its first rivals' price, cancellations still to be set off.
+        # Per listing: log of its first price and of its first rivals' price, and outstanding cancellations.
         self._price_centre: list[float | None] = []
         self._offer_centre: list[float | None] = []
-        self._debt: list[float] = []
-        self._announced: list[str] = []  # the category each listing was last sent to, "" before that
+        self._cancellations: list[float] = []
+        self._sent_category: list[str] = []  # category of each listing's last output, "" before the first
         self._open: dict[RowKey, Row] = {}
         self._open_period: int | None = None
         self._pending: dict[RowKey, Row] = {}
         self._pending_period: int | None = None
         self._out_ms: dict[int, float] = {}
 
-    # -- taking data ---------------------------------------------------------------------------
+    # -- input ---------------------------------------------------------------------------------
 
     def on_batch(self, batch: Batch) -> Iterable[Output]:
-        """Take one minute; outputs come when it is the first past a period's end, or its last."""
+        """Process one minute; outputs follow in a period's last minute, or in the first minute after it."""
         if batch.window_end_ms <= self._time_ms:
             return []
         s = self.settings
@@ -96,7 +97,7 @@ class ElasticityLogic:
         return outputs
 
     def on_fact(self, fact: Fact) -> Iterable[Output]:
-        """Nothing: learning takes its facts inside the minute's batch, in event-time order."""
+        """Return no output: facts are learned from the minute's batch, in order of event time."""
         return []
 
     def _take_facts(self, batch: Batch) -> None:
@@ -108,8 +109,8 @@ class ElasticityLogic:
                 self._keys.append(key)
                 self._price_centre.append(None)
                 self._offer_centre.append(None)
-                self._debt.append(0.0)
-                self._announced.append("")
+                self._cancellations.append(0.0)
+                self._sent_category.append("")
                 self._model.grow(len(self._keys))
         for offer in batch.offers:
             known = self._catalog.get(Listing.key_of(offer))
@@ -127,7 +128,7 @@ class ElasticityLogic:
             if not (cell.exposures or cell.orders or cell.units):
                 continue
             key = Listing.key_of(cell)
-            if judge_cell(cell, self._catalog) is not None:
+            if validate_cell(cell, self._catalog) is not None:
                 continue
             if key not in deviation:
                 deviation[key] = self._offer_deviation(key, batch.window_end_ms)
@@ -144,7 +145,7 @@ class ElasticityLogic:
             row[4] += weight
 
     def _offer_deviation(self, key: str, now_ms: int) -> float:
-        """Log of the rivals' fresh reference price less the first one's; 0 where none is known."""
+        """Return the log of the fresh rivals' reference price minus the first one's; 0 without one."""
         entry = self._catalog[key]
         got = self._rivals.reference(key, now_ms, currency=entry.currency, pack_size=entry.pack_size)
         if got is None or not got.fresh or got.mean_minor <= 0:
@@ -162,7 +163,8 @@ class ElasticityLogic:
 
     def _close(self, bucket: int) -> list[Output]:
         period, rows = self._open_period, self._open
-        assert period is not None
+        if period is None:
+            return []
         self._open, self._open_period = {}, None
         if self.settings.kind == "within":
             changed = self._learn_scanner(period, rows)
@@ -184,12 +186,12 @@ class ElasticityLogic:
         keys = sorted(key for key, row in rows.items() if row[0] > 0)
         for key, row in sorted(rows.items()):
             if row[0] <= 0 and row[1] < 0:
-                self._debt[key[0]] -= row[1]
+                self._cancellations[key[0]] -= row[1]
         if not keys:
             return set()
         series = np.array([key[0] for key in keys], np.int64)
         values = np.array([rows[key] for key in keys])
-        quantity = np.array([self._set_off(key[0], rows[key][1]) for key in keys])
+        quantity = np.array([self._net_orders(key[0], rows[key][1]) for key in keys])
         x = np.column_stack(
             [
                 [self._log_price(i, price) for i, _, price in keys],
@@ -211,9 +213,9 @@ class ElasticityLogic:
         return set(series.tolist())
 
     def _moment(self, market: str, period: int) -> tuple[str, str]:
-        """Hour of the day and weekday of a period's end in a market.
+        """Return hour of the day and weekday of a period's end in a market.
 
-        A period longer than an hour has no hour of its own, one longer than a day no weekday.
+        The hour is empty for a period longer than an hour, the weekday for a period longer than a day.
         """
         local = self._market_time.hour(market, self._period_end(period) - 1)
         return (
@@ -222,7 +224,7 @@ class ElasticityLogic:
         )
 
     def _learn_scanner(self, period: int, rows: dict[RowKey, Row]) -> set[int]:
-        """One row per listing: log units per time in stock, at the units' mean log price."""
+        """Learn one row per listing: log units per time in stock, at the units' mean log price."""
         sums: dict[int, list[float]] = {}
         for (i, _, price), row in sorted(rows.items()):
             units = row[2]
@@ -252,10 +254,10 @@ class ElasticityLogic:
         codes = {name: code for code, name in enumerate(sorted(set(names)))}
         return np.array([codes[name] for name in names], np.int64)
 
-    def _set_off(self, i: int, orders: float) -> float:
-        """Orders after cancellations that are still to be taken off."""
-        left = orders - self._debt[i]
-        self._debt[i] = max(0.0, -left)
+    def _net_orders(self, i: int, orders: float) -> float:
+        """Return orders minus the outstanding cancellations, at least 0."""
+        left = orders - self._cancellations[i]
+        self._cancellations[i] = max(0.0, -left)
         return max(0.0, left)
 
     def _log_price(self, i: int, price_minor: int) -> float:
@@ -268,16 +270,16 @@ class ElasticityLogic:
         return self._catalog[self._keys[i]]
 
     def _outputs(self, bucket: int, period: int, changed: set[int]) -> list[Output]:
-        """One output per category with every listing that changed, is new, or has moved house."""
+        """Return one output per category, with all listings that changed, are new, or have changed category."""
         grouped: dict[tuple[str, str], list[int]] = {}
         gone: dict[tuple[str, str], list[str]] = {}
         for i, key in enumerate(self._keys):
             entry = self._entry(i)
-            if i not in changed and entry.category == self._announced[i]:
+            if i not in changed and entry.category == self._sent_category[i]:
                 continue
-            if self._announced[i] and entry.category != self._announced[i]:
-                gone.setdefault((entry.tenant, self._announced[i]), []).append(key)
-            self._announced[i] = entry.category
+            if self._sent_category[i] and entry.category != self._sent_category[i]:
+                gone.setdefault((entry.tenant, self._sent_category[i]), []).append(key)
+            self._sent_category[i] = entry.category
             grouped.setdefault((entry.tenant, entry.category), []).append(i)
         if not grouped:
             return []
@@ -303,10 +305,13 @@ class ElasticityLogic:
             outputs.append(Output(SUMS, f"{tenant}/{category}", value, end_ms))
         return outputs
 
-    # -- restart -------------------------------------------------------------------------------
+    # -- snapshot ------------------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
-        """Versioned plain data, about 1 kB a listing; of catalog and offers only what learning reads."""
+        """Return versioned plain data, about 1 kB per listing.
+
+        Catalog entries and offers contain only the fields that learning reads.
+        """
         entries = [(key, self._catalog[key]) for key in self._catalog]
         return {
             "v": self.version,
@@ -333,8 +338,8 @@ class ElasticityLogic:
             "local_time": True,
             "price_centre": list(self._price_centre),
             "offer_centre": list(self._offer_centre),
-            "debt": list(self._debt),
-            "announced": list(self._announced),
+            "debt": list(self._cancellations),
+            "announced": list(self._sent_category),
             "open": [[*key, *row] for key, row in self._open.items()],
             "open_period": self._open_period,
             "pending": [[*key, *row] for key, row in self._pending.items()],
@@ -343,12 +348,12 @@ class ElasticityLogic:
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Take a snapshot back.
+        """Restore the state from a snapshot.
 
         Raises
         ------
         SnapshotError
-            If the snapshot, or the model's inside it, is of another version.
+            If the snapshot or the model's snapshot has another version.
         """
         refuse_other_version(self.name, self.version, snapshot)
         self._model = model_for(self.settings, SLOPES)
@@ -378,13 +383,13 @@ class ElasticityLogic:
         if not snapshot.get("local_time") and any(
             self._market_time.zone(Listing.parse(key).market) is not UTC for key in self._keys
         ):
-            # Hours and weekdays in UTC, of an earlier version: they are not those of the markets.
+            # Factors of an earlier version are in UTC and do not apply to markets with another zone.
             for factors in self._factors.values():
                 factors.forget_times()
         self._price_centre = list(snapshot["price_centre"])
         self._offer_centre = list(snapshot["offer_centre"])
-        self._debt = [float(value) for value in snapshot["debt"]]
-        self._announced = list(snapshot["announced"])
+        self._cancellations = [float(value) for value in snapshot["debt"]]
+        self._sent_category = list(snapshot["announced"])
         self._open = {(i, k, p): [float(v) for v in row] for i, k, p, *row in snapshot["open"]}
         self._open_period = snapshot["open_period"]
         self._pending = {(i, k, p): [float(v) for v in row] for i, k, p, *row in snapshot["pending"]}

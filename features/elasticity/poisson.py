@@ -1,4 +1,4 @@
-"""Poisson counts with zeros: an online Laplace filter per series (science § 3, "Counts and zeros").
+"""Poisson counts with zeros: an online Laplace approximation per series (science § 3, "Counts and zeros").
 
 Data: orders q of a row, its exposure e until the stock-out, seasonal factor s, f = (1, x).
 State per series: mean m and covariance V of (level, slopes), prior N(m₀, V₀).
@@ -7,13 +7,13 @@ State per series: mean m and covariance V of (level, slopes), prior N(m₀, V₀
   (2) η solves (q − e^η) − (η − μ)/v = 0            by Wright's omega function, exactly
   (3) m ← m + Vf(η − μ)/v,   V ← V − Vf f′V/(e^{−η} + v)
   (4) χ += (q − e^μ)² − e^{2μ}(e^v − 1),  χ_n += e^μ,  where v < .3;   φ = max(1, Σχ/Σχ_n), see pooling.py
-  (5) forgetting over g periods: V⁻¹ ← λ^g V⁻¹ + (1 − λ^g) V₀⁻¹, and its mean likewise: what fades is
-      replaced by the prior, so that exactly one prior is in V at any time
-  (6) answer: A = (V_slopes)⁻¹ − (V₀_slopes)⁻¹, c = (V_slopes)⁻¹ m − (V₀_slopes)⁻¹ m₀: the prior divided out
+  (5) forgetting over g periods: V⁻¹ ← λ^g V⁻¹ + (1 − λ^g) V₀⁻¹, and the mean likewise: the prior replaces
+      forgotten data, so V contains exactly one prior at any time
+  (6) statistics: A = (V_slopes)⁻¹ − (V₀_slopes)⁻¹, c = (V_slopes)⁻¹ m − (V₀_slopes)⁻¹ m₀, without the prior
 
-The dispersion φ of (4) belongs to the category, which spans buckets: it multiplies the variance when
-products are pooled, which is the same as dividing every likelihood by it here. Log(q + .5) regressions
-keep a bias of +.07 to +.16; a stock-out's rows count with the exposure until it happened.
+The dispersion φ of (4) is a property of the category, which spans buckets. It multiplies the variance when
+products are pooled, which is equivalent to dividing every log-likelihood by it here. Regressions on log(q + .5)
+have a bias of +.07 to +.16. Rows of a period with a stock-out count with the exposure until the stock-out.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from scipy.special import wrightomega
 from features.array_text import read_array
 from features.bucket_logic import refuse_other_version
 from features.elasticity.base import (
+    Expectation,
     Floats,
     Ints,
-    Learned,
     PeriodRows,
     SeriesStatistics,
     elapsed,
@@ -40,15 +40,15 @@ from features.elasticity.base import (
 from features.elasticity.settings import ElasticitySettings
 
 _MAX_LOG = 20.0
-_SURE = 0.3
+_MAX_LOG_VARIANCE = 0.3
 
 
 class PoissonLaplace:
-    """Level and slopes of every series, updated row by row, vectorised over series.
+    """Level and slopes of all series, updated row by row and vectorised over series.
 
     Parameters
     ----------
-    settings : prior, forgetting.
+    settings : prior and forgetting.
     slopes : K, own price first.
 
     Examples
@@ -79,7 +79,7 @@ class PoissonLaplace:
         self._last: Ints = np.zeros(0, np.int64)
 
     def grow(self, series: int) -> None:
-        """Have room for this many series; new ones start at the prior."""
+        """Extend the state to this number of series; new series start at the prior."""
         more = series - len(self._last)
         if more <= 0:
             return
@@ -89,14 +89,14 @@ class PoissonLaplace:
         self._range = np.concatenate([self._range, np.zeros((more, 2))])
         self._last = np.concatenate([self._last, np.full(more, -1, np.int64)])
 
-    def learn(self, rows: PeriodRows) -> Learned:
-        """Take one period's rows: exposures must be above 0; answers what was expected of each row."""
+    def learn(self, rows: PeriodRows) -> Expectation:
+        """Learn one period's rows, all with exposures above 0; return the expectation of each row."""
         expected, variance = np.zeros(len(rows.series)), np.zeros(len(rows.series))
         if rows.period <= self._period:
-            return Learned(expected, variance)
+            return Expectation(expected, variance)
         self._period = rows.period
         if rows.series.size == 0:
-            return Learned(expected, variance)
+            return Expectation(expected, variance)
         self.grow(int(rows.series[-1]) + 1)
         rank = ranks(rows.series)
         self._forget(rows.series[rank == 0], rows.period)
@@ -106,7 +106,7 @@ class PoissonLaplace:
             expected[at], variance[at] = self._step(i, rows.x[at], rows.quantity[at], rows.log_exposure[at])
             if r == 0:
                 self._sums[i, 1] += 1
-        return Learned(expected, variance)
+        return Expectation(expected, variance)
 
     def _forget(self, i: Ints, period: int) -> None:
         keep = self.settings.forgetting ** elapsed(period, self._last[i])
@@ -131,18 +131,18 @@ class PoissonLaplace:
         gain = 1 / (np.exp(-eta) + v)
         self._v[i] -= gain[:, None, None] * np.einsum("si,sj->sij", vf, vf)
         mean = np.exp(mu)
-        sure = v < _SURE
+        precise = v < _MAX_LOG_VARIANCE
         scatter = (q - mean) ** 2 - mean**2 * np.expm1(np.minimum(v, 1.0))
         self._sums[i, 0] += 1
-        self._sums[i, 2] += np.where(sure, scatter, 0.0)
-        self._sums[i, 3] += np.where(sure, mean, 0.0)
+        self._sums[i, 2] += np.where(precise, scatter, 0.0)
+        self._sums[i, 3] += np.where(precise, mean, 0.0)
         fresh = self._sums[i, 1] == 0
         self._range[i, 0] = np.where(fresh, x[:, 0], np.minimum(self._range[i, 0], x[:, 0]))
         self._range[i, 1] = np.where(fresh, x[:, 0], np.maximum(self._range[i, 1], x[:, 0]))
         return np.exp(np.minimum(mu + v / 2, _MAX_LOG)), v
 
     def statistics(self) -> SeriesStatistics:
-        """Slope precision and its product with the slopes, the prior divided out (6)."""
+        """Return the slopes' precision and its product with the slopes, both without the prior (6)."""
         s = len(self._last)
         precision = np.linalg.inv(self._v[:, 1:, 1:]) if s else np.zeros((0, self._k, self._k))
         p0 = self._p0[1:, 1:]
@@ -156,7 +156,7 @@ class PoissonLaplace:
         )
 
     def snapshot(self) -> dict[str, Any]:
-        """Versioned plain data; V by its lower triangle."""
+        """Return versioned plain data; V as its lower triangle."""
         return {
             "v": self.version,
             "period": self._period,
@@ -168,7 +168,13 @@ class PoissonLaplace:
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Take a snapshot back."""
+        """Restore the state from a snapshot.
+
+        Raises
+        ------
+        SnapshotError
+            If the snapshot has another version.
+        """
         refuse_other_version(self.name, self.version, snapshot)
         k1 = self._k + 1
         self._period = int(snapshot["period"])
@@ -181,6 +187,6 @@ class PoissonLaplace:
 
 
 def _mode(q: Floats, mu: Floats, v: Floats) -> Floats:
-    """η of (2), exactly: with t = v·e^η it reads t + log t = log v + μ + v·q, so t is Wright's ω."""
+    """Return η of (2): with t = v·e^η the equation is t + log t = log v + μ + v·q, so t is Wright's ω."""
     t = wrightomega(np.clip(np.log(v) + mu + v * q, -700.0, None))
     return np.asarray(np.log(t) - np.log(v))

@@ -1,22 +1,21 @@
 """From series to products, and from products to their category (science § 3).
 
 Per product, over its series: A, c, yy, N, χ, χ_n added in sorted order; W = the largest of the series'
-(a lower bound of their union, so that errors are never understated).
+(a lower bound of their union, so that errors are not understated).
 
   (1) b = (A + R)⁻¹(c + R r)         R: 0 on the own price; on controls ε (within) or the control's
                                       prior precision (poisson), r its prior mean
   (2) within   SE² = s²(A⁻¹)_pp · max(1, N/W),  s² = (yy − c′b)/(N − K − 1);   ×1.5² with one series
-      poisson  SE² = φ(A⁻¹)_pp,   φ = max(1, (Σχ + 20)/(Σχ_n + 20)) over the product: raw answers depend on
-               their own data alone; what is shrunk takes the category's φ = max(1, Σχ/Σχ_n) instead
+      poisson  SE² = φ(A⁻¹)_pp,   φ = max(1, (Σχ + 20)/(Σχ_n + 20)) over the product, so raw estimates depend on
+               their own data only; shrinkage uses the category's φ = max(1, Σχ/Σχ_n) instead
   (3) w = 1/(SE² + τ²),  μ = (Σwb + m₀/s₀²)/(Σw + 1/s₀²)
   (4) τ̂² = τ² + (Σw(b − μ)² − (k − 1))/Σw²(b − μ)²     one Paule-Mandel step, not below 0
   (5) τ² ← (4τ₀² + k_eff τ̂²)/(4 + k_eff),  k_eff = Σ(τ₀²/(τ₀² + SE²))²     ten rounds of (3-5)
   (6) mean = (b/SE² + μ/τ²)/(1/SE² + 1/τ²),
       var  = 1/(1/SE² + 1/τ²) + (SE²/(SE² + τ²))²·Var(μ),  Var(μ) = 1/(Σw + 1/s₀²)
 
-A product without data has mean μ and variance τ² + Var(μ). The factor rows per active period in (2)
-is what makes 90 % intervals cover .88-.91 of the other half of real scanner data, where the naive ones
-cover .15-.18.
+A product without data has mean μ and variance τ² + Var(μ). With the factor N/W (rows per active period) in (2), 90
+% intervals cover .88-.91 of the other half of real scanner data; without it they cover .15-.18.
 """
 
 from __future__ import annotations
@@ -31,15 +30,15 @@ from features.elasticity.settings import ElasticitySettings
 from schemas.codes import Sufficiency
 
 _RIDGE = 1e-9
-_MOVED = 1e-9
+_MIN_PRICE_RANGE = 1e-9
 _MIN_INFORMATION = 0.02
 _PRIOR_SCATTER = 20.0
 
 
 class Products(NamedTuple):
-    """Raw answers per product; ``b`` and ``se`` are NaN where the data identify nothing.
+    """Raw estimates per product; ``b`` and ``se`` are NaN where the elasticity is not identified.
 
-    ``se`` is of the product's own data, ``category_se`` what shrinkage goes by.
+    ``se`` depends on the product's own data. Shrinkage uses ``category_se``.
     """
 
     b: Floats
@@ -54,7 +53,7 @@ class Products(NamedTuple):
 
 
 class Shrunk(NamedTuple):
-    """Estimates after shrinkage and the category's prior they were shrunk to."""
+    """Estimates after shrinkage, and the category prior that was used."""
 
     mean: Floats
     sd: Floats
@@ -65,13 +64,14 @@ class Shrunk(NamedTuple):
 def pool_products(
     statistics: SeriesStatistics, product: Ints, products: int, settings: ElasticitySettings
 ) -> Products:
-    """Raw own-price elasticity and error of every product (1, 2).
+    """Return the raw own-price elasticity and its error for every product (1, 2).
 
     Parameters
     ----------
     statistics : of S series, in an order that does not depend on arrival (sorted by listing).
     product : (S,) the product of each series, 0 .. products - 1.
-    settings : kind, priors of controls.
+    products : number of products.
+    settings : kind of model, and priors of the controls.
     """
     k = statistics.c.shape[1]
     a, c = np.zeros((products, k, k)), np.zeros((products, k))
@@ -84,10 +84,10 @@ def pool_products(
     np.maximum.at(periods, product, statistics.periods)
     np.add.at(series, product, (statistics.rows > 0).astype(np.float64))
     moved = np.zeros(products, bool)
-    np.logical_or.at(moved, product, statistics.high - statistics.low > _MOVED)
+    np.logical_or.at(moved, product, statistics.high - statistics.low > _MIN_PRICE_RANGE)
     dispersion, scatter = np.ones(products), 1.0
     diagonal = np.einsum("pii->pi", a)
-    # Sums of one category are rarely empty, but a product of it is: keep its matrix invertible.
+    # The ridge keeps the matrix of a product without data invertible.
     ridge = np.maximum(_RIDGE * diagonal, 1e-12)
     if settings.kind == "poisson":
         dispersion = np.maximum(1.0, (chi + _PRIOR_SCATTER) / (chi_n + _PRIOR_SCATTER))
@@ -118,11 +118,11 @@ def pool_products(
 
 
 def shrink(b: Floats, se: Floats, settings: ElasticitySettings | None = None) -> Shrunk:
-    """Shrink raw estimates to what their category shows (3-6); NaN means no data.
+    """Shrink raw estimates to their category's mean (3-6); NaN means no data.
 
     Examples
     --------
-    A sharp estimate stays, a vague one goes to the middle, a missing one is the category's.
+    A precise estimate stays, an imprecise one moves to the category's mean, a missing one equals that mean.
 
     >>> got = shrink(np.array([-1.0, -1.2, 3.0, np.nan]), np.array([0.1, 0.1, 2.0, np.nan]))
     >>> got.mean.round(1).tolist(), bool(got.sd[0] < got.sd[2] < got.sd[3])
@@ -152,7 +152,7 @@ def shrink(b: Floats, se: Floats, settings: ElasticitySettings | None = None) ->
 def sufficiency(
     b: float, se: float, periods: float, moved: bool, settings: ElasticitySettings
 ) -> tuple[Sufficiency, int]:
-    """How far an estimate may be trusted, and how many active periods are missing.
+    """Return whether the data of an estimate suffice, and the number of active periods still needed.
 
     Examples
     --------
@@ -168,7 +168,7 @@ def sufficiency(
     if not (np.isfinite(b) and np.isfinite(se)):
         return Sufficiency.PRIOR, max(1, missing)
     if se >= s.sufficient_se and periods > 0:
-        # Information grows with the periods: SE² falls as 1/W.
+        # Information is proportional to the periods: SE² decreases as 1/W.
         missing = max(missing, int(np.ceil(min(periods * ((se / s.sufficient_se) ** 2 - 1), 1e6))) + 1)
     if missing == 0:
         return Sufficiency.SUFFICIENT, 0

@@ -1,10 +1,10 @@
-"""PoolingLogic: stage 2, one category's statistics from all buckets → estimates.
+"""PoolingLogic: stage 2 of learning, from one category's statistics of all buckets to estimates.
 
-Keyed by tenant and category. Kept: each listing's newest cumulative statistics, by the end of the
-period they speak of. A product is a SKU over its markets; its numbers are sums over its listings in
-sorted order, so that neither arrival nor restart nor a repeat can change them. The category's prior
-moves with every message; a listing is told again when its own numbers changed, or when the shift of
-the prior moved its estimate noticeably (``emit_shift``).
+The key is tenant and category. The state contains each listing's newest cumulative statistics, by the end of their
+period. A product is a SKU over its markets; its statistics are sums over its listings in sorted order, so they do
+not depend on the order of arrival, on restarts or on repeats. The category's prior changes with every message. A
+listing's estimate is published again when the listing's own statistics changed, or when the new prior changed the
+rounded estimate (``emit_shift``).
 """
 
 from __future__ import annotations
@@ -27,27 +27,28 @@ ESTIMATES = "estimates"
 _COLUMNS = SeriesStatistics._fields
 
 
-def on_grid(mean: Floats, sd: Floats, settings: ElasticitySettings) -> Floats:
-    """Means and sds as they are told, shape (n, 2): in steps of ``emit_shift`` sd from the prior, m0 ± s0.
+def quantized(mean: Floats, sd: Floats, settings: ElasticitySettings) -> Floats:
+    """Return means and sds as they are published, shape (n, 2).
 
-    Why: a listing is told again when its value changes, and a value between two steps would make what was
-    told last depend on the way there; on a grid it depends on the statistics alone.
+    Means are rounded to steps of ``emit_shift`` sd from the prior m0, and sds to steps of this share from s0. A
+    listing is published again when its rounded value changes. Rounding makes the last published value depend on
+    the statistics only, and not on the sequence of earlier values.
 
     Examples
     --------
-    >>> on_grid(np.array([-2.0, -1.987]), np.array([1.02, 0.31]), ElasticitySettings()).round(3).tolist()
+    >>> quantized(np.array([-2.0, -1.987]), np.array([1.02, 0.31]), ElasticitySettings()).round(3).tolist()
     [[-2.0, 1.0], [-2.0, 0.301]]
     """
     step, m0, s0 = settings.emit_shift, settings.m0, settings.s0
-    told_sd = s0 * np.exp(np.round(np.log(sd / s0) / step) * step)
-    width = step * told_sd
-    return np.column_stack([m0 + np.round((mean - m0) / width) * width, told_sd])
+    quantized_sd = s0 * np.exp(np.round(np.log(sd / s0) / step) * step)
+    width = step * quantized_sd
+    return np.column_stack([m0 + np.round((mean - m0) / width) * width, quantized_sd])
 
 
-class _Held:
-    """A listing's newest statistics, and what was last said of it (mean, sd)."""
+class _ListingState:
+    """Newest statistics of a listing, and its last published estimate (mean, sd)."""
 
-    __slots__ = ("end_ms", "group", "offer_centre", "statistics", "told")
+    __slots__ = ("end_ms", "group", "offer_centre", "published", "statistics")
 
     def __init__(
         self,
@@ -55,19 +56,19 @@ class _Held:
         group: str,
         offer_centre: float | None,
         statistics: list[Any],
-        told: list[float] | None = None,
+        published: list[float] | None = None,
     ) -> None:
         self.end_ms = end_ms
         self.group = group
         self.offer_centre = offer_centre
         self.statistics = statistics
-        self.told = told
+        self.published = published
 
 
-class _Table:
-    """The category's listings in sorted order as arrays: what would otherwise be rebuilt for every message."""
+class _CategoryArrays:
+    """Statistics of the category's listings as arrays in sorted order, kept between messages."""
 
-    def __init__(self, held: Mapping[str, _Held]) -> None:
+    def __init__(self, held: Mapping[str, _ListingState]) -> None:
         self.keys = sorted(held)
         self.row = {key: at for at, key in enumerate(self.keys)}
         self.listings = [Listing.parse(key) for key in self.keys]
@@ -78,10 +79,10 @@ class _Table:
         columns = zip(*(held[key].statistics for key in self.keys), strict=True)
         self.statistics = SeriesStatistics(*(np.array(column, np.float64) for column in columns))
         self.ends = np.array([held[key].end_ms for key in self.keys], np.int64)
-        self.told = np.array([held[key].told or [np.nan, np.nan] for key in self.keys])
+        self.published = np.array([held[key].published or [np.nan, np.nan] for key in self.keys])
 
-    def update(self, key: str, held: _Held) -> None:
-        """Write one listing's newer statistics into its row."""
+    def update(self, key: str, held: _ListingState) -> None:
+        """Replace the statistics in one listing's row."""
         at = self.row[key]
         for column, value in zip(self.statistics, held.statistics, strict=True):
             column[at] = value
@@ -93,7 +94,7 @@ class PoolingLogic:
 
     Parameters
     ----------
-    settings : the same as stage 1's; not part of the snapshot.
+    settings : the same as in stage 1; not part of the snapshot.
     """
 
     name = "pooling"
@@ -102,37 +103,37 @@ class PoolingLogic:
     def __init__(self, settings: ElasticitySettings | None = None) -> None:
         self.settings = settings or ElasticitySettings()
         self._tenant = ""
-        self._held: dict[str, _Held] = {}
-        self._table: _Table | None = None
+        self._held: dict[str, _ListingState] = {}
+        self._table: _CategoryArrays | None = None
 
     def on_batch(self, batch: Batch) -> Iterable[Output]:
-        """Nothing: this stage takes only facts of kind ``sums``."""
+        """Return no output: this stage only processes facts of kind ``sums``."""
         return []
 
     def on_fact(self, fact: Fact) -> Iterable[Output]:
-        """Take one bucket's statistics of a period, or ``{"rows": [...]}`` of several; answers what changed.
+        """Process one bucket's statistics, or several as ``{"rows": [...]}``; return the changed estimates.
 
         Raises
         ------
         ValueError
-            If the statistics were learned by another kind of model than the settings name.
+            If the statistics come from another kind of model than that of the settings.
         """
         if fact.kind != SUMS:
             return []
         changed: set[str] = set()
-        # One bucket's have a column of this name as well.
+        # The statistics of a single bucket have a column named ``rows``, so this key distinguishes the two forms.
         several = "period_end_ms" not in fact.value
         for value in fact.value["rows"] if several else [fact.value]:
             if value["kind"] != self.settings.kind:
                 raise ValueError(
                     f"sums of {value['category']}: expected statistics of kind {self.settings.kind}, "
-                    f"got {value['kind']}; stage 1 and stage 2 must be started with the same settings"
+                    f"got {value['kind']}; start stage 1 and stage 2 with the same settings"
                 )
             changed |= self._take(value)
         return self._estimates(changed) if changed else []
 
     def _take(self, value: Mapping[str, Any]) -> set[str]:
-        """Keep what is newer; answers the products concerned."""
+        """Store newer statistics; return the affected products."""
         self._tenant = str(value["tenant"])
         end_ms, changed = int(value["period_end_ms"]), set()
         for key in value["gone"]:
@@ -146,8 +147,10 @@ class PoolingLogic:
             if held is not None and end_ms <= held.end_ms:
                 continue
             statistics = [value[name][at] for name in _COLUMNS]
-            told = held.told if held is not None else None
-            fresh = _Held(end_ms, value["price_groups"][at], value["offer_centre"][at], statistics, told)
+            published = held.published if held is not None else None
+            fresh = _ListingState(
+                end_ms, value["price_groups"][at], value["offer_centre"][at], statistics, published
+            )
             self._held[key] = fresh
             if held is None:
                 self._table = None
@@ -161,30 +164,30 @@ class PoolingLogic:
         if not self._held:
             return []
         if self._table is None:
-            self._table = _Table(self._held)
+            self._table = _CategoryArrays(self._held)
         table = self._table
         pooled = pool_products(table.statistics, table.product, len(table.skus), s)
         shrunk = shrink(pooled.b, pooled.category_se, s)
         ends = np.zeros(len(table.skus), np.int64)
         np.maximum.at(ends, table.product, table.ends)
         own = np.zeros(len(table.skus), bool)
-        if s.tell == "changed":
+        if s.emit == "changed":
             own[[table.place[sku] for sku in changed if sku in table.place]] = True
-        now = on_grid(shrunk.mean, shrunk.sd, s)[table.product]
-        tell = np.flatnonzero(own[table.product] | (now != table.told).any(axis=1))
-        table.told[tell] = now[tell]
+        now = quantized(shrunk.mean, shrunk.sd, s)[table.product]
+        publish = np.flatnonzero(own[table.product] | (now != table.published).any(axis=1))
+        table.published[publish] = now[publish]
         outputs = []
-        for at in tell.tolist():
+        for at in publish.tolist():
             listing, key, p = table.listings[at], table.keys[at], int(table.product[at])
             held = self._held[key]
-            mean, sd = held.told = now[at].tolist()
+            mean, sd = held.published = now[at].tolist()
             b, se = float(pooled.b[p]), float(pooled.se[p])
             state, missing = sufficiency(b, se, float(pooled.periods[p]), bool(pooled.moved[p]), s)
             eta, eta_sd = float(pooled.slopes[p, 1]), float(pooled.slope_se[p, 1])
             if not np.isfinite(eta_sd) or pooled.rows[p] == 0:
                 eta, eta_sd = s.rival_mean, s.rival_sd
             elif s.kind == "within":
-                # Scanner sums carry no prior of their controls; a rival price that hardly moved says little.
+                # Scanner sums contain no prior of the controls, so that it is applied here.
                 weight, prior = 1 / max(eta_sd, 1e-9) ** 2, 1 / s.rival_sd**2
                 eta = (eta * weight + s.rival_mean * prior) / (weight + prior)
                 eta_sd = float((weight + prior) ** -0.5)
@@ -221,26 +224,27 @@ class PoolingLogic:
         return outputs
 
     def snapshot(self) -> dict[str, Any]:
-        """Versioned plain data, no settings."""
+        """Return versioned plain data without settings."""
         return {
             "v": self.version,
             "tenant": self._tenant,
             "held": {
-                key: [h.end_ms, h.group, h.offer_centre, h.told, h.statistics] for key, h in self._held.items()
+                key: [h.end_ms, h.group, h.offer_centre, h.published, h.statistics]
+                for key, h in self._held.items()
             },
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Take a snapshot back.
+        """Restore the state from a snapshot.
 
         Raises
         ------
         SnapshotError
-            If the snapshot is of another version.
+            If the snapshot has another version.
         """
         refuse_other_version(self.name, self.version, snapshot)
         self._tenant = str(snapshot["tenant"])
         self._held, self._table = {}, None
-        for key, (end_ms, group, offer_centre, told, statistics) in snapshot["held"].items():
-            told = list(told) if told is not None else None
-            self._held[key] = _Held(int(end_ms), group, offer_centre, list(statistics), told)
+        for key, (end_ms, group, offer_centre, published, statistics) in snapshot["held"].items():
+            published = list(published) if published is not None else None
+            self._held[key] = _ListingState(int(end_ms), group, offer_centre, list(statistics), published)

@@ -1,10 +1,10 @@
-"""Multiplicative factors of conversion: the market's hour of day and day of week, segment (science § 3).
+"""Multiplicative factors of conversion: market-local hour, weekday and segment (science § 3).
 
-Per category of a bucket and per level (an hour, a weekday, a segment): q = Σ orders, p = Σ what the
-model expected without that level's factor. factor = (q + k)/(p + k), k = 20, divided by the same ratio
-of the whole, so that the factors carry no level of their own. Only rows count whose expectation is
-already sharp (variance of its log below .3): the first hours of learning must not become a season.
-Exposures already carry the season of traffic; this is the season of buying once there.
+Per category of a bucket and per level (an hour, a weekday, a segment): q = Σ orders, p = Σ expected orders
+without that level's factor. factor = (q + k)/(p + k), k = 20, divided by the same ratio over all levels, so
+that the factors do not change the mean level. Only rows with a precise expectation count (variance of its log
+below .3), because the first hours of learning would otherwise become a seasonal effect. The seasonality of
+traffic is contained in the exposures; these factors are the seasonality of conversion.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from features.elasticity.base import Floats
 
 _PSEUDO_ORDERS = 20.0
-_SURE = 0.3
+_MAX_LOG_VARIANCE = 0.3
 _KINDS = ("hour", "weekday", "segment")
 
 
@@ -39,19 +39,19 @@ class SeasonalFactors:
         self._sums: dict[str, dict[str, list[float]]] = {kind: {} for kind in _KINDS}
 
     def log_factor(self, keys: list[tuple[str, str, str]]) -> Floats:
-        """Log of the product of the factors of each row's (hour, weekday, segment)."""
+        """Return the log of the product of the factors of each row's (hour, weekday, segment)."""
         logs = {kind: self._logs(kind) for kind in _KINDS}
         return np.array(
             [sum(logs[kind].get(level, 0.0) for kind, level in zip(_KINDS, key, strict=True)) for key in keys]
         )
 
     def learn(self, keys: list[tuple[str, str, str]], orders: Floats, expected: Floats, variance: Floats) -> None:
-        """Take rows; ``expected`` includes the factors that :meth:`log_factor` answered for them."""
-        sure = variance < _SURE
-        if not bool(sure.any()):
+        """Learn rows; ``expected`` includes the factors that :meth:`log_factor` returned for them."""
+        precise = variance < _MAX_LOG_VARIANCE
+        if not bool(precise.any()):
             return
         logs = {kind: self._logs(kind) for kind in _KINDS}
-        for key, q, p, use in zip(keys, orders.tolist(), expected.tolist(), sure.tolist(), strict=True):
+        for key, q, p, use in zip(keys, orders.tolist(), expected.tolist(), precise.tolist(), strict=True):
             if not use:
                 continue
             for kind, level in zip(_KINDS, key, strict=True):
@@ -69,15 +69,15 @@ class SeasonalFactors:
         return {level: float(np.log((pair[0] + k) / (pair[1] + k))) - whole for level, pair in pairs.items()}
 
     def forget_times(self) -> None:
-        """Forget what was learned of hours and weekdays; segments stay."""
+        """Reset the factors of hours and weekdays; segments keep theirs."""
         self._sums["hour"], self._sums["weekday"] = {}, {}
 
     def snapshot(self) -> dict[str, Any]:
-        """Plain data, in order of first sight."""
+        """Return plain data, in order of first observation."""
         return {kind: {level: list(pair) for level, pair in pairs.items()} for kind, pairs in self._sums.items()}
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Take :meth:`snapshot` back."""
+        """Restore the state from :meth:`snapshot`."""
         self._sums = {
             kind: {level: [float(pair[0]), float(pair[1])] for level, pair in snapshot[kind].items()}
             for kind in _KINDS

@@ -1,4 +1,4 @@
-"""ElasticitySettings: every number of the elasticity models, in one frozen object (science § 3)."""
+"""ElasticitySettings: all parameters of the elasticity models in one frozen object (science § 3)."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ _RIVALS = RivalSettings()
 
 @dataclass(frozen=True, slots=True)
 class ElasticitySettings:
-    """How a deployment learns elasticities; bound at start, never in a snapshot.
+    """Parameters of learning elasticities; set at start and never part of a snapshot.
 
     Parameters
     ----------
     kind : ``poisson`` for markets with exposures (orders given exposures), ``within`` for scanner data
         (log units, one row per listing and period).
-    host : which host of the within estimator runs, ``river`` (K ≤ 4) or ``sums``; ignored by ``poisson``.
-    period_ms, period_offset_ms : length of a period and where the first one starts after the epoch
+    host : implementation of the within estimator, ``river`` (K ≤ 4) or ``sums``; ignored by ``poisson``.
+    period_ms, period_offset_ms : length of a period, and start of the first one after the epoch
         (weeks that start on Monday: 4 days).
-    order_lag_periods : 1: a period is learned one period later, so that orders which come in after
-        their price is gone are put beside its exposures; 0: at once. Only ``poisson``.
-    category_effects : take out what a period did to a whole category (holidays, advertisements of the
-        chain), by the series that share a bucket; a series alone there teaches nothing. Only ``within``.
-    forgetting_per_week : λ^(week); 1 forgets nothing.
-    prior_mean, prior_sd : own-price elasticity before data in stage 1; divided out before shrinking.
+    order_lag_periods : 1: a period is learned one period later, so that orders placed after their price has been
+        replaced are added to its exposures; 0: at once. Only ``poisson``.
+    category_effects : remove the common effect of a period on a category (holidays, advertisements of the chain),
+        estimated from the series in the same bucket; a series without others contributes nothing. Only ``within``.
+    forgetting_per_week : λ^(week); 1 means no forgetting.
+    prior_mean, prior_sd : prior of the own-price elasticity in stage 1; removed before shrinkage.
     conversion, conversion_sd : prior of the level: orders per exposure, and sd of its log.
-    rival_mean, rival_sd : the rival elasticity before data.
-    noise_variance : variance of log units that River's noise parameter starts from.
+    rival_mean, rival_sd : prior of the rival elasticity.
+    noise_variance : initial variance of log units for River's noise parameter.
     m0, s0, tau0, prior_weight, rounds : category prior and its shrinkage (m₀, s₀, τ₀, 4, ten rounds).
-    sufficient_periods, sufficient_se, provisional_se : when an estimate speaks for itself.
-    single_series_factor : SE of a within product with one series is multiplied by this.
-    tell, emit_shift : means are told in steps of ``emit_shift`` sd, sds in steps of this share.
-        ``changed``: a listing is emitted again whenever its product's numbers changed, and one whose numbers
-        did not when its told value did; ``moved``: every listing only then, as a product in many markets is
-        told by each of them.
-    rivals : how offers are read.
+    sufficient_periods, sufficient_se, provisional_se : thresholds of an estimate's sufficiency.
+    single_series_factor : factor of the SE of a within product with one series.
+    emit, emit_shift : published means are rounded to steps of ``emit_shift`` sd, sds to steps of this share.
+        ``changed``: a listing is published when its product's statistics changed, and otherwise when its rounded
+        value changed; ``moved``: only when its rounded value changed. ``moved`` suits products in many markets,
+        where each market's listing changes the product's statistics.
+    rivals : how offers are used.
     time_zones : IANA zone per market, for hours and weekdays; UTC where absent.
 
     Raises
     ------
     ValueError
-        Naming the field, what was expected and what came.
+        If a value is invalid; the message states the field, the expected and the actual value.
     """
 
     kind: Literal["poisson", "within"] = "poisson"
@@ -71,15 +71,16 @@ class ElasticitySettings:
     sufficient_se: float = 0.5
     provisional_se: float = 1.0
     single_series_factor: float = 1.5
-    tell: Literal["changed", "moved"] = "changed"
+    emit: Literal["changed", "moved"] = "changed"
     emit_shift: float = 0.1
     rivals: RivalSettings = _RIVALS
     time_zones: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        """Check the values of all fields."""
         expectations = {
             "kind": (self.kind in ("poisson", "within"), "poisson or within"),
-            "tell": (self.tell in ("changed", "moved"), "changed or moved"),
+            "emit": (self.emit in ("changed", "moved"), "changed or moved"),
             "host": (self.host in ("river", "sums"), "river or sums"),
             "period_ms": (
                 self.period_ms >= MINUTE_MS and self.period_ms % MINUTE_MS == 0,
@@ -97,8 +98,10 @@ class ElasticitySettings:
 
     @property
     def forgetting(self) -> float:
-        """λ of one period.
+        """Return λ of one period.
 
+        Examples
+        --------
         >>> round(ElasticitySettings(period_ms=WEEK_MS).forgetting, 6)
         0.99
         """

@@ -1,17 +1,17 @@
-"""Within estimator hosted by River: `stats.Mean` per series, `BayesianLinearRegression` on deviations.
+"""Within estimator in River: `stats.Mean` per series, `BayesianLinearRegression` on deviations.
 
-The same estimator as within_sums.py, as an incrementally learned River model (science § 3). Per series:
+The estimator of within_sums.py as an incremental River model (science § 3). Per series:
 
   (1) d = u − ū with River's means before the row,  z = √(n/(n+1))·d
-  (2) the regression learns (prior_sd·z_x, z_y − m₀ z_x1): prior sd by scaling the features, prior mean
-      m₀ of the own price by regressing what is left of y; alpha = 1, beta = 1/σ²
-  (3) its posterior gives the sums back:  A = (S − I)/(β·sd²),  c = S·m/(β·sd) + m₀ A[:, 0]
+  (2) the regression learns (prior_sd·z_x, z_y − m₀ z_x1): the features are scaled by the prior sd, and the prior
+      mean m₀ of the own price is subtracted from y; alpha = 1, beta = 1/σ²
+  (3) the sums follow from its posterior:  A = (S − I)/(β·sd²),  c = S·m/(β·sd) + m₀ A[:, 0]
 
-What River 0.23 cannot do, and what is done instead: an alpha other than 1 starts precision and
-covariance both at 1/alpha, so it stays 1; ``smoothing`` makes the posterior sd meaningless, so
-forgetting scales the exported precision; its state sits in private attributes, so
-:func:`export_regression` and :func:`import_regression` are the one place that touches them.
-For K ≤ 4; a wider case is for the plain sums (River learns 10k rows/s at K = 4, the sums 240k).
+Limits of River 0.23 and how this module handles them: an alpha other than 1 initialises both precision and
+covariance with 1/alpha, so alpha is 1; ``smoothing`` invalidates the posterior sd, so forgetting scales the
+exported precision; the state is in private attributes, which only :func:`export_regression` and
+:func:`import_regression` access. The model is for K ≤ 4; use the plain sums for more (River learns 10k rows/s at K
+= 4, the sums 240k).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from river import linear_model, stats
 
 from features.bucket_logic import refuse_other_version
 from features.elasticity.base import (
+    Expectation,
     Floats,
-    Learned,
     PeriodRows,
     SeriesStatistics,
 )
@@ -36,7 +36,7 @@ MAX_SLOPES = 4
 
 
 def export_regression(model: linear_model.BayesianLinearRegression, k: int) -> tuple[Floats, Floats, Floats]:
-    """Precision S (k, k), covariance (k, k) and mean (k,) of a River regression on features 0..k-1.
+    """Return precision S (k, k), covariance (k, k) and mean (k,) of a River regression on features 0..k-1.
 
     Examples
     --------
@@ -59,8 +59,8 @@ def export_regression(model: linear_model.BayesianLinearRegression, k: int) -> t
 def import_regression(
     precision: Floats, covariance: Floats, mean: Floats, beta: float
 ) -> linear_model.BayesianLinearRegression:
-    """A River regression with this state; the inverse of :func:`export_regression`."""
-    # River annotates its dicts with float but reads numpy scalars from them.
+    """Return a River regression with this state; the inverse of :func:`export_regression`."""
+    # River declares these dicts with float values but needs NumPy scalars.
     model: Any = linear_model.BayesianLinearRegression(alpha=1, beta=beta)
     k = len(mean)
     for i in range(k):
@@ -102,25 +102,25 @@ class WithinRiver:
         self._last: list[int] = []
 
     def grow(self, series: int) -> None:
-        """Have room for this many series."""
+        """Extend the state to this number of series."""
         while len(self._means) < series:
             self._means.append([stats.Mean() for _ in range(self._k + 1)])
             self._regressions.append(linear_model.BayesianLinearRegression(alpha=1, beta=self._beta))
             self._sums.append([0.0, 0.0, 0.0, 0.0, 0.0])
             self._last.append(-1)
 
-    def learn(self, rows: PeriodRows) -> Learned:
-        """Take one period's rows; rows without a sale have no logarithm and are left out."""
+    def learn(self, rows: PeriodRows) -> Expectation:
+        """Learn one period's rows; rows without a sale are skipped, because log 0 is undefined."""
         nothing = np.zeros(len(rows.series))
         if rows.period <= self._period:
-            return Learned(nothing, nothing)
+            return Expectation(nothing, nothing)
         self._period = rows.period
         sold = np.flatnonzero(rows.quantity > 0)
         if sold.size == 0:
-            return Learned(nothing, nothing)
+            return Expectation(nothing, nothing)
         series = rows.series[sold].tolist()
         if series != sorted(series):
-            raise ValueError("rows: expected sorted by series, so that their order is defined; sort them first")
+            raise ValueError("rows: expected rows sorted by series, got unsorted rows")
         self.grow(series[-1] + 1)
         u = np.column_stack([rows.x[sold], np.log(rows.quantity[sold]) - rows.log_exposure[sold]])
         d, g = np.zeros_like(u), np.zeros(len(series))
@@ -144,7 +144,7 @@ class WithinRiver:
             if count[at] > 1e-9:
                 self._learn_deviation(i, z[at].tolist(), float(count[at]), first=i not in counted)
                 counted.add(i)
-        return Learned(nothing, nothing)
+        return Expectation(nothing, nothing)
 
     def _learn_deviation(self, i: int, z: list[float], count: float, *, first: bool) -> None:
         s = self.settings
@@ -169,7 +169,7 @@ class WithinRiver:
         self._last[i] = period
 
     def statistics(self) -> SeriesStatistics:
-        """The sums that River's posteriors stand for (3)."""
+        """Return the sums that correspond to River's posteriors (3)."""
         s, k = len(self._means), self._k
         a, c = np.zeros((s, k, k)), np.zeros((s, k))
         sd = self.settings.prior_sd
@@ -181,7 +181,7 @@ class WithinRiver:
         return SeriesStatistics(a, c, yy, rows, periods, np.zeros(s), np.zeros(s), low, high)
 
     def snapshot(self) -> dict[str, Any]:
-        """Versioned plain data: means and regressions as numbers, matrices by their lower triangle."""
+        """Return versioned plain data: means and regressions as numbers, matrices as lower triangles."""
         k, low = self._k, np.tril_indices(self._k)
         exported = [export_regression(model, k) for model in self._regressions]
         return {
@@ -197,7 +197,13 @@ class WithinRiver:
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Take a snapshot back."""
+        """Restore the state from a snapshot.
+
+        Raises
+        ------
+        SnapshotError
+            If the snapshot has another version.
+        """
         refuse_other_version(self.name, self.version, snapshot)
         self._period = int(snapshot["period"])
         self._means = [

@@ -1,18 +1,18 @@
-"""Within estimator in one pass, as plain sums: the judge, and the wide case (science § 3).
+"""Within estimator in one pass, as plain sums: the reference, and the model for K > 4 (science § 3).
 
 Data: series i, period w, u = (x, y) with y = log q − log e. State: per series n, ū; A, c, yy, N, W.
 
-  (1) d = u − ū,  g = n/(n + 1)                       before the row is averaged in
+  (1) d = u − ū,  g = n/(n + 1)                       before the row updates ū
   (2) with a category: d ← d − Σgd/Σg over its rows of the period (its common deviation); each row then
-      counts 1 − g/Σg in N, because the common deviation was learned from the same rows
+      counts 1 − g/Σg in N, because the common deviation was estimated from the same rows
   (3) z = √g·d;   A += z_x z_x′,  c += z_x z_y,  yy += z_y²;   N += 1, W += 1 per period, where n > 0
-  (4) ū ← ū + (u − ū)/(n + 1),  n ← n + 1             never forgotten: an average that forgets
-                                                       estimates something else
+  (4) ū ← ū + (u − ū)/(n + 1),  n ← n + 1             without forgetting, because a decayed mean
+                                                       changes the estimand
   (5) forgetting over g periods: A, c, yy, N, W times λ^g
 
-Σzz′ is exactly the co-moment matrix that a batch regression with series intercepts would use (backward
-orthogonal deviations). Without the weight √g there is a bias; without (1) at all, a wrong sign on some
-scanner data. Period effects are subtracted from deviations, never from raw values.
+Σzz′ equals the co-moment matrix of a batch regression with series intercepts (backward orthogonal deviations).
+Without the weight √g the estimate is biased; without (1) it has the wrong sign on some scanner data. Period
+effects are subtracted from deviations, never from raw values.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ import numpy as np
 from features.array_text import read_array
 from features.bucket_logic import refuse_other_version
 from features.elasticity.base import (
+    Expectation,
     Floats,
     Ints,
-    Learned,
     PeriodRows,
     SeriesStatistics,
     elapsed,
@@ -39,11 +39,11 @@ from features.elasticity.settings import ElasticitySettings
 
 
 class WithinSums:
-    """Sums (3) of every series, vectorised over the series of a period.
+    """Sums (3) of all series, vectorised over the series of a period.
 
     Examples
     --------
-    Two series at very different levels, both with elasticity -2:
+    Two series with different levels and elasticity -2:
 
     >>> model = WithinSums(slopes=1)
     >>> for period, x in enumerate([0.0, 0.1, -0.1]):
@@ -70,7 +70,7 @@ class WithinSums:
         self._last: Ints = np.zeros(0, np.int64)
 
     def grow(self, series: int) -> None:
-        """Have room for this many series."""
+        """Extend the state to this number of series."""
         more = series - len(self._last)
         if more <= 0:
             return
@@ -82,15 +82,15 @@ class WithinSums:
         self._range = np.concatenate([self._range, np.zeros((more, 2))])
         self._last = np.concatenate([self._last, np.full(more, -1, np.int64)])
 
-    def learn(self, rows: PeriodRows) -> Learned:
-        """Take one period's rows; rows without a sale have no logarithm and are left out."""
+    def learn(self, rows: PeriodRows) -> Expectation:
+        """Learn one period's rows; rows without a sale are skipped, because log 0 is undefined."""
         nothing = np.zeros(len(rows.series))
         if rows.period <= self._period:
-            return Learned(nothing, nothing)
+            return Expectation(nothing, nothing)
         self._period = rows.period
         sold = np.flatnonzero(rows.quantity > 0)
         if sold.size == 0:
-            return Learned(nothing, nothing)
+            return Expectation(nothing, nothing)
         i = rows.series[sold]
         self.grow(int(i[-1]) + 1)
         u = np.column_stack([rows.x[sold], np.log(rows.quantity[sold]) - rows.log_exposure[sold]])
@@ -114,7 +114,7 @@ class WithinSums:
         informed = np.zeros(len(self._n), bool)
         informed[i[count > 1e-9]] = True
         self._sums[:, 1] += informed
-        return Learned(nothing, nothing)
+        return Expectation(nothing, nothing)
 
     def _deviate(self, i: Ints, u: Floats, d: Floats, g: Floats, at: Ints) -> None:
         n = self._n[i]
@@ -127,7 +127,7 @@ class WithinSums:
         self._range[i, 1] = np.where(fresh, u[:, 0], np.maximum(self._range[i, 1], u[:, 0]))
 
     def statistics(self) -> SeriesStatistics:
-        """The sums, per series."""
+        """Return the sums per series."""
         k, zero = self._k, np.zeros(len(self._n))
         return SeriesStatistics(
             self._zz[:, :k, :k].copy(),
@@ -142,7 +142,7 @@ class WithinSums:
         )
 
     def snapshot(self) -> dict[str, Any]:
-        """Versioned plain data; the sums by their lower triangle."""
+        """Return versioned plain data; the sums as lower triangles."""
         return {
             "v": self.version,
             "period": self._period,
@@ -155,7 +155,13 @@ class WithinSums:
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Take a snapshot back."""
+        """Restore the state from a snapshot.
+
+        Raises
+        ------
+        SnapshotError
+            If the snapshot has another version.
+        """
         refuse_other_version(self.name, self.version, snapshot)
         k1 = self._k + 1
         self._period = int(snapshot["period"])
@@ -169,8 +175,10 @@ class WithinSums:
 
 
 def common_deviation(d: Floats, g: Floats, group: Ints) -> Floats:
-    """Each row's category mean of the deviations, weighted by g (2); 0 where a category has no weight.
+    """Return the mean deviation of each row's category, weighted by g (2); 0 for a category without weight.
 
+    Examples
+    --------
     >>> common_deviation(np.array([[1.0], [3.0], [9.0]]), np.array([0.5, 0.5, 0.0]), np.array([0, 0, 1])).tolist()
     [[2.0], [2.0], [0.0]]
     """
@@ -183,8 +191,10 @@ def common_deviation(d: Floats, g: Floats, group: Ints) -> Floats:
 
 
 def own_weight(g: Floats, group: Ints) -> Floats:
-    """Each row's share of its category's weight; what it loses of its own by (2).
+    """Return each row's share of its category's weight, by which (2) reduces its count.
 
+    Examples
+    --------
     >>> own_weight(np.array([0.5, 0.5, 0.5, 0.0]), np.array([0, 0, 1, 2])).tolist()
     [0.5, 0.5, 1.0, 0.0]
     """

@@ -1,1 +1,1 @@
-"""Segments: groups of customers, and how each group's demand differs from its listing's."""
+"""Customer segments, and how the demand of each segment differs from its listing's."""

@@ -1,24 +1,28 @@
-"""Which customers do not look at rivals' prices, how many price requests are theirs, what they would pay.
+"""Customer segments, their shares of price requests and their willingness to pay.
 
-Data per customer: purchases n so far, and how many of them, a, were made above the rivals' price of
-that moment (the order repeats it, so demand_job counts both in SQL; stream ``segments``). The stream counts by
-periods of ``memory_days``, and n and a are sums over a customer's periods: the stream holds the last periods only,
-Redis holds all of them, so that a customer who returns is known.
+A myopic customer buys without regard to rivals' prices, a strategic customer compares them. Data per customer:
+purchases n, and the number a of purchases above the rivals' price at that time (an order contains that price, so
+demand_job counts both in SQL; stream ``segments``). The stream counts by periods of ``memory_days``, and n and a
+are sums over a customer's periods. The stream keeps the last periods only, and Redis keeps all of them, so that a
+returning customer keeps the segment.
 
   (1) prior      π = (α m + Σa) / (α + Σn) over a uniform sample of customers    Beta-smoothed
   (2) myopia     = (a + w π) / (n + w),  w = 1 purchase (0: the observed share)
   (3) segment    = myopic if myopia > .20, else strategic          (003 § G, science § 2)
-  (4) newcomer   (n = 0): myopic with the prior *customer* share, by a hash of the pseudonym, so that
-                 one customer always gets the same answer and shares come out right on average
+  (4) new customer (n = 0): myopic with the prior *customer* share, by a hash of the pseudonym, so that
+                 the segment of a customer is constant and the expected shares are correct
   (5) C_k        = price requests of segment k / price requests of all segments; Σ C_k = 1
   (6) a price at which the sale probability is half of that at p̄, under S = s̄ (p/p̄)^ε:
                  willingness to pay = p̄ 2^(−1/ε)                     (science § 4)
   (7) a share C from n requests is sufficient when z √(C(1−C)/n) < w_rel C   (science § 5)
 
-The sample is a bottom-k sketch: the k customers whose hashes are lowest. It is uniform over distinct
-customers, bounded, mergeable, and does not depend on the order in which they came.
+The sample is a bottom-k sketch: the k customers with the lowest hashes. It is uniform over distinct customers,
+bounded, mergeable and independent of the order of arrival.
 
-The prior is the tenant's: a ``segments`` record names no market.
+The prior is per tenant, because a ``segments`` record contains no market.
+
+The file exceeds 300 lines because it contains the segment rule, its sample and its logic. Redis sinks, rebuild and
+feature_job use them together, and they share the equations above.
 """
 
 from __future__ import annotations
@@ -38,20 +42,20 @@ MYOPIC, STRATEGIC = "myopic", "strategic"
 SEGMENTS: tuple[str, ...] = (MYOPIC, STRATEGIC)
 Z_90 = 1.6448536269514722
 FLATTEST_ELASTICITY = -0.25
-"""Demand flatter than this has no half point worth naming (it would be 16 times the price)."""
+"""Least elastic demand with a willingness to pay; (6) is then 16 times the price."""
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentSettings:
-    """How customers are told apart; defaults are the policy's.
+    """Parameters of the segment rule; the defaults are the policy's.
 
     Parameters
     ----------
-    myopia_threshold : above it a customer is myopic (003: .20).
+    myopia_threshold : a customer above it is myopic (003 § G: .20).
     smoothing_purchases : w of (2).
-    prior_share, prior_weight : m and α of (1): the share believed before any data (003, Fig. 2: .09).
-    sample : customers in the sketch.
-    memory_days : days of event time in a period of the stream's counts.
+    prior_share, prior_weight : m and α of (1); prior share from 003 § I: .09.
+    sample : number of customers in the sketch.
+    memory_days : length of a period in days of event time.
     """
 
     myopia_threshold: float = 0.20
@@ -62,10 +66,13 @@ class SegmentSettings:
     memory_days: int = 30
 
     def period(self, event_time_ms: int) -> int:
-        """Return the first day (since 1970-01-01) of the period that holds a purchase.
+        """Return the first day (since 1970-01-01) of the period of a purchase.
 
-        A day, not the period's number: numbers of another ``memory_days`` would meet other periods.
+        A period is identified by its first day and not by a sequence number, so that periods of different
+        ``memory_days`` are not confused.
 
+        Examples
+        --------
         >>> SegmentSettings(memory_days=30).period(61 * 86_400_000)
         60
         """
@@ -73,8 +80,10 @@ class SegmentSettings:
 
 
 def myopia(purchases: int, above_offer: int, prior: float, settings: SegmentSettings | None = None) -> float:
-    """Smoothed share of a customer's purchases above the rivals' price (2), in [0, 1].
+    """Return the smoothed share of a customer's purchases above the rivals' price (2), in [0, 1].
 
+    Examples
+    --------
     >>> myopia(4, 1, prior=0.1, settings=SegmentSettings(smoothing_purchases=0))
     0.25
     >>> myopia(0, 0, prior=0.1)
@@ -87,8 +96,10 @@ def myopia(purchases: int, above_offer: int, prior: float, settings: SegmentSett
 
 
 def segment_of(purchases: int, above_offer: int, prior: float, settings: SegmentSettings | None = None) -> str:
-    """Segment of a customer with purchases (3).
+    """Return the segment of a customer with purchases (3).
 
+    Examples
+    --------
     >>> segment_of(10, 3, prior=0.09), segment_of(10, 1, prior=0.09)
     ('myopic', 'strategic')
     """
@@ -99,8 +110,10 @@ def segment_of(purchases: int, above_offer: int, prior: float, settings: Segment
 def segment_of_periods(
     counts: Iterable[tuple[int, int]], prior: float, settings: SegmentSettings | None = None
 ) -> str:
-    """Return the segment of a customer from the purchases of every period, and those above the rivals' price.
+    """Return a customer's segment from (purchases, purchases above the rivals' price) of each period.
 
+    Examples
+    --------
     >>> segment_of_periods([(6, 0), (4, 3)], prior=0.09)
     'myopic'
     """
@@ -108,18 +121,22 @@ def segment_of_periods(
     return segment_of(sum(n for n, _ in bought), sum(a for _, a in bought), prior, settings)
 
 
-def newcomer_segment(customer: str, myopic_share: float) -> str:
-    """Segment of a customer without purchases (4): constant per customer, right on average.
+def new_customer_segment(customer: str, myopic_share: float) -> str:
+    """Return the segment of a customer without purchases (4); constant per customer.
 
-    >>> newcomer_segment("c1", 1.0), newcomer_segment("c1", 0.0)
+    Examples
+    --------
+    >>> new_customer_segment("c1", 1.0), new_customer_segment("c1", 0.0)
     ('myopic', 'strategic')
     """
     return MYOPIC if unit_draw("newcomer", customer, "segment") < myopic_share * 2**32 else STRATEGIC
 
 
 def smoothed_share(part: float, whole: float, prior_share: float, prior_weight: float) -> float:
-    """Beta-smoothed share (1).
+    """Return the Beta-smoothed share (1).
 
+    Examples
+    --------
     >>> smoothed_share(0, 0, 0.09, 20.0), smoothed_share(30, 80, 0.2, 20.0)
     (0.09, 0.34)
     """
@@ -127,8 +144,10 @@ def smoothed_share(part: float, whole: float, prior_share: float, prior_weight: 
 
 
 def segment_shares(requests: Mapping[str, float]) -> dict[str, float] | None:
-    """C_k from price requests by segment (5); None without any.
+    """Return C_k from price requests by segment (5), or None without requests.
 
+    Examples
+    --------
     >>> segment_shares({"myopic": 1, "strategic": 3})
     {'myopic': 0.25, 'strategic': 0.75}
     """
@@ -137,19 +156,25 @@ def segment_shares(requests: Mapping[str, float]) -> dict[str, float] | None:
 
 
 def willingness_to_pay_minor(mean_price_minor: float | None, elasticity: float | None) -> float | None:
-    """Price at which half of the sale probability is left (6); None while demand is unknown or too flat.
+    """Return the price with half of the sale probability (6), or None if demand is unknown or too inelastic.
 
+    Examples
+    --------
     >>> willingness_to_pay_minor(1000.0, -1.0), willingness_to_pay_minor(1000.0, 0.3)
     (2000.0, None)
     """
     if mean_price_minor is None or elasticity is None or elasticity > FLATTEST_ELASTICITY:
         return None
-    return mean_price_minor * 2.0 ** (-1.0 / elasticity)
+    return mean_price_minor * float(2.0 ** (-1.0 / elasticity))
 
 
 def missing_for_share(share: float, n: float, relative_width: float) -> int:
-    """Observations still missing until a share's 90 % interval is within ±``relative_width`` of it (7).
+    """Return the number of observations still needed for a sufficient share (7).
 
+    The 90 % interval of a sufficient share is within ±``relative_width`` of it.
+
+    Examples
+    --------
     >>> missing_for_share(0.5, 1000, 0.15), missing_for_share(0.5, 100, 0.15)
     (0, 21)
     """
@@ -160,28 +185,28 @@ def missing_for_share(share: float, n: float, relative_width: float) -> int:
 
 
 def sufficiency(missing: int, n: float) -> str:
-    """How far a share may be trusted: sufficient, provisional (some data), prior (none)."""
+    """Return whether the data of a share suffice: sufficient, provisional (some data) or prior (none)."""
     if n <= 0:
         return Sufficiency.PRIOR.value
     return (Sufficiency.SUFFICIENT if missing == 0 else Sufficiency.PROVISIONAL).value
 
 
 Counts = tuple[int, int]
-"""Purchases of a period, and those of them above the rivals' price."""
-BEFORE_PERIODS = -1
-"""The period of counts from before there were periods."""
+"""Purchases of a period, and how many of them were above the rivals' price."""
+NO_PERIOD = -1
+"""Period of counts from records without a period."""
 SAMPLED_PERIODS = 3
-"""Periods that the sample keeps apart; older ones are summed."""
+"""Number of periods that the sample keeps separately; older periods are summed."""
 
 
 def purchase_prior(sample: CustomerSample | None, settings: SegmentSettings) -> float:
-    """Return the smoothed share of a tenant's purchases made above the rivals' price (1)."""
+    """Return the smoothed share of a tenant's purchases above the rivals' price (1)."""
     _, purchases, above = sample.totals() if sample else (0, 0, 0)
     return smoothed_share(above, purchases, settings.prior_share, settings.prior_weight)
 
 
 class CustomerSample:
-    """Bottom-k sketch of distinct customers with their purchases so far, by period.
+    """Bottom-k sketch of distinct customers with their purchases by period.
 
     Examples
     --------
@@ -199,11 +224,11 @@ class CustomerSample:
 
     @staticmethod
     def _hash(customer: str) -> int:
-        # 53 bits: exact as a JSON number everywhere.
+        # 52 bits, which every JSON reader represents exactly.
         return int(hashlib.md5(customer.encode(), usedforsecurity=False).hexdigest()[:13], 16)
 
     def observe(self, customer: str, period: int, purchases: int, above_offer: int) -> None:
-        """Take a customer's counts of a period; within it they only rise, so the larger of two wins."""
+        """Store a customer's counts of a period; counts only increase, so the larger of two is kept."""
         self._take(self._hash(customer), period, (purchases, above_offer))
 
     def _take(self, name: int, period: int, counts: Counts) -> None:
@@ -216,7 +241,7 @@ class CustomerSample:
                 del self._held[self._largest]
             self._largest = max(self._held)
         if len(periods) == SAMPLED_PERIODS and period < min(periods):
-            return  # summed already
+            return  # already part of the sum
         periods[period] = max(periods.get(period, (0, 0)), counts)
         if len(periods) > SAMPLED_PERIODS:
             first, second = sorted(periods)[:2]
@@ -228,16 +253,16 @@ class CustomerSample:
             yield sum(n for n, _ in periods.values()), sum(a for _, a in periods.values())
 
     def totals(self) -> tuple[int, int, int]:
-        """Return customers, purchases and purchases above the rivals' price in the sample."""
+        """Return the numbers of customers, purchases, and purchases above the rivals' price."""
         counts = list(self._counts())
         return len(counts), sum(n for n, _ in counts), sum(a for _, a in counts)
 
     def myopic_customers(self, prior: float, settings: SegmentSettings) -> int:
-        """Return how many customers in the sample are myopic."""
+        """Return the number of myopic customers in the sample."""
         return sum(segment_of(n, a, prior, settings) == MYOPIC for n, a in self._counts())
 
     def merge(self, other: CustomerSample) -> None:
-        """Take another sample's customers; the result is the sample of both histories."""
+        """Add another sample's customers; the result is the sample of both histories."""
         for name in sorted(other._held):
             for period in sorted(other._held[name]):
                 self._take(name, period, other._held[name][period])
@@ -250,21 +275,21 @@ class CustomerSample:
         ]
 
     def restore(self, rows: Iterable[Sequence[Any]]) -> None:
-        """Take rows back, also those of version 1: hash, purchases, above."""
+        """Restore the sample from rows; rows of version 1 contain hash, purchases and above."""
         self._held = {}
         for name, *rest in rows:
-            given = rest if rest and isinstance(rest[0], Sequence) else [[BEFORE_PERIODS, *rest]]
+            given = rest if rest and isinstance(rest[0], Sequence) else [[NO_PERIOD, *rest]]
             self._held[name] = {period: (n, a) for period, n, a in given}
         self._largest = max(self._held, default=-1)
 
 
 class SegmentLogic:
-    """Pass every buying customer's counts on with the tenant's prior (:class:`features.bucket_logic.BucketLogic`).
+    """Update of customers' segments from their purchases (a :class:`features.bucket_logic.BucketLogic`).
 
-    Takes ``segments`` facts (one :class:`schemas.events.SegmentShare`, or ``{"rows": [...]}`` of them)
-    and answers ``segment_updates``: a customer's counts of a period, and the prior under which the segment is
-    decided. The host's sink adds the counts of other periods, which Redis holds, and writes the segment. The logic
-    keeps no customer but the bounded sample.
+    The input is ``segments`` facts: one :class:`schemas.events.SegmentShare`, or ``{"rows": [...]}`` with several.
+    The output is ``segment_updates``: a customer's counts of a period, and the prior for the segment rule. The
+    host's sink adds the counts of other periods from Redis and writes the segment. The state contains only the
+    bounded sample of customers.
     """
 
     name = "segments"
@@ -275,11 +300,11 @@ class SegmentLogic:
         self._samples: dict[str, CustomerSample] = {}
 
     def prior(self, tenant: str) -> float:
-        """Share of a tenant's purchases made above the rivals' price (1)."""
+        """Return the smoothed share of a tenant's purchases above the rivals' price (1)."""
         return purchase_prior(self._samples.get(tenant), self._settings)
 
     def myopic_share(self, tenant: str) -> float:
-        """Beta-smoothed share of a tenant's customers who are myopic: what a newcomer gets (4)."""
+        """Return the Beta-smoothed share of a tenant's customers who are myopic, for new customers (4)."""
         settings = self._settings
         sample = self._samples.get(tenant)
         if sample is None:
@@ -289,11 +314,11 @@ class SegmentLogic:
         return smoothed_share(myopic, customers, settings.prior_share, settings.prior_weight)
 
     def on_batch(self, batch: Batch) -> Iterable[Output]:
-        """Nothing: segments follow purchases, not minutes."""
+        """Return no output: segments depend on purchases, not on minutes."""
         return []
 
     def on_fact(self, fact: Fact) -> Iterable[Output]:
-        """Take customers' counts; one update per customer and period, under the prior after all of them."""
+        """Process customers' counts; return one update per customer and period, with the prior after all rows."""
         if fact.kind != "segments":
             return []
         rows = fact.value.get("rows") or [fact.value]
@@ -318,19 +343,19 @@ class SegmentLogic:
         return Output("segment_updates", f"{row['tenant']}:{row['customer']}", value, row["event_time_ms"])
 
     def snapshot(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return the state as plain data."""
         return {
             "v": self.version,
             "samples": {tenant: s.snapshot() for tenant, s in sorted(self._samples.items())},
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Take a snapshot back.
+        """Restore the state from a snapshot.
 
         Raises
         ------
         SnapshotError
-            If it is of another version.
+            If the snapshot has another version.
         """
         if snapshot.get("v") != 1:  # Version 1 has no periods in its samples.
             refuse_other_version("segments", self.version, snapshot)

@@ -1,19 +1,19 @@
-"""How a segment's answer to price differs from its listing's (science § 3, "Per segment").
+"""Deviation of a segment's own-price elasticity from its listing's (science § 3, "Per segment").
 
 Data: price points u of listing i and segment k with exposures n_u, orders y_u, x_u = log price; the
-listing's own-price elasticity ε_i (over all segments). Beliefs: ε_ik = ε_i + γ_ik, γ_ik ~ N(δ_k, s²),
-δ_k ~ N(0, t²), δ_k common to all listings of a bucket. Given how many orders there were, where they fell says
+listing's own-price elasticity ε_i (over all segments). Model: ε_ik = ε_i + γ_ik, γ_ik ~ N(δ_k, s²),
+δ_k ~ N(0, t²), δ_k common to all listings of a bucket. Given the number of orders Y, the distribution of the
+orders over the price points is
 
     y_u | Y ~ Multinomial(Y, π),  π_u ∝ n_u·exp(ε x_u)                                   (1)
 
-in which the level of demand has cancelled. Score and information of ε:
+which does not depend on the level of demand. Score and information of ε:
 
     g(ε) = Σ y_u x_u − Y x̄(ε),   I(ε) = Y·Var_π(x),   x̄ the mean of x under π                   (2)
     δ_k: Newton on Σ_i g_ik(ε_i + δ_k) − δ_k/t² = 0,   sd² = 1/(Σ_i I_ik + 1/t²)                 (3)
     γ_ik: one Newton step from δ_k on g_ik(ε_i + γ) − (γ − δ_k)/s²,  Var = 1/(I_ik + 1/s²)          (4)
 
-Strategic customers come out more elastic than myopic ones because their orders say so, not because
-their name does.
+The prior of δ_k is the same for all segments, so a segment's deviation is estimated from its orders only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LONGEST_STEP = 0.5
 
 
 class Points(NamedTuple):
-    """Price points of many (listing, segment) groups: arrays of one length; ``group`` counts from 0."""
+    """Price points of many (listing, segment) groups: arrays of one length; ``group`` numbers start at 0."""
 
     group: NDArray[np.intp]
     log_price: Floats
@@ -39,19 +39,20 @@ class Points(NamedTuple):
     orders: Floats
 
 
-class Tilt(NamedTuple):
-    """A segment's deviation from its listing's elasticity: mean and sd."""
+class SegmentDeviation(NamedTuple):
+    """Deviation of a segment's elasticity from its listing's: mean and sd."""
 
     mean: float
     sd: float
 
 
 def score(points: Points, elasticity: Floats) -> tuple[Floats, Floats]:
-    """(2) per group, at the groups' elasticities.
+    """Return score and information (2) per group, at the groups' elasticities.
 
     Examples
     --------
-    Twice the orders at a price 30 % lower, same exposures: steeper than −1, so the score there is below 0.
+    Twice the orders at a 30 % lower price with equal exposures: the elasticity is below −1, so the score at −1 is
+    negative.
 
     >>> points = Points(np.zeros(2, int), np.log([700.0, 1000.0]), np.full(2, 500.0), np.array([40.0, 20.0]))
     >>> g, information = score(points, np.array([-1.0]))
@@ -72,14 +73,20 @@ def score(points: Points, elasticity: Floats) -> tuple[Floats, Floats]:
     ), sold * spread
 
 
-def common_tilt(points: Points, elasticity: Floats, start: float = 0.0) -> Tilt:
-    """δ_k of (3) for one segment; ``elasticity`` is ε_i per group.
+def common_segment_deviation(points: Points, elasticity: Floats, start: float = 0.0) -> SegmentDeviation:
+    """Return δ_k of (3) for one segment.
+
+    Parameters
+    ----------
+    points : the segment's price points; one group per listing.
+    elasticity : ε_i per group.
+    start : initial value of δ_k.
 
     Examples
     --------
     >>> points = Points(np.zeros(2, int), np.log([700.0, 1000.0]), np.full(2, 5e4), np.array([4000.0, 2000.0]))
-    >>> tilt = common_tilt(points, np.array([-1.0]))
-    >>> round(tilt.mean, 2), round(tilt.sd, 2)
+    >>> deviation = common_segment_deviation(points, np.array([-1.0]))
+    >>> round(deviation.mean, 2), round(deviation.sd, 2)
     (-0.93, 0.08)
     """
     delta, information = start, 1 / COMMON_SD**2
@@ -88,27 +95,35 @@ def common_tilt(points: Points, elasticity: Floats, start: float = 0.0) -> Tilt:
         information = float(i.sum()) + 1 / COMMON_SD**2
         step = (float(g.sum()) - delta / COMMON_SD**2) / information
         delta += min(max(step, -_LONGEST_STEP), _LONGEST_STEP)
-    return Tilt(delta, information**-0.5)
+    return SegmentDeviation(delta, information**-0.5)
 
 
-def own_tilt(log_price: Floats, exposures: Floats, orders: Floats, elasticity: float, common: Tilt) -> Tilt:
-    """γ_ik of (4) for one listing and segment.
+def listing_segment_deviation(
+    log_price: Floats, exposures: Floats, orders: Floats, elasticity: float, common: SegmentDeviation
+) -> SegmentDeviation:
+    """Return γ_ik of (4) for one listing and segment.
+
+    Parameters
+    ----------
+    log_price, exposures, orders : the price points; arrays of one length.
+    elasticity : ε_i.
+    common : δ_k.
 
     Examples
     --------
-    Without orders a listing's segment is what its segment is everywhere.
+    Without orders the result is the common deviation.
 
     >>> none = np.zeros(0)
-    >>> own = own_tilt(none, none, none, -2.0, Tilt(-0.3, 0.1))
+    >>> own = listing_segment_deviation(none, none, none, -2.0, SegmentDeviation(-0.3, 0.1))
     >>> own.mean, round(own.sd, 3)
     (-0.3, 0.269)
     """
     prior = 1 / OWN_SD**2
     if not orders.sum() > 0:
-        return Tilt(common.mean, (common.sd**2 + OWN_SD**2) ** 0.5)
+        return SegmentDeviation(common.mean, (common.sd**2 + OWN_SD**2) ** 0.5)
     points = Points(np.zeros(len(orders), np.intp), log_price, exposures, orders)
     g, i = score(points, np.array([elasticity + common.mean]))
     step = float(g[0]) / (float(i[0]) + prior)
     keep = prior / (prior + float(i[0]))
     mean = common.mean + min(max(step, -_LONGEST_STEP), _LONGEST_STEP)
-    return Tilt(mean, (1 / (float(i[0]) + prior) + (keep * common.sd) ** 2) ** 0.5)
+    return SegmentDeviation(mean, (1 / (float(i[0]) + prior) + (keep * common.sd) ** 2) ** 0.5)

@@ -1,13 +1,16 @@
-"""The whole platform on one machine from wheels and jars: no container, no root.
+"""Run the whole platform on one machine from wheels and jars, without containers and without root.
 
-``python -m infra.local --help`` lists the commands. The way of a start::
+``python -m infra.local --help`` lists the commands. Modules in the order of a start::
 
-    bootstrap.py  the environment from requirements.lock     java.py   Java 17 or 21, found or from its wheel
-    jars.py       jars by coordinate and checksum            ports.py  the usual ports, or free ones
-    config.py     the files of broker, Redis, Flink          parts.py  what runs, in which order, ready when
-    supervision.py  supervisord: starts, restarts, stops     jobs.py   which jobs run; submission; checkpoints
-    platform.py   up, down, status, clean                    keeper.py resubmits a job that is lost
-    leash.py      no worker outlives its parent
+    bootstrap.py    install the environment from requirements.lock
+    machine/        find Java, fetch and verify jars, choose ports, bind Beam to loopback, end process groups
+    calibration.py  measure the machine and choose the simulated market's speed and traffic
+    config.py       write the configuration files of the broker, Redis and Flink
+    parts.py        the processes of the platform, their start order and readiness checks
+    supervision.py  start, restart and stop processes with supervisord
+    jobs.py         submit Flink jobs, find lost jobs and their checkpoints
+    platform.py     up, down, status, clean
+    job_supervisor.py  the part ``keeper``: submit lost jobs again
 
-To add a part: one ``Part`` in ``parts.PARTS``.
+To add a part, add one ``Part`` to ``parts.PARTS``.
 """

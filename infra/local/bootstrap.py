@@ -1,12 +1,11 @@
-"""Make the environment from nothing but Python 3.11: ``python3.11 infra/local/bootstrap.py``.
+"""Install the environment with nothing but Python 3.11: ``python3.11 infra/local/bootstrap.py``.
 
-The only file that runs before anything is installed, so it imports the standard library alone. It
-makes ``.walras/env``, installs exactly what ``requirements.lock`` names and nothing whose hash
-differs, and leaves a stamp, so that the second time is instant.
+This file runs before anything is installed, so it imports the standard library alone. It creates ``.walras/env``,
+installs the packages of ``requirements.lock`` with verified hashes, and writes a stamp file, so that a second call
+returns at once.
 
-uv installs, itself fetched by pip at pinned hashes, since it is about ten times as fast. It does not
-read pip's configuration, so pip's index settings are handed to it; if it fails all the same, pip does
-the work.
+pip installs uv at pinned hashes, and uv installs the rest about ten times as fast as pip. uv does not read pip's
+configuration, so pip's index settings are passed to it as environment variables. If uv fails, pip installs.
 """
 
 from __future__ import annotations
@@ -32,16 +31,16 @@ PIP_TO_UV = {
     "cert": "SSL_CERT_FILE",
     "trusted-host": "UV_INSECURE_HOST",
 }
-"""pip's option → the variable with which uv is told the same."""
+"""Environment variable of uv for each option of pip."""
 
 
 def uv_variables(pip_config: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """What uv must be told, so that it sees the registry that pip sees.
+    """Return the environment variables with which uv uses the package index that pip is configured for.
 
     Parameters
     ----------
     pip_config : output of ``pip config list``; a later section wins, ``:env:`` over all.
-    environ : the environment; what it says to uv itself is left alone.
+    environ : the environment; variables of uv that are already set are not overridden.
 
     Examples
     --------
@@ -62,25 +61,25 @@ def uv_variables(pip_config: str, environ: Mapping[str, str]) -> dict[str, str]:
             found[PIP_TO_UV[option]] = " ".join(value.strip().strip("'\"").replace("\\n", " ").split())
     if "UV_FIND_LINKS" in found:
         found["UV_FIND_LINKS"] = found["UV_FIND_LINKS"].replace(" ", ",")
-    taken = {
+    aliases = {
         "UV_DEFAULT_INDEX": ("UV_DEFAULT_INDEX", "UV_INDEX_URL"),
         "UV_INDEX": ("UV_INDEX", "UV_EXTRA_INDEX_URL"),
     }
-    return {k: v for k, v in found.items() if v and not any(n in environ for n in taken.get(k, (k,)))}
+    return {k: v for k, v in found.items() if v and not any(n in environ for n in aliases.get(k, (k,)))}
 
 
 def fingerprint() -> str:
-    """What the environment is made of: the lock and the interpreter."""
+    """Return a hash of the lock file and the interpreter's version."""
     return hashlib.sha256(LOCK.read_bytes() + repr(sys.version_info[:2]).encode()).hexdigest()
 
 
-def say(text: str) -> None:
-    """One line of progress."""
+def print_progress(text: str) -> None:
+    """Print one line of progress."""
     print(f"[env] {text}", flush=True)
 
 
 def install(python: Path) -> None:
-    """Install the lock into the environment of ``python``, with uv or else with pip."""
+    """Install the locked packages into the environment of ``python``, with uv or, if uv fails, with pip."""
     pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
     subprocess.run([*pip, "install", "-q", "--require-hashes", "-r", str(UV_LOCK)], check=True)
     uv = [str(python.with_name("uv")), "pip", "install", "--python", str(python), "--require-hashes"]
@@ -88,12 +87,12 @@ def install(python: Path) -> None:
     variables = uv_variables(config, os.environ)
     if subprocess.run([*uv, "-r", str(LOCK)], env={**os.environ, **variables}, check=False).returncode == 0:
         return
-    say("uv could not install; trying pip, which is slower (some minutes) but reads your whole configuration")
+    print_progress("uv failed; installing with pip, which takes some minutes but reads pip's whole configuration")
     subprocess.run([*pip, "install", "--require-hashes", "-r", str(LOCK)], check=True)
 
 
 def link_project(python: Path) -> None:
-    """Put this checkout on the environment's path, and its ``walras`` command beside ``python``."""
+    """Add this checkout to the environment's path and write the ``walras`` command beside ``python``."""
     site = subprocess.run(
         [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
         capture_output=True,
@@ -107,30 +106,30 @@ def link_project(python: Path) -> None:
 
 
 def main() -> int:
-    """Make the environment unless it is there and up to date."""
+    """Create the environment unless it is up to date, and return the exit code."""
     if sys.version_info[:2] != (3, 11):
         found = ".".join(map(str, sys.version_info[:3]))
-        say(f"Python 3.11 is needed (Flink's Python wheels pin it), this is {found} at {sys.executable}.")
-        say("Install Python 3.11, or name it: make PYTHON=/path/to/python3.11 …")
+        print_progress(f"Python 3.11 is required by Flink's Python wheels; this is {found} at {sys.executable}.")
+        print_progress("Install Python 3.11, or pass its path: make PYTHON=/path/to/python3.11 …")
         return 2
     stamp = ENV / ".stamp"
     if stamp.exists() and stamp.read_text() == fingerprint() and (ENV / "bin" / "python").exists():
         return 0
     started = time.monotonic()
     if ENV.exists():
-        say("requirements.lock or Python has changed: making the environment anew")
+        print_progress("requirements.lock or Python has changed: installing the environment again")
         shutil.rmtree(ENV)
-    say(f"making {ENV.relative_to(ROOT)} (about 1.3 GB; once)")
+    print_progress(f"installing {ENV.relative_to(ROOT)} (about 1.3 GB; once)")
     try:
         subprocess.run([sys.executable, "-m", "venv", str(ENV)], check=True)
         install(ENV / "bin" / "python")
         link_project(ENV / "bin" / "python")
     except subprocess.CalledProcessError as error:
-        say(f"{' '.join(map(str, error.cmd[:6]))} … ended with {error.returncode}; its own words stand above.")
-        say("Expected: a package registry that pip can reach (see `pip config list`). Run the same command again.")
+        print_progress(f"{' '.join(map(str, error.cmd[:6]))} … exited with {error.returncode} (output above).")
+        print_progress("pip must reach a package index (see `pip config list`). Run the same command again.")
         return 1
     stamp.write_text(fingerprint())
-    say(f"done in {time.monotonic() - started:.0f} s")
+    print_progress(f"done in {time.monotonic() - started:.0f} s")
     return 0
 
 

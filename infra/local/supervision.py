@@ -1,8 +1,8 @@
-"""supervisord does the supervising: it starts, restarts, rotates logs and stops.
+"""Start, restart and stop the parts with supervisord, which also rotates their logs.
 
-It runs detached with a socket that only its user can open. Whatever it leaves behind when it is
-killed itself is found by the mark in its environment (``WALRAS_RUN_OF``), so that nothing else on the
-machine is ever touched.
+supervisord runs detached, with a socket that only its user can open. Processes that remain when supervisord itself
+is killed are found by a mark in their environment (``WALRAS_RUN_OF``), so that no other process of the machine is
+ended.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ RUNNING = {"STARTING", "RUNNING"}
 
 
 def supervisord_conf(layout: Layout, parts: Iterable[Part], ports: Mapping[str, int]) -> str:
-    """supervisord's file, one program per part; none starts by itself."""
+    """Return supervisord's file: one program per part, none of which starts automatically."""
 
     def text(value: object) -> str:
         return str(value).replace("%", "%%")
@@ -58,7 +58,7 @@ def supervisord_conf(layout: Layout, parts: Iterable[Part], ports: Mapping[str, 
 
 
 class Supervision:
-    """The supervisord of one run."""
+    """Client of one run's supervisord."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -71,7 +71,7 @@ class Supervision:
         return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor
 
     def alive(self) -> bool:
-        """Whether this run's supervisord answers."""
+        """Return whether this run's supervisord responds."""
         if not self._layout.socket.exists():
             return False
         try:
@@ -81,12 +81,12 @@ class Supervision:
         return True
 
     def launch(self, parts: Iterable[Part], ports: Mapping[str, int], environment: Mapping[str, str]) -> None:
-        """Start supervisord, detached from the terminal; no part yet.
+        """Start supervisord, detached from the terminal, without starting a part.
 
         Raises
         ------
         PlatformError
-            If it does not answer within 10 s.
+            If it does not respond within 10 s.
         """
         path = self._layout.run / "supervisord.conf"
         path.write_text(supervisord_conf(self._layout, parts, ports))
@@ -101,7 +101,7 @@ class Supervision:
             time.sleep(0.05)
 
     def states(self) -> dict[str, dict[str, Any]]:
-        """Per part: statename, pid, description; empty when nothing runs."""
+        """Return supervisord's process info by part (statename, pid, description); empty when it does not run."""
         if not self.alive():
             return {}
         return {info["name"]: info for info in self._rpc.getAllProcessInfo()}
@@ -112,12 +112,12 @@ class Supervision:
             self._rpc.startProcess(name, False)
 
     def stop(self, names: Iterable[str]) -> None:
-        """Stop parts at once and wait until all of them have ended."""
+        """Stop parts at the same time and wait until all of them have ended."""
         wanted = [
             n for n, info in self.states().items() if n in set(names) and info["statename"] not in ("STOPPED",)
         ]
         for name in wanted:
-            with contextlib.suppress(xmlrpc.client.Fault):  # it ended in the meantime
+            with contextlib.suppress(xmlrpc.client.Fault):  # it has ended already
                 self._rpc.stopProcess(name, False)
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
@@ -127,7 +127,7 @@ class Supervision:
             time.sleep(0.1)
 
     def shutdown(self) -> None:
-        """Stop every part, then supervisord; waits until it has ended."""
+        """Stop every part and then supervisord, and wait until it has ended."""
         if not self.alive():
             return
         pid = self._rpc.getPID()
@@ -136,15 +136,15 @@ class Supervision:
             psutil.Process(pid).wait(60)
 
     def log_tail(self, name: str, lines: int = 15) -> str:
-        """The last lines that a part printed."""
+        """Return the last lines of a part's log."""
         path = self._layout.run / f"{name}.log"
         if not path.exists():
-            return "(it printed nothing)"
+            return "(no output)"
         return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
 
 
 def processes_of(home: Path) -> list[psutil.Process]:
-    """Living processes that bear this run's mark, this one and its ancestors apart."""
+    """Return the living processes that carry this run's mark, without this process and its ancestors."""
     mine = {os.getpid(), *(p.pid for p in psutil.Process().parents())}
     found = []
     for process in psutil.process_iter():
@@ -158,24 +158,27 @@ def processes_of(home: Path) -> list[psutil.Process]:
     return found
 
 
-def sweep(home: Path) -> list[str]:
-    """End what a crash left behind: politely, after 5 s firmly; answers their names."""
-    left = processes_of(home)
+def end_leftovers(home: Path) -> list[str]:
+    """End processes that a crash left running and return their names.
+
+    They get SIGTERM and, after 5 s, SIGKILL.
+    """
+    leftovers = processes_of(home)
     names = []
-    for process in left:
+    for process in leftovers:
         with contextlib.suppress(psutil.Error):
             names.append(f"{process.name()} ({process.pid})")
             process.terminate()
-    _, stubborn = psutil.wait_procs(left, timeout=5)
-    for process in stubborn:
+    _, remaining = psutil.wait_procs(leftovers, timeout=5)
+    for process in remaining:
         with contextlib.suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(stubborn, timeout=5)
+    psutil.wait_procs(remaining, timeout=5)
     return names
 
 
-def family(pid: int) -> list[psutil.Process]:
-    """A process and all its descendants; empty when it is gone."""
+def process_tree(pid: int) -> list[psutil.Process]:
+    """Return a process and all its descendants; empty when it has ended."""
     try:
         process = psutil.Process(pid)
         return [process, *process.children(recursive=True)]
@@ -184,9 +187,9 @@ def family(pid: int) -> list[psutil.Process]:
 
 
 def memory_mb(pid: int) -> int:
-    """Resident memory of a process and its descendants in MB (shared pages counted once each)."""
+    """Return the resident memory of a process and its descendants in MB, shared pages counted once per process."""
     total = 0
-    for process in family(pid):
+    for process in process_tree(pid):
         with contextlib.suppress(psutil.Error):
             total += process.memory_info().rss
     return total >> 20

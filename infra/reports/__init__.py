@@ -1,4 +1,7 @@
-"""Programs that produce reports: what Walras does and how fast, measured; none of them is a test."""
+"""Programs that measure what Walras does and how fast, and produce reports; none of them is a test.
+
+``python -m infra.reports`` lists them.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Where the recorded data sets lie."""
+"""The folder of the recorded data sets."""
 
 from __future__ import annotations
 
@@ -10,5 +10,8 @@ DEFAULT = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 def data_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder of the recorded data sets: ``WALRAS_DATA``, else beside the clone. It need not exist."""
+    """Return the folder of the recorded data sets, which need not exist.
+
+    It is ``WALRAS_DATA``, by default ``../shared/data`` beside the clone.
+    """
     return Path(environment["WALRAS_DATA"]) if environment.get("WALRAS_DATA") else DEFAULT

@@ -1,4 +1,4 @@
-"""Waiting for something that a running platform does in its own time."""
+"""Wait for a condition of a running platform."""
 
 from __future__ import annotations
 
@@ -12,9 +12,18 @@ from confluent_kafka import KafkaException
 
 
 def until(what: str, check: Callable[[], Any], timeout_s: float = 150.0) -> Any:
-    """Ask until the answer is something; it is the result. A part that does not answer yet is no answer.
+    """Call ``check`` until it returns something true, and return that.
 
-    >>> until("an answer", lambda: 42)
+    Errors of a part that does not respond yet are treated as false.
+
+    Raises
+    ------
+    TimeoutError
+        Naming ``what``, after ``timeout_s``.
+
+    Examples
+    --------
+    >>> until("a number", lambda: 42)
     42
     """
     deadline, pause = time.monotonic() + timeout_s, threading.Event()

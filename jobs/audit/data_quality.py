@@ -203,7 +203,7 @@ def _decoded(lines: list[bytes | None], topic: Topic) -> Any:
             rows.append({
                 check.field: record[check.field]
                 for check in topic.checks
-                if check.field in record and check.judge(record) != RejectCode.MISSING_OR_WRONG_TYPE
+                if check.field in record and check.validate(record) != RejectCode.MISSING_OR_WRONG_TYPE
             })  # fmt: skip
     return pd.DataFrame(rows, columns=[check.field for check in topic.checks])
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from features.registry import EVENT_TIMESTAMP, FEATURES
 from jobs.pricing.decision.explain import explain as explain_decision
+from jobs.pricing.decision.limit_texts import reason_text
 from schemas.money import Money
-from schemas.public_texts import SUFFICIENCY, reason_text
+from schemas.public_texts import SUFFICIENCY
 
 _PUBLIC = {spec.name: spec.public for spec in FEATURES}
 _LABELS = {

@@ -9,7 +9,8 @@ from typing import Any
 
 import orjson
 
-from jobs.pricing.decision.reprice import InputsError, recompute, recompute_without_offer
+from jobs.pricing.decision.reprice import recompute, recompute_without_offer
+from jobs.pricing.decision.serialization import InputsError
 
 
 def same_bytes(ours: Any, recorded: Any) -> bool:

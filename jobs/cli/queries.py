@@ -16,12 +16,12 @@ from jobs.cli.base import NO, AsJson, ListingKey, columns, commands, open_tables
 from jobs.connectors.kafka.offsets import TopicEnds
 from jobs.connectors.kafka.reading import Record, newest, read_values
 from jobs.monitoring.health import component_health
+from jobs.pricing.decision.limit_texts import reason_text
 from jobs.runtime.pseudonym import pseudonym
 from jobs.runtime.settings import Settings
 from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT
 from schemas.money import Money
 from schemas.price_table import price_key, segment_key
-from schemas.public_texts import reason_text
 from schemas.topics import INPUTS, TOPICS
 
 

@@ -27,9 +27,9 @@ from rich.text import Text
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.console.market_view import Change, MarketView
 from jobs.monitoring.health import ComponentHealth, component_health
+from jobs.pricing.watcher.signals import signal_text
 from jobs.runtime.settings import Settings
 from schemas.money import Money
-from schemas.public_texts import signal_text
 
 HEALTH_EVERY_S = 3.0
 

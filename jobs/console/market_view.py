@@ -21,9 +21,11 @@ from features.cells.lines import record_values
 from jobs.audit.explanation import learned_state
 from jobs.connectors.kafka.offsets import KAFKA_UNREACHABLE, TopicEnds
 from jobs.connectors.kafka.reading import WHOLE_TOPIC, Record, tail
+from jobs.pricing.decision.limit_texts import reason_text
+from jobs.pricing.watcher.signals import signal_text
 from schemas.codes import Cause
 from schemas.events import Listing
-from schemas.public_texts import CAUSES, OUTCOMES, REFUSALS, reason_text, signal_text
+from schemas.public_texts import CAUSES, OUTCOMES, REJECTIONS
 from schemas.time_units import MINUTE_MS
 from schemas.topics import TOPICS
 
@@ -216,7 +218,7 @@ class MarketView:
             value = record.json()
         except ValueError:
             return
-        if self._on_catalog is not None and isinstance(value, dict) and TOPICS["catalog"].judge(value) is None:
+        if self._on_catalog is not None and isinstance(value, dict) and TOPICS["catalog"].validate(value) is None:
             self._on_catalog(record_values(TOPICS["catalog"], value))
 
     def _take_tables(self, value: dict[str, Any], live: bool) -> None:
@@ -361,7 +363,7 @@ class MarketView:
                 for each in self.decisions(12)
             ],
             "rejected": dict(self.rejected_codes.most_common(8)),
-            "refused": [[REFUSALS.get(code, code), n] for code, n in self.rejected_codes.most_common(8)],
+            "refused": [[REJECTIONS.get(code, code), n] for code, n in self.rejected_codes.most_common(8)],
             "totals": dict(self.totals),
             "rates": {k: round(v, 1) for k, v in self.rates().items()},
             "moved": self.moved(),

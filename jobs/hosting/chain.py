@@ -125,7 +125,7 @@ class Chain:
     ----------
     policy : the policy, from which the settings of learning and features follow too.
     buckets : buckets of the deployment.
-    inputs : the input topics with this run's lateness (:func:`schemas.topics.inputs_of_clock`).
+    inputs : the input topics with this run's lateness (:func:`schemas.topics.inputs_at_speed`).
     facts : inputs whose records are processed on arrival; offers and stock also arrive with their minute's batch.
     fact_lead_ms : how far ahead of their minute's batch offers and stock levels are processed, ms; negative: after
         it.

@@ -12,41 +12,28 @@ Over 300 lines: one number a line with what it does, kept together because a pol
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
+from jobs.pricing.policy_section import Number, PolicySection, Share
 from schemas.events import DEFAULT_ARM
 
 MINUTE_MS = 60_000
+SectionT = TypeVar("SectionT", bound=PolicySection)
 
 
 class PolicyError(ValueError):
     """A policy that cannot be used; one line per key: what was expected, what came."""
 
 
-def _finite(value: float) -> float:
-    if not math.isfinite(value):
-        raise ValueError("expected a finite number")
-    return value
-
-
-Number = Annotated[float, AfterValidator(_finite)]
-Share = Annotated[float, AfterValidator(_finite), Field(ge=0.0, le=1.0)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PriceGrid(_Section):
+class PriceGrid(PolicySection):
     """Which prices may be asked at all: ``k * step - ending`` (Eq. 3)."""
 
     step_share: Share = Field(
@@ -61,7 +48,7 @@ class PriceGrid(_Section):
     )
 
 
-class Segments(_Section):
+class Segments(PolicySection):
     """The groups of customers that are priced (science § 2)."""
 
     names: tuple[str, ...] = Field(
@@ -89,7 +76,7 @@ class Segments(_Section):
         return self
 
 
-class Objective(_Section):
+class Objective(PolicySection):
     """What is maximised (§ 7 A) and over which period."""
 
     cost_weight: Share = Field(default=1.0, description="ω: 1 profit, 0 revenue as printed in 003")
@@ -105,7 +92,7 @@ class Objective(_Section):
     )
 
 
-class Exploration(_Section):
+class Exploration(PolicySection):
     """How prices keep being tried (§ 7)."""
 
     mode: Literal["bounded", "thompson", "none"] = "bounded"
@@ -121,7 +108,7 @@ class Exploration(_Section):
     )
 
 
-class Margin(_Section):
+class Margin(PolicySection):
     """MIN_MARGIN and the trust in a cost."""
 
     min_margin: Share = Field(default=0.10, lt=1.0, description="(p - c)/p at least")
@@ -144,7 +131,7 @@ class Margin(_Section):
     )
 
 
-class Market(_Section):
+class Market(PolicySection):
     """Rivals: caps and how long an offer counts."""
 
     cap_trigger_ratio: Number = Field(
@@ -174,7 +161,7 @@ class Market(_Section):
         return self
 
 
-class Roles(_Section):
+class Roles(PolicySection):
     """How closely rivals are followed, by a listing's role (003 § A): at most this times their fresh mean.
 
     Why beside the demand model: a rival's price scales the whole curve, and a scaled curve has the same
@@ -193,7 +180,7 @@ class Roles(_Section):
         return ratio
 
 
-class Limits(_Section):
+class Limits(PolicySection):
     """FLOOR_CEILING where the catalog gives none, and pace."""
 
     ceiling_over_list: Number = Field(
@@ -209,7 +196,7 @@ class Limits(_Section):
     min_confidence: Share = Field(default=0.5, description="LOW_CONFIDENCE: least P(gain > 0)")
 
 
-class LocalTimes(_Section):
+class LocalTimes(PolicySection):
     """Local time of the markets: days of features and limits, hours and weekdays of requests."""
 
     time_zones: dict[str, str] = Field(
@@ -228,25 +215,7 @@ class LocalTimes(_Section):
         return self
 
 
-class ForwardBuying(_Section):
-    """FORWARD_BUYING: pantries (jobs/pricing/guardrails/forward_buying.py)."""
-
-    usual_days: Number = Field(
-        default=3.0, gt=0, description="time constant of the price that shoppers are used to"
-    )
-    deal_depth: Share = Field(default=0.05, gt=0, lt=1, description="a price so far below it is a deal")
-    least_z: Number = Field(
-        default=3.0, gt=0, description="how clearly deals must sell more units an order before it is believed"
-    )
-    least_orders: int = Field(
-        default=5, ge=0, description="orders at deals before which a deal is shown to few only"
-    )
-    keep_within: Share = Field(
-        default=0.04, gt=0, lt=1, description="then no price lies further below what shoppers are used to"
-    )
-
-
-class Materiality(_Section):
+class Materiality(PolicySection):
     """What a change costs, so that a rule's look may end in nothing."""
 
     min_gain_share: Share = Field(
@@ -255,19 +224,37 @@ class Materiality(_Section):
     min_gain_minor: int = Field(default=0, ge=0, description="and at least this much per period")
 
 
-class ColdStart(_Section):
-    """§ 5: cost plus margin, met with the rivals' mean, until there is evidence."""
+class Strategies(PolicySection):
+    """Which strategy proposes prices (jobs/pricing/strategies): by name, for every role of a listing."""
 
-    margin: Share = Field(default=0.30, lt=1.0, description="(p - c)/p of the starting price")
+    cold_start: str = Field(default="cold_start", description="proposes the first price of a listing")
+    default: str = Field(default="profit_lp", description="proposes all later prices")
+    by_role: dict[str, str] = Field(default_factory=dict, description="role → strategy, in place of the default")
+
+    @model_validator(mode="after")
+    def _known(self) -> Strategies:
+        known = strategy_names()
+        for name in (self.cold_start, self.default, *self.by_role.values()):
+            if name not in known:
+                raise ValueError(f"expected strategies among {', '.join(sorted(known))}, got {name!r}")
+        return self
+
+    def of_role(self, role: str | None) -> str:
+        """Return the name of a role's strategy.
+
+        >>> Strategies(by_role={"kvi": "match_rival"}).of_role("kvi"), Strategies().of_role("kvi")
+        ('match_rival', 'profit_lp')
+        """
+        return self.by_role.get(role or "", self.default)
 
 
-class Sufficiency(_Section):
+class Sufficiency(PolicySection):
     """§ 5: when an estimate speaks for itself."""
 
     relative_width: Share = Field(default=0.15, gt=0, description="half width of the 90 % interval")
 
 
-class Beliefs(_Section):
+class Beliefs(PolicySection):
     """Priors that speak before there are data (§ 3, § 4)."""
 
     elasticity_mean: Number = Field(default=-2.0, lt=0)
@@ -290,7 +277,7 @@ class Beliefs(_Section):
     max_rival_factor: Number = Field(default=2.0, gt=1, description="(o/ō)^η is clipped to [1/x, x]")
 
 
-class Elasticity(_Section):
+class Elasticity(PolicySection):
     """How elasticities are learned (§ 3); the beliefs before data are in ``beliefs``.
 
     Why in the policy: what is learned is half of every price, and a market of weekly scanner data learns
@@ -337,7 +324,7 @@ class Elasticity(_Section):
         return self
 
 
-class Features(_Section):
+class Features(PolicySection):
     """How often feature rows are written."""
 
     emit_every_minutes: int = Field(default=5, ge=1, description="shortest time between two rows of a listing")
@@ -356,7 +343,7 @@ class Features(_Section):
         return self
 
 
-class Tables(_Section):
+class Tables(PolicySection):
     """How long a table serves."""
 
     life_minutes: int = Field(default=1_440, ge=2)
@@ -364,18 +351,66 @@ class Tables(_Section):
     arm: str = DEFAULT_ARM
 
 
-class Watch(_Section):
+class Watch(PolicySection):
     """§ 6: the false-alarm budget and what is shown of the evidence."""
 
     false_alarm_every: Number = Field(
         default=10_080.0, gt=0, description="minutes between false repricings of a listing"
     )
-    own_share: Share = Field(default=0.6, gt=0)
-    group_share: Share = Field(default=0.4, ge=0)
+    own_share: Share = Field(default=0.6, gt=0, description="of that budget, for each listing's own evidence")
+    group_share: Share = Field(default=0.4, ge=0, description="of that budget, for its price group's evidence")
+    weights: dict[str, Share] = Field(
+        default_factory=dict, description="signal → share of the budget, in place of the signal's own"
+    )
+    rivals_weight: Share = Field(default=0.15, description="share for the start mass of rivals' moves")
+    events_weight: Share = Field(default=0.10, description="share for the start mass of calendar events")
+    level_minutes: Number = Field(
+        default=20_160.0, gt=0, description="time constant of a listing's level of orders"
+    )
+    warmup_minutes: int = Field(default=60, ge=0, description="minutes of data before detectors run")
+    hold_minutes: int = Field(default=60, ge=0, description="minutes after a trigger in which detectors pause")
+    relearn_minutes: int = Field(
+        default=1_440, ge=0, description="minutes after a trigger with a band one standard error wider"
+    )
+    reseed_minutes: Number = Field(
+        default=5.0, ge=0, description="minutes of old exposure that stay in the level after a trigger"
+    )
+    block_minutes: int = Field(
+        default=720, ge=1, description="length of the blocks that show slow drift of a rate"
+    )
+    start_dispersion: Number = Field(
+        default=1.5, ge=1, description="variance over mean of orders until the first block is full"
+    )
+    prior_blocks: Number = Field(default=2.0, gt=0, description="blocks that this prior counts as")
+    merge_gap_minutes: int = Field(
+        default=60, ge=0, description="longest gap whose counts are merged; those of a longer one are dropped"
+    )
+    session_lag_minutes: int = Field(
+        default=45, ge=0, description="minutes after an own price change in which abandonment is not observed"
+    )
+    fact_minutes: Number = Field(
+        default=43_200.0, gt=0, description="time constant of a fact's rate, and its longest mean interval"
+    )
+    full_mass_orders: Number = Field(
+        default=0.05, gt=0, description="expected orders per minute from which on a minute counts fully"
+    )
+    profile_orders: Number = Field(
+        default=200.0, gt=0, description="orders that a category's daily profile counts as in a listing's"
+    )
     show_above: Share = Field(
         default=0.5, description="evidence above this score is published; triggers always are"
     )
     top: int = Field(default=3, ge=0, description="and a change among this many leading listings of a bucket")
+
+
+def _problems(error: ValidationError, *inside: str) -> list[str]:
+    """Return one line per wrong key: the key, what was expected, what came."""
+    lines = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in (*inside, *problem["loc"])) or "(whole)"
+        what = problem["msg"].removeprefix("Value error, ")
+        lines.append(f"{key}: {what[0].lower()}{what[1:]}; got {problem['input']!r}")
+    return lines
 
 
 _TO_ZONES = "local_time.time_zones, which names an IANA time zone per market"
@@ -407,8 +442,27 @@ def without_moved_keys(content: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-class Policy(_Section):
-    """The business numbers; see the sections.
+@cache
+def member_sections() -> tuple[type[PolicySection], ...]:
+    """Return the sections that guardrails and strategies declare in their own files, by key."""
+    # Imported here: guardrails and strategies read the policy.
+    from jobs.pricing.guardrails import GUARDRAILS
+    from jobs.pricing.strategies import STRATEGIES
+
+    found = {g.settings for g in GUARDRAILS} | {s.settings for s in STRATEGIES}
+    return tuple(sorted((section for section in found if section), key=lambda section: section.key))
+
+
+@cache
+def strategy_names() -> frozenset[str]:
+    """Return the names that the section ``strategies`` may hold."""
+    from jobs.pricing.strategies import STRATEGIES
+
+    return frozenset(strategy.name for strategy in STRATEGIES if strategy.selectable)
+
+
+class Policy(PolicySection):
+    """The business numbers; see the sections. Members' own sections are read with :meth:`section`.
 
     Examples
     --------
@@ -420,7 +474,12 @@ class Policy(_Section):
     jobs.pricing.policy.PolicyError: policy: limits.max_step: input should be less than or equal to 1; got 7
     >>> Policy.from_dict(Policy().to_dict()) == Policy()
     True
+    >>> from jobs.pricing.guardrails.forward_buying import ForwardBuyingSettings
+    >>> Policy.from_dict({"forward_buying": {"least_orders": 9}}).section(ForwardBuyingSettings).least_orders
+    9
     """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     name: str = "default"
     grid: PriceGrid = PriceGrid()
@@ -432,15 +491,34 @@ class Policy(_Section):
     roles: Roles = Roles()
     limits: Limits = Limits()
     local_time: LocalTimes = LocalTimes()
-    forward_buying: ForwardBuying = ForwardBuying()
     materiality: Materiality = Materiality()
-    cold_start: ColdStart = ColdStart()
+    strategies: Strategies = Field(default_factory=Strategies)
     sufficiency: Sufficiency = Sufficiency()
     beliefs: Beliefs = Beliefs()
     elasticity: Elasticity = Elasticity()
     features: Features = Features()
     tables: Tables = Tables()
     watch: Watch = Watch()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_members(cls, content: Any) -> Any:
+        if not isinstance(content, dict):
+            return content
+        members = {section.key: section for section in member_sections()}
+        unknown = sorted(content.keys() - members.keys() - cls.model_fields.keys())
+        if unknown:
+            raise ValueError(f"{', '.join(unknown)}: extra inputs are not permitted")
+        read = {key: content.get(key, {}) for key in members}
+        return content | {
+            k: v if isinstance(v, members[k]) else members[k].model_validate(v) for k, v in read.items()
+        }
+
+    def section(self, kind: type[SectionT]) -> SectionT:
+        """Return the section that a guardrail or strategy declares."""
+        found = (self.model_extra or {})[kind.key]
+        assert isinstance(found, kind)
+        return found
 
     @classmethod
     def load(cls, path: str | Path) -> Policy:
@@ -464,15 +542,24 @@ class Policy(_Section):
         if not isinstance(content, dict):
             raise PolicyError(f"{source}: expected a mapping of sections, got {content!r}")
         _refuse_moved_keys(content, source)
+        members = {section.key: section for section in member_sections()}
+        lines, read = [], dict(content)
+        for key in sorted(content.keys() - cls.model_fields.keys()):
+            if key not in members:
+                lines.append(f"{key}: extra inputs are not permitted; got {read.pop(key)!r}")
+                continue
+            try:
+                read[key] = members[key].model_validate(content[key])
+            except ValidationError as error:
+                lines += _problems(error, key)
+                del read[key]
         try:
-            return cls.model_validate(content)
+            policy = cls.model_validate(read)
         except ValidationError as error:
-            lines = []
-            for problem in error.errors():
-                key = ".".join(str(part) for part in problem["loc"]) or "(whole)"
-                what = problem["msg"].removeprefix("Value error, ")
-                lines.append(f"{key}: {what[0].lower()}{what[1:]}; got {problem['input']!r}")
+            lines += _problems(error)
+        if lines:
             raise PolicyError(f"{source}: " + "; ".join(lines)) from None
+        return policy
 
     def overridden(self, changes: Mapping[str, Any], *, source: str = "policy") -> Policy:
         """This policy with some keys replaced, section by section; what is not named stays.

@@ -1,13 +1,14 @@
-"""The policy's numbers as the settings of what learns: elasticities, features, rivals.
+"""The policy's numbers as settings objects of elasticities, features, segments, demand and rivals.
 
-Why here: a settings object belongs to its logic and knows no policy; the policy is the one place where a
-business number stands. What both name (the elasticity believed before data, how long an offer counts) comes
-from one key, so that learning and deciding cannot disagree about it.
+A settings object belongs to its logic and knows no policy; the policy is the one place of every business number. A
+number that two logics need (the elasticity believed before data, how long an offer counts) comes from one key, so
+that learning and deciding agree about it.
 """
 
 from __future__ import annotations
 
 from features.books.offers import RivalSettings
+from features.books.sale_probability import DemandSettings
 from features.elasticity.settings import ElasticitySettings
 from features.feature_logic import FeatureSettings
 from features.market_time import MarketTime
@@ -57,7 +58,7 @@ def elasticity_settings(policy: Policy) -> ElasticitySettings:
         sufficient_periods=own.sufficient_periods,
         sufficient_se=own.sufficient_se,
         provisional_se=own.provisional_se,
-        tell=own.tell,
+        emit=own.tell,
         emit_shift=own.emit_shift,
         time_zones=dict(policy.local_time.time_zones),
         rivals=rival_settings(policy),
@@ -98,3 +99,16 @@ def market_time(policy: Policy) -> MarketTime:
     1
     """
     return MarketTime(policy.local_time.time_zones)
+
+
+def demand_settings(policy: Policy) -> DemandSettings:
+    """Return the demand book's settings."""
+    beliefs = policy.beliefs
+    return DemandSettings(
+        prior_conversion=beliefs.conversion,
+        requests_per_day=beliefs.requests_per_day,
+        max_rival_factor=beliefs.max_rival_factor,
+        segments=policy.segments.names,
+        prior_shares=policy.segments.prior_shares,
+        share_weight=policy.segments.share_weight,
+    )

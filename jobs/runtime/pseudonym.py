@@ -19,7 +19,7 @@ from pathlib import Path
 KEY_BYTES = 32
 """Length of a generated key: 256 bits."""
 PUBLISHED_KEY = "local-only"
-"""A key that was published as a default. It protects nobody and is refused."""
+"""A key that was published as a default. It is not secret and is refused."""
 
 
 def create_key(path: Path) -> None:

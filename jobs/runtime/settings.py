@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs.runtime.clock import Clock
 from jobs.runtime.pseudonym import PUBLISHED_KEY
-from schemas.topics import Topic, inputs_of_clock, lateness_of_clock
+from schemas.topics import Topic, inputs_at_speed, min_lateness_ms
 
 KEY_FILE = Path("run") / "pseudonym.key"
 """The generated pseudonym key, relative to a run's state folder."""
@@ -175,12 +175,12 @@ class Settings(BaseSettings):
     @property
     def lateness_at_least_ms(self) -> int:
         """Lower bound of every topic's lateness in this run, ms; 0 on the wall clock."""
-        return lateness_of_clock(self.run_clock.speed)
+        return min_lateness_ms(self.run_clock.speed)
 
     @property
     def inputs(self) -> tuple[Topic, ...]:
         """The input topics with this run's lateness and retention of seen records."""
-        return inputs_of_clock(self.run_clock.speed)
+        return inputs_at_speed(self.run_clock.speed)
 
     @property
     def lateness_ms(self) -> int:

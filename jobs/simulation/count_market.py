@@ -8,7 +8,7 @@ listing i, true segment s, label l (what the shop knows of a customer) and price
 with q the shop's select probabilities and P(buy) the family's, averaged over devices and customers' classes.
 Searches, and those that ended without an order, follow from n and y and mature half an hour later.
 
-Differences from single shoppers: a customer's class is drawn anew with each visit, stock never runs out, nothing
+Differences from single shoppers: a customer's class is drawn again with each visit, stock never runs out, nothing
 is returned. Rivals follow our list price: if they followed our price, today's best price would not be the best in
 the long run, and no optimum would be known. Profit is the *expected* one at the prices shown, so that two
 strategies on one market differ by their prices and not by the draws.

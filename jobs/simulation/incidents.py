@@ -117,7 +117,7 @@ DIRTY: tuple[Incident, ...] = (
     Incident("duplicate order", "orders", RejectCode.DUPLICATE_ORDER, "order_id",
              lambda r: orjson.dumps(r | {"event_id": f"{r['event_id']}-again"}), repeats=True),
     Incident("unknown SKU", "quotes", RejectCode.UNKNOWN_LISTING, "sku",
-             _set(sku="sku-of-nobody", price_group="sku-of-nobody"), by="cell"),
+             _set(sku="unknown-sku", price_group="unknown-sku"), by="cell"),
     Incident("wrong currency", "quotes", RejectCode.WRONG_CURRENCY, "currency",
              _set(currency="CHF"), by="cell"),
 )  # fmt: skip

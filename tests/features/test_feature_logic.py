@@ -1,4 +1,8 @@
-"""Feature rows equal a recount of the cells, whatever is restarted; facts follow their rules."""
+"""FeatureLogic: rows compared with a recount of the cells, restarts, and the rules for facts.
+
+The file exceeds 300 lines because all tests share one history of cells and facts. A split would duplicate these
+helpers.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +63,7 @@ def rows(outputs: Any) -> dict[str, dict[str, Any]]:
 
 
 def a_logic(*entries: CatalogEntry, settings: FeatureSettings | None = None) -> FeatureLogic:
-    """A logic that knows its listings since the minute before the first."""
+    """Return a logic with its listings in the catalog since the minute before the first."""
     logic = FeatureLogic(settings)
     list(logic.on_batch(a_batch(-1, catalog=entries or (an_entry(),))))
     return logic
@@ -90,7 +94,7 @@ def run(logic: FeatureLogic, batches: list[Batch]) -> list[Output]:
     return [output for batch in batches for output in logic.on_batch(batch)]
 
 
-def test_every_listed_feature_is_computed_in_order_and_of_its_type():
+def test_row_contains_all_features_in_order_with_their_types():
     logic = a_logic()
     logic.on_fact(an_estimate(-2.0, T0 - HOUR))
     outputs = run(logic, [a_batch(0, a_cell(exposures=9, orders=1), offers=(an_offer(900),), stock=(a_stock(),))])
@@ -106,7 +110,7 @@ def test_every_listed_feature_is_computed_in_order_and_of_its_type():
             assert value in spec.values
 
 
-def test_the_ten_features_of_source_001_by_hand():
+def test_features_of_source_001_equal_values_computed_by_hand():
     logic = a_logic()
     logic.on_fact(an_estimate(-2.0, T0 - HOUR))
     cells = [a_cell(exposures=40, orders=8, units=10, segment="myopic")]
@@ -126,7 +130,7 @@ def test_the_ten_features_of_source_001_by_hand():
     }
 
 
-def test_windows_of_rows_equal_a_recount_of_the_cells():
+def test_windows_equal_a_recount_of_the_cells():
     batches = a_history(3 * 1440, step=7)
     outputs = run(a_logic(an_entry("s1"), an_entry("s2"), an_entry("s3")), batches)
     checked = 0
@@ -159,12 +163,12 @@ def test_windows_of_rows_equal_a_recount_of_the_cells():
 
 
 @pytest.mark.parametrize("every", [1, 13])
-def test_a_restart_after_any_batch_changes_nothing(every: int):
+def test_restarts_change_nothing(every: int):
     batches = a_history(120)
     facts = {20: an_estimate(-1.5, T0 + 18 * MINUTE), 70: an_estimate(-1.8, T0 + 61 * MINUTE)}
     entries = (an_entry("s1"), an_entry("s2"), an_entry("s3"))
 
-    def play(restart_every: int | None) -> tuple[list[Output], FeatureLogic]:
+    def run_with_restarts(restart_every: int | None) -> tuple[list[Output], FeatureLogic]:
         logic, outputs = a_logic(*entries), []
         for i, batch in enumerate(batches):
             if i in facts:
@@ -176,14 +180,14 @@ def test_a_restart_after_any_batch_changes_nothing(every: int):
                 logic.restore(orjson.loads(saved))
         return outputs, logic
 
-    straight, one = play(None)
-    restarted, two = play(every)
-    assert straight == restarted
+    reference, one = run_with_restarts(None)
+    restarted, two = run_with_restarts(every)
+    assert reference == restarted
     dumped = [orjson.dumps(x.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY) for x in (one, two)]
     assert dumped[0] == dumped[1]
 
 
-def test_the_input_is_left_untouched_and_two_runs_agree():
+def test_computation_does_not_modify_its_input():
     batches = a_history(60)
     before = copy.deepcopy(batches)
     entries = (an_entry("s1"), an_entry("s2"), an_entry("s3"))
@@ -191,43 +195,43 @@ def test_the_input_is_left_untouched_and_two_runs_agree():
     assert batches == before
 
 
-def test_a_repeated_batch_changes_nothing():
+def test_repeated_batch_changes_nothing():
     entries = (an_entry("s1"), an_entry("s2"), an_entry("s3"))
     batches = a_history(40)
     twice = [batch for i, one in enumerate(batches) for batch in (one, one, batches[i // 2])]
     assert run(a_logic(*entries), twice) == run(a_logic(*entries), batches)
 
 
-def test_a_cell_that_the_catalog_refuses_is_reported_and_counts_nowhere():
+def test_rejected_cell_is_reported_and_not_counted():
     logic = a_logic()
     wrong = replace(a_cell(exposures=5), currency="EUR")
     outputs = run(logic, [a_batch(0, wrong, a_cell("nobody", exposures=3), a_cell(exposures=1))])
-    refused = [o.value for o in outputs if o.stream == "rejected_cells"]
-    assert sorted((r["listing"], r["code"], r["exposures"]) for r in refused) == [
+    rejected = [o.value for o in outputs if o.stream == "rejected_cells"]
+    assert sorted((r["listing"], r["code"], r["exposures"]) for r in rejected) == [
         ("acme/web/nobody", "UNKNOWN_LISTING", 3),
         ("acme/web/s1", "WRONG_CURRENCY", 5),
     ]
     assert rows(outputs)["acme/web/s1"]["exposures_1h"] == 1 and len(rows(outputs)) == 1
 
 
-def test_a_listing_is_known_to_the_cells_of_the_minute_that_brings_it():
+def test_cells_in_the_minute_of_their_catalog_entry_are_counted():
     outputs = run(FeatureLogic(), [a_batch(0, a_cell(exposures=2), catalog=(an_entry(),))])
     assert rows(outputs)["acme/web/s1"]["exposures_1h"] == 2
 
 
-def test_rows_are_written_when_something_happened_and_at_least_every_refresh():
+def test_rows_are_written_after_events_and_at_every_refresh():
     logic = a_logic()
     quiet = [len(rows(logic.on_batch(a_batch(m)))) for m in range(31)]
-    assert [m for m, n in enumerate(quiet) if n] == [14, 29], "15 minutes after the row before"
+    assert [m for m, n in enumerate(quiet) if n] == [14, 29], "15 minutes after the previous row"
     assert len(rows(logic.on_batch(a_batch(31, a_cell(exposures=1))))) == 1
 
 
-def test_an_inactive_listing_is_not_refreshed():
+def test_inactive_listing_is_not_refreshed():
     logic = a_logic(replace(an_entry(), active=False))
     assert not any(rows(logic.on_batch(a_batch(m))) for m in range(60))
 
 
-def test_a_longer_period_holds_rows_back_and_loses_no_count():
+def test_emit_every_minutes_limits_the_rows():
     logic = a_logic(settings=FeatureSettings(emit_every_minutes=5))
     written = [rows(logic.on_batch(a_batch(m, a_cell(exposures=1)))) for m in range(20)]
     assert [m for m, w in enumerate(written) if w] == [4, 9, 14, 19]
@@ -235,7 +239,7 @@ def test_a_longer_period_holds_rows_back_and_loses_no_count():
 
 
 @pytest.mark.parametrize("arrives", [0, 3, 9])
-def test_an_estimate_counts_from_its_lag_on_whenever_it_arrived(arrives: int):
+def test_estimate_takes_effect_at_its_lag_for_any_time_of_arrival(arrives: int):
     logic, seen = a_logic(), []
     for minute in range(20):
         if minute == arrives:
@@ -246,7 +250,7 @@ def test_an_estimate_counts_from_its_lag_on_whenever_it_arrived(arrives: int):
     assert logic.late_estimates == 0
 
 
-def test_an_estimate_after_its_lag_is_taken_at_the_next_batch_and_counted_as_late():
+def test_late_estimate_takes_effect_at_the_next_batch():
     logic = a_logic()
     run(logic, [a_batch(30)])
     logic.on_fact(an_estimate(-2.5, T0))
@@ -255,14 +259,14 @@ def test_an_estimate_after_its_lag_is_taken_at_the_next_batch_and_counted_as_lat
 
 
 @pytest.mark.parametrize(("last_minute", "late"), [(9, 0), (10, 1)])
-def test_estimate_is_late_when_the_batch_at_its_lag_has_been_taken(last_minute: int, late: int):
+def test_estimate_is_late_after_the_batch_at_its_lag(last_minute: int, late: int):
     logic = a_logic()
     run(logic, [a_batch(last_minute)])
     logic.on_fact(an_estimate(-2.5, T0))
     assert logic.late_estimates == late
 
 
-def test_an_older_or_repeated_estimate_changes_nothing():
+def test_older_or_repeated_estimate_changes_nothing():
     logic = a_logic()
     for fact in (an_estimate(-2.0, T0), an_estimate(-2.0, T0), an_estimate(-9.0, T0 - HOUR)):
         logic.on_fact(fact)
@@ -274,7 +278,7 @@ def test_an_older_or_repeated_estimate_changes_nothing():
     )
 
 
-def test_a_stale_rival_moves_no_average_but_is_still_shown():
+def test_stale_rival_does_not_change_the_7_day_average():
     logic = a_logic()
     run(logic, [a_batch(0, offers=(an_offer(900),))])
     row = rows(run(logic, [a_batch(2 * 1440, a_cell(exposures=1))]))["acme/web/s1"]
@@ -287,7 +291,7 @@ def test_a_stale_rival_moves_no_average_but_is_still_shown():
     assert late["competitor_price_avg_7d"] is None
 
 
-def test_days_are_the_markets_own():
+def test_days_are_local_days_of_the_market():
     zones = FeatureSettings(time_zones={"jp": "Asia/Tokyo", "us": "America/Los_Angeles"})
     logic = FeatureLogic(zones)
     entries = (an_entry(market="jp"), an_entry(market="us"), an_entry(market="web"))
@@ -305,13 +309,13 @@ def test_days_are_the_markets_own():
         assert rows(answer)[f"acme/{market}/s1"]["historical_demand_30d"] == expected
 
 
-def test_a_snapshot_of_another_version_is_refused_by_name():
+def test_snapshot_of_another_version_is_rejected():
     logic = a_logic()
     with pytest.raises(SnapshotError, match="version 1, got 5"):
         logic.restore({"v": 5})
 
 
-def test_state_stays_within_two_kilobytes_a_listing():
+def test_snapshot_has_at_most_two_kilobytes_per_listing():
     entries = tuple(an_entry(f"s{i}") for i in range(32))
     logic, rng = a_logic(*entries), random.Random(1)
     minutes = [*range(0, 30 * 1440, 180), *range(30 * 1440, 30 * 1440 + 60)]
@@ -326,24 +330,24 @@ def test_state_stays_within_two_kilobytes_a_listing():
     assert size / len(entries) < 2048
 
 
-def test_estimate_not_yet_due_waits_behind_one_that_is():
+def test_pending_estimate_takes_effect_after_an_earlier_one():
     logic = a_logic()
     logic.on_fact(an_estimate(-2.5, T0))
     logic.on_fact(an_estimate(-3.5, T0 + HOUR))
     lag = FeatureSettings().estimate_lag_ms // MINUTE
-    told = [
+    elasticities = [
         rows(run(logic, [a_batch(minute, a_cell(exposures=1))]))["acme/web/s1"]["price_elasticity_coefficient"]
         for minute in (lag, lag + 60)
     ]
-    assert told == [-2.5, -3.5]
+    assert elasticities == [-2.5, -3.5]
 
 
-def test_settings_of_rivals_hold_after_a_restart():
+def test_rival_settings_apply_after_a_restart():
     settings = FeatureSettings(rivals=RivalSettings(min_match_confidence=0.99))
     again = a_logic(settings=settings)
     again.restore(orjson.loads(orjson.dumps(a_logic(settings=settings).snapshot(), default=array_text)))
-    unsure = replace(an_offer(900), match_confidence=0.9)
-    row = rows(run(again, [a_batch(0, a_cell(exposures=1), offers=(unsure,))]))["acme/web/s1"]
+    unmatched = replace(an_offer(900), match_confidence=0.9)
+    row = rows(run(again, [a_batch(0, a_cell(exposures=1), offers=(unmatched,))]))["acme/web/s1"]
     assert row["competitor_price_min_max"] is None
 
 

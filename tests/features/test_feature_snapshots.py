@@ -1,6 +1,6 @@
-"""Every past version's snapshot can still be read (or is refused by name).
+"""Snapshots of all versions can be restored.
 
-A file here is never rewritten: a new version of a logic adds one.
+A golden file is never changed: a new version of a logic adds a file.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def a_segment_snapshot() -> bytes:
     return orjson.dumps(logic.snapshot())
 
 
-def test_a_feature_snapshot_of_version_1_goes_on_where_it_was_taken():
+def test_feature_snapshot_of_version_1_is_restored():
     logic, saved = FeatureLogic(), (GOLDEN / "features.v1.json").read_bytes()
     logic.restore(orjson.loads(saved))
     assert orjson.dumps(logic.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY) == saved
@@ -79,7 +79,7 @@ def test_a_feature_snapshot_of_version_1_goes_on_where_it_was_taken():
     assert (row.value["price_elasticity_coefficient"], row.value["competitor_price_avg_7d"]) == (-2.0, 960.0)
 
 
-def test_a_segment_snapshot_of_version_1_counts_as_one_period_before_the_first():
+def test_segment_snapshot_of_version_1_has_one_period_without_a_date():
     logic, saved = SegmentLogic(), orjson.loads((GOLDEN / "segments.v1.json").read_bytes())
     logic.restore(saved)
     rows = saved["samples"]["acme"]
@@ -89,6 +89,6 @@ def test_a_segment_snapshot_of_version_1_counts_as_one_period_before_the_first()
     assert logic.prior("acme") == before == pytest.approx((20 * 0.09 + 6) / (20 + 36))
 
 
-def test_the_snapshots_written_today_are_those_of_their_version():
+def test_current_snapshots_equal_the_golden_files():
     assert a_feature_snapshot() == (GOLDEN / "features.v1.json").read_bytes()
     assert a_segment_snapshot() == (GOLDEN / "segments.v2.json").read_bytes()

@@ -1,4 +1,4 @@
-"""A market's days, hours and weekdays over both changes of daylight saving."""
+"""Days, hours and weekdays of markets when daylight saving changes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def midnight_of(market: str, day: str) -> int:
 
 
 @pytest.mark.parametrize(("market", "day", "hours"), CHANGES)
-def test_a_day_has_23_or_25_hours_when_the_clocks_change(market: str, day: str, hours: int) -> None:
+def test_day_has_23_or_25_hours_when_daylight_saving_changes(market: str, day: str, hours: int) -> None:
     times, start = MarketTime(ZONES), midnight_of(market, day)
     today = times.day(market, start)
     assert today.ends_ms == start + hours * HOUR
@@ -29,9 +29,7 @@ def test_a_day_has_23_or_25_hours_when_the_clocks_change(market: str, day: str, 
 
 
 @pytest.mark.parametrize(("market", "day", "hours"), CHANGES)
-def test_hours_and_weekdays_are_those_of_the_market_when_the_clocks_change(
-    market: str, day: str, hours: int
-) -> None:
+def test_hours_and_weekdays_are_local_when_daylight_saving_changes(market: str, day: str, hours: int) -> None:
     times, start = MarketTime(ZONES), midnight_of(market, day)
     for at in range(start - HOUR, start + (hours + 1) * HOUR, HOUR // 4):
         local = datetime.fromtimestamp(at / 1000, ZoneInfo(ZONES[market]))
@@ -39,7 +37,7 @@ def test_hours_and_weekdays_are_those_of_the_market_when_the_clocks_change(
         assert times.at(market, at)[1:3] == (local.weekday(), local.hour)
 
 
-def test_hours_follow_each_other_without_a_gap() -> None:
+def test_hours_have_no_gap() -> None:
     times, at = MarketTime(ZONES), midnight_of("eu", "2026-10-25")
     hours = []
     while at < midnight_of("eu", "2026-10-26"):
@@ -48,21 +46,21 @@ def test_hours_follow_each_other_without_a_gap() -> None:
     assert hours == [0, 1, 2, 2, *range(3, 24)]
 
 
-def test_an_hour_starts_at_the_half_hour_where_the_offset_says_so() -> None:
+def test_hour_starts_at_the_half_hour_for_a_half_hour_offset() -> None:
     times, start = MarketTime(ZONES), midnight_of("in", "2026-05-01")
     assert start % HOUR == HOUR // 2
     assert times.hour("in", start).ends_ms == start + HOUR
     assert times.hour("in", start - 1).hour == 23
 
 
-def test_a_market_without_a_zone_uses_utc() -> None:
+def test_market_without_a_zone_uses_utc() -> None:
     times = MarketTime(ZONES)
     assert times.day("elsewhere", 5 * 24 * HOUR) == (5, 6 * 24 * HOUR)
     assert times.hour("elsewhere", 3 * HOUR) == (3, 3, 4 * HOUR)
     assert times.at("elsewhere", 3 * HOUR)[1:3] == (3, 3)
 
 
-def test_a_day_begins_at_one_where_the_clocks_skip_midnight() -> None:
+def test_day_starts_at_one_when_daylight_saving_skips_midnight() -> None:
     times = MarketTime({"br": "America/Sao_Paulo"})
     change = int(datetime(2017, 10, 15, 3, tzinfo=ZoneInfo("UTC")).timestamp() * 1000)
     assert times.day("br", change - 1).ends_ms == change

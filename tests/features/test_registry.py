@@ -1,4 +1,4 @@
-"""FEATURES says what is there, and what is there is in FEATURES."""
+"""The list of features."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 from features.registry import FEATURES, PUBLIC_NAMES, SOURCE_001
 
 
-def test_the_ten_names_of_source_001_are_public():
+def test_names_of_source_001_are_public():
     assert len(SOURCE_001) == 10 and set(SOURCE_001) <= set(PUBLIC_NAMES)
 
 
-def test_names_are_unique_and_in_house_style():
+def test_names_are_unique_and_well_formed():
     names = [spec.name for spec in FEATURES]
     assert len(set(names)) == len(names) and len(set(PUBLIC_NAMES)) == len(PUBLIC_NAMES)
     for spec in FEATURES:
@@ -19,12 +19,12 @@ def test_names_are_unique_and_in_house_style():
         assert not spec.name.endswith("_pct") and spec.meaning.endswith(".") and spec.owner and spec.window
 
 
-def test_what_may_be_missing_says_when_and_what_may_not_never_does():
-    told_elsewhere = ("null like", "The same")
+def test_meaning_states_null_exactly_for_nullable_features():
+    references = ("null like", "The same")
     for spec in FEATURES:
-        says = "null" in spec.meaning or any(words in spec.meaning for words in told_elsewhere)
-        assert spec.nullable == says, spec.name
+        states_null = "null" in spec.meaning or any(words in spec.meaning for words in references)
+        assert spec.nullable == states_null, spec.name
 
 
-def test_no_feature_outlives_the_row_it_is_written_in():
+def test_ttl_of_features_equals_the_ttl_of_the_row():
     assert {spec.ttl_s for spec in FEATURES} == {86_400}

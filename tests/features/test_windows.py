@@ -1,4 +1,4 @@
-"""Windows equal a recount of the same events, merged or not, restarted or not."""
+"""Windows and decayed means, compared with a recount of the same events."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from features.windows import DecayedMean, SlotRing
 
 ROWS, SLOTS = 3, 5
 events = st.lists(st.tuples(st.integers(0, 2), st.integers(-3, 9), st.integers(0, 7)), max_size=40)
-"""(row, count, slots passed since the event before)."""
+"""(row, count, slots since the previous event)."""
 
 
 def a_ring(history: list[tuple[int, int, int]], start: int = 100) -> tuple[SlotRing, list[tuple[int, int, int]]]:
-    """A ring that took a history, and the history as (row, count, slot)."""
+    """Return a ring with a history, and the history as (row, count, slot)."""
     ring = SlotRing(("n",), SLOTS)
     ring.grow(ROWS)
     slot, seen = start, []
@@ -32,19 +32,19 @@ def a_ring(history: list[tuple[int, int, int]], start: int = 100) -> tuple[SlotR
 
 
 def recount(seen: list[tuple[int, int, int]], row: int, newest: int, last: int) -> int:
-    """The slow obvious version."""
+    """Recount the events directly."""
     return sum(count for r, count, slot in seen if r == row and newest - last < slot <= newest)
 
 
 @given(events, st.integers(1, SLOTS))
-def test_a_window_equals_a_recount(history, last):
+def test_window_equals_a_recount(history, last):
     ring, seen = a_ring(history)
     for row in range(ROWS):
         assert ring.total("n", last)[row] == recount(seen, row, ring.newest, last)
 
 
 @given(events)
-def test_the_series_is_in_order_of_time(history):
+def test_series_is_in_order_of_time(history):
     ring, seen = a_ring(history)
     for row in range(ROWS):
         slots = range(ring.newest - SLOTS + 1, ring.newest + 1)
@@ -53,7 +53,7 @@ def test_the_series_is_in_order_of_time(history):
 
 
 @given(events, events, st.integers(-12, 12))
-def test_two_rings_merge_to_the_ring_of_both_histories(first, second, shift):
+def test_merged_rings_equal_the_ring_of_both_histories(first, second, shift):
     a, seen_a = a_ring(first)
     b, seen_b = a_ring(second, start=100 + shift)
     a.merge(b)
@@ -62,7 +62,7 @@ def test_two_rings_merge_to_the_ring_of_both_histories(first, second, shift):
 
 
 @given(events, st.integers(0, 40))
-def test_a_restart_anywhere_changes_nothing(history, at):
+def test_restart_changes_nothing(history, at):
     whole, _ = a_ring(history)
     before, _ = a_ring(history[:at])
     restored = SlotRing(("n",), SLOTS)
@@ -76,18 +76,24 @@ def test_a_restart_anywhere_changes_nothing(history, at):
     assert restored.newest == whole.newest
 
 
-def test_a_count_for_an_older_slot_lands_there_and_one_too_old_is_dropped():
+def test_count_of_an_older_slot_is_added_to_that_slot():
     ring = SlotRing(("n",), 3)
     ring.grow(1)
     ring.advance(10)
     ring.add("n", np.array([0]), np.array([1]), slot=8)
     ring.add("n", np.array([0]), np.array([9]), slot=7)
     assert ring.series("n").tolist() == [[1, 0, 0]]
+
+
+def test_count_of_a_future_slot_is_rejected():
+    ring = SlotRing(("n",), 3)
+    ring.grow(1)
+    ring.advance(10)
     with pytest.raises(ValueError, match="advance first"):
         ring.add("n", np.array([0]), np.array([1]), slot=11)
 
 
-def test_growing_keeps_what_was_counted():
+def test_grow_preserves_the_counts():
     ring = SlotRing(("n",), 2)
     ring.grow(1)
     ring.advance(1)
@@ -96,16 +102,19 @@ def test_growing_keeps_what_was_counted():
     assert ring.total("n").tolist() == [4] + [0] * 99
 
 
-def test_a_snapshot_of_other_slots_is_refused_by_name():
+def test_snapshot_with_other_slots_is_rejected():
     ring = SlotRing(("n",), 2)
     ring.grow(1)
     with pytest.raises(SnapshotError, match="3 slots"):
         SlotRing(("n",), 3).restore(ring.snapshot())
+
+
+def test_snapshot_of_another_version_is_rejected():
     with pytest.raises(SnapshotError, match="version"):
         SlotRing(("n",), 2).restore({"v": 99})
 
 
-def test_an_empty_ring_can_be_restored():
+def test_empty_ring_is_restored():
     ring = SlotRing(("n", "m"), 4)
     ring.restore(orjson.loads(orjson.dumps(SlotRing(("n", "m"), 4).snapshot(), option=orjson.OPT_SERIALIZE_NUMPY)))
     assert ring.rows == 0 and ring.newest is None
@@ -115,7 +124,7 @@ pairs = st.lists(st.tuples(st.floats(1, 1e5), st.floats(0.1, 10), st.integers(0,
 
 
 @given(pairs)
-def test_a_decayed_mean_equals_the_weighted_sum_whatever_the_order(values):
+def test_decayed_mean_equals_the_weighted_mean_for_any_order(values):
     mean = DecayedMean(1000)
     mean.grow(1)
     for value, weight, at in values:
@@ -127,7 +136,7 @@ def test_a_decayed_mean_equals_the_weighted_sum_whatever_the_order(values):
 
 
 @given(pairs, pairs)
-def test_decayed_means_merge(first, second):
+def test_merged_decayed_means_equal_the_mean_of_both_histories(first, second):
     def of(values):
         mean = DecayedMean(1000)
         mean.grow(1)
@@ -140,7 +149,7 @@ def test_decayed_means_merge(first, second):
     assert merged.value(0) == pytest.approx(of(first + second).value(0), rel=1e-9)
 
 
-def test_ring_of_one_slot_holds_the_newest_slot_alone():
+def test_ring_of_one_slot_contains_the_newest_slot_only():
     ring = SlotRing(("orders",), slots=1)
     ring.grow(1)
     for slot in (1, 2):

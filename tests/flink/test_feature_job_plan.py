@@ -1,4 +1,4 @@
-"""What feature_job's plan holds, asked of Flink's client without a cluster."""
+"""The execution plan of feature_job, from Flink's client without a cluster."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ print(env.get_execution_plan())
 """
 
 
-def test_features_are_written_to_parquet_without_the_archive_of_raw_events(tmp_path: Path) -> None:
+def test_features_are_written_to_parquet_without_the_raw_archive(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     connectors = jars.classpath(jars.fetch(layout.jars), "flink", layout.jars)
     environment = os.environ | {

@@ -1,4 +1,4 @@
-"""infra/docs/state.md: every bound that the table cites exists, and every hosted logic and sink is in it."""
+"""infra/docs/state.md cites existing bounds and contains every logic and sink."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ ROWS = [
 SET_BY = [row[-1] for row in ROWS]
 
 
-def test_every_row_says_what_is_held_its_bound_and_where_that_is_set() -> None:
+def test_every_row_is_complete() -> None:
     assert len(ROWS) > 40
     assert [row for row in ROWS if len(row) != 4 or not all(row)] == []
 
 
 @pytest.mark.parametrize("key", sorted(set(re.findall(r"`([^`]+)` \(policy\)", TEXT))))
-def test_a_cited_policy_key_exists(key: str) -> None:
+def test_cited_policy_key_exists(key: str) -> None:
     section, name = key.split(".")
     assert name in type(getattr(Policy(), section)).model_fields
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`([^`]+)` \(setting\)", TEXT))))
-def test_a_cited_setting_exists(name: str) -> None:
+def test_cited_setting_exists(name: str) -> None:
     assert name.removeprefix("WALRAS_").lower() in Settings.model_fields
 
 
 @pytest.mark.parametrize(("name", "path"), sorted(set(re.findall(r"`([^`]+)` in `([^`]+)`", TEXT))))
-def test_a_cited_name_is_in_its_file(name: str, path: str) -> None:
+def test_cited_name_is_in_its_file(name: str, path: str) -> None:
     assert re.search(rf"\b{re.escape(name)}\b", (ROOT / path).read_text())
 
 
-def test_every_row_cites_a_bound_or_says_that_there_is_none() -> None:
+def test_every_row_cites_a_bound_or_states_that_there_is_none() -> None:
     known = ("`", "the catalog", "the topic", "fixed", "no limit of its own", "the contracts")
     assert [set_by for set_by in SET_BY if not any(word in set_by for word in known)] == []
 
 
-def test_every_hosted_logic_and_every_sink_is_in_the_table() -> None:
+def test_every_logic_and_sink_is_in_the_table() -> None:
     sources = [*(ROOT / "features").rglob("*.py"), *(ROOT / "jobs").rglob("*.py")]
     text = "\n".join(path.read_text() for path in sources)
     logics = set(re.findall(r"^class (\w+Logic)\b(?!\(Protocol)", text, re.MULTILINE))

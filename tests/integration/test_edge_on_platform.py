@@ -1,4 +1,4 @@
-"""Edge, walras and the live view on the real broker and Redis (the jobs are not needed)."""
+"""Edge, walras and the live view on a broker and Redis, without jobs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TENANT = "edge-test"
 
 @pytest.fixture
 def market(platform: Settings) -> tuple[Settings, dict[Listing, PriceTable]]:
-    """Ten listings priced by the repricing logic; records in Kafka, tables in Redis."""
+    """Price ten listings with the repricing logic, with records in Kafka and tables in Redis."""
     now_ms = platform.run_clock.now_ms()
     minute = now_ms - now_ms % 60_000
     entries = tuple(
@@ -47,7 +47,7 @@ def market(platform: Settings) -> tuple[Settings, dict[Listing, PriceTable]]:
 
 
 def publish(settings: Settings, outputs: list[Output]) -> None:
-    """Decisions all, tables but for the last: there a kill fell between the two writes."""
+    """Publish all decisions, and all tables except the last, as after a failure between the two writes."""
     last = max(output.key for output in outputs if output.stream == "tables")
     with Publisher(settings.kafka) as publisher:
         for output in outputs:
@@ -64,25 +64,25 @@ def logged(settings: Settings, customers: set[str]) -> list[Mapping[str, Any]]:
 
 
 def mine(settings: Settings, name: str) -> list[dict[str, Any]]:
-    """This module's records of an input; other tests send what is no record."""
+    """Return this module's records of an input; other tests send invalid lines."""
     lines = read_topic(settings.kafka, TOPICS[name].topic)
     return [line.json() for line in lines if f'"{TENANT}"'.encode() in (line.value or b"")]
 
 
-def test_every_quote_over_http_is_in_kafka_when_the_edge_has_ended(
+def test_every_quote_is_in_kafka_after_the_shutdown_of_the_edge(
     market: tuple[Settings, dict[Listing, PriceTable]],
 ) -> None:
     settings, tables = market
 
     async def scenario() -> list[dict[str, Any]]:
         app = build(settings)
-        words: asyncio.Queue[dict[str, str]] = asyncio.Queue()
-        said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        life = asyncio.create_task(app({"type": "lifespan"}, words.get, said.put))
-        words.put_nowait({"type": "lifespan.startup"})
-        await said.get()
+        requests: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+        events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        lifespan = asyncio.create_task(app({"type": "lifespan"}, requests.get, events.put))
+        requests.put_nowait({"type": "lifespan.startup"})
+        await events.get()
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://edge") as http:
-            # As whoever sends shoppers to an edge: on a crowded machine its first look at Redis may time out.
+            # Wait as a load balancer does: on a loaded machine the first read from Redis may time out.
             async with asyncio.timeout(60):
                 while (await http.get("/readyz")).status_code != 200:
                     await asyncio.sleep(0.1)
@@ -90,17 +90,17 @@ def test_every_quote_over_http_is_in_kafka_when_the_edge_has_ended(
                 (await http.get(f"/v1/quotes/{listing.key}", params={"customer": f"c{i}"})).json()
                 for listing in sorted(tables) for i in range(20)
             ]  # fmt: skip
-        words.put_nowait({"type": "lifespan.shutdown"})
-        await life
+        requests.put_nowait({"type": "lifespan.shutdown"})
+        await lifespan
         return replies
 
     replies = asyncio.run(scenario())
     in_kafka = {quote["event_id"]: quote for quote in logged(settings, {r["customer"] for r in replies})}
-    assert [TOPICS["quotes"].judge(in_kafka[reply["quote_id"]]) for reply in replies] == [None] * 200
+    assert [TOPICS["quotes"].validate(in_kafka[reply["quote_id"]]) for reply in replies] == [None] * 200
     assert all(in_kafka[r["quote_id"]]["price_minor"] == r["price_minor"] for r in replies)
 
 
-def test_a_lost_redis_is_rebuilt_from_kafka_by_one_command(
+def test_rebuild_redis_restores_all_tables_from_kafka(
     market: tuple[Settings, dict[Listing, PriceTable]],
 ) -> None:
     settings, tables = market
@@ -108,51 +108,49 @@ def test_a_lost_redis_is_rebuilt_from_kafka_by_one_command(
     store.mark_unready()
     redis.Redis.from_url(settings.redis.get_secret_value()).delete(*map(price_key, tables))
     assert not store.get_many(sorted(tables))
-    said = walras("rebuild-redis", "--epoch", "again", "--json")
-    assert said.exit_code == 0 and json.loads(said.stdout)["listings"] >= len(tables)
+    done = walras("rebuild-redis", "--epoch", "again", "--json")
+    assert done.exit_code == 0 and json.loads(done.stdout)["listings"] >= len(tables)
     assert store.ready() == "again"
     found = store.get_many(sorted(tables))
     assert all(found[listing].version >= table.version for listing, table in tables.items())
     assert all(found[listing].table == table.table for listing, table in tables.items())
 
 
-def test_a_topic_is_read_from_its_end_and_whole(market: tuple[Settings, dict[Listing, PriceTable]]) -> None:
+def test_reading_newest_first_returns_the_whole_topic(market: tuple[Settings, dict[Listing, PriceTable]]) -> None:
     settings, _ = market
     topic = TOPICS["decisions"].topic
-    # Stretches of 1, 2, 4, … offsets a partition: the spans' edges fall everywhere.
+    # Stretches of 1, 2, 4, … offsets per partition.
     stretches = list(read_newest_first(settings.kafka, topic, stretch=1))
     assert len(stretches) > 2 and len(stretches[0]) <= TOPICS["decisions"].partitions
     oldest_first = [
         record for stretch in reversed(stretches) for record in sorted(stretch, key=lambda r: r.offset)
     ]
     ends = {record.partition: record.offset for record in oldest_first}
-    # What the jobs of this platform write meanwhile lies behind the ends.
+    # Records that jobs write in the meantime have higher offsets.
     whole = [r for r in read_topic(settings.kafka, topic) if r.offset <= ends.get(r.partition, -1)]
     by_partition = sorted(whole, key=lambda record: (record.partition, record.offset))
     assert sorted(oldest_first, key=lambda record: record.partition) == by_partition
 
 
-def test_decisions_explain_themselves_and_recompute(market: tuple[Settings, dict[Listing, PriceTable]]) -> None:
+def test_decisions_are_explained_and_recomputed(market: tuple[Settings, dict[Listing, PriceTable]]) -> None:
     _, tables = market
     listing, table = next(iter(tables.items()))
-    told = walras("explain", listing.key)
-    assert told.exit_code == 0 and table.decision_id in told.stdout
+    explained = walras("explain", listing.key)
+    assert explained.exit_code == 0 and table.decision_id in explained.stdout
     assert walras("explain", f"{TENANT}/web-us-usd/none").exit_code == 1
     assert walras("recompute", table.decision_id).exit_code == 0
     assert walras("recompute", "no such decision").exit_code == 1
 
 
-def test_a_command_typed_is_a_command_that_the_contract_takes(platform: Settings) -> None:
-    said = walras("freeze", f"{TENANT}/web-us-usd", "--until", "2h", "--operator", "ops", "--reason", "a test")
-    assert said.exit_code == 0
+def test_freeze_command_satisfies_the_contract(platform: Settings) -> None:
+    done = walras("freeze", f"{TENANT}/web-us-usd", "--until", "2h", "--operator", "ops", "--reason", "a test")
+    assert done.exit_code == 0
     commands = mine(platform, "commands")
     [command] = [c for c in commands if c.get("tenant") == TENANT and c["kind"] == "freeze"]
-    assert TOPICS["commands"].judge(command) is None
+    assert TOPICS["commands"].validate(command) is None
     assert (command["market"], command["sku"], command["operator"]) == ("web-us-usd", None, "ops")
 
 
-def test_the_live_view_ends_with_1_when_nothing_moves(
-    platform: Settings, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_live_view_returns_1_without_price_changes(platform: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     assert live_view.watch(Settings.load(), plain=True, until_moved=1_000_000, timeout_s=2.0) == 1
     assert "expected 1000000 price changes" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""A run listens on the loopback address alone (decision 46)."""
+"""Every process of a run listens on the loopback address only (decision 46)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.platform
 
 
 def listeners(platform: Platform) -> dict[str, set[str]]:
-    """Addresses on which each process of a run listens, by its name and id."""
-    # By mark and by descent: Redis overwrites the environment that holds the mark.
+    """Return the addresses on which each process of a run listens, by its name and id."""
+    # By mark and by parent process, since Redis overwrites the environment that contains the mark.
     processes = {process.pid: process for process in processes_of(platform.layout.home)}
     for part in platform.supervision.states():
         processes |= {pid: psutil.Process(pid) for pid in platform.pids(part)}
@@ -36,7 +36,7 @@ def is_loopback(address: str) -> bool:
     return (mapped or ip).is_loopback
 
 
-def test_every_listener_of_a_run_is_on_loopback(running_jobs: Settings, local_platform: Platform) -> None:
+def test_every_process_listens_on_loopback_only(running_jobs: Settings, local_platform: Platform) -> None:
     local_platform.start("edge")
     try:
         found = listeners(local_platform)

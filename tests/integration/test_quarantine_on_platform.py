@@ -1,4 +1,4 @@
-"""What makes a logic raise on the real cluster: no job restarts, and people see what was set aside."""
+"""Records that make a logic raise are quarantined on the platform, and no job restarts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from jobs.connectors.kafka.reading import read_topic
 from jobs.registry import JOBS
 from jobs.runtime.settings import Settings
 from schemas.events import Quarantined, bucket_of, group_key
-from schemas.topics import MINUTE_MS, TOPICS
+from schemas.time_units import MINUTE_MS
+from schemas.topics import TOPICS
 
 pytestmark = pytest.mark.platform
 LOGICS = {"features", "elasticity", "repricing"}
@@ -44,11 +45,11 @@ def out(running_jobs: Settings) -> Iterator[Publisher]:
         yield publisher
 
 
-def test_failing_minutes_make_a_bucket_failing_until_one_succeeds_and_no_job_restarts(
+def test_bucket_is_failing_until_a_batch_succeeds_and_no_job_restarts(
     running_jobs: Settings, local_platform: Platform, out: Publisher
 ) -> None:
     bucket = running_jobs.buckets - 1
-    restarts = _started(local_platform)
+    restarts = _job_ids(local_platform)
     for n in range(3):
         batch = {"bucket": bucket, "window_end_ms": MINUTE_MS + n, "rows": [{"kind": "nonsense"}]}
         out.send("cells", batch, timestamp_ms=1, key=str(bucket))
@@ -66,10 +67,10 @@ def test_failing_minutes_make_a_bucket_failing_until_one_succeeds_and_no_job_res
     out.send("cells", good, timestamp_ms=end_ms, key=str(bucket))
     out.flush()
     until("no bucket FAILING", lambda: not failing_buckets(running_jobs.kafka))
-    assert _started(local_platform) == restarts
+    assert _job_ids(local_platform) == restarts
 
 
-def test_a_failing_estimate_is_set_aside_with_its_record(running_jobs: Settings, out: Publisher) -> None:
+def test_failing_estimate_is_quarantined_with_its_record(running_jobs: Settings, out: Publisher) -> None:
     estimate = {"tenant": "quarantined", "market": "web", "price_group": "s1", "window_end_ms": MINUTE_MS}
     out.send("estimates", estimate, timestamp_ms=1, key="quarantined")
     out.flush()
@@ -79,7 +80,7 @@ def test_a_failing_estimate_is_set_aside_with_its_record(running_jobs: Settings,
     assert found["bucket"] == str(bucket_of(group_key("quarantined", "web", "s1"), running_jobs.buckets))
 
 
-def test_a_fact_of_an_input_stream_is_sent_again_as_it_was(running_jobs: Settings, out: Publisher) -> None:
+def test_replayed_fact_equals_the_original(running_jobs: Settings, out: Publisher) -> None:
     record = Quarantined("repricing", "1", "stock", "stock-0-1", 1, "E", "", "repricing v1", 0, json.dumps(STOCK))
     out.send("quarantine", record, timestamp_ms=1, key="repricing/1")
     out.flush()
@@ -95,8 +96,8 @@ def _failing(settings: Settings) -> set[tuple[str, str]]:
     return {(each.logic, each.bucket) for each in failing_buckets(settings.kafka)}
 
 
-def _started(platform: Platform) -> dict[str, str]:
-    """Every job's id, and that all of its tasks run."""
+def _job_ids(platform: Platform) -> dict[str, str]:
+    """Return the id of every job, and check that all its tasks run."""
     jobs = {job.name: job.id for job in cluster_jobs.all_jobs(platform.env)}
     assert all(cluster_jobs.not_fully_running(platform.env, name) is None for name in JOBS)
     return jobs

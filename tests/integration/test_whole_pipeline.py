@@ -1,4 +1,4 @@
-"""From a catalog entry in Kafka to a price in Redis, an estimate, features in Feast and a decision recomputed."""
+"""From a catalog entry in Kafka to a table in Redis, an estimate, features in Feast and a recomputed decision."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from jobs.pricing.decision.reprice import recompute
 from jobs.runtime.settings import Settings
 from schemas.events import Listing
 from schemas.ticks import closing_ticks, due_ticks
-from schemas.topics import INPUTS, MINUTE_MS, TOPICS
+from schemas.time_units import HOUR_MS, MINUTE_MS
+from schemas.topics import INPUTS, TOPICS
 
 pytestmark = pytest.mark.platform
-HOUR_MS = 60 * MINUTE_MS
 
 
-def test_a_listing_gets_a_guarded_explained_price_an_estimate_and_features(running_jobs: Settings) -> None:
+def test_catalog_entry_leads_to_a_price_an_estimate_and_features(running_jobs: Settings) -> None:
     settings = running_jobs
     newest = max((r.kafka_ts_ms for t in INPUTS for r in read_topic(settings.kafka, t.topic)), default=0)
-    # Over the end of an hour, where what was learned in it is pooled.
+    # Across the end of an hour, when its statistics are pooled.
     start = (max(newest, 1_790_000_000_000) // HOUR_MS + 2) * HOUR_MS - 3 * MINUTE_MS
     end = start + 5 * MINUTE_MS
     listing = Listing(f"pipeline-{start}", "web-us-usd", "lamp")
@@ -63,7 +63,7 @@ def test_a_listing_gets_a_guarded_explained_price_an_estimate_and_features(runni
         found = (r.json() for r in read_topic(settings.kafka, TOPICS["estimates"].topic) if r.value)
         return [e for e in found if e["tenant"] == listing.tenant]
 
-    estimate = until("an estimate of the listing, which is its category's as yet", estimates)[0]
+    estimate = until("the first estimate of the listing, which is the category's", estimates)[0]
     assert (estimate["sku"], estimate["n"], estimate["raw_mean"]) == (listing.sku, 0, None)
 
     store = open_store(settings)

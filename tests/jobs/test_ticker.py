@@ -45,7 +45,7 @@ def test_ticks_satisfy_the_contract_of_their_topic() -> None:
     for tick in due_ticks(10**12, 10**12 + MINUTE_MS, buckets=2, partitions=PARTITIONS):
         record = tick.record()
         assert set(record) == {"event_time_ms", "bucket", "tick"}
-        assert TOPICS["ticks"].judge(record, tick.at_ms) is None
+        assert TOPICS["ticks"].validate(record, tick.at_ms) is None
         assert (tick.bucket >= 0) == (tick.topic == "ticks")
 
 

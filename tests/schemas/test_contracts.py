@@ -1,4 +1,4 @@
-"""Records, contracts, money and the published schemas."""
+"""Records, contracts, money and the published JSON Schemas."""
 
 import dataclasses
 import json
@@ -24,7 +24,7 @@ NOW = 1_790_000_000_000
 
 
 def a_record(topic: Topic) -> dict[str, Any]:
-    """A record that the topic's contract accepts."""
+    """Return a record that passes the topic's contract."""
     made: dict[str, Any] = {}
     for check in topic.checks:
         if check.type == STRING:
@@ -37,26 +37,30 @@ def a_record(topic: Topic) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("topic", INPUTS, ids=lambda t: t.name)
-def test_every_check_names_a_field_of_its_record_and_every_field_is_judged(topic: Topic) -> None:
+def test_checks_cover_exactly_the_fields_of_the_record(topic: Topic) -> None:
     fields = {f.name for f in dataclasses.fields(topic.record)} - {"tick"}
     assert {check.field for check in topic.checks} == fields
 
 
 @pytest.mark.parametrize("topic", INPUTS, ids=lambda t: t.name)
-def test_a_good_record_passes_and_each_missing_required_field_is_named(topic: Topic) -> None:
-    good = a_record(topic)
-    assert topic.judge(good, NOW) is None
+def test_valid_record_passes(topic: Topic) -> None:
+    assert topic.validate(a_record(topic), NOW) is None
+
+
+@pytest.mark.parametrize("topic", INPUTS, ids=lambda t: t.name)
+def test_missing_required_field_is_rejected(topic: Topic) -> None:
+    valid = a_record(topic)
     for check in topic.checks:
         if check.required:
-            bad = {k: v for k, v in good.items() if k != check.field}
-            assert topic.judge(bad, NOW) == (check.field, RejectCode.MISSING_OR_WRONG_TYPE)
+            record = {k: v for k, v in valid.items() if k != check.field}
+            assert topic.validate(record, NOW) == (check.field, RejectCode.MISSING_OR_WRONG_TYPE)
 
 
-def test_a_record_from_more_than_a_minute_ahead_is_from_the_future() -> None:
+def test_event_time_more_than_a_minute_ahead_is_rejected() -> None:
     topic = TOPICS["stock"]
     record = a_record(topic) | {"event_time_ms": NOW + 60_001}
-    assert topic.judge(record, NOW) == ("event_time_ms", RejectCode.FROM_THE_FUTURE)
-    assert topic.judge(record | {"event_time_ms": NOW + 60_000}, NOW) is None
+    assert topic.validate(record, NOW) == ("event_time_ms", RejectCode.FROM_THE_FUTURE)
+    assert topic.validate(record | {"event_time_ms": NOW + 60_000}, NOW) is None
 
 
 _VALUES = {
@@ -70,25 +74,25 @@ _DUCKDB = {STRING: "VARCHAR", BIGINT: "BIGINT", DOUBLE: "DOUBLE", BOOLEAN: "BOOL
 
 @pytest.mark.parametrize("topic", INPUTS, ids=lambda t: t.name)
 @given(data=st.data())
-def test_the_contract_says_the_same_in_sql_and_in_python(topic: Topic, data: st.DataObject) -> None:
-    good = a_record(topic)
+def test_sql_and_python_contracts_agree(topic: Topic, data: st.DataObject) -> None:
+    valid = a_record(topic)
     changed = data.draw(st.sets(st.sampled_from([c.field for c in topic.checks]), max_size=3))
-    record = good | {c.field: data.draw(_VALUES[c.type]) for c in topic.checks if c.field in changed}
+    record = valid | {c.field: data.draw(_VALUES[c.type]) for c in topic.checks if c.field in changed}
     columns = ", ".join(f'CAST(? AS {_DUCKDB[c.type]}) AS "{c.field}"' for c in topic.checks)
     given = f"{columns}, CAST(NULL AS VARCHAR) AS line_verdict, FALSE AS tick, {NOW} AS kafka_ts_ms"
     text = DUCKDB.text(f"SELECT {verdict_sql(topic)} FROM (SELECT {given})")
     row = duckdb.execute(text, [record.get(c.field) for c in topic.checks]).fetchone()
     assert row is not None
-    verdict = topic.judge(record, NOW)
-    good = ("TICK",) if topic.name == "ticks" else ("ON_TIME", "LATE")
-    assert row[0].rpartition("|")[0] == "|".join(verdict) if verdict else row[0] in good
+    verdict = topic.validate(record, NOW)
+    accepted = ("TICK",) if topic.name == "ticks" else ("ON_TIME", "LATE")
+    assert row[0].rpartition("|")[0] == "|".join(verdict) if verdict else row[0] in accepted
 
 
 PARTS = ("tenant", "market", "sku", "price_group", "category", "competitor", "customer")
 
 
 @pytest.mark.parametrize("topic", INPUTS, ids=lambda t: t.name)
-def test_every_part_of_a_key_is_restricted_by_the_contract(topic: Topic) -> None:
+def test_contract_restricts_the_characters_of_key_components(topic: Topic) -> None:
     checks = {check.field: check for check in topic.checks}
     for part in PARTS:
         assert part not in checks or checks[part].characters is not None
@@ -97,56 +101,56 @@ def test_every_part_of_a_key_is_restricted_by_the_contract(topic: Topic) -> None
 @pytest.mark.parametrize(
     "value", ["web/eu", "web:eu", "{web}", "web|eu", "web eu", "wëb", "-web", "..", "web\n", "a\x00b"]
 )
-def test_a_market_that_would_make_keys_ambiguous_is_refused(value: str) -> None:
+def test_market_with_a_separator_character_is_rejected(value: str) -> None:
     topic = TOPICS["catalog"]
-    assert topic.judge(a_record(topic) | {"market": value}, NOW) == ("market", RejectCode.BAD_CHARACTERS)
+    assert topic.validate(a_record(topic) | {"market": value}, NOW) == ("market", RejectCode.BAD_CHARACTERS)
 
 
-def test_nothing_but_listing_builds_a_listings_key() -> None:
+def test_only_listing_builds_listing_keys() -> None:
     root = Path(__file__).parents[2]
-    by_hand = re.compile(r"""\{\w+(\.|\[['"])tenant(['"]\])?\}/\{""")
+    pattern = re.compile(r"""\{\w+(\.|\[['"])tenant(['"]\])?\}/\{""")
     found = [
         str(path.relative_to(root))
         for folder in ("features", "jobs", "infra")
         for path in (root / folder).rglob("*.py")
-        if by_hand.search(re.sub(r'""".*?"""', "", path.read_text(), flags=re.DOTALL))
+        if pattern.search(re.sub(r'""".*?"""', "", path.read_text(), flags=re.DOTALL))
     ]
     assert found == []
 
 
 @pytest.mark.parametrize("value", ["a|b", "a\tb", "a\x7fb", "a\x9fb", "a\n"])
-def test_a_sku_with_a_control_character_or_a_bar_is_refused(value: str) -> None:
+def test_sku_with_a_control_character_or_vertical_bar_is_rejected(value: str) -> None:
     topic = TOPICS["stock"]
-    assert topic.judge(a_record(topic) | {"sku": value}, NOW) == ("sku", RejectCode.BAD_CHARACTERS)
+    assert topic.validate(a_record(topic) | {"sku": value}, NOW) == ("sku", RejectCode.BAD_CHARACTERS)
 
 
 @pytest.mark.parametrize("value", ["größe 4/7", "a:b", "{a}", '"quoted"', "\u202eabc", "😀", "a'b"])
-def test_a_sku_may_hold_any_other_character(value: str) -> None:
+def test_sku_with_any_other_character_is_accepted(value: str) -> None:
     topic = TOPICS["stock"]
-    assert topic.judge(a_record(topic) | {"sku": value}, NOW) is None
+    assert topic.validate(a_record(topic) | {"sku": value}, NOW) is None
 
 
 @pytest.mark.parametrize("topic", TOPICS.values(), ids=lambda t: t.name)
-def test_published_schemas_are_those_of_the_code(topic: Topic) -> None:
-    written = json.loads((json_schema.FOLDER / f"{topic.name}.v1.json").read_text())
-    assert written == json_schema.of_topic(topic), "stale: run `python -m schemas.json_schema`"
-    jsonschema.Draft202012Validator.check_schema(written)
+def test_published_schema_equals_the_generated_schema(topic: Topic) -> None:
+    published = json.loads((json_schema.FOLDER / f"{topic.name}.v1.json").read_text())
+    assert published == json_schema.topic_schema(topic), "stale: run `python -m schemas.json_schema`"
+    jsonschema.Draft202012Validator.check_schema(published)
 
 
 @pytest.mark.parametrize("topic", INPUTS, ids=lambda t: t.name)
-def test_published_schemas_accept_what_the_contract_accepts(topic: Topic) -> None:
-    jsonschema.validate(a_record(topic), json_schema.of_topic(topic))
+def test_published_schema_accepts_a_valid_record(topic: Topic) -> None:
+    jsonschema.validate(a_record(topic), json_schema.topic_schema(topic))
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.v*.json")), ids=lambda p: p.stem)
-def test_every_past_version_of_a_record_stays_readable(path: Path) -> None:
+def test_golden_records_of_all_versions_are_readable(path: Path) -> None:
     name = path.name.split(".")[0]
     record = json.loads(path.read_text())
-    jsonschema.validate(record, json_schema.of_topic(TOPICS[name]))
+    jsonschema.validate(record, json_schema.topic_schema(TOPICS[name]))
     if name == "tables":
         assert PriceTable.from_record(record).to_record() == record
     elif TOPICS[name].input:
-        assert TOPICS[name].judge(record) is None
+        assert TOPICS[name].validate(record) is None
         TOPICS[name].record(**record)
 
 
@@ -154,11 +158,11 @@ def test_every_stream_has_a_golden_record() -> None:
     assert {p.name.split(".")[0] for p in GOLDEN.glob("*.v*.json")} == set(TOPICS)
 
 
-def test_public_names_of_topics_do_not_change() -> None:
+def test_topic_names_equal_the_golden_names() -> None:
     assert sorted(t.topic for t in TOPICS.values()) == json.loads((GOLDEN.parent / "topics.json").read_text())
 
 
-def test_inputs_are_keyed_by_price_group_so_that_a_listing_meets_in_one_partition() -> None:
+def test_inputs_are_keyed_by_price_group() -> None:
     for name in ("quotes", "clicks", "orders", "offers", "stock"):
         record = a_record(TOPICS[name]) | {"tenant": "t", "market": "m", "price_group": "g"}
         assert kafka_key(name, record) == "t/m/g"
@@ -170,31 +174,31 @@ def test_inputs_are_keyed_by_price_group_so_that_a_listing_meets_in_one_partitio
 )
 def test_offer_kind_is_rival_or_reference_or_absent(kind: str | None, verdict: tuple[str, str] | None) -> None:
     record = a_record(TOPICS["offers"]) | {"offer_kind": kind}
-    assert TOPICS["offers"].judge(record) == verdict
-    assert (verdict is None) is jsonschema.Draft202012Validator(json_schema.of_topic(TOPICS["offers"])).is_valid(
-        record
-    )
+    assert TOPICS["offers"].validate(record) == verdict
+    assert (verdict is None) is jsonschema.Draft202012Validator(
+        json_schema.topic_schema(TOPICS["offers"])
+    ).is_valid(record)
 
 
 @given(st.integers(-(10**12), 10**12), st.sampled_from(sorted(EXPONENTS)))
-def test_money_reads_back_what_it_writes(minor: int, currency: str) -> None:
+def test_money_survives_a_text_round_trip(minor: int, currency: str) -> None:
     amount, _ = str(Money(minor, currency)).split()
     assert Money.from_major(amount, currency).minor == minor
 
 
 @pytest.mark.parametrize("amount", ["", "abc", "nan", "inf", "1,50"])
-def test_an_amount_that_is_no_number_is_refused_with_what_came(amount: str) -> None:
+def test_non_numeric_amount_is_rejected(amount: str) -> None:
     with pytest.raises(MoneyError, match="expected a"):
         Money.from_major(amount, "USD")
 
 
-def test_an_unknown_currency_is_refused_with_those_that_are_known() -> None:
+def test_error_of_an_unknown_currency_lists_known_currencies() -> None:
     with pytest.raises(MoneyError, match="USD"):
         Money(1, "usd")
 
 
 @given(st.integers(1, 10**9), st.integers(1, 1000), st.data())
-def test_the_price_grid_rounds_to_the_side_asked_for(value: int, step: int, data: st.DataObject) -> None:
+def test_price_grid_rounds_in_the_given_direction(value: int, step: int, data: st.DataObject) -> None:
     ending = data.draw(st.integers(0, step - 1))
     up, down = to_grid(value, step, ending, up=True), to_grid(value, step, ending, up=False)
     assert down <= value <= up
@@ -204,13 +208,13 @@ def test_the_price_grid_rounds_to_the_side_asked_for(value: int, step: int, data
 
 
 @given(st.text("abc-", min_size=1, max_size=9), st.text("xyz/", min_size=1, max_size=9))
-def test_a_listing_reads_back_from_its_key(tenant: str, sku: str) -> None:
+def test_listing_survives_a_key_round_trip(tenant: str, sku: str) -> None:
     listing = events.Listing(tenant, "m", sku)
     assert events.Listing.parse(listing.key) == listing
 
 
 @pytest.mark.parametrize("field", ["quantity", "line"])
-def test_an_order_line_may_be_a_whole_chains_week_of_an_item(field: str) -> None:
+def test_order_line_accepts_ten_million_units(field: str) -> None:
     orders = TOPICS["orders"]
-    assert orders.judge(a_record(orders) | {field: 10_000_000}) is None
-    assert orders.judge(a_record(orders) | {field: 10_000_001}) == (field, RejectCode.OUT_OF_RANGE)
+    assert orders.validate(a_record(orders) | {field: 10_000_000}) is None
+    assert orders.validate(a_record(orders) | {field: 10_000_001}) == (field, RejectCode.OUT_OF_RANGE)

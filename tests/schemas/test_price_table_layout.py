@@ -1,4 +1,4 @@
-"""The public Redis layout to the byte, and the pick: random, constant, independent."""
+"""Redis layout of price tables, byte for byte, and the distribution of customers' prices."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def picks(table_id: str) -> np.ndarray:
 
 
 def dependence(left: np.ndarray, right: np.ndarray) -> float:
-    """p-value of independence of two columns of picks."""
+    """Return the p-value of the independence of two columns of picks."""
     counts = np.zeros((len(PRICES.prices), len(PRICES.prices)))
     index = {price: i for i, price in enumerate(PRICES.prices)}
     for a, b in zip(left, right, strict=True):
@@ -61,9 +61,9 @@ def dependence(left: np.ndarray, right: np.ndarray) -> float:
     return float(chi2_contingency(counts).pvalue)
 
 
-def test_the_layout_is_what_the_golden_file_says_to_the_byte() -> None:
+def test_layout_equals_the_golden_file() -> None:
     table = a_table()
-    laid_out = {
+    layout = {
         "price_key": price_key(table.listing),
         "price_hash": table.to_redis(),
         "segment_key": segment_key("acme", "8e3362b1a148ff005e63f045933232a9"),
@@ -71,26 +71,26 @@ def test_the_layout_is_what_the_golden_file_says_to_the_byte() -> None:
         "updates_channel": updates_channel("acme", "web-us-usd"),
         "picks": {c: list(table.pick(c, "myopic")) for c in CUSTOMERS[:8]},
     }
-    assert json.loads(GOLDEN.read_text()) == laid_out
+    assert json.loads(GOLDEN.read_text()) == layout
 
 
-def test_a_table_read_back_from_its_hash_is_the_same_table() -> None:
+def test_table_survives_a_round_trip() -> None:
     assert PriceTable.from_redis(a_table().listing, a_table().to_redis()) == a_table()
     assert PriceTable.from_record(a_table().to_record()) == a_table()
 
 
-def test_over_customers_prices_come_with_their_propensities() -> None:
+def test_share_of_customers_per_price_equals_its_propensity() -> None:
     observed = [int((picks("t-1") == price).sum()) for price in PRICES.prices]
     expected = np.array([0.4, 0.3, 0.2, 0.1]) * len(CUSTOMERS)
     assert chisquare(observed, expected).pvalue > 0.001
 
 
-def test_draws_over_customers_are_uniform() -> None:
+def test_draws_of_customers_are_uniform() -> None:
     draws = np.array([unit_draw("t-1", customer) for customer in CUSTOMERS]) / FULL
     assert kstest(draws, "uniform").pvalue > 0.001
 
 
-def test_a_customer_keeps_the_price_while_the_table_id_lasts() -> None:
+def test_price_of_a_customer_depends_on_the_table_id() -> None:
     assert (picks("t-1") == picks("t-1")).all()
     assert (picks("t-1") != picks("t-2")).mean() > 0.5
 
@@ -98,19 +98,19 @@ def test_a_customer_keeps_the_price_while_the_table_id_lasts() -> None:
 def test_picks_of_different_tables_are_independent() -> None:
     columns = [picks(f"t-{i}") for i in range(7)]
     p_values = [dependence(a, b) for a, b in combinations(columns, 2)]
-    # 21 pairs: the least of them is above its Bonferroni bound, and as a whole they look uniform.
+    # The smallest of 21 p-values is above its Bonferroni bound, and their distribution is uniform.
     assert min(p_values) > 0.001 / len(p_values)
     assert kstest(p_values, "uniform").pvalue > 0.001
 
 
 @pytest.mark.parametrize("purpose", ["arm|experiment-1", "arm|experiment-2", "segment"])
-def test_the_price_does_not_depend_on_a_draw_for_another_purpose(purpose: str) -> None:
+def test_price_is_independent_of_draws_for_other_purposes(purpose: str) -> None:
     other = np.array([PRICES.pick(unit_draw("t-1", customer, purpose))[0] for customer in CUSTOMERS])
     assert dependence(picks("t-1"), other) > 0.001
 
 
-def test_a_crc_would_tie_the_same_customers_together_over_tables() -> None:
-    """Why the layout says MD5: the negative control."""
+def test_crc_picks_of_different_tables_are_dependent() -> None:
+    """Negative control for the choice of MD5."""
 
     def crc_picks(table_id: str) -> np.ndarray:
         return np.array([PRICES.pick(zlib.crc32(f"{table_id}|{c}|price".encode()))[0] for c in CUSTOMERS])

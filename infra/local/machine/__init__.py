@@ -1,1 +1,1 @@
-"""What a run needs of the machine: Java, jars, ports, and processes that end with their parent."""
+"""What a run needs of the machine: Java, jars, ports, loopback addresses and process groups."""

@@ -1,8 +1,8 @@
-"""Jars by Maven coordinate, each checked against ``jars.lock``; fetched once, resumed when broken off.
+"""Fetch jars by Maven coordinate and verify each against ``jars.lock``; interrupted downloads are resumed.
 
-``jars.lock`` has one line per jar: use (kafka | flink), coordinate, SHA-256, bytes. ``make jars-lock``
-writes it anew: jgo resolves the coordinates below with all they depend on. Where from is jgo's matter
-(``~/.config/jgo.conf`` may name a mirror), and the checksum decides whether it is the right thing.
+``jars.lock`` has one line per jar: use (kafka | flink), coordinate, SHA-256, bytes. ``make jars-lock`` writes it:
+jgo resolves the coordinates below with all their dependencies. jgo's configuration (``~/.config/jgo.conf``) may
+name a mirror; the checksum decides whether a file is accepted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True)
 class Jar:
-    """One jar: what uses it, its coordinate, its checksum and size."""
+    """One jar: its use, coordinate, SHA-256 and size in bytes."""
 
     use: str
     coordinate: str
@@ -38,30 +38,30 @@ class Jar:
     size: int
 
     @property
-    def parts(self) -> tuple[str, str, str, str]:
-        """Group, artifact, version, classifier (may be empty)."""
+    def components(self) -> tuple[str, str, str, str]:
+        """Return group, artifact, version and classifier (may be empty)."""
         group, artifact, version, *classifier = self.coordinate.split(":")
         return group, artifact, version, classifier[0] if classifier else ""
 
     @property
     def file_name(self) -> str:
-        """Name in the cache folder.
+        """Return the name in the cache folder.
 
         >>> Jar("kafka", "org.slf4j:slf4j-api:1.7.36", "", 0).file_name
         'slf4j-api-1.7.36.jar'
         """
-        _, artifact, version, classifier = self.parts
+        _, artifact, version, classifier = self.components
         return f"{artifact}-{version}{'-' + classifier if classifier else ''}.jar"
 
     @property
     def repository_path(self) -> str:
-        """Path under a Maven repository."""
-        group, artifact, version, _ = self.parts
+        """Return the path below a Maven repository."""
+        group, artifact, version, _ = self.components
         return f"{group.replace('.', '/')}/{artifact}/{version}/{self.file_name}"
 
 
 def parse_lock(text: str) -> list[Jar]:
-    """Jars of a lock file.
+    """Return the jars of a lock file.
 
     >>> parse_lock("# a comment\\nflink g:a:1 00ff 12\\n")
     [Jar(use='flink', coordinate='g:a:1', sha256='00ff', size=12)]
@@ -69,7 +69,7 @@ def parse_lock(text: str) -> list[Jar]:
     Raises
     ------
     PlatformError
-        Naming the line that is not ``use coordinate sha256 bytes``.
+        Naming a line that is not ``use coordinate sha256 bytes``.
     """
     jars = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -83,37 +83,40 @@ def parse_lock(text: str) -> list[Jar]:
 
 
 def sha256_of(path: Path) -> str:
-    """Checksum of a file."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def verify(jar: Jar, path: Path) -> None:
-    """Refuse a file that is not the jar of the lock.
+    """Delete a file and raise an error if it is not the jar of the lock.
 
     Raises
     ------
     PlatformError
-        Naming the jar, the checksum expected and the one that came; the file is removed.
+        Naming the jar, the expected checksum and the one found.
     """
     found = sha256_of(path)
     if found != jar.sha256:
         path.unlink()
         raise PlatformError(
-            f"{jar.coordinate}: expected SHA-256 {jar.sha256}, came {found}. The file was removed; run again, "
-            "and if it comes again, your repository serves another file than the one that was locked."
+            f"{jar.coordinate}: expected SHA-256 {jar.sha256}, got {found}. The file was deleted. Run the command "
+            "again; if the error persists, the repository serves another file than the locked one."
         )
 
 
 def missing(jars: Iterable[Jar], folder: Path) -> list[Jar]:
-    """Jars that are not there. A jar gets its name only after its checksum was right, so the size tells."""
+    """Return the jars that are not in the folder.
+
+    A download gets its final name only after its checksum was verified, so comparing the size is sufficient.
+    """
     return [
         j for j in jars if not (folder / j.file_name).exists() or (folder / j.file_name).stat().st_size != j.size
     ]
 
 
 def repositories() -> list[str]:
-    """Addresses of the repositories, those of jgo's configuration first."""
+    """Return the addresses of the Maven repositories, those of jgo's configuration first."""
     from jgo.config import GlobalSettings
     from jgo.constants import MAVEN_CENTRAL_URL
 
@@ -121,22 +124,22 @@ def repositories() -> list[str]:
 
 
 def download(jar: Jar, folder: Path, sources: Iterable[str]) -> None:
-    """Fetch one jar; what a broken-off try left is gone on with.
+    """Download one jar, resuming an interrupted download.
 
     Raises
     ------
     PlatformError
-        When no source gave it, or the checksum is wrong.
+        When no repository serves it, or the checksum is wrong.
     """
     import requests
 
-    part = folder / f"{jar.file_name}.part"
+    partial = folder / f"{jar.file_name}.part"
     last = "no repository is configured"
     for attempt in range(ATTEMPTS):
         for source in sources:
-            have = part.stat().st_size if part.exists() else 0
+            have = partial.stat().st_size if partial.exists() else 0
             if have > jar.size:
-                part.unlink()
+                partial.unlink()
                 have = 0
             if have == jar.size:
                 break
@@ -146,21 +149,23 @@ def download(jar: Jar, folder: Path, sources: Iterable[str]) -> None:
                     f"{source}/{jar.repository_path}", headers=headers, stream=True, timeout=30
                 ) as answer:
                     answer.raise_for_status()
-                    with part.open("ab" if answer.status_code == 206 else "wb") as file:
+                    with partial.open("ab" if answer.status_code == 206 else "wb") as file:
                         for chunk in answer.iter_content(CHUNK):
                             file.write(chunk)
             except requests.RequestException as error:
                 last = str(error)
-        if part.exists() and part.stat().st_size == jar.size:
-            verify(jar, part)
-            part.rename(folder / jar.file_name)
+        if partial.exists() and partial.stat().st_size == jar.size:
+            verify(jar, partial)
+            partial.rename(folder / jar.file_name)
             return
         time.sleep(min(2.0**attempt, 10.0))
-    raise PlatformError(f"{jar.coordinate}: not fetched after {ATTEMPTS} tries ({last}); run again to go on")
+    raise PlatformError(
+        f"{jar.coordinate}: not downloaded after {ATTEMPTS} attempts ({last}); run the command again to resume"
+    )
 
 
 def fetch(folder: Path, *, check_all: bool = False) -> list[Jar]:
-    """All jars of the lock, fetching what is missing; ``check_all`` verifies those that are there too."""
+    """Return all jars of the lock, downloading missing ones; ``check_all`` verifies the existing ones too."""
     jars = parse_lock(LOCK.read_text())
     folder.mkdir(parents=True, exist_ok=True)
     if check_all:
@@ -179,12 +184,12 @@ def fetch(folder: Path, *, check_all: bool = False) -> list[Jar]:
 
 
 def classpath(jars: Iterable[Jar], use: str, folder: Path) -> list[Path]:
-    """Files of one use, sorted by name so that the class path is the same everywhere."""
+    """Return the files of one use, sorted by name, so that the class path is the same on every machine."""
     return sorted(folder / jar.file_name for jar in jars if jar.use == use)
 
 
 def write_lock() -> int:
-    """Resolve the coordinates with all they depend on and write ``jars.lock``; answers how many."""
+    """Resolve the coordinates with all dependencies, write ``jars.lock`` and return the number of jars."""
     import jgo
     from jgo.maven import MavenContext
 

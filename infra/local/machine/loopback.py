@@ -1,12 +1,13 @@
-"""A jar that makes Flink's Python runner listen on the loopback address alone (decision 46).
+"""Write a jar that makes Flink's Python runner listen on the loopback address alone (decision 46).
 
-Beam's ``ServerFactory`` computes a loopback address, hands its port alone to gRPC
+Beam's ``ServerFactory`` computes a loopback address but passes only its port to gRPC
 (``NettyServerBuilder.forPort``), and so listens on every interface. No option changes that. This module copies the
-one class out of the wheel's flink-python jar, makes it call ``NettyServerBuilder.forAddress`` with the whole
-address, and writes it into a jar that lies before flink-python on Flink's class path.
+class from the wheel's flink-python jar, replaces the call by ``NettyServerBuilder.forAddress`` with the whole
+address, and writes the class into a jar that precedes flink-python on Flink's class path.
 
-The class is changed as bytes, since a newcomer's machine has no Java compiler: four constants are added to its
-pool, and one instruction sequence is replaced by one of equal length. A class of another shape is refused.
+The class is changed as bytes, since a Java compiler is not a requirement of Walras: four constants are added to
+its constant pool, and one instruction sequence is replaced by one of equal length. A class of another form is
+refused.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from infra.local.errors import PlatformError
 
 CLASS = "org/apache/beam/sdk/fn/server/ServerFactory$InetSocketAddressServerFactory.class"
 JAR = "00-walras-loopback.jar"
-"""Flink's scripts sort the jars of its lib folder by name."""
+"""Name of the jar; Flink's scripts sort the jars of the lib folder by name."""
 
 _UTF8, _CLASS, _METHOD, _NAME_AND_TYPE = 1, 7, 10, 12
 _SIZES = {
@@ -38,7 +39,7 @@ _SIZES = {
     17: 4,
     18: 4,
 }
-"""Bytes of a constant's content by its tag (JVM specification, § 4.4); text has its own length."""
+"""Bytes of a constant's content by its tag (JVM specification, § 4.4); text constants state their own length."""
 _ALOAD_1, _NOP, _INVOKEVIRTUAL, _INVOKESTATIC = b"\x2b", b"\x00", b"\xb6", b"\xb8"
 
 
@@ -48,7 +49,7 @@ def write_loopback_jar(flink_python: Path, folder: Path) -> Path:
     Raises
     ------
     PlatformError
-        If the class in ``flink_python`` is missing or not of the known shape.
+        If the class in ``flink_python`` is missing or has another form.
     """
     jar = folder / JAR
     with zipfile.ZipFile(flink_python) as wheel:
@@ -73,7 +74,7 @@ def bind_to_address(code: bytes) -> bytes:
     Raises
     ------
     ValueError
-        If the class does not hold that call exactly once.
+        If the class does not contain that call exactly once.
     """
     pool = _Pool(code)
     get_port = pool.method("java/net/InetSocketAddress", "getPort")
@@ -100,7 +101,7 @@ def _text(value: str) -> bytes:
 
 
 class _Pool:
-    """Constants of a class file: tag and content by index, the count that the file states, and the pool's end."""
+    """Constant pool of a class file: tag and content by index, the stated count, and the end of the pool."""
 
     def __init__(self, code: bytes) -> None:
         magic, self.count = struct.unpack_from(">I4xH", code)
@@ -116,21 +117,21 @@ class _Pool:
             size = 2 + struct.unpack_from(">H", code, at + 1)[0] if tag == _UTF8 else _SIZES[tag]
             self.tag[index], self.content[index] = tag, code[at + 1 : at + 1 + size]
             at += 1 + size
-            index += 2 if tag in (5, 6) else 1  # numbers of eight bytes take two places
+            index += 2 if tag in (5, 6) else 1  # eight-byte numbers occupy two indices
         self.end = at
 
     def text(self, index: int) -> str:
-        """A text constant, or the name of a class."""
+        """Return a text constant, or the name of a class constant."""
         if self.tag[index] == _CLASS:
             return self.text(struct.unpack(">H", self.content[index])[0])
         return self.content[index][2:].decode()
 
     def owner(self, method: int) -> str:
-        """Name of the class that a method belongs to."""
+        """Return the name of the class that a method belongs to."""
         return self.text(struct.unpack_from(">H", self.content[method])[0])
 
     def method(self, owner: str, name: str) -> int:
-        """Index of the one method of that name whose class' name ends with ``owner``."""
+        """Return the index of the only method of that name whose class name ends with ``owner``."""
         found = [
             index
             for index, tag in self.tag.items()

@@ -1,4 +1,4 @@
-"""Ports on loopback: the usual one when it is free, else any free one."""
+"""Choose ports on loopback: the default port when it is free, otherwise any free one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on the port now (a port in TIME_WAIT counts as free)."""
+    """Return whether a server could listen on the port now (a port in TIME_WAIT counts as free)."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -20,17 +20,17 @@ def is_free(port: int) -> bool:
 
 
 def is_listening(port: int, host: str = LOOPBACK) -> bool:
-    """Whether something answers on the port."""
+    """Return whether the port accepts connections."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
         return probe.connect_ex((host, port)) == 0
 
 
-def pick_ports(usual: Mapping[str, int], before: Mapping[str, int] | None = None) -> dict[str, int]:
-    """A port for every name: the one of the run before, else the usual one, else a free one.
+def pick_ports(defaults: Mapping[str, int], previous: Mapping[str, int] | None = None) -> dict[str, int]:
+    """Return a port for every name: that of the previous run, else the default one, else any free one.
 
-    All answers differ. The probes stay open until the last one is found, so that the system does not
-    give one port twice.
+    All returned ports differ. The probes stay open until the last port is found, so that the system does not
+    return one port twice.
 
     >>> ports = pick_ports({"a": 0, "b": 0})
     >>> ports["a"] != ports["b"] and all(is_free(port) for port in ports.values())
@@ -39,8 +39,8 @@ def pick_ports(usual: Mapping[str, int], before: Mapping[str, int] | None = None
     picked: dict[str, int] = {}
     probes = []
     try:
-        for name, usual_port in usual.items():
-            for port in ((before or {}).get(name, usual_port), usual_port, 0):
+        for name, default_port in defaults.items():
+            for port in ((previous or {}).get(name, default_port), default_port, 0):
                 if port in picked.values():
                     continue
                 probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM)

@@ -1,1 +1,1 @@
-"""Acceptance of the statistics: watcher and elasticities on simulated and recorded data."""
+"""Acceptance of the statistics: the watcher and the elasticity estimators on simulated and recorded data."""

@@ -1,18 +1,14 @@
-"""Every line of science § 3's table, through the very estimators that elasticity_job runs.
+"""Acceptance of the elasticity estimators: every line of the table of science § 3.
 
-    python -m infra.reports.acceptance.accept_elasticity [--quick] [--out FOLDER] [--data FOLDER] [--seed N]
-
-Prints each figure beside its limit, writes accept_elasticity.json, and ends with 1 if a line is missed.
-``--quick`` takes fewer brands, splits and repetitions, with wider limits where chance is in a line.
-Here are the lines of simulated counts; those of real data, Dominick's orange juice (folder ``WALRAS_DATA``,
-default ../shared/data beside the clone), are in juice.py.
+The program runs the estimators that elasticity_job runs, compares each figure with its limit and writes
+accept_elasticity.json. ``--quick`` uses fewer brands, splits and repetitions, and wider limits for random figures.
+This module holds the figures of simulated counts; those of recorded data (Dominick's orange juice, in the folder
+``WALRAS_DATA``) are in :mod:`infra.reports.acceptance.orange_juice`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,9 +23,17 @@ from features.elasticity import ElasticitySettings
 from features.elasticity.elasticity_logic import ElasticityLogic
 from features.elasticity.pooling_logic import PoolingLogic
 from features.segments.customers import Z_90
-from infra.reports.acceptance.juice import JUICE, juice_lines, load_juice, replay_line, taddy_lines
-from infra.reports.acceptance.lines import START_MS, Line, at_least, at_most, between, take
+from infra.reports.acceptance.orange_juice import (
+    JUICE,
+    bds_figures,
+    juice_figures,
+    load_juice,
+    replay_figures,
+)
+from infra.reports.acceptance.stages import START_MS, at_least, at_most, pool_outputs
+from infra.reports.program import Program, UsageError
 from infra.reports.recorded_data import data_folder
+from infra.reports.report import Figure, Limit, Report, provenance, write_json
 from schemas.events import CatalogEntry, Cell, Stock
 from schemas.time_units import DAY_MS, MINUTE_MS
 
@@ -39,7 +43,7 @@ GRID = np.array([800, 900, 1000, 1100, 1200])
 
 @dataclass(frozen=True)
 class Score:
-    """How estimates compare with the truth after some cells."""
+    """Errors of the estimates after some cells: RMSE, mean error, coverage of 90 % intervals, mean raw error."""
 
     rmse: float
     bias: float
@@ -52,14 +56,16 @@ def simulate(
     *,
     products: int = 200,
     checks: Sequence[int] = (5, 20, 100),
-    cut: bool = False,
+    stock_outs: bool = False,
     overdispersion: float = 0.0,
     buckets: int = 3,
     ignore_stock: bool = False,
 ) -> tuple[dict[int, Score], float]:
-    """Products with elasticities around -2 (sd .4), one price a day, through both logics.
+    """Simulate products with elasticities of mean -2 (sd 0.4) and one price a day, through both stages.
 
-    Returns the scores by number of cells, and the share of cells that a stock-out cut.
+    Returns
+    -------
+    The scores by number of cells, and the share of cells that a stock-out shortens.
     """
     rng = np.random.default_rng(seed)
     beta = rng.normal(-2, 0.4, products)
@@ -77,7 +83,7 @@ def simulate(
         mean = mean * rng.gamma(1 / overdispersion, overdispersion, (days, products))
     demand = rng.poisson(mean)
     stock = np.maximum(np.quantile(demand, 0.85, axis=0), 1.0).round()
-    out = (demand > stock) if cut else np.zeros_like(demand, bool)
+    out = (demand > stock) if stock_outs else np.zeros_like(demand, bool)
     sold = np.where(out, stock, demand).astype(int)
     share = np.where(out, rng.beta(np.maximum(sold, 1), np.maximum(demand - sold + 1, 1)), 1.0)
     for day in range(days):
@@ -93,87 +99,84 @@ def simulate(
             levels = tuple(Stock("e", at, *names[i], on_hand, 0, 1.0) for at, i, on_hand in sorted(facts))
             catalog = tuple(entries[i] for i in mine) if day == 0 else ()
             batch = Batch(b, end, cells, (), () if ignore_stock else levels, catalog)
-            take(pool, logic.on_batch(batch), estimates)
+            pool_outputs(pool, logic.on_batch(batch), estimates)
         if day + 1 in checks:
-            # What is held back for late orders belongs to these cells: close it on a restored copy.
-            twin, now = PoolingLogic(settings), dict(estimates)
-            twin.restore(carried(pool.snapshot()))
+            # The period that is open for late orders belongs to these cells: close it on a restored copy.
+            pool_copy, now = PoolingLogic(settings), dict(estimates)
+            pool_copy.restore(through_json(pool.snapshot()))
             for b, logic in logics.items():
-                ended = ElasticityLogic(settings)
-                ended.restore(carried(logic.snapshot()))
-                take(twin, ended.on_batch(Batch(b, (day + 2) * DAY_MS + START_MS)), now)
+                logic_copy = ElasticityLogic(settings)
+                logic_copy.restore(through_json(logic.snapshot()))
+                pool_outputs(pool_copy, logic_copy.on_batch(Batch(b, (day + 2) * DAY_MS + START_MS)), now)
             scores[day + 1] = score(now, names, beta)
     return scores, float(out.mean())
 
 
-def carried(snapshot: dict[str, Any]) -> dict[str, Any]:
-    """A snapshot as it comes back from Flink's state."""
+def through_json(snapshot: dict[str, Any]) -> dict[str, Any]:
+    """Return a snapshot as it is restored from Flink's state."""
     return dict(orjson.loads(orjson.dumps(snapshot, option=orjson.OPT_SERIALIZE_NUMPY)))
 
 
-def score(estimates: dict[str, dict[str, Any]], names: list[tuple[str, ...]], beta: np.ndarray) -> Score:
-    """Errors of the published estimates against the truth."""
+def score(estimates: dict[str, dict[str, Any]], names: Sequence[tuple[str, ...]], beta: np.ndarray) -> Score:
+    """Return the errors of the published estimates."""
     got = [estimates[f"{'/'.join(name[:3])}|own_price_elasticity|all"] for name in names]
     mean, sd = (np.array([e[key] for e in got]) for key in ("mean", "sd"))
     raw = np.array([np.nan if e["raw_mean"] is None else e["raw_mean"] for e in got], float)
-    away = mean - beta
+    error = mean - beta
     return Score(
-        float(np.sqrt(np.mean(away**2))),
-        float(away.mean()),
-        float((np.abs(away) <= Z_90 * sd).mean()),
+        float(np.sqrt(np.mean(error**2))),
+        float(error.mean()),
+        float((np.abs(error) <= Z_90 * sd).mean()),
         float(np.nanmean(raw - beta)),
     )
 
 
-def count_lines(quick: bool, seed: int) -> list[Line]:
-    """RMSE, bias and coverage of shrunk estimates; with stock-outs; with overdispersion."""
+def count_figures(quick: bool, seed: int) -> list[Figure]:
+    """Return the errors of pooled estimates: Poisson counts, stock-outs, overdispersed counts."""
     repetitions = 1 if quick else 10
-    slack = 1.25 if quick else 1.0
-    some = 100 if quick else 200
-    plain = [simulate(seed + r, products=some)[0] for r in range(repetitions)]
-    lines = []
+    tolerance = 1.25 if quick else 1.0
+    products = 100 if quick else 200
+    plain = [simulate(seed + r, products=products)[0] for r in range(repetitions)]
+    figures = []
     for cells, limit in ((5, 0.45), (20, 0.38), (100, 0.26)):
         rmse = float(np.mean([s[cells].rmse for s in plain]))
-        lines.append(at_most(f"simulated Poisson, {cells} cells: RMSE", rmse, limit * slack))
+        figures.append(at_most(f"simulated Poisson, {cells} cells: RMSE", rmse, limit * tolerance))
     bias = float(np.mean([s[100].bias for s in plain]))
-    lines.append(at_most("simulated Poisson, 100 cells: |bias|", abs(bias), 0.03 * (3 if quick else 1)))
+    figures.append(at_most("simulated Poisson, 100 cells: |bias|", abs(bias), 0.03 * (3 if quick else 1)))
     coverage = float(np.mean([s[100].coverage for s in plain]))
-    lines.append(
-        between(
-            "simulated Poisson, 100 cells: 90 % intervals cover",
-            coverage,
-            *((0.82, 0.98) if quick else (0.87, 0.94)),
-        )
-    )
-    cut = [simulate(seed + 100 + r, products=some, cut=True, checks=(100,)) for r in range(repetitions)]
-    bias = float(np.mean([s[100].bias for s, _ in cut]))
-    share = float(np.mean([c for _, c in cut]))
-    lines.append(at_most(f"{share:.0%} of cells cut by stock-outs: |bias|", abs(bias), 0.04 * (3 if quick else 1)))
-    blind = [
-        simulate(seed + 100 + r, products=some, cut=True, checks=(100,), ignore_stock=True)[0]
-        for r in range(1 if quick else 2)
+    limits = Limit(0.82, 0.98) if quick else Limit(0.87, 0.94)
+    figures.append(Figure("simulated Poisson, 100 cells: 90 % intervals cover", coverage, limit=limits))
+    seeds = range(seed + 100, seed + 100 + repetitions)
+    short = [simulate(s, products=products, stock_outs=True, checks=(100,)) for s in seeds]
+    bias = float(np.mean([s[100].bias for s, _ in short]))
+    share = float(np.mean([c for _, c in short]))
+    name = f"{share:.0%} of cells cut by stock-outs: |bias|"
+    figures.append(at_most(name, abs(bias), 0.04 * (3 if quick else 1)))
+    without_stock = [
+        simulate(s, products=products, stock_outs=True, checks=(100,), ignore_stock=True)[0]
+        for s in seeds[: 1 if quick else 2]
     ]
-    bias = float(np.mean([s[100].bias for s in blind]))
-    lines.append(at_least("(control: the same with the stock-outs not told: bias)", bias, 0.1))
-    wild = [
-        simulate(seed + 200 + r, products=some, overdispersion=0.3, checks=(100,))[0] for r in range(repetitions)
+    bias = float(np.mean([s[100].bias for s in without_stock]))
+    figures.append(at_least("(control: the same with the stock-outs not told: bias)", bias, 0.1))
+    overdispersed = [
+        simulate(seed + 200 + r, products=products, overdispersion=0.3, checks=(100,))[0]
+        for r in range(repetitions)
     ]
-    coverage = float(np.mean([s[100].coverage for s in wild]))
-    lines.append(
-        at_least("overdispersed (gamma, .3), 100 cells: 90 % intervals cover", coverage, 0.8 if quick else 0.85)
-    )
-    return lines
+    coverage = float(np.mean([s[100].coverage for s in overdispersed]))
+    name = "overdispersed (gamma, .3), 100 cells: 90 % intervals cover"
+    figures.append(at_least(name, coverage, 0.8 if quick else 0.85))
+    return figures
 
 
-def speed_line(quick: bool) -> list[Line]:
-    """Cells learned per second by one bucket, JSON decoded and state written every minute."""
+def cost_figures(quick: bool) -> list[Figure]:
+    """Return the cells per second that one bucket learns, with decoding and snapshots, and its state size."""
     names = [("shop", "web-us-usd", f"p{i:02d}", f"p{i:02d}") for i in range(32)]
     logic = ElasticityLogic()
     entries = [CatalogEntry("e", 0, *n, f"c{i % 4}", "margin", "USD", 1, True) for i, n in enumerate(names)]
     logic.on_batch(Batch(0, START_MS + MINUTE_MS, catalog=tuple(entries)))
     rng = np.random.default_rng(1)
     minutes = 65 if quick else 370
-    payloads = []
+    payloads: list[bytes] = []
     for _ in range(minutes):
         rows: list[dict[str, Any]] = []
         for n in names:
@@ -202,40 +205,40 @@ def speed_line(quick: bool) -> list[Line]:
     ]
 
 
-def run(quick: bool = False, seed: int = 0, folder: Path | None = None) -> Iterator[Line]:
-    """Every line, in the order of the table, as soon as it is known."""
+def measure(quick: bool = False, seed: int = 0, folder: Path | None = None) -> Iterator[Figure]:
+    """Yield every figure in the order of the table, as soon as it is measured."""
     folder = folder or data_folder()
     juice = load_juice(folder)
-    yield from juice_lines(juice, quick)
-    yield from replay_line(juice, quick)
-    yield from taddy_lines(folder, quick)
-    yield from count_lines(quick, seed)
-    yield from speed_line(quick)
+    yield from juice_figures(juice, quick)
+    yield from replay_figures(juice, quick)
+    yield from bds_figures(folder, quick)
+    yield from count_figures(quick, seed)
+    yield from cost_figures(quick)
 
 
-def main() -> int:
-    """Print the table; 1 if a line is missed."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--data", type=Path, help="folder of the recorded data (default: WALRAS_DATA)")
-    parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
-    folder = asked.data or data_folder()
-    if not (folder / JUICE).is_file():
-        parser.error(f"expected {JUICE} in the data folder, got {folder}: name it by --data or WALRAS_DATA")
-    lines = []
-    for line in run(asked.quick, asked.seed, folder):
-        print(line, flush=True)
-        lines.append(line)
-    if asked.out:
-        asked.out.mkdir(parents=True, exist_ok=True)
-        figures = {line.name: {"value": line.value, "limit": line.limit, "ok": line.ok} for line in lines}
-        (asked.out / "accept_elasticity.json").write_text(json.dumps(figures, indent=1, ensure_ascii=False))
-    missed = sum(not line.ok for line in lines)
-    print(f"{len(lines) - missed} of {len(lines)} lines hold")
-    return 1 if missed else 0
+class AcceptElasticity(Program):
+    """Measure the elasticity estimators on recorded and simulated data against the table of science § 3."""
 
+    name = "accept-elasticity"
+    summary = "elasticity estimators on recorded and simulated data (minutes)"
 
-if __name__ == "__main__":
-    sys.exit(main())
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the program's options."""
+        parser.add_argument("--quick", action="store_true", help="fewer repetitions, wider limits")
+        parser.add_argument("--out", type=Path, help="folder of accept_elasticity.json; default: not written")
+        parser.add_argument("--data", type=Path, help="folder of the recorded data (default: WALRAS_DATA)")
+        parser.add_argument("--seed", type=int, default=0, help="seed of the simulation")
+
+    def run(self, options: argparse.Namespace) -> Report:
+        """Measure every figure."""
+        folder = options.data or data_folder()
+        if not (folder / JUICE).is_file():
+            raise UsageError(f"expected {JUICE} in the data folder, got {folder}: set --data or WALRAS_DATA")
+        report = Report(self.name)
+        for figure in measure(options.quick, options.seed, folder):
+            report.add(figure)
+        if options.out:
+            origin = provenance()
+            figures = {figure.name: figure.to_json() | origin for figure in report.figures}
+            write_json(options.out / "accept_elasticity.json", figures)
+        return report

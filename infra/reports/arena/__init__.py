@@ -1,1 +1,1 @@
-"""The arena: Walras and simple ways of pricing on one simulated market."""
+"""The arena: Walras and simple pricing methods on the same simulated markets."""

@@ -1,1 +1,1 @@
-"""Benchmarks: each figure beside a limit or a peer of the same run."""
+"""Benchmarks: throughput, latency, memory and solver time, each beside a limit or a peer of the same run."""

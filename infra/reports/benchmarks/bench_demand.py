@@ -1,11 +1,12 @@
-"""(a, b) demand_job's rate over a backlog, beside raw Kafka → JSON → blackhole on the same topics.
+"""Rate of demand_job over a backlog, beside Kafka → JSON → blackhole on the same topics (a, b).
 
-And, in the figures' detail, beside a plain count by the minute: the least that SQL does for cells and refusals.
+The detail of the figures holds a second peer: counts per minute, the least that SQL must do for cells and
+refusals.
 
-A job's progress is what it has committed to Kafka with its checkpoints, every ten seconds (as shipped every
-twenty; the peers every second); its rate is that between two and eight tenths of the backlog: before, it starts
-and is compiled; after, partitions run out, and a reader that finds nothing more commits some seconds later.
-The processor's time a record, of the whole run, stands beside it and varies less.
+Progress is the sum of the offsets that a job commits with its checkpoints, every ten seconds (by default every
+twenty; the peers every second). The rate is taken between 20 % and 80 % of the backlog: before, the job starts and
+its code is compiled; afterwards partitions run empty, and a reader without records commits some seconds later. The
+detail also holds the processor time per record over the whole run, which varies less.
 """
 
 from __future__ import annotations
@@ -25,28 +26,31 @@ from confluent_kafka.admin import AdminClient
 
 from infra.local import jobs as cluster_jobs
 from infra.local.platform import Platform
-from infra.reports.benchmarks import flink_peer, made_input
-from infra.reports.benchmarks.figures import Figure
+from infra.reports.benchmarks import flink_peer
+from infra.reports.benchmarks.figures import benchmark_figure
+from infra.reports.inputs import market_file
+from infra.reports.report import Figure
 from jobs.connectors.flink.environment import CHECKPOINT_INTERVAL_FACTOR
 from jobs.connectors.kafka.offsets import SILENT, TopicEnds
-from schemas.topics import INPUTS, MINUTE_MS, TOPICS
+from schemas.time_units import MINUTE_MS
+from schemas.topics import INPUTS, TOPICS
 
 PARTS = ("broker", "redis", "jobmanager", "taskmanager")
 LISTINGS, BUCKETS, EVENTS_PER_MINUTE = 1_000, 32, 60_000
 DEMAND = "demand_job"
 CHECKPOINT_S = 10.0 / CHECKPOINT_INTERVAL_FACTOR
 FROM, UPTO = 0.2, 0.8
-"""Between which parts of the backlog a rate is taken."""
+"""Shares of the backlog between which the rate is taken."""
 
 
 @lru_cache(maxsize=1)
 def _admin(bootstrap: str) -> AdminClient:
-    # Kept: it is asked ten times a second.
+    # Cached, since the offsets are read ten times a second.
     return AdminClient({"bootstrap.servers": bootstrap, "logger": SILENT})  # type: ignore[dict-item]
 
 
 def committed(bootstrap: str, group: str) -> int:
-    """Offsets a group has committed over the input topics."""
+    """Return the sum of the offsets that a group has committed on the input topics."""
     admin = _admin(bootstrap)
     answer = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=10)
     with contextlib.suppress(KafkaException):
@@ -54,15 +58,15 @@ def committed(bootstrap: str, group: str) -> int:
     return 0
 
 
-def forget(bootstrap: str, group: str) -> None:
-    """Forget a group's offsets, so that the next run's progress starts at nothing."""
+def delete_group(bootstrap: str, group: str) -> None:
+    """Delete a group's offsets, so that the next run starts at 0."""
     admin = _admin(bootstrap)
     with contextlib.suppress(KafkaException):
         admin.delete_consumer_groups([group], request_timeout=10)[group].result()
 
 
 def rate(bootstrap: str, group: str, total: int, timeout_s: float = 600.0) -> dict[str, Any]:
-    """Watch a job take in the backlog; answers records a second and the curve's ends."""
+    """Return the records per second of a job over the backlog, and how many points were measured."""
     seen: list[tuple[float, int]] = []
     deadline, pause = time.monotonic() + timeout_s, threading.Event()
     while not seen or seen[-1][1] < total:
@@ -82,19 +86,19 @@ def rate(bootstrap: str, group: str, total: int, timeout_s: float = 600.0) -> di
 
 
 def processor_s(platform: Platform) -> float:
-    """Processor seconds that the task manager's Java has taken."""
+    """Return the processor seconds of the task manager's JVM."""
     processes = (psutil.Process(pid) for pid in platform.pids("taskmanager"))
-    taken = [process.cpu_times() for process in processes if process.name().startswith("java")]
-    return sum(each.user + each.system for each in taken)
+    times = [process.cpu_times() for process in processes if process.name().startswith("java")]
+    return sum(each.user + each.system for each in times)
 
 
 def measure(home: Path, *, events: int) -> list[Figure]:
-    """Start a platform, fill the topics, run the three jobs one after the other."""
+    """Start a platform, fill the topics, and run the jobs one after another."""
     minutes = max(1, round(events / EVENTS_PER_MINUTE))
     start_ms = (round(time.time() * 1000) // MINUTE_MS - minutes - 5) * MINUTE_MS
     home.mkdir(parents=True, exist_ok=True)
     path = home / "input.bin"
-    made_input.write(
+    market_file.write(
         path, listings=LISTINGS, events_per_minute=EVENTS_PER_MINUTE, start_ms=start_ms, minutes=minutes
     )
     platform = Platform(home)
@@ -105,8 +109,8 @@ def measure(home: Path, *, events: int) -> list[Figure]:
             PARTS, job_names=[], speed=1, checkpoint_interval_s=CHECKPOINT_S, extra={"BUCKETS": str(BUCKETS)}
         )
         kafka = platform.env["WALRAS_KAFKA"]
-        made_input.send(kafka, made_input.read(path))
-        made_input.closing_ticks(kafka, start_ms + minutes * MINUTE_MS, BUCKETS)
+        market_file.send(kafka, market_file.read(path))
+        market_file.closing_ticks(kafka, start_ms + minutes * MINUTE_MS, BUCKETS)
         path.unlink()
         ends = TopicEnds(kafka, [topic.topic for topic in INPUTS]).now()
         total = sum(ends.values())
@@ -128,7 +132,7 @@ def measure(home: Path, *, events: int) -> list[Figure]:
                 if running.state in cluster_jobs.ACTIVE:
                     cluster_jobs.cancel(platform.env, running)
             _until_idle(platform)
-            forget(kafka, group)
+            delete_group(kafka, group)
     finally:
         platform.down()
     raw = found[flink_peer.RAW]["per_second"]
@@ -139,7 +143,7 @@ def measure(home: Path, *, events: int) -> list[Figure]:
         "peers": {name: found[name] for name in flink_peer.JOBS},
     }
     return [
-        Figure(name, found[name]["per_second"], "events/s", raw, found[name] | detail)
+        benchmark_figure(name, found[name]["per_second"], "events/s", raw, found[name] | detail)
         for name in ("demand_job", "demand_job_archived")
     ]
 

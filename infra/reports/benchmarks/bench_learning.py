@@ -1,6 +1,6 @@
-"""(g) State bytes per listing, summed over the jobs, and (i) cells learned a second by elasticity's first stage.
+"""State per listing, summed over the jobs (g), and cells per second that stage 1 of elasticity_job learns (i).
 
-Both host the very logics of the jobs, with the adapter's own decoding and snapshot, in this process.
+Both run the logics of the jobs in this process, including the host's decoding and snapshots.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from features.elasticity.elasticity_logic import ElasticityLogic
 from features.elasticity.pooling_logic import PoolingLogic
 from features.feature_logic import FeatureLogic
 from features.segments.customers import SegmentLogic
-from infra.reports.benchmarks.minutes import MINUTE_MS, START_MS, batches
+from infra.reports.inputs.cell_batches import MINUTE_MS, START_MS, batches
 from jobs.hosting.host import Host, unpacked
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.pricing.policy import Policy
 from jobs.pricing.policy_settings import elasticity_settings, feature_settings
 
 LISTINGS = 32
-"""Of one bucket, as a deployment has them."""
+"""Listings of one bucket."""
 
 
 def window_ends(days: int, minutes: int) -> list[int]:
-    """Ends of the minutes taken: one an hour for the long windows, then every minute."""
+    """Return the ends of the minutes that are fed: one per hour for the long windows, then every minute."""
     hours = [START_MS + h * 60 * MINUTE_MS for h in range(24 * days)]
     return hours + [hours[-1] + m * MINUTE_MS for m in range(1, minutes + 1)]
 
 
 def state(*, days: int = 31, minutes: int = 240, listings: int = LISTINGS) -> dict[str, Any]:
-    """Bytes per listing of what each logic keeps, after its longest window is full; also before it is packed."""
+    """Return the bytes of state per listing of each logic, compressed and not, with its longest window full."""
     policy = Policy()
     learning = elasticity_settings(policy)
     hosts = {
@@ -41,21 +41,21 @@ def state(*, days: int = 31, minutes: int = 240, listings: int = LISTINGS) -> di
         "pooling": Host(partial(PoolingLogic, learning), None),
         "repricing": Host(partial(RepricingLogic, policy), None),
     }
-    kept = dict.fromkeys(hosts, b"")
-    most = dict.fromkeys(hosts, 0)
+    snapshots = dict.fromkeys(hosts, b"")
+    largest = dict.fromkeys(hosts, 0)
 
     def take(name: str, key: str, kind: str, address: str, payload: bytes | str) -> list[Any]:
         outputs, saved = hosts[name].process((key, kind, address, payload), lambda: None)
-        kept[name] = saved or kept[name]
-        most[name] = max(most[name], len(kept[name]))
+        snapshots[name] = saved or snapshots[name]
+        largest[name] = max(largest[name], len(snapshots[name]))
         return outputs
 
     for payload in batches(listings, window_ends(days, minutes)):
-        told = []
+        estimates = []
         for output in take("elasticity", "0", "batch", "", payload):
             if output.stream == "sums":
-                told += take("pooling", output.key, "sums", "", orjson.dumps(output.value))
-        for output in told:
+                estimates += take("pooling", output.key, "sums", "", orjson.dumps(output.value))
+        for output in estimates:
             if output.stream == "estimates":
                 for name in ("feature", "repricing"):
                     take(name, "0", "estimates", "", orjson.dumps(output.value))
@@ -65,21 +65,21 @@ def state(*, days: int = 31, minutes: int = 240, listings: int = LISTINGS) -> di
     purchases = {"rows": [{"tenant": "bench", "customer": f"{n:032x}", "purchases": 3, "above_offer": 1,
                            "event_time_ms": START_MS} for n in range(1000)]}  # fmt: skip
     _, saved = segments.process(("0", "segments", "", orjson.dumps(purchases)), lambda: None)
-    each = {name: len(data) / listings for name, data in kept.items()}
+    each = {name: len(data) / listings for name, data in snapshots.items()}
     return {
         "bytes_per_listing": sum(each.values()),
         **{f"{name}_bytes": round(size) for name, size in each.items()},
-        "unpacked_bytes_per_listing": round(sum(len(unpacked(data)) for data in kept.values()) / listings),
-        "most_bytes_per_listing": round(sum(size / listings for size in most.values())),
+        "unpacked_bytes_per_listing": round(sum(len(unpacked(data)) for data in snapshots.values()) / listings),
+        "most_bytes_per_listing": round(sum(size / listings for size in largest.values())),
         "segment_bytes_per_thousand_customers": len(saved or b""),
         "days": days,
     }
 
 
 def learned(*, minutes: int = 240, listings: int = LISTINGS) -> dict[str, float]:
-    """Cells a second through stage 1: decoding, counting, learning at the hour's end, each batch's snapshot.
+    """Return the cells per second through stage 1: decoding, counting, learning at each hour, snapshots.
 
-    The peer of the same run is decoding the same batches alone.
+    The peer of the same run decodes the same batches.
     """
     payloads = list(batches(listings, [START_MS + m * MINUTE_MS for m in range(minutes)]))
     cells = sum(payload.count(b'"cell"') for payload in payloads)

@@ -1,24 +1,22 @@
-"""The optimizer by figures: objective against GLOP on random instances, and time per listing.
-
-Each figure of ours stands beside GLOP's, measured in the same run.
-"""
+"""Repricing time per listing (20 prices, 2 segments) beside GLOP's, and the gap of the objective to GLOP's (e)."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 
 from jobs.pricing.optimizer import solve_many, solve_one
 from jobs.pricing.optimizer.judge import solve_plan
 
+LISTINGS = 2_000
+
 
 def instances(
     count: int, prices: int, segments: int = 2, seed: int = 11
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sales falling in price, values with a cost, targets from too low to never binding."""
+    """Return random sales that fall with the price, values, and targets from infeasible to not binding."""
     rng = np.random.default_rng(seed)
     grid = np.sort(rng.uniform(5, 20, (count, 1, prices)), axis=2)
     scale = rng.uniform(1, 1000, (count, segments, 1))
@@ -27,51 +25,47 @@ def instances(
     return s, v, rng.uniform(0, 1.2, count) * s.max(axis=2).sum(axis=1)
 
 
-def compare(count: int) -> dict[str, float]:
-    """Largest relative gap to GLOP over instances of 2 to 40 prices, 1 to 4 segments, both forms of (C)."""
-    gap, compared, below, ours, theirs = 0.0, 0, 0, 0.0, 0.0
+def repricing(*, rounds: int = 7, compared: int = 200) -> dict[str, float]:
+    """Return the microseconds per listing of the hull, all at once, and of GLOP, one after another."""
+    s, v, targets = instances(LISTINGS, 20)
+    hull = min(timed(lambda: solve_many(s, v, targets)) for _ in range(rounds)) / LISTINGS
+    few = list(zip(s[:compared].tolist(), v[:compared].tolist(), targets[:compared].tolist(), strict=True))
+    began = time.perf_counter()
+    for sales, values, target in few:
+        # With "at most one price", which is always feasible.
+        solve_plan(sales, values, target, may_close=True)
+    return {"hull_us": 1e6 * hull, "glop_us": 1e6 * (time.perf_counter() - began) / compared}
+
+
+def gap(count: int = 10_000) -> dict[str, float]:
+    """Return the largest relative gap to GLOP over instances of 2 to 40 prices, 1 to 4 segments, both (C)."""
+    largest, compared, below, hull_s, glop_s = 0.0, 0, 0, 0.0, 0.0
     shapes = [(2, 1), (5, 2), (20, 2), (40, 4)]
     for (prices, segments), may_close in [(shape, close) for shape in shapes for close in (False, True)]:
         s, v, targets = instances(count // 8, prices, segments, seed=prices + may_close)
         for sales, values, target in zip(s.tolist(), v.tolist(), targets.tolist(), strict=True):
             start = time.perf_counter()
             plan = solve_one(sales, values, target, may_close=may_close)
-            ours += time.perf_counter() - start
+            hull_s += time.perf_counter() - start
             if plan.below_demand:
                 below += 1
                 continue
             start = time.perf_counter()
             judge = solve_plan(sales, values, target, may_close=may_close)
-            theirs += time.perf_counter() - start
-            gap = max(gap, abs(plan.value - judge.value) / max(abs(judge.value), 1e-9))
+            glop_s += time.perf_counter() - start
+            largest = max(largest, abs(plan.value - judge.value) / max(abs(judge.value), 1e-9))
             compared += 1
     return {
         "instances": compared,
         "below_demand": below,
-        "max_relative_gap": gap,
-        "hull_us_each": 1e6 * ours / (compared + below),
-        "glop_us_each": 1e6 * theirs / compared,
+        "max_relative_gap": largest,
+        "hull_us_each": 1e6 * hull_s / (compared + below),
+        "glop_us_each": 1e6 * glop_s / compared,
     }
 
 
-def speed() -> dict[str, float]:
-    """Microseconds per listing: many at once, and one alone by number of prices (003, figure 8(D))."""
-    s, v, targets = instances(2_000, 20)
-    best = min(timed(lambda: solve_many(s, v, targets)) for _ in range(5))
-    figures = {"many_20_prices_2_segments_us_per_listing": 1e6 * best / len(s)}
-    for prices in (10, 20, 50, 100):
-        each = min(timed(partial(_each, *(a.tolist() for a in instances(50, prices)))) for _ in range(3))
-        figures[f"one_{prices}_prices_us"] = 1e6 * each / 50
-    return figures
-
-
-def _each(sales: list, values: list, targets: list) -> None:
-    for s, v, target in zip(sales, values, targets, strict=True):
-        solve_one(s, v, target)
-
-
 def timed(call: Callable[[], object]) -> float:
-    """Seconds that a call takes."""
+    """Return the seconds that a call takes."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start

@@ -1,9 +1,9 @@
-"""(c) the whole pipeline's sustained rate, (d) an offer's way to a table, (h) how both grow with the listings.
+"""Sustained rate of the pipeline (c), time from an offer to its table (d), and both with more listings (h).
 
-Event time is the wall's, the archive is on, the input was made beforehand. Phases of one run: the market's
-opening, which is each listing's catalogue entry, stock, rivals' prices and first price of ours; half the full rate
-to warm the JVM, unjudged; the full rate; half of it with probes; silence with probes. Each starts when the one
-before it is worked through.
+Event time is wall time, the archive is on, and the input is generated in advance. Phases of one run: the opening
+of the market (each listing's catalog entry, stock, rivals' offers and first price); half the full rate as a
+warm-up of the JVM, which is not judged; the full rate; half of it with probes; no load with probes. A phase starts
+when the records of the previous one are processed.
 """
 
 from __future__ import annotations
@@ -20,30 +20,32 @@ import psutil
 from infra.local import jobs as cluster_jobs
 from infra.local.parts import TASK_MANAGERS, flink_get
 from infra.local.platform import Platform
-from infra.reports.benchmarks import made_input
-from infra.reports.benchmarks.figures import Figure
-from infra.reports.benchmarks.watched import Minutes, Probes, as_json, checkpoints, quantiles
+from infra.reports.benchmarks.figures import benchmark_figure
+from infra.reports.benchmarks.pipeline_probes import MinuteDelays, Probes, as_json, checkpoints, quantiles
+from infra.reports.inputs import market_file
+from infra.reports.report import Figure
 from jobs.connectors.kafka.offsets import TopicEnds, consumer_lag
 from jobs.registry import JOBS
-from schemas.topics import MINUTE_MS, TOPICS
+from schemas.time_units import MINUTE_MS
+from schemas.topics import TOPICS
 
 PARTS = ("broker", "redis", "jobmanager", *TASK_MANAGERS, "ticker")
 RATE = 20_000
-"""Events a second that are promised on two cores."""
+"""Events per second that two cores must sustain."""
 PROBE_EVERY_S = 1.37
 MEMORY = "8g"
-"""Of the task manager for (c) and (d): open sessions and a day's exposures lie on its heap."""
+"""Task manager memory for (c) and (d), whose heap holds open sessions and a day's exposures."""
 GROWTH_MEMORY = "2720m"
-"""For (h): the rate is the same for every size, and all shall fit into 4 GB."""
+"""Task manager memory for (h), where all processes must fit into 4 GB."""
 GROWING_S = 5.0
-"""A minute's results may come so much later at a phase's end than in its middle; more is a growing lag."""
+"""Largest increase of a minute's delay from the middle to the end of a phase that is not a growing lag."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phases:
-    """Minutes of each phase, and the full rates tried, from the highest, until one is kept up.
+    """Minutes of each phase, and the full rates, which are tried from the highest until one is sustained.
 
-    ``warm``: minutes at half the highest rate before anything is judged.
+    ``warm``: minutes of the warm-up at half the highest rate.
     """
 
     full: int
@@ -54,7 +56,7 @@ class Phases:
 
 
 def run(home: Path, listings: int, phases: Phases, parallelism: int = 2) -> dict[str, Any]:
-    """One platform, one market, all phases; answers what was seen."""
+    """Run all phases with one platform and one market and return the measurements."""
     buckets = max(4, listings // 32)
     home.mkdir(parents=True, exist_ok=True)
     platform = Platform(home)
@@ -66,9 +68,9 @@ def run(home: Path, listings: int, phases: Phases, parallelism: int = 2) -> dict
             extra={"BUCKETS": str(buckets), "ARCHIVE": "true"},
         )  # fmt: skip
         settings = platform.settings()
-        probes, minutes = Probes(settings), Minutes(settings)
-        following = threading.Thread(target=minutes.run, name="minutes", daemon=True)
-        following.start()
+        probes, minutes = Probes(settings), MinuteDelays(settings)
+        follower = threading.Thread(target=minutes.run, name="minutes", daemon=True)
+        follower.start()
         probes.open()
         path = home / "input.bin"
         seen["opening_s"] = round(_open(path, platform, listings), 1)
@@ -80,7 +82,7 @@ def run(home: Path, listings: int, phases: Phases, parallelism: int = 2) -> dict
             _until_taken(platform)
         for rate in phases.rates:
             seen["rate"], seen["full"] = rate, _phase(path, platform, probes, minutes, listings, phases.full, rate)
-            print(f"    {rate} a second: {as_json(seen['full'])}", flush=True)
+            print(f"    {rate} per second: {as_json(seen['full'])}", flush=True)
             seen["full"]["taken_after_s"] = round(_until_taken(platform), 1)
             if not seen["full"]["growing"]:
                 break
@@ -88,7 +90,7 @@ def run(home: Path, listings: int, phases: Phases, parallelism: int = 2) -> dict
         if phases.half:
             rate = seen["rate"] // 2
             seen["half"] = _phase(path, platform, probes, minutes, listings, phases.half, rate)
-            print(f"    half of it: {as_json(seen['half'])}", flush=True)
+            print(f"    half of that: {as_json(seen['half'])}", flush=True)
             _until_taken(platform)
         if phases.idle:
             seen["idle"] = {"offer_to_table": quantiles(probes.run(phases.idle * 60, PROBE_EVERY_S))}
@@ -97,25 +99,25 @@ def run(home: Path, listings: int, phases: Phases, parallelism: int = 2) -> dict
         seen["checkpoints"] = _checkpoints(platform)
         minutes.stop.set()
         probes.close()
-        following.join(5)
+        follower.join(5)
     finally:
         platform.down()
     return seen
 
 
 def _next_minute_ms(after_s: float) -> int:
-    """The first full minute that is more than so many seconds away."""
+    """Return the first full minute that is more than ``after_s`` away."""
     return round((time.time() + after_s) * 1000) // MINUTE_MS * MINUTE_MS + MINUTE_MS
 
 
 def _open(path: Path, platform: Platform, listings: int, timeout_s: float = 1200.0) -> float:
-    """Send the market's opening and wait for a decision on every listing; answers the seconds from its time on."""
+    """Send the opening of the market and return the seconds until every listing has a decision."""
     settings, pause = platform.settings(), threading.Event()
     start_ms = round((time.time() + 5 + listings / 2_000) * 1000)
-    made_input.write(path, listings=listings, events_per_minute=60.0, start_ms=start_ms, minutes=0)
+    market_file.write(path, listings=listings, events_per_minute=60.0, start_ms=start_ms, minutes=0)
     pause.wait(max(0.0, start_ms / 1000 - time.time()))
     began = time.monotonic()
-    made_input.send_on_time(settings.kafka, made_input.read(path), pause, lambda n, late: None)
+    market_file.send_on_time(settings.kafka, market_file.read(path), pause, lambda n, late: None)
     path.unlink()
     decisions = TopicEnds(settings.kafka, [TOPICS["decisions"].topic])
     while (took := time.monotonic() - began) < timeout_s:
@@ -126,14 +128,14 @@ def _open(path: Path, platform: Platform, listings: int, timeout_s: float = 1200
 
 
 def _phase(
-    path: Path, platform: Platform, probes: Probes, minutes: Minutes, listings: int, length: int, rate: int
+    path: Path, platform: Platform, probes: Probes, minutes: MinuteDelays, listings: int, length: int, rate: int
 ) -> dict[str, Any]:
-    """Make the phase's input, then play it on time; one minute more than is judged comes first, to warm up."""
+    """Generate a phase's input, send it in time, and measure; the first minute is a warm-up and is not judged."""
     settings = platform.settings()
-    share = made_input.share_made(listings=listings, start_ms=_next_minute_ms(60), minutes=length + 1)
-    # Made in its own future: at least 50,000 records a second are made on one core.
+    share = market_file.generated_share(listings=listings, start_ms=_next_minute_ms(60), minutes=length + 1)
+    # Start after the generation, which writes at least 40,000 records per second on one core.
     start_ms = _next_minute_ms((length + 1) * 60 * rate / 40_000 + 40)
-    _, written = made_input.write(
+    _, written = market_file.write(
         path, listings=listings, events_per_minute=60.0 * rate / share, start_ms=start_ms, minutes=length + 1,
         with_opening=False,
     )  # fmt: skip
@@ -141,20 +143,20 @@ def _phase(
     sent: list[int] = []
     stop = threading.Event()
 
-    def play() -> None:
+    def send() -> None:
         sent.append(
-            made_input.send_on_time(
-                settings.kafka, made_input.read(path), stop, lambda n, late: late_ms.append(late)
+            market_file.send_on_time(
+                settings.kafka, market_file.read(path), stop, lambda n, late: late_ms.append(late)
             )
         )
 
-    playing = threading.Thread(target=play, name="market")
-    playing.start()
+    sender = threading.Thread(target=send, name="market")
+    sender.start()
     pause = threading.Event()
     pause.wait(max(0.0, start_ms / 1000 + 60 - time.time()))
     judged_from = start_ms + MINUTE_MS
     latencies = probes.run(length * 60, PROBE_EVERY_S) if probes.ready() else []
-    playing.join()
+    sender.join()
     path.unlink()
     end_ms = start_ms + (length + 1) * MINUTE_MS
     pause.wait(max(0.0, end_ms / 1000 + 45 - time.time()))
@@ -171,9 +173,9 @@ def _phase(
 
 
 def _until_taken(platform: Platform, timeout_s: float = 600.0) -> float:
-    """Wait until the jobs have caught up, so that the next phase starts at rest; answers the seconds it took."""
+    """Wait until the jobs have read every record and return the seconds that this took."""
     settings, pause, began = platform.settings(), threading.Event(), time.monotonic()
-    # Offsets are told with a checkpoint, so that at rest some minutes' batches seem to be left.
+    # Offsets are committed with a checkpoint, so that without load some minutes' batches seem unread.
     enough = 1_000 + 2 * settings.buckets
     while (took := time.monotonic() - began) < timeout_s and max(consumer_lag(settings.kafka).values()) > enough:
         pause.wait(2.0)
@@ -181,7 +183,7 @@ def _until_taken(platform: Platform, timeout_s: float = 600.0) -> float:
 
 
 def _memory_mb(platform: Platform) -> dict[str, int]:
-    """Resident memory of the task managers and of their Python workers, MB."""
+    """Return the resident memory in MB of the task managers and of their Python workers."""
     java = workers = 0
     for pid in (pid for part in TASK_MANAGERS for pid in platform.pids(part)):
         process = psutil.Process(pid)
@@ -202,26 +204,28 @@ def _checkpoints(platform: Platform) -> dict[str, Any]:
 
 
 def measure(home: Path, *, listings: int, minutes: int) -> list[Figure]:
-    """(c) and (d)."""
+    """Return the figures (c) and (d)."""
     os.environ["WALRAS_TASKMANAGER_MEMORY"] = MEMORY
     try:
         seen = run(home, listings, Phases(full=max(2, minutes // 3), half=minutes, idle=minutes, warm=1))
     finally:
         del os.environ["WALRAS_TASKMANAGER_MEMORY"]
     full, half, idle = seen["full"], seen["half"], seen["idle"]
-    kept_up = full["events_per_second"] if not full["growing"] else None
+    sustained = full["events_per_second"] if not full["growing"] else None
     loaded = half["offer_to_table"] | {"events_per_second": round(half["events_per_second"])}
     return [
-        Figure("pipeline_events_per_s", kept_up, "events/s", RATE, seen),
-        Figure("offer_to_table_p99_idle", idle["offer_to_table"]["p99_ms"], "ms", 100, idle["offer_to_table"]),
-        Figure("offer_to_table_p99_loaded", loaded["p99_ms"], "ms", 250, loaded),
+        benchmark_figure("pipeline_events_per_s", sustained, "events/s", None, seen),
+        benchmark_figure(
+            "offer_to_table_p99_idle", idle["offer_to_table"]["p99_ms"], "ms", None, idle["offer_to_table"]
+        ),
+        benchmark_figure("offer_to_table_p99_loaded", loaded["p99_ms"], "ms", None, loaded),
     ]
 
 
 def growth(home: Path, *, sizes: tuple[int, ...], rate: int = RATE // 4) -> list[Figure]:
-    """(h): the same quarter of the full rate over more and more listings, with the parallelism of `make run` here.
+    """Return the figure (h): a quarter of the full rate with more and more listings.
 
-    Every subtask has a Python worker of its own, and what is judged is memory.
+    It runs with parallelism 1, since every subtask has a Python worker of its own and the figure is memory.
     """
     os.environ["WALRAS_TASKMANAGER_MEMORY"] = GROWTH_MEMORY
     phases = Phases(full=3, half=0, idle=3, rates=(rate, rate // 4))
@@ -230,4 +234,4 @@ def growth(home: Path, *, sizes: tuple[int, ...], rate: int = RATE // 4) -> list
     finally:
         del os.environ["WALRAS_TASKMANAGER_MEMORY"]
     largest = found[-1]
-    return [Figure("taskmanager_100k", largest["memory_mb"]["together"], "MB", 4_000, {"sizes": found})]
+    return [benchmark_figure("taskmanager_100k", largest["memory_mb"]["together"], "MB", None, {"sizes": found})]

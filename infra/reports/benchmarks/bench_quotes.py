@@ -1,4 +1,4 @@
-"""(f) Quotes a second and their p99, beside a bare reply of the same size from the same server."""
+"""Quotes per second and their p99, beside a constant response of the same size from the same server (f)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from infra.local.machine.ports import is_listening
 from infra.reports.benchmarks.edge_server import BARE, KEY
-from infra.reports.benchmarks.load import Outcome, drive, request
+from infra.reports.benchmarks.http_load import Outcome, request, run_load
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.runtime.pseudonym import pseudonym
 from schemas.events import Listing
@@ -24,12 +24,12 @@ from schemas.price_table import PriceList, PriceTable
 
 TENANT, MARKET = "bench", "web-us-usd"
 LISTINGS, CUSTOMERS, NEW_SHARE = 1_000, 5_000, 0.05
-"""The crowd: each customer looks at many prices within the half minute in which the edge knows their segment."""
+"""Shoppers: most customers request many prices within the 30 s for which the edge caches their segment."""
 CONNECTIONS = 32
 
 
-def a_table(number: int) -> PriceTable:
-    """A table with two segments of four prices each, valid for a day."""
+def price_table(number: int) -> PriceTable:
+    """Return a table with two segments of four prices each, valid for a day."""
     now_ms, base = round(time.time() * 1000), 1_000 + number
     prices = [base, base + 50, base + 100, base + 150]
     lists = {
@@ -42,8 +42,8 @@ def a_table(number: int) -> PriceTable:
     )  # fmt: skip
 
 
-def questions(count: int, seed: int = 7) -> list[bytes]:
-    """Requests of a crowd: most customers come again, a share is new each time."""
+def shopper_requests(count: int, seed: int = 7) -> list[bytes]:
+    """Return requests of shoppers: most customers return, and a share is new."""
     rng = np.random.default_rng(seed)
     found = []
     for n in range(count):
@@ -57,7 +57,7 @@ def questions(count: int, seed: int = 7) -> list[bytes]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a port on which no process listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
@@ -73,7 +73,7 @@ def _until_listening(port: int, process: subprocess.Popen[bytes], what: str) -> 
 
 @contextlib.contextmanager
 def running(command: list[str], port: int, what: str) -> Iterator[None]:
-    """A process that listens on a port, ended afterwards."""
+    """Run a process until the block ends; the block starts when the process listens."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         _until_listening(port, process, what)
@@ -85,7 +85,7 @@ def running(command: list[str], port: int, what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def edge() -> Iterator[tuple[str, int]]:
-    """A Redis full of tables and an edge in front of it; answers the edge's address."""
+    """Run a Redis with price tables and an edge that reads them; the value is the edge's address."""
     redis_port, port = free_port(), free_port()
     with tempfile.TemporaryDirectory() as folder:
         server = [str(Path(sys.executable).with_name("redis-server")), "--port", str(redis_port),
@@ -94,7 +94,7 @@ def edge() -> Iterator[tuple[str, int]]:
             url = f"redis://127.0.0.1:{redis_port}/0"
             tables = RedisPriceTables(url)
             tables.mark_ready("bench")
-            tables.publish_many(a_table(n) for n in range(LISTINGS))
+            tables.publish_many(price_table(n) for n in range(LISTINGS))
             known = {pseudonym(KEY, f"c{n}"): "myopic" for n in range(0, CUSTOMERS, 3)}
             tables.set_segments(TENANT, known)
             tables.close()
@@ -111,38 +111,39 @@ def edge() -> Iterator[tuple[str, int]]:
                 yield "127.0.0.1", port
 
 
-def measure(*, seconds: float = 3.0, rounds: int = 5) -> dict[str, object]:
-    """Full load in turns with the bare reply, then half of the full load, paced.
+def measure(*, seconds: float = 3.0, rounds: int = 5) -> dict[str, float]:
+    """Measure full load, alternating with the constant response, and then half of the full load at a fixed rate.
 
-    A turn of each follows the other at once, so that what else the machine does meets both.
+    The two alternate, so that other load of the machine affects both.
     """
-    bare, asked = [request(BARE)], questions(50_000)
+    bare, quotes = [request(BARE)], shopper_requests(50_000)
     with edge() as address:
-        for warm in (bare, asked):
-            drive(address, warm, seconds=min(2.0, seconds), connections=CONNECTIONS)
-        turns: list[tuple[Outcome, Outcome]] = [
+        for warm in (bare, quotes):
+            run_load(address, warm, seconds=min(2.0, seconds), connections=CONNECTIONS)
+        pairs: list[tuple[Outcome, Outcome]] = [
             (
-                drive(address, bare, seconds=seconds, connections=CONNECTIONS),
-                drive(address, asked, seconds=seconds, connections=CONNECTIONS),
+                run_load(address, bare, seconds=seconds, connections=CONNECTIONS),
+                run_load(address, quotes, seconds=seconds, connections=CONNECTIONS),
             )
             for _ in range(rounds)
         ]
-        full = float(np.median([q.per_second for _, q in turns]))
-        peer = float(np.median([b.per_second for b, _ in turns]))
+        full = float(np.median([q.per_second for _, q in pairs]))
+        peer = float(np.median([b.per_second for b, _ in pairs]))
         half = [
-            drive(address, asked, seconds=seconds, connections=CONNECTIONS, rate=full / 2) for _ in range(rounds)
+            run_load(address, quotes, seconds=seconds, connections=CONNECTIONS, rate=full / 2)
+            for _ in range(rounds)
         ]
-        bare_half = drive(address, bare, seconds=seconds, connections=CONNECTIONS, rate=full / 2)
-    not_200 = sum(n for _, q in turns for status, n in q.statuses.items() if status != 200)
+        bare_half = run_load(address, bare, seconds=seconds, connections=CONNECTIONS, rate=full / 2)
+    not_200 = sum(n for _, q in pairs for status, n in q.statuses.items() if status != 200)
     return {
         "quotes_per_second": full,
         "bare_per_second": peer,
-        "ratio": float(np.median([q.per_second / b.per_second for b, q in turns])),
+        "ratio": float(np.median([q.per_second / b.per_second for b, q in pairs])),
         "p50_ms_half_load": float(np.median([h.quantile_ms(0.5) for h in half])),
         "p99_ms_half_load": float(np.median([h.quantile_ms(0.99) for h in half])),
         "bare_p99_ms_same_rate": bare_half.quantile_ms(0.99),
-        "p99_ms_full_load": float(np.median([q.quantile_ms(0.99) for _, q in turns])),
-        "not_answered": not_200 + sum(h.broken for h in half) + sum(q.broken for _, q in turns),
+        "p99_ms_full_load": float(np.median([q.quantile_ms(0.99) for _, q in pairs])),
+        "not_answered": not_200 + sum(h.broken for h in half) + sum(q.broken for _, q in pairs),
     }
 
 

@@ -1,14 +1,15 @@
-"""The edge service as it is served, with one more route: a bare reply, which is the peer it is measured by.
+"""The edge service with one more route, ``/bare``, whose constant response is the peer of a quote.
 
-``python -m infra.reports.benchmarks.edge_server --port P --redis URL [--kafka ADDRESS]``; ``/bare`` answers a
-constant of ``--size`` bytes with the same headers from the same server and event loop. Without ``--kafka`` the
-quotes are logged to librdkafka's own test broker, so that encoding, queueing and sending are paid for.
+``python -m infra.reports.benchmarks.edge_server --port P --redis URL [--kafka ADDRESS]``. ``/bare`` returns
+``--size`` bytes with the same headers from the same server and event loop. Without ``--kafka`` the quotes are
+logged to librdkafka's mock broker, so that the cost of encoding, queueing and sending is included.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import Any
 
 import uvicorn
 
@@ -24,14 +25,15 @@ TEST_BROKER = {"test.mock.num.brokers": 1}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Serve until ended."""
+    """Serve until the process is ended."""
     parser = argparse.ArgumentParser(prog="python -m infra.reports.benchmarks.edge_server")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--redis", required=True)
     parser.add_argument("--kafka", default="")
     parser.add_argument("--size", type=int, default=400)
     args = parser.parse_args(argv)
-    settings = Settings(redis=args.redis, edge_port=args.port, kafka=args.kafka or "127.0.0.1:1", edge_secret=KEY)
+    values: dict[str, Any] = {"redis": args.redis, "edge_port": args.port, "edge_secret": KEY}
+    settings = Settings(kafka=args.kafka or "127.0.0.1:1", **values)
     quotes = QuoteLog(args.kafka) if args.kafka else QuoteLog("", **TEST_BROKER)
     edge = build(settings, follow=False, view=MarketView(settings.kafka), quotes=quotes)
     body = b'{"constant":"' + b"x" * (args.size - 15) + b'"}'

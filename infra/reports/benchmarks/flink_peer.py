@@ -1,9 +1,10 @@
-"""Peers of demand_job over the same topics, read as JSON with the same columns.
+"""Peers of demand_job: simple Flink jobs that read the same topics as JSON with the same columns.
 
-``raw_json`` puts them into nothing. ``plain_counts`` counts clicks, quotes and orders by the minute and cell and
-keeps what breaks a contract: no lines that are no JSON, no repeats, exposures, sessions, ledger or batches.
+``raw_json`` writes the records to a blackhole. ``plain_counts`` counts clicks, quotes and orders per minute and
+cell and filters the records that violate a contract; it does not handle invalid JSON, duplicates, exposures,
+sessions, ledger or batches.
 
-Submitted like the project's own jobs: ``flink run -pym infra.reports.benchmarks.flink_peer --job raw_json``.
+They are submitted like the project's jobs: ``flink run -pym infra.reports.benchmarks.flink_peer --job raw_json``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ JOBS = RAW, COUNTS = "raw_json", "plain_counts"
 
 
 def group(job: str) -> str:
-    """Kafka's group of a peer."""
+    """Return the Kafka consumer group of a peer."""
     return f"bench.{job}"
 
 
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.job, settings.parallelism, checkpoints=args.checkpoints, resource=resource_of(args.job, args.resource)
     )
     configure_for_throughput(env)
-    # Little state, so its progress may be looked at every second for nothing.
+    # The job has little state, so that a checkpoint per second costs nothing.
     env.enable_checkpointing(1_000)
     table_env.get_config().set("pipeline.object-reuse", "true")
     statements = table_env.create_statement_set()
@@ -72,7 +73,7 @@ _TIMES = ["  kafka_ts TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL", "  WA
 
 
 def _count(table_env: Any, statements: Any, topic: Topic) -> None:
-    """One topic's counts by cell and minute, and its records that break the contract."""
+    """Add the counts of one topic per cell and minute, and its records that violate the contract."""
     bad = " OR ".join(f"({predicate})" for check in topic.checks for predicate, _ in check.sql())
     price = "quoted_price_minor" if topic.name == "orders" else "price_minor"
     cell = ", ".join(price if name == "price_minor" else name for name in GROUP)

@@ -1,10 +1,10 @@
-"""Write a generated scanner data set: weekly sales of many items, with the mapping that replays them.
+"""Write a generated scanner data set: weekly sales of many items, and the mapping that replays them.
 
     python -m infra.reports.benchmarks.scanner_set <folder>
     python -m jobs.replay --data <folder> --mapping <folder>/scanner.yaml --alone
 
-More buckets and categories than a host of the platform keeps live (400), so that a replay which evicted what it
-does not save would lose decisions.
+It has more buckets and categories than a host keeps live (400), so that a replay that evicted state without saving
+it would lose decisions.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-START_WEEK = (
-    1_043  # 1989-12-28: weeks are counted from 1970-01-01, so that a week's records and its tick share a minute
-)
+START_WEEK = 1_043
+"""1989-12-28, counted from 1970-01-01, so that a week's records and its tick fall into one minute."""
 MAPPING = """
 name: scanner
 description: generated weekly sales of {items} items in {categories} categories.
@@ -51,14 +50,14 @@ streams:
 def write(folder: Path, *, items: int, weeks: int, buckets: int, categories: int, seed: int = 1) -> None:
     """Write ``weeks.csv`` and ``scanner.yaml``."""
     random = np.random.default_rng(seed)
-    usual = random.integers(200, 2_000, items)
+    regular = random.integers(200, 2_000, items)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "weeks.csv").open("w", encoding="utf-8") as file:
         file.write("week,item,price,units\n")
         for week in range(START_WEEK, START_WEEK + weeks):
             promoted = random.random(items) < 1 / 8
-            price = np.where(promoted, usual * 8 // 10, usual)
-            units = 1 + random.poisson(20.0 * (price / usual) ** -2.5)
+            price = np.where(promoted, regular * 8 // 10, regular)
+            units = 1 + random.poisson(20.0 * (price / regular) ** -2.5)
             for i in range(items):
                 file.write(f"{week},{i},{price[i]},{units[i]}\n")
     text = MAPPING.format(items=items, categories=categories, buckets=buckets, start_ms=604_800_000 * START_WEEK)
@@ -66,7 +65,7 @@ def write(folder: Path, *, items: int, weeks: int, buckets: int, categories: int
 
 
 def main() -> None:
-    """Command line."""
+    """Parse the command line and write the files."""
     parser = argparse.ArgumentParser(prog="python -m infra.reports.benchmarks.scanner_set", description=__doc__)
     parser.add_argument("folder", type=Path)
     for name, default in (("items", 2_000), ("weeks", 100), ("buckets", 600), ("categories", 500)):

@@ -1,1 +1,1 @@
-"""The chaos drill: parts are killed under a recorded input, and the outputs compared with a quiet run."""
+"""The chaos drill: kill parts under a recorded input and compare the outputs with an undisturbed run."""

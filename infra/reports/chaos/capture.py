@@ -1,4 +1,4 @@
-"""What a run leaves behind, in a form in which two runs can be compared; and the comparison."""
+"""The outputs of a run in a form in which two runs can be compared, and the comparison."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from features.books.products import CatalogBook
+from features.books.products import CatalogBook, validate_cells
 from jobs.audit.ledger import balance_ledger
 from jobs.audit.recompute import Audit
 from jobs.connectors.kafka.offsets import TopicEnds
@@ -26,14 +26,14 @@ from schemas.price_table import PriceTable
 from schemas.topics import INPUTS
 
 RAW = ("window_end_ms", "raw_mean", "raw_se", "n", "active_periods")
-"""An estimate's own numbers; mean and sd are pooled with what other buckets had told by then."""
+"""Numbers of an estimate before pooling; mean and sd depend on when other buckets published theirs."""
 OF_ESTIMATES = ("elasticity", "estimate")
-"""Features whose names hold one of these are estimates repeated, taken when they came."""
+"""Features whose names contain one of these repeat an estimate, at a time that differs between runs."""
 
 
 @dataclass
 class Capture:
-    """A run's outputs: ``wrong`` lists every broken promise that one run alone can show."""
+    """Outputs of a run; ``wrong`` lists the violations that are found without a second run."""
 
     cells: dict[str, Any] = field(default_factory=dict)
     features: dict[str, Any] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Capture:
 
 
 def capture(settings: Settings) -> Capture:
-    """Read everything, and check what needs no second run."""
+    """Read all outputs of a run and check what needs no second run."""
     found = Capture()
     batches = [orjson.dumps(value) for value in read_values(settings.kafka, "cells")]
     try:
@@ -70,8 +70,8 @@ def capture(settings: Settings) -> Capture:
     return found
 
 
-def thought_through(settings: Settings) -> Capture:
-    """What the pure logic, in one process and without Kafka and Flink, makes of the lines in a run's topics."""
+def computed_in_process(settings: Settings) -> Capture:
+    """Return the outputs of the pure logic in one process, without Kafka and Flink, for a run's input lines."""
     lines: dict[str, list[Line]] = {
         topic.topic: [
             (r.partition, r.offset, r.kafka_ts_ms, r.value) for r in read_topic(settings.kafka, topic.topic)
@@ -98,7 +98,7 @@ def thought_through(settings: Settings) -> Capture:
 
 
 def _take_estimate(value: Mapping[str, Any], found: Capture) -> None:
-    """The last one counts: on the way there, how far a product's other markets had come is a matter of time."""
+    """Keep the last estimate; earlier ones depend on the progress of the product's other markets."""
     if value["scope"] == "listing":
         key = "/".join(str(value[k]) for k in ("tenant", "market", "sku", "name", "segment"))
         found.estimates[key] = [value[name] for name in RAW]
@@ -106,7 +106,7 @@ def _take_estimate(value: Mapping[str, Any], found: Capture) -> None:
 
 def _take_known(decision: Mapping[str, Any], found: Capture) -> None:
     if decision["cause"] == Cause.SETTLE:
-        # Not the table shown until then: that way may differ.
+        # Without the table shown before, which may differ between runs.
         found.known[decision["inputs"]["listing"]] = {
             name: known
             for name, known in decision["inputs"].items()
@@ -125,13 +125,13 @@ def _prices(table: PriceTable) -> dict[str, Any]:
 
 
 def _features(settings: Settings, found: Capture) -> None:
-    twice = []
+    differing = []
     for value in read_values(settings.kafka, "features"):
         key = f"{value['listing']}@{value['event_timestamp']}"
         row = {k: v for k, v in value.items() if k != "created_ms" and not any(word in k for word in OF_ESTIMATES)}
         if found.features.setdefault(key, row) != row:
-            twice.append(f"{key}: {_difference(found.features[key], row)}")
-    found.wrong["feature rows that differ when they come again"] = twice
+            differing.append(f"{key}: {_difference(found.features[key], row)}")
+    found.wrong["feature rows that differ when they come again"] = differing
 
 
 def _decisions(settings: Settings, found: Capture) -> None:
@@ -153,10 +153,10 @@ def _decisions(settings: Settings, found: Capture) -> None:
 
 
 def _versions(settings: Settings, found: Capture, in_redis: Mapping[str, int]) -> None:
-    """Every new table of a listing has a higher version than all before it; a repeat is one it had."""
+    """Check that every new table of a listing has a higher version; repeats are skipped."""
     highest: dict[str, int] = {}
     seen: set[tuple[str, int, str]] = set()
-    fell = []
+    not_higher = []
     for value in read_values(settings.kafka, "tables"):
         key, version = Listing.key_in(value), int(value["version"])
         name = (key, version, value["decision_id"])
@@ -164,9 +164,9 @@ def _versions(settings: Settings, found: Capture, in_redis: Mapping[str, int]) -
             continue
         seen.add(name)
         if version <= highest.get(key, 0):
-            fell.append(f"{key}: {version} ({value['reason']}) after {highest[key]}")
+            not_higher.append(f"{key}: {version} ({value['reason']}) after {highest[key]}")
         highest[key] = max(version, highest.get(key, 0))
-    found.wrong["versions that did not rise"] = fell
+    found.wrong["versions that did not rise"] = not_higher
     found.wrong["tables in Redis that are not the newest"] = [
         f"{key}: {in_redis.get(key)} in Redis, {version} in Kafka"
         for key, version in sorted(highest.items())
@@ -177,11 +177,11 @@ def _versions(settings: Settings, found: Capture, in_redis: Mapping[str, int]) -
 def _ledgers(settings: Settings, found: Capture, batches: Iterable[bytes]) -> None:
     ends = TopicEnds(settings.kafka, [topic.topic for topic in INPUTS]).now()
     lines = list(read_values(settings.kafka, "ledger"))
-    # Each topic's minutes close by themselves, since some wait longer for what is late.
+    # Each topic closes its minutes separately, since lateness differs between topics.
     closed_ms: dict[str, int] = {}
     for line in lines:
         closed_ms[line["topic"]] = max(int(line["window_end_ms"]), closed_ms.get(line["topic"], 0))
-    # What came after the last closed minute (ticks, the settle command) is in no line yet, and nothing else.
+    # Only records after the last closed minute (ticks, the settle command) may be missing in the ledger.
     still_open: Counter[tuple[str, int]] = Counter(
         (record.topic, record.partition)
         for topic in INPUTS
@@ -208,8 +208,7 @@ def _ledgers(settings: Settings, found: Capture, batches: Iterable[bytes]) -> No
 
 
 def _second_ledger(settings: Settings, batches: Iterable[bytes]) -> list[str]:
-    """Every cell that the catalog of its moment refuses stands in rejected_cells with its counts, and no other."""
-    from features.books.products import judge_cells
+    """Check that rejected_cells contains exactly the cells that the catalog at their time refuses."""
     from features.bucket_logic import parse_batch
 
     expected: dict[tuple[Any, ...], list[int]] = {}
@@ -222,30 +221,32 @@ def _second_ledger(settings: Settings, batches: Iterable[bytes]) -> list[str]:
         book = books.setdefault(batch.bucket, CatalogBook())
         for entry in batch.catalog:
             book.observe(entry)
-        for refused in judge_cells(batch.cells, book)[1]:
+        for refused in validate_cells(batch.cells, book)[1]:
             c = refused.cell
             key = (c.listing.key, c.price_group, c.arm, c.segment, c.price_minor, c.currency, batch.window_end_ms)
             expected[key] = [getattr(c, name) for name in CELL_COUNTS]
     names = ("listing", "price_group", "arm", "segment", "price_minor", "currency", "window_end_ms")
-    told = {
+    published = {
         tuple(v[name] for name in names): [v[name] for name in CELL_COUNTS]
         for v in read_values(settings.kafka, "rejected_cells")
     }
-    return [f"{key}: {expected.get(key)} refused, {told.get(key)} told" for key in sorted(
-        {k for k in expected.keys() | told.keys() if expected.get(k) != told.get(k)}, key=str)]  # fmt: skip
-
-
-def _difference(ours: Any, theirs: Any) -> str:
-    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        keys = [k for k in sorted(ours.keys() | theirs.keys()) if ours.get(k) != theirs.get(k)]
-        return ", ".join(f"{k}: {ours.get(k)} / {theirs.get(k)}" for k in keys[:6])
-    return f"{ours} / {theirs}"
-
-
-def differences(calm: Mapping[str, Any], shaken: Mapping[str, Any]) -> list[str]:
-    """Keys whose values differ between the undisturbed run and the disturbed one, in words."""
+    differing = {k for k in expected.keys() | published.keys() if expected.get(k) != published.get(k)}
     return [
-        f"{key}: {_difference(calm.get(key), shaken.get(key))}"
-        for key in sorted(calm.keys() | shaken.keys())
-        if calm.get(key) != shaken.get(key)
+        f"{key}: {expected.get(key)} refused, {published.get(key)} published" for key in sorted(differing, key=str)
+    ]
+
+
+def _difference(one: Any, other: Any) -> str:
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        keys = [k for k in sorted(one.keys() | other.keys()) if one.get(k) != other.get(k)]
+        return ", ".join(f"{k}: {one.get(k)} / {other.get(k)}" for k in keys[:6])
+    return f"{one} / {other}"
+
+
+def differences(undisturbed: Mapping[str, Any], disturbed: Mapping[str, Any]) -> list[str]:
+    """Return a line for each key whose values differ between two runs."""
+    return [
+        f"{key}: {_difference(undisturbed.get(key), disturbed.get(key))}"
+        for key in sorted(undisturbed.keys() | disturbed.keys())
+        if undisturbed.get(key) != disturbed.get(key)
     ]

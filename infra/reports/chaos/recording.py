@@ -1,7 +1,7 @@
-"""A recorded input: what a market sent in some hours, with its quotes, so that two runs can be given the same.
+"""A recorded input: the records of a simulated market over some hours, so that two runs get the same input.
 
-The shop of the recording has price tables of its own making, so that what shoppers were shown does not depend
-on the run that takes the recording in. One record in a hundred is broken, of every kind there is.
+The recording contains its own price tables and quotes, so that the prices shown do not depend on the run. One
+record in a hundred is invalid, in each of the ways of :data:`jobs.simulation.incidents.DIRTY`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from jobs.simulation.prices import TablePrices
 from schemas.events import Listing
 from schemas.price_table import PriceList, PriceTable
 from schemas.ticks import due_ticks
-from schemas.topics import INPUTS, MINUTE_MS
+from schemas.time_units import MINUTE_MS
+from schemas.topics import INPUTS
 
 TENANT = "drill"
-KINDS_OF_POISON = len(DIRTY)
+INVALID_KINDS = len(DIRTY)
 
 
-class Sent(NamedTuple):
+class RecordToSend(NamedTuple):
     """A record to send: its Kafka timestamp, topic (short name), partition (-1: by key), key and value."""
 
     at_ms: int
@@ -43,8 +44,8 @@ def record(
     events_per_minute: float,
     buckets: int,
     dirty: float = 0.01,
-) -> list[Sent]:
-    """Everything that reaches the topics in ``minutes`` from ``start_ms``, ticks included, in order of time."""
+) -> list[RecordToSend]:
+    """Return all records of ``minutes`` from ``start_ms``, including ticks, in order of time."""
     config = MarketConfig(
         tenant=TENANT, skus=skus, events_per_minute=events_per_minute, dirty_share=dirty, customers=2_000
     )
@@ -53,19 +54,19 @@ def record(
     events = list(market.opening(start_ms))
     for minute in range(minutes):
         if minute in (0, minutes // 2):
-            # The second half shows other prices than the first: demand can be learned from it.
+            # The prices of the second half differ, so that elasticities can be learned.
             prices.take(_tables(market, 1 if minute == 0 else 2))
         at = start_ms + minute * MINUTE_MS
         events += market.step(at, at + MINUTE_MS, prices)
-    found = [Sent(at, topic, -1, key, value) for at, _, topic, key, value in events]
+    found = [RecordToSend(at, topic, -1, key, value) for at, _, topic, key, value in events]
     return sorted(found + ticks(start_ms, start_ms + minutes * MINUTE_MS, buckets), key=lambda sent: sent.at_ms)
 
 
-def ticks(after_ms: int, upto_ms: int, buckets: int) -> list[Sent]:
-    """The heartbeat in (after, upto]."""
+def ticks(after_ms: int, upto_ms: int, buckets: int) -> list[RecordToSend]:
+    """Return the ticks in (after, upto]."""
     partitions: Mapping[str, int] = {topic.name: topic.partitions for topic in INPUTS}
     return [
-        Sent(
+        RecordToSend(
             tick.at_ms, tick.topic, tick.partition if tick.bucket < 0 else -1, "tick", orjson.dumps(tick.record())
         )
         for tick in due_ticks(after_ms, upto_ms, buckets=buckets, partitions=partitions)

@@ -1,1 +1,1 @@
-"""Hostile input for the whole chain in one process: no record may raise, and the ledgers balance."""
+"""Hostile records through the whole chain in one process: none may raise, and the ledgers must balance."""

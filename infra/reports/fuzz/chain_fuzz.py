@@ -1,4 +1,4 @@
-"""Run hostile lines through the chain, containment off, and check what must hold for any input."""
+"""Run hostile lines through the chain without containment, and check the invariants of any input."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from schemas.topics import INPUTS, Topic
 
 @dataclass
 class Findings:
-    """What a run gave: outputs by stream, refusals by code, and every promise that was broken."""
+    """Result of a run: outputs by stream, refusals by code, decisions by cause and outcome, broken invariants."""
 
     outputs: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
@@ -28,16 +28,16 @@ class Findings:
 
 
 def run(records: int, *, seed: int, buckets: int, minutes: int) -> Findings:
-    """Feed that many hostile lines to the chain.
+    """Feed hostile lines to the chain and return the findings.
 
     Raises
     ------
     jobs.hosting.host.LogicError
-        If a record makes a logic raise; names it.
+        Naming the record that makes a logic raise.
     """
     found = Findings()
     hostile = HostileLines(records, buckets, seed, minutes)
-    _judge(hostile, found)
+    _check_verdicts(hostile, found)
     audit = Audit()
     for output in Chain(Policy(), buckets).run(hostile.lines):
         found.outputs[output.stream] += 1
@@ -46,22 +46,24 @@ def run(records: int, *, seed: int, buckets: int, minutes: int) -> Findings:
             decision = orjson.loads(text)
             found.decisions[f"{decision['cause']} {decision['result']['outcome']}"] += 1
             audit.check(decision)
-    found.broken += [f"decision {name} recomputes to something else" for name in audit.differing]
+    found.broken += [f"decision {name} does not recompute" for name in audit.differing]
     return found
 
 
-def _judge(hostile: HostileLines, found: Findings) -> None:
-    """Verdicts in SQL are those in Python, and every offset is accounted for."""
+def _check_verdicts(hostile: HostileLines, found: Findings) -> None:
+    """Check that SQL and Python refuse the same lines, and that the ledger contains every offset."""
     query = CellQuery(hostile.lines)
     refused = {(row["topic"], row["partition"], row["offset"]): row for row in query.rows("rejected")}
     found.refused.update(row["code"] for row in refused.values())
     for topic in INPUTS:
         for p, o, kafka_ts_ms, line in hostile.lines.get(topic.topic, ()):
-            said = _verdict(topic, line, kafka_ts_ms)
+            expected = _verdict(topic, line, kafka_ts_ms)
             row = refused.get((topic.topic, p, o))
             got = (row["field"], row["code"]) if row else None
-            if got != said and not (said is None and got is not None and got[1] == RejectCode.DUPLICATE_ORDER):
-                found.broken.append(f"{topic.topic}-{p}-{o}: SQL says {got}, Python says {said}: {line[:300]!r}")
+            duplicate = expected is None and got is not None and got[1] == RejectCode.DUPLICATE_ORDER
+            if got != expected and not duplicate:
+                text = (line or b"")[:300]
+                found.broken.append(f"{topic.topic}-{p}-{o}: SQL {got}, Python {expected}: {text!r}")
     totals: Counter[str] = Counter()
     for row in query.rows("ledger"):
         totals[row["topic"]] += row["offsets_read"]
@@ -79,4 +81,4 @@ def _verdict(topic: Topic, line: bytes | None, kafka_ts_ms: int) -> tuple[str, s
         return "line", verdict
     if topic.name != "ticks" and record.get("tick") is True:
         return None
-    return topic.judge(record, kafka_ts_ms)
+    return topic.validate(record, kafka_ts_ms)

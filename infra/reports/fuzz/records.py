@@ -1,7 +1,8 @@
-"""Lines of every input stream that try what a contract can be got wrong with.
+"""Hostile lines for every input stream.
 
-Most lines are records that the contract takes, many of them at its limits; some have one to three fields replaced
-by what other systems send by mistake or malice; some are no records at all. The same seed gives the same lines.
+Most lines are valid records, many of them with values at the limits of the contract. Some have one to three fields
+replaced by values that other systems send by mistake or malice, and some are not records at all. The same seed
+gives the same lines.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jobs.hosting.cell_query import Line
+from schemas.time_units import MINUTE_MS
 from schemas.topics import (
     BIGINT,
     BOOLEAN,
     IDENTIFIER,
     INPUTS,
     MAX_LINE_BYTES,
-    MINUTE_MS,
     NAME,
     STRING,
     TOPICS,
@@ -35,7 +36,7 @@ TEXTS = (
     "\U0001f600" * 32, "web-us-usd", "USD", "usd", "view", "all", ",", "a,b", "#", "?", "&", "=", "+", "%2F",
     "\ufeff", "\u2028", "\u00a0",
 )  # fmt: skip
-"""Separators of ours and of others, quotes, control and right-to-left characters, emoji, lengths at the limits."""
+"""Separators, quotes, control and right-to-left characters, emoji, lengths at the limits."""
 NUMBERS = (
     0, 1, -1, 2, 31, 2**31 - 1, 2**31, 2**53 - 1, 2**53 + 1, 2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 10**30, 0.5,
     1.0, -0.0, 1e-9, 5e-324, 1.7e308, -1.7e308, 1e15,
@@ -55,13 +56,13 @@ _WEIGHTS = {
 
 @dataclass
 class HostileLines:
-    """Lines by topic, as a broker would keep them, in the order in which they arrive.
+    """Lines by topic, in the order in which they arrive at a broker.
 
     Parameters
     ----------
-    records : how many lines, ticks apart; :data:`LARGE_TEXTS` of them hold a text of a megabyte.
-    minutes : event time over which they arrive, from ``start_ms`` on.
-    arrivals : stream, line and Kafka timestamp of every line but the ticks, in the order in which they arrive.
+    records : number of lines without ticks; :data:`LARGE_TEXTS` of them contain a text of a megabyte.
+    minutes : event minutes over which the lines arrive, from ``start_ms``.
+    arrivals : stream, line and Kafka timestamp of every line except ticks, in the order of arrival.
     """
 
     records: int
@@ -131,7 +132,7 @@ class HostileLines:
         }  # fmt: skip
 
     def _record(self, name: str, n: int, listing: dict[str, str], event_time_ms: int) -> dict[str, Any]:
-        """A record that the contract takes; many of its values lie at a limit."""
+        """Return a valid record, many of whose values lie at a limit."""
         record: dict[str, Any] = {check.field: self._good(check) for check in TOPICS[name].checks}
         record |= {key: value for key, value in listing.items() if key in record}
         record |= {"event_id": f"e{n}", "event_time_ms": event_time_ms}
@@ -194,5 +195,5 @@ class HostileLines:
 
 
 def _encoded(record: dict[str, Any]) -> bytes:
-    # As other languages write it: numbers of any size, texts with and without escapes.
+    # As other languages encode JSON: numbers of any size, texts with and without escapes.
     return json.dumps(record, ensure_ascii=len(record) % 2 == 0).encode(errors="replace")

@@ -1,6 +1,6 @@
 """Operators' commands: parsed from text, validated and published.
 
-A command is one record of the `commands` topic; every bucket reads it (system, "Streams").
+A command is one record of the `commands` topic; every bucket reads it (architecture, "Streams").
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def make_command(kind: CommandKind, target: Target, *, operator: str, now_ms: in
         sku=target.sku,
         **more,
     )
-    refused = TOPICS["commands"].judge({name: getattr(command, name) for name in Command.__dataclass_fields__})
+    refused = TOPICS["commands"].validate({name: getattr(command, name) for name in Command.__dataclass_fields__})
     if refused:
         field, code = refused
         raise OperatorError(f"{field}: {code}: got {getattr(command, field)!r}")

@@ -8,7 +8,8 @@ replaced process that resumes an hour later) cannot win:
 * without the ``ready`` epoch no table is accepted: a Redis that lost its data must first get each listing's
   highest version from Kafka (:mod:`jobs.connectors.redis.rebuild`), or an old table could win.
 
-:mod:`schemas.price_table` defines the layout; a reader needs no library of this project (system, "Redis").
+:mod:`schemas.price_table` defines the layout; a reader needs no library of this project (architecture, "Serving
+contract in Redis").
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from features.segments.customers import BEFORE_PERIODS, CustomerSample, SegmentSettings, purchase_prior
+from features.segments.customers import NO_PERIOD, CustomerSample, SegmentSettings, purchase_prior
 from jobs.connectors.kafka.reading import follow, read_newest_first, read_topic
 from jobs.connectors.redis.output_sinks import write_segments
 from jobs.connectors.redis.price_tables import RedisPriceTables
@@ -147,7 +147,7 @@ def _segment_updates(bootstrap: str) -> Iterator[dict[str, Any] | None]:
             value = record.json()
             customer = f"{value['tenant']}:{value['customer']}"
             key = record.key or ""
-            period = BEFORE_PERIODS if key == customer else int(key.removeprefix(f"{customer}:"))
+            period = NO_PERIOD if key == customer else int(key.removeprefix(f"{customer}:"))
             counts = {name: int(value[name]) for name in ("purchases", "above_offer")}
         except (KeyError, TypeError, ValueError) as error:
             log.warning("rebuild: %s-%d-%d: %r", record.topic, record.partition, record.offset, error)

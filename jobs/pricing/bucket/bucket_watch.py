@@ -1,8 +1,8 @@
-"""BucketWatch: a minute's cells as arrays for the watcher, its verdict as looks and evidence.
+"""BucketWatch: a minute's cells as arrays for the watcher, its verdict as repricing requests and evidence records.
 
-The watcher (:mod:`jobs.pricing.watcher`) knows no keys and no prices; here they meet. Evidence outlives a
-price change that was made for another reason: what the change does to orders is predicted, so what is
-left is still evidence, and a watcher that looked away after every rule would sleep through shocks.
+The watcher (:mod:`jobs.pricing.watcher`) knows neither keys nor prices; this class maps both. Evidence is kept
+over a price change that was made for another reason: the effect of the change on orders is predicted, so the
+rest is still evidence.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from operator import add
 from typing import Any
 
 import numpy as np
 
 from features.books.demand import DemandBook
 from features.bucket_logic import Output
-from jobs.pricing.bucket.bucket_state import BucketState, Looks
-from jobs.pricing.bucket.listing_state import ListingState
+from jobs.pricing.bucket.bucket_state import BucketState
+from jobs.pricing.bucket.listing_state import ListingState, QuotedPrice
+from jobs.pricing.bucket.requests import RepricingRequests
+from jobs.pricing.decision.inputs import DealCounts
+from jobs.pricing.guardrails.forward_buying import ForwardBuyingSettings
 from jobs.pricing.policy import MINUTE_MS, Policy
 from jobs.pricing.policy_settings import market_time
 from jobs.pricing.sale_target import target_part
@@ -26,19 +30,38 @@ from schemas.codes import Cause
 from schemas.events import CatalogEntry, Cell, Evidence, Listing, category_key, group_key
 
 WORTH_RANKING = 0.05
-"""A listing below this score is in nobody's top list."""
+"""Least score of a leading listing."""
 QUOTED_MEMORY = 0.97
 """Weight that past exposures keep per minute with exposures: about half an hour."""
 
 
 def watcher_settings(policy: Policy) -> WatcherSettings:
-    """The watcher's settings, as the policy states them."""
+    """Return the watcher's settings.
+
+    >>> watcher_settings(Policy()) == WatcherSettings()
+    True
+    """
     watch = policy.watch
     return WatcherSettings(
         false_alarm_every=watch.false_alarm_every,
         own_share=watch.own_share,
         group_share=watch.group_share,
-        zone_share=max(0.0, 1.0 - watch.own_share - watch.group_share),
+        weights=watch.weights,
+        rivals=watch.rivals_weight,
+        events=watch.events_weight,
+        level_ticks=watch.level_minutes,
+        warmup_ticks=watch.warmup_minutes,
+        hold_ticks=watch.hold_minutes,
+        relearn_ticks=watch.relearn_minutes,
+        reseed_ticks=watch.reseed_minutes,
+        block_ticks=watch.block_minutes,
+        start_phi=watch.start_dispersion,
+        prior_blocks=watch.prior_blocks,
+        merge_gap_ticks=watch.merge_gap_minutes,
+        session_lag_ticks=watch.session_lag_minutes,
+        fact_ticks=watch.fact_minutes,
+        full_mass_orders=watch.full_mass_orders,
+        profile_orders=watch.profile_orders,
     )
 
 
@@ -63,9 +86,10 @@ class BucketWatch:
         self._groups: dict[str, int] = {}
         self._grouped: list[int] = []
         self._shown: list[str] = []
+        self._forward_buying = policy.section(ForwardBuyingSettings)
 
     def grow(self, entry: CatalogEntry) -> None:
-        """Watch one listing more, the one that the bucket just added."""
+        """Add the listing that the bucket just added."""
         self._markets.append(entry.market)
         category = category_key(entry.tenant, entry.market, entry.category)
         i = self._watcher.grow(1, [self._categories.setdefault(category, len(self._categories))])
@@ -79,8 +103,10 @@ class BucketWatch:
         """``rivals`` moved, or ``events`` began: start mass from the next minute on."""
         self._watcher.add_fact(self._bucket.index.index(key), signal)
 
-    def step(self, at_ms: int, cells: Sequence[Cell], empty: Collection[str], looks: Looks) -> list[Output]:
-        """Take a minute; triggers join the looks, what is worth showing is returned as evidence."""
+    def step(
+        self, at_ms: int, cells: Sequence[Cell], empty: Collection[str], requests: RepricingRequests
+    ) -> list[Output]:
+        """Take a minute: triggers request repricings; notable evidence is returned as records."""
         index = self._bucket.index
         if not index:
             return []
@@ -91,13 +117,13 @@ class BucketWatch:
             groups = self._group_watcher.step(_part(minute, self._grouped), levels[self._grouped])
             for g in np.flatnonzero(groups.triggered).tolist():
                 for member in self._group_watcher.members(g).tolist():
-                    looks[index[self._grouped[member]]] = (Cause.GROUP_EVIDENCE, groups.why(g))
+                    requests.replace(index[self._grouped[member]], Cause.GROUP_EVIDENCE, groups.why(g))
         for i in np.flatnonzero(verdict.triggered).tolist():
-            looks[index[i]] = (Cause.EVIDENCE, verdict.why(i))
+            requests.replace(index[i], Cause.EVIDENCE, verdict.why(i))
         return [self._evidence(i, verdict) for i in self._worth_showing(verdict)]
 
     def _worth_showing(self, verdict: Verdict) -> list[int]:
-        """Triggers, high scores, and who is new among the leaders; not every listing every minute."""
+        """Return triggers, high scores, and listings that are new among the leading ones."""
         index, watch = self._bucket.index, self.policy.watch
         ranked = np.lexsort((np.arange(len(index)), -verdict.score))[: watch.top].tolist()
         leaders = [i for i in ranked if verdict.score[i] > WORTH_RANKING]
@@ -129,15 +155,16 @@ class BucketWatch:
         at = {key: i for i, key in enumerate(index)}
         # Plain lists: a numpy call for each of some hundred cells would cost as much as all the rest.
         summed = [[0.0] * 6 for _ in index]
-        deals = [_deal(states[key], self.policy.forward_buying.deal_depth) for key in index]
+        deals = [_deal(states[key], self._forward_buying.deal_depth) for key in index]
         for cell in cells:
             n = max(cell.exposures, 0)
             i = at[Listing.key_of(cell)]
             row = summed[i]
             if cell.orders > 0:
-                bought, first = states[index[i]].bought, 0 if cell.price_minor < deals[i] else 2
-                bought[first] += cell.orders
-                bought[first + 1] += max(cell.units, 0)
+                state, units = states[index[i]], max(cell.units, 0)
+                deal = cell.price_minor < deals[i]
+                added = (cell.orders, units, 0, 0) if deal else (0, 0, cell.orders, units)
+                state.bought = DealCounts(*map(add, state.bought, added))
             row[0] += cell.orders
             row[1] += cell.units
             row[2] += cell.searches_matured
@@ -149,15 +176,15 @@ class BucketWatch:
         for i in np.flatnonzero(sums.any(axis=0)).tolist():
             state = states[index[i]]
             if state.target is not None:
-                state.target[0] -= int(sums[1, i])
+                state.target = state.target._replace(units_left=state.target.units_left - int(sums[1, i]))
             if sums[4, i] > 0:
-                self._quote(index[i], state, float(sums[4, i]), float(sums[5, i]))
-                self._get_used(index[i], state, float(sums[5, i] / sums[4, i]))
+                self._follow_quoted_price(index[i], state, float(sums[4, i]), float(sums[5, i]))
+                self._follow_usual_price(index[i], state, float(sums[5, i] / sums[4, i]))
         for i, key in enumerate(index):
             target = states[key].target
-            if target is not None and target[2] > at_ms:
-                part = target_part(self.policy, self._book, key, at_ms - MINUTE_MS, MINUTE_MS, target[2])
-                plan[i] = max(0.0, target[0] * part)
+            if target is not None and target.until_ms > at_ms:
+                part = target_part(self.policy, self._book, key, at_ms - MINUTE_MS, MINUTE_MS, target.until_ms)
+                plan[i] = max(0.0, target.units_left * part)
         return Minute.of(
             len(index),
             at_ms,
@@ -176,20 +203,22 @@ class BucketWatch:
         of = {market: self._market_time.offset_ms(market, at_ms - 1) / MINUTE_MS for market in set(self._markets)}
         return [of[market] for market in self._markets]
 
-    def _get_used(self, key: str, state: ListingState, log_price: float) -> None:
-        """Shoppers get used to what they are shown; before that it was the list price."""
+    def _follow_usual_price(self, key: str, state: ListingState, log_price: float) -> None:
+        """Update the price that shoppers are used to; before any quote it is the list price."""
         if state.usual_log is None:
             entry = self._bucket.catalog.get(key)
             list_minor = entry.list_minor if entry else None
             state.usual_log = math.log(list_minor) if list_minor and list_minor > 0 else log_price
-        minutes = self.policy.forward_buying.usual_days * 1_440
+        minutes = self._forward_buying.usual_days * 1_440
         state.usual_log += (log_price - state.usual_log) / max(minutes, 1.0)
 
-    def _quote(self, key: str, state: ListingState, exposures: float, weighted_log_price: float) -> None:
-        """Follow the price that shoppers see: its changes times ε are the predicted effect on orders.
+    def _follow_quoted_price(
+        self, key: str, state: ListingState, exposures: float, weighted_log_price: float
+    ) -> None:
+        """Update the price that shoppers see: its changes times ε are the predicted effect on orders.
 
-        Chained, so that a new ε moves nothing by itself; half an hour's exposures, so that the mix of
-        explored prices of one minute is not taken for a price change.
+        Chained, so that a new ε has no effect by itself; over half an hour's exposures, so that one minute's
+        mix of explored prices does not count as a price change.
         """
         n, total, last = state.quoted
         n, total = n * QUOTED_MEMORY + exposures, total * QUOTED_MEMORY + weighted_log_price
@@ -197,7 +226,7 @@ class BucketWatch:
         if last:
             moved = self._bucket.elasticity(key)[0] * (mean - last)
             state.log_price_factor = max(-4.0, min(4.0, state.log_price_factor + moved))
-        state.quoted = [n, total, mean]
+        state.quoted = QuotedPrice(n, total, mean)
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data."""

@@ -1,16 +1,15 @@
-"""RepricingLogic: what one bucket believes of its listings, and what it does about it.
+"""RepricingLogic: one bucket's beliefs about its listings, and its decisions on their prices.
 
-The way of a minute: catalog, offers and stock are taken, demand is booked, the watcher steps; what it
-triggers, what a pace limit postponed and what has no table yet is re-priced; tables near their end are
-renewed. The way of a fact: it is taken, and where it may make a price wrong (a rival's move, a
-stock-out, a command) the listing is looked at once, outside the false-alarm account.
+A minute's batch: catalog, offers and stock are taken, demand is counted, the watcher steps. Listings that it
+triggered, that a pace limit postponed, or that have no table yet are repriced; tables near their expiry are
+renewed. A single fact is taken at once, and where it may make a price wrong (a rival's move, a stock-out, a
+command) the listing is repriced at once, outside the false-alarm budget.
 
-Event time (a minute's end, a fact's time) decides everything; the Clock's time (``now_ms``) only stamps
-versions, publication and expiry. A decision's id is a hash of listing, cause and the address that
-caused it, so that a repeat is recognised.
+Event time (a minute's end, a fact's time) decides everything; the Clock's time (``now_ms``) only stamps versions,
+publication and expiry. A decision's id is a hash of listing, cause and address, so that a repeat is recognised.
 
-Parts: :mod:`bucket_state` (what is known), :mod:`watching` (evidence), :mod:`deciding` (decisions and tables),
-:mod:`operating` (commands), :mod:`control` (freezes, calendar); the demand book counts.
+Parts: :mod:`bucket_state` (what is known), :mod:`bucket_watch` (evidence), :mod:`decider` (decisions and tables),
+:mod:`jobs.pricing.commands` (operators' commands), :mod:`control` (freezes, calendar); the demand book counts.
 """
 
 from __future__ import annotations
@@ -21,25 +20,26 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from features.books.demand import DemandBook
-from features.books.products import judge_cells
+from features.books.products import validate_cells
 from features.bucket_logic import Batch, Fact, Output, refuse_other_version
 from features.cells.lines import record_values
-from jobs.pricing.bucket.bucket_state import BucketState, Looks
+from jobs.pricing.bucket.bucket_state import BucketState
 from jobs.pricing.bucket.bucket_watch import BucketWatch
 from jobs.pricing.bucket.control import Control, applies
-from jobs.pricing.bucket.decider import Decider
-from jobs.pricing.bucket.operating import Operator
-from jobs.pricing.decision.valuation import demand_settings
+from jobs.pricing.bucket.decider import Decider, Trigger
+from jobs.pricing.bucket.requests import RepricingRequests
+from jobs.pricing.commands import CommandContext, apply_command
+from jobs.pricing.decision.inputs import DealCounts
 from jobs.pricing.guardrails.forward_buying import is_bought_ahead
 from jobs.pricing.policy import MINUTE_MS, Policy
-from jobs.pricing.policy_settings import market_time
+from jobs.pricing.policy_settings import demand_settings, market_time
 from schemas.codes import Cause
-from schemas.events import CalendarEvent, CatalogEntry, Command, CommandKind, Listing, Offer, Stock, bucket_of
+from schemas.events import CalendarEvent, CatalogEntry, Command, Listing, Offer, Stock, bucket_of
 from schemas.topics import TOPICS
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 _FEWEST_REQUESTS = 100.0
-"""Counts below this teach no price; a look at them would find what the last one found."""
+"""Requests below which growth of the counts requests no repricing."""
 
 
 class RepricingLogic:
@@ -74,7 +74,6 @@ class RepricingLogic:
         self._control = Control()
         self._watch = BucketWatch(self.policy, self._bucket, self._book)
         self._decider = decider(self.policy, self._bucket, self._book, self._control)
-        self._operator = Operator(self._bucket, self._control, self._decider)
         self._seen: dict[str, int] = {}
         self._own_minute: dict[str, int] = {}  # of the hour; not part of the snapshot: it can be had again
         self._time_ms = 0
@@ -85,39 +84,40 @@ class RepricingLogic:
             return []
         at_ms, before_ms = batch.window_end_ms, self._time_ms or batch.window_end_ms - MINUTE_MS
         now_ms = batch.now_ms or at_ms
-        looks: Looks = {}
+        requests = RepricingRequests()
         for entry in batch.catalog:
-            self._take_catalog(entry, looks)
-        for key in self._bucket.take_offers(batch.offers, at_ms, looks):
+            self._take_catalog(entry, requests)
+        for key in self._bucket.take_offers(batch.offers, at_ms, requests):
             self._watch.add_fact(key, "rivals")
         for stock in batch.stock:
-            self._bucket.take_stock(stock, looks, early=False)
+            self._bucket.take_stock(stock, requests, early=False)
         self._bucket.close_minute(at_ms)
-        cells, _ = judge_cells(batch.cells, self._bucket.catalog)
+        cells, _ = validate_cells(batch.cells, self._bucket.catalog)
         states = self._bucket.states
-        empty = {key for key, state in states.items() if state.stock and state.stock[1] <= 0}
+        empty = {key for key, state in states.items() if state.stock and state.stock.on_hand <= 0}
         offers = {key: self._bucket.recorded_rivals_mean(key, at_ms) for key in {Listing.key_of(c) for c in cells}}
         self._book.observe(dataclasses.replace(batch, cells=tuple(cells)), offer_of=offers.get, out_of_stock=empty)
         if at_ms // HOUR_MS != before_ms // HOUR_MS:
-            self._book.learn_tilts(self._elasticity_of)
-        bought: dict[tuple[str, str], list[int]] = {}
+            self._book.learn_segment_deviations(self._elasticity_of)
+        bought: dict[tuple[str, str], DealCounts] = {}
         for key in self._hourly_turns(before_ms, at_ms):
-            self._look_where_counts_grew(key, looks)
-            self._look_at_deals(key, looks, bought)
+            self._request_on_growth(key, requests)
+            self._request_on_deals(key, requests, bought)
         self._time_ms = at_ms
-        outputs = self._watch.step(at_ms, cells, empty, looks)
+        outputs = self._watch.step(at_ms, cells, empty, requests)
         for event, starts in self._control.turning(before_ms, at_ms):
-            self._turn(event, starts, looks)
+            self._take_event_change(event, starts, requests)
         self._control.forget_before(at_ms - DAY_MS)
         for key, state in states.items():
             if state.continue_at_ms is not None and at_ms >= state.continue_at_ms:
                 planned = {"planned_ms": state.continue_at_ms, "after": state.continue_after}
-                looks.setdefault(key, (Cause.CONTINUED, planned))
+                requests.add(key, Cause.CONTINUED, planned)
             elif not state.has_table and state.needs_start:
-                looks.setdefault(key, (Cause.COLD_START, {}))
-        for key in [key for key in self._bucket.index if key in looks]:
-            outputs += self._decider.decide(key, *looks[key], f"batch-{at_ms}", at_ms, now_ms)
-        return outputs + self._decider.renewals(at_ms, now_ms)
+                requests.add(key, Cause.COLD_START, {})
+        trigger = Trigger(f"batch-{at_ms}", at_ms, now_ms)
+        for key in [key for key in self._bucket.index if key in requests]:
+            outputs += self._decider.decide(key, requests[key], trigger)
+        return outputs + self._decider.renewals(trigger)
 
     def on_fact(self, fact: Fact) -> Iterable[Output]:
         """Take one offer, stock level, calendar entry, command or estimate at once.
@@ -126,40 +126,43 @@ class RepricingLogic:
         contract refuses (demand_job reports it), change nothing.
         """
         topic = TOPICS[fact.kind]
-        if self._repeated(fact.address) or topic.judge(fact.value) is not None:
+        if self._repeated(fact.address) or topic.validate(fact.value) is not None:
             return []
         value = record_values(topic, fact.value) if topic.input else fact.value
         at_ms = max(self._time_ms, min(fact.event_time_ms, fact.now_ms) if fact.now_ms else fact.event_time_ms)
         now_ms = fact.now_ms or at_ms
-        looks: Looks = {}
+        requests = RepricingRequests()
         match fact.kind:
             case "offers" | "stock" if fact.event_time_ms < self._time_ms:
                 return []  # its minute is on record
             case "offers":
                 offer = Offer(**value)
-                if self._bucket.take_offer(offer, looks):
+                if self._bucket.take_offer(offer, requests):
                     self._watch.add_fact(Listing.key_of(offer), "rivals")
             case "stock":
-                self._bucket.take_stock(Stock(**value), looks, early=True)
+                self._bucket.take_stock(Stock(**value), requests, early=True)
             case "catalog":
-                self._take_catalog(CatalogEntry(**value), looks)
+                self._take_catalog(CatalogEntry(**value), requests)
             case "calendar":
                 event = CalendarEvent(**value)
                 self._control.announce(event)
                 if event.start_ms <= self._time_ms < event.end_ms:
-                    self._turn(event, True, looks)
+                    self._take_event_change(event, True, requests)
             case "estimates":
-                self._bucket.take_estimate(value, looks)
+                self._bucket.take_estimate(value, requests)
             case "commands":
-                if value["kind"] == CommandKind.SETTLE:
-                    self._book.learn_tilts(self._elasticity_of, afresh=True)
-                return self._operator.obey(Command(**value), fact.address, at_ms, now_ms)
+                trigger = Trigger(fact.address, at_ms, now_ms)
+                context = CommandContext(
+                    Command(**value), trigger, self._bucket, self._book, self._control, self._decider
+                )
+                return apply_command(context)
             case _:
                 expected = "offers, stock, catalog, calendar, commands or estimates"
                 raise ValueError(f"fact.kind: expected {expected}; got {fact.kind!r}")
         outputs: list[Output] = []
-        for key in [key for key in self._bucket.index if key in looks]:
-            outputs += self._decider.decide(key, *looks[key], fact.address, at_ms, now_ms)
+        trigger = Trigger(fact.address, at_ms, now_ms)
+        for key in [key for key in self._bucket.index if key in requests]:
+            outputs += self._decider.decide(key, requests[key], trigger)
         return outputs
 
     def _repeated(self, address: str) -> bool:
@@ -190,20 +193,21 @@ class RepricingLogic:
         due = {minute % (HOUR_MS // MINUTE_MS) for minute in range(max(first, last - 59), last + 1)}
         return [key for key, minute in self._own_minute.items() if minute in due]
 
-    def _look_where_counts_grew(self, key: str, looks: Looks) -> None:
-        """Ask for a look where a price rests on much fewer counts than there are now.
+    def _request_on_growth(self, key: str, requests: RepricingRequests) -> None:
+        """Request a repricing where the counts grew much since the last decision.
 
-        Often at first, then ever more seldom, as a logarithm: not a schedule, since where nobody comes nothing
-        is learned and nothing looked at.
+        Often at first, then less and less often, as a logarithm of the counts; never without new requests.
         """
         state = self._bucket.states[key]
         if not state.has_table or state.decided_on is None:
             return
-        counted, before = self._book.requests(key), state.decided_on[2]
+        counted, before = self._book.requests(key), state.decided_on.requests
         if counted >= max(_FEWEST_REQUESTS, self.policy.beliefs.look_when_grown * before):
-            looks.setdefault(key, (Cause.BELIEFS_MOVED, {"requests": counted, "before": before}))
+            requests.add(key, Cause.BELIEFS_MOVED, {"requests": counted, "before": before})
 
-    def _look_at_deals(self, key: str, looks: Looks, bought_of: dict[tuple[str, str], list[int]]) -> None:
+    def _request_on_deals(
+        self, key: str, requests: RepricingRequests, bought_of: dict[tuple[str, str], DealCounts]
+    ) -> None:
         """Request a repricing where a table holds a deal and deals are now believed to be bought ahead.
 
         ``bought_of`` keeps :meth:`BucketState.bought` by tenant and category during one minute.
@@ -219,23 +223,23 @@ class RepricingLogic:
             bought_of[category] = self._bucket.bought(entry)
         bought = bought_of[category]
         if is_bought_ahead(lowest, usual, bought, self.policy):
-            detail = {"lowest_minor": lowest, "usual_minor": round(usual), "bought": bought}
-            looks.setdefault(key, (Cause.BELIEFS_MOVED, detail))
+            detail = {"lowest_minor": lowest, "usual_minor": round(usual), "bought": list(bought)}
+            requests.add(key, Cause.BELIEFS_MOVED, detail)
 
     def _elasticity_of(self, key: str) -> float:
         """Own-price elasticity as believed now; a listing that only the book knows has the prior's."""
         return self._bucket.elasticity(key)[0]
 
-    def _take_catalog(self, entry: CatalogEntry, looks: Looks) -> None:
-        if self._bucket.take_catalog(entry, looks):
+    def _take_catalog(self, entry: CatalogEntry, requests: RepricingRequests) -> None:
+        if self._bucket.take_catalog(entry, requests):
             self._watch.grow(entry)
 
-    def _turn(self, event: CalendarEvent, starts: bool, looks: Looks) -> None:
-        """An event starts or ends: the listings it speaks of are looked at."""
+    def _take_event_change(self, event: CalendarEvent, starts: bool, requests: RepricingRequests) -> None:
+        """Request a repricing of the listings of an event that starts or ends."""
         for key in self._bucket.index:
             if applies(event, self._bucket.catalog[key]):
                 cause = Cause.EVENT_STARTED if starts else Cause.EVENT_ENDED
-                looks.setdefault(key, (cause, {"event": event.name, "kind": event.kind}))
+                requests.add(key, cause, {"event": event.name, "kind": event.kind})
                 self._watch.add_fact(key, "events")
 
     def snapshot(self) -> dict[str, Any]:

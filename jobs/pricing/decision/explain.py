@@ -1,7 +1,7 @@
-"""explain: why a price is what it is, in words, from a decision's record alone.
+"""explain: a decision in words, from its record alone.
 
-For pricing managers at a terminal (``walras explain``) and in the console; shoppers see none of it. Texts of
-codes are in :mod:`schemas.public_texts`, those of limits in :mod:`jobs.pricing.decision.limit_texts`.
+For pricing managers at a terminal (``walras explain``) and in the console; shoppers see none of it. Texts of codes
+are in :mod:`schemas.public_texts`, those of guardrails in their own files.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ from collections.abc import Mapping
 from textwrap import fill
 from typing import Any
 
-from jobs.pricing.decision.limit_texts import binds, limit_text, time_text
-from jobs.pricing.decision.record import recorded_policy, rivals_of
+from jobs.pricing.decision.inputs import PricingInputs
+from jobs.pricing.decision.limit_texts import binds, limit_text
+from jobs.pricing.decision.serialization import read_inputs
+from jobs.pricing.decision.times import time_text
 from jobs.pricing.guardrails import money
-from jobs.pricing.policy import Policy
+from jobs.pricing.policy import MINUTE_MS
+from jobs.pricing.watcher.signals import signal_text
 from schemas.codes import Cause
 from schemas.events import OfferKind
 from schemas.price_table import FULL
-from schemas.public_texts import ADVICE, CAUSES, COMMANDS, OUTCOMES, ROLES, signal_text
+from schemas.public_texts import ADVICE, CAUSES, COMMANDS, OUTCOMES, ROLES
 
 WIDTH = 110
 """Columns that a line takes at most."""
@@ -37,7 +40,7 @@ _TARGETS = {"sale_target": "the sale target", "stock": "the stock until the next
 
 
 def explain(decision: Mapping[str, Any]) -> str:
-    """Tell a decision: result, cause, demand, cost, competitors, limits, prices, expected gain, what follows.
+    """Return a decision in words: result, cause, demand, cost, rivals, limits, prices, gain, what follows.
 
     Parameters
     ----------
@@ -48,27 +51,28 @@ def explain(decision: Mapping[str, Any]) -> str:
     Lines of text without a trailing newline; no line is longer than :data:`WIDTH`. A limit that changed the
     result is marked with ``*``.
     """
-    inputs, result = decision["inputs"], decision["result"]
-    policy = recorded_policy(inputs["policy"])
+    inputs, result = read_inputs(decision["inputs"]), decision["result"]
     lines = [
-        f"{inputs['listing']}: decision {decision['decision_id']} of {time_text(decision['event_time_ms'])}",
-        _line("result", _result(decision)),
-        _line("cause", _cause(decision["cause"], decision["cause_detail"], inputs["currency"])),
+        f"{inputs.listing.key}: decision {decision['decision_id']} of {time_text(decision['event_time_ms'])}",
+        _line("result", _result(inputs, result)),
+        _line("cause", _cause(decision["cause"], decision["cause_detail"], inputs.currency)),
         _line("demand", _demand(inputs)),
         _line("customers", _customers(inputs)),
         _line("cost", _cost(inputs)),
-        _line("rivals", _rivals(inputs, result, policy)),
+        _line("rivals", _rivals(inputs, result)),
     ]
-    if inputs["target_units"] is not None:
+    if inputs.target.units is not None:
         lines.append(_line("to sell", _target(inputs, result)))
     lines.append(_line("best price", _best_price(inputs, result)))
     for number, band in enumerate(result["bands"]):
         mark = "*" if binds(band, result["candidate_minor"]) else "-"
-        lines.append(_line("" if number else "limits", f"{mark} {limit_text(band, decision, policy)}"))
-    lines.append(_line("prices", _prices(decision)))
+        lines.append(
+            _line("" if number else "limits", f"{mark} {limit_text(band, inputs, result['candidate_minor'])}")
+        )
+    lines.append(_line("prices", _prices(inputs, decision)))
     lines.append(_line("gain", _gain(inputs, result)))
-    lines += [_line("" if i else "next", text) for i, text in enumerate(_next(decision))]
-    lines.append(_line("record", f"policy {inputs['policy']['name']}, {inputs['policy_hash']}"))
+    lines += [_line("" if i else "next", text) for i, text in enumerate(_next(inputs, decision))]
+    lines.append(_line("record", f"policy {inputs.policy.name}, {decision['inputs']['policy_hash']}"))
     return "\n".join(fill(each, WIDTH, subsequent_indent=_INDENT) for line in lines for each in line.split("\n"))
 
 
@@ -76,13 +80,12 @@ def _line(label: str, text: str) -> str:
     return f"  {label:<{_LABEL}}{text}"
 
 
-def _result(decision: Mapping[str, Any]) -> str:
-    text = _sentence(OUTCOMES[decision["result"]["outcome"]])
-    now, current = decision["result"]["default_minor"], decision["inputs"]["current"]
-    currency = decision["inputs"]["currency"]
+def _result(inputs: PricingInputs, result: Mapping[str, Any]) -> str:
+    text = _sentence(OUTCOMES[result["outcome"]])
+    now, currency = result["default_minor"], inputs.currency
     if now is None:
         return text
-    before = current["default_minor"] if current else None
+    before = inputs.current.default_minor if inputs.current else None
     if before is None or before == now:
         return f"{text} Price: {money(now, currency)}."
     return f"{text} Price: {money(before, currency)} → {money(now, currency)} ({now / before - 1:+.1%})."
@@ -149,55 +152,54 @@ def _amount(name: str, value: Any, currency: str) -> str:
     return money(value, currency) if name.endswith("_minor") else ("yes" if value else "no")
 
 
-def _demand(inputs: Mapping[str, Any]) -> str:
-    eps = inputs["elasticity"]
+def _demand(inputs: PricingInputs) -> str:
+    eps = inputs.beliefs.elasticity
     return (
-        f"About {inputs['requests']:,.0f} price requests {_per_period(inputs)}. A price 1% higher sells about "
-        f"{-eps['mean']:.2f}% fewer units (elasticity {eps['mean']:.2f} ± {eps['sd']:.2f})."
+        f"About {inputs.beliefs.requests:,.0f} price requests {_per_period(inputs)}. A price 1% higher sells "
+        f"about {-eps.mean:.2f}% fewer units (elasticity {eps.mean:.2f} ± {eps.sd:.2f})."
     )
 
 
-def _customers(inputs: Mapping[str, Any]) -> str:
+def _customers(inputs: PricingInputs) -> str:
     """Why each segment's prices are its own; an old record without a segment's elasticity has the listing's."""
     told = []
-    for name, segment in sorted(inputs["segments"].items()):
-        counted = sum(segment["counts"]["exposures"])
+    for name, segment in sorted(inputs.beliefs.segments.items()):
+        counted = sum(segment.counts.exposures.tolist())
         behind = f"{counted:,.0f} requests counted" if counted >= 1 else "none counted yet"
-        mean = segment.get("elasticity", inputs["elasticity"])["mean"]
-        share = "less than 1%" if segment["share"] < 0.01 else f"{segment['share']:.0%}"
+        mean = (segment.elasticity or inputs.beliefs.elasticity).mean
+        share = "less than 1%" if segment.share < 0.01 else f"{segment.share:.0%}"
         told.append(f"{_SEGMENTS.get(name, name)}: {share} of requests, elasticity {mean:.2f}, {behind}")
     return _NEXT_LINE.join(told)
 
 
-def _cost(inputs: Mapping[str, Any]) -> str:
-    cost, trusted = inputs["catalog"]["cost_minor"], inputs["catalog"]["trusted_cost_minor"]
+def _cost(inputs: PricingInputs) -> str:
+    cost, trusted = inputs.product.cost_minor, inputs.product.trusted_cost_minor
     if cost is None:
         return "Not known."
-    text = f"{money(cost, inputs['currency'])} a unit."
+    text = f"{money(cost, inputs.currency)} a unit."
     if trusted is not None and trusted != cost:
-        text += f" The last cost that was trusted is {money(trusted, inputs['currency'])}."
+        text += f" The last cost that was trusted is {money(trusted, inputs.currency)}."
     return text
 
 
-def _rivals(inputs: Mapping[str, Any], result: Mapping[str, Any], policy: Policy) -> str:
-    currency = inputs["currency"]
-    rivals = rivals_of(inputs, policy, rivals_only=True)
-    every = rivals_of(inputs, policy)
+def _rivals(inputs: PricingInputs, result: Mapping[str, Any]) -> str:
+    currency = inputs.currency
+    rivals, every = inputs.reference(rivals_only=True), inputs.reference()
     if rivals is None:
         text = "No rival in stock is known."
     else:
         how_many = "1 rival" if rivals.rivals == 1 else f"{rivals.rivals} rivals"
         old = "" if rivals.fresh else ", out of date"
         text = f"{how_many} at {money(rivals.mean_minor, currency)} on average{old}."
-    references = [each for each in inputs["offers"] if each.get("offer_kind") == OfferKind.REFERENCE]
+    references = [offer for offer in inputs.offers if not offer.bounds_prices]
     if references and every is not None:
         text += (
             f" Demand answers to a reference price of {money(every.mean_minor, currency)}, with offers of "
-            f"{', '.join(each['competitor'] for each in references)}, which bound no price."
+            f"{', '.join(offer.competitor for offer in references)}, which bound no price."
         )
     if result["follow_minor"] is not None:
-        role = inputs["catalog"]["role"]
-        ratio = policy.roles.follow_ratio(role)
+        role = inputs.product.role or ""
+        ratio = inputs.policy.roles.follow_ratio(role)
         text += (
             f" As a {ROLES.get(role, role)} the listing costs at most {ratio:.0%} of that average: "
             f"{money(result['follow_minor'], currency)}."
@@ -205,25 +207,25 @@ def _rivals(inputs: Mapping[str, Any], result: Mapping[str, Any], policy: Policy
     return text
 
 
-def _target(inputs: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-    source = _TARGETS.get(inputs["target_from"], "a target")
-    text = f"At most {inputs['target_units']:,.1f} units {_per_period(inputs)} ({source})."
+def _target(inputs: PricingInputs, result: Mapping[str, Any]) -> str:
+    source = _TARGETS.get(inputs.target.source or "", "a target")
+    text = f"At most {inputs.target.units:,.1f} units {_per_period(inputs)} ({source})."
     if result["multiplier"]:
-        text += f" One more unit to sell would be worth {money(result['multiplier'], inputs['currency'])}."
+        text += f" One more unit to sell would be worth {money(result['multiplier'], inputs.currency)}."
     return text
 
 
-def _best_price(inputs: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+def _best_price(inputs: PricingInputs, result: Mapping[str, Any]) -> str:
     if result["candidate_minor"] is None:
         return "Not computed, because the price is held."
-    text = money(result["candidate_minor"], inputs["currency"])
-    if inputs["approved_minor"] is not None:
+    text = money(result["candidate_minor"], inputs.currency)
+    if inputs.controls.approved_minor is not None:
         return f"{text}, set or approved by an operator."
     return f"{text}, before limits on the size and the number of changes."
 
 
-def _prices(decision: Mapping[str, Any]) -> str:
-    result, currency = decision["result"], decision["inputs"]["currency"]
+def _prices(inputs: PricingInputs, decision: Mapping[str, Any]) -> str:
+    result, currency = decision["result"], inputs.currency
     if not decision["published"] or result["table"] is None:
         stands = (
             ""
@@ -246,23 +248,23 @@ def _prices(decision: Mapping[str, Any]) -> str:
     return _NEXT_LINE.join([head, *lists])
 
 
-def _gain(inputs: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-    if inputs["current"] is None:
+def _gain(inputs: PricingInputs, result: Mapping[str, Any]) -> str:
+    if inputs.current is None:
         return "Not known: there was no price table to compare with."
     if result["confidence"] is None:
         return "Not computed: no price moves."
-    gain, sd = (money(result[name], inputs["currency"]) for name in ("gain_minor", "gain_sd_minor"))
+    gain, sd = (money(result[name], inputs.currency) for name in ("gain_minor", "gain_sd_minor"))
     return f"{gain} ± {sd} {_per_period(inputs)}; it is positive with a probability of {result['confidence']:.0%}."
 
 
-def _per_period(inputs: Mapping[str, Any]) -> str:
-    days = inputs["policy"]["objective"]["period_minutes"] / 1440
+def _per_period(inputs: PricingInputs) -> str:
+    days = inputs.policy.objective.period_minutes / 1440
     return "a day" if days == 1 else f"in {days:.3g} days"
 
 
-def _next(decision: Mapping[str, Any]) -> list[str]:
-    """What follows, and what people can do."""
-    inputs, result, follows = decision["inputs"], decision["result"], []
+def _next(inputs: PricingInputs, decision: Mapping[str, Any]) -> list[str]:
+    """Return what follows, and what an operator can do."""
+    result, follows = decision["result"], []
     if advice := ADVICE.get(result["outcome"]):
         follows.append(_sentence(advice))
     if result["alert"]:
@@ -270,13 +272,13 @@ def _next(decision: Mapping[str, Any]) -> list[str]:
     if result["review"]:
         follows.append("The decision waits for a review.")
     if result["approval_until_ms"] is not None:
-        price = money(result["candidate_minor"], inputs["currency"])
+        price = money(result["candidate_minor"], inputs.currency)
         follows.append(
-            f"Until {time_text(result['approval_until_ms'])} `walras approve {inputs['listing']} "
+            f"Until {time_text(result['approval_until_ms'])} `walras approve {inputs.listing.key} "
             f"{decision['decision_id']}` lets the price go to {price}."
         )
     if result["continue_at_ms"] is not None:
-        minutes = (result["continue_at_ms"] - inputs["at_ms"]) / 60_000
+        minutes = (result["continue_at_ms"] - inputs.at_ms) / MINUTE_MS
         follows.append(f"The change continues in {minutes:.0f} minutes, as far as the limits allow.")
     return follows
 

@@ -1,15 +1,15 @@
-r"""What prices are worth under the beliefs of a decision's record (science § 4, § 7).
+r"""Expected sales and value of prices under the beliefs of a decision's inputs (science § 4, § 7).
 
-Data, from the record: requests R of the period, shares C_k, units per order u_k, counts per price
+Data, from the inputs: requests R of the period, shares C_k, units per order u_k, counts per price
 point, elasticities ε and η with their sd, today's rivals, unit cost c, weight ω. Then
 
   s_tk = R C_k u_k S_tk             units, if all of segment k is quoted P_t            (1)
-  v_tk = s_tk (P_t − ω c)           what that is worth                                  (2)
+  v_tk = s_tk (P_t − ω c)           value, minor units                                  (2)
 
 with S_tk the posterior of :func:`features.books.sale_probability.sale_probabilities`.
 
-Gain of quoting x instead of x⁰, with λ the multiplier of the sale target (a unit that is scarce costs
-its shadow price):
+Gain of quoting x instead of x⁰, with λ the multiplier of the sale target (a scarce unit costs its
+shadow price):
 
   G = Σ a_tk S_tk,   a_tk = R C_k u_k (P_t − ω c − λ)(x_tk − x⁰_tk)                    (3)
 
@@ -23,39 +23,24 @@ curve, Y_k the orders behind the level, x̄_k the centre of the prices learned a
 with sd_γk of the segment's own deviation from ε (features.segments.deviation);
   confidence = P(G > 0) = Φ(E G / √Var G)                                                         (5)
 
-Independent errors per point would call every small move a coin's toss: neighbouring prices share
-their errors, and (4) says so.
+With independent errors per point every small move would have a confidence near one half. Neighbouring prices share
+their errors, which (4) accounts for.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from features.books.sale_probability import DemandSettings, PointCounts, sale_probabilities
-from jobs.pricing.policy import Policy
-
-Shares = Mapping[str, Mapping[int, float]]
-"""Segment → price in minor units → share of the segment's requests."""
-
-
-def demand_settings(policy: Policy) -> DemandSettings:
-    """The demand book's settings, as the policy states them."""
-    beliefs = policy.beliefs
-    return DemandSettings(
-        prior_conversion=beliefs.conversion,
-        requests_per_day=beliefs.requests_per_day,
-        max_rival_factor=beliefs.max_rival_factor,
-        segments=policy.segments.names,
-        prior_shares=policy.segments.prior_shares,
-        share_weight=policy.segments.share_weight,
-    )
+from features.books.sale_probability import sale_probabilities
+from jobs.pricing.decision.inputs import PricingInputs, Shares
+from jobs.pricing.policy_settings import demand_settings
 
 
 class Gain(NamedTuple):
-    """Expected gain per period in minor units, its sd, and P(gain > 0); None when nothing moves."""
+    """Expected gain per period in minor units, its sd, and P(gain > 0); None when no price moves."""
 
     mean: float
     sd: float
@@ -64,7 +49,13 @@ class Gain(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Valuation:
-    """Units and worth per segment and price: ``sales[k][t]``, ``values[k][t]`` as in (1), (2)."""
+    """Beliefs per segment and price, from which sales (1) and values (2) follow.
+
+    ``mean``, ``curve``, ``kappa``, ``n``, ``orders``: per segment, one number per price; see
+    :class:`features.books.sale_probability.SaleProbabilities`. ``requests``: units per segment if every request
+    ended in a sale. ``informed``: orders behind each segment's level. ``centre``: log price at which each segment
+    was learned. ``own_variance``: of the segment's deviation from the listing's elasticity.
+    """
 
     segments: tuple[str, ...]
     prices: tuple[int, ...]
@@ -81,16 +72,16 @@ class Valuation:
     own_variance: tuple[float, ...]
 
     def sales(self, probabilities: Sequence[Sequence[float]] | None = None) -> list[list[float]]:
-        """(1), with the posterior means or with drawn probabilities."""
+        """Return (1), with the posterior means or with drawn probabilities."""
         chosen = self.mean if probabilities is None else probabilities
         return [[r * s for s in of_segment] for r, of_segment in zip(self.requests, chosen, strict=True)]
 
     def values(self, sales: Sequence[Sequence[float]]) -> list[list[float]]:
-        """(2)."""
+        """Return (2)."""
         return [[s * (p - self.cost) for s, p in zip(row, self.prices, strict=True)] for row in sales]
 
     def beta(self) -> tuple[list[list[float]], list[list[float]]]:
-        """Successes and failures of every posterior, for Thompson's draw."""
+        """Return successes and failures of every posterior, for Thompson's draw."""
         a, b = [], []
         for mean, kappa, n in zip(self.mean, self.kappa, self.n, strict=True):
             a.append([max((k + w) * m, 1e-9) for m, k, w in zip(mean, kappa, n, strict=True)])
@@ -98,7 +89,7 @@ class Valuation:
         return a, b
 
     def expect(self, shares: Shares) -> tuple[float, float]:
-        """Units and worth of the period under select probabilities."""
+        """Return units and value of the period under select probabilities."""
         at = {p: t for t, p in enumerate(self.prices)}
         units = worth = 0.0
         for k, segment in enumerate(self.segments):
@@ -109,12 +100,12 @@ class Valuation:
         return units, worth
 
     def gain(self, new: Shares, old: Shares, multiplier: float = 0.0) -> Gain:
-        """(3)-(5): what ``new`` brings over ``old``."""
+        """Return (3)-(5): the gain of ``new`` over ``old``."""
         at = {p: t for t, p in enumerate(self.prices)}
-        mean = by_elasticity = by_level = by_tilt = own = 0.0
+        mean = by_elasticity = by_level = by_deviation = own = 0.0
         moves = False
         for k, segment in enumerate(self.segments):
-            level = tilted = 0.0
+            level = by_log_price = 0.0
             for price in sorted(set(new[segment]) | set(old[segment])):
                 moved = new[segment].get(price, 0.0) - old[segment].get(price, 0.0)
                 if abs(moved) < 1e-9:
@@ -126,51 +117,46 @@ class Valuation:
                 data = n / (kappa + n)
                 curve = a * (1 - data) * self.curve[k][t]
                 mean += a * s
-                tilted += curve * (math.log(price) - self.centre[k])
+                by_log_price += curve * (math.log(price) - self.centre[k])
                 level += curve
                 own += a * a * data * s * (1 - s) / (kappa + n + 1)
-            by_elasticity += tilted
-            by_tilt += self.own_variance[k] * tilted * tilted
+            by_elasticity += by_log_price
+            by_deviation += self.own_variance[k] * by_log_price * by_log_price
             by_level += level * level / self.informed[k]
         if not moves:
             return Gain(0.0, 0.0, None)
-        sd = math.sqrt(self.elasticity_sd**2 * by_elasticity**2 + by_tilt + by_level + own)
+        sd = math.sqrt(self.elasticity_sd**2 * by_elasticity**2 + by_deviation + by_level + own)
         confidence = 0.5 * (1 + math.erf(mean / sd / math.sqrt(2))) if sd > 0 else float(mean > 0)
         return Gain(mean, sd, confidence)
 
 
-def value_prices(
-    inputs: Mapping[str, Any], policy: Policy, prices: Sequence[int], offers_mean_minor: float | None
-) -> Valuation:
-    """Beliefs at some prices, from a decision's inputs alone.
+def value_prices(inputs: PricingInputs, prices: Sequence[int], offers_mean_minor: float | None) -> Valuation:
+    """Return expected sales and value at some prices.
 
     Parameters
     ----------
-    inputs : see :mod:`jobs.pricing.decision.reprice`.
     prices : ascending, minor units.
     offers_mean_minor : the fresh reference price over rivals and references; None when there is none.
     """
+    policy, beliefs, product = inputs.policy, inputs.beliefs, inputs.product
     settings = demand_settings(policy)
-    eps, eta = inputs["elasticity"], inputs["rival_elasticity"]
-    centre_offer = inputs["offer_centre"]
+    eps, eta = beliefs.elasticity, beliefs.rival_elasticity
     deviation = None
-    if offers_mean_minor is not None and offers_mean_minor > 0 and centre_offer is not None:
-        deviation = math.log(offers_mean_minor) - centre_offer
-    reference = inputs["catalog"]["list_minor"] or inputs["catalog"]["cost_minor"]
-    segments = policy.segments.names
+    if offers_mean_minor is not None and offers_mean_minor > 0 and beliefs.offer_centre is not None:
+        deviation = math.log(offers_mean_minor) - beliefs.offer_centre
+    reference = product.list_minor or product.cost_minor or 0.0
     columns: list[Any] = []
     informed, centres, requests, own_variance = [], [], [], []
     prior_orders = settings.prior_exposures * settings.prior_conversion
-    for segment in segments:
-        beliefs = inputs["segments"][segment]
-        counts = PointCounts.from_record(beliefs["counts"])
-        own = beliefs.get("elasticity", eps)
-        own_variance.append(max(0.0, own["sd"] ** 2 - eps["sd"] ** 2))
+    for name in policy.segments.names:
+        segment = beliefs.segments[name]
+        counts, own = segment.counts, segment.elasticity or eps
+        own_variance.append(max(0.0, own.sd**2 - eps.sd**2))
         got = sale_probabilities(
             list(prices),
             counts,
-            elasticity=(own["mean"], own["sd"]),
-            rival_elasticity=(eta["mean"], eta["sd"]),
+            elasticity=(own.mean, own.sd),
+            rival_elasticity=(eta.mean, eta.sd),
             offer_deviation=deviation,
             reference_price=reference,
             settings=settings,
@@ -184,10 +170,20 @@ def value_prices(
         ]
         centres.append(math.fsum(weighted) / seen if seen > 0 else math.log(reference))
         informed.append(max(0.0, math.fsum(counts.orders.tolist())) + prior_orders)
-        requests.append(inputs["requests"] * beliefs["share"] * beliefs["units_per_order"])
+        requests.append(beliefs.requests * segment.share * segment.units_per_order)
     mean, curve, kappa, n, orders = (tuple(c[i] for c in columns) for i in range(5))
     return Valuation(
-        segments, tuple(prices), tuple(requests), inputs["catalog"]["cost_minor"] * policy.objective.cost_weight,
-        mean, curve, kappa, n, orders, tuple(informed), tuple(centres), eps["sd"],
-        tuple(own_variance),
-    )  # fmt: skip
+        segments=policy.segments.names,
+        prices=tuple(prices),
+        requests=tuple(requests),
+        cost=(product.cost_minor or 0.0) * policy.objective.cost_weight,
+        mean=mean,
+        curve=curve,
+        kappa=kappa,
+        n=n,
+        orders=orders,
+        informed=tuple(informed),
+        centre=tuple(centres),
+        elasticity_sd=eps.sd,
+        own_variance=tuple(own_variance),
+    )

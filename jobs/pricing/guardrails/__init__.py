@@ -1,23 +1,27 @@
 """Guardrails: bands of allowed prices, each with a code (science § 8).
 
-To add one: a class with ``code``, ``kind``, ``needs_candidate`` and ``band(case, policy)`` in a file of this
-folder, its instance in :data:`GUARDRAILS`, its code in :class:`schemas.codes.GuardrailCode`, its numbers in
-:mod:`jobs.pricing.policy`. The check suite runs over the tuple: input untouched, deterministic, and
-the order of the tuple makes no difference to any price. A test fails when a class is not in it.
+To add one, write a file in this folder with a subclass of :class:`Guardrail`, and add its instance to
+:data:`GUARDRAILS`. The class carries everything that belongs to the rule: its code, its words for people, its
+band, its sentence in ``walras explain`` and, where it has numbers of its own, its section of the policy. The
+check suite (tests/jobs/pricing/test_guardrails.py) runs over the tuple; a test fails for a class that is not in
+it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from jobs.pricing.guardrails.base import (
-    GIVES_WAY,
+    YIELDING,
+    AllowedPrices,
     Band,
-    Case,
     Guardrail,
-    Keeps,
+    GuardrailContext,
     Kind,
-    Meet,
-    meet,
-    meet_within,
+    LimitRecord,
+    Pin,
+    intersect,
+    intersect_yielding,
     money,
 )
 from jobs.pricing.guardrails.confidence import LowConfidence
@@ -45,8 +49,10 @@ GUARDRAILS: tuple[Guardrail, ...] = (
     ForwardBuying(),
     LowConfidence(),
 )
+GUARDRAIL_OF: Mapping[str, Guardrail] = {guardrail.code: guardrail for guardrail in GUARDRAILS}
+"""The guardrail of a code."""
 
 __all__ = [
-    "GIVES_WAY", "GUARDRAILS", "Band", "Case", "Guardrail", "Keeps", "Kind", "Meet", "meet", "meet_within",
-    "money",
+    "GUARDRAILS", "GUARDRAIL_OF", "YIELDING", "AllowedPrices", "Band", "Guardrail", "GuardrailContext", "Kind",
+    "LimitRecord", "Pin", "intersect", "intersect_yielding", "money",
 ]  # fmt: skip

@@ -1,35 +1,40 @@
-"""What a guardrail reads and answers, and how bands meet (science § 8).
+"""What a guardrail reads and returns, and how bands of allowed prices are intersected (science § 8).
 
-Every guardrail reads the same :class:`Case`, with the candidate as the optimizer found it, and answers
-with a :class:`Band` of allowed prices or with nothing. Bands are intersected, so the order of the
-guardrails cannot matter, and what does not meet is said with all codes.
+Every guardrail reads the same :class:`GuardrailContext`, with the candidate as the strategy proposed it, and
+returns a :class:`Band` of allowed prices or None. Bands are intersected, so the order of the guardrails makes
+no difference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from jobs.pricing.policy import Policy
-from schemas.codes import Cause, GuardrailCode
+from features.books.offers import ReferenceOffer
+from jobs.pricing.policy_section import PolicySection
 from schemas.money import EXPONENTS, Money
+
+if TYPE_CHECKING:
+    from jobs.pricing.decision.inputs import PricingInputs
+    from jobs.pricing.policy import Policy
 
 
 class Kind(StrEnum):
     """How strong a band is."""
 
     HOLD = "hold"
-    """Nothing new is published at all: what would be decided on cannot be trusted, or people said so."""
+    """Nothing new is published: an input cannot be trusted, or an operator froze the price."""
     HARD = "hard"
     """Law, margin, market, floor and ceiling: never broken."""
     PACE = "pace"
-    """Slows a change down; a hard band goes over it."""
+    """Slows a change down; a hard band overrides it."""
 
 
-class Keeps(StrEnum):
-    """What a pace band pins."""
+class Pin(StrEnum):
+    """What a pace band keeps unchanged. The values are those of recorded decisions."""
 
     NOTHING = "nothing"
     """It only bounds prices."""
@@ -43,91 +48,116 @@ class Keeps(StrEnum):
     """The whole table stays as it is."""
 
 
+YIELDING = frozenset({Pin.CHOICE, Pin.TABLE_PRICES})
+"""Bands that bound new prices only as far as all others leave room."""
+
+
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Allowed prices, inclusive, in minor units; an absent end is open."""
+    """Allowed prices, inclusive, in minor units; an absent end is open.
 
-    code: GuardrailCode
+    ``detail``: a sentence that is part of the decision's record and therefore never reworded. ``alert``: a
+    notification is sent. ``until_ms``: when the band ends, where it is known.
+    """
+
+    code: str
     kind: Kind
     detail: str
     low: int | None = None
     high: int | None = None
-    keeps: Keeps = Keeps.NOTHING
+    pin: Pin = Pin.NOTHING
     alert: bool = False
     until_ms: int | None = None
 
-    def to_record(self) -> dict[str, Any]:
-        """Plain data, as in a decision."""
-        return {
-            "code": self.code.value,
-            "kind": self.kind.value,
-            "low": self.low,
-            "high": self.high,
-            "keeps": self.keeps.value,
-            "alert": self.alert,
-            "until_ms": self.until_ms,
-            "detail": self.detail,
-        }
-
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """All that guardrails read. Many fields, since each is one fact that some rule needs.
+class GuardrailContext:
+    """What a guardrail reads: the decision's inputs, the rivals' price and the candidate.
 
-    ``candidate_minor`` and ``confidence`` are None while the candidate is not yet known; only bands that
-    do not depend on it are asked then. ``current_minor`` is the table's default, or the list price of
-    a listing without a table, which is what its shoppers see. ``approved_minor`` is a price that an
-    operator approved or set by hand. ``rivals_fresh`` False: the mean is the last one known. ``usual_minor`` and
-    ``bought``: the price that shoppers are used to, and what they bought below it and otherwise.
+    ``rivals``: the reference price over rivals' offers alone, None without one; ``fresh`` False: the last one
+    known. ``candidate_minor`` and ``confidence``, P(gain > 0), are None while the candidate is not yet known;
+    only guardrails that do not need it are asked then. ``confidence`` is None too where no gain is required.
     """
 
-    now_ms: int
-    cause: Cause
-    currency: str
-    current_minor: int | None
-    has_table: bool = True
-    cost_minor: float | None = None
-    trusted_cost_minor: float | None = None
-    list_minor: float | None = None
-    floor_minor: float | None = None
-    ceiling_minor: float | None = None
-    rivals_mean_minor: float | None = None
-    rivals_fresh: bool = True
-    surge_ban: str | None = None
-    frozen: str | None = None
-    last_change_ms: int | None = None
-    changes_today: int = 0
-    day_ends_ms: int | None = None
-    approved_minor: int | None = None
+    inputs: PricingInputs
+    rivals: ReferenceOffer | None = None
     candidate_minor: int | None = None
     confidence: float | None = None
-    usual_minor: float | None = None
-    bought: tuple[int, ...] | None = None
 
     @property
-    def ignores_pace(self) -> bool:
-        """Settling leaves pace aside: its prices must not depend on the path."""
-        return self.cause is Cause.SETTLE or self.current_minor is None
+    def rivals_mean_minor(self) -> float | None:
+        """The rivals' mean, fresh or not."""
+        return self.rivals.mean_minor if self.rivals else None
+
+    @property
+    def rivals_fresh(self) -> bool:
+        """Whether the rivals' mean is within its validity; True without rivals."""
+        return self.rivals is None or self.rivals.fresh
 
 
-class Guardrail(Protocol):
-    """One rule. ``needs_candidate``: its band depends on the candidate, so it cannot shape the search."""
+class LimitRecord(NamedTuple):
+    """What a guardrail's sentence is made of: its band's record, the decision's inputs and the candidate."""
 
-    code: GuardrailCode
-    kind: Kind
-    needs_candidate: bool
+    band: Mapping[str, Any]
+    inputs: PricingInputs
+    candidate_minor: int | None
 
-    def band(self, case: Case, policy: Policy) -> Band | None:
-        """The prices this rule allows, or None when it has nothing to say. Pure."""
-        ...
+    @property
+    def policy(self) -> Policy:
+        """The policy that the decision ran under."""
+        return self.inputs.policy
+
+    def money(self, minor: float | None) -> str:
+        """Return an amount in the listing's currency."""
+        return "unknown" if minor is None else money(minor, self.inputs.currency)
+
+    @property
+    def prices(self) -> str:
+        """The allowed prices."""
+        low, high = self.band["low"], self.band["high"]
+        if low is None:
+            return f"at most {self.money(high)}"
+        return f"at least {self.money(low)}" if high is None else f"{self.money(low)} to {self.money(high)}"
 
 
-GIVES_WAY = frozenset({Keeps.CHOICE, Keeps.TABLE_PRICES})
-"""Bands that bound what is new only as far as all others leave room."""
+class Guardrail(ABC):
+    """One rule about prices. See the package for how to add one.
+
+    Attributes
+    ----------
+    code : its code in decisions, upper case; never changed once decisions carry it.
+    kind : how strong its bands are.
+    needs_candidate : whether its band depends on the candidate, so that it cannot shape the search for one.
+    title, meaning, advice : words for people: name, what it does, what to do where it holds a price.
+    settings : its section of the policy, if it has numbers that no other part of the system reads.
+    cuts_short : whether a change that it cut short goes on after the minimum gap.
+    requests_approval : whether an operator may approve the whole change.
+    questions_cost : whether an operator's approval concerns the cost instead of the price.
+    """
+
+    code: ClassVar[str]
+    kind: ClassVar[Kind]
+    needs_candidate: ClassVar[bool] = False
+    title: ClassVar[str]
+    meaning: ClassVar[str]
+    advice: ClassVar[str] = ""
+    settings: ClassVar[type[PolicySection] | None] = None
+    cuts_short: ClassVar[bool] = False
+    requests_approval: ClassVar[bool] = False
+    questions_cost: ClassVar[bool] = False
+
+    @abstractmethod
+    def band(self, context: GuardrailContext, policy: Policy) -> Band | None:
+        """Return the prices that this rule allows, or None if it does not apply. Pure."""
+
+    def text(self, limit: LimitRecord) -> str:
+        """Return what the band of a recorded decision means, without the title and without a full stop."""
+        bounded = limit.band["low"] is not None or limit.band["high"] is not None
+        return f"{self.meaning}, {limit.prices}" if bounded else self.meaning
 
 
-class Meet(NamedTuple):
-    """The intersection of bands; ``empty`` when no price is in all of them."""
+class AllowedPrices(NamedTuple):
+    """The intersection of bands, in minor units; ``high`` None: no upper end."""
 
     low: int
     high: int | None
@@ -145,18 +175,18 @@ class Meet(NamedTuple):
         )
 
     def nearest(self, price_minor: int) -> int:
-        """The allowed price nearest to one that may not be."""
+        """Return the allowed price nearest to one that may not be allowed."""
         inside = max(price_minor, self.low)
         return inside if self.high is None else min(inside, self.high)
 
 
-def meet(bands: Iterable[Band]) -> Meet:
+def intersect(bands: Iterable[Band]) -> AllowedPrices:
     """Intersect bands; no price is ever below one minor unit.
 
-    >>> a = Band(GuardrailCode.MIN_MARGIN, Kind.HARD, "", low=90)
-    >>> b = Band(GuardrailCode.STEP_LIMIT, Kind.PACE, "", low=80, high=100)
-    >>> meet([a, b]), meet([]).empty, meet([a, Band(GuardrailCode.MARKET_CAP, Kind.HARD, "", high=80)]).empty
-    (Meet(low=90, high=100), False, True)
+    >>> a = Band("MIN_MARGIN", Kind.HARD, "", low=90)
+    >>> b = Band("STEP_LIMIT", Kind.PACE, "", low=80, high=100)
+    >>> intersect([a, b]), intersect([]).empty, intersect([a, Band("MARKET_CAP", Kind.HARD, "", high=80)]).empty
+    (AllowedPrices(low=90, high=100), False, True)
     """
     low, high = 1, None
     for band in bands:
@@ -164,26 +194,26 @@ def meet(bands: Iterable[Band]) -> Meet:
             low = max(low, band.low)
         if band.high is not None:
             high = band.high if high is None else min(high, band.high)
-    return Meet(low, high)
+    return AllowedPrices(low, high)
 
 
-def meet_within(firm: Meet, soft: Iterable[Band]) -> Meet:
-    """The firm meet cut by soft bands; where these leave nothing, its price nearest to them.
+def intersect_yielding(firm: AllowedPrices, yielding: Iterable[Band]) -> AllowedPrices:
+    """Cut the firm bands' prices by yielding bands; where these leave nothing, return the price nearest to them.
 
-    >>> meet_within(Meet(80, 100), [Band(GuardrailCode.FORWARD_BUYING, Kind.PACE, "", low=95)])
-    Meet(low=95, high=100)
-    >>> meet_within(Meet(80, 90), [Band(GuardrailCode.FORWARD_BUYING, Kind.PACE, "", low=95)])
-    Meet(low=90, high=90)
+    >>> intersect_yielding(AllowedPrices(80, 100), [Band("FORWARD_BUYING", Kind.PACE, "", low=95)])
+    AllowedPrices(low=95, high=100)
+    >>> intersect_yielding(AllowedPrices(80, 90), [Band("FORWARD_BUYING", Kind.PACE, "", low=95)])
+    AllowedPrices(low=90, high=90)
     """
-    wanted = meet(soft)
+    wanted = intersect(yielding)
     low, high = firm.nearest(wanted.low), firm.high
     if wanted.high is not None:
         high = firm.nearest(wanted.high)
-    return Meet(low, high)
+    return AllowedPrices(low, high)
 
 
 def money(minor: float | None, currency: str) -> str:
-    """An amount for people: exact minor units as major ones where the currency is known.
+    """Return an amount for people: exact minor units as major ones where the currency is known.
 
     >>> money(1999, "USD"), money(None, "USD"), money(12.5, "???")
     ('19.99 USD', 'none', '12.5 ???')

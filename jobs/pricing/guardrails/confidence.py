@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from jobs.pricing.guardrails.base import Band, Case, Keeps, Kind
+from jobs.pricing.guardrails.base import Band, Guardrail, GuardrailContext, Kind, LimitRecord, Pin
 from jobs.pricing.policy import Policy
-from schemas.codes import Cause, GuardrailCode
+from schemas.codes import Cause
 
 EXEMPT = frozenset({Cause.COLD_START, Cause.SETTLE})
-"""A cold start has nothing to compare with and follows its rule; settling leaves pace aside."""
+"""A cold start has no table to compare with; settling leaves pace limits aside."""
 
 
-class LowConfidence:
-    """P(gain > 0) under the posteriors below the policy's: main prices stay, exploration goes on."""
+class LowConfidence(Guardrail):
+    """Pin the main prices when P(gain > 0) under the posteriors is below the policy's; exploration continues."""
 
-    code = GuardrailCode.LOW_CONFIDENCE
+    code = "LOW_CONFIDENCE"
     kind = Kind.PACE
     needs_candidate = True
+    title = "Low confidence"
+    meaning = "a change that may as well lose profit is not made"
+    advice = "review the decision"
 
-    def band(self, case: Case, policy: Policy) -> Band | None:
-        """Pin the main prices; nothing when no move was found or the case is exempt."""
-        if case.cause in EXEMPT or case.confidence is None or case.approved_minor is not None:
+    def band(self, context: GuardrailContext, policy: Policy) -> Band | None:
+        """Pin the main prices; None when no price moves, or no gain is required."""
+        inputs, least = context.inputs, policy.limits.min_confidence
+        if inputs.cause in EXEMPT or context.confidence is None or inputs.controls.approved_minor is not None:
             return None
-        if case.confidence >= policy.limits.min_confidence:
+        if context.confidence >= least:
             return None
-        detail = f"P(gain > 0) = {case.confidence:.2f}, expected at least {policy.limits.min_confidence:.2f}"
-        return Band(self.code, self.kind, detail, keeps=Keeps.MAIN)
+        detail = f"P(gain > 0) = {context.confidence:.2f}, expected at least {least:.2f}"
+        return Band(self.code, self.kind, detail, pin=Pin.MAIN)
+
+    def text(self, limit: LimitRecord) -> str:
+        """Name the least probability."""
+        least = limit.policy.limits.min_confidence
+        return f"the change raises the profit with a probability below {least:.0%}, so the main prices stay"

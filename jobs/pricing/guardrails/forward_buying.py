@@ -1,7 +1,7 @@
-"""FORWARD_BUYING: where shoppers stock up at a deal, prices go down slowly.
+"""FORWARD_BUYING: where shoppers stock up at a deal, prices fall slowly.
 
-What a deal sells to a pantry is borrowed from the days that follow. It shows in the counts, without a model of
-pantries: orders at prices well below what shoppers are used to hold more units than orders at usual prices.
+Units that shoppers stock up on at a deal are missing in the days that follow. The counts show it without a
+model of stocks at home: orders at prices well below the usual one hold more units than orders at usual prices.
 
 Data per listing: û, the log price that shoppers are used to (an exponential mean of what was shown, time
 constant ``usual_days``); Y_d, U_d orders and units at prices below (1 − ``deal_depth``)·e^û as it was then;
@@ -18,76 +18,106 @@ above that line, explored ones need not.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar
 
-from jobs.pricing.guardrails.base import Band, Case, Keeps, Kind, money
+from pydantic import Field
+
+from jobs.pricing.decision.inputs import DealCounts
+from jobs.pricing.guardrails.base import Band, Guardrail, GuardrailContext, Kind, LimitRecord, Pin, money
 from jobs.pricing.policy import Policy
-from schemas.codes import GuardrailCode
+from jobs.pricing.policy_section import Number, PolicySection, Share
 from schemas.money import ceil_minor
 
 
-class Bought(NamedTuple):
-    """Orders and units at deals, and at all other prices."""
+class ForwardBuyingSettings(PolicySection):
+    """The policy's section ``forward_buying``."""
 
-    deal_orders: int = 0
-    deal_units: int = 0
-    other_orders: int = 0
-    other_units: int = 0
+    key: ClassVar[str] = "forward_buying"
 
-    @property
-    def z(self) -> float:
-        """(1); 0 while there is nothing to compare.
+    usual_days: Number = Field(
+        default=3.0, gt=0, description="time constant of the price that shoppers are used to"
+    )
+    deal_depth: Share = Field(default=0.05, gt=0, lt=1, description="a price so far below it is a deal")
+    least_z: Number = Field(
+        default=3.0, gt=0, description="z above which deals are believed to sell more units per order"
+    )
+    least_orders: int = Field(
+        default=5, ge=0, description="orders at deals before which only exploration may show a deal"
+    )
+    keep_within: Share = Field(
+        default=0.04, gt=0, lt=1, description="then no price lies further below the usual price"
+    )
 
-        >>> round(Bought(5, 16, 100, 120).z, 1), Bought(0, 0, 100, 120).z
-        (4.0, 0.0)
-        """
-        if self.deal_orders <= 0 or self.other_orders <= 0:
-            return 0.0
-        usual = max(self.other_units / self.other_orders, 1.0)
-        spread = math.sqrt(usual * (1 / self.deal_orders + 1 / self.other_orders))
-        return (self.deal_units / self.deal_orders - usual) / spread
+
+def units_z(bought: DealCounts) -> float:
+    """Return z of (1); 0 while there is nothing to compare.
+
+    >>> round(units_z(DealCounts(5, 16, 100, 120)), 1), units_z(DealCounts(0, 0, 100, 120))
+    (4.0, 0.0)
+    """
+    if bought.deal_orders <= 0 or bought.other_orders <= 0:
+        return 0.0
+    usual = max(bought.other_units / bought.other_orders, 1.0)
+    spread = math.sqrt(usual * (1 / bought.deal_orders + 1 / bought.other_orders))
+    return (bought.deal_units / bought.deal_orders - usual) / spread
 
 
 def is_bought_ahead(
-    price_minor: float, usual_minor: float | None, bought: Sequence[int] | None, policy: Policy
+    price_minor: float, usual_minor: float | None, bought: DealCounts | None, policy: Policy
 ) -> bool:
-    """Whether a price is a deal, and deals are believed to be bought ahead.
+    """Return whether a price is a deal, and deals are believed to be bought ahead.
 
-    >>> [is_bought_ahead(price, 1000.0, (5, 16, 100, 120), Policy()) for price in (949, 950)]
+    >>> [is_bought_ahead(price, 1000.0, DealCounts(5, 16, 100, 120), Policy()) for price in (949, 950)]
     [True, False]
     """
-    limits = policy.forward_buying
-    if usual_minor is None or not bought or price_minor >= usual_minor * (1 - limits.deal_depth):
+    settings = policy.section(ForwardBuyingSettings)
+    if usual_minor is None or not bought or price_minor >= usual_minor * (1 - settings.deal_depth):
         return False
-    return Bought(*bought).z >= limits.least_z
+    return units_z(bought) >= settings.least_z
 
 
-class ForwardBuying:
-    """No price far below what shoppers are used to, where deals are seen to be bought ahead."""
+class ForwardBuying(Guardrail):
+    """No price far below the usual one, where the counts show that deals are bought ahead."""
 
-    code = GuardrailCode.FORWARD_BUYING
+    code = "FORWARD_BUYING"
     kind = Kind.PACE
-    needs_candidate = False
+    title = "Forward buying"
+    meaning = "what customers stock up on at a deal they do not buy later at the usual price"
+    settings = ForwardBuyingSettings
 
-    def band(self, case: Case, policy: Policy) -> Band | None:
-        """From a little below the usual price upwards; an approved price may go lower."""
-        limits = policy.forward_buying
-        if case.usual_minor is None or case.bought is None or case.ignores_pace:
+    def band(self, context: GuardrailContext, policy: Policy) -> Band | None:
+        """Return the prices from a little below the usual one upwards; an approved price may be lower."""
+        settings, inputs, habits = policy.section(ForwardBuyingSettings), context.inputs, context.inputs.habits
+        if habits.usual_minor is None or habits.bought is None or inputs.ignores_pace:
             return None
-        bought = Bought(*case.bought)
-        unknown = bought.deal_orders < limits.least_orders
-        if bought.z < limits.least_z and not unknown:
+        bought = habits.bought
+        unknown = bought.deal_orders < settings.least_orders
+        if units_z(bought) < settings.least_z and not unknown:
             return None
-        low = ceil_minor(case.usual_minor * (1 - limits.keep_within))
+        low = ceil_minor(habits.usual_minor * (1 - settings.keep_within))
         seen = (
-            f"{bought.deal_orders} orders at deals so far, expected {limits.least_orders}"
+            f"{bought.deal_orders} orders at deals so far, expected {settings.least_orders}"
             if unknown
             else f"{bought.deal_units / bought.deal_orders:.1f} units an order at deals, "
             f"{bought.other_units / bought.other_orders:.1f} otherwise"
         )
-        used = money(round(case.usual_minor), case.currency)
-        detail = f"{seen}: at most {limits.keep_within:.0%} below the {used} that shoppers are used to"
-        if case.approved_minor is not None:
-            low = min(low, case.approved_minor)
-        return Band(self.code, self.kind, detail, low=low, keeps=Keeps.CHOICE if unknown else Keeps.TABLE_PRICES)
+        used = money(round(habits.usual_minor), inputs.currency)
+        detail = f"{seen}: at most {settings.keep_within:.0%} below the {used} that shoppers are used to"
+        if inputs.controls.approved_minor is not None:
+            low = min(low, inputs.controls.approved_minor)
+        return Band(self.code, self.kind, detail, low=low, pin=Pin.CHOICE if unknown else Pin.TABLE_PRICES)
+
+    def text(self, limit: LimitRecord) -> str:
+        """Name the counts behind the limit."""
+        bought, settings = limit.inputs.habits.bought or DealCounts(), limit.policy.section(ForwardBuyingSettings)
+        used = limit.money(round(limit.inputs.habits.usual_minor or 0))
+        line = f"{limit.prices}, {settings.keep_within:.0%} below the {used} that customers are used to"
+        if bought.deal_orders < settings.least_orders:
+            return (
+                f"{bought.deal_orders} orders at deals so far, {settings.least_orders} are needed to know whether "
+                f"customers stock up; until then only a few customers see less: {line}"
+            )
+        return (
+            f"customers stock up at deals ({bought.deal_units / bought.deal_orders:.1f} units an order, otherwise "
+            f"{bought.other_units / max(bought.other_orders, 1):.1f}) and buy less later: {line}"
+        )

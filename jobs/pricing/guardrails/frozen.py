@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from jobs.pricing.guardrails.base import Band, Case, Kind
+from jobs.pricing.guardrails.base import Band, Guardrail, GuardrailContext, Kind, LimitRecord
 from jobs.pricing.policy import Policy
-from schemas.codes import GuardrailCode
 
 
-class Frozen:
-    """People said that this price stays."""
+class Frozen(Guardrail):
+    """Hold a price that an operator froze."""
 
-    code = GuardrailCode.FROZEN
+    code = "FROZEN"
     kind = Kind.HOLD
-    needs_candidate = False
+    title = "Frozen"
+    meaning = "an operator keeps the price as it is"
+    advice = "unfreeze it to let it move"
 
-    def band(self, case: Case, policy: Policy) -> Band | None:
-        """Hold while frozen; a price set or approved by hand is the people's own word."""
-        if case.frozen is None or case.approved_minor is not None:
+    def band(self, context: GuardrailContext, policy: Policy) -> Band | None:
+        """Hold while frozen; a price that an operator set or approved may still be published."""
+        controls = context.inputs.controls
+        if controls.frozen is None or controls.approved_minor is not None:
             return None
-        return Band(self.code, self.kind, case.frozen)
+        return Band(self.code, self.kind, controls.frozen)
+
+    def text(self, limit: LimitRecord) -> str:
+        """Return the freeze's own text."""
+        return str(limit.inputs.controls.frozen)

@@ -1,12 +1,11 @@
-"""COST_MISSING, INPUT_INVALID: what cannot be trusted holds the price."""
+"""COST_MISSING, INPUT_INVALID: an input that cannot be trusted holds the price."""
 
 from __future__ import annotations
 
 import math
 
-from jobs.pricing.guardrails.base import Band, Case, Kind, money
+from jobs.pricing.guardrails.base import Band, Guardrail, GuardrailContext, Kind, LimitRecord, money
 from jobs.pricing.policy import Margin, Policy
-from schemas.codes import GuardrailCode
 from schemas.money import EXPONENTS
 from schemas.topics import MAX_PRICE_MINOR
 
@@ -36,59 +35,94 @@ def costs_agree(one: float, other: float, margin: Margin) -> bool:
     return max(one, other) <= min(one, other) * (1 + margin.cost_tolerance)
 
 
-class CostMissing:
-    """Without a cost there is no margin, so there is no price to decide on."""
+class CostMissing(Guardrail):
+    """Hold a listing without a cost: no margin can be computed."""
 
-    code = GuardrailCode.COST_MISSING
+    code = "COST_MISSING"
     kind = Kind.HOLD
-    needs_candidate = False
+    title = "Cost missing"
+    meaning = "without a cost above 0 no price is computed"
+    advice = "send a catalog entry with a cost"
 
-    def band(self, case: Case, policy: Policy) -> Band | None:
+    def band(self, context: GuardrailContext, policy: Policy) -> Band | None:
         """Hold unless the cost is a finite amount above zero."""
-        if _usable(case.cost_minor):
+        cost = context.inputs.product.cost_minor
+        if _usable(cost):
             return None
-        detail = f"cost: expected an amount above 0, got {case.cost_minor!r}; send a catalog entry with a cost"
+        detail = f"cost: expected an amount above 0, got {cost!r}; send a catalog entry with a cost"
         return Band(self.code, self.kind, detail, alert=True)
 
+    def text(self, limit: LimitRecord) -> str:
+        """Name the cost that came."""
+        cost = limit.inputs.product.cost_minor
+        if cost is None:
+            return "the catalog gives no cost"
+        return f"the catalog's cost {limit.money(cost)} is not above 0"
 
-class InputInvalid:
-    """List price or currency unusable, or a cost that jumped and waits for its confirmation.
 
-    Incident: prices computed from a currency rate ten times too low (2015). A cost that falls to a
-    tenth at once is more likely an error than a bargain.
+class InputInvalid(Guardrail):
+    """Hold on a list price or currency that cannot be used, or a cost that jumped and is not confirmed yet.
+
+    Incident: prices computed from a currency rate ten times too low (2015). A cost that falls to a tenth at
+    once is more likely an error than a bargain.
     """
 
-    code = GuardrailCode.INPUT_INVALID
+    code = "INPUT_INVALID"
     kind = Kind.HOLD
-    needs_candidate = False
+    title = "Input not trusted"
+    meaning = "the list price, the currency or the cost cannot be used"
+    advice = "correct the catalog entry if it is wrong"
+    questions_cost = True
 
-    def band(self, case: Case, policy: Policy) -> Band | None:
+    def band(self, context: GuardrailContext, policy: Policy) -> Band | None:
         """Hold on a list price ≤ 0, an unknown currency, or a cost beyond the jump that the policy trusts."""
-        if not _usable(case.list_minor):
-            detail = f"list price: expected an amount above 0, got {case.list_minor!r}"
+        product, currency = context.inputs.product, context.inputs.currency
+        if not _usable(product.list_minor):
+            detail = f"list price: expected an amount above 0, got {product.list_minor!r}"
             return Band(self.code, self.kind, detail, alert=True)
-        if case.list_minor is not None and case.list_minor > MAX_PRICE_MINOR:
-            detail = f"list price: expected at most {MAX_PRICE_MINOR} minor units, got {case.list_minor}"
+        if product.list_minor is not None and product.list_minor > MAX_PRICE_MINOR:
+            detail = f"list price: expected at most {MAX_PRICE_MINOR} minor units, got {product.list_minor}"
             return Band(self.code, self.kind, detail, alert=True)
-        if case.currency not in EXPONENTS:
-            return Band(
-                self.code, self.kind, f"currency: expected an ISO 4217 code, got {case.currency!r}", alert=True
-            )
-        cost, trusted = case.cost_minor, case.trusted_cost_minor
+        if currency not in EXPONENTS:
+            detail = f"currency: expected an ISO 4217 code, got {currency!r}"
+            return Band(self.code, self.kind, detail, alert=True)
+        cost, trusted, margin = product.cost_minor, product.trusted_cost_minor, policy.margin
         if cost is None or trusted is None or not (_usable(cost) and _usable(trusted)):
             return None
-        margin = policy.margin
         if not is_cost_jump(cost, trusted, margin):
             return None
-        # A record is recomputed to the letter, so a decision of before keeps the words of before.
+        # Recomputation must reproduce the recorded text, so the older scale keeps its own wording.
         again = (
             "the same cost comes again"
             if margin.cost_jump_scale == "share"
             else f"a cost within {margin.cost_tolerance:.0%} of it comes again"
         )
         detail = (
-            f"cost moved by {cost / trusted - 1:+.0%} at once, from {money(trusted, case.currency)} to "
-            f"{money(cost, case.currency)}; it holds until {again} "
+            f"cost moved by {cost / trusted - 1:+.0%} at once, from {money(trusted, currency)} to "
+            f"{money(cost, currency)}; it holds until {again} "
             f"{margin.confirm_after_minutes} min later, or an operator approves"
         )
         return Band(self.code, self.kind, detail, alert=True)
+
+    def text(self, limit: LimitRecord) -> str:
+        """Name the input that cannot be used."""
+        product, margin = limit.inputs.product, limit.policy.margin
+        list_minor, cost, trusted = product.list_minor, product.cost_minor, product.trusted_cost_minor
+        if list_minor is None or not _usable(list_minor):
+            return "the list price is missing or not above 0"
+        if list_minor > MAX_PRICE_MINOR:
+            largest = limit.money(MAX_PRICE_MINOR)
+            return f"the list price {limit.money(list_minor)} is above the largest price, {largest}"
+        if limit.inputs.currency not in EXPONENTS:
+            return f"the currency {limit.inputs.currency} is not an ISO 4217 code"
+        again = (
+            "the same cost"
+            if margin.cost_jump_scale == "share"
+            else f"a cost within {margin.cost_tolerance:.0%} of it"
+        )
+        moved = f" ({cost / trusted - 1:+.0%})" if cost is not None and trusted else ""
+        return (
+            f"the cost changed from {limit.money(trusted)} to {limit.money(cost)}{moved}, more "
+            f"than is trusted at once; the price is held until {again} is sent "
+            f"{margin.confirm_after_minutes} minutes later or an operator approves the new cost"
+        )

@@ -4,52 +4,64 @@ from __future__ import annotations
 
 import math
 
-from jobs.pricing.guardrails.base import Band, Case, Kind, money
+from jobs.pricing.guardrails.base import Band, Guardrail, GuardrailContext, Kind, LimitRecord, money
 from jobs.pricing.policy import Policy
-from schemas.codes import GuardrailCode
 from schemas.money import ceil_minor, floor_minor
 
 
-class FloorCeiling:
+class FloorCeiling(Guardrail):
     """The catalog's minimum and maximum; without a maximum, a multiple of the list price.
 
-    Both sides always: a check of one side only let a price run away on the other (2010), and two
-    sellers who multiply each other's price are stopped by nothing else (2011: 23.7 million).
+    Both ends always: a check of one end alone let prices run away at the other (2010), and two sellers who
+    multiply each other's price are stopped by nothing else (2011: 23.7 million).
     """
 
-    code = GuardrailCode.FLOOR_CEILING
+    code = "FLOOR_CEILING"
     kind = Kind.HARD
-    needs_candidate = False
+    title = "Floor and ceiling"
+    meaning = "no price outside the catalog's floor and ceiling"
 
-    def band(self, case: Case, policy: Policy) -> Band | None:
-        """The catalog's band; a blank or senseless end is not taken as zero but as absent."""
-        low = ceil_minor(case.floor_minor or 0) if _amount(case.floor_minor) else None
-        if _amount(case.ceiling_minor):
-            high = floor_minor(case.ceiling_minor or 0)
+    def band(self, context: GuardrailContext, policy: Policy) -> Band | None:
+        """Return the catalog's band; an end that is missing or not above 0 counts as absent, not as zero."""
+        product, currency = context.inputs.product, context.inputs.currency
+        low = ceil_minor(product.floor_minor or 0) if _amount(product.floor_minor) else None
+        if _amount(product.ceiling_minor):
+            high = floor_minor(product.ceiling_minor or 0)
             where = "catalog"
-        elif _amount(case.list_minor):
-            high = floor_minor((case.list_minor or 0) * policy.limits.ceiling_over_list)
+        elif _amount(product.list_minor):
+            high = floor_minor((product.list_minor or 0) * policy.limits.ceiling_over_list)
             where = f"{policy.limits.ceiling_over_list:g} × list price"
         else:
             return None
-        detail = f"floor {money(low, case.currency)}, ceiling {money(high, case.currency)} ({where})"
+        detail = f"floor {money(low, currency)}, ceiling {money(high, currency)} ({where})"
         return Band(self.code, self.kind, detail, low=low, high=high)
 
+    def text(self, limit: LimitRecord) -> str:
+        """Name the prices and where the ceiling comes from."""
+        own = _amount(limit.inputs.product.ceiling_minor)
+        multiple = limit.policy.limits.ceiling_over_list
+        where = "from the catalog" if own else f"{multiple:g} times the list price at most"
+        return f"{limit.prices} ({where})"
 
-class SurgeBan:
+
+class SurgeBan(Guardrail):
     """A declared emergency: no increase in its zone while it lasts."""
 
-    code = GuardrailCode.SURGE_BAN
+    code = "SURGE_BAN"
     kind = Kind.HARD
-    needs_candidate = False
+    title = "Emergency"
+    meaning = "no price increase while an emergency is declared"
 
-    def band(self, case: Case, policy: Policy) -> Band | None:
-        """At most the current price."""
-        if case.surge_ban is None or case.current_minor is None:
+    def band(self, context: GuardrailContext, policy: Policy) -> Band | None:
+        """Return the prices up to the current one."""
+        ban, shown = context.inputs.controls.surge_ban, context.inputs.shown_minor
+        if ban is None or shown is None:
             return None
-        return Band(
-            self.code, self.kind, f"emergency {case.surge_ban!r}: no increase", high=case.current_minor, alert=True
-        )
+        return Band(self.code, self.kind, f"emergency {ban!r}: no increase", high=shown, alert=True)
+
+    def text(self, limit: LimitRecord) -> str:
+        """Name the emergency."""
+        return f"no increase during {limit.inputs.controls.surge_ban}: {limit.prices}"
 
 
 def _amount(value: float | None) -> bool:

@@ -1,14 +1,13 @@
-"""The watcher: says when a price is worth looking at again, on evidence and not on a timer (science § 6).
+"""The watcher: triggers a repricing on statistical evidence that a price is wrong (science § 6).
 
-``Watcher`` steps a minute at a time over all listings of a bucket; ``GroupWatcher`` runs the same
-detectors on the sums of price groups. Signals stand one in a file and are named in ``SIGNALS``:
-to add one, write the file (see ``signal.py`` for what it must promise), add its class to the tuple,
-give ``WatcherSettings`` a weight of the signal's name, and run tests/jobs/pricing/watcher.
+:class:`Watcher` steps a minute at a time over all listings of a bucket; :class:`GroupWatcher` runs the same
+detectors on the sums of price groups. The kinds of evidence are in :mod:`jobs.pricing.watcher.signals`.
 """
 
 from jobs.pricing.watcher.group_watcher import GroupWatcher
 from jobs.pricing.watcher.minute import Minute, Verdict
 from jobs.pricing.watcher.settings import WatcherSettings
-from jobs.pricing.watcher.watcher import SIGNALS, Watcher
+from jobs.pricing.watcher.signals import SIGNALS
+from jobs.pricing.watcher.watcher import Watcher
 
 __all__ = ["SIGNALS", "GroupWatcher", "Minute", "Verdict", "Watcher", "WatcherSettings"]

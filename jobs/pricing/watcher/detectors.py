@@ -21,7 +21,7 @@ import numpy as np
 
 from jobs.pricing.watcher.columns import Columns
 from jobs.pricing.watcher.minute import Bools, Floats, Ints
-from jobs.pricing.watcher.signal import LARGEST_STEP
+from jobs.pricing.watcher.signals.base import LARGEST_STEP
 
 SEGMENT = ("orders", "exposure", "ordered_sessions", "session_exposure")
 _LARGEST = 1e300

@@ -1,6 +1,6 @@
-"""Facts (a rival's move, an event) make the watcher quick without making it wrong: they bring start mass.
+"""Facts (a rival's move, an event) shorten the watcher's delay by start mass, within the false-alarm budget.
 
-A fact is no evidence that this price is wrong; it says that a change is likelier now. So it adds
+A fact is no evidence that this price is wrong, but a change is more likely after it. So it adds
     B = w/ρ,  ρ = facts per minute in this listing's history, at least one a month             (1)
 once, at the next minute the detectors run, half to velocity and half to abandonment. On average
 that is w a minute, the share of the false-alarm budget that the weight stands for. All facts of a

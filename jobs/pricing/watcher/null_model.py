@@ -31,7 +31,7 @@ from jobs.pricing.watcher.columns import Columns
 from jobs.pricing.watcher.daily_profile import WAVES, DailyProfiles, local_waves, turned
 from jobs.pricing.watcher.minute import Bools, Floats, Minute
 from jobs.pricing.watcher.settings import TICKS_PER_DAY, WatcherSettings
-from jobs.pricing.watcher.signal import Look, Spread
+from jobs.pricing.watcher.signals.base import Observation, Spread
 
 _HALF = 0.5
 _UNIT_PRIOR = 5.0
@@ -79,7 +79,7 @@ class Seen:
     ``plan_now`` (in orders) do not; ``quiet`` counts down minutes in which sessions of an older price end.
     """
 
-    look: Look
+    observation: Observation
     observed: Bools
     exposure: Floats
     now: Floats
@@ -180,7 +180,7 @@ class NullModel:
         share = 1.0 - np.clip(buy * minute.price_factor, 0.001, 0.999)
         share_epsilon = (1.0 + relearning) * np.sqrt(share * (1.0 - share) / (state["session_exposure"] + 1.0))
 
-        look = Look(
+        look = Observation(
             orders=np.maximum(minute.orders, 0.0),
             expected_orders=level * seen_exposure,
             epsilon=epsilon,
@@ -221,7 +221,7 @@ class NullModel:
             Listings whose noise was refreshed (tilts must follow), and listings whose level was laid
             anew because their category's day has just become known (their evidence must go).
         """
-        state, settings, look = self.state, self.settings, seen.look
+        state, settings, look = self.state, self.settings, seen.observation
         observed = seen.observed
         one = observed.astype(float)
         keep = np.where(observed, self._keep, 1.0)

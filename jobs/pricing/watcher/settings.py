@@ -1,9 +1,10 @@
-"""What an operator may choose about the watcher: budgets, weights, time constants."""
+"""WatcherSettings: budgets, weights and time constants of the watcher."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 TICKS_PER_DAY = 1440
 """Minutes of a day; the watcher steps by minutes."""
@@ -11,21 +12,21 @@ TICKS_PER_DAY = 1440
 
 @dataclass(frozen=True, slots=True)
 class WatcherSettings:
-    """The watcher's business numbers (science § 6), with the source's weights as defaults.
+    """The watcher's business numbers (science § 6); the policy's section ``watch`` sets them.
 
-    They come from the policy and are never part of a snapshot, so a restart may bring new ones.
-    Many fields, because each is one number of the policy that a person may want to see.
+    They are not part of a snapshot, so a restart may bring new ones.
 
     Parameters
     ----------
     false_alarm_every
         Minutes within which one listing may expect at most one re-pricing on false evidence, from
         all levels together. 10,080 is a week.
-    own_share, group_share, zone_share
+    own_share, group_share
         How the levels split that budget; a level's threshold is ``false_alarm_every / share``.
-    velocity, abandonment, stock_pressure, rivals, events
-        Weights (shares of the false-alarm budget): the first three are detectors, the last two
-        start mass brought by facts.
+    weights
+        Shares of the false-alarm budget by signal, in place of the signals' own.
+    rivals, events
+        Shares of the false-alarm budget for the start mass that facts bring.
     level_ticks
         Time constant of the level N/D, in observed minutes.
     warmup_ticks
@@ -48,7 +49,7 @@ class WatcherSettings:
         Missing minutes up to this many are merged into one update; a longer gap is forgotten, since
         its counts can no longer be told from an outage.
     session_lag_ticks
-        Minutes after an own price change in which abandonment is not looked at: the sessions that
+        Minutes after an own price change in which abandonment is not observed: the sessions that
         end then began at the old price.
     fact_ticks
         Time constant of a fact's rate, and the longest mean time between facts that is believed
@@ -66,17 +67,12 @@ class WatcherSettings:
     >>> settings = WatcherSettings()
     >>> round(settings.threshold(settings.own_share))
     16800
-    >>> round(settings.false_alarms_per_day(listings=700))
-    100
     """
 
     false_alarm_every: float = 10_080.0
     own_share: float = 0.6
-    group_share: float = 0.2
-    zone_share: float = 0.2
-    velocity: float = 0.30
-    abandonment: float = 0.25
-    stock_pressure: float = 0.20
+    group_share: float = 0.4
+    weights: Mapping[str, float] = field(default_factory=dict)
     rivals: float = 0.15
     events: float = 0.10
     level_ticks: float = 20_160.0
@@ -96,17 +92,9 @@ class WatcherSettings:
     tick_ms: int = 60_000
 
     def __post_init__(self) -> None:
-        weights = self.velocity + self.abandonment + self.stock_pressure + self.rivals + self.events
-        if (
-            min(self.velocity, self.abandonment, self.stock_pressure, self.rivals, self.events) < 0
-            or weights > 1 + 1e-9
-        ):
-            raise ValueError(
-                f"the watcher's five weights must be >= 0 and add up to at most 1, got a sum of {weights}"
-            )
-        shares = self.own_share + self.group_share + self.zone_share
-        if min(self.own_share, self.group_share, self.zone_share) < 0 or shares > 1 + 1e-9:
-            raise ValueError(f"own_share + group_share + zone_share must be at most 1, got {shares}")
+        shares = self.own_share + self.group_share
+        if min(self.own_share, self.group_share) < 0 or shares > 1 + 1e-9:
+            raise ValueError(f"own_share + group_share must be at most 1, got {shares}")
         for name in (
             "false_alarm_every",
             "level_ticks",
@@ -132,7 +120,3 @@ class WatcherSettings:
         if not 0 < share <= 1:
             raise ValueError(f"a level's share of the false-alarm budget is in (0, 1], got {share}")
         return self.false_alarm_every / share
-
-    def false_alarms_per_day(self, listings: int) -> float:
-        """The fleet's expected number of re-pricings a day on false evidence, at most, all levels together."""
-        return listings * TICKS_PER_DAY / self.false_alarm_every

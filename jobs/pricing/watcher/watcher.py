@@ -1,10 +1,9 @@
-"""The watcher: signals, null model, facts and detectors stepped together, a minute at a time (science § 6).
+"""Watcher: signals, null model, facts and detectors stepped together, a minute at a time (science § 6).
 
-One minute: see it against the forecast → increments of every signal → evidence → score and triggers →
-learn the minute → reset what triggered. All listings at once, in numpy arrays; nothing here knows
-keys, prices or wall time. Rules that start a look at once (a rival's move as such, a stock-out, a cost
-change, a command) are not evidence and do not belong here; the caller applies them.
-Over 300 lines: a minute's steps in their order, and what may be asked and told between two of them.
+One minute: observe it against the forecast → increments of every signal → evidence → score and triggers → learn
+the minute → reset the listings that triggered. All listings at once, in numpy arrays, without keys, prices or
+wall time. Rules that request a repricing at once (a rival's move, a stock-out, a cost change, a command) are
+not evidence; the caller applies them.
 """
 
 from __future__ import annotations
@@ -15,19 +14,13 @@ from typing import Any
 import numpy as np
 
 from features.bucket_logic import SnapshotError, refuse_other_version
-from jobs.pricing.watcher.abandonment import Abandonment
 from jobs.pricing.watcher.daily_profile import WAVES
 from jobs.pricing.watcher.detectors import SEGMENT, Detectors, score_of
 from jobs.pricing.watcher.facts import FactMass
-from jobs.pricing.watcher.minute import Floats, Minute, Verdict
+from jobs.pricing.watcher.minute import Bools, Floats, Minute, Verdict
 from jobs.pricing.watcher.null_model import NullModel, Seen
 from jobs.pricing.watcher.settings import WatcherSettings
-from jobs.pricing.watcher.signal import Signal
-from jobs.pricing.watcher.stock_pressure import StockPressure
-from jobs.pricing.watcher.velocity import Velocity
-
-SIGNALS: tuple[type[Signal], ...] = (Velocity, Abandonment, StockPressure)
-"""Every kind of evidence; the weights are ``WatcherSettings`` fields of the signals' names."""
+from jobs.pricing.watcher.signals import SIGNALS, Signal
 
 VERSION = 1
 
@@ -78,7 +71,11 @@ class Watcher:
         self._signal_of_row = np.repeat(
             np.arange(len(self.signals)), [len(signal.effects) for signal in self.signals]
         )
-        self._weights = np.array([getattr(settings, signal.name) / len(signal.effects) for signal in self.signals])
+        self._shares = np.array([settings.weights.get(signal.name, signal.weight) for signal in self.signals])
+        self._weights = self._shares / [len(signal.effects) for signal in self.signals]
+        budget = float(self._shares.sum()) + settings.rivals + settings.events
+        if min(*self._shares, settings.rivals, settings.events) < 0 or budget > 1 + 1e-9:
+            raise ValueError(f"the watcher's weights must be >= 0 and add up to at most 1, got a sum of {budget}")
         self._tilts: list[Floats] = []  # none: made by the next step
         self.grow(listings)
 
@@ -182,14 +179,14 @@ class Watcher:
         running = seen.observed & (self.null.state["ticks"] >= self.settings.warmup_ticks)
         running &= self.detectors.state["hold"] <= 0.0
         starts, increments = self._increments(
-            seen, self._lent(minute), self.facts.take(minute.window_end_ms, running)
+            seen, self._shared(minute), self.facts.take(minute.window_end_ms, running)
         )
-        look = seen.look
+        observation = seen.observation
         counts = {
-            "orders": look.orders,
+            "orders": observation.orders,
             "exposure": seen.exposure,
-            "ordered_sessions": look.searches - look.abandoned,
-            "session_exposure": look.searches * minute.price_factor,
+            "ordered_sessions": observation.searches - observation.abandoned,
+            "session_exposure": observation.searches * minute.price_factor,
         }
         self.detectors.step(starts, increments, running, counts)
         verdict = self._judge(minute, running)
@@ -204,40 +201,33 @@ class Watcher:
         self._refresh_tilts(changed)
         return verdict
 
-    def _lent(self, minute: Minute) -> Floats:
-        """By how much the signals that can speak add to their share, per signal and listing.
+    def _shared(self, minute: Minute) -> Floats:
+        """Return the factor on each signal's weight, per listing.
 
-        Without a plan of depletion stock pressure would only repeat velocity, and a shop that counts no
-        searches has no abandonment: such a signal starts nothing and lends its share to the others, so
-        that the budget is spent where there is something to see. Both are known before the minute is,
-        so what the starts add up to stays within the budget.
+        Signals with data share the weight of those without, so that the whole budget is used. Data are known
+        before the minute, so the starts stay within the budget.
         """
-        speaks = np.ones((len(self.signals), self.listings))
-        for row, name in zip(speaks, self.names, strict=True):
-            if name == "abandonment":
-                row[:] = self.null.state["session_exposure"] > 0.0
-            elif name == "stock_pressure":
-                row[:] = ~np.isnan(minute.plan_units)
-        shares = np.array([getattr(self.settings, name) for name in self.names])
-        speaks *= shares.sum() / np.maximum(shares @ speaks, 1e-12)
-        return speaks
+        has_sessions = self._has_sessions()
+        has_data = np.stack([signal.has_data(minute, has_sessions) for signal in self.signals]).astype(float)
+        has_data *= self._shares.sum() / np.maximum(self._shares @ has_data, 1e-12)
+        return has_data
 
-    def _increments(self, seen: Seen, lent: Floats, fact_mass: Floats) -> tuple[Floats, Floats]:
-        """Start mass and ℓ of every detector: (detectors, listings) each."""
-        look, full = seen.look, self.settings.full_mass_orders
+    def _has_sessions(self) -> Bools:
+        return self.null.state["session_exposure"] > 0.0
+
+    def _increments(self, seen: Seen, shared: Floats, fact_mass: Floats) -> tuple[Floats, Floats]:
+        """Return start mass and ℓ of every detector: (detectors, listings) each."""
+        observation, full = seen.observation, self.settings.full_mass_orders
         increments = np.empty((len(self._effects), self.listings))
         starts = np.empty_like(increments)
-        has_sessions = self.null.state["session_exposure"] > 0.0
-        for signal, rows, tilts, weight, more in zip(
-            self.signals, self._rows, self._tilts, self._weights, lent, strict=True
+        has_sessions = self._has_sessions()
+        for signal, rows, tilts, weight, factor in zip(
+            self.signals, self._rows, self._tilts, self._weights, shared, strict=True
         ):
-            signal.increments(look, tilts, increments[rows])
-            mass = weight * more
-            if signal.name == "velocity":
-                mass += np.where(has_sessions, 0.5, 1.0) * fact_mass / len(signal.effects)
-            elif signal.name == "abandonment":
-                mass += np.where(has_sessions, 0.5, 0.0) * fact_mass / len(signal.effects)
-            mass *= signal.mass(look, full)
+            signal.increments(observation, tilts, increments[rows])
+            mass = weight * factor
+            mass += signal.fact_share(has_sessions) * fact_mass / len(signal.effects)
+            mass *= signal.mass(observation, full)
             starts[rows] = mass
         return starts, increments
 

@@ -1,4 +1,4 @@
-"""The rivals' reference price by its definition."""
+"""Reference price of the rivals."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ def an_offer(rival: str = "r1", price: int = 1000, at: int = 0, **more: object) 
     return Offer("e", at, "acme", "web", "s1", "s1", rival, price, **(base | more))  # type: ignore[arg-type]
 
 
-def test_nothing_known_is_none_and_not_a_number():
+def test_reference_without_offers_in_stock_is_none():
     assert reference_offer([], 0, currency="USD") is None
     assert reference_offer([an_offer(in_stock=False)], 0, currency="USD") is None
 
 
-@pytest.mark.parametrize("odd", [{"currency": "EUR"}, {"pack_size": 6}, {"match_confidence": 0.4}])
-def test_what_cannot_be_compared_is_set_aside(odd):
-    assert reference_offer([an_offer(**odd)], 0, currency="USD") is None
-    reference = reference_offer([an_offer("r2", 900), an_offer("r1", 10, **odd)], 0, currency="USD")
+@pytest.mark.parametrize("difference", [{"currency": "EUR"}, {"pack_size": 6}, {"match_confidence": 0.4}])
+def test_offer_that_is_not_comparable_is_ignored(difference):
+    assert reference_offer([an_offer(**difference)], 0, currency="USD") is None
+    reference = reference_offer([an_offer("r2", 900), an_offer("r1", 10, **difference)], 0, currency="USD")
     assert reference is not None and reference.mean_minor == 900
 
 
-def test_shipping_counts_and_the_mean_rounds_half_to_even():
+def test_reference_price_includes_shipping_and_rounds_half_to_even():
     reference = reference_offer([an_offer("r1", 1000, shipping_minor=5), an_offer("r2", 1000)], 0, currency="USD")
     assert reference is not None and (reference.mean_minor, reference.reference_minor) == (1002.5, 1002)
 
 
-def test_a_source_may_state_a_shorter_validity():
+def test_validity_of_an_offer_overrides_the_default():
     offers = [an_offer("r1", 1000, validity_ms=10), an_offer("r2", 2000)]
     assert reference_offer(offers, 10, currency="USD").mean_minor == 1500
     assert reference_offer(offers, 11, currency="USD").mean_minor == 2000
 
 
-def test_when_all_are_stale_the_last_mean_stays_and_says_so():
+def test_reference_of_stale_offers_is_marked_as_stale():
     reference = reference_offer([an_offer()], DAY_MS + 1, currency="USD")
     assert reference is not None and not reference.fresh and reference.mean_minor == 1000
 
 
-def test_an_offer_from_after_the_moment_does_not_count():
+def test_offer_in_the_future_does_not_count():
     assert reference_offer([an_offer(at=11)], 10, currency="USD") is None
 
 
@@ -70,7 +70,7 @@ offers = st.lists(
 
 
 @given(offers, st.randoms(use_true_random=False))
-def test_a_book_answers_as_the_definition_does_in_any_order(seen, order: random.Random):
+def test_book_equals_the_definition_for_any_order_of_offers(seen, order: random.Random):
     shuffled = list(seen)
     order.shuffle(shuffled)
     book = RivalBook()
@@ -84,7 +84,7 @@ def test_a_book_answers_as_the_definition_does_in_any_order(seen, order: random.
 
 
 @given(offers)
-def test_a_book_survives_a_restart(seen):
+def test_book_survives_a_restart(seen):
     book = RivalBook()
     for offer in seen:
         book.observe(offer, currency="USD")
@@ -94,33 +94,33 @@ def test_a_book_survives_a_restart(seen):
     assert again.snapshot() == book.snapshot()
 
 
-def test_a_wrong_currency_does_not_hide_the_good_price_before_it():
+def test_offer_in_another_currency_does_not_replace_an_earlier_offer():
     book = RivalBook()
     book.observe(an_offer("r1", 900, at=1), currency="USD")
     assert not book.observe(an_offer("r1", 1, at=2, currency="EUR"), currency="USD")
     assert book.reference("acme/web/s1", 3, currency="USD").mean_minor == 900
 
 
-def test_the_rival_seen_longest_ago_leaves_a_full_book():
+def test_full_book_drops_the_rival_with_the_oldest_offer():
     book = RivalBook(RivalSettings(max_rivals=2))
     for at, rival in enumerate(("r1", "r2", "r3")):
         book.observe(an_offer(rival, at=at), currency="USD")
     assert [o.competitor for o in book.offers("acme/web/s1")] == ["r2", "r3"]
 
 
-def test_a_snapshot_of_another_version_is_refused():
+def test_snapshot_of_another_version_is_rejected():
     with pytest.raises(SnapshotError):
         RivalBook().restore({"v": 0, "listings": {}})
 
 
-def test_reference_counts_in_the_reference_price_but_not_among_the_rivals() -> None:
+def test_rivals_only_excludes_reference_offers() -> None:
     offers = [an_offer("r1", 1000), an_offer("shelf", 400, offer_kind="reference")]
     both = reference_offer(offers, 0, currency="USD")
     rivals = reference_offer(offers, 0, currency="USD", rivals_only=True)
     assert (both.mean_minor, both.rivals, rivals.mean_minor, rivals.rivals) == (700, 2, 1000, 1)
 
 
-def test_snapshot_keeps_the_kind_of_an_offer() -> None:
+def test_snapshot_contains_the_offer_kind() -> None:
     book, again = RivalBook(), RivalBook()
     book.observe(an_offer("shelf", 1000, offer_kind="reference"), currency="USD")
     book.observe(an_offer("r1", 1000), currency="USD")

@@ -1,4 +1,4 @@
-"""What only the catalog can tell, told once for all jobs."""
+"""Catalog-dependent checks and CatalogBook."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from features.books.products import CatalogBook, judge_cell, judge_cells, judge_offer, refusal_record
+from features.books.products import (
+    CatalogBook,
+    rejected_cell_record,
+    validate_cell,
+    validate_cells,
+    validate_offer,
+)
 from features.bucket_logic import SnapshotError
 from schemas.codes import RejectCode
 from schemas.events import CatalogEntry, Cell, Offer
@@ -28,48 +34,57 @@ def a_book(*entries: CatalogEntry) -> CatalogBook:
     return book
 
 
-def test_a_cell_of_a_known_listing_in_its_currency_is_good():
-    assert judge_cell(a_cell(), a_book(an_entry())) is None
+def test_cell_of_a_known_listing_in_its_currency_is_valid():
+    assert validate_cell(a_cell(), a_book(an_entry())) is None
 
 
-def test_an_unknown_listing_and_a_wrong_currency_are_told_apart():
-    good, refused = judge_cells([a_cell(), a_cell("s2"), a_cell(currency="EUR", orders=3)], a_book(an_entry()))
-    assert good == [a_cell()]
-    assert [r.code for r in refused] == [RejectCode.UNKNOWN_LISTING, RejectCode.WRONG_CURRENCY]
-    record = refusal_record(refused[1], 60_000)
+def test_rejection_states_unknown_listing_or_wrong_currency():
+    valid, rejected = validate_cells(
+        [a_cell(), a_cell("s2"), a_cell(currency="EUR", orders=3)], a_book(an_entry())
+    )
+    assert valid == [a_cell()]
+    assert [r.code for r in rejected] == [RejectCode.UNKNOWN_LISTING, RejectCode.WRONG_CURRENCY]
+    record = rejected_cell_record(rejected[1], 60_000)
     assert (record["listing"], record["window_end_ms"], record["orders"]) == ("acme/web/s1", 60_000, 3)
     assert (record["currency"], record["expected_currency"]) == ("EUR", "USD")
 
 
-def test_an_inactive_listing_is_known():
-    assert judge_cell(a_cell(), a_book(replace(an_entry(), active=False))) is None
+def test_cell_of_an_inactive_listing_is_valid():
+    assert validate_cell(a_cell(), a_book(replace(an_entry(), active=False))) is None
 
 
-def test_an_offer_is_judged_by_the_same_rule():
+def test_offers_are_validated_by_the_same_rule():
     offer = Offer("e", 1, "acme", "web", "s1", "s1", "r", 900, 0, True, "EUR", 1, "t", 1.0)
-    assert judge_offer(offer, a_book(an_entry())) is RejectCode.WRONG_CURRENCY
-    assert judge_offer(replace(offer, sku="s9"), a_book(an_entry())) is RejectCode.UNKNOWN_LISTING
-    assert judge_offer(replace(offer, currency="USD"), a_book(an_entry())) is None
+    assert validate_offer(offer, a_book(an_entry())) is RejectCode.WRONG_CURRENCY
+    assert validate_offer(replace(offer, sku="s9"), a_book(an_entry())) is RejectCode.UNKNOWN_LISTING
+    assert validate_offer(replace(offer, currency="USD"), a_book(an_entry())) is None
 
 
-def test_the_newest_entry_by_event_time_is_held_whatever_the_order():
+def test_newest_entry_is_kept_for_any_order_of_arrival():
     old, new = an_entry(at=5, cost_minor=1), an_entry(at=9, cost_minor=2)
     for entries in ((old, new), (new, old)):
         assert a_book(*entries)["acme/web/s1"].cost_minor == 2
 
 
-def test_a_catalog_survives_a_restart_and_refuses_another_version():
+def test_catalog_survives_a_restart():
     book = a_book(an_entry("s1"), an_entry("a/b", cost_minor=7))
     again = CatalogBook()
     again.restore(orjson.loads(orjson.dumps(book.snapshot())))
     assert dict(again) == dict(book)
+
+
+def test_snapshot_of_another_version_is_rejected():
     with pytest.raises(SnapshotError, match="version 1, got 9"):
-        again.restore({"v": 9})
+        CatalogBook().restore({"v": 9})
 
 
-def test_catalog_snapshot_whose_fields_are_in_another_order_is_restored():
+def test_snapshot_with_another_order_of_fields_is_restored():
     snapshot = orjson.loads(orjson.dumps(a_book(an_entry(cost_minor=7)).snapshot()))
-    turned = {"v": 1, "fields": snapshot["fields"][::-1], "rows": [row[::-1] for row in snapshot["rows"]]}
+    reversed_snapshot = {
+        "v": 1,
+        "fields": snapshot["fields"][::-1],
+        "rows": [row[::-1] for row in snapshot["rows"]],
+    }
     book = CatalogBook()
-    book.restore(turned)
+    book.restore(reversed_snapshot)
     assert dict(book) == {"acme/web/s1": an_entry(cost_minor=7)}

@@ -1,4 +1,4 @@
-"""Cover, safety stock and reorder point by hand-made numbers; the newest level wins."""
+"""Cover, safety stock, reorder point and stock-out probability, and StockBook."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def a_stock(at: int, on_hand: int) -> Stock:
     return Stock("e", at, "acme", "web", "s1", "s1", on_hand, 5, 3.0)
 
 
-def test_the_newest_level_by_event_time_is_held_and_restored():
+def test_newest_level_is_kept_and_restored():
     book = StockBook()
     assert book.observe(a_stock(5, 10)) and not book.observe(a_stock(4, 99)) and book.observe(a_stock(5, 11))
     again = StockBook()
@@ -25,13 +25,13 @@ def test_the_newest_level_by_event_time_is_held_and_restored():
     assert book.level("acme/web/none") is None
 
 
-def test_the_spread_of_a_week_replaces_the_poisson_guess():
+def test_daily_sd_uses_the_sample_after_a_week():
     assert daily_sd([0] * 6 + [70], 10.0) == pytest.approx(26.4575, abs=1e-3)
     assert daily_sd([1, 2, 3], 9.0) == 3.0
     assert daily_sd([], -4.0) == 0.0
 
 
-def test_stock_at_the_reorder_point_runs_out_in_about_five_percent_of_lead_times():
+def test_stock_out_probability_at_the_reorder_point_is_five_percent():
     mean, sd, lead = 40.0, math.sqrt(40.0), 4.0
     level = math.ceil(reorder_point(mean, sd, lead))
     assert stock_out_probability(level, mean, sd, lead) == pytest.approx(0.05, abs=0.01)
@@ -40,19 +40,19 @@ def test_stock_at_the_reorder_point_runs_out_in_about_five_percent_of_lead_times
     assert sum(d > level + 0.5 for d in demands) / len(demands) == pytest.approx(0.05, abs=0.01)
 
 
-def test_more_stock_never_makes_a_stock_out_likelier():
+def test_stock_out_probability_decreases_with_stock():
     chances = [stock_out_probability(n, 5.0, 2.0, 3.0) for n in range(40)]
     assert chances == sorted(chances, reverse=True) and all(0 <= p <= 1 for p in chances)
 
 
-def test_no_lead_time_needs_no_safety_stock():
+def test_safety_stock_without_lead_time_is_zero():
     assert safety_stock(3.0, 0.0) == 0.0
 
 
-def test_without_spread_stock_runs_out_exactly_when_expected_sales_exceed_it():
+def test_stock_out_probability_without_variance_is_zero_or_one():
     assert stock_out_probability(9, 5.0, 0.0, 2.0) == 1.0
     assert stock_out_probability(10, 5.0, 0.0, 2.0) == 0.0
 
 
-def test_stock_half_a_unit_below_the_expected_sales_runs_out_in_half_of_lead_times():
+def test_stock_out_probability_half_a_unit_below_expected_sales_is_one_half():
     assert stock_out_probability(9, 9.5, 2.0, 1.0) == pytest.approx(0.5)

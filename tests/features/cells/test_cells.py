@@ -1,4 +1,4 @@
-"""The cell text on DuckDB, with cells counted by hand."""
+"""The cell query on DuckDB, compared with cells counted by hand."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def an_order(at_ms: int = T0, **changes: Any) -> dict[str, Any]:
 
 
 def a_backfill(*events: tuple[str, Any] | tuple[str, Any, int]) -> CellQuery:
-    """Lines from (topic, record or bytes[, Kafka timestamp]) in the order of their offsets."""
+    """Build a backfill from (topic, record or bytes[, Kafka timestamp]) in the order of their offsets."""
     lines: dict[str, list[tuple[int, int, int, bytes | None]]] = {}
     for name, record, *at in events:
         line = record if isinstance(record, bytes | None) else json.dumps(record).encode()
@@ -54,7 +54,7 @@ def a_backfill(*events: tuple[str, Any] | tuple[str, Any, int]) -> CellQuery:
 
 
 def cells_of(backfill: CellQuery) -> list[dict[str, Any]]:
-    """Cells without what all share, zero counts left out."""
+    """Return the cells without common fields and zero counts."""
     shared = ("tenant", "market", "sku", "price_group", "arm", "segment", "currency")
     return [{k: v for k, v in row.items() if k not in shared and v != 0} for row in backfill.rows("cells")]
 
@@ -67,11 +67,11 @@ END = 1_780_000_080_000
 assert T0 % MINUTE == 0 and END == T0 + MINUTE
 
 
-def test_a_cell_has_exactly_the_counts_of_the_record() -> None:
+def test_counts_of_the_query_equal_those_of_the_record() -> None:
     assert tuple(COUNTS) == CELL_COUNTS
 
 
-def test_views_and_orders_of_a_minute_add_up_at_the_quoted_price() -> None:
+def test_views_and_orders_are_summed_per_minute_and_quoted_price() -> None:
     backfill = a_backfill(
         ("clicks", a_click(T0)), ("clicks", a_click(T0 + 59_999)), ("clicks", a_click(T0 + MINUTE)),
         ("clicks", a_click(T0, kind="checkout")), ("clicks", a_click(T0, bot=True)),
@@ -83,27 +83,27 @@ def test_views_and_orders_of_a_minute_add_up_at_the_quoted_price() -> None:
     ]
 
 
-def test_revenue_of_lines_at_their_limits_stays_within_64_bits() -> None:
+def test_revenue_of_maximum_order_lines_fits_into_64_bits() -> None:
     largest = {"price_paid_minor": 10_000_000_000, "quantity": 10_000_000}
     backfill = a_backfill(*(("orders", an_order(T0 + i, order_id=f"o{i}", **largest)) for i in range(100)))
     (cell,) = cells_of(backfill)
     assert (cell["units"], cell["revenue_minor"]) == (10**9, 10**15)
 
 
-def test_cancelled_and_returned_lines_take_back_in_their_own_minute() -> None:
+def test_cancellations_and_returns_are_subtracted_in_their_own_minute() -> None:
     backfill = a_backfill(
         ("orders", an_order(T0)),
         ("orders", an_order(T0 + MINUTE, kind="cancelled", quantity=1)),
         ("orders", an_order(T0 + 2 * MINUTE, kind="returned", quantity=1)),
     )
-    taken = {"price_minor": 1000, "orders": -1, "units": -1, "revenue_minor": -900}
+    subtracted = {"price_minor": 1000, "orders": -1, "units": -1, "revenue_minor": -900}
     assert cells_of(backfill)[1:] == [
-        {"window_end_ms": END + MINUTE, **taken},
-        {"window_end_ms": END + 2 * MINUTE, **taken, "returns": 1},
+        {"window_end_ms": END + MINUTE, **subtracted},
+        {"window_end_ms": END + 2 * MINUTE, **subtracted, "returns": 1},
     ]
 
 
-def test_a_customer_is_exposed_once_per_table_and_day_and_bots_never() -> None:
+def test_exposure_counts_once_per_customer_table_and_day() -> None:
     day = 86_400_000
     backfill = a_backfill(
         ("quotes", a_quote(T0)), ("quotes", a_quote(T0 + 1)), ("quotes", a_quote(T0 + MINUTE)),
@@ -115,7 +115,7 @@ def test_a_customer_is_exposed_once_per_table_and_day_and_bots_never() -> None:
     ]  # fmt: skip
 
 
-def test_a_repeated_order_line_is_refused_for_seven_days_after_the_one_before() -> None:
+def test_repeated_order_line_is_rejected_for_seven_days() -> None:
     week = 7 * 86_400_000
     backfill = a_backfill(
         ("orders", an_order(T0)), ("orders", an_order(T0)), ("orders", an_order(T0 + 1, line=1)),
@@ -126,7 +126,7 @@ def test_a_repeated_order_line_is_refused_for_seven_days_after_the_one_before() 
     assert sum(row["orders"] for row in backfill.rows("cells")) == 3
 
 
-def test_a_late_record_counts_in_the_minute_it_arrived_and_a_future_one_nowhere() -> None:
+def test_late_record_counts_in_the_minute_of_its_arrival() -> None:
     backfill = a_backfill(
         ("clicks", a_click(T0), T0 + 10_000),
         ("clicks", a_click(T0), T0 + 10 * MINUTE),
@@ -142,7 +142,7 @@ def test_a_late_record_counts_in_the_minute_it_arrived_and_a_future_one_nowhere(
     assert [row["late"] for row in backfill.rows("ledger")] == [0, 0, 1]
 
 
-def test_searches_and_carts_mature_when_their_session_ends_and_are_abandoned_without_an_order() -> None:
+def test_searches_and_carts_mature_at_the_end_of_their_session() -> None:
     gap = 30 * MINUTE
     backfill = a_backfill(
         ("clicks", a_click(T0, kind="search")), ("clicks", a_click(T0 + gap, kind="cart", price_minor=1100)),
@@ -153,7 +153,7 @@ def test_searches_and_carts_mature_when_their_session_ends_and_are_abandoned_wit
     assert ended == {
         # Session y: a search and an order.
         END + gap: {"window_end_ms": END + gap, "price_minor": 1000, "searches_matured": 1},
-        # Session x: 30 minutes to the millisecond still join; it counts at its first price.
+        # Session x: a gap of exactly 30 minutes does not end it; it counts at its first price.
         T0 + 2 * gap: {"window_end_ms": T0 + 2 * gap, "price_minor": 1000, "searches_matured": 1,
                        "searches_abandoned": 1, "carts_matured": 1, "carts_abandoned": 1},
         END + 3 * gap: {"window_end_ms": END + 3 * gap, "price_minor": 1000, "searches_matured": 1,
@@ -161,7 +161,7 @@ def test_searches_and_carts_mature_when_their_session_ends_and_are_abandoned_wit
     }  # fmt: skip
 
 
-def test_every_offset_has_one_verdict_and_the_ledger_balances() -> None:
+def test_ledger_balances() -> None:
     backfill = a_backfill(
         ("clicks", a_click()), ("clicks", b"{", T0), ("clicks", {"tick": True}, T0),
         ("clicks", a_click(), T0 + 20_000),
@@ -180,7 +180,7 @@ def test_every_offset_has_one_verdict_and_the_ledger_balances() -> None:
     }  # fmt: skip
 
 
-def test_segments_count_purchases_and_those_above_the_rivals_price() -> None:
+def test_segments_count_purchases_above_the_rivals_price() -> None:
     backfill = a_backfill(
         ("orders", an_order(T0, offer_minor=900)),
         ("orders", an_order(T0 + 1, order_id="o2", offer_minor=1000)),
@@ -192,7 +192,7 @@ def test_segments_count_purchases_and_those_above_the_rivals_price() -> None:
     ]
 
 
-def test_purchases_are_counted_by_periods_of_the_memory() -> None:
+def test_purchases_are_counted_per_period() -> None:
     period = 30 * 86_400_000
     start = T0 // period * period
     backfill = a_backfill(
@@ -206,11 +206,11 @@ def test_purchases_are_counted_by_periods_of_the_memory() -> None:
     ]
 
 
-def test_a_refusal_says_field_code_and_what_was_expected() -> None:
-    (refusal,) = a_backfill(("clicks", a_click(price_minor=-5))).rows("rejected")
-    assert (refusal["field"], refusal["code"]) == ("price_minor", "OUT_OF_RANGE")
-    assert refusal["detail"] == "expected a whole number from 1 to 10000000000"
-    assert json.loads(refusal["line_bytes"])["price_minor"] == -5
+def test_rejection_states_field_code_and_expected_value() -> None:
+    (rejection,) = a_backfill(("clicks", a_click(price_minor=-5))).rows("rejected")
+    assert (rejection["field"], rejection["code"]) == ("price_minor", "OUT_OF_RANGE")
+    assert rejection["detail"] == "expected a whole number from 1 to 10000000000"
+    assert json.loads(rejection["line_bytes"])["price_minor"] == -5
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_a_refusal_says_field_code_and_what_was_expected() -> None:
         (b'{"a": 1, "a": 2}', None), (b' {"a": {"b": []}} \n', None), (b'{"a":' * 64 + b"1" + b"}" * 64, None),
     ],
 )  # fmt: skip
-def test_a_line_is_one_json_object_in_utf8_or_refused(line: bytes | None, verdict: str | None) -> None:
+def test_line_must_be_one_json_object_in_utf8(line: bytes | None, verdict: str | None) -> None:
     assert read_line(line)[0] == verdict
 
 
@@ -239,14 +239,14 @@ changed = st.dictionaries(st.sampled_from([c.field for c in TOPICS["clicks"].che
 
 @settings(max_examples=4, deadline=None)
 @given(st.lists(changed, min_size=40, max_size=60))
-def test_sql_and_python_judge_a_record_alike(records: list[dict[str, Any]]) -> None:
+def test_sql_and_python_verdicts_agree(records: list[dict[str, Any]]) -> None:
     backfill = a_backfill(*(("clicks", a_click() | changes, T0) for changes in records))
     found = {row["offset"]: (row["field"], row["code"]) for row in backfill.rows("rejected")}
-    judged = {i: TOPICS["clicks"].judge(a_click() | changes, T0) for i, changes in enumerate(records)}
-    assert found == {i: verdict for i, verdict in judged.items() if verdict is not None}
+    verdicts = {i: TOPICS["clicks"].validate(a_click() | changes, T0) for i, changes in enumerate(records)}
+    assert found == {i: verdict for i, verdict in verdicts.items() if verdict is not None}
 
 
-def test_the_bucket_is_the_same_in_sql_and_python() -> None:
+def test_bucket_is_the_same_in_sql_and_python() -> None:
     import duckdb
 
     keys = [f"demo/web/s{i}" for i in range(300)]
@@ -254,17 +254,23 @@ def test_the_bucket_is_the_same_in_sql_and_python() -> None:
     assert [row[0] for row in duckdb.execute(sql, {"keys": keys}).fetchall()] == [bucket_of(k, 32) for k in keys]
 
 
-def test_both_dialects_judge_by_the_same_words() -> None:
+def test_dialects_differ_only_in_syntax() -> None:
     for topic in INPUTS:
-        said = DUCKDB.text(verdict_sql(topic)).replace('"', "`").replace("regexp_matches(", "REGEXP(")
-        assert said == FLINK.text(verdict_sql(topic))
+        text = DUCKDB.text(verdict_sql(topic)).replace('"', "`").replace("regexp_matches(", "REGEXP(")
+        assert text == FLINK.text(verdict_sql(topic))
 
 
-def test_a_repeated_batch_counts_once_and_a_differing_one_is_named() -> None:
+def test_repeated_batch_counts_once() -> None:
     backfill = a_backfill(("clicks", a_click()))
     row = {k: v for k, v in backfill.rows("cells")[0].items() if k != "window_end_ms"}
     batch = json.dumps({"bucket": 1, "window_end_ms": END, "rows": [{"kind": "cell", **row}]})
     assert compare([batch, batch], backfill) == []
+
+
+def test_differing_batch_is_reported() -> None:
+    backfill = a_backfill(("clicks", a_click()))
+    row = {k: v for k, v in backfill.rows("cells")[0].items() if k != "window_end_ms"}
+    batch = json.dumps({"bucket": 1, "window_end_ms": END, "rows": [{"kind": "cell", **row}]})
     empty = json.dumps({"bucket": 1, "window_end_ms": END, "rows": []})
     assert compare([empty], backfill)[0].startswith("only in the backfill")
     with pytest.raises(ValueError, match="two batches that differ"):

@@ -1,4 +1,8 @@
-"""Stage 1 and stage 2 together: what they learn depends on event time alone, not on arrival or restarts."""
+"""Stage 1 and stage 2 of learning elasticities.
+
+The file exceeds 300 lines because all tests share one simulated market and the two stages that run on it. A split
+would duplicate these helpers.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +45,7 @@ def an_offer(price: int, at: int, sku: str = "s1", market: str = "web-us-usd") -
 
 
 def a_market(seed: int, buckets: int = 2, hours: int = 30) -> list[Batch]:
-    """Three batches an hour: two markets, four SKUs, two segments, rivals, stock-outs, cancellations."""
+    """Return three batches per hour: two markets, four SKUs, two segments, rivals, stock-outs, cancellations."""
     rng = np.random.default_rng(seed)
     listings = [(f"s{i}", market) for i in range(4) for market in ("web-us-usd", "web-eu-usd")]
     batches = []
@@ -73,12 +77,12 @@ def a_market(seed: int, buckets: int = 2, hours: int = 30) -> list[Batch]:
     return batches
 
 
-def carried(snapshot: dict[str, Any]) -> Any:
+def through_json(snapshot: dict[str, Any]) -> Any:
     return orjson.loads(orjson.dumps(snapshot, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
-def kept(snapshot: dict[str, Any]) -> Any:
-    """As the host keeps it."""
+def stored(snapshot: dict[str, Any]) -> Any:
+    """Return a snapshot as restored from the host's serialization."""
     return orjson.loads(orjson.dumps(snapshot, default=array_text))
 
 
@@ -94,8 +98,8 @@ def stage_one(
             assert list(logic.on_batch(batch)) == []
         if restart_every and at % restart_every == 0:
             fresh = ElasticityLogic(settings)
-            fresh.restore(kept(logic.snapshot()))
-            assert carried(fresh.snapshot()) == carried(logic.snapshot())
+            fresh.restore(stored(logic.snapshot()))
+            assert through_json(fresh.snapshot()) == through_json(logic.snapshot())
             logics[batch.bucket] = fresh
     return outputs
 
@@ -103,17 +107,17 @@ def stage_one(
 def stage_two(
     sums: list[Output], settings: ElasticitySettings, restart_every: int = 0
 ) -> dict[str, dict[str, Any]]:
-    pool, told = PoolingLogic(settings), {}
+    pool, published = PoolingLogic(settings), {}
     for at, output in enumerate(sums):
-        fact = Fact("sums", carried(output.value), output.event_time_ms, "", 0)
+        fact = Fact("sums", through_json(output.value), output.event_time_ms, "", 0)
         for got in pool.on_fact(fact):
             assert got.stream == "estimates"
-            told[got.key] = got.value
+            published[got.key] = got.value
         if restart_every and at % restart_every == 0:
             fresh = PoolingLogic(settings)
-            fresh.restore(kept(pool.snapshot()))
+            fresh.restore(stored(pool.snapshot()))
             pool = fresh
-    return told
+    return published
 
 
 KINDS = (
@@ -128,16 +132,16 @@ KINDS = (
 @pytest.mark.parametrize("settings", KINDS)
 def test_restarts_and_repeats_change_nothing(settings: ElasticitySettings) -> None:
     batches = a_market(1, hours=10)
-    straight = stage_one(batches, settings)
-    assert straight
-    assert stage_one(batches, settings, restart_every=5) == straight
-    assert stage_one(batches, settings, repeat=True) == straight
-    estimates = stage_two(straight, settings)
-    assert stage_two(straight, settings, restart_every=3) == estimates
-    assert stage_two([*straight, *straight[:7]], settings) == estimates
+    reference = stage_one(batches, settings)
+    assert reference
+    assert stage_one(batches, settings, restart_every=5) == reference
+    assert stage_one(batches, settings, repeat=True) == reference
+    estimates = stage_two(reference, settings)
+    assert stage_two(reference, settings, restart_every=3) == estimates
+    assert stage_two([*reference, *reference[:7]], settings) == estimates
 
 
-def test_raw_estimates_do_not_depend_on_how_buckets_are_interleaved() -> None:
+def test_raw_estimates_do_not_depend_on_the_order_of_buckets() -> None:
     settings = ElasticitySettings()
     sums = stage_one(a_market(2, buckets=3), settings)
     shuffled = [sums[i] for i in np.random.default_rng(0).permutation(len(sums))]
@@ -149,12 +153,12 @@ def test_raw_estimates_do_not_depend_on_how_buckets_are_interleaved() -> None:
     assert all(b is not None for b, _, _ in raw[0].values())
 
 
-def test_what_a_category_gets_together_tells_the_same_as_one_by_one() -> None:
+def test_packets_give_the_same_estimates_as_single_messages() -> None:
     settings = ElasticitySettings()
     sums = stage_one(a_market(2, buckets=3), settings)
     pool, together = PoolingLogic(settings), {}
     for first in range(0, len(sums), 7):
-        packet = {"rows": [carried(output.value) for output in sums[first : first + 7]]}
+        packet = {"rows": [through_json(output.value) for output in sums[first : first + 7]]}
         together |= {got.key: got.value for got in pool.on_fact(Fact("sums", packet, 0, "", 0))}
     one_by_one = stage_two(sums, settings)
     names = ("mean", "sd", "raw_mean", "raw_se", "n", "sufficient")
@@ -163,7 +167,7 @@ def test_what_a_category_gets_together_tells_the_same_as_one_by_one() -> None:
     }
 
 
-def test_an_estimate_has_the_fields_of_its_record() -> None:
+def test_estimate_has_the_fields_of_its_record() -> None:
     estimates = stage_two(stage_one(a_market(3), ElasticitySettings()), ElasticitySettings())
     assert len(estimates) == 8
     got = estimates["acme/web-us-usd/s1|own_price_elasticity|all"]
@@ -173,31 +177,36 @@ def test_an_estimate_has_the_fields_of_its_record() -> None:
     assert estimate.active_periods >= 12
     assert estimate.sd > 0
     assert {"rival_elasticity", "rival_elasticity_sd", "mean_log_offer"} <= set(estimate.extra)
-    # A product is its SKU over markets: both say the same.
+    # A product is a SKU over its markets, so both listings have the same raw estimate.
     assert got["raw_mean"] == estimates["acme/web-eu-usd/s1|own_price_elasticity|all"]["raw_mean"]
 
 
-def test_a_listing_that_never_sold_is_told_the_prior_of_its_category() -> None:
+def test_estimate_without_data_is_the_prior_of_the_category() -> None:
     settings = ElasticitySettings()
     logic = ElasticityLogic(settings)
     outputs = list(logic.on_batch(Batch(0, START + HOUR, catalog=(an_entry(),))))
-    told = stage_two(outputs, settings)["acme/web-us-usd/s1|own_price_elasticity|all"]
-    assert (told["mean"], told["raw_mean"], told["n"], told["sufficient"]) == (-2.0, None, 0, "prior")
+    published = stage_two(outputs, settings)["acme/web-us-usd/s1|own_price_elasticity|all"]
+    assert (published["mean"], published["raw_mean"], published["n"], published["sufficient"]) == (
+        -2.0,
+        None,
+        0,
+        "prior",
+    )
 
 
-def test_a_price_that_never_moved_is_not_identified_rather_than_minus_two() -> None:
+def test_constant_price_is_not_identified() -> None:
     settings, logic = ElasticitySettings(), ElasticityLogic()
     outputs = []
     for hour in range(30):
         catalog = (an_entry(),) if hour == 0 else ()
         cells = (a_cell(exposures=100, orders=5, units=5),)
         outputs += logic.on_batch(Batch(0, START + (hour + 1) * HOUR, cells, catalog=catalog))
-    told = stage_two(outputs, settings)["acme/web-us-usd/s1|own_price_elasticity|all"]
-    assert told["sufficient"] == "not_identified"
-    assert told["raw_mean"] is None
+    published = stage_two(outputs, settings)["acme/web-us-usd/s1|own_price_elasticity|all"]
+    assert published["sufficient"] == "not_identified"
+    assert published["raw_mean"] is None
 
 
-def test_orders_that_come_after_their_price_is_gone_are_put_beside_its_exposures() -> None:
+def test_orders_after_a_price_change_are_added_to_the_previous_exposures() -> None:
     logic = ElasticityLogic()
     late = [
         ([a_cell(price=900, exposures=100)], 1),
@@ -210,12 +219,12 @@ def test_orders_that_come_after_their_price_is_gone_are_put_beside_its_exposures
     pending = {row[2]: row[3:5] for row in logic.snapshot()["pending"]}
     assert pending[900] == [100.0, 0.0]
     learned = logic.snapshot()["model"]
-    # Two rows: 900 with its nine orders, 1100 with its four.
+    # Two rows: price 900 with nine orders, price 1100 with four.
     assert learned["sums"][0][0] == pytest.approx(2, abs=1e-3)
     assert np.exp(learned["m"][0][0]) == pytest.approx(0.085, abs=0.02)
 
 
-def test_exposures_in_a_stock_out_do_not_count() -> None:
+def test_exposures_during_a_stock_out_do_not_count() -> None:
     logic = ElasticityLogic()
     end = START + MINUTE
     out = Stock("e", end - 45_000, *a_name(), 0, 0, 1.0)
@@ -226,7 +235,7 @@ def test_exposures_in_a_stock_out_do_not_count() -> None:
     assert logic.snapshot()["open"][0][3] == 125.0
 
 
-def test_a_cancellation_is_set_against_later_orders() -> None:
+def test_cancellation_is_subtracted_from_later_orders() -> None:
     logic = ElasticityLogic(ElasticitySettings(order_lag_periods=0))
     steps = [a_cell(exposures=50, orders=-3), a_cell(exposures=50, orders=2), a_cell(exposures=50, orders=4)]
     for hour, cell in enumerate(steps, start=1):
@@ -234,27 +243,29 @@ def test_a_cancellation_is_set_against_later_orders() -> None:
     assert logic.snapshot()["debt"] == [0.0]
 
 
-def test_cells_that_the_catalog_refuses_teach_nothing() -> None:
+def test_cells_rejected_by_the_catalog_are_not_learned() -> None:
     logic = ElasticityLogic()
     wrong = (a_cell(exposures=10, currency="EUR"), a_cell("s9", exposures=10))
     logic.on_batch(Batch(0, START + MINUTE, wrong, catalog=(an_entry(),)))
     assert logic.snapshot()["open"] == []
 
 
-def test_told_only_when_it_moved_an_estimate_is_told_less_often_and_stays_near() -> None:
+def test_emit_moved_publishes_less_often_with_bounded_error() -> None:
     sums = stage_one(a_market(5), ElasticitySettings())
-    facts = [Fact("sums", carried(output.value), output.event_time_ms, "", 0) for output in sums]
-    always, seldom = PoolingLogic(), PoolingLogic(ElasticitySettings(tell="moved", emit_shift=0.2))
-    told_always = [got for fact in facts for got in always.on_fact(fact)]
-    told_seldom = [got for fact in facts for got in seldom.on_fact(fact)]
-    assert len(told_seldom) < len(told_always) * 0.7
-    newest, kept = ({got.key: got.value for got in told} for told in (told_always, told_seldom))
-    assert newest.keys() == kept.keys()
-    for key, told in kept.items():
-        assert told["mean"] == pytest.approx(newest[key]["mean"], abs=0.2 * newest[key]["sd"] + 1e-9)
+    facts = [Fact("sums", through_json(output.value), output.event_time_ms, "", 0) for output in sums]
+    always, on_change = PoolingLogic(), PoolingLogic(ElasticitySettings(emit="moved", emit_shift=0.2))
+    published_always = [got for fact in facts for got in always.on_fact(fact)]
+    published_on_change = [got for fact in facts for got in on_change.on_fact(fact)]
+    assert len(published_on_change) < len(published_always) * 0.7
+    newest, last = (
+        {got.key: got.value for got in published} for published in (published_always, published_on_change)
+    )
+    assert newest.keys() == last.keys()
+    for key, published in last.items():
+        assert published["mean"] == pytest.approx(newest[key]["mean"], abs=0.2 * newest[key]["sd"] + 1e-9)
 
 
-def test_a_listing_that_moves_house_leaves_its_old_category() -> None:
+def test_listing_that_changes_category_leaves_the_old_category() -> None:
     settings, logic = ElasticitySettings(), ElasticityLogic()
     first = list(logic.on_batch(Batch(0, START + HOUR, catalog=(an_entry(), an_entry("s2")))))
     moved = list(
@@ -268,21 +279,24 @@ def test_a_listing_that_moves_house_leaves_its_old_category() -> None:
     assert list(toys.snapshot()["held"]) == ["acme/web-us-usd/s2"]
 
 
-def test_the_stages_refuse_snapshots_and_sums_of_another_kind() -> None:
+def test_snapshot_of_another_version_is_rejected() -> None:
     for logic in (ElasticityLogic(), PoolingLogic()):
         with pytest.raises(SnapshotError, match="expected snapshot version 1, got 9"):
-            logic.restore(carried(logic.snapshot()) | {"v": 9})
+            logic.restore(through_json(logic.snapshot()) | {"v": 9})
+
+
+def test_sums_of_another_kind_are_rejected() -> None:
     output = next(iter(ElasticityLogic().on_batch(Batch(0, START + HOUR, catalog=(an_entry(),)))))
     with pytest.raises(ValueError, match="same settings"):
         list(PoolingLogic(ElasticitySettings(kind="within")).on_fact(Fact("sums", output.value, 0, "", 0)))
 
 
-def test_a_wrong_setting_is_refused_by_name() -> None:
+def test_error_of_an_invalid_setting_names_the_field() -> None:
     with pytest.raises(ValueError, match="period_ms: expected a whole number of minutes"):
         ElasticitySettings(period_ms=90_001)
 
 
-def test_state_stays_small() -> None:
+def test_snapshot_has_at_most_1700_bytes_per_listing() -> None:
     logic = ElasticityLogic()
     for batch in a_market(4, buckets=1, hours=6):
         logic.on_batch(batch)
@@ -294,24 +308,24 @@ SNAPSHOTS = Path(__file__).parents[2] / "golden" / "snapshots"
 
 
 @pytest.mark.parametrize("name", ["elasticity_poisson.v1", "elasticity_river.v1", "elasticity_sums.v1"])
-def test_a_snapshot_written_by_the_first_version_is_still_read(name: str) -> None:
-    kept = orjson.loads((SNAPSHOTS / f"{name}.json").read_bytes())
+def test_elasticity_snapshot_of_version_1_is_restored(name: str) -> None:
+    stored = orjson.loads((SNAPSHOTS / f"{name}.json").read_bytes())
     kind = "poisson" if "poisson" in name else "within"
     logic = ElasticityLogic(ElasticitySettings(kind=kind, host="sums" if "sums" in name else "river"))
-    logic.restore(kept)
-    assert carried(logic.snapshot()) == kept | {"local_time": True}
-    assert list(logic.on_batch(Batch(0, kept["time_ms"] + 2 * HOUR)))
+    logic.restore(stored)
+    assert through_json(logic.snapshot()) == stored | {"local_time": True}
+    assert list(logic.on_batch(Batch(0, stored["time_ms"] + 2 * HOUR)))
 
 
-def test_a_pooling_snapshot_written_by_the_first_version_is_still_read() -> None:
-    kept = orjson.loads((SNAPSHOTS / "pooling.v1.json").read_bytes())
+def test_pooling_snapshot_of_version_1_is_restored() -> None:
+    stored = orjson.loads((SNAPSHOTS / "pooling.v1.json").read_bytes())
     pool = PoolingLogic()
-    pool.restore(kept)
-    assert carried(pool.snapshot()) == kept
+    pool.restore(stored)
+    assert through_json(pool.snapshot()) == stored
 
 
-def an_evening_shop(zone: str) -> ElasticityLogic:
-    """A market in which half of the shown buy from 18:00 to 19:00 local time, and one in twenty else."""
+def a_market_with_evening_demand(zone: str) -> ElasticityLogic:
+    """Return a logic of a market with a conversion of 1/2 from 18:00 to 19:00 local time and 1/20 otherwise."""
     logic = ElasticityLogic(ElasticitySettings(time_zones={"web-us-usd": zone}))
     logic.on_batch(Batch(0, START + MINUTE, catalog=(an_entry(),)))
     for hour in range(1, 24 * 8):
@@ -322,40 +336,40 @@ def an_evening_shop(zone: str) -> ElasticityLogic:
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York"])
-def test_factors_are_of_the_markets_hour(zone: str) -> None:
-    factors = carried(an_evening_shop(zone).snapshot())["factors"]["toys"]
+def test_seasonal_factors_use_the_markets_hour(zone: str) -> None:
+    factors = through_json(a_market_with_evening_demand(zone).snapshot())["factors"]["toys"]
     ratio = {hour: orders / expected for hour, (orders, expected) in factors["hour"].items()}
     assert max(ratio, key=lambda hour: ratio[hour]) == "18"
 
 
-def test_hours_learned_in_utc_are_forgotten_where_a_market_has_a_zone() -> None:
-    saved = carried(an_evening_shop("UTC").snapshot())
+def test_utc_factors_are_reset_for_markets_with_a_zone() -> None:
+    saved = through_json(a_market_with_evening_demand("UTC").snapshot())
     del saved["local_time"]
     here, there = ElasticityLogic(), ElasticityLogic(ElasticitySettings(time_zones={"web-us-usd": "Asia/Tokyo"}))
     for logic in (here, there):
         logic.restore(saved)
-    factors = [carried(logic.snapshot())["factors"]["toys"] for logic in (here, there)]
+    factors = [through_json(logic.snapshot())["factors"]["toys"] for logic in (here, there)]
     assert factors[0] == saved["factors"]["toys"]
     assert factors[1] == saved["factors"]["toys"] | {"hour": {}, "weekday": {}}
 
 
-def test_empty_cell_keeps_no_later_cell_of_its_minute_from_counting() -> None:
+def test_cell_after_an_empty_cell_is_counted() -> None:
     logic = ElasticityLogic()
     cells = (a_cell(price=900), a_cell(exposures=10, orders=1))
     logic.on_batch(Batch(0, START + MINUTE, cells, catalog=(an_entry(),)))
     assert [row[2:5] for row in logic.snapshot()["open"]] == [[1000, 10.0, 1.0]]
 
 
-def test_scanner_data_teach_the_elasticity_of_their_units() -> None:
+def test_elasticity_of_scanner_data_is_estimated() -> None:
     settings = ElasticitySettings(kind="within", host="sums", forgetting_per_week=1.0)
     logic, outputs = ElasticityLogic(settings), []
     for hour in range(1, 61):
         price = (900, 1000, 1100)[hour % 3]
-        # The rival moves too, so that its column is not taken for the units'.
+        # The rivals' price varies too, so that both slopes are identified.
         offers = (an_offer((950, 1050)[hour // 3 % 2], START + hour * HOUR - 9),)
         cells = (a_cell(price=price, units=round(10_000 * (price / 1000) ** -2)),)
         catalog = (an_entry(),) if hour == 1 else ()
         outputs += logic.on_batch(Batch(0, START + hour * HOUR, cells, offers, catalog=catalog))
-    told = stage_two(outputs, settings)["acme/web-us-usd/s1|own_price_elasticity|all"]
-    assert told["raw_mean"] == pytest.approx(-2.0, abs=0.01)
-    assert told["n"] >= 59
+    published = stage_two(outputs, settings)["acme/web-us-usd/s1|own_price_elasticity|all"]
+    assert published["raw_mean"] == pytest.approx(-2.0, abs=0.01)
+    assert published["n"] >= 59

@@ -1,4 +1,4 @@
-"""Every model passes the contract; the two hosts of the within estimator agree; the filter finds its mode."""
+"""Elasticity models: the contract, agreement of the implementations, and accuracy."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from features.elasticity.checks import check_model
 from features.elasticity.poisson import _mode
 from features.elasticity.pooling import pool_products, shrink
 
-FORGETS = ElasticitySettings(forgetting_per_week=0.9, period_ms=86_400_000)
-REMEMBERS = ElasticitySettings(kind="within", forgetting_per_week=1.0)
+WITH_FORGETTING = ElasticitySettings(forgetting_per_week=0.9, period_ms=86_400_000)
+WITHOUT_FORGETTING = ElasticitySettings(kind="within", forgetting_per_week=1.0)
 
 
 def some_periods(seed: int, periods: int = 6, series: int = 4, k: int = 2) -> list[PeriodRows]:
-    """Random rows: some series absent, some with several prices in a period, some without a sale."""
+    """Return random rows: some series absent, some with several prices in a period, some without a sale."""
     rng = np.random.default_rng(seed)
     made, now = [], 0
     for _ in range(periods):
@@ -39,11 +39,11 @@ def some_periods(seed: int, periods: int = 6, series: int = 4, k: int = 2) -> li
 @pytest.mark.parametrize("model", MODELS)
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=8, deadline=None)
-def test_every_model_passes_the_contract(model: type, seed: int) -> None:
-    check_model(lambda: model(FORGETS, 2), some_periods(seed))
+def test_model_passes_the_contract(model: type, seed: int) -> None:
+    check_model(lambda: model(WITH_FORGETTING, 2), some_periods(seed))
 
 
-def test_every_class_that_learns_is_in_models() -> None:
+def test_models_contains_all_model_classes() -> None:
     found = set()
     for module in pkgutil.iter_modules(package.__path__):
         for _, cls in inspect.getmembers(
@@ -55,7 +55,7 @@ def test_every_class_that_learns_is_in_models() -> None:
     assert found == set(MODELS)
 
 
-def test_settings_choose_the_model() -> None:
+def test_settings_select_the_model() -> None:
     assert isinstance(model_for(ElasticitySettings()), PoissonLaplace)
     assert isinstance(model_for(ElasticitySettings(kind="within")), WithinRiver)
     assert isinstance(model_for(ElasticitySettings(kind="within", host="sums")), WithinSums)
@@ -63,7 +63,7 @@ def test_settings_choose_the_model() -> None:
 
 @given(seed=st.integers(0, 10_000), k=st.integers(1, 4), forgetting=st.sampled_from([1.0, 0.9]))
 @settings(max_examples=15, deadline=None)
-def test_river_and_the_plain_sums_agree(seed: int, k: int, forgetting: float) -> None:
+def test_river_and_plain_sums_agree(seed: int, k: int, forgetting: float) -> None:
     s = ElasticitySettings(kind="within", forgetting_per_week=forgetting, period_ms=604_800_000)
     river, sums = WithinRiver(s, k), WithinSums(s, k)
     for rows in some_periods(seed, periods=12, k=k):
@@ -76,9 +76,9 @@ def test_river_and_the_plain_sums_agree(seed: int, k: int, forgetting: float) ->
 
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=10, deadline=None)
-def test_one_pass_equals_the_batch_regression_with_series_intercepts(seed: int) -> None:
+def test_one_pass_equals_batch_regression_with_series_intercepts(seed: int) -> None:
     periods = some_periods(seed, periods=30)
-    model = WithinSums(REMEMBERS, 2)
+    model = WithinSums(WITHOUT_FORGETTING, 2)
     for rows in periods:
         model.learn(rows)
     i, x, q, e = (np.concatenate([getattr(r, f) for r in periods]) for f in
@@ -92,9 +92,9 @@ def test_one_pass_equals_the_batch_regression_with_series_intercepts(seed: int) 
     np.testing.assert_allclose(got.c.sum(axis=0), u[:, :2].T @ u[:, 2], rtol=1e-9, atol=1e-9)
 
 
-def test_period_effects_of_the_category_take_out_a_common_shock() -> None:
+def test_category_effects_remove_a_common_shock() -> None:
     rng = np.random.default_rng(3)
-    with_effects, without = WithinSums(REMEMBERS, 1), WithinSums(REMEMBERS, 1)
+    with_effects, without = WithinSums(WITHOUT_FORGETTING, 1), WithinSums(WITHOUT_FORGETTING, 1)
     for period in range(80):
         shock, common = rng.normal(0, 0.5), rng.normal(0, 0.1)
         x = common + rng.normal(0, 0.1, 20) + 0.1 * shock
@@ -108,8 +108,8 @@ def test_period_effects_of_the_category_take_out_a_common_shock() -> None:
     assert abs(b[1] + 2) > 0.5
 
 
-def test_river_hosts_period_effects_too() -> None:
-    river, sums = WithinRiver(REMEMBERS, 2), WithinSums(REMEMBERS, 2)
+def test_river_and_plain_sums_agree_with_category_effects() -> None:
+    river, sums = WithinRiver(WITHOUT_FORGETTING, 2), WithinSums(WITHOUT_FORGETTING, 2)
     for rows in some_periods(5, periods=10):
         grouped = rows._replace(group=rows.series % 2)
         river.learn(grouped)
@@ -118,22 +118,22 @@ def test_river_hosts_period_effects_too() -> None:
         np.testing.assert_allclose(one, two, rtol=1e-8, atol=1e-9)
 
 
-def test_unsorted_rows_are_refused() -> None:
+def test_unsorted_rows_are_rejected() -> None:
     rows = PeriodRows(0, np.array([1, 0]), np.zeros((2, 2)), np.ones(2), np.zeros(2))
     for model in MODELS:
         with pytest.raises(ValueError, match="sorted by series"):
-            model(FORGETS, 2).learn(rows)
+            model(WITH_FORGETTING, 2).learn(rows)
 
 
 @given(q=st.integers(0, 5_000), mu=st.floats(-8, 8), v=st.floats(1e-9, 20))
 @settings(max_examples=200, deadline=None)
-def test_the_mode_solves_its_equation(q: int, mu: float, v: float) -> None:
+def test_mode_solves_its_equation(q: int, mu: float, v: float) -> None:
     eta = float(_mode(np.array([float(q)]), np.array([mu]), np.array([v]))[0])
     # In the scaled form v(q − e^η) = η − μ.
     assert abs(v * (q - np.exp(eta)) - (eta - mu)) <= 1e-8 * max(1.0, v * q, abs(eta - mu))
 
 
-def test_the_poisson_filter_equals_batch_maximum_likelihood_when_data_are_many() -> None:
+def test_poisson_filter_equals_batch_maximum_likelihood_for_large_samples() -> None:
     rng = np.random.default_rng(1)
     s = ElasticitySettings(forgetting_per_week=1.0, prior_sd=30.0, conversion_sd=30.0, rival_sd=30.0)
     model = PoissonLaplace(s, 1)
@@ -154,17 +154,17 @@ def test_the_poisson_filter_equals_batch_maximum_likelihood_when_data_are_many()
     assert abs(se / cov[1, 1] ** 0.5 - 1) < 0.02
 
 
-def test_a_product_whose_price_never_moved_is_not_identified() -> None:
-    model = PoissonLaplace(FORGETS, 2)
+def test_product_with_a_constant_price_is_not_identified() -> None:
+    model = PoissonLaplace(WITH_FORGETTING, 2)
     for t in range(20):
         model.learn(PeriodRows(t, np.array([0]), np.zeros((1, 2)), np.array([5.0]), np.log([100.0])))
-    got = pool_products(model.statistics(), np.array([0]), 1, FORGETS)
+    got = pool_products(model.statistics(), np.array([0]), 1, WITH_FORGETTING)
     assert not got.moved[0]
     assert np.isnan(got.b[0])
 
 
-def test_series_not_seen_for_long_is_learned_from_the_prior() -> None:
-    old, new = PoissonLaplace(FORGETS, 2), PoissonLaplace(FORGETS, 2)
+def test_series_after_a_long_gap_starts_from_the_prior() -> None:
+    old, new = PoissonLaplace(WITH_FORGETTING, 2), PoissonLaplace(WITH_FORGETTING, 2)
     x = np.array([[0.1, 0.0]])
     for t in range(30):
         old.learn(PeriodRows(t, np.array([0]), x * (-1) ** t, np.array([40.0]), np.log([100.0])))
@@ -174,7 +174,7 @@ def test_series_not_seen_for_long_is_learned_from_the_prior() -> None:
     np.testing.assert_allclose(old.snapshot()["m"], new.snapshot()["m"], rtol=1e-6)
 
 
-def test_rival_elasticity_without_a_rivals_move_keeps_the_prior_and_its_error() -> None:
+def test_rival_elasticity_with_a_constant_rival_price_is_the_prior() -> None:
     settings = ElasticitySettings(rival_mean=0.7, rival_sd=0.3)
     model = PoissonLaplace(settings, 2)
     for t in range(40):
@@ -185,26 +185,26 @@ def test_rival_elasticity_without_a_rivals_move_keeps_the_prior_and_its_error() 
     assert got.slope_se[0, 1] == pytest.approx(0.3, rel=0.01)
 
 
-def test_category_without_an_estimate_is_its_prior() -> None:
+def test_category_without_data_has_its_prior() -> None:
     got = shrink(np.array([np.nan]), np.array([np.nan]), ElasticitySettings(m0=-1.5, s0=0.8, tau0=0.6))
     assert (got.mean[0], got.mu, got.tau) == (-1.5, -1.5, pytest.approx(0.6))
     assert got.sd[0] == pytest.approx(1.0)
 
 
-def test_mean_of_a_category_weighs_its_prior_by_the_priors_precision() -> None:
+def test_category_mean_weights_the_prior_by_its_precision() -> None:
     s = ElasticitySettings(m0=-3.0, s0=0.8, tau0=0.6, rounds=1)
     got = shrink(np.array([-1.0]), np.array([0.8]), s)
     # One estimate of variance .64 + .36 against a prior of variance .64.
     assert got.mu == pytest.approx((-1.0 / 1.0 - 3.0 / 0.64) / (1 / 1.0 + 1 / 0.64))
 
 
-def test_spread_of_a_category_is_found_from_many_sharp_estimates() -> None:
+def test_category_sd_is_estimated_from_many_precise_estimates() -> None:
     b = np.random.default_rng(2).normal(-2.0, 0.9, 800)
     got = shrink(b, np.full(800, 0.05))
     assert got.tau == pytest.approx(0.9, rel=0.05)
 
 
-def test_rival_elasticity_is_learned_from_the_rivals_moves() -> None:
+def test_rival_elasticity_is_estimated_from_rivals_price_changes() -> None:
     settings = ElasticitySettings(forgetting_per_week=1.0)
     model = PoissonLaplace(settings, 2)
     for t in range(200):
@@ -215,17 +215,17 @@ def test_rival_elasticity_is_learned_from_the_rivals_moves() -> None:
     assert got.slopes[0] == pytest.approx([-2.0, 1.5], abs=0.05)
 
 
-def test_error_of_a_scanner_product_follows_its_formula() -> None:
+def test_standard_error_of_a_scanner_product_follows_its_formula() -> None:
     rng = np.random.default_rng(4)
     x, noise = rng.normal(0, 0.1, (30, 2)), rng.normal(0, 0.2, 30)
     y = 5 + x @ [-2.0, 0.5] + noise
-    model = WithinSums(REMEMBERS, 2)
+    model = WithinSums(WITHOUT_FORGETTING, 2)
     for t in range(30):
         model.learn(PeriodRows(t, np.array([0]), x[t : t + 1], np.exp(y[t : t + 1]), np.zeros(1)))
-    got = pool_products(model.statistics(), np.array([0]), 1, REMEMBERS)
+    got = pool_products(model.statistics(), np.array([0]), 1, WITHOUT_FORGETTING)
     f = np.column_stack([np.ones(30), x])
     slopes, [rest], _, _ = np.linalg.lstsq(f, y, rcond=None)
-    # N = 29: the first row of a series teaches its level alone. K = 2.
+    # N = 29, because the first row of a series only sets its level. K = 2.
     se = np.sqrt(rest / (29 - 2 - 1) * np.diag(np.linalg.inv(f.T @ f)))[1:]
     np.testing.assert_allclose(got.slopes[0], slopes[1:], rtol=1e-6)
-    np.testing.assert_allclose(got.slope_se[0], se * REMEMBERS.single_series_factor, rtol=1e-6)
+    np.testing.assert_allclose(got.slope_se[0], se * WITHOUT_FORGETTING.single_series_factor, rtol=1e-6)

@@ -1,4 +1,4 @@
-"""The class that binds Beam's servers to loopback is made from the wheel's own, and only from that."""
+"""The jar that binds Beam's servers to loopback."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def original(flink_python: Path) -> bytes:
         return wheel.read(CLASS)
 
 
-def test_the_changed_class_passes_the_whole_address_to_grpc(original: bytes) -> None:
+def test_changed_class_passes_the_address_to_grpc(original: bytes) -> None:
     changed = bind_to_address(original)
     assert b"forAddress" not in original
     assert (
@@ -32,19 +32,19 @@ def test_the_changed_class_passes_the_whole_address_to_grpc(original: bytes) -> 
     )
 
 
-def test_a_class_that_is_changed_already_is_refused(original: bytes) -> None:
+def test_changed_class_is_refused(original: bytes) -> None:
     with pytest.raises(ValueError, match="expected one call of forPort"):
         bind_to_address(bind_to_address(original))
 
 
-def test_a_jar_without_the_class_is_refused_by_name(tmp_path: Path) -> None:
+def test_jar_without_the_class_is_refused(tmp_path: Path) -> None:
     empty = tmp_path / "flink-python.jar"
     zipfile.ZipFile(empty, "w").close()
     with pytest.raises(PlatformError, match=r"flink-python\.jar: expected the class .*ServerFactory"):
         write_loopback_jar(empty, tmp_path)
 
 
-def test_a_file_that_is_no_class_is_refused(tmp_path: Path) -> None:
+def test_invalid_class_file_is_refused(tmp_path: Path) -> None:
     jar = tmp_path / "flink-python.jar"
     with zipfile.ZipFile(jar, "w") as out:
         out.writestr(CLASS, b"\xca\xfe")
@@ -52,7 +52,7 @@ def test_a_file_that_is_no_class_is_refused(tmp_path: Path) -> None:
         write_loopback_jar(jar, tmp_path)
 
 
-def test_the_jar_comes_first_on_flinks_class_path(tmp_path: Path) -> None:
+def test_jar_is_first_on_the_class_path_of_flink(tmp_path: Path) -> None:
     layout = Layout(tmp_path, jars=tmp_path / "jars")
     link_flink_jars(layout, [])
     assert min(path.name for path in layout.flink_lib.iterdir()) == JAR

@@ -186,8 +186,8 @@ def test_newest_row_is_queued_while_redis_is_down_and_written_after(
     settings, _ = run
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
-        nobody = s.getsockname()[1]
-    down = Settings.load(home=settings.home, redis=f"redis://127.0.0.1:{nobody}/1")
+        unused_port = s.getsockname()[1]
+    down = Settings.load(home=settings.home, redis=f"redis://127.0.0.1:{unused_port}/1")
     writer = ff.FeastOnlineWriter(down)
     rows = some_rows(2, 3, seed=9)
     writer.write(rows)

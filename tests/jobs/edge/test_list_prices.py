@@ -38,7 +38,7 @@ def test_listing_without_a_table_is_quoted_at_its_list_price(redis_server: Any, 
         reply = await ask(cache, quotes)
         public = ("source", "price_minor", "version", "reason", "valid_until_ms", "age_ms")
         assert [reply[name] for name in public] == ["list", 2999, 0, "list price", None, 700]
-        assert TOPICS["quotes"].judge(quotes.kept[-1], NOW) is None
+        assert TOPICS["quotes"].validate(quotes.kept[-1], NOW) is None
         assert (quotes.kept[-1]["table_id"], quotes.kept[-1]["price_group"]) == ("list-2999", "g-1")
         await cache.close()
 

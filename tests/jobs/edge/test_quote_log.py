@@ -26,7 +26,7 @@ def test_every_quote_is_logged_and_satisfies_the_contract(redis_server: Any, tab
         return quotes.kept
 
     kept = asyncio.run(scenario())
-    assert [TOPICS["quotes"].judge(quote, NOW) for quote in kept] == [None] * 40
+    assert [TOPICS["quotes"].validate(quote, NOW) for quote in kept] == [None] * 40
     assert len({quote["event_id"] for quote in kept}) == 40
     assert {quote["offer_minor"] for quote in kept} == {1950}
     assert {round(quote["propensity"], 6) for quote in kept} == {0.7, 0.3, 1.0}

@@ -1,4 +1,7 @@
-"""All jobs in one process: run straight, with restarts, with duplicates and in another order (system.md)."""
+"""All jobs in one process: run straight, with restarts, with duplicates and in another order.
+
+The equality is promised in architecture, "Guarantees".
+"""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def judge_line(topic: str, line: bytes, kafka_ts_ms: int = AT_MS) -> tuple[str, 
     code, record = read_line(line)
     if code is not None:
         return "", code
-    return TOPICS[topic].judge(record, kafka_ts_ms)
+    return TOPICS[topic].validate(record, kafka_ts_ms)
 
 
 def a_good_record(topic: str) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def test_broken_record_is_refused_with_its_code(incident: Incident) -> None:
 
 @pytest.mark.parametrize("topic", sorted({incident.topic for incident in DIRTY}))
 def test_records_are_valid_before_they_are_corrupted(topic: str) -> None:
-    assert TOPICS[topic].judge(a_good_record(topic), AT_MS) is None
+    assert TOPICS[topic].validate(a_good_record(topic), AT_MS) is None
 
 
 def test_there_are_at_least_twenty_kinds_with_unique_names() -> None:

@@ -139,7 +139,7 @@ def test_every_limit_has_a_name_and_says_what_it_does(code: GuardrailCode) -> No
     ("codes", "texts"),
     [
         (Cause, public_texts.CAUSES), (Cause, public_texts.SHOPPER_CAUSES), (OutcomeCode, public_texts.OUTCOMES),
-        (GuardrailCode, public_texts.LIMITS), (RejectCode, public_texts.REFUSALS),
+        (GuardrailCode, public_texts.LIMITS), (RejectCode, public_texts.REJECTIONS),
         (Sufficiency, public_texts.SUFFICIENCY), (Role, public_texts.ROLES), (CommandKind, public_texts.COMMANDS),
     ],
 )  # fmt: skip

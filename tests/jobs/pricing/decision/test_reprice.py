@@ -11,9 +11,9 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jobs.pricing.decision.record import InputsError, Result
 
 from jobs.audit.recompute import same_bytes
-from jobs.pricing.decision.record import InputsError, Result
 from jobs.pricing.decision.reprice import recompute, recompute_without_offer, reprice
 from jobs.pricing.guardrails import GUARDRAILS
 from jobs.pricing.policy import Policy

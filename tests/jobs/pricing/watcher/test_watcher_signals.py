@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-import jobs.pricing.watcher as package
-from jobs.pricing.watcher import SIGNALS, WatcherSettings
-from jobs.pricing.watcher.abandonment import Abandonment
-from jobs.pricing.watcher.signal import Look, Signal, Spread, cumulant_slope
-from jobs.pricing.watcher.stock_pressure import StockPressure
-from jobs.pricing.watcher.velocity import Velocity
+import jobs.pricing.watcher.signals as package
+from jobs.pricing.watcher import SIGNALS
+from jobs.pricing.watcher.signals.abandonment import Abandonment
+from jobs.pricing.watcher.signals.base import Observation, Signal, Spread, cumulant_slope
+from jobs.pricing.watcher.signals.stock_pressure import StockPressure
+from jobs.pricing.watcher.signals.velocity import Velocity
 
 MEANS = st.floats(0.01, 8.0)
 PHIS = st.one_of(st.just(1.0), st.floats(1.0, 6.0))
@@ -25,15 +25,17 @@ BANDS = st.floats(0.0, 0.5)
 EDGES = st.floats(-1.0, 1.0)
 
 
-def a_look(count: int, **values: object) -> Look:
-    fields = {name: np.zeros(count) for name in Look.__dataclass_fields__}
+def a_look(count: int, **values: object) -> Observation:
+    fields = {name: np.zeros(count) for name in Observation.__dataclass_fields__}
     fields |= {
         name: np.array(np.broadcast_to(np.asarray(value, float), (count,))) for name, value in values.items()
     }
-    return Look(**fields)
+    return Observation(**fields)
 
 
-def factors(signal: Signal, look: Look, phi: float = 1.0, mean: float = 1.0, variance: float = 0.0) -> np.ndarray:
+def factors(
+    signal: Signal, look: Observation, phi: float = 1.0, mean: float = 1.0, variance: float = 0.0
+) -> np.ndarray:
     count = len(look.orders)
     out = np.empty((len(signal.effects), count))
     spread = Spread(np.full(count, phi), np.full(count, mean), np.full(count, variance))
@@ -115,5 +117,5 @@ def test_every_signal_class_of_the_folder_is_named_and_has_a_weight():
                 found.add(member)
     assert found == set(SIGNALS)
     for signal in SIGNALS:
-        assert getattr(WatcherSettings(), signal.name) > 0
+        assert signal.weight > 0 and signal.text
         assert len(signal.effects) == len(signal.demand)

@@ -125,13 +125,13 @@ def test_minutes_that_are_skipped_are_a_gap_merged_into_the_next_update():
     evidence = merged.detectors.state["evidence"].copy()
     for minute in rows[1:]:
         look = apart.null.see(minute)
-        assert look.look.expected_orders[0] == pytest.approx(1.0, rel=1e-6)
+        assert look.observation.expected_orders[0] == pytest.approx(1.0, rel=1e-6)
     names = ("orders", "units", "searches_matured", "searches_abandoned")
     total = {name: sum(getattr(row, name) for row in rows[1:]) for name in names}
     last = Minute.of(1, rows[-1].window_end_ms, **total)
     merged.null.skip(2, last)
     seen = merged.null.see(last)
-    assert seen.look.expected_orders[0] == pytest.approx(3.0, rel=1e-6)
+    assert seen.observation.expected_orders[0] == pytest.approx(3.0, rel=1e-6)
     merged.null.state["gap_exposure"][:] = 0.0
     merged.null.state["gap_plan"][:] = 0.0
     merged.null.state["gap_ticks"][:] = 0.0
@@ -303,8 +303,8 @@ def test_a_minute_that_does_not_fit_is_refused_with_what_was_expected():
 
 
 def test_settings_that_break_the_budget_are_refused():
-    with pytest.raises(ValueError, match="five weights"):
-        WatcherSettings(velocity=0.9)
+    with pytest.raises(ValueError, match="weights must be"):
+        Watcher(WatcherSettings(weights={"velocity": 0.9}))
     with pytest.raises(ValueError, match="own_share"):
         WatcherSettings(own_share=0.9)
     with pytest.raises(ValueError, match="share of the false-alarm budget"):

@@ -1,0 +1,1 @@
+"""Generated inputs for benchmarks and tests."""

@@ -1,0 +1,65 @@
+"""CommandHandler: carries out one kind of operator command for the listings of one bucket."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from features.books.demand import DemandBook
+from features.bucket_logic import Output
+from jobs.pricing.bucket.bucket_state import BucketState
+from jobs.pricing.bucket.control import Control, covers, scope_of
+from jobs.pricing.bucket.decider import Decider, Trigger
+from jobs.pricing.bucket.listing_state import ListingState
+from jobs.pricing.bucket.requests import RepricingRequest
+from schemas.codes import Cause
+from schemas.events import Command, Listing
+
+
+@dataclass(frozen=True, slots=True)
+class CommandContext:
+    """A command, and the parts of the bucket that it acts on."""
+
+    command: Command
+    trigger: Trigger
+    bucket: BucketState
+    book: DemandBook
+    control: Control
+    decider: Decider
+
+    @property
+    def covered(self) -> list[str]:
+        """Keys of the bucket's listings in the command's scope."""
+        scope = scope_of(self.command)
+        return [key for key in self.bucket.index if covers(scope, Listing.parse(key))]
+
+    def state(self, key: str) -> ListingState:
+        """Return a listing's state."""
+        return self.bucket.states[key]
+
+    def reprice(
+        self, key: str, cause: Cause = Cause.COMMAND, *, approved_minor: int | None = None, **detail: Any
+    ) -> list[Output]:
+        """Reprice a listing with the command as cause; ``detail`` is added to the cause's detail."""
+        command = self.command
+        told = {"command": command.kind, "operator": command.operator, "reason": command.reason}
+        return self.decider.decide(key, RepricingRequest(cause, told | detail), self.trigger, approved_minor)
+
+
+class CommandHandler(ABC):
+    """One kind of command. See the package for how to add one.
+
+    Attributes
+    ----------
+    kind : its value in the `commands` topic, one of :class:`schemas.events.CommandKind`.
+    text : what the operator did, in words for pricing managers.
+    """
+
+    kind: ClassVar[str]
+    text: ClassVar[str]
+
+    @abstractmethod
+    def apply(self, context: CommandContext) -> Iterable[Output]:
+        """Carry the command out; return decisions and tables."""

@@ -1,0 +1,29 @@
+"""manual_price: a price set by hand, which stays until it is unfrozen; hard guardrails still apply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from features.bucket_logic import Output
+from jobs.pricing.commands.base import CommandContext, CommandHandler
+from schemas.events import Listing
+
+
+class ManualPrice(CommandHandler):
+    """Publish the operator's price and freeze it."""
+
+    kind = "manual_price"
+    text = "set the price by hand"
+
+    def apply(self, context: CommandContext) -> Iterable[Output]:
+        """Reprice every covered listing to the price, then freeze it; nothing without a price."""
+        command, outputs = context.command, []
+        if command.price_minor is None:
+            return ()
+        for key in context.covered:
+            listing = Listing.parse(key)
+            outputs += context.reprice(key, approved_minor=command.price_minor)
+            frozen = replace(command, market=listing.market, sku=listing.sku)
+            context.control.freeze(frozen, text=f"price set by {command.operator}")
+        return outputs

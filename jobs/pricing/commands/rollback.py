@@ -1,0 +1,31 @@
+"""rollback: the main price of an earlier table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from features.bucket_logic import Output
+from jobs.pricing.bucket.listing_state import ListingState
+from jobs.pricing.commands.base import CommandContext, CommandHandler
+
+
+class Rollback(CommandHandler):
+    """Return to the price of a version, or of the table before the present one."""
+
+    kind = "rollback"
+    text = "restored an earlier price"
+
+    def apply(self, context: CommandContext) -> Iterable[Output]:
+        """Reprice every covered listing whose earlier price is known."""
+        outputs: list[Output] = []
+        for key in context.covered:
+            price = _price_before(context.state(key), context.command.version)
+            if price is not None:
+                outputs += context.reprice(key, approved_minor=price)
+        return outputs
+
+
+def _price_before(state: ListingState, version: int | None) -> int | None:
+    if version is not None:
+        return next((each.default_minor for each in state.history if each.version == version), None)
+    return state.history[-2].default_minor if len(state.history) > 1 else None

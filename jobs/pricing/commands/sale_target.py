@@ -1,0 +1,28 @@
+"""sale_target: how many units may be sold until a time; prices follow the target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from features.bucket_logic import Output
+from jobs.pricing.bucket.listing_state import SaleTarget as Target
+from jobs.pricing.commands.base import CommandContext, CommandHandler
+
+
+class SaleTarget(CommandHandler):
+    """Set a target; without units, or with a time that is over, end it."""
+
+    kind = "sale_target"
+    text = "set a sale target"
+
+    def apply(self, context: CommandContext) -> Iterable[Output]:
+        """Set the target of every covered listing and reprice it."""
+        command, at_ms = context.command, context.trigger.at_ms
+        target = None
+        if command.units is not None and command.until_ms is not None and command.until_ms > at_ms:
+            target = Target(command.units, at_ms, command.until_ms)
+        outputs: list[Output] = []
+        for key in context.covered:
+            context.state(key).target = target
+            outputs += context.reprice(key, units=command.units)
+        return outputs

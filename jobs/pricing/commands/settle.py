@@ -1,0 +1,21 @@
+"""settle: compute every price of the scope anew from what is believed now, without pace limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from features.bucket_logic import Output
+from jobs.pricing.commands.base import CommandContext, CommandHandler
+from schemas.codes import Cause
+
+
+class Settle(CommandHandler):
+    """Reprice so that the result does not depend on the path: segments are learned afresh first."""
+
+    kind = "settle"
+    text = "requested new prices"
+
+    def apply(self, context: CommandContext) -> Iterable[Output]:
+        """Reprice every covered listing."""
+        context.book.learn_segment_deviations(lambda key: context.bucket.elasticity(key)[0], reset=True)
+        return [output for key in context.covered for output in context.reprice(key, Cause.SETTLE)]

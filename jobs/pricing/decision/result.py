@@ -1,0 +1,47 @@
+"""PricingDecision: what a repricing results in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from features.books.offers import ReferenceOffer
+from jobs.pricing.decision.inputs import Table
+from jobs.pricing.decision.valuation import Gain
+from jobs.pricing.guardrails import AllowedPrices, Band
+from schemas.codes import OutcomeCode
+
+
+@dataclass(frozen=True, slots=True)
+class PricingDecision:
+    """The result of one repricing; ``table`` is None when nothing new is published.
+
+    ``bands``: in the guardrails' order. ``hard``, ``allowed``: prices within the hard bands, and within all of
+    them. ``gain``: per period over the current table. ``continue_at_ms``: when a change that a pace limit cut
+    short goes on. ``alert``: a notification is sent. ``review``: an operator should look at it.
+    ``follow_minor``: the highest price that the listing's role allows beside its rivals.
+    """
+
+    outcome: OutcomeCode
+    table: Table | None
+    default_minor: int | None
+    candidate_minor: int | None
+    bands: tuple[Band, ...]
+    hard: AllowedPrices | None
+    allowed: AllowedPrices | None
+    gain: Gain | None = None
+    sales: float | None = None
+    value: float | None = None
+    multiplier: float = 0.0
+    below_demand: bool = False
+    reference: ReferenceOffer | None = None
+    follow_minor: int | None = None
+    continue_at_ms: int | None = None
+    alert: bool = False
+    review: bool = False
+    approval_until_ms: int | None = None
+    reason: str = ""
+
+    @property
+    def published(self) -> bool:
+        """Whether there is a new table."""
+        return self.table is not None

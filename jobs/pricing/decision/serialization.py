@@ -1,0 +1,214 @@
+"""Inputs and results of decisions as plain data, and back: the two halves of a decision's record.
+
+A decision embeds its inputs whole, with the policy it ran under, so that it can be recomputed from its own record
+without any other state. The format is version 1; keys that were added later have the default that applied before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from features.books.offers import RivalOffer
+from features.books.sale_probability import PointCounts
+from jobs.pricing.decision.inputs import (
+    Belief,
+    Controls,
+    CurrentTable,
+    DealCounts,
+    DemandBeliefs,
+    Habits,
+    PricingInputs,
+    Product,
+    SegmentBeliefs,
+    Table,
+    Target,
+)
+from jobs.pricing.decision.result import PricingDecision
+from jobs.pricing.guardrails import Band
+from jobs.pricing.policy import Policy, without_moved_keys
+from schemas.codes import Cause
+from schemas.events import Listing
+from schemas.price_table import PriceList
+
+INPUTS_VERSION = 1
+
+
+class InputsError(ValueError):
+    """Recorded inputs that no decision can be computed from; names the key, what was expected and what came."""
+
+
+def inputs_record(inputs: PricingInputs) -> dict[str, Any]:
+    """Return inputs as plain data."""
+    beliefs, current, product = inputs.beliefs, inputs.current, inputs.product
+    bought = inputs.habits.bought
+    return {
+        "v": INPUTS_VERSION,
+        "listing": inputs.listing.key,
+        "at_ms": inputs.at_ms,
+        "cause": inputs.cause.value,
+        "cause_detail": dict(inputs.cause_detail),
+        "seed": inputs.seed,
+        "currency": inputs.currency,
+        "catalog": {name: getattr(product, name) for name in Product.__dataclass_fields__},
+        "current": None
+        if current is None
+        else {
+            "default_minor": current.default_minor,
+            "segments": table_record(current.prices),
+            "last_change_ms": current.last_change_ms,
+            "changes_today": current.changes_today,
+            "day_ends_ms": current.day_ends_ms,
+        },
+        "offers": [offer._asdict() for offer in inputs.offers],
+        "offer_centre": beliefs.offer_centre,
+        "requests": beliefs.requests,
+        "segments": {name: _segment_record(segment) for name, segment in beliefs.segments.items()},
+        "elasticity": beliefs.elasticity._asdict(),
+        "rival_elasticity": beliefs.rival_elasticity._asdict(),
+        "target_units": inputs.target.units,
+        "target_from": inputs.target.source,
+        "frozen": inputs.controls.frozen,
+        "surge_ban": inputs.controls.surge_ban,
+        "approved_minor": inputs.controls.approved_minor,
+        "usual_minor": inputs.habits.usual_minor,
+        "bought": None if bought is None else list(bought),
+        "policy_hash": inputs.policy.hash,
+        "policy": inputs.policy.to_dict(),
+    }
+
+
+def _segment_record(segment: SegmentBeliefs) -> dict[str, Any]:
+    record: dict[str, Any] = {"share": segment.share, "units_per_order": segment.units_per_order}
+    if segment.elasticity is not None:
+        record["elasticity"] = segment.elasticity._asdict()
+    return record | {"counts": segment.counts.to_record()}
+
+
+def read_inputs(record: Mapping[str, Any]) -> PricingInputs:
+    """Read :func:`inputs_record` back, also after a JSON round trip.
+
+    Raises
+    ------
+    InputsError
+        If the record is of another version.
+    """
+    if record.get("v") != INPUTS_VERSION:
+        raise InputsError(f"inputs.v: expected {INPUTS_VERSION}, got {record.get('v')!r}")
+    catalog, current, bought = record["catalog"], record["current"], record.get("bought")
+    return PricingInputs(
+        listing=Listing.parse(record["listing"]),
+        at_ms=record["at_ms"],
+        cause=Cause(record["cause"]),
+        cause_detail=record["cause_detail"],
+        seed=record["seed"],
+        currency=record["currency"],
+        product=Product(**{name: catalog.get(name) for name in Product.__dataclass_fields__}),
+        current=None
+        if current is None
+        else CurrentTable(
+            current["default_minor"],
+            read_table(current["segments"]),
+            current["last_change_ms"],
+            current["changes_today"],
+            current["day_ends_ms"],
+        ),
+        offers=tuple(RivalOffer(*(offer.get(name) for name in RivalOffer._fields)) for offer in record["offers"]),
+        beliefs=DemandBeliefs(
+            requests=record["requests"],
+            segments={name: _read_segment(segment) for name, segment in record["segments"].items()},
+            elasticity=Belief(**record["elasticity"]),
+            rival_elasticity=Belief(**record["rival_elasticity"]),
+            offer_centre=record["offer_centre"],
+        ),
+        target=Target(record["target_units"], record["target_from"]),
+        controls=Controls(record["frozen"], record["surge_ban"], record["approved_minor"]),
+        habits=Habits(record.get("usual_minor"), DealCounts(*bought) if bought else None),
+        policy=recorded_policy(record["policy"]),
+    )
+
+
+def _read_segment(record: Mapping[str, Any]) -> SegmentBeliefs:
+    own = record.get("elasticity")
+    return SegmentBeliefs(
+        record["share"],
+        record["units_per_order"],
+        PointCounts.from_record(record["counts"]),
+        None if own is None else Belief(**own),
+    )
+
+
+def decision_record(decision: PricingDecision) -> dict[str, Any]:
+    """Return a result as plain data: a decision's ``result``."""
+    reference, gain = decision.reference, decision.gain
+    return {
+        "outcome": decision.outcome.value,
+        "table": None if decision.table is None else table_record(decision.table),
+        "default_minor": decision.default_minor,
+        "candidate_minor": decision.candidate_minor,
+        "bands": [band_record(band) for band in decision.bands],
+        "hard": None if decision.hard is None else list(decision.hard),
+        "allowed": None if decision.allowed is None else list(decision.allowed),
+        "gain_minor": gain.mean if gain else None,
+        "gain_sd_minor": gain.sd if gain else None,
+        "confidence": gain.confidence if gain else None,
+        "sales": decision.sales,
+        "value_minor": decision.value,
+        "multiplier": decision.multiplier,
+        "below_demand": decision.below_demand,
+        "rivals_mean_minor": reference.mean_minor if reference else None,
+        "rivals_fresh": reference.fresh if reference else None,
+        "rivals": reference.rivals if reference else 0,
+        "follow_minor": decision.follow_minor,
+        "continue_at_ms": decision.continue_at_ms,
+        "alert": decision.alert,
+        "review": decision.review,
+        "approval_until_ms": decision.approval_until_ms,
+        "reason": decision.reason,
+    }
+
+
+def band_record(band: Band) -> dict[str, Any]:
+    """Return a band as plain data."""
+    return {
+        "code": band.code,
+        "kind": band.kind.value,
+        "low": band.low,
+        "high": band.high,
+        "keeps": band.pin.value,
+        "alert": band.alert,
+        "until_ms": band.until_ms,
+        "detail": band.detail,
+    }
+
+
+def recorded_policy(content: Mapping[str, Any]) -> Policy:
+    """Return the policy of a record; a key that did not exist yet gets the default that applied then.
+
+    A key that no longer exists is dropped: no decision ever read it. Keys that moved are left out: what a decision
+    needs of local time (``day_ends_ms``, ``requests``) is in its inputs.
+
+    >>> recorded_policy({"exploration": {"mode": "bounded"}}).exploration.far_until
+    0.0
+    >>> recorded_policy({"margin": {"cost_jump": 0.5}}).margin.cost_jump_scale
+    'share'
+    >>> recorded_policy({"watch": {"facts_per_month": 4.0, "top": 5}}).watch.top
+    5
+    >>> recorded_policy({"limits": {"max_step": 0.05, "day_offset_minutes": {"web": 60}}}).limits.max_step
+    0.05
+    """
+    content = without_moved_keys(content)
+    watch = {name: value for name, value in content.get("watch", {}).items() if name != "facts_per_month"}
+    exploration = {"far_until": 0.0, **content.get("exploration", {})}
+    margin = {"cost_jump_scale": "share", **content.get("margin", {})}
+    return Policy.from_dict({**content, "exploration": exploration, "margin": margin, "watch": watch})
+
+
+def table_record(table: Table) -> dict[str, Any]:
+    """Return price lists as plain data, by segment."""
+    return {seg: {"p": list(pl.prices), "c": list(pl.cumulative)} for seg, pl in sorted(table.items())}
+
+
+def read_table(record: Mapping[str, Any]) -> dict[str, PriceList]:
+    """Read :func:`table_record` back."""
+    return {seg: PriceList(tuple(v["p"]), tuple(v["c"])) for seg, v in record.items()}

@@ -1,0 +1,62 @@
+"""The price table of a decision: chosen prices, and neighbouring grid prices that exploration keeps in play."""
+
+from __future__ import annotations
+
+from jobs.pricing.decision.inputs import PricingInputs, Shares, Table, main_segment
+from jobs.pricing.grid import price_grid
+from jobs.pricing.guardrails import AllowedPrices
+from jobs.pricing.optimizer import explore
+from schemas.events import DEFAULT_SEGMENT
+from schemas.money import ceil_minor, floor_minor
+from schemas.price_table import PriceList
+
+HALF_90 = 1.645
+"""Standard deviations from the mean to either end of a 90 % interval."""
+
+
+def build_table(
+    inputs: PricingInputs,
+    shares: Shares,
+    allowed: AllowedPrices,
+    *,
+    follow_minor: int | None,
+    explored: bool,
+    within_step_of: int | None = None,
+) -> Table:
+    """Return price lists over the chosen prices and the allowed grid prices around them.
+
+    Parameters
+    ----------
+    shares : chosen prices by segment.
+    follow_minor : explored prices do not exceed it, unless a chosen one does.
+    explored : whether neighbouring prices get a share.
+    within_step_of : explored prices stay within one step of this price; None: of the chosen prices.
+    """
+    policy = inputs.policy
+    mode = policy.exploration.mode if explored else "none"
+    chosen = {p for of_segment in shares.values() for p in of_segment}
+    step = policy.limits.max_step
+    centre = within_step_of or inputs.shown_minor or min(chosen)
+    low, high = max(allowed.low, round(min(chosen) * (1 - step))), round(max(chosen) * (1 + step))
+    if within_step_of is not None:
+        low, high = max(low, ceil_minor(centre * (1 - step))), min(high, floor_minor(centre * (1 + step)))
+    high = high if allowed.high is None else min(high, allowed.high)
+    high = high if follow_minor is None else min(high, max(follow_minor, max(chosen)))
+    points = sorted(chosen | set(price_grid(low, high, inputs.product.list_minor or 0.0, policy.grid)))
+    exploring, segments = policy.exploration, policy.segments
+    table = {}
+    for segment in (main_segment(segments.names),) if segments.uniform else segments.names:
+        row = [shares[segment].get(p, 0.0) for p in points]
+        q = explore([row], mode, exploring.propensity, exploring.neighbours, _far_propensity(inputs))[0]
+        table[segment] = PriceList.from_propensities(points, q)
+    return {DEFAULT_SEGMENT: table[main_segment(segments.names)]} if segments.uniform else table
+
+
+def _far_propensity(inputs: PricingInputs) -> float:
+    """Return the propensity of the farthest prices: above 0 only until the elasticity is known well enough.
+
+    They teach most while little is known; later they would be deals that some shoppers wait for.
+    """
+    eps, exploring = inputs.beliefs.elasticity, inputs.policy.exploration
+    known = HALF_90 * eps.sd <= exploring.far_until * abs(eps.mean)
+    return 0.0 if known else exploring.far_propensity

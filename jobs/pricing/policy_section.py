@@ -1,0 +1,33 @@
+"""PolicySection: the base of every section of the policy, and the number types that its fields use."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError("expected a finite number")
+    return value
+
+
+Number = Annotated[float, AfterValidator(_finite)]
+"""A finite number."""
+Share = Annotated[float, AfterValidator(_finite), Field(ge=0.0, le=1.0)]
+"""A fraction between 0 and 1: 0.10 is ten per cent."""
+
+
+class PolicySection(BaseModel):
+    """A frozen group of numbers that refuses unknown keys.
+
+    A guardrail, strategy or signal with numbers of its own declares a subclass in its own file, with ``key``, and
+    reads it with :meth:`jobs.pricing.policy.Policy.section`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: ClassVar[str] = ""
+    """The section's name in the policy file."""

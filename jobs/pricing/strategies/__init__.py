@@ -1,0 +1,45 @@
+"""Strategies: ways to propose prices (science § 5, § 7).
+
+To add one, write a file in this folder with a subclass of :class:`Strategy` (or :class:`PriceRule`, for one
+price by a rule), and add its instance to :data:`STRATEGIES`. The class carries its name and, where it has
+numbers of its own, its section of the policy. The check suite (tests/jobs/pricing/test_strategies.py) runs over
+the tuple; a test fails for a class that is not in it. The policy's section ``strategies`` chooses by role.
+"""
+
+from __future__ import annotations
+
+from jobs.pricing.decision.inputs import PricingInputs
+from jobs.pricing.strategies.base import (
+    PriceRule,
+    ProfitPlan,
+    Proposal,
+    Strategy,
+    StrategyContext,
+    main_price,
+    solve_profit,
+)
+from jobs.pricing.strategies.cold_start import ColdStart
+from jobs.pricing.strategies.cost_plus import CostPlus
+from jobs.pricing.strategies.match_rival import MatchRival
+from jobs.pricing.strategies.operator_price import OperatorPrice
+from jobs.pricing.strategies.profit_lp import ProfitLp
+from schemas.codes import Cause
+
+STRATEGIES: tuple[Strategy, ...] = (ProfitLp(), ColdStart(), CostPlus(), MatchRival(), OperatorPrice())
+_BY_NAME = {strategy.name: strategy for strategy in STRATEGIES}
+
+
+def strategy_of(inputs: PricingInputs) -> Strategy:
+    """Return the strategy of a decision: an operator's price, the first price, or the policy's for the role."""
+    chosen = inputs.policy.strategies
+    if inputs.controls.approved_minor is not None:
+        return _BY_NAME[OperatorPrice.name]
+    if inputs.cause is Cause.COLD_START:
+        return _BY_NAME[chosen.cold_start]
+    return _BY_NAME[chosen.of_role(inputs.product.role)]
+
+
+__all__ = [
+    "STRATEGIES", "PriceRule", "ProfitPlan", "Proposal", "Strategy", "StrategyContext", "main_price",
+    "solve_profit", "strategy_of",
+]  # fmt: skip

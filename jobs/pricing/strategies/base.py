@@ -1,0 +1,136 @@
+"""Strategy: proposes prices for one listing; guardrails then bound what it proposes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jobs.pricing.decision.inputs import PricingInputs, Shares, main_segment
+from jobs.pricing.decision.valuation import Valuation
+from jobs.pricing.grid import round_to_ending
+from jobs.pricing.guardrails import AllowedPrices
+from jobs.pricing.optimizer import solve_one
+from jobs.pricing.optimizer.exploration import draw_probabilities
+from jobs.pricing.policy_section import PolicySection
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyContext:
+    """What a strategy reads.
+
+    ``allowed``: the prices that it may propose. ``valuation``: expected sales and value at the grid prices
+    among them; None if there are none, or the strategy follows a rule. ``rivals_mean_minor``: the fresh mean
+    over rivals' offers, None without one.
+    """
+
+    inputs: PricingInputs
+    allowed: AllowedPrices
+    valuation: Valuation | None = None
+    rivals_mean_minor: float | None = None
+
+    def rounded(self, price_minor: float) -> int:
+        """Return the allowed price with the policy's ending that is nearest below, else above, else without it."""
+        grid, list_minor = self.inputs.policy.grid, self.inputs.product.list_minor or 0
+        return round_to_ending(round(price_minor), self.allowed, list_minor, grid, up=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ProfitPlan:
+    """Solution of the pricing LP (science § 7 A-D).
+
+    ``multiplier``: shadow price of the target, minor units per unit. ``below_demand``: even the prices that sell
+    least sell more than the target.
+    """
+
+    shares: Shares
+    multiplier: float
+    below_demand: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What a strategy proposes: the main price, and the share of each segment's requests per price."""
+
+    candidate_minor: int
+    shares: Shares
+
+    @classmethod
+    def single(cls, price_minor: int, segments: Sequence[str]) -> Proposal:
+        """Return a proposal of one price for everybody."""
+        return cls(price_minor, {segment: {price_minor: 1.0} for segment in segments})
+
+
+class Strategy(ABC):
+    """One way to propose prices. See the package for how to add one.
+
+    Attributes
+    ----------
+    name : as the policy's section ``strategies`` names it.
+    by_rule : whether the price follows from a rule, so that a change needs no expected gain.
+    continues : whether a change that the step limit cut short goes on after the minimum gap.
+    explores : whether neighbouring prices are shown to a few shoppers.
+    selectable : whether the policy may name it.
+    settings : its section of the policy, if it has numbers of its own.
+    """
+
+    name: ClassVar[str]
+    by_rule: ClassVar[bool] = True
+    continues: ClassVar[bool] = True
+    explores: ClassVar[bool] = True
+    selectable: ClassVar[bool] = True
+    settings: ClassVar[type[PolicySection] | None] = None
+
+    @abstractmethod
+    def propose(self, context: StrategyContext, plan: ProfitPlan) -> Proposal:
+        """Propose prices within the hard bands. ``plan``: the profit LP's solution over them. Pure."""
+
+    def refine(self, proposal: Proposal, context: StrategyContext) -> tuple[Proposal, ProfitPlan | None]:
+        """Return the proposal within all bands, and the LP's solution there if one was computed."""
+        segments = context.inputs.policy.segments.names
+        return Proposal.single(context.rounded(proposal.candidate_minor), segments), None
+
+
+class PriceRule(Strategy):
+    """A strategy with one price for everybody."""
+
+    @abstractmethod
+    def price_minor(self, context: StrategyContext) -> float:
+        """Return the price before rounding and bounds."""
+
+    def propose(self, context: StrategyContext, plan: ProfitPlan) -> Proposal:
+        """Propose the rule's price, rounded within the allowed prices."""
+        price = context.rounded(self.price_minor(context))
+        return Proposal.single(price, context.inputs.policy.segments.names)
+
+
+def solve_profit(inputs: PricingInputs, worth: Valuation) -> ProfitPlan:
+    """Solve the pricing LP over a valuation's prices: shares per segment that maximise expected profit."""
+    policy = inputs.policy
+    drawn = draw_probabilities(*worth.beta(), inputs.seed) if policy.exploration.mode == "thompson" else None
+    sales = worth.sales(drawn)
+    values = worth.values(sales)
+    names = policy.segments.names
+    if policy.segments.uniform:
+        sales, values = [_column_sums(sales)], [_column_sums(values)]
+    plan = solve_one(sales, values, inputs.target.units, may_close=policy.objective.may_close)
+    rows = plan.shares * (len(names) if policy.segments.uniform else 1)
+    shares = {
+        segment: {p: x for p, x in zip(worth.prices, row, strict=True) if x > 0}
+        for segment, row in zip(names, rows, strict=True)
+    }
+    return ProfitPlan(shares, plan.multiplier, plan.below_demand)
+
+
+def main_price(plan: ProfitPlan, segments: tuple[str, ...], fallback: int) -> int:
+    """Return the main segment's price of the largest share, of equal shares the lowest price.
+
+    ``fallback`` is returned when the plan quotes that segment nothing.
+    """
+    shares = plan.shares[main_segment(segments)]
+    return min(shares, key=lambda p: (-shares[p], p)) if shares else fallback
+
+
+def _column_sums(rows: Sequence[Sequence[float]]) -> list[float]:
+    return [sum(column) for column in zip(*rows, strict=True)]

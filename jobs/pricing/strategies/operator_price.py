@@ -1,0 +1,25 @@
+"""operator_price: a price that an operator set by hand or approved."""
+
+from __future__ import annotations
+
+from jobs.pricing.strategies.base import ProfitPlan, Proposal, Strategy, StrategyContext
+
+
+class OperatorPrice(Strategy):
+    """The operator's price, as near as the hard bands allow; chosen by the decision, never by the policy."""
+
+    name = "operator_price"
+    continues = False
+    explores = False
+    selectable = False
+
+    def propose(self, context: StrategyContext, plan: ProfitPlan) -> Proposal:
+        """Propose the operator's price itself."""
+        price = context.inputs.controls.approved_minor
+        assert price is not None
+        return Proposal.single(price, context.inputs.policy.segments.names)
+
+    def refine(self, proposal: Proposal, context: StrategyContext) -> tuple[Proposal, ProfitPlan | None]:
+        """Return the allowed price nearest to it, without rounding."""
+        nearest = context.allowed.nearest(proposal.candidate_minor)
+        return Proposal.single(nearest, context.inputs.policy.segments.names), None
