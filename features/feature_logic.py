@@ -31,8 +31,9 @@ from features.feature_row import RowInputs, feature_row
 from features.listing_counts import ListingCounts, WindowTotals
 from features.market_time import MarketTime
 from features.segments.customers import SEGMENTS, SegmentSettings
-from features.windows import MINUTE_MS, LocalTime
+from features.windows import LocalTime
 from schemas.events import Listing, category_key
+from schemas.time_units import MINUTE_MS
 
 ELASTICITY = "own_price_elasticity"
 _PENDING_PER_KEY = 8

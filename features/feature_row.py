@@ -31,9 +31,10 @@ from features.segments.customers import (
     sufficiency,
     willingness_to_pay_minor,
 )
-from features.windows import DAY_MS, HOUR_MS, LocalTime
+from features.windows import LocalTime
 from schemas.codes import Sufficiency
 from schemas.events import CatalogEntry, Listing
+from schemas.time_units import DAY_MS, HOUR_MS
 
 PRIOR_EXPOSURES = 50.0
 """Weight of the 30-day conversion against a price point's own exposures (science § 4)."""

@@ -17,8 +17,9 @@ from features.books.offers import ReferenceOffer
 from features.books.price_points import PricePoints
 from features.bucket_logic import refuse_other_version
 from features.segments.customers import SEGMENTS
-from features.windows import DAY_MS, HOUR_MS, MINUTE_MS, DecayedMean, LocalTime, Numbers, SlotRing
+from features.windows import DecayedMean, LocalTime, Numbers, SlotRing
 from schemas.events import Cell, Listing
+from schemas.time_units import DAY_MS, HOUR_MS, MINUTE_MS
 
 _DAYS = 30
 _DAY_SLOTS = _DAYS + 2

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from features.bucket_logic import refuse_other_version
-from features.windows import HOUR_MS
+from schemas.time_units import HOUR_MS
 
 _PRICE, _EXPOSURES, _ORDERS, _WEIGHT, _LAST_MS, _SINCE_MS = range(6)
 

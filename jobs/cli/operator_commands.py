@@ -1,4 +1,4 @@
-"""What people tell the platform and the market: set-up, repair, and commands that the jobs obey."""
+"""Commands that change something: topics, a rebuild of Redis, and operators' commands to the jobs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.audit.explanation import when
+from jobs.audit.explanation import format_time
 from jobs.cli.base import (
     NO,
     AsJson,
@@ -47,15 +47,15 @@ def topics(
         created = ensure_topics(settings.kafka, partitions=partitions or None, parallelism=settings.parallelism)
     except ValueError as error:
         raise wrong(f"topics: {error}") from None
-    typer.echo("\n".join(created) or "all topics are there")
+    typer.echo("\n".join(created) or "all topics exist")
 
 
 @commands.command(name="rebuild-redis")
 def rebuild_redis(
-    epoch: Annotated[str, typer.Option(help="Name of the new epoch; by default the wall's time.")] = "",
+    epoch: Annotated[str, typer.Option(help="Name of the new epoch; by default the wall time.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Bring a lost Redis back from Kafka: each listing's highest version over `tables` and `decisions`; segments.
+    """Rebuild a lost Redis from Kafka: each listing's highest version over `tables` and `decisions`; segments.
 
     Writers are refused until it is done; an edge serves what it has cached meanwhile.
     """
@@ -84,7 +84,7 @@ def _send(
     kind: CommandKind, target: Target, operator: str, *, reason: str = "", until: str = "", **more: Any
 ) -> None:
     settings = Settings.load()
-    now_ms = settings.the_clock.now_ms()
+    now_ms = settings.run_clock.now_ms()
     try:
         if until:
             more["until_ms"] = parse_until(until, now_ms)
@@ -95,7 +95,7 @@ def _send(
         raise wrong(str(error)) from None
     publish_command(settings, command)
     at = "/".join(part for part in target if part)
-    typer.echo(f"{kind.value} {at}: published as {command.event_id} at {when(now_ms)}")
+    typer.echo(f"{kind.value} {at}: published as {command.event_id} at {format_time(now_ms)}")
 
 
 def _scope(text: str) -> Target:
@@ -107,7 +107,7 @@ def _scope(text: str) -> Target:
 
 @commands.command()
 def settle(tenant: Annotated[str, typer.Argument()] = "", operator: Operator = "", reason: Reason = "") -> None:
-    """Optimize every listing again from what is believed now, pace limits aside."""
+    """Optimize every listing again from the current beliefs, without pace limits."""
     _send(CommandKind.SETTLE, _scope(tenant), operator, reason=reason)
 
 
@@ -115,24 +115,24 @@ def settle(tenant: Annotated[str, typer.Argument()] = "", operator: Operator = "
 def freeze(
     target: Scope,
     until: Annotated[
-        str, typer.Option(help="90m, 2h, 3d of the run's time, or an ISO date; else until unfrozen.")
+        str, typer.Option(help="90m, 2h, 3d of run time, or an ISO date; default: until unfrozen.")
     ] = "",
     operator: Operator = "",
     reason: Reason = "",
 ) -> None:
-    """Hold prices as they are."""
+    """Keep prices as they are."""
     _send(CommandKind.FREEZE, _scope(target), operator, reason=reason, until=until)
 
 
 @commands.command()
 def unfreeze(target: Scope, operator: Operator = "", reason: Reason = "") -> None:
-    """Let frozen prices move again."""
+    """Let frozen prices change again."""
     _send(CommandKind.UNFREEZE, _scope(target), operator, reason=reason)
 
 
 @commands.command()
 def approve(listing: ListingKey, decision_id: str, operator: Operator = "", reason: Reason = "") -> None:
-    """Approve a decision that waits: its candidate may be reached in one step."""
+    """Approve a pending decision: its candidate price may be reached in one step."""
     _send(
         CommandKind.APPROVE, _scope(parse_listing(listing).key), operator, reason=reason, decision_id=decision_id
     )
@@ -140,7 +140,7 @@ def approve(listing: ListingKey, decision_id: str, operator: Operator = "", reas
 
 @commands.command()
 def reject(listing: ListingKey, decision_id: str, operator: Operator = "", reason: Reason = "") -> None:
-    """Reject a decision that waits for approval."""
+    """Reject a pending decision."""
     _send(CommandKind.REJECT, _scope(parse_listing(listing).key), operator, reason=reason, decision_id=decision_id)
 
 
@@ -152,7 +152,7 @@ def manual_price(
     operator: Operator = "",
     reason: Reason = "",
 ) -> None:
-    """Set a price by hand; the hard guardrails still hold."""
+    """Set a price by hand; the hard guardrails still apply."""
     try:
         minor = Money.from_major(price, currency).minor
     except MoneyError as error:
@@ -164,7 +164,7 @@ def manual_price(
 def sale_target(
     listing: ListingKey,
     units: Annotated[int, typer.Argument(help="Units to sell until then.", min=0)],
-    until: Annotated[str, typer.Option(help="90m, 2h, 3d of the run's time, or an ISO date.")],
+    until: Annotated[str, typer.Option(help="90m, 2h, 3d of run time, or an ISO date.")],
     operator: Operator = "",
     reason: Reason = "",
 ) -> None:
@@ -183,7 +183,7 @@ def sale_target(
 def kill_switch(
     tenant: Annotated[str, typer.Argument()] = "", operator: Operator = "", reason: Reason = ""
 ) -> None:
-    """Stop publishing prices for a tenant at once; the tables that stand go on until they end."""
+    """Stop publishing prices for a tenant at once; published tables stay in use until they expire."""
     _send(CommandKind.KILL_SWITCH, _scope(tenant), operator, reason=reason)
 
 
