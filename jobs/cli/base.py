@@ -27,6 +27,7 @@ commands = typer.Typer(
 AsJson = Annotated[bool, typer.Option("--json", help="Print data as JSON only.")]
 ListingKey = Annotated[str, typer.Argument(help="tenant/market/sku", metavar="LISTING")]
 Scope = Annotated[str, typer.Argument(help="tenant, tenant/market or tenant/market/sku", metavar="TARGET")]
+Tenant = Annotated[str, typer.Argument(help="tenant; by default the run's", metavar="[TENANT]")]
 Operator = Annotated[
     str, typer.Option("--operator", help="Name of the operator; by default the user of this machine.")
 ]

@@ -1,9 +1,11 @@
-"""Commands that change something: topics, a rebuild of Redis, and operators' commands to the jobs."""
+"""Commands that change something: topics, a rebuild of Redis, and one command per handler of ``COMMANDS``."""
 
 from __future__ import annotations
 
 import getpass
 import time
+from collections.abc import Callable, Mapping
+from inspect import Parameter, Signature
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +18,7 @@ from jobs.cli.base import (
     Operator,
     Reason,
     Scope,
+    Tenant,
     commands,
     open_tables,
     out,
@@ -32,6 +35,7 @@ from jobs.connectors.kafka.commands import (
 )
 from jobs.connectors.kafka.publisher import ensure_topics
 from jobs.connectors.redis.rebuild import rebuild, rebuild_segments
+from jobs.pricing.commands import COMMANDS, Argument, CommandHandler
 from jobs.runtime.settings import Settings
 from schemas.events import CommandKind
 from schemas.money import Money, MoneyError
@@ -80,16 +84,74 @@ def rebuild_redis(
         raise typer.Exit(NO)
 
 
-def _send(
-    kind: CommandKind, target: Target, operator: str, *, reason: str = "", until: str = "", **more: Any
-) -> None:
+def command_line(handler: CommandHandler) -> Callable[..., None]:
+    """Return the function behind ``walras <kind>``: its parameters are the handler's scope and arguments."""
+    parameters = [_scope_parameter(handler.scope)]
+    for argument in handler.arguments:
+        parameters += _parameters(argument)
+    parameters += [_option("operator", Operator, ""), _option("reason", Reason, "")]
+
+    def run(**given: Any) -> None:
+        target = given["scope"] if handler.scope != "listing" else parse_listing(given["scope"]).key
+        fields = {key: value for each in handler.arguments for key, value in _fields(each, given).items()}
+        _send(CommandKind(handler.kind), _target(target), given["operator"], reason=given["reason"], **fields)
+
+    run.__doc__ = handler.help
+    run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    return run
+
+
+def _scope_parameter(scope: str) -> Parameter:
+    kinds: dict[str, Any] = {"tenant": Tenant, "target": Scope, "listing": ListingKey}
+    default = "" if scope == "tenant" else Parameter.empty
+    return Parameter("scope", Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=kinds[scope])
+
+
+def _option(name: str, annotation: Any, default: Any) -> Parameter:
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _parameters(argument: Argument) -> list[Parameter]:
+    """Return the parameters of an argument; ``until_ms`` becomes ``--until``, an amount has a currency."""
+    name = argument.name.removesuffix("_ms")
+    if argument.kind == "amount":
+        price = Annotated[str, typer.Argument(help=argument.help)]
+        currency = Annotated[str, typer.Argument(help="The listing's currency, e.g. USD")]
+        places = Parameter.POSITIONAL_OR_KEYWORD
+        return [Parameter("price", places, annotation=price), Parameter("currency", places, annotation=currency)]
+    kind: Any = int if argument.kind == "integer" else str
+    if not argument.option:
+        least = {"min": 0} if kind is int else {}
+        wanted = Annotated[kind, typer.Argument(help=argument.help, **least)]
+        return [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, annotation=wanted)]
+    if argument.required:
+        return [_option(name, Annotated[kind, typer.Option(help=argument.help)], Parameter.empty)]
+    return [_option(name, Annotated[kind | None, typer.Option(help=argument.help)], None)]
+
+
+def _fields(argument: Argument, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the command's fields of an argument."""
+    if argument.kind == "amount":
+        try:
+            return {"price_minor": Money.from_major(given["price"], given["currency"]).minor}
+        except MoneyError as error:
+            raise wrong(str(error)) from None
+    value = given[argument.name.removesuffix("_ms")]
+    if argument.kind != "until" or value is None:
+        return {argument.name: value}
+    try:
+        return {argument.name: parse_until(value, Settings.load().run_clock.now_ms())}
+    except OperatorError as error:
+        raise wrong(str(error)) from None
+
+
+def _send(kind: CommandKind, target: Target, operator: str, *, reason: str, **fields: Any) -> None:
     settings = Settings.load()
     now_ms = settings.run_clock.now_ms()
     try:
-        if until:
-            more["until_ms"] = parse_until(until, now_ms)
         command = make_command(
-            kind, target, operator=operator or getpass.getuser(), now_ms=now_ms, reason=reason or None, **more
+            kind, target, operator=operator or getpass.getuser(), now_ms=now_ms, reason=reason or None, **fields
         )
     except OperatorError as error:
         raise wrong(str(error)) from None
@@ -98,96 +160,13 @@ def _send(
     typer.echo(f"{kind.value} {at}: published as {command.event_id} at {format_time(now_ms)}")
 
 
-def _scope(text: str) -> Target:
+def _target(text: str) -> Target:
     try:
         return parse_target(text or Settings.load().tenant)
     except OperatorError as error:
         raise wrong(str(error)) from None
 
 
-@commands.command()
-def settle(tenant: Annotated[str, typer.Argument()] = "", operator: Operator = "", reason: Reason = "") -> None:
-    """Optimize every listing again from the current beliefs, without pace limits."""
-    _send(CommandKind.SETTLE, _scope(tenant), operator, reason=reason)
-
-
-@commands.command()
-def freeze(
-    target: Scope,
-    until: Annotated[
-        str, typer.Option(help="90m, 2h, 3d of run time, or an ISO date; default: until unfrozen.")
-    ] = "",
-    operator: Operator = "",
-    reason: Reason = "",
-) -> None:
-    """Keep prices as they are."""
-    _send(CommandKind.FREEZE, _scope(target), operator, reason=reason, until=until)
-
-
-@commands.command()
-def unfreeze(target: Scope, operator: Operator = "", reason: Reason = "") -> None:
-    """Let frozen prices change again."""
-    _send(CommandKind.UNFREEZE, _scope(target), operator, reason=reason)
-
-
-@commands.command()
-def approve(listing: ListingKey, decision_id: str, operator: Operator = "", reason: Reason = "") -> None:
-    """Approve a pending decision: its candidate price may be reached in one step."""
-    _send(
-        CommandKind.APPROVE, _scope(parse_listing(listing).key), operator, reason=reason, decision_id=decision_id
-    )
-
-
-@commands.command()
-def reject(listing: ListingKey, decision_id: str, operator: Operator = "", reason: Reason = "") -> None:
-    """Reject a pending decision."""
-    _send(CommandKind.REJECT, _scope(parse_listing(listing).key), operator, reason=reason, decision_id=decision_id)
-
-
-@commands.command(name="manual-price")
-def manual_price(
-    listing: ListingKey,
-    price: Annotated[str, typer.Argument(help="Amount in major units, e.g. 19.99")],
-    currency: Annotated[str, typer.Argument(help="The listing's currency, e.g. USD")],
-    operator: Operator = "",
-    reason: Reason = "",
-) -> None:
-    """Set a price by hand; the hard guardrails still apply."""
-    try:
-        minor = Money.from_major(price, currency).minor
-    except MoneyError as error:
-        raise wrong(str(error)) from None
-    _send(CommandKind.MANUAL_PRICE, _scope(parse_listing(listing).key), operator, reason=reason, price_minor=minor)
-
-
-@commands.command(name="sale-target")
-def sale_target(
-    listing: ListingKey,
-    units: Annotated[int, typer.Argument(help="Units to sell until then.", min=0)],
-    until: Annotated[str, typer.Option(help="90m, 2h, 3d of run time, or an ISO date.")],
-    operator: Operator = "",
-    reason: Reason = "",
-) -> None:
-    """Set how many units may be sold until a time; prices follow the target."""
-    _send(
-        CommandKind.SALE_TARGET,
-        _scope(parse_listing(listing).key),
-        operator,
-        reason=reason,
-        until=until,
-        units=units,
-    )
-
-
-@commands.command(name="kill-switch")
-def kill_switch(
-    tenant: Annotated[str, typer.Argument()] = "", operator: Operator = "", reason: Reason = ""
-) -> None:
-    """Stop publishing prices for a tenant at once; published tables stay in use until they expire."""
-    _send(CommandKind.KILL_SWITCH, _scope(tenant), operator, reason=reason)
-
-
-@commands.command()
-def resume(tenant: Annotated[str, typer.Argument()] = "", operator: Operator = "", reason: Reason = "") -> None:
-    """Publish prices again after a kill switch."""
-    _send(CommandKind.RESUME, _scope(tenant), operator, reason=reason)
+for _handler in COMMANDS:
+    if _handler.help:
+        commands.command(name=_handler.kind.replace("_", "-"))(command_line(_handler))

@@ -23,7 +23,7 @@ from jobs.connectors.kafka.offsets import KAFKA_UNREACHABLE, TopicEnds
 from jobs.connectors.kafka.reading import WHOLE_TOPIC, Record, tail
 from jobs.pricing.decision.limit_texts import reason_text
 from jobs.pricing.watcher.signals import signal_text
-from schemas.codes import Cause
+from schemas.causes import Cause
 from schemas.events import Listing
 from schemas.public_texts import CAUSES, OUTCOMES, REJECTIONS
 from schemas.time_units import MINUTE_MS
@@ -36,10 +36,7 @@ BACKLOG: Mapping[str, int] = {
 }  # fmt: skip
 """Existing records read first, per partition; tables are compacted, so all of them are read."""
 
-EVIDENCE_CAUSES = frozenset({
-    Cause.EVIDENCE, Cause.GROUP_EVIDENCE, Cause.RIVAL_MOVED, Cause.STOCK_OUT, Cause.RESTOCKED, Cause.COST_CHANGED,
-    Cause.EVENT_STARTED, Cause.EVENT_ENDED, Cause.CONTINUED,
-})  # fmt: skip
+EVIDENCE_CAUSES = frozenset(cause for cause in Cause if cause.by_evidence)
 """Causes that are evidence or a rule over facts, not a timer, an operator or a first price."""
 
 

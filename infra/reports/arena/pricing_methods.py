@@ -32,7 +32,7 @@ from jobs.pricing.guardrails import GUARDRAILS, AllowedPrices, GuardrailContext,
 from jobs.pricing.policy import Policy
 from jobs.pricing.strategies import PriceRule, StrategyContext
 from jobs.simulation.count_market import LABELS, CountMarket, Minute, Shown
-from schemas.codes import Cause
+from schemas.causes import Cause
 from schemas.events import DEFAULT_SEGMENT
 from schemas.price_table import FULL, PriceList, PriceTable
 from schemas.time_units import MINUTE_MS, MINUTES_PER_HOUR

@@ -20,7 +20,7 @@ from jobs.hosting.chain import Chain
 from jobs.pricing.policy import Policy
 from jobs.replay.backfill import stream_cells
 from jobs.runtime.settings import Settings
-from schemas.codes import Cause
+from schemas.causes import Cause
 from schemas.events import CELL_COUNTS, Listing
 from schemas.price_table import PriceTable
 from schemas.topics import INPUTS

@@ -27,7 +27,7 @@ from jobs.pricing.bucket.rival_offers import (
 )
 from jobs.pricing.decision.inputs import DealCounts
 from jobs.pricing.policy import MINUTE_MS, Policy
-from schemas.codes import Cause
+from schemas.causes import Cause
 from schemas.events import CatalogEntry, Listing, Offer, Stock
 
 PARKED_ESTIMATES = 4_096

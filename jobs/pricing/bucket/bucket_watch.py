@@ -26,7 +26,7 @@ from jobs.pricing.policy import MINUTE_MS, Policy
 from jobs.pricing.policy_settings import market_time
 from jobs.pricing.sale_target import target_part
 from jobs.pricing.watcher import GroupWatcher, Minute, Verdict, Watcher, WatcherSettings
-from schemas.codes import Cause
+from schemas.causes import Cause
 from schemas.events import CatalogEntry, Cell, Evidence, Listing, category_key, group_key
 
 WORTH_RANKING = 0.05

@@ -36,7 +36,8 @@ from jobs.pricing.guardrails import GUARDRAIL_OF
 from jobs.pricing.policy import MINUTE_MS, Policy
 from jobs.pricing.policy_settings import market_time
 from jobs.pricing.sale_target import target_part
-from schemas.codes import Cause, OutcomeCode
+from schemas.causes import Cause
+from schemas.codes import OutcomeCode
 from schemas.events import Decision, Listing
 from schemas.price_table import PriceTable, next_version
 

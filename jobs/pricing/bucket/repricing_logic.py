@@ -33,7 +33,7 @@ from jobs.pricing.decision.inputs import DealCounts
 from jobs.pricing.guardrails.forward_buying import is_bought_ahead
 from jobs.pricing.policy import MINUTE_MS, Policy
 from jobs.pricing.policy_settings import demand_settings, market_time
-from schemas.codes import Cause
+from schemas.causes import Cause
 from schemas.events import CalendarEvent, CatalogEntry, Command, Listing, Offer, Stock, bucket_of
 from schemas.topics import TOPICS
 

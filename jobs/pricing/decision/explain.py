@@ -18,7 +18,7 @@ from jobs.pricing.decision.times import time_text
 from jobs.pricing.guardrails import money
 from jobs.pricing.policy import MINUTE_MS
 from jobs.pricing.watcher.signals import signal_text
-from schemas.codes import Cause
+from schemas.causes import Cause
 from schemas.events import OfferKind
 from schemas.price_table import FULL
 from schemas.public_texts import ADVICE, CAUSES, OUTCOMES, ROLES
@@ -114,12 +114,8 @@ def _detail_text(cause: str, detail: Mapping[str, Any], currency: str) -> str:
                 f"customers stock up at deals such as {money(lowest, currency)} instead of the usual "
                 f"{money(usual, currency)}"
             )
-        case {"on_hand": on_hand, "inbound": inbound}:
-            return f"{on_hand:,} units in stock, {inbound:,} on the way"
         case {"planned_ms": _, "after": after}:
             return f"first cause: {CAUSES[after]}" if after in CAUSES else ""
-        case {"event": event, "kind": kind}:
-            return f"{event} ({kind})"
         case {"command": command, "operator": operator}:
             return _command(command, operator, detail)
         case _ if cause == Cause.COST_CHANGED:
@@ -128,7 +124,7 @@ def _detail_text(cause: str, detail: Mapping[str, Any], currency: str) -> str:
                 for name, (old, new) in sorted(detail.items())
                 if name in _CATALOG
             )
-    return ""
+    return Cause[cause].detail.format_map(detail)
 
 
 def _competitor(name: str, price: int, before: int | None, in_stock: bool, kind: str | None, currency: str) -> str:

@@ -47,7 +47,7 @@ from jobs.pricing.guardrails import (
 )
 from jobs.pricing.guardrails.forward_buying import is_bought_ahead
 from jobs.pricing.strategies import Proposal, StrategyContext, solve_profit, strategy_of
-from schemas.codes import Cause, OutcomeCode
+from schemas.codes import OutcomeCode
 from schemas.events import DEFAULT_SEGMENT
 from schemas.money import floor_minor
 
@@ -110,7 +110,7 @@ def candidate_prices(situation: Situation, hard: AllowedPrices) -> list[int]:
     above the price that its role allows is searched from that price downwards.
     """
     inputs, grid = situation.inputs, situation.inputs.policy.grid
-    list_minor, settling = inputs.product.list_minor or 0.0, inputs.cause is Cause.SETTLE
+    list_minor, settling = inputs.product.list_minor or 0.0, inputs.cause.ignores_pace
     shown = inputs.shown_minor
     centre = hard.nearest(round(list_minor if settling or shown is None else shown))
     span = grid.span_share * (2 if settling else 1)

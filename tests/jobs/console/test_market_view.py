@@ -77,7 +77,7 @@ def test_changes_by_timers_operators_and_backlog_do_not_count_as_moved() -> None
     view = a_view()
     take(view, "tables", live=False, **a_table(1, 1999))
     take(view, "tables", live=False, **a_table(2, 1899))
-    for version, cause in enumerate(["RENEWAL", "COMMAND", "SETTLE", "COLD_START"], 3):
+    for version, cause in enumerate(["BELIEFS_MOVED", "COMMAND", "SETTLE", "COLD_START"], 3):
         take(view, "tables", **a_table(version, 1000 + version, reason=f"{cause}: PUBLISHED"))
     assert len(view.changes()) == 5 and view.moved() == 0
 

@@ -9,7 +9,7 @@ from features.books.offers import ReferenceOffer
 from jobs.pricing.decision.inputs import Controls, CurrentTable, DealCounts, Habits
 from jobs.pricing.guardrails import GUARDRAILS, Band, Guardrail, GuardrailContext
 from jobs.pricing.policy import Policy
-from schemas.codes import Cause
+from schemas.causes import Cause
 from schemas.price_table import PriceList
 from tests.jobs.pricing.pricing_builders import some_inputs
 

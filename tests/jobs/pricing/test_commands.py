@@ -14,7 +14,7 @@ from features.bucket_logic import Batch, Output
 from jobs.pricing import commands as package
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.pricing.commands import COMMANDS, HANDLER_OF, CommandHandler
-from schemas.codes import Cause
+from schemas.causes import Cause
 from schemas.events import CommandKind
 from tests.jobs.pricing.bucket_builders import NOON_MS, a_command
 from tests.jobs.pricing.members import extra_file, member_classes

@@ -10,7 +10,7 @@ import pytest
 from jobs.pricing.decision.inputs import DealCounts
 from jobs.pricing.guardrails import AllowedPrices, Band, Kind, Pin, forward_buying, intersect
 from jobs.pricing.policy import Policy
-from schemas.codes import Cause
+from schemas.causes import Cause
 from tests.jobs.pricing.guardrail_builders import AT_MS, MINUTE_MS, a_context, bands_of
 
 # -- inputs -------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from jobs.pricing.guardrails import (
     intersect,
 )
 from jobs.pricing.policy_section import PolicySection
-from schemas.codes import Cause
+from schemas.causes import Cause
 from tests.jobs.pricing.guardrail_builders import AT_MS, MINUTE_MS, POLICY, a_context, bands_of
 from tests.jobs.pricing.members import extra_file, member_classes
 

@@ -13,7 +13,8 @@ from jobs.pricing.decision.result import PricingDecision
 from jobs.pricing.decision.valuation import value_prices
 from jobs.pricing.policy import Policy
 from jobs.pricing.strategies import STRATEGIES, main_price, solve_profit
-from schemas.codes import Cause, OutcomeCode
+from schemas.causes import Cause
+from schemas.codes import OutcomeCode
 from tests.jobs.pricing.pricing_builders import START_MS, a_current, an_offer_row, some_inputs
 from tests.jobs.pricing.strategy_builders import a_context, proposal_of, refined
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from features.bucket_logic import Output
-from schemas.codes import Cause, OutcomeCode
+from schemas.causes import Cause
+from schemas.codes import OutcomeCode
 from tests.jobs.pricing.bucket_builders import (
     DAY_MS,
     NOON_MS,

@@ -8,7 +8,7 @@ import pytest
 
 from features.bucket_logic import Batch, Fact, Output
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
-from schemas.codes import Cause
+from schemas.causes import Cause
 from schemas.events import CalendarEvent, Stock
 from tests.jobs.pricing.bucket_builders import (
     DAY_MS,

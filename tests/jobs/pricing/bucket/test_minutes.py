@@ -14,7 +14,8 @@ from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.pricing.decision.explain import explain
 from jobs.pricing.decision.reprice import recompute
 from jobs.pricing.ports import InMemoryPriceTables
-from schemas.codes import Cause, OutcomeCode
+from schemas.causes import Cause
+from schemas.codes import OutcomeCode
 from schemas.events import CatalogEntry
 from schemas.price_table import PriceTable
 from tests.jobs.pricing.bucket_builders import (

@@ -10,7 +10,8 @@ import pytest
 
 from features.bucket_logic import Batch
 from jobs.pricing.policy import Policy
-from schemas.codes import Cause, OutcomeCode
+from schemas.causes import Cause
+from schemas.codes import OutcomeCode
 from tests.jobs.pricing.bucket_builders import (
     NOON_MS,
     FactSender,

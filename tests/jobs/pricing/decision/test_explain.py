@@ -13,7 +13,8 @@ from jobs.pricing.decision.explain import WIDTH, explain
 from jobs.pricing.guardrails import GUARDRAILS, Guardrail
 from jobs.pricing.watcher.signals import SIGNALS, Signal
 from schemas import public_texts
-from schemas.codes import Cause, OutcomeCode, RejectCode, Sufficiency
+from schemas.causes import Cause
+from schemas.codes import OutcomeCode, RejectCode, Sufficiency
 from schemas.events import CommandKind, OfferKind, Role
 from tests.jobs.pricing.pricing_builders import START_MS, a_current, a_record, an_offer_row, some_inputs
 
@@ -49,12 +50,11 @@ CAUSE_TEXTS: tuple[tuple[Cause, dict[str, Any], str], ...] = (
     (Cause.COMMAND, {"command": "approve", "operator": "mo", "reason": "agreed", "decision_id": "d7"},
      "mo approved the change of decision d7 (agreed)."),
     (Cause.SETTLE, {"command": "settle", "operator": "mo", "reason": "new season"},
-     "All prices were computed anew: mo requested new prices (new season)."),
+     "An operator requested new prices: mo requested new prices (new season)."),
     (Cause.COLD_START, {}, "First price of the listing."),
     (Cause.CONTINUED, {"planned_ms": 1, "after": "RIVAL_MOVED"},
      "Next step of an earlier change: first cause: a competitor's price or stock changed."),
     (Cause.CONTINUED, {"planned_ms": 1, "after": None}, "Next step of an earlier change."),
-    (Cause.RENEWAL, {}, "The price table came near its end."),
     (Cause.GROUP_EVIDENCE, {"what_is_new": 3}, "Demand changed across the price group."),
 )  # fmt: skip
 CODES = {code.value for enum in (Cause, OutcomeCode) for code in enum} | {each.code for each in GUARDRAILS}
