@@ -199,8 +199,9 @@ def fixed_settings(previous_env: Mapping[str, str]) -> dict[str, str]:
 def choose_once(path: Path, previous_env: Mapping[str, str]) -> tuple[Choice, bool]:
     """Return the choice of this run and whether it is new; a new choice is measured and written to ``path``.
 
-    Parameters ---------- previous_env : ``platform.env`` of the previous run, whose buckets and archive are kept;
-    empty at a first start.
+    Parameters
+    ----------
+    previous_env : ``platform.env`` of the previous run, whose buckets and archive are kept; empty at a first start.
     """
     stored = read(path)
     if stored is not None:

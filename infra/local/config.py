@@ -432,4 +432,7 @@ def write_all(
         (layout.flink_conf / name).write_text((FLINK_FILES / name).read_text())
     (layout.run / "broker-log4j2.properties").write_text((FLINK_FILES / "log4j-console.properties").read_text())
     link_flink_jars(layout, connectors)
+    # It may hold a password: that of a Redis of the user's own.
+    layout.platform_env.touch(mode=0o600)
+    layout.platform_env.chmod(0o600)
     layout.platform_env.write_text(env_text)

@@ -29,6 +29,7 @@ from infra.local.machine import jars
 from infra.local.machine.java import find_java_home
 from infra.local.machine.ports import is_listening, pick_ports
 from infra.local.parts import PARTS, TASK_MANAGERS, Part
+from infra.local.status import without_password
 from infra.local.supervision import RUNNING, Supervision, end_leftovers, memory_mb, process_tree, processes_of
 from jobs.connectors.feast.features import apply_feature_repo
 from jobs.connectors.kafka.publisher import ensure_topics
@@ -458,7 +459,7 @@ class Platform:
         answer: dict[str, Any] = {
             "up": bool(states),
             "home": str(self.layout.home),
-            "addresses": env,
+            "addresses": {name: without_password(value) for name, value in env.items()},
             "parts": {},
             "jobs": {},
         }

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
+
+
+def without_password(address: str) -> str:
+    """Return an address with stars in place of its password.
+
+    >>> without_password("redis://:secret@127.0.0.1:6379/0"), without_password("127.0.0.1:9092")
+    ('redis://:***@127.0.0.1:6379/0', '127.0.0.1:9092')
+    """
+    return re.sub(r"(?<=//)([^:/@]*):[^@/]*@", r"\1:***@", address)
 
 
 def status_text(status: Mapping[str, Any]) -> str:
