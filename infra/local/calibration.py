@@ -201,7 +201,7 @@ def choose_once(path: Path, previous_env: Mapping[str, str]) -> tuple[Choice, bo
 
     Parameters
     ----------
-    previous_env : ``platform.env`` of the previous run, whose buckets and archive are kept; empty at a first start.
+    previous_env : ``platform.env`` of the previous run, whose buckets and archive are kept; empty at first.
     """
     stored = read(path)
     if stored is not None:
