@@ -14,35 +14,7 @@ MAX_MODULES = 14
 """Modules of one package besides ``__init__.py``."""
 MAX_LINES = 300
 """Lines of a file whose module docstring gives no reason for more."""
-LONG_FILES = {
-    "features/books/demand.py": "no reason of two sentences yet",
-    "features/books/sale_probability.py": "no reason of two sentences yet",
-    "features/cells/query.py": "no reason of two sentences yet",
-    "features/elasticity/elasticity_logic.py": "no reason of two sentences yet",
-    "features/feature_logic.py": "no reason of two sentences yet",
-    "features/segments/customers.py": "no reason of two sentences yet",
-    "jobs/console/market_view.py": "no reason of two sentences yet",
-    "jobs/edge/price_cache.py": "no reason of two sentences yet",
-    "jobs/hosting/host.py": "no reason of two sentences yet",
-    "jobs/pricing/bucket/bucket_state.py": "being restructured",
-    "jobs/pricing/decision/reprice.py": "being restructured",
-    "jobs/pricing/policy.py": "being restructured",
-    "jobs/pricing/watcher/null_model.py": "being restructured",
-    "jobs/pricing/watcher/watcher.py": "being restructured",
-    "jobs/replay/mapped_data.py": "no reason of two sentences yet",
-    "jobs/simulate.py": "being split",
-    "jobs/simulation/market.py": "no reason of two sentences yet",
-    "schemas/events.py": "no reason of two sentences yet",
-    "schemas/topics.py": "no reason of two sentences yet",
-    "tests/features/books/test_demand.py": "no reason of two sentences yet",
-    "tests/features/elasticity/test_elasticity_logic.py": "no reason of two sentences yet",
-    "tests/features/test_feature_logic.py": "no reason of two sentences yet",
-    "tests/jobs/edge/test_edge_service.py": "being split",
-    "tests/jobs/pricing/bucket/test_repricing_logic.py": "being restructured",
-    "tests/jobs/pricing/decision/test_reprice.py": "being restructured",
-    "tests/jobs/pricing/watcher/test_watcher_steps.py": "being restructured",
-    "tests/jobs/simulation/test_market.py": "being split",
-}
+LONG_FILES = {}
 """Known exceptions; remove an entry when its file is shorter or gives its reason."""
 
 

@@ -152,5 +152,5 @@ def test_freeze_command_satisfies_the_contract(platform: Settings) -> None:
 
 
 def test_live_view_returns_1_without_price_changes(platform: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    assert live_view.watch(Settings.load(), plain=True, until_moved=1_000_000, timeout_s=2.0) == 1
+    assert live_view.run_live_view(Settings.load(), plain=True, until_moved=1_000_000, timeout_s=2.0) == 1
     assert "expected 1000000 price changes" in capsys.readouterr().out

@@ -99,10 +99,10 @@ class Signal(ABC):
         return np.zeros(len(has_sessions))
 
 
-def tilt(effect: float, phi: Floats) -> Floats:
+def exponential_tilt(effect: float, phi: Floats) -> Floats:
     """Return θ of the exponential tilt that multiplies a count's mean by ``effect``: ln[rφ/(1+r(φ−1))] (2).
 
-    >>> tilt(0.8, np.array([1.0])).round(4).tolist()
+    >>> exponential_tilt(0.8, np.array([1.0])).round(4).tolist()
     [-0.2231]
     """
     return np.log(effect * phi / (1.0 + effect * (phi - 1.0)))
@@ -121,7 +121,7 @@ def cumulant_slope(theta: Floats, phi: Floats) -> Floats:
 
     Examples
     --------
-    >>> theta = tilt(1.25, np.array([1.0, 2.0]))
+    >>> theta = exponential_tilt(1.25, np.array([1.0, 2.0]))
     >>> cumulant_slope(theta, np.array([1.0, 2.0])).round(4).tolist()
     [0.25, 0.1178]
     """

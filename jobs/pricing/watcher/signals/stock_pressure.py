@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from jobs.pricing.watcher.minute import Bools, Floats, Minute
-from jobs.pricing.watcher.signals.base import Observation, Signal, Spread, cumulant_slope, tilt
+from jobs.pricing.watcher.signals.base import Observation, Signal, Spread, cumulant_slope, exponential_tilt
 
 
 class StockPressure(Signal):
@@ -47,7 +47,7 @@ class StockPressure(Signal):
                 np.where(more > 0.0, np.log(phi_quantity / (phi_quantity - 1.0)), np.inf),
                 np.log(spread.phi / (spread.phi - 1.0)) / spread.unit_mean,
             )
-        theta = np.stack([np.minimum(tilt(r, phi_units), edge) for r in self.effects])
+        theta = np.stack([np.minimum(exponential_tilt(r, phi_units), edge) for r in self.effects])
         quantity = theta + more * cumulant_slope(theta, phi_quantity)
         return np.stack([theta, cumulant_slope(quantity, spread.phi)])
 

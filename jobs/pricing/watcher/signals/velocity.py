@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from jobs.pricing.watcher.minute import Bools, Floats
-from jobs.pricing.watcher.signals.base import Observation, Signal, Spread, cumulant_slope, tilt
+from jobs.pricing.watcher.signals.base import Observation, Signal, Spread, cumulant_slope, exponential_tilt
 
 
 class Velocity(Signal):
@@ -36,7 +36,7 @@ class Velocity(Signal):
 
     def tilts(self, spread: Spread) -> Floats:
         """Return θ and c of (1), per effect and listing."""
-        theta = np.stack([tilt(r, spread.phi) for r in self.effects])
+        theta = np.stack([exponential_tilt(r, spread.phi) for r in self.effects])
         return np.stack([theta, cumulant_slope(theta, spread.phi)])
 
     def increments(self, observation: Observation, tilts: Floats, out: Floats) -> None:
