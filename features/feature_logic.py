@@ -32,8 +32,9 @@ from features.market_time import MarketTime
 from features.rows import RowInputs
 from features.segments.customers import SEGMENTS
 from features.settings import FeatureSettings
-from features.windows import MINUTE_MS, LocalTime
+from features.windows import LocalTime
 from schemas.events import Listing, category_key
+from schemas.time_units import MINUTE_MS
 
 __all__ = ["ELASTICITY", "FeatureLogic", "FeatureSettings"]
 

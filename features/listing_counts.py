@@ -18,8 +18,9 @@ from features.books.price_points import PricePoints
 from features.bucket_logic import refuse_other_version
 from features.segments.customers import SEGMENTS
 from features.settings import FeatureSettings
-from features.windows import HOUR_MS, MINUTE_MS, DecayedMean, LocalTime, Numbers, SlotRing
+from features.windows import DecayedMean, LocalTime, Numbers, SlotRing
 from schemas.events import Cell, Listing
+from schemas.time_units import HOUR_MS, MINUTE_MS
 
 _DAYS = 30
 _DAY_SLOTS = _DAYS + 2

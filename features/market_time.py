@@ -12,7 +12,8 @@ from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from features.windows import HOUR_MS, LocalTime, local_time
+from features.windows import LocalTime, local_time
+from schemas.time_units import HOUR_MS
 
 _EPOCH = date(1970, 1, 1).toordinal()
 _QUARTER_MS = 900_000

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from features.books.offers import RivalSettings
 from features.segments.customers import SegmentSettings
-from features.windows import DAY_MS, HOUR_MS, MINUTE_MS
+from schemas.time_units import DAY_MS, HOUR_MS, MINUTE_MS
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,10 +27,6 @@ import numpy.typing as npt
 from features.array_text import read_array
 from features.bucket_logic import SnapshotError, refuse_other_version
 
-MINUTE_MS = 60_000
-HOUR_MS = 3_600_000
-DAY_MS = 86_400_000
-
 Numbers = npt.NDArray[Any]
 _INITIAL_ROWS = 8
 

@@ -1,5 +1,6 @@
-"""What we do about it, and how it is hosted.
+"""The pipeline's jobs and processes, and what they are built from.
 
-``pricing`` decides (pure), ``simulation`` is a market with known demand (pure), ``runtime`` is the
-only room with drivers; the files here are entry points and never import one another.
+``pricing`` decides prices (pure), ``simulation`` simulates a market with known demand (pure), ``hosting`` runs a
+bucket's logic, ``connectors`` holds the drivers (Flink, Kafka, Redis, Feast). The modules of this folder are the
+entry points; they do not import one another.
 """

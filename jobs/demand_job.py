@@ -1,9 +1,9 @@
 """demand_job: inputs → cells, segments, rejected, ledger and the Parquet archive, in Flink SQL.
 
-Topology only: what is counted stands in features/cells/query.py, and is the same text that a backfill runs.
-Every input topic is read once; a line is decoded and judged where it is read, and what all sinks share
-(`judged_…`) is computed once. The cells of a minute are grouped in a second window into one JSON batch
-per bucket, with the minute's offers, stock and catalog rows inside; ticks make empty ones.
+Topology only. The queries are in features/cells/query.py, and a backfill runs the same text. Every input topic is
+read once; a line is decoded and judged where it is read, and the views that all sinks share (`judged_…`) are
+computed once. A second window groups the cells of a minute into one JSON batch per bucket, with the minute's
+offers, stock and catalog rows. Ticks produce batches for buckets without data.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from features.cells import query as cells
 from features.cells.query import FACTS, FLINK, GOOD, GROUP_KEY_SQL, bucket_sql
-from jobs.connectors.flink.environment import by_the_minute, seldom
-from jobs.connectors.flink.java_parts import add_java_parts, declare_functions
+from jobs.connectors.flink.environment import configure_for_throughput, scale_checkpoint_interval
+from jobs.connectors.flink.java_functions import add_java_jar, declare_functions
 from jobs.connectors.flink.sinks import parquet_sink, text_sink
 from jobs.connectors.flink.sources import lines_table, raw_table
 from jobs.pricing.policy import Policy
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from pyflink.table import StatementSet, StreamTableEnvironment
 
 GROUP_ID = "walras.demand_job"
-BUSY = ("clicks", "quotes", "orders")
-"""Inputs that are read at the job's parallelism; the others by one subtask each."""
+PARALLEL_INPUTS = ("clicks", "quotes", "orders")
+"""Inputs that are read with the job's parallelism; one subtask reads each of the others."""
 
 
 def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> StatementSet:
-    """Declare the job; executes nothing."""
-    by_the_minute(env)
-    seldom(env)
-    add_java_parts(env, settings.home / "run" / "jars")
+    """Declare the job; execute nothing."""
+    configure_for_throughput(env)
+    scale_checkpoint_interval(env)
+    add_java_jar(env, settings.home / "run" / "jars")
     declare_functions(table_env)
     configure(table_env)
     declare_inputs(table_env, settings)
-    # Not CREATE VIEW: Flink 2.3 writes a view's SESSION … PARTITION BY (a, b) back without its brackets.
+    # Not CREATE VIEW: Flink 2.3 drops the brackets of SESSION … PARTITION BY (a, b) when it stores a view.
     for name, text in (
         *cells.views(FLINK, settings.inputs),
         ("batch_rows", batch_rows_sql(settings.buckets)),
@@ -55,14 +55,14 @@ def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, se
 
 
 def configure(table_env: StreamTableEnvironment) -> None:
-    """Planner and runtime options of this job."""
+    """Set the planner and runtime options of this job."""
     for key, value in {
         "table.local-time-zone": "UTC",
         "pipeline.object-reuse": "true",
-        # Never: a partition that was called idle and then speaks is behind the watermark, and Flink drops what it
-        # says. Time comes from the ticker, which speaks in every partition (decision 33).
+        # Off: records of a partition that was marked idle would be behind the watermark, and Flink would drop
+        # them. The ticker sends ticks to every partition, which advance the watermark (decision 33).
         "table.exec.source.idle-timeout": "0 s",
-        # What several sinks read is computed once.
+        # A sub-plan that several sinks read is computed once.
         "table.optimizer.reuse-sub-plan-enabled": "true",
         "table.optimizer.reuse-source-enabled": "true",
         "table.optimizer.reuse-optimize-block-with-digest-enabled": "true",
@@ -71,7 +71,7 @@ def configure(table_env: StreamTableEnvironment) -> None:
 
 
 def declare_inputs(table_env: StreamTableEnvironment, settings: Settings) -> None:
-    """One table per input topic."""
+    """Declare one table per input topic."""
     for topic in settings.inputs:
         table_env.execute_sql(
             lines_table(
@@ -79,9 +79,9 @@ def declare_inputs(table_env: StreamTableEnvironment, settings: Settings) -> Non
                 topic,
                 settings,
                 group=GROUP_ID,
-                parallelism=settings.parallelism if topic.name in BUSY else 1,
+                parallelism=settings.parallelism if topic.name in PARALLEL_INPUTS else 1,
                 key=settings.archive,
-                patient=topic.name in BUSY,
+                batch_fetches=topic.name in PARALLEL_INPUTS,
             )
         )
 
@@ -91,7 +91,7 @@ def _json(pairs: dict[str, str]) -> str:
 
 
 def batch_rows_sql(buckets: int) -> str:
-    """Rows of the second window: (rt, bucket, JSON or NULL for a tick)."""
+    """Return the query of the second window's rows: (rt, bucket, JSON, or NULL for a tick)."""
     bucket = bucket_sql(GROUP_KEY_SQL, buckets)
     columns = {name: f"`{name}`" for name in (*cells.GROUP, *cells.COUNTS)}
     cell = _json({"kind": "'cell'", **columns})
@@ -111,7 +111,7 @@ BATCHES = """SELECT bucket, window_end, LISTAGG(line, ',') AS lines
 FROM TABLE(TUMBLE(TABLE batch_rows, DESCRIPTOR(rt), INTERVAL '1' MINUTE))
 GROUP BY window_start, window_end, bucket"""
 
-# A window's end is a TIMESTAMP without zone in the session's zone, which is UTC.
+# A window's end is a TIMESTAMP without time zone, in the session's time zone, which is UTC.
 _WINDOW_END_MS = "(EXTRACT(EPOCH FROM window_end) * 1000)"
 _WINDOW_END = f"TO_TIMESTAMP_LTZ({_WINDOW_END_MS}, 3)"
 _BATCH = (
@@ -122,7 +122,7 @@ _BATCH = (
 
 
 def outputs_sql(memory_days: int) -> dict[str, str]:
-    """Return the INSERT's query of each output: key, JSON, Kafka timestamp.
+    """Return each output's query: key, JSON, Kafka timestamp.
 
     Parameters
     ----------
@@ -165,13 +165,15 @@ def outputs_sql(memory_days: int) -> dict[str, str]:
 
 
 RAW_COLUMNS = ["topic STRING", "p INT", "o BIGINT", "kafka_ts_ms BIGINT", "key_bytes BYTES", "line_bytes BYTES"]
-# By when a row is written (UTC): by its own time a replay of years would open a Parquet writer for every hour.
+# Partitions by time of writing (UTC): by event time, a replay of years would open a Parquet writer for every hour.
 _WRITTEN_COLUMNS = ["written_day STRING", "written_hour STRING"]
 _WRITTEN = "DATE_FORMAT(CURRENT_TIMESTAMP, 'yyyy-MM-dd'), DATE_FORMAT(CURRENT_TIMESTAMP, 'HH')"
 
 
 def _archive(table_env: StreamTableEnvironment, statements: StatementSet, settings: Settings) -> None:
-    """Raw lines of every input, the cells batches and the decisions, to Parquet by when they are written."""
+    """Archive raw lines of every input, the cells batches and the decisions to Parquet, partitioned by time of
+    writing.
+    """
     root = settings.archive_dir
     table_env.execute_sql(
         parquet_sink(

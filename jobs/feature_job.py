@@ -1,8 +1,8 @@
-"""feature_job: a bucket's minutes → features, online in Feast at once and offline as Parquet; segments to Redis.
+"""feature_job: a bucket's minutes → features, online in Feast and offline as Parquet; segments to Redis.
 
-Topology only. The logic is :class:`features.feature_logic.FeatureLogic` per bucket, on the batches
-and the estimates, and :class:`features.segments.customers.SegmentLogic` on customers' purchases, which come in
-packets of a second, since a customer's order must not cost a Python call each.
+Topology only. The logics are :class:`features.feature_logic.FeatureLogic` per bucket, on batches and estimates,
+and :class:`features.segments.customers.SegmentLogic` on customers' purchases, which are buffered for a second, so
+that an order does not cost a Python call of its own.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from features.cells.query import bucket_sql
 from features.feature_logic import FeatureLogic
 from features.segments.customers import SegmentLogic
 from jobs.connectors.feast.features import PARQUET_COLUMNS, FeastOnlineWriter, flink_row_type
-from jobs.connectors.flink.bucket_function import TypedCopies, host_in_flink
+from jobs.connectors.flink.bucket_function import TypedSideOutput, host_in_flink
 from jobs.connectors.flink.bucket_tables import (
     batch_rows,
+    buffer_facts,
     estimate_rows,
-    in_packets,
     output_view,
     outputs_to_topics,
-    rows_of,
     text_source,
+    union_rows,
 )
-from jobs.connectors.flink.environment import by_the_minute
+from jobs.connectors.flink.environment import configure_for_throughput
 from jobs.connectors.redis.output_sinks import RedisSegmentSink
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.hosting.host import Host
@@ -45,13 +45,13 @@ _TYPES = {"STRING": Types.STRING(), "BIGINT": Types.LONG(), "DOUBLE": Types.DOUB
 
 
 def feature_host(settings: Settings) -> Host:
-    """Hosts feature logics; their rows go to Feast's online store inside the call."""
+    """Return a host of feature logics, which writes rows to Feast's online store inside the call."""
     make_logic = partial(FeatureLogic, feature_settings(Policy.load(settings.policy)))
     return Host(make_logic, settings.host_clock, [FeastOnlineWriter(settings)], settings.live_buckets)
 
 
 def segment_host(settings: Settings) -> Host:
-    """Hosts segment logics; their updates go to Redis inside the call."""
+    """Return a host of segment logics, which writes updates to Redis inside the call."""
     tables = RedisPriceTables(settings.redis.get_secret_value())
     how = segment_settings(Policy.load(settings.policy))
     sink = RedisSegmentSink(tables, how, settings.segments_waiting)
@@ -59,42 +59,42 @@ def segment_host(settings: Settings) -> Host:
 
 
 def parquet_values(value: Mapping[str, Any]) -> tuple[Any, ...]:
-    """A feature row's values in the order of the Parquet columns."""
+    """Return a feature row's values in the order of the Parquet columns."""
     return tuple(value[name] for name, _ in PARQUET_COLUMNS)
 
 
 def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> StatementSet:
-    """Declare the topology; executes nothing."""
-    by_the_minute(env)
+    """Declare the topology; execute nothing."""
+    configure_for_throughput(env)
     statements = table_env.create_statement_set()
-    rows = rows_of(table_env, [batch_rows(table_env, JOB, settings), estimate_rows(table_env, JOB, settings)])
-    typed = TypedCopies("features", {name: _TYPES[kind] for name, kind in PARQUET_COLUMNS}, parquet_values)
+    rows = union_rows(table_env, [batch_rows(table_env, JOB, settings), estimate_rows(table_env, JOB, settings)])
+    typed = TypedSideOutput("features", {name: _TYPES[kind] for name, kind in PARQUET_COLUMNS}, parquet_values)
     features = host_in_flink(rows, partial(feature_host, settings), f"{JOB}.features", typed)
     view = output_view(table_env, features, "feature_outputs")
     outputs_to_topics(statements, table_env, view, ("features", "rejected_cells"), settings)
-    # Always, also without the archive of raw events: a side output without a reader fails in the Python worker.
+    # Independent of the archive setting: a side output without a reader fails in the Python worker.
     _to_parquet(table_env, features.get_side_output(typed.tag), settings)
 
-    purchases = rows_of(table_env, [_purchases(table_env, settings)])
+    purchases = union_rows(table_env, [_purchases(table_env, settings)])
     segments = host_in_flink(purchases, partial(segment_host, settings), f"{JOB}.segments")
-    # Segments go to Redis inside the call; what leaves as rows is what was quarantined.
+    # The sink writes segments to Redis inside the call; only quarantine records leave as rows.
     outputs_to_topics(statements, table_env, output_view(table_env, segments, "segment_outputs"), (), settings)
     return statements
 
 
 def _purchases(table_env: StreamTableEnvironment, settings: Settings) -> str:
     table = text_source(table_env, JOB, "segments", settings)
-    # By customer, without the period of the key: a customer is in one shard's sample.
+    # Sharded by customer, without the key's period: a customer belongs to one shard's sample.
     shard = bucket_sql("JSON_VALUE(v, '$.tenant') || ':' || JSON_VALUE(v, '$.customer')", SEGMENT_SHARDS)
     rows = (
         f"SELECT CAST({shard} AS STRING) AS `key`, 'segments' AS kind, '' AS address, v AS payload "
         f"FROM {table} WHERE v IS NOT NULL"
     )
-    return in_packets(table_env, "purchases", rows, seconds=1, as_one=True)
+    return buffer_facts(table_env, "purchases", rows, seconds=1, as_one=True)
 
 
 def _to_parquet(table_env: StreamTableEnvironment, rows: object, settings: Settings) -> None:
-    """Feast's offline store: files that end in .parquet, which the SQL connector cannot write."""
+    """Write Feast's offline store: files that end in .parquet, which the SQL connector cannot write."""
     table_env.create_temporary_view("feature_rows", table_env.from_data_stream(rows))
     columns = ", ".join(
         f"CAST(TO_TIMESTAMP_LTZ(`{name}`, 3) AS TIMESTAMP(3)) AS `{name}`"

@@ -1,12 +1,12 @@
-"""JOBS: the four jobs of the pipeline, and the one client that submits them.
+"""JOBS: the four jobs of the pipeline, and the client that submits them.
 
-Starting a client costs a Java and a Python start, so one client submits all that is asked for::
+A client takes a Java and a Python start, so one client submits all requested jobs::
 
     flink run -d -pym jobs.registry --job demand_job --job feature_job=file:///…/chk-42
 
-Each module has ``build(env, table_env, settings) -> StatementSet``: it declares the topology and
-executes nothing. The registry names the job, gives it its folder of checkpoints and the checkpoint
-to resume from, executes it, and prints one line a job: ``submitted <name> <job id>``.
+Each module has ``build(env, table_env, settings) -> StatementSet``, which declares the topology and executes
+nothing. The registry sets the job's name, checkpoint folder and the checkpoint to resume from, executes the job,
+and prints one line per job: ``submitted <name> <job id>``.
 
 To add a job: one file with ``build`` under jobs/, and its name here.
 """
@@ -27,15 +27,15 @@ JOBS: dict[str, str] = {
     "elasticity_job": "jobs.elasticity_job",
     "repricing_job": "jobs.repricing_job",
 }
-"""Name on the cluster → module, in the order in which the data passes them."""
+"""Name on the cluster → module, in the order of the data flow."""
 BY_BUCKET = ("feature_job", "elasticity_job", "repricing_job")
-"""Jobs with a few fat values as state, which a store on disk serves as well (demand_job's it does not)."""
+"""Jobs with few, large state values, for which RocksDB is as good as the heap (not so for demand_job)."""
 MOST_BUCKETS_ON_HEAP = 320
-"""Some 10,000 listings, 80 MB; with more the jobs by bucket keep their state in RocksDB."""
+"""About 10,000 listings, 80 MB; with more, the jobs by bucket keep their state in RocksDB."""
 
 
 def parse_job(text: str) -> tuple[str, str | None]:
-    """A job's name and the checkpoint to resume from.
+    """Parse a job's name and the checkpoint to resume from.
 
     >>> parse_job("demand_job"), parse_job("demand_job=file:///c/chk-7")
     (('demand_job', None), ('demand_job', 'file:///c/chk-7'))
@@ -43,7 +43,7 @@ def parse_job(text: str) -> tuple[str, str | None]:
     Raises
     ------
     ValueError
-        If there is no such job; names those there are.
+        If there is no such job; the message lists the jobs.
     """
     name, _, resume_from = text.partition("=")
     if name not in JOBS:
@@ -51,21 +51,21 @@ def parse_job(text: str) -> tuple[str, str | None]:
     return name, resume_from or None
 
 
-def resource_of(name: str, told: Sequence[str]) -> str | None:
-    """The resource that a job's slots ask for, from ``--resource``.
+def resource_of(name: str, options: Sequence[str]) -> str | None:
+    """Return the external resource that a job's slots request, from the values of ``--resource``.
 
     >>> resource_of("repricing_job", ["counts", "repricing_job=prices"]), resource_of("demand_job", ["counts"])
     ('prices', 'counts')
     >>> resource_of("demand_job", [])
     """
-    named = dict(text.rpartition("=")[::2] for text in told)
+    named = dict(text.rpartition("=")[::2] for text in options)
     return named.get(name, named.get(""))
 
 
 def submit(
     name: str, settings: Settings, *, checkpoints: str | None, resume_from: str | None, resource: str | None
 ) -> str:
-    """Build and execute one job, detached; answers its id on the cluster."""
+    """Build and execute one job, detached; return its id on the cluster."""
     from jobs.connectors.flink.environment import job_environment
 
     env, table_env = job_environment(
@@ -78,13 +78,13 @@ def submit(
         cached_values=settings.live_buckets if name in BY_BUCKET else None,
     )
     statements = importlib.import_module(JOBS[name]).build(env, table_env, settings)
-    # Attached, since feature_job has a Parquet sink beside its statements and must still be one job.
+    # Attached to the DataStream program, since feature_job's Parquet sink must be part of the same job.
     statements.attach_as_datastream()
     return str(env.execute_async(name).get_job_id())
 
 
 def reason(error: BaseException) -> str:
-    """What a person needs of an error: its first line, and of a Java stack all but the frames.
+    """Return an error's first line, and its causes without Java's stack frames.
 
     >>> reason(ValueError("o1.execute failed\\n: org.apache.A: no\\n\\tat x.y\\nCaused by: java.B: why"))
     'ValueError: o1.execute failed; : org.apache.A: no; Caused by: java.B: why'
@@ -95,20 +95,23 @@ def reason(error: BaseException) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Submit the jobs asked for, all of them by default; the exit code counts the refused ones."""
+    """Submit the requested jobs, by default all; return the number of refused ones."""
     parser = argparse.ArgumentParser(prog="jobs.registry", description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--job", action="append", metavar="NAME[=CHECKPOINT]", help="job to submit; may be repeated; default: all"
+        "--job",
+        action="append",
+        metavar="NAME[=CHECKPOINT]",
+        help="a job to submit; may be repeated; default: all",
     )
     parser.add_argument("--checkpoints", help="URI of the folder that holds one folder of checkpoints per job")
     parser.add_argument(
         "--resource", action="append", default=[], metavar="[NAME=]RESOURCE",
-        help="Flink's external resource that a job's (every job's) slots ask for: where several task managers are",
+        help="Flink's external resource that the slots of a job (of every job) request",
     )  # fmt: skip
     args = parser.parse_args(argv)
     settings = Settings.load()
     refused = 0
-    # From the end of the way: those jobs' Python workers start while demand_job's long text is planned.
+    # In reverse order: the later jobs' Python workers start while demand_job's long query is planned.
     wanted = sorted((parse_job(text) for text in args.job or JOBS), key=lambda job: -list(JOBS).index(job[0]))
     for name, resume_from in wanted:
         try:
@@ -119,9 +122,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 resume_from=resume_from,
                 resource=resource_of(name, args.resource),
             )
-        except Exception as error:  # one bad job must not keep the others from starting; the exit code says so
+        except Exception as error:  # The other jobs must still start; the exit code counts this one.
             refused += 1
-            if not str(error).startswith("An error occurred while calling"):  # Java's trace says it all
+            if not str(error).startswith("An error occurred while calling"):  # Java's trace is complete.
                 traceback.print_exc()
             print(f"refused {name}: {reason(error)}", file=sys.stderr, flush=True)
         else:

@@ -1,335 +1,73 @@
-"""A simulated market on the real topics: ``python -m jobs.simulate``.
+"""Simulate a market on the real topics: ``python -m jobs.simulate``.
 
-Publishes catalog, stock, calendar and offers, then lives through the run's time in small slices of the
-wall's, catching up when it was held up. Shoppers are shown the price tables that lie in Redis, by the
-contract's pick in process; a small share asks the edge service over HTTP instead, which logs those
-quotes itself. What they are shown is what they answer to.
+Sends catalog, stock, calendar and offers, then steps the market along the run's Clock in small slices, and catches
+up after a delay. Shoppers are shown the price tables in Redis, picked in process by the layout's rule; a small
+share requests its quotes from the edge service over HTTP, which logs those quotes itself.
 
-Kafka timestamps are the Clock's when a slice is sent; event times lie within the slice, a little
-before. ``--dry-run`` writes nothing and prints how many events a second one core makes.
-
-Over 300 lines: what joins the pure market to drivers may live neither beside the one nor the other.
+A record's Kafka timestamp is the Clock's time when its slice is sent; its event time lies within the slice.
+``--dry-run`` sends nothing and prints how many records a second one core simulates.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 import signal
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
-
-import httpx
 
 from jobs.connectors.kafka.publisher import Publisher, ensure_topics
 from jobs.connectors.kafka.reading import read_topic
-from jobs.connectors.redis.price_tables import AWAY, RedisPriceTables
+from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.runtime.clock import Clock
 from jobs.runtime.metrics import Metrics
 from jobs.runtime.pseudonym import pseudonym
 from jobs.runtime.settings import Settings
 from jobs.simulation.config import MarketConfig
 from jobs.simulation.demand import FAMILIES
-from jobs.simulation.market import Events, Market, start_of
-from jobs.simulation.prices import Answer, ListPrices, Quoted, TablePrices, Visits
-from schemas.events import Listing, QuoteSource
-from schemas.price_table import FULL, PriceList, PriceTable, PriceTableError, unit_draw
+from jobs.simulation.market import Market, run_start_of
+from jobs.simulator.dry_run import dry_run
+from jobs.simulator.edge_client import EdgeClient
+from jobs.simulator.live_prices import LivePrices
+from jobs.simulator.market_publisher import MAX_STEP_MS, MarketPublisher
 from schemas.topics import INPUTS, TOPICS
 
 log = logging.getLogger("simulate")
 
-MINUTE_MS = 60_000
-MAX_STEP_MS = MINUTE_MS
-MAX_OPEN = 256
-"""Most questions to the edge that wait for their answer: catching up must not become a flood."""
-
-
-class EdgeShoppers:
-    """Asks the edge service for prices, a few at a time, in a thread with an event loop.
-
-    Questions are put ahead of the visits they belong to and answers taken when the visits come, so that the
-    market never stands still for one. A shopper without an answer by then is served in process.
-
-    Parameters
-    ----------
-    url : the edge's address.
-    timeout_s : after which a question has failed.
-    pause_s : after a failure the edge is left alone for this long (it may be starting).
-    at_once : questions under way at the same time.
-    """
-
-    def __init__(self, url: str, *, timeout_s: float = 5.0, pause_s: float = 1.0, at_once: int = 4) -> None:
-        self._pause_s, self._resume = pause_s, 0.0
-        self.answered = self.failed = self.late = 0
-        self._replies: dict[str, dict[str, Any] | None] = {}
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="edge-shoppers", daemon=True)
-        self._thread.start()
-        self._at_once = asyncio.Semaphore(at_once)
-        self._client = httpx.AsyncClient(base_url=url, timeout=timeout_s, trust_env=False)
-
-    def ask(self, questions: Iterable[tuple[str, Listing, dict[str, str]]]) -> None:
-        """Put questions, each under the name of its visit's session; what would be too many is left out."""
-        for session, listing, query in questions:
-            if len(self._replies) >= MAX_OPEN or time.monotonic() < self._resume:
-                break
-            self._replies[session] = None
-            asyncio.run_coroutine_threadsafe(self._one(session, listing, query), self._loop)
-
-    def take(self, session: str) -> dict[str, Any] | None:
-        """The edge's reply to a visit; None when it did not ask, or has no answer yet (and will get none)."""
-        if session not in self._replies:
-            return None
-        reply = self._replies.pop(session, None)
-        if reply is None:
-            self.late += 1
-        return reply
-
-    @property
-    def waiting(self) -> int:
-        """Questions whose visit has not come yet."""
-        return len(self._replies)
-
-    def drain(self) -> None:
-        """Wait for the answers to all that was asked."""
-
-        async def all_done() -> None:
-            rest = asyncio.all_tasks() - {asyncio.current_task()}
-            if rest:
-                await asyncio.wait(rest)
-
-        asyncio.run_coroutine_threadsafe(all_done(), self._loop).result()
-
-    def close(self) -> None:
-        """Close the connections and end the thread."""
-        asyncio.run_coroutine_threadsafe(self._client.aclose(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5.0)
-        self._loop.close()
-
-    async def _one(self, session: str, listing: Listing, query: dict[str, str]) -> None:
-        async with self._at_once:
-            if session not in self._replies or time.monotonic() < self._resume:
-                self._replies.pop(session, None)
-                return
-            try:
-                reply = await self._client.get(f"/v1/quotes/{listing.key}", params=query)
-                body = reply.json() if reply.status_code == 200 else None
-            except (httpx.HTTPError, ValueError) as error:
-                log.debug("edge: %s", error)
-                body = None
-        if not isinstance(body, dict) or not {"price_minor", "quote_id"} <= body.keys():
-            self.failed += 1
-            self._resume = time.monotonic() + self._pause_s
-            self._replies.pop(session, None)
-            return
-        self.answered += 1
-        if session in self._replies:
-            self._replies[session] = body
-
-
-class LivePrices(TablePrices):
-    """Prices as they lie in Redis now, and for some visits as the edge service says.
-
-    Tables are read about once a second by a thread. Segments are read for customers who have bought
-    (nobody else can have one), a bounded number a round, again after ``segment_s``.
-
-    Parameters
-    ----------
-    listings, list_minor : the market's.
-    tables : where tables and segments are.
-    edge : who is asked over HTTP, or None.
-    share : share of the visits that ask.
-    """
-
-    def __init__(
-        self,
-        listings: Sequence[Listing],
-        list_minor: Sequence[int],
-        tables: RedisPriceTables,
-        edge: EdgeShoppers | None,
-        share: float,
-        secret: str,
-    ) -> None:
-        super().__init__(listings, list_minor)
-        self._listings, self._redis, self._edge = list(listings), tables, edge
-        self._tenant = self._listings[0].tenant
-        self._asks_below = round(share * FULL)
-        self._pseudonym = partial(pseudonym, secret)
-        self._buyers: deque[tuple[float, str]] = deque(maxlen=100_000)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._refresh, name="price-tables", daemon=True)
-        self.failures = 0
-
-    def start(self) -> None:
-        """Read what is there, then keep reading."""
-        self._read()
-        self._thread.start()
-
-    def close(self) -> None:
-        """End the reading thread."""
-        self._stop.set()
-        if self._thread.ident is not None:
-            self._thread.join(10.0)
-
-    def bought(self, customers: Sequence[str]) -> None:
-        """Customers who may have got a segment: look in a moment, when the pipeline has counted them."""
-        due = time.monotonic() + 3.0
-        self._buyers.extend((due, customer) for customer in customers)
-
-    def expect(self, visits: Visits) -> None:
-        """Those of the next minute's shoppers who ask over HTTP put their questions now."""
-        if self._edge is None or not self._asks_below:
-            return
-        asking = [j for j, s in enumerate(visits.session) if unit_draw("asks", s) < self._asks_below]
-        questions = []
-        for j in asking:
-            query = {"customer": visits.customer_id[j], "session": visits.session[j], "arm": visits.arm[j]}
-            query |= {"bot": "1"} if visits.bot[j] else {}
-            questions.append((visits.session[j], self._listings[visits.listing[j]], query))
-        self._edge.ask(questions)
-
-    def quote(self, visits: Visits) -> Quoted:
-        """As in process, overlaid with the edge's answers."""
-        out = super().quote(visits)
-        if self._edge is None:
-            return out
-        for j, session in enumerate(visits.session):
-            reply = self._edge.take(session)
-            if reply is None:
-                continue
-            out.price_minor[j], out.source[j] = int(reply["price_minor"]), str(reply["source"])
-            out.answers[j] = Answer(
-                str(reply["quote_id"]), str(reply["customer"]), self._pseudonym(session),
-                str(reply["segment"]), str(reply["arm"]),
-            )  # fmt: skip
-        return out
-
-    def _refresh(self) -> None:
-        while not self._stop.wait(1.0):
-            self._read()
-
-    def _read(self) -> None:
-        try:
-            for k in range(0, len(self._listings), 200):
-                self.take(self._redis.get_many(self._listings[k : k + 200]))
-            now = time.monotonic()
-            for _ in range(300):
-                if not self._buyers or self._buyers[0][0] > now:
-                    break
-                _, customer = self._buyers.popleft()
-                segment = self._redis.segment(self._tenant, customer)
-                if segment is not None:
-                    self.known[customer] = segment
-                elif customer in self.known:
-                    del self.known[customer]
-        except (*AWAY, PriceTableError) as error:
-            self.failures += 1
-            log.warning("prices: tables as they were a moment ago go on: %s", error)
-
-
-class Stage:
-    """Sends what happens in the market to the topics, slice by slice.
-
-    Parameters
-    ----------
-    market, prices : the play.
-    clock : the run's.
-    send : takes (topic's short name, key, value, Kafka timestamp).
-    """
-
-    def __init__(
-        self,
-        market: Market,
-        prices: LivePrices,
-        clock: Clock,
-        send: Callable[[str, str, bytes, int], None],
-    ) -> None:
-        self._market, self._prices, self._clock, self._send = market, prices, clock, send
-        self.at_ms = clock.now_ms()
-        self.sent: dict[str, int] = {}
-
-    def open(self) -> None:
-        """Publish what the shop knows."""
-        self._publish(self._market.opening(self.at_ms))
-
-    def play(self) -> int:
-        """Live up to the Clock, at most a minute at once; answers by how many ms of the run it is behind."""
-        end = min(self._clock.now_ms(), self.at_ms + MAX_STEP_MS)
-        if end > self.at_ms:
-            events = self._market.step(self.at_ms, end, self._prices)
-            self.at_ms = end
-            self._publish(events)
-            self._prices.bought(self._market.take_buyers())
-        return self._clock.now_ms() - self.at_ms
-
-    def _publish(self, events: Events) -> None:
-        now, send = self._clock.now_ms(), self._send
-        for _, _, topic, key, value in events:
-            send(topic, key, value, now)
-        for topic, n in events.counts().items():
-            self.sent[topic] = self.sent.get(topic, 0) + n
-
-
-def dry_run(config: MarketConfig, seed: int, budget_s: float = 4.0) -> dict[str, float]:
-    """Events a second on one core, in steps of a simulated minute: list prices, and tables with the pick."""
-    results = {}
-    for name in ("list_prices", "price_tables"):
-        market = Market(config, seed, start_ms=0)
-        prices = ListPrices(market.list_minor)
-        if name == "price_tables":
-            prices = TablePrices(market.listings, market.list_minor)
-            prices.take({x: _a_table(x, int(p)) for x, p in zip(market.listings, market.list_minor, strict=True)})
-        market.opening(0)
-        market.step(0, MINUTE_MS, prices)
-        events, at, began = 0, MINUTE_MS, time.perf_counter()
-        while (spent := time.perf_counter() - began) < budget_s / 2:
-            events += len(market.step(at, at + MINUTE_MS, prices))
-            at += MINUTE_MS
-        results[f"{name}_events_per_second"] = events / spent
-    return results
-
-
-def _a_table(listing: Listing, list_minor: int) -> PriceTable:
-    prices = PriceList.from_propensities([list_minor - 40, list_minor, list_minor + 40], [0.1, 0.8, 0.1])
-    return PriceTable(
-        listing, listing.sku, 1, f"t{list_minor}", 0, 10**15, "USD", {"base": {"all": prices}}, list_minor, None,
-        QuoteSource.TABLE.value, "dry-run",
-    )  # fmt: skip
+REPORT_EVERY_S = 10.0
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m jobs.simulate", description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--rate", type=float, help="events a wall second, in a week's mean (default: WALRAS_MARKET_RATE)"
+        "--rate", type=float, help="events a wall second, averaged over a week (default: WALRAS_MARKET_RATE)"
     )
-    parser.add_argument("--seed", type=int, default=1, help="of everything random")
-    parser.add_argument("--family", default="logit", choices=[f.name for f in FAMILIES], help="shoppers' demand")
+    parser.add_argument("--seed", type=int, default=1, help="seed of everything random")
+    parser.add_argument(
+        "--family", default="logit", choices=[f.name for f in FAMILIES], help="demand family of the shoppers"
+    )
     parser.add_argument("--skus", type=int, default=200, help="SKUs per market")
-    parser.add_argument("--dirty", type=float, default=0.0, help="broken records per good one")
-    parser.add_argument("--http-share", type=float, default=0.01, help="share of shoppers who ask the edge")
+    parser.add_argument("--dirty", type=float, default=0.0, help="broken records per valid one")
+    parser.add_argument(
+        "--http-share", type=float, default=0.01, help="share of visits quoted by the edge over HTTP"
+    )
     parser.add_argument("--edge", default=None, metavar="URL", help="edge service (default: the settings')")
     parser.add_argument("--slice", type=float, default=0.05, help="wall seconds of one slice")
-    parser.add_argument(
-        "--duration", type=float, default=None, metavar="S", help="stop after so many wall seconds"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="write nothing; print the speed of one core")
+    parser.add_argument("--duration", type=float, default=None, metavar="S", help="stop after S wall seconds")
+    parser.add_argument("--dry-run", action="store_true", help="send nothing; print the speed of one core")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; answers 0 after a clean stop."""
+    """Run the process; return 0 after a clean stop."""
     args = _arguments(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     settings = Settings.load()
-    clock = settings.the_clock
-    # A dry run's minute holds a minute of the rate, so that its steps are large.
+    clock = settings.run_clock
+    # In a dry run a simulated minute holds a whole minute of the rate, so that steps are large.
     speed = 1.0 if args.dry_run else clock.speed
     config = MarketConfig(
         tenant=settings.tenant, skus=args.skus, family=args.family, dirty_share=args.dirty,
@@ -345,16 +83,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda *_: stop.set())
     secret = settings.pseudonym_key.get_secret_value()
     ensure_topics(settings.kafka, [topic.name for topic in INPUTS])
-    start_ms = _start_of_run(settings, clock)
-    market = Market(config, args.seed, start_ms, partial(pseudonym, secret))
+    market = Market(config, args.seed, _run_start(settings, clock), partial(pseudonym, secret))
     url = args.edge or f"http://{settings.edge_host}:{settings.edge_port}"
-    edge = EdgeShoppers(url) if args.http_share > 0 else None
+    edge = EdgeClient(url) if args.http_share > 0 else None
     tables = RedisPriceTables(settings.redis.get_secret_value())
     prices = LivePrices(market.listings, market.list_minor.tolist(), tables, edge, args.http_share, secret)
     try:
         prices.start()
         with Publisher(settings.kafka) as publisher:
-            _play(args, settings, clock, market, prices, edge, publisher, stop)
+            _run(args, settings, market, prices, edge=edge, publisher=publisher, stop=stop)
     finally:
         prices.close()
         tables.close()
@@ -364,10 +101,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _start_of_run(settings: Settings, clock: Clock) -> int:
-    """When the schedules began: a simulator that was restarted finds it in the calendar it published.
+def _run_start(settings: Settings, clock: Clock) -> int:
+    """Return the event time from which the schedules count, ms.
 
-    On the wall clock, where runs cannot be told apart, a start is a new start.
+    A restarted simulator reads it from the calendar entries that it published. On the wall clock, where runs
+    cannot be distinguished, every start is a new run.
     """
     now = clock.now_ms()
     if clock == Clock():
@@ -376,68 +114,70 @@ def _start_of_run(settings: Settings, clock: Clock) -> int:
     for record in read_topic(settings.kafka, TOPICS["calendar"].topic):
         try:
             entry = record.json()
-            start = start_of(entry["event_id"]) if entry["tenant"] == settings.tenant else None
+            start = run_start_of(entry["event_id"]) if entry["tenant"] == settings.tenant else None
         except (ValueError, KeyError, TypeError) as error:
-            log.info("calendar: an entry of somebody else is passed over: %r", error)
+            log.info("calendar: skipped an entry that is not the simulator's: %r", error)
             continue
         if start is not None and clock.start_ms <= start <= now:
             found.append(start)
     return min(found, default=now)
 
 
-def _play(
+def _run(
     args: argparse.Namespace,
     settings: Settings,
-    clock: Clock,
     market: Market,
     prices: LivePrices,
-    edge: EdgeShoppers | None,
+    *,
+    edge: EdgeClient | None,
     publisher: Publisher,
     stop: threading.Event,
 ) -> None:
     metrics = Metrics("simulate")
     counted = metrics.counter("events", "Records sent, by topic", ["topic"])
-    behind = metrics.gauge("lag", "ms", "How far the market is behind the Clock, in the run's time")
-    asked = metrics.gauge("edge_questions", "count", "Shoppers who asked the edge, by outcome", ["outcome"])
+    behind = metrics.gauge("lag", "ms", "Run time by which the market is behind the Clock")
+    quoted = metrics.gauge("edge_questions", "count", "Quotes requested from the edge, by outcome", ["outcome"])
     held = metrics.gauge("tables", "count", "Listings that have a price table")
     metrics.start(settings.metrics_port)
     topics = {topic.name: topic.topic for topic in TOPICS.values()}
+    clock = settings.run_clock
 
     def send(name: str, key: str, value: bytes, timestamp_ms: int) -> None:
         publisher.send_bytes(topics[name], value, timestamp_ms=timestamp_ms, key=key)
 
-    stage = Stage(market, prices, clock, send)
-    stage.open()
+    feed = MarketPublisher(market, prices, clock, send)
+    feed.publish_opening()
     publisher.flush()
-    log.info("open: %d listings, %s; clock %s", len(market.listings), dict(sorted(stage.sent.items())), clock)
-    began = told = time.monotonic()
-    seen: dict[str, int] = {}
+    log.info("open: %d listings, %s; clock %s", len(market.listings), dict(sorted(feed.sent.items())), clock)
+    began = reported = time.monotonic()
+    sent_before: dict[str, int] = {}
     while not stop.is_set() and (args.duration is None or time.monotonic() - began < args.duration):
         slice_began = time.monotonic()
-        lag = stage.play()
+        lag = feed.advance()
         now = time.monotonic()
-        if now - told >= 10.0:
-            # Raises if the broker refused anything: what a market sends must not go missing unseen.
+        if now - reported >= REPORT_EVERY_S:
+            # Raises if the broker refused a record.
             publisher.flush()
-            new = {topic: n - seen.get(topic, 0) for topic, n in stage.sent.items()}
+            new = {topic: n - sent_before.get(topic, 0) for topic, n in feed.sent.items()}
             for topic, n in new.items():
                 counted.labels(topic).inc(n)
+            with_table = sum(table is not None for table in prices.tables)
             behind.set(lag)
-            held.set(sum(table is not None for table in prices.tables))
-            good, bad, tardy = (edge.answered, edge.failed, edge.late) if edge else (0, 0, 0)
-            asked.labels("answered").set(good)
-            asked.labels("failed").set(bad)
-            asked.labels("late").set(tardy)
+            held.set(with_table)
+            answered, failed, late = (edge.answered, edge.failed, edge.late) if edge else (0, 0, 0)
+            quoted.labels("answered").set(answered)
+            quoted.labels("failed").set(failed)
+            quoted.labels("late").set(late)
             log.info(
                 "%.0f events/s, %.1f s behind the Clock, %d of %d listings with a table, %d known customers, "
                 "edge answered %d (%d too late) and failed %d, Redis failed %d",
-                sum(new.values()) / (now - told), lag / 1000, sum(t is not None for t in prices.tables),
-                len(market.listings), len(prices.known), good, tardy, bad, prices.failures,
+                sum(new.values()) / (now - reported), lag / 1000, with_table,
+                len(market.listings), len(prices.known), answered, late, failed, prices.failures,
             )  # fmt: skip
-            seen, told = dict(stage.sent), now
+            sent_before, reported = dict(feed.sent), now
         if lag < MAX_STEP_MS:
             stop.wait(max(0.0, args.slice - (time.monotonic() - slice_began)))
-    stage.play()
+    feed.advance()
 
 
 if __name__ == "__main__":

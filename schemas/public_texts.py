@@ -8,43 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from schemas.codes import Cause, OutcomeCode, RejectCode, Sufficiency
-from schemas.events import CommandKind, Role
+from schemas.causes import Cause
+from schemas.codes import OutcomeCode, RejectCode, Sufficiency
+from schemas.events import Role
 
-SHOPPER_CAUSES: Mapping[str, str] = {
-    Cause.EVIDENCE: "demand has changed",
-    Cause.GROUP_EVIDENCE: "demand has changed",
-    Cause.RIVAL_MOVED: "market prices have changed",
-    Cause.STOCK_OUT: "availability has changed",
-    Cause.RESTOCKED: "availability has changed",
-    Cause.COST_CHANGED: "costs have changed",
-    Cause.BELIEFS_MOVED: "the demand estimate has changed",
-    Cause.EVENT_STARTED: "a seasonal price",
-    Cause.EVENT_ENDED: "a seasonal price has ended",
-    Cause.COMMAND: "set by the shop",
-    Cause.SETTLE: "prices were reviewed",
-    Cause.COLD_START: "a first price",
-    Cause.CONTINUED: "a price change in steps",
-    Cause.RENEWAL: "unchanged",
-}
+SHOPPER_CAUSES: Mapping[str, str] = {cause: cause.shopper_text for cause in Cause}
 """Cause of the current price, for shoppers; contains no details."""
 
-CAUSES: Mapping[str, str] = {
-    Cause.EVIDENCE: "demand changed",
-    Cause.GROUP_EVIDENCE: "demand changed across the price group",
-    Cause.RIVAL_MOVED: "a competitor's price or stock changed",
-    Cause.STOCK_OUT: "the item sold out",
-    Cause.RESTOCKED: "the item is back in stock",
-    Cause.COST_CHANGED: "the catalog entry changed",
-    Cause.BELIEFS_MOVED: "the demand estimate changed",
-    Cause.EVENT_STARTED: "a calendar event started",
-    Cause.EVENT_ENDED: "a calendar event ended",
-    Cause.COMMAND: "an operator's command",
-    Cause.SETTLE: "all prices were computed anew",
-    Cause.COLD_START: "first price of the listing",
-    Cause.CONTINUED: "next step of an earlier change",
-    Cause.RENEWAL: "the price table came near its end",
-}
+CAUSES: Mapping[str, str] = {cause: cause.text for cause in Cause}
 """Cause of a repricing, for pricing managers."""
 
 OUTCOMES: Mapping[str, str] = {
@@ -60,7 +31,6 @@ OUTCOMES: Mapping[str, str] = {
         "the prices with the lowest demand were published; demand still exceeds the sale target"
     ),
     OutcomeCode.COLD_START: "the first prices were published by the cold-start rule",
-    OutcomeCode.RENEWED: "the same prices were published again with a later expiry",
 }
 """Outcome of a decision."""
 
@@ -82,7 +52,6 @@ REJECTIONS: Mapping[str, str] = {
     RejectCode.NOT_IN_SET: "a value is not in the set of allowed values",
     RejectCode.BAD_CURRENCY: "unknown currency",
     RejectCode.FROM_THE_FUTURE: "event time in the future",
-    RejectCode.TOO_OLD: "event too old",
     RejectCode.DUPLICATE_ORDER: "order already counted",
     RejectCode.UNKNOWN_LISTING: "listing not in the catalog",
     RejectCode.WRONG_CURRENCY: "currency differs from the catalog's",
@@ -104,18 +73,3 @@ ROLES: Mapping[str, str] = {
     Role.LONG_TAIL: "long-tail item",
 }
 """Role of a listing in the assortment."""
-
-COMMANDS: Mapping[str, str] = {
-    CommandKind.APPROVE: "approved the change",
-    CommandKind.REJECT: "rejected the change",
-    CommandKind.FREEZE: "froze the price",
-    CommandKind.UNFREEZE: "unfroze the price",
-    CommandKind.MANUAL_PRICE: "set the price by hand",
-    CommandKind.SALE_TARGET: "set a sale target",
-    CommandKind.POLICY: "changed the policy",
-    CommandKind.SETTLE: "requested new prices",
-    CommandKind.ROLLBACK: "restored an earlier price",
-    CommandKind.KILL_SWITCH: "stopped publishing",
-    CommandKind.RESUME: "resumed publishing",
-}
-"""Action of an operator."""

@@ -19,8 +19,8 @@ from typing import Any
 from schemas import events
 from schemas.codes import RejectCode
 from schemas.money import EXPONENTS
+from schemas.time_units import DAY_MS, MINUTE_MS
 
-MINUTE_MS = 60_000
 FUTURE_TOLERANCE_MS = MINUTE_MS
 """Maximum lead of an event time over the Kafka timestamp; later events are rejected."""
 OLDEST_MS = 315_532_800_000
@@ -33,7 +33,7 @@ MAX_COUNT = 10_000_000
 In recorded data one line may be the weekly sales of a whole chain, and without order ids the line number may count
 all rows of a file.
 """
-ORDER_DEDUP_MS = 7 * 86_400_000
+ORDER_DEDUP_MS = 7 * DAY_MS
 SESSION_GAP_MS = 30 * MINUTE_MS
 
 STRING, BIGINT, DOUBLE, BOOLEAN = "STRING", "BIGINT", "DOUBLE", "BOOLEAN"

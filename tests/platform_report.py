@@ -26,13 +26,13 @@ def _sections(platform: Platform) -> Iterator[tuple[str, str]]:
     # Imported here, so that tests without a platform do not load it.
     from infra.local import jobs
     from infra.local.parts import flink_get
-    from jobs.connectors.kafka.offsets import not_yet_taken
+    from jobs.connectors.kafka.offsets import consumer_lag
 
     status = _or_error(platform.status)
     for kind in ("parts", "jobs"):
         for name, info in (status[kind] if isinstance(status, dict) else {}).items():
             yield name, json.dumps(info)
-    yield "records in no checkpoint yet", str(_or_error(lambda: not_yet_taken(platform.env["WALRAS_KAFKA"])))
+    yield "records in no checkpoint yet", str(_or_error(lambda: consumer_lag(platform.env["WALRAS_KAFKA"])))
     for job in _or_error(lambda: jobs.all_jobs(platform.env)) or ():
         if isinstance(job, jobs.JobState):
             failed = _or_error(

@@ -50,6 +50,7 @@ from features.segments.deviation import (
     listing_segment_deviation,
 )
 from schemas.events import DEFAULT_SEGMENT, Listing
+from schemas.time_units import DAY_MS, HOUR_MS, MINUTE_MS
 
 __all__ = [
     "DemandBook",
@@ -63,7 +64,6 @@ __all__ = [
     "willingness_to_pay",
 ]
 
-MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 _N, _Y, _U, _RECENT, _D = range(5)
 _PROFILE_SHAPE = (2, 31)
 """Requests and days, by hour of the day (24) and weekday (7)."""

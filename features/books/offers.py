@@ -27,8 +27,7 @@ from typing import Any, NamedTuple
 
 from features.bucket_logic import refuse_other_version
 from schemas.events import Listing, Offer, OfferKind
-
-DAY_MS = 86_400_000
+from schemas.time_units import DAY_MS
 
 
 @dataclass(frozen=True, slots=True)

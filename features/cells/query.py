@@ -36,12 +36,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from schemas.codes import RejectCode
+from schemas.time_units import DAY_MS, MINUTE_MS
 from schemas.topics import (
     BIGINT,
     BOOLEAN,
     FUTURE_TOLERANCE_MS,
     INPUTS,
-    MINUTE_MS,
     SESSION_GAP_MS,
     STRING,
     TOPICS,
@@ -49,7 +49,6 @@ from schemas.topics import (
     Topic,
 )
 
-DAY_MS = 86_400_000
 FACTS = ("offers", "stock", "catalog")
 """Inputs whose records are part of the minute's batch."""
 

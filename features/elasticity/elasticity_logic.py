@@ -30,11 +30,11 @@ from features.cells.availability import Availability
 from features.elasticity import model_for
 from features.elasticity.base import Ints, PeriodRows, SeriesModel
 from features.elasticity.seasonal import SeasonalFactors
-from features.elasticity.settings import HOUR_MS, ElasticitySettings
+from features.elasticity.settings import ElasticitySettings
 from features.market_time import MarketTime
 from schemas.events import CatalogEntry, Listing, Offer
+from schemas.time_units import HOUR_MS, MINUTE_MS
 
-MINUTE_MS = 60_000
 SLOPES = 2
 """Own log price and the rivals' log reference price."""
 

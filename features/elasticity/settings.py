@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from features.books.offers import RivalSettings
+from schemas.time_units import HOUR_MS, MINUTE_MS, WEEK_MS
 
-HOUR_MS = 3_600_000
-WEEK_MS = 7 * 24 * HOUR_MS
 _RIVALS = RivalSettings()
 
 
@@ -86,7 +85,7 @@ class ElasticitySettings:
             "emit": (self.emit in ("changed", "moved"), "changed or moved"),
             "host": (self.host in ("river", "sums"), "river or sums"),
             "period_ms": (
-                self.period_ms >= 60_000 and self.period_ms % 60_000 == 0,
+                self.period_ms >= MINUTE_MS and self.period_ms % MINUTE_MS == 0,
                 "a whole number of minutes in milliseconds",
             ),
             "order_lag_periods": (self.order_lag_periods in (0, 1), "0 or 1"),

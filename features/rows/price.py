@@ -7,7 +7,7 @@ from typing import Any
 from features.rows.base import NOW, STATES, FeatureGroup, FeatureSpec, RowInputs, rate
 from features.segments.customers import missing_for_share, sufficiency
 from features.settings import FeatureSettings
-from features.windows import DAY_MS
+from schemas.time_units import DAY_MS
 
 
 class PriceFeatures(FeatureGroup):

@@ -14,7 +14,7 @@ from features.books.stock import (
 )
 from features.rows.base import LAST_MONTH, NOW, FeatureGroup, FeatureSpec, RowInputs
 from features.settings import FeatureSettings
-from features.windows import DAY_MS, HOUR_MS
+from schemas.time_units import DAY_MS, HOUR_MS
 
 
 class StockFeatures(FeatureGroup):

@@ -36,8 +36,8 @@ from typing import Any
 from features.bucket_logic import Batch, Fact, Output, refuse_other_version
 from schemas.codes import Sufficiency
 from schemas.price_table import unit_draw
+from schemas.time_units import DAY_MS
 
-DAY_MS = 86_400_000
 MYOPIC, STRATEGIC = "myopic", "strategic"
 SEGMENTS: tuple[str, ...] = (MYOPIC, STRATEGIC)
 Z_90 = 1.6448536269514722

@@ -33,7 +33,7 @@ from infra.local.errors import PlatformError
 from infra.local.parts import TASK_MANAGERS, flink_get, registered
 from infra.local.platform import Platform
 from jobs.connectors.redis.price_tables import RedisPriceTables
-from jobs.monitoring import pace
+from jobs.monitoring import minute_progress
 from jobs.monitoring.health import newest_minute
 from jobs.registry import JOBS
 from jobs.runtime.metrics import Metrics
@@ -219,7 +219,9 @@ class JobSupervisor:
             log.info("the newest closed minute is unknown: %s", error)
             return
         if newest >= 0:
-            pace.note(settings.pace_file, pace.Sample(round(time.time() * 1000), newest))
+            minute_progress.record_sample(
+                settings.minute_progress_file, minute_progress.Sample(round(time.time() * 1000), newest)
+            )
 
     def _report(self) -> None:
         path = self._platform.layout.run / "keeper.json"

@@ -36,7 +36,7 @@ from jobs.monitoring.health import newest_minute
 from jobs.registry import JOBS
 from jobs.runtime.pseudonym import create_key
 from jobs.runtime.settings import KEY_FILE, SETTINGS_ERRORS, Settings
-from schemas.topics import MINUTE_MS
+from schemas.time_units import MINUTE_MS
 
 STATE_FOLDERS = ("run", "kafka", "flink", "archive", "feast")
 """Folders that ``clean`` deletes; the environment and the jars are kept."""

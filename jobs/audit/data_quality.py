@@ -1,9 +1,9 @@
-"""Data checks in batch: does a Parquet folder hold what FEATURES or TOPICS promise?
+"""Data checks in batch: whether a Parquet folder satisfies FEATURES or a contract of TOPICS.
 
-The stream judges every record as it passes; this judges what was kept, as an analyst would: once a
-day, before a backfill is trusted, or after a foreign archive was loaded. Great Expectations runs the
-suite, which is generated from the same lists that the stream obeys, so there is nothing to keep in
-step. It costs some seconds to import and tens of milliseconds a column: never per event.
+The stream judges every record as it passes. These checks judge stored data: once a day, before a backfill is used,
+or after a foreign archive was loaded. Great Expectations runs the suite, which is generated from the same lists
+that the stream uses. It takes some seconds to import and tens of milliseconds per column, so it never runs per
+event.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ FEATURES_KIND = "features"
 MAX_ROWS = 1_000_000
 _LINE = "line_bytes"
 _FILE = re.compile(r"[^._].*\.parquet|(part|compacted)-[^.]*")
-"""Flink's SQL sink gives its files no extension; what it has not finished starts with a dot."""
+"""Finished files: Flink's SQL sink gives them no extension; unfinished ones start with a dot."""
 _FINITE = 1e15
-"""No money, count or rate of ours is larger: catches infinities where a feature states no range."""
+"""Larger than any amount, count or rate: detects infinities in features without a range."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One expectation by Great Expectations' name, on a column (or on the table: empty)."""
+    """One expectation, by Great Expectations' name, on a column (empty: on the table)."""
 
     expectation: str
     column: str
@@ -41,7 +41,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A rule that does not hold: how many values, and some of them."""
+    """A violated rule: the number of values, and some of them."""
 
     rule: Rule
     unexpected: int
@@ -76,7 +76,7 @@ class CheckReport:
 
 
 def feature_rules() -> list[Rule]:
-    """The rules of a feature folder, from FEATURES: columns, keys, nulls, ranges, states.
+    """Return the rules of a feature folder, from FEATURES: columns, keys, missing values, ranges, states.
 
     >>> {rule.column for rule in feature_rules()} >= {"listing", "margin_percent"}
     True
@@ -101,7 +101,7 @@ def feature_rules() -> list[Rule]:
 
 
 def topic_rules(topic: Topic) -> list[Rule]:
-    """The rules of an archived stream, from its contract in TOPICS.
+    """Return the rules of an archived stream, from its contract in TOPICS.
 
     >>> [rule.column for rule in topic_rules(TOPICS["stock"])][:2]
     ['', 'event_id']
@@ -134,12 +134,13 @@ def _between(column: str, low: float | None, high: float | None) -> Rule:
 def check_folder(kind: str, folder: Path, *, max_rows: int = MAX_ROWS) -> CheckReport:
     """Judge a folder of Parquet files (hive partitions or not) as ``features`` or as an input stream.
 
-    A folder of the raw archive is decoded first, refused lines included: then the report says what
-    sources send, while ``rejected`` says what was done about it.
+    The lines of the raw archive are decoded first, including refused ones: the report describes what sources sent,
+    while the ``rejected`` topic has what was refused.
 
     Parameters
     ----------
     kind : ``features``, or the short name of an input topic (``quotes``, ``orders`` …).
+    folder : searched with its sub-folders.
     max_rows : above it, a repeatable random sample of that many rows is judged.
 
     Raises
@@ -172,7 +173,7 @@ def _read(files: list[str], max_rows: int, topic: Topic | None) -> Any:
         source = "read_parquet(?, union_by_name = true, hive_partitioning = false)"
         columns = [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {source}", [files]).fetchall()]
         raw = topic is not None and _LINE in columns
-        # The lines of one input; any other folder as it is.
+        # Of the raw archive, one input's lines; any other folder is read as it is.
         where = f" WHERE topic = '{topic.topic}'" if topic is not None and raw else ""
         wanted = f"FROM (SELECT {_LINE if raw else '*'} FROM {source}{where})"
         ((rows,),) = connection.execute(f"SELECT count(*) {wanted}", [files]).fetchall()
@@ -184,7 +185,10 @@ def _read(files: list[str], max_rows: int, topic: Topic | None) -> Any:
 
 
 def _decoded(lines: list[bytes | None], topic: Topic) -> Any:
-    """Raw lines as columns of their contract; ticks are left out, a value of another type reads as missing."""
+    """Return raw lines as columns of their contract, without ticks.
+
+    A value of another type becomes a missing value.
+    """
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
@@ -220,7 +224,7 @@ def _failures(frame: Any, rules: list[Rule]) -> Iterable[Failure]:
     expectations = [
         _expectation(rule)
         for rule in rules
-        # A missing column is said once, by the rule of columns.
+        # A missing column is reported once, by the rule on the table's columns.
         if not rule.column or rule.column in there
     ]
     suite = context.suites.add(gx.ExpectationSuite(name="promised", expectations=expectations))
@@ -253,7 +257,7 @@ def _expectation(rule: Rule) -> Any:
 
 
 def _why(exception_info: Any) -> str:
-    """The error of an expectation that could not even be computed (a column of another type), in a line."""
+    """Return in one line why an expectation could not be computed (a column of another type)."""
     infos = [exception_info] if "exception_message" in (exception_info or {}) else (exception_info or {}).values()
     for info in infos:
         if info and info.get("exception_message"):

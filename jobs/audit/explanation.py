@@ -1,7 +1,7 @@
-"""Explain a price to people: the price that is served, what is learned, and the newest decision.
+"""Explanation of a listing's price: the served price, what is learned, and the newest decision.
 
-The newest decision may have published nothing, so the served table is shown beside it. Used by ``walras
-explain`` and the console; the decision's text is made in :mod:`jobs.pricing.decision.explain`.
+The newest decision may have published no table, so the served table is shown beside it. ``walras explain`` and the
+console use it; :mod:`jobs.pricing.decision.explain` explains a decision.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from features.registry import EVENT_TIMESTAMP, FEATURES
-from jobs.pricing.decision.explain import explain as story_of
+from jobs.pricing.decision.explain import explain as explain_decision
 from jobs.pricing.decision.limit_texts import reason_text
 from schemas.money import Money
 from schemas.public_texts import SUFFICIENCY
@@ -21,59 +21,62 @@ _LABELS = {
     "default": "price", "list": "list price", "rivals": "reference", "version": "version", "table_id": "table",
     "published": "published", "expires": "expires", "decision_id": "decision",
 }  # fmt: skip
-"""Of what is told of the price, the words for a person."""
+"""Labels of the price's fields in the text."""
 _LEARNED = (
     ("sale probability at this price", "conversion_at_price_state", "conversion_at_price_missing"),
     ("share of myopic shoppers", "segment_share_state", "segment_share_missing"),
     ("elasticity", "own_price_elasticity_state", None),
 )
-"""What is learned of a listing, with the features that say how far, and how many requests are missing."""
+"""Estimates of a listing, with the features that hold their state and how many requests are missing."""
 
 
-def explain(
+def explain_price(
     listing: str,
     decision: Mapping[str, Any] | None,
     table: Mapping[str, Any] | None,
     learned: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """An explanation as data: headline, the price now, what is learned, the decision's story and record.
+    """Return the explanation of a price as data: headline, price, estimates, the decision's story and record.
 
     Parameters
     ----------
+    listing : the listing's key.
     decision : newest decision about the listing, or None.
     table : newest `tables` record, or None.
-    learned : :func:`learned_of` the newest `features` record, or None.
+    learned : :func:`learned_state` of the newest `features` record, or None.
     """
-    said: dict[str, Any] = {"listing": listing, "headline": f"{listing}: no price and no decision is known"}
+    explanation: dict[str, Any] = {"listing": listing, "headline": f"{listing}: no price and no decision is known"}
     if table is not None:
         price = _money(table, "default_minor")
-        said["headline"] = f"{listing} costs {price}: {reason_text(table['reason']) or 'no reason recorded'}"
-        said["price"] = {
+        explanation["headline"] = (
+            f"{listing} costs {price}: {reason_text(table['reason']) or 'no reason recorded'}"
+        )
+        explanation["price"] = {
             "default": price,
             "list": _money(table, "list_minor"),
             "rivals": _money(table, "offer_minor") if table.get("offer_minor") else None,
             "version": int(table["version"]),
             "table_id": table["table_id"],
-            "published": when(int(table["published_ms"])),
-            "expires": when(int(table["expires_ms"])),
+            "published": format_time(int(table["published_ms"])),
+            "expires": format_time(int(table["expires_ms"])),
             "decision_id": table["decision_id"],
         }
     if learned is not None:
-        said["learned"] = learned
-    said["decision"] = decision
+        explanation["learned"] = learned
+    explanation["decision"] = decision
     if decision is not None:
-        said["story"] = story_of(decision)
+        explanation["story"] = explain_decision(decision)
         if table is not None and decision["decision_id"] != table["decision_id"]:
-            said["note"] = (
+            explanation["note"] = (
                 "This decision is newer than the price above: it published none, or its prices are not served yet."
             )
-    return said
+    return explanation
 
 
-def text(explanation: Mapping[str, Any]) -> str:
-    """An explanation as plain text.
+def explanation_text(explanation: Mapping[str, Any]) -> str:
+    """Return an explanation as plain text.
 
-    >>> print(text(explain("a/m/s", None, None)))
+    >>> print(explanation_text(explain_price("a/m/s", None, None)))
     a/m/s: no price and no decision is known
     """
     lines = [explanation["headline"]]
@@ -88,29 +91,29 @@ def text(explanation: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def learned_of(features: Mapping[str, Any]) -> dict[str, Any]:
-    """How far what is learned of a listing may be trusted, from its `features` record."""
-    told: dict[str, Any] = {"at": when(int(features[EVENT_TIMESTAMP]))}
+def learned_state(features: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how far the estimates of a listing can be trusted, from its `features` record."""
+    learned: dict[str, Any] = {"at": format_time(int(features[EVENT_TIMESTAMP]))}
     for what, state, missing in _LEARNED:
-        told[what] = {"state": features[_PUBLIC[state]]}
+        learned[what] = {"state": features[_PUBLIC[state]]}
         if missing is not None:
-            told[what]["missing"] = int(features[_PUBLIC[missing]])
-    return told
+            learned[what]["missing"] = int(features[_PUBLIC[missing]])
+    return learned
 
 
 def _sufficiency(learned: Mapping[str, Any]) -> list[str]:
-    told = []
+    lines = []
     for what, _, _ in _LEARNED:
         missing = learned[what].get("missing", 0)
         more = f"; {missing:,} more price requests make it sufficient" if missing else ""
-        told.append(f"{what}: {SUFFICIENCY[learned[what]['state']]}{more}")
-    return told
+        lines.append(f"{what}: {SUFFICIENCY[learned[what]['state']]}{more}")
+    return lines
 
 
-def when(epoch_ms: int) -> str:
-    """An event time for people.
+def format_time(epoch_ms: int) -> str:
+    """Return an event time as text.
 
-    >>> when(0)
+    >>> format_time(0)
     '1970-01-01 00:00:00 UTC'
     """
     return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,7 +1,7 @@
-"""The `quarantine` topic read back: what was set aside, which buckets are failing, and facts sent again.
+"""The `quarantine` topic read back: its records, the failing buckets, and facts that are sent again.
 
-A record in the topic is a fact or a batch on which a logic raised (:mod:`jobs.hosting.containment`). It is named
-by its partition and offset in the topic, as in ``2-17``.
+A record in the topic is a fact or a batch on which a logic raised (:mod:`jobs.hosting.containment`). Its id is its
+partition and offset in the topic, as in ``2-17``.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from schemas.topics import TOPICS, kafka_key
 _TOPIC = TOPICS["quarantine"].topic
 
 
-class SetAside(NamedTuple):
-    """A quarantine record with its name."""
+class QuarantineRecord(NamedTuple):
+    """A quarantine record with its id."""
 
     id: str
     record: Mapping[str, Any]
 
     @property
-    def can_be_sent(self) -> bool:
-        """Whether the record is a fact of an input stream: only such a fact can be sent again."""
+    def resendable(self) -> bool:
+        """Whether the record is a fact of an input stream; other records cannot be sent again."""
         kind = self.record["kind"]
         return kind in TOPICS and TOPICS[kind].input
 
 
 class FailingBucket(NamedTuple):
-    """A bucket whose minutes fail: its logic, how many failed in a row, since when, and the newest error."""
+    """A bucket whose minutes fail: its logic, how many failed in a row, the newest one, and its error."""
 
     logic: str
     bucket: str
@@ -43,24 +43,24 @@ class FailingBucket(NamedTuple):
     error: str
 
 
-def set_aside(bootstrap: str) -> list[SetAside]:
-    """Every record in quarantine, the oldest first; ``recovered`` records are left out."""
-    found = [_named(record) for record in read_topic(bootstrap, _TOPIC) if record.value]
+def read_quarantine(bootstrap: str) -> list[QuarantineRecord]:
+    """Return every quarantine record, oldest first, without ``recovered`` records."""
+    found = [_with_id(record) for record in read_topic(bootstrap, _TOPIC) if record.value]
     wanted = [each for each in found if each.record["kind"] != RECOVERED]
     return sorted(wanted, key=lambda each: (each.record["event_time_ms"], each.id))
 
 
-def one_set_aside(bootstrap: str, name: str) -> SetAside | None:
-    """The record of that name, or None."""
+def find_quarantined(bootstrap: str, name: str) -> QuarantineRecord | None:
+    """Return the record of an id, or None."""
     partition, _, offset = name.partition("-")
     if not (partition.isdigit() and offset.isdigit()):
         return None
     record = read_at(bootstrap, _TOPIC, int(partition), int(offset))
-    return _named(record) if record is not None and record.value else None
+    return _with_id(record) if record is not None and record.value else None
 
 
 def batch_of(bootstrap: str, record: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The batch that failed, read from the `cells` topic at its address; None if it is there no longer."""
+    """Return the batch that failed, read from the `cells` topic at its address; None if it is not there."""
     stream, _, where = record["address"].partition("-")
     partition, _, offset = where.partition("-")
     if record["kind"] != BATCH or stream not in TOPICS or not (partition.isdigit() and offset.isdigit()):
@@ -69,8 +69,8 @@ def batch_of(bootstrap: str, record: Mapping[str, Any]) -> dict[str, Any] | None
     return found.json() if found is not None else None
 
 
-def send_again(bootstrap: str, facts: Iterable[SetAside], now_ms: int) -> int:
-    """Send facts to their input streams again, stamped with the run's time; answers how many.
+def resend(bootstrap: str, facts: Iterable[QuarantineRecord], now_ms: int) -> int:
+    """Send facts to their input streams again, with the run's time as timestamp; return their number.
 
     Raises
     ------
@@ -88,24 +88,24 @@ def send_again(bootstrap: str, facts: Iterable[SetAside], now_ms: int) -> int:
 
 
 def failing_buckets(bootstrap: str) -> list[FailingBucket]:
-    """Buckets whose newest minutes failed, from the end of the topic.
+    """Return the buckets whose newest minutes failed, read from the end of the topic.
 
-    A failing bucket writes a record every minute, so that the newest few hundred records name all of them.
+    A failing bucket writes a record every minute, so the newest few hundred records name all of them.
     """
     newest = next(iter(read_newest_first(bootstrap, _TOPIC)), [])
-    return failing_in(record.json() for record in newest if record.value)
+    return failing_among(record.json() for record in newest if record.value)
 
 
-def failing_in(records: Iterable[Mapping[str, Any]]) -> list[FailingBucket]:
-    """Buckets whose newest minute among ``records`` is the third failed one in a row or a later one.
+def failing_among(records: Iterable[Mapping[str, Any]]) -> list[FailingBucket]:
+    """Return the buckets whose newest minute among ``records`` is at least the third failed one in a row.
 
     Examples
     --------
     >>> failed = {"logic": "features", "bucket": "3", "kind": "batch", "event_time_ms": 60_000,
     ...           "failing_minutes": 3, "error": "KeyError: 'web'"}
-    >>> failing_in([failed])
+    >>> failing_among([failed])
     [FailingBucket(logic='features', bucket='3', minutes=3, newest_ms=60000, error="KeyError: 'web'")]
-    >>> failing_in([failed, failed | {"kind": "recovered", "event_time_ms": 120_000, "failing_minutes": 0}])
+    >>> failing_among([failed, failed | {"kind": "recovered", "event_time_ms": 120_000, "failing_minutes": 0}])
     []
     """
     newest: dict[tuple[str, str], Mapping[str, Any]] = {}
@@ -122,8 +122,8 @@ def failing_in(records: Iterable[Mapping[str, Any]]) -> list[FailingBucket]:
     ]
 
 
-def _named(record: Record) -> SetAside:
-    return SetAside(f"{record.partition}-{record.offset}", record.json())
+def _with_id(record: Record) -> QuarantineRecord:
+    return QuarantineRecord(f"{record.partition}-{record.offset}", record.json())
 
 
 def _key(name: str, value: bytes) -> str | None:

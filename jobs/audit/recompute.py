@@ -1,4 +1,4 @@
-"""Decisions checked from their own records: is each what it must be, and what did the rivals change?"""
+"""Decisions recomputed from their own records: whether each is reproduced, and what rivals' offers changed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jobs.pricing.decision.serialization import InputsError
 
 
 def same_bytes(ours: Any, recorded: Any) -> bool:
-    """Whether a recomputed result is the recorded one to the last bit, whatever the order of keys.
+    """Return whether a recomputed result equals the recorded one bit for bit, whatever the order of keys.
 
     >>> same_bytes({"a": 0.1, "b": [1]}, {"b": [1], "a": 0.1}), same_bytes({"a": 1}, {"a": 1.0})
     (True, False)
@@ -25,11 +25,15 @@ def same_bytes(ours: Any, recorded: Any) -> bool:
 
 @dataclass(slots=True)
 class Audit:
-    """What came of checking decisions; a decision that comes again counts once.
+    """Result of checking decisions; a repeated decision counts once.
 
-    ``outcomes`` counts (cause, outcome) of all; ``differing`` names those that are not what their record
-    gives; of the others ``moved`` counts (cause, outcome) of those that come out differently (another default
-    price or another table) when no rival is known.
+    Attributes
+    ----------
+    differing : ids of decisions that are not reproduced from their record.
+    refusals : by decision id, why a record could not be recomputed.
+    outcomes : number of decisions by (cause, outcome).
+    moved : of the reproduced decisions, by (cause, outcome), those with another default price or another table
+        when no rival is known.
     """
 
     differing: list[str] = field(default_factory=list)
@@ -40,11 +44,11 @@ class Audit:
 
     @property
     def recomputed(self) -> int:
-        """Decisions checked."""
+        """Number of decisions checked."""
         return len(self._seen)
 
-    def take(self, decision: Mapping[str, Any], *, without_offer: bool = False) -> None:
-        """Check one decision, straight from the topic."""
+    def check(self, decision: Mapping[str, Any], *, without_offer: bool = False) -> None:
+        """Check one decision as read from the topic."""
         name, result = decision["decision_id"], decision["result"]
         if name in self._seen:
             return
@@ -65,8 +69,8 @@ class Audit:
 
     @classmethod
     def of(cls, decisions: Iterable[Mapping[str, Any]], *, without_offer: bool = False) -> Audit:
-        """Check them all."""
+        """Return the audit of several decisions."""
         audit = cls()
         for decision in decisions:
-            audit.take(decision, without_offer=without_offer)
+            audit.check(decision, without_offer=without_offer)
         return audit

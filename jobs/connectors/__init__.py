@@ -1,1 +1,1 @@
-"""Connectors: the only packages that use the drivers of Flink, Kafka, Redis and Feast."""
+"""Connectors: the only packages that import the drivers of Flink, Kafka, Redis and Feast."""

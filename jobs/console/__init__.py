@@ -1,4 +1,4 @@
-"""The console: the page for people, served by the edge service's application.
+"""The console: the operators' page, served by the edge service's application, and the live view in the terminal.
 
-``page.html`` is one file with no outside part; it polls the JSON routes of :mod:`jobs.console.page`.
+``page.html`` is one file without external resources; it polls the JSON routes of :mod:`jobs.console.page`.
 """

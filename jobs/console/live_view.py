@@ -1,9 +1,9 @@
 """The live view of a run in the terminal: price changes with their reasons.
 
-``python -m jobs.console.live_view`` draws a screen that renews itself; without a terminal (or with ``--plain``)
-it writes a line per second in which something happened, so that a script or a CI log can see prices
-move. ``--until-moved N --timeout S`` waits for N price changes caused by evidence or by a rule over
-facts (not by a timer or a person) and says when; the exit code tells whether they came.
+``python -m jobs.console.live_view`` draws a screen that refreshes itself. Without a terminal, or with ``--plain``,
+it prints a line whenever its figures change, for scripts and CI logs. ``--until-moved N --timeout S`` waits for N
+price changes caused by evidence or by a rule over facts (not by a timer or an operator); the exit code is 0 if
+they happened and 1 if not.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rich.text import Text
 
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.console.market_view import Change, MarketView
-from jobs.monitoring.health import Part, parts
+from jobs.monitoring.health import ComponentHealth, component_health
 from jobs.pricing.watcher.signals import signal_text
 from jobs.runtime.settings import Settings
 from schemas.money import Money
@@ -35,7 +35,7 @@ HEALTH_EVERY_S = 3.0
 
 
 def direction(change: Change) -> str:
-    """A change in words: both prices and by how much.
+    """Return a price change as text: both prices and the relative change.
 
     >>> direction(Change("a/m/s", 1999, 1899, "USD", "", "", 0, 1, "d", True))
     '19.99 → 18.99 USD (−5.0 %)'
@@ -46,7 +46,7 @@ def direction(change: Change) -> str:
 
 
 def latency_s(changes: Sequence[Change], speed: float) -> float | None:
-    """Median wall seconds from the fact or minute that caused a change to its decision; None without any.
+    """Return the median wall seconds from a change's cause (fact or minute) to its decision; None without any.
 
     >>> latency_s([Change("a/m/s", 1, 2, "USD", "", "", 0, 1, "d", True, 6000)], speed=60)
     0.1
@@ -56,7 +56,7 @@ def latency_s(changes: Sequence[Change], speed: float) -> float | None:
 
 
 def figures(view: MarketView, speed: float) -> list[tuple[str, str]]:
-    """The numbers of the top line."""
+    """Return the figures of the top line, as name and text."""
     rates, latency = view.rates(), latency_s(view.changes(50), speed)
     return [
         ("events/s", f"{rates['events']:,.0f}"),
@@ -70,37 +70,39 @@ def figures(view: MarketView, speed: float) -> list[tuple[str, str]]:
     ]
 
 
-def plain_line(view: MarketView, health: Sequence[Part], speed: float) -> str:
-    """One line that says how the run is."""
-    ill = [f"{part.name} ({part.note})" for part in health if not part.ok]
-    said = "  ".join(f"{name} {value}" for name, value in figures(view, speed))
-    said += "".join(f"  {part.name} {part.note}" for part in health if part.ok and part.notable)
-    return said + (f"  NOT WELL: {', '.join(ill)}" if ill else "") + (f"  {view.error}" if view.error else "")
+def plain_line(view: MarketView, health: Sequence[ComponentHealth], speed: float) -> str:
+    """Return the state of the run in one line."""
+    failing = [f"{each.name} ({each.note})" for each in health if not each.ok]
+    line = "  ".join(f"{name} {value}" for name, value in figures(view, speed))
+    line += "".join(f"  {each.name} {each.note}" for each in health if each.ok and each.notable)
+    return (
+        line + (f"  PROBLEM: {', '.join(failing)}" if failing else "") + (f"  {view.error}" if view.error else "")
+    )
 
 
 def plain_change(change: Change) -> str:
-    """A price change as a line."""
+    """Return a price change as a line."""
     return f"price  {change.listing}  {direction(change)}  {change.why}"
 
 
-def screen(view: MarketView, health: Sequence[Part], settings: Settings, wall_s: float) -> Group:
-    """The whole view, drawn."""
+def screen(view: MarketView, health: Sequence[ComponentHealth], settings: Settings, wall_s: float) -> Group:
+    """Return the whole screen."""
     top = Text.assemble(("walras", "bold"), "   ")
-    for name, value in figures(view, settings.the_clock.speed):
+    for name, value in figures(view, settings.run_clock.speed):
         top.append(value, "bold cyan").append(f" {name}   ", "dim")
     top.append(f"{wall_s:,.0f} s", "dim")
     state = Text()
-    for part in health:
-        state.append("● " if part.ok else "▲ ", "green" if part.ok else "bold red").append(part.name)
-        shown = f" {part.note}   " if part.notable or not part.ok else "   "
-        state.append(shown, "yellow" if part.ok else "red")
+    for each in health:
+        state.append("● " if each.ok else "▲ ", "green" if each.ok else "bold red").append(each.name)
+        shown = f" {each.note}   " if each.notable or not each.ok else "   "
+        state.append(shown, "yellow" if each.ok else "red")
     if view.error:
         state.append("\n" + view.error, "red")
     page = f"http://{settings.edge_host}:{settings.edge_port}/"
     foot = Text.assemble(("page: ", "dim"), (page, "underline"), ("    Ctrl-C ends the run", "dim"))
     return Group(
         top, state,
-        Panel(_changes(view), title="prices that changed, and why", title_align="left", border_style="dim"),
+        Panel(_changes(view), title="price changes and their reasons", title_align="left", border_style="dim"),
         Panel(_evidence(view), title="strongest evidence", title_align="left", border_style="dim"),
         foot,
     )  # fmt: skip
@@ -116,7 +118,7 @@ def _changes(view: MarketView, rows: int = 12) -> Table:
         table.add_row(change.listing.split("/", 1)[1], Text(direction(change), colour), change.why)
     if not table.row_count:
         table.add_row(
-            Text("none yet: a price changes when demand, a competitor, stock, cost or an event changes", "dim")
+            Text("none yet: prices change when demand, a competitor, stock, cost or an event changes", "dim")
         )
     return table
 
@@ -138,42 +140,44 @@ def _evidence(view: MarketView, rows: int = 8, width: int = 24) -> Table:
             word + (", repricing started" if point["triggered"] else ""),
         )  # fmt: skip
     if not top:
-        table.add_row(Text("none yet: it comes with the first closed minutes", "dim"))
+        table.add_row(Text("none yet: the first closed minutes bring it", "dim"))
     return table
 
 
-class Health:
-    """Asks the parts now and then on a thread of its own, so that a part that hangs stops no view."""
+class HealthPoller:
+    """Checks the components' health periodically on a thread of its own, so that a component that hangs blocks no
+    view.
+    """
 
     def __init__(self, settings: Settings, stopping: threading.Event) -> None:
-        self.parts: list[Part] = []
+        self.components: list[ComponentHealth] = []
         self._settings, self._stopping = settings, stopping
         self._tables = RedisPriceTables(settings.redis.get_secret_value())
         threading.Thread(target=self._ask, name="health", daemon=True).start()
 
     def _ask(self) -> None:
         while True:
-            self.parts = parts(self._settings, self._tables)
+            self.components = component_health(self._settings, self._tables)
             if self._stopping.wait(HEALTH_EVERY_S):
                 return
 
 
-def seconds(stopping: threading.Event, every_s: float) -> Iterator[float]:
-    """Wall seconds since the start, at every beat until told to stop."""
+def elapsed_seconds(stopping: threading.Event, every_s: float) -> Iterator[float]:
+    """Yield wall seconds since the start, every ``every_s`` seconds until ``stopping`` is set."""
     began = time.monotonic()
     yield 0.0
     while not stopping.wait(every_s):
         yield time.monotonic() - began
 
 
-class Said:
-    """What the plain view has written already: each change once, a line of figures only when it differs."""
+class PlainOutput:
+    """The plain view: prints each change once, and a line of figures when it differs from the previous one."""
 
     def __init__(self) -> None:
         self._until_s, self._line = 0.0, ""
 
-    def say(self, console: Console, view: MarketView, health: Sequence[Part], speed: float) -> None:
-        """Write what is new."""
+    def write(self, console: Console, view: MarketView, health: Sequence[ComponentHealth], speed: float) -> None:
+        """Print what is new."""
         for change in reversed(view.changes(100)):
             if change.live and change.seen_s > self._until_s:
                 self._until_s = change.seen_s
@@ -184,24 +188,30 @@ class Said:
         self._line = line
 
 
-def watch(settings: Settings, *, plain: bool, until_moved: int, timeout_s: float) -> int:
-    """Show the run until it has moved enough, the time is over, or someone ends it; the exit code."""
+def run_live_view(settings: Settings, *, plain: bool, until_moved: int, timeout_s: float) -> int:
+    """Show the run until ``until_moved`` prices have changed, the timeout has passed or a signal arrives.
+
+    Returns
+    -------
+    int
+        Exit code: 1 if ``until_moved`` was not reached, else 0.
+    """
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     view = MarketView(settings.kafka)
     view.start()
-    health = Health(settings, stopping)
+    health = HealthPoller(settings, stopping)
     console = Console(highlight=False, soft_wrap=plain)
-    said = Said()
+    plain_output = PlainOutput()
     live = contextlib.nullcontext() if plain else Live(console=console, screen=True, auto_refresh=False)
     try:
         with live as drawn:
-            for wall_s in seconds(stopping, 1.0 if plain else 0.5):
+            for wall_s in elapsed_seconds(stopping, 1.0 if plain else 0.5):
                 if plain:
-                    said.say(console, view, health.parts, settings.the_clock.speed)
+                    plain_output.write(console, view, health.components, settings.run_clock.speed)
                 elif drawn is not None:
-                    drawn.update(screen(view, health.parts, settings, wall_s), refresh=True)
+                    drawn.update(screen(view, health.components, settings, wall_s), refresh=True)
                 if until_moved and view.moved() >= until_moved:
                     console.print(f"moved: {view.moved()} price changes by evidence or facts after {wall_s:.1f} s")
                     return 0
@@ -212,24 +222,24 @@ def watch(settings: Settings, *, plain: bool, until_moved: int, timeout_s: float
         view.close()
     if until_moved:
         console.print(f"expected {until_moved} price changes by evidence or facts, saw {view.moved()}")
-        console.print(plain_line(view, health.parts, settings.the_clock.speed))
+        console.print(plain_line(view, health.components, settings.run_clock.speed))
         return 1
     return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Read the arguments and watch."""
+    """Parse the arguments and run the view."""
     parser = argparse.ArgumentParser(
         prog="python -m jobs.console.live_view", description="The live view of a run."
     )
     parser.add_argument(
-        "--plain", action="store_true", help="lines instead of a screen (default without a terminal)"
+        "--plain", action="store_true", help="print lines instead of a screen (default without a terminal)"
     )
-    moved = "end with 0 once N prices changed on evidence or rules, with 1 if they do not"
+    moved = "exit with 0 once N prices have changed on evidence or rules, with 1 if they have not"
     parser.add_argument("--until-moved", type=int, default=0, metavar="N", help=moved)
-    parser.add_argument("--timeout", type=float, default=0.0, metavar="S", help="end after S wall seconds")
+    parser.add_argument("--timeout", type=float, default=0.0, metavar="S", help="exit after S wall seconds")
     given = parser.parse_args(argv)
-    return watch(
+    return run_live_view(
         Settings.load(),
         plain=given.plain or not sys.stdout.isatty(),
         until_moved=given.until_moved,

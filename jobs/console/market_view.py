@@ -1,9 +1,10 @@
-"""What is going on in a running market, followed from Kafka with bounded memory.
+"""The state of a running market, followed from Kafka in bounded memory.
 
-The console's page and the terminal's live view show the same things; both read them here: prices
-that changed and why, the evidence per listing, recent decisions, what was refused, and how fast
-each topic grows. One thread follows the topics; readers take copies under one lock.
-Over 300 lines: what is taken and what is read are the same few collections under that lock.
+The console's page and the terminal's live view read it: price changes with their reasons, evidence per listing,
+recent decisions, refused records, and how fast each topic grows. One thread follows the topics; readers take
+copies under one lock.
+
+Over 300 lines: the writing and the reading methods share a few collections under that lock.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from features.cells.lines import record_values
-from jobs.audit.explanation import learned_of
+from jobs.audit.explanation import learned_state
 from jobs.connectors.kafka.offsets import KAFKA_UNREACHABLE, TopicEnds
 from jobs.connectors.kafka.reading import WHOLE_TOPIC, Record, tail
 from jobs.pricing.decision.limit_texts import reason_text
 from jobs.pricing.watcher.signals import signal_text
-from schemas.codes import Cause
+from schemas.causes import Cause
 from schemas.events import Listing
 from schemas.public_texts import CAUSES, OUTCOMES, REJECTIONS
+from schemas.time_units import MINUTE_MS
 from schemas.topics import TOPICS
 
 log = logging.getLogger(__name__)
@@ -32,18 +34,21 @@ log = logging.getLogger(__name__)
 BACKLOG: Mapping[str, int] = {
     "tables": WHOLE_TOPIC, "decisions": 500, "features": 500, "evidence": 500, "rejected": 50, "cells": 0
 }  # fmt: skip
-"""Records per partition read from before now; tables are compacted, so all of them."""
+"""Existing records read first, per partition; tables are compacted, so all of them are read."""
 
-MOVING = frozenset({Cause.EVIDENCE, Cause.GROUP_EVIDENCE, Cause.RIVAL_MOVED, Cause.STOCK_OUT, Cause.RESTOCKED,
-                    Cause.COST_CHANGED, Cause.EVENT_STARTED, Cause.EVENT_ENDED, Cause.CONTINUED})  # fmt: skip
-"""Causes that are evidence or a rule over facts: not a timer, not a person, not a first price."""
+EVIDENCE_CAUSES = frozenset(cause for cause in Cause if cause.by_evidence)
+"""Causes that are evidence or a rule over facts, not a timer, an operator or a first price."""
 
 
 @dataclass(slots=True)
 class Change:
-    """A listing's price moved. ``latency_ms``: run time from the fact or minute that caused it to the decision.
+    """A change of a listing's price.
 
-    ``live``: seen while following, not read from the past; ``seen_s``: wall time at which it was seen.
+    Attributes
+    ----------
+    latency_ms : run time from the fact or minute that caused it to the decision, ms; None if not known.
+    live : read while following, not from the backlog.
+    seen_s : wall time at which it was read, epoch seconds.
     """
 
     listing: str
@@ -66,19 +71,26 @@ class Change:
 
 
 class MarketView:
-    """Follows tables, decisions, features, evidence, rejected and cells; keeps the last of each.
+    """Follows tables, decisions, features, evidence, rejected and cells, and keeps the newest records of each.
 
     Parameters
     ----------
     bootstrap : Kafka bootstrap servers.
-    max_listings : listings whose table, evidence and last decision are kept; the longest untouched goes first.
+    max_listings : most listings whose table, evidence and last decision are kept; the least recently updated is
+        dropped.
     points : evidence points kept per listing.
     recent : changes, decisions and refusals kept.
 
+    Attributes
+    ----------
+    error : the current problem, empty if there is none.
+    caught_up : whether the backlog has been read.
+    totals, rejected_codes : records by topic, and refused records by code.
+
     Notes
     -----
-    The thread reconnects by itself; ``error`` says what is wrong meanwhile. :meth:`take` is the whole
-    of the logic and needs no broker: tests call it with records of their own.
+    The thread reconnects by itself. :meth:`take` contains all of the logic and needs no broker: tests call it with
+    records of their own.
     """
 
     def __init__(self, bootstrap: str, *, max_listings: int = 5_000, points: int = 180, recent: int = 200) -> None:
@@ -113,13 +125,16 @@ class MarketView:
         on_table: Callable[[dict[str, Any]], None] | None = None,
         on_catalog: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
-        """Begin to follow in the background, on a thread.
+        """Follow the topics on background threads.
 
-        ``on_table`` hears every `tables` record, ``on_catalog`` every good catalog entry (else none is read).
+        Parameters
+        ----------
+        on_table : called with every `tables` record.
+        on_catalog : called with every valid catalog entry; None: the catalog is not read.
         """
         self._on_table, self._on_catalog = on_table, on_catalog
         for name, work in (("follow", self._follow), ("offsets", self._measure)):
-            thread = threading.Thread(target=self._for_ever, args=(work,), name=f"market-view-{name}", daemon=True)
+            thread = threading.Thread(target=self._retry, args=(work,), name=f"market-view-{name}", daemon=True)
             thread.start()
             self._threads.append(thread)
 
@@ -129,7 +144,7 @@ class MarketView:
         for thread in self._threads:
             thread.join(timeout=5)
 
-    def _for_ever(self, work: Callable[[], None]) -> None:
+    def _retry(self, work: Callable[[], None]) -> None:
         while not self._stopping.is_set():
             try:
                 work()
@@ -150,7 +165,7 @@ class MarketView:
                 try:
                     self.take(record, live=self.caught_up)
                 except (ValueError, KeyError, TypeError, AttributeError) as error:
-                    # Our own jobs wrote it: shown as a fault of the run, not of the view.
+                    # The project's own jobs wrote it: a fault of the run, not of the view.
                     self.totals["unreadable"] += 1
                     self.error = f"{record.topic}-{record.partition}-{record.offset}: unreadable: {error!r}"
             self.caught_up = self.caught_up or read_all
@@ -167,7 +182,7 @@ class MarketView:
                 for name, end in ends.items():
                     then, before = self._ends.get(name, (now, end))
                     if now > then:
-                        # A light smoothing: one noisy second should not make the figure jump.
+                        # Smoothed over two seconds.
                         rate = (end - before) / (now - then)
                         self._rates[name] = rate if name not in self._rates else (self._rates[name] + rate) / 2
                     self._ends[name] = (now, end)
@@ -175,7 +190,7 @@ class MarketView:
     # ---- the logic ----
 
     def take(self, record: Record, *, live: bool = True) -> None:
-        """Take one record of a followed topic."""
+        """Process one record of a followed topic."""
         name = record.topic.split(".")[1]
         if name == "cells":
             rows = (record.value or b"").count(b'"cell"')
@@ -195,7 +210,7 @@ class MarketView:
             self._on_table(value)
 
     def _take_catalog(self, record: Record) -> None:
-        # Anyone may write an input: what demand_job refuses is passed over here too.
+        # Anyone may write to an input: a record that demand_job refuses is skipped here too.
         try:
             value = record.json()
         except ValueError:
@@ -215,11 +230,20 @@ class MarketView:
         cause, latency_ms = self._causes.get(value["decision_id"], (cause_in(value["reason"]), None))
         self._changes.append(
             Change(
-                key, old, new, value["currency"], value["reason"], cause, int(value["published_ms"]),
-                int(value["version"]), value["decision_id"], live, latency_ms,
+                listing=key,
+                old_minor=old,
+                new_minor=new,
+                currency=value["currency"],
+                reason=value["reason"],
+                cause=cause,
+                at_ms=int(value["published_ms"]),
+                version=int(value["version"]),
+                decision_id=value["decision_id"],
+                live=live,
+                latency_ms=latency_ms,
             )
-        )  # fmt: skip
-        self._moved += live and cause in MOVING
+        )
+        self._moved += live and cause in EVIDENCE_CAUSES
 
     def _take_decisions(self, value: dict[str, Any], live: bool) -> None:
         key = _key(value)
@@ -233,15 +257,17 @@ class MarketView:
             }
             | {"listing": key, "outcome": outcome(value), "latency_ms": latency}
         )
-        # The table may have come before its decision: the two topics are not ordered to each other.
+        # The table may arrive before its decision: there is no order between the two topics.
         for change in reversed(self._changes):
             if change.decision_id == value["decision_id"]:
-                self._moved += change.live and value["cause"] in MOVING and change.cause not in MOVING
+                self._moved += (
+                    change.live and value["cause"] in EVIDENCE_CAUSES and change.cause not in EVIDENCE_CAUSES
+                )
                 change.cause, change.latency_ms = value["cause"], latency
                 break
 
     def _take_features(self, value: dict[str, Any], live: bool) -> None:
-        _remember(self._learned, value["listing"], learned_of(value), self._max_listings)
+        _remember(self._learned, value["listing"], learned_state(value), self._max_listings)
 
     def _take_evidence(self, value: dict[str, Any], live: bool) -> None:
         key = _key(value)
@@ -259,51 +285,51 @@ class MarketView:
     # ---- reading ----
 
     def changes(self, n: int = 20) -> list[Change]:
-        """The last price changes, newest first."""
+        """Return the last price changes, newest first."""
         with self._lock:
             return list(self._changes)[: -n - 1 : -1]
 
     def moved(self) -> int:
-        """How many live changes so far were caused by evidence or a rule over facts."""
+        """Return how many live changes were caused by evidence or a rule over facts."""
         return self._moved
 
     def decisions(self, n: int = 20) -> list[dict[str, Any]]:
-        """Summaries of the last decisions, newest first."""
+        """Return summaries of the last decisions, newest first."""
         with self._lock:
             return list(self._decisions)[: -n - 1 : -1]
 
     def rejected(self, n: int = 20) -> list[dict[str, Any]]:
-        """The last refusals, newest first, without the refused bytes."""
+        """Return the last refusals, newest first, without the refused bytes."""
         with self._lock:
             return list(self._rejected)[: -n - 1 : -1]
 
     def last_decision(self, listing: str) -> dict[str, Any] | None:
-        """The newest decision about a listing, whole."""
+        """Return the newest decision about a listing, complete."""
         with self._lock:
             return self._last_decision.get(listing)
 
     def learned(self, listing: str) -> dict[str, Any] | None:
-        """How far what is learned of a listing may be trusted."""
+        """Return how far the estimates of a listing can be trusted."""
         with self._lock:
             return self._learned.get(listing)
 
     def table(self, listing: str) -> dict[str, Any] | None:
-        """The newest `tables` record of a listing."""
+        """Return the newest `tables` record of a listing."""
         with self._lock:
             return self._tables.get(listing)
 
     def listings(self) -> list[str]:
-        """Every listing with a table, sorted."""
+        """Return the keys of all listings with a table, sorted."""
         with self._lock:
             return sorted(self._tables)
 
     def evidence(self, listing: str) -> list[dict[str, Any]]:
-        """A listing's evidence points, oldest first."""
+        """Return a listing's evidence points, oldest first."""
         with self._lock:
             return list(self._evidence.get(listing, ()))
 
-    def top_evidence(self, n: int = 8, within_ms: int = 30 * 60_000) -> list[dict[str, Any]]:
-        """The listings with the highest evidence now: latest point each, none older than ``within_ms``."""
+    def top_evidence(self, n: int = 8, within_ms: int = 30 * MINUTE_MS) -> list[dict[str, Any]]:
+        """Return the newest point of the listings with the most evidence, none older than ``within_ms``."""
         with self._lock:
             latest = [(key, points[-1]) for key, points in self._evidence.items()]
         newest = max((p["window_end_ms"] for _, p in latest), default=0)
@@ -312,7 +338,7 @@ class MarketView:
         return [p | {"listing": key} for key, p in fresh[:n]]
 
     def rates(self) -> dict[str, float]:
-        """Records a second by topic, and ``events`` (all inputs but ticks) and ``cell_rows``."""
+        """Return records a second by topic, and ``events`` (all inputs but ticks) and ``cell_rows``."""
         with self._lock:
             rates = dict(self._rates)
             recent = [(t, n) for t, n in self._cells if t > time.monotonic() - 10]
@@ -324,7 +350,7 @@ class MarketView:
         }
 
     def summary(self) -> dict[str, Any]:
-        """What the page polls: everything small, JSON-ready."""
+        """Return what the page polls, JSON-ready."""
         return {
             "changes": [asdict(change) | {"why": change.why} for change in self.changes(14)],
             "evidence": [with_text(point) for point in self.top_evidence(10)],
@@ -344,18 +370,18 @@ class MarketView:
 
 
 def with_text(point: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a point of evidence with what its strongest signal found in words."""
+    """Return a point of evidence with its strongest signal in words."""
     return dict(point) | {"text": signal_text(point["signal"], round(point["effect"], 2))}
 
 
 def outcome(decision: Mapping[str, Any]) -> str:
-    """How a decision ended, as its result says; PUBLISHED or HELD when the result does not."""
+    """Return a decision's outcome; PUBLISHED or HELD if its result has none."""
     result = decision.get("result") or {}
     return str(result.get("outcome") or ("PUBLISHED" if decision.get("published") else "HELD"))
 
 
 def cause_in(reason: str) -> str:
-    """The cause that a table's reason begins with, or nothing.
+    """Return the cause with which a table's reason begins, or an empty text.
 
     >>> cause_in("RIVAL_MOVED shop-b -12%"), cause_in("because")
     ('RIVAL_MOVED', '')

@@ -1,13 +1,12 @@
-"""Routes of the console: one page, and the JSON it polls.
+"""Routes of the console: the page, and the JSON that it polls.
 
     GET /                                                    the page
-    GET /v1/console/summary                                  all that is small
+    GET /v1/console/summary                                  the page's data
     GET /v1/listings                                         keys of every listing with a table
     GET /v1/listings/{tenant}/{market}/{sku}/evidence        a listing's evidence points
-    GET /v1/listings/{tenant}/{market}/{sku}/explain         why the price is what it is
+    GET /v1/listings/{tenant}/{market}/{sku}/explain         explanation of the price
 
-These are for the people who run the market, not for shoppers: an edge in the open lets only
-``/v1/quotes/`` through.
+These routes are for operators, not for shoppers: a public proxy in front of an edge passes ``/v1/quotes/`` alone.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from jobs.audit.explanation import explain, text
+from jobs.audit.explanation import explain_price, explanation_text
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.console.market_view import MarketView, with_text
-from jobs.monitoring.health import Part, parts
+from jobs.monitoring.health import ComponentHealth, component_health
 from jobs.runtime.settings import Settings
 from schemas.events import Listing
 
@@ -34,19 +33,19 @@ HEALTH_EVERY_S = 3.0
 PAGE = Path(__file__).with_name("page.html")
 
 
-def console_routes(view: MarketView, settings: Settings, edge: Callable[[], Part]) -> list[BaseRoute]:
-    """Return the console's routes over one followed view; ``edge`` tells the state of the serving edge."""
+def console_routes(view: MarketView, settings: Settings, edge: Callable[[], ComponentHealth]) -> list[BaseRoute]:
+    """Return the console's routes over one followed view; ``edge`` returns the health of the serving edge."""
     page = PAGE.read_text(encoding="utf-8")
     tables = RedisPriceTables(settings.redis.get_secret_value())
-    known: tuple[float, list[Part]] = (float("-inf"), [])
+    known: tuple[float, list[ComponentHealth]] = (float("-inf"), [])
     asking = asyncio.Lock()
 
-    async def health() -> list[Part]:
-        # Asked once for all who look, and never on the event loop: a part that hangs must not stop quotes.
+    async def health() -> list[ComponentHealth]:
+        # Checked once for all readers and never on the event loop: a component that hangs must not stop quotes.
         nonlocal known
         async with asking:
             if time.monotonic() - known[0] > HEALTH_EVERY_S:
-                found = await asyncio.to_thread(parts, settings, tables, with_edge=False)
+                found = await asyncio.to_thread(component_health, settings, tables, with_edge=False)
                 known = (time.monotonic(), [*found, edge()])
         return known[1]
 
@@ -54,11 +53,11 @@ def console_routes(view: MarketView, settings: Settings, edge: Callable[[], Part
         return HTMLResponse(page, headers={"content-security-policy": CSP, "cache-control": "no-cache"})
 
     async def summary(request: Request) -> Response:
-        clock = settings.the_clock
+        clock = settings.run_clock
         return _json(
             view.summary()
             | {
-                "health": [part._asdict() for part in await health()],
+                "health": [component._asdict() for component in await health()],
                 "now_ms": clock.now_ms(),
                 "speed": clock.speed,
             }
@@ -72,11 +71,13 @@ def console_routes(view: MarketView, settings: Settings, edge: Callable[[], Part
 
     async def why(request: Request) -> Response:
         listing = _listing(request)
-        said = explain(listing, view.last_decision(listing), view.table(listing), view.learned(listing))
-        status = 404 if "price" not in said and said["decision"] is None else 200
+        explanation = explain_price(
+            listing, view.last_decision(listing), view.table(listing), view.learned(listing)
+        )
+        status = 404 if "price" not in explanation and explanation["decision"] is None else 200
         if "text/html" in request.headers.get("accept", ""):
-            return PlainTextResponse(text(said), status)
-        return _json(said, status)
+            return PlainTextResponse(explanation_text(explanation), status)
+        return _json(explanation, status)
 
     base = "/v1/listings/{tenant}/{market}/{sku:path}"
     return [
@@ -91,7 +92,7 @@ def console_routes(view: MarketView, settings: Settings, edge: Callable[[], Part
 CSP = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
 )
-"""Nothing from anywhere else; values from Kafka are written as text, never as markup."""
+"""No external resources; values from Kafka are inserted as text, never as markup."""
 
 
 def _listing(request: Request) -> str:

@@ -1,1 +1,1 @@
-"""The edge: quotes answered from memory, and the log of what was quoted."""
+"""The edge: quotes answered from memory, and the log of these quotes."""

@@ -1,21 +1,21 @@
-"""The edge's cache of price tables and segments: answers from memory, asks Redis in batches.
+"""The edge's cache of price tables and segments: served from memory, read from Redis in batches.
 
-Three promises, whatever happens to Redis:
+Three guarantees, whatever happens to Redis:
 
-1. a quote is never based on a version lower than one already held here;
-2. an entry is confirmed by Redis at most ``reread_s`` ago, or it says that it is not (``confirmed``);
-3. when Redis fails, hangs, or lacks its ``ready`` epoch, the entry held here goes on.
+1. a quote is never based on a lower version than one that is cached here;
+2. a served entry was confirmed by Redis at most ``reread_s`` ago, or it is marked as unconfirmed (``confirmed``);
+3. when Redis fails, hangs, or lacks its ``ready`` epoch, the cached entry stays in use.
 
-Pub/sub hints shorten the wait of promise 2 and are never relied on: messages may be lost.
-Look-ups that come while one batch is under way share the next: one round trip serves them all. An entry in
-use is read again before its time is up, in the background, so that nobody waits for it.
+Pub/sub hints make an entry be read again earlier. The guarantees do not rely on them, since messages may be lost.
+Lookups that arrive while a batch is read share the next batch, so that one round trip serves all of them. An entry
+in use is refreshed in the background before ``reread_s`` has passed, so that no request waits for it.
 
-A listing that the catalog knows and that has no table yet is told at its list price (:meth:`list_price`).
-Of both at most ``max_tables`` are kept. The table that nobody has asked for the longest is evicted first, to the
-second; it is read again when it is asked for. Promise 1 holds for what is held.
-Every duration here is wall time (retries, re-reads); whether a table has expired is the caller's
-business, by the run's Clock.
-Over 300 lines: reading, re-reading and hearing of the same entries, which is where the promises are kept.
+A listing of the catalog that has no table yet is served at its list price (:meth:`PriceCache.on_catalog`). At most
+``max_tables`` tables and as many list prices are kept. The least recently used table is evicted first and read
+again when it is requested; guarantee 1 holds for cached tables only. Every duration here is wall time (retries,
+refreshes); whether a table has expired is the caller's decision, by the run's Clock.
+
+Over 300 lines: lookups, batched reads and hints change the same entries, and the guarantees depend on all three.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ from schemas.topics import MAX_PRICE_MINOR
 log = logging.getLogger(__name__)
 
 _NEVER = float("-inf")
-REREAD_AHEAD = 0.8
-"""Share of its time after which an entry in use is read again in the background."""
-COMPANY_TURNS = 3
-MAX_AHEAD = 32
-"""Entries read again in one round trip beside those that somebody waits for."""
+REFRESH_AHEAD_SHARE = 0.8
+"""Share of ``reread_s`` after which an entry in use is refreshed in the background."""
+BATCH_YIELDS = 3
+"""Iterations of the event loop in which a read waits for more lookups."""
+MAX_BACKGROUND_READS = 32
+"""Most entries refreshed in one round trip, beside those that requests wait for."""
 
 
 class PriceCache:
@@ -50,13 +51,24 @@ class PriceCache:
     Parameters
     ----------
     url : Redis URL.
-    reread_s : an entry older than this is read again before it is served.
-    segment_s : a segment older than this is read again.
-    timeout_s : how long a reading of Redis may take, connection, second try and all; then what is cached serves.
-    pause_s : after a failure Redis is left alone for this long.
-    linger_s : how long a reading in the background waits for others to share its round trip.
-    max_tables : tables kept, and list prices kept.
-    max_segments, max_unknown : bounds of the two maps whose keys come from outside.
+    reread_s : seconds after which an entry is read again before it is served.
+    segment_s : seconds after which a segment is read again.
+    timeout_s : seconds that a read of Redis may take, including the connection and a retry; then the cache serves.
+    pause_s : seconds without reads after a failure.
+    linger_s : seconds that a background refresh waits for others to share its round trip.
+    max_tables : most tables, and most list prices, that are kept.
+    max_segments, max_unknown : bounds of the two maps whose keys come from requests.
+    monotonic : clock of all durations.
+
+    Attributes
+    ----------
+    all_tables_read : whether :meth:`on_table` has received every table of Kafka. Without Redis, a missing table is
+        known not to exist only then.
+    epoch : the ``ready`` epoch of Redis; None while Redis does not answer or has lost its data.
+    failures : reads of Redis that failed.
+    evicted, list_prices_evicted : tables and list prices dropped, or not accepted, for lack of room.
+    lower_versions : tables of Redis that were refused because the cached version was higher.
+    hints : hints received.
     """
 
     def __init__(
@@ -77,7 +89,7 @@ class PriceCache:
         self._reread_s, self._segment_s, self._pause_s, self._linger_s = reread_s, segment_s, pause_s, linger_s
         self._max_tables, self._max_segments, self._max_unknown = max_tables, max_segments, max_unknown
         self._monotonic = monotonic
-        # The one unused for longest first.
+        # Least recently used first.
         self._tables: OrderedDict[str, Entry] = OrderedDict()
         self._segments: dict[tuple[str, str], tuple[str | None, float]] = {}
         self._listed: OrderedDict[str, CatalogEntry] = OrderedDict()
@@ -89,38 +101,36 @@ class PriceCache:
         self._listening: asyncio.Task[None] | None = None
         self._down_until = _NEVER
         self._closing = False
-        self.tables_followed: Callable[[], bool] = lambda: False
-        """Whether :meth:`hold` has heard of every table: without Redis, a lack of one is a fact only then."""
+        self.all_tables_read: Callable[[], bool] = lambda: False
         self.epoch: str | None = None
         self.failures = 0
         self.evicted = 0
-        """Tables that were dropped, or not taken from Kafka, since there was no room."""
         self.list_prices_evicted = 0
         self.lower_versions = 0
         self.hints = 0
 
     @property
     def healthy(self) -> bool:
-        """Whether Redis answered the last time and held its ``ready`` epoch."""
+        """Whether the last read of Redis succeeded and found its ``ready`` epoch."""
         return self.epoch is not None and self._monotonic() >= self._down_until
 
     @property
     def size(self) -> int:
-        """Tables held."""
+        """Number of cached tables."""
         return len(self._tables)
 
     async def start(self) -> None:
-        """Begin to listen to hints and look at Redis once; a Redis that is away is no error."""
+        """Start listening to hints and read Redis once; an unreachable Redis is not an error."""
         self._listening = asyncio.create_task(self._listen())
         await self.check()
 
     async def check(self) -> bool:
-        """Look whether Redis answers and is whole."""
+        """Read Redis once; return whether it answers and is ready."""
         await self._read_batch([], [])
         return self.healthy
 
     async def close(self) -> None:
-        """Stop listening and give the connections back."""
+        """Stop listening and close the connections."""
         self._closing = True
         tasks = {task for task in (self._listening, self._reading) if task is not None}
         for task in tasks:
@@ -131,11 +141,12 @@ class PriceCache:
         await self._redis.close()
 
     def cached(self, listing: str, customer: tuple[str, str]) -> tuple[Entry, str | None] | None:
-        """Entry and segment if both are fresh; else None, and :meth:`lookup` must be awaited.
+        """Return entry and segment if both are fresh; otherwise None, and :meth:`lookup` must be awaited.
 
         Parameters
         ----------
-        listing : the listing's key; customer : tenant and pseudonym.
+        listing : the listing's key.
+        customer : tenant and pseudonym.
         """
         now = self._monotonic()
         entry = self._tables.get(listing)
@@ -147,13 +158,13 @@ class PriceCache:
         known = self._segments.get(customer)
         if known is None or known[1] < now:
             return None
-        if age > self._reread_s * REREAD_AHEAD:
+        if age > self._reread_s * REFRESH_AHEAD_SHARE:
             self._ahead[entry.table.listing] = None
             self._begin_reading()
         return entry, known[0]
 
     async def lookup(self, listing: Listing, customer: tuple[str, str]) -> tuple[Entry, str | None]:
-        """Entry and segment (None: newcomer), confirmed by Redis if it answers.
+        """Return entry and segment (None: newcomer), confirmed by Redis if it answers.
 
         Parameters
         ----------
@@ -162,9 +173,9 @@ class PriceCache:
         Raises
         ------
         UnknownListingError
-            If Redis is whole and has no such table.
+            If Redis answers, is ready, and has no table, and the catalog has no list price.
         NoPriceError
-            If Redis does not answer and nothing is cached. Neither, where the catalog has a list price.
+            If Redis does not answer and no price is cached.
         """
         now = self._monotonic()
         waits: list[asyncio.Future[None]] = []
@@ -181,17 +192,17 @@ class PriceCache:
         if entry is not None:
             return entry, segment
         listed = self._listed.get(listing.key)
-        # Without Redis, and with tables evicted, the lack of one here does not say that there is none.
-        if listed is not None and (self.healthy or (self.tables_followed() and not self.evicted)):
+        # Without Redis, or after evictions, a table that is not cached may still exist.
+        if listed is not None and (self.healthy or (self.all_tables_read() and not self.evicted)):
             return Entry(list_price_table(listed), now), segment
         if self.healthy:
             raise UnknownListingError(listing.key)
         raise NoPriceError(listing.key)
 
-    def hold(self, table: PriceTable) -> None:
-        """Take a table from elsewhere (a start without Redis), unconfirmed; a lower version is ignored.
+    def on_table(self, table: PriceTable) -> None:
+        """Accept a table read from Kafka (for a start without Redis) as unconfirmed; ignore a lower version.
 
-        One that nobody has asked for is the first to go, and is not taken where there is no room.
+        It is evicted before tables that were requested, and is not accepted when the cache is full.
         """
         key = table.listing.key
         entry = self._tables.get(key)
@@ -202,8 +213,10 @@ class PriceCache:
             if entry is None:
                 self._tables.move_to_end(key, last=False)
 
-    def list_price(self, entry: CatalogEntry) -> None:
-        """Take a catalog entry: its list price is told until the listing has a table; an inactive one has none."""
+    def on_catalog(self, entry: CatalogEntry) -> None:
+        """Accept a catalog entry: its list price is served until the listing has a table. An inactive listing has
+        none.
+        """
         listing = Listing.key_of(entry)
         if not entry.active or not 0 < (entry.list_minor or 0) <= MAX_PRICE_MINOR:
             self._listed.pop(listing, None)
@@ -228,19 +241,19 @@ class PriceCache:
     async def _read(self) -> None:
         while self._wanted_tables or self._wanted_segments or self._ahead:
             if self._wanted_tables or self._wanted_segments:
-                # A few turns of the loop: at rest they take no time, under load they bring company.
-                for _ in range(COMPANY_TURNS):
+                # Waits for more requests only under load, and then reads them in one batch.
+                for _ in range(BATCH_YIELDS):
                     await asyncio.sleep(0)
             else:
                 await asyncio.sleep(self._linger_s)
             tables, self._wanted_tables = self._wanted_tables, {}
             segments, self._wanted_segments = self._wanted_segments, {}
             try:
-                # A few at a time: a thousand tables in one reply would hold up every quote for its decoding.
-                ahead = [self._ahead.popitem()[0] for _ in range(min(len(self._ahead), MAX_AHEAD))]
+                # A few at a time: while a thousand tables are decoded, every quote would wait.
+                ahead = [self._ahead.popitem()[0] for _ in range(min(len(self._ahead), MAX_BACKGROUND_READS))]
                 await self._read_batch([*tables, *ahead], list(segments))
             finally:
-                # Whatever came, those who wait go on, with what is cached.
+                # Waiting lookups continue with the cached entries, also after a failure.
                 for future in (*tables.values(), *segments.values()):
                     if not future.done():
                         future.set_result(None)
@@ -249,7 +262,7 @@ class PriceCache:
         now = self._monotonic()
         if now < self._down_until:
             return self._unconfirm(listings)
-        # A table is read when it is not held, was hinted to be newer, or turns out to be.
+        # A table is read if it is not cached, if a hint announced a newer one, or if its version has changed.
         held: dict[Listing, str] = {}
         wanted: list[Listing] = []
         for listing in listings:
@@ -262,13 +275,13 @@ class PriceCache:
             epoch, segments, versions, found = await self._redis.read(customers, held, wanted)
         except REDIS_UNREACHABLE as error:
             if self.epoch is not None or not self.failures:
-                log.warning("edge cache: Redis does not answer, cached prices go on: %r", error)
+                log.warning("edge cache: Redis does not answer, cached prices stay in use: %r", error)
             self.failures += 1
             self.epoch = None
             self._down_until = self._monotonic() + self._pause_s
             return self._unconfirm(listings)
         if self.epoch is None and epoch is not None:
-            log.info("edge cache: Redis is whole, epoch %s", epoch)
+            log.info("edge cache: Redis is ready, epoch %s", epoch)
         self.epoch = epoch
         if epoch is None:
             return self._unconfirm(listings)
@@ -286,7 +299,7 @@ class PriceCache:
             self._segments[key] = (segment, now + self._segment_s)
 
     def _keep_used(self, listings: list[Listing]) -> None:
-        """Mark the tables of a reading as used; evict those unused for longest, never one of the reading."""
+        """Mark the tables of a read as used; evict the least recently used ones, but none of this read."""
         used = [listing.key for listing in listings if listing.key in self._tables]
         for key in used:
             self._tables.move_to_end(key)
@@ -299,7 +312,7 @@ class PriceCache:
         for listing in listings:
             entry = self._tables.get(listing.key)
             if entry is not None:
-                # Served as unconfirmed until the next try, so that only one quote in a while waits for Redis.
+                # Served as unconfirmed until the next attempt, so that few quotes wait for Redis.
                 entry.checked_at, entry.confirmed = now, False
                 self._tables.move_to_end(listing.key)
 
@@ -322,7 +335,7 @@ class PriceCache:
             self._tables[listing.key] = Entry(table, now)
             self._unknown.pop(listing, None)
         else:
-            # Redis lost or took back what was served: hold on to the higher version, and say so.
+            # Redis has a lower version than one that was served: keep the higher one, as unconfirmed.
             self.lower_versions += 1
             entry.checked_at, entry.confirmed = now, False
 
@@ -332,7 +345,7 @@ class PriceCache:
                 async for hint in self._redis.hints():
                     self._hinted(hint)
             except REDIS_UNREACHABLE as error:
-                log.debug("edge cache: no hints for now: %s", error)
+                log.debug("edge cache: no hints until Redis answers: %s", error)
                 await asyncio.sleep(self._pause_s)
 
     def _hinted(self, hint: Hint) -> None:

@@ -1,4 +1,4 @@
-"""What the edge holds of one listing, and what it says when it holds nothing."""
+"""What the edge caches of a listing, and the table it uses for a listing without one."""
 
 from __future__ import annotations
 
@@ -9,17 +9,23 @@ from schemas.price_table import FULL, PriceList, PriceTable
 
 
 class UnknownListingError(LookupError):
-    """Redis is whole and holds no table for the listing."""
+    """Redis answers, is ready, and has no table for the listing."""
 
 
 class NoPriceError(LookupError):
-    """Redis does not answer (or is not whole) and nothing is cached: there is no price to tell."""
+    """Redis does not answer or is not ready, and no price of the listing is cached."""
 
 
 class Entry:
-    """A listing's newest table seen, when Redis last confirmed it, and whether it still does."""
+    """A listing's newest known table, when Redis last confirmed it, and whether it still does.
 
-    __slots__ = ("checked_at", "confirmed", "expires_ms", "shelves", "table", "version_text")
+    Attributes
+    ----------
+    rendered : quotes rendered from the table (:class:`jobs.edge.quote_text.RenderedQuotes`), by source, arm and
+        segment; they live as long as the table.
+    """
+
+    __slots__ = ("checked_at", "confirmed", "expires_ms", "rendered", "table", "version_text")
 
     def __init__(self, table: PriceTable, checked_at: float, confirmed: bool = True) -> None:
         self.table = table
@@ -27,12 +33,11 @@ class Entry:
         self.version_text = str(table.version)
         self.checked_at = checked_at
         self.confirmed = confirmed
-        self.shelves: dict[tuple[str, str, str | None], Any] = {}
-        """What a reader has worked out of the table; it goes when the table goes."""
+        self.rendered: dict[tuple[str, str, str | None], Any] = {}
 
 
 def list_price_table(entry: CatalogEntry) -> PriceTable:
-    """The table of a listing that has none yet: version 0 and always over, so that the list price is told.
+    """Return a table that yields the list price, for a listing without a table: version 0 and already expired.
 
     >>> entry = CatalogEntry("e", 5, "acme", "web", "s1", "s1", "shoes", "margin", "USD", 1, True, 700, 1000)
     >>> table = list_price_table(entry)
@@ -41,8 +46,16 @@ def list_price_table(entry: CatalogEntry) -> PriceTable:
     """
     assert entry.list_minor is not None
     return PriceTable(
-        Listing(entry.tenant, entry.market, entry.sku), entry.price_group, 0, f"list-{entry.list_minor}",
-        entry.event_time_ms, 0, entry.currency,
-        {DEFAULT_ARM: {DEFAULT_SEGMENT: PriceList((entry.list_minor,), (FULL,))}}, entry.list_minor, None,
-        QuoteSource.LIST.value, "",
-    )  # fmt: skip
+        listing=Listing(entry.tenant, entry.market, entry.sku),
+        price_group=entry.price_group,
+        version=0,
+        table_id=f"list-{entry.list_minor}",
+        published_ms=entry.event_time_ms,
+        expires_ms=0,
+        currency=entry.currency,
+        table={DEFAULT_ARM: {DEFAULT_SEGMENT: PriceList((entry.list_minor,), (FULL,))}},
+        list_minor=entry.list_minor,
+        offer_minor=None,
+        reason=QuoteSource.LIST.value,
+        decision_id="",
+    )

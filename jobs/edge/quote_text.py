@@ -1,8 +1,8 @@
-"""Quotes as text: what every customer of a table's arm and segment shares is written once.
+"""Quotes rendered as text: what all customers of a table's arm and segment share is rendered once.
 
-A reply and a log record differ between two customers in five short values only. Writing the other
-dozen once per table instead of once per quote takes a third off what a quote costs. The values put in
-here are hexadecimal or numbers, so nothing needs escaping; all else went through the JSON encoder.
+Two customers' replies and log records differ in five short values only. Rendering the other dozen once per table
+instead of once per quote saves a third of a quote's cost. The inserted values are hexadecimal or numbers and need
+no escaping; everything else is encoded as JSON.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LIST = QuoteSource.LIST.value
 
 
 def public_reason(reason: str, source: str) -> str:
-    """Return what a shopper may read, by the cause that a table's reason begins with.
+    """Return the reason for shoppers, by the cause with which a table's reason begins.
 
     >>> public_reason("RIVAL_MOVED shop-b -12%", "table"), public_reason("anything", "list")
     ('market prices have changed', 'list price')
@@ -34,7 +34,7 @@ def public_reason(reason: str, source: str) -> str:
 
 @lru_cache(maxsize=65_536)
 def amount(minor: int, currency: str) -> str:
-    """An amount in major units, without the currency.
+    """Return an amount in major units, without the currency.
 
     >>> amount(1999, "USD"), amount(500, "JPY"), amount(5, "USD")
     ('19.99', '500', '0.05')
@@ -46,11 +46,11 @@ def amount(minor: int, currency: str) -> str:
     return f"{whole}.{rest:0{digits}d}"
 
 
-class Shelf:
-    """The quotes of one table, source, arm and segment: a draw's price, with the text around it.
+class RenderedQuotes:
+    """The quotes of one table, source, arm and segment: the price of each draw, and the text around it.
 
-    ``cumulative`` and ``salt`` are the pick's (schemas.price_table); ``replies`` and ``records`` hold, per
-    price, what follows the session in the reply and in the log's record.
+    ``cumulative`` and ``salt`` belong to the pick (schemas.price_table). ``replies`` and ``records`` hold, per
+    price, the text after the session in the reply and in the log record.
 
     Examples
     --------
@@ -58,8 +58,8 @@ class Shelf:
     >>> from schemas.price_table import PriceList
     >>> table = PriceTable(Listing("t", "m", "s"), "s", 7, "t1", 0, 500, "USD",
     ...     {"base": {"all": PriceList((900,), (FULL,))}}, 1000, None, "why", "d1")
-    >>> shelf = Shelf(table, "table", "base", "all")
-    >>> shelf.reply(0, "q-1", "c", "s", 20)
+    >>> quotes = RenderedQuotes(table, "table", "base", "all")
+    >>> quotes.reply(0, "q-1", "c", "s", 20)
     b'{"quote_id":"q-1","customer":"c","session":"s","age_ms":20,"tenant":"t","market":"m","sku":"s","segment":"all",\
 "arm":"base","price_minor":900,"price":"9.00","currency":"USD","version":7,"valid_until_ms":500,"source":"table",\
 "reason":"current price"}'
@@ -95,14 +95,14 @@ class Shelf:
             }))  # fmt: skip
 
     def reply(self, i: int, quote_id: str, customer: str, session: str, age_ms: int) -> bytes:
-        """The public reply for price ``i``; ids are hexadecimal."""
+        """Return the public reply for price ``i``; ids are hexadecimal."""
         return (
             f'{{"quote_id":"{quote_id}","customer":"{customer}","session":"{session}",'
             f'"age_ms":{age_ms},{self.replies[i]}'
         ).encode()
 
     def record(self, i: int, quote_id: str, customer: str, session: str, at_ms: int, bot: bool) -> bytes:
-        """The quotes topic's record for price ``i``."""
+        """Return the quotes topic's record for price ``i``."""
         return (
             f'{{"event_id":"{quote_id}","event_time_ms":{at_ms},"customer":"{customer}","session":"{session}",'
             f'"bot":{"true" if bot else "false"},{self.records[i]}'
@@ -110,5 +110,5 @@ class Shelf:
 
 
 def _rest(fields: Mapping[str, Any]) -> str:
-    # Without the opening brace: the text of another object goes on.
+    # Without the opening brace: this text continues another object.
     return orjson.dumps(fields).decode()[1:]

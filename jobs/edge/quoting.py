@@ -1,8 +1,8 @@
-"""Quoting: from a request for a price to the reply and the logged quote.
+"""Quotes: from a price request to the reply and the logged quote.
 
-The request is judged by the limits of the quotes topic's contract, the customer id becomes a
-pseudonym before anything is looked up or logged, the price is picked from the table by the layout's
-own rule, and the reply tells a shopper's reason and nothing of propensities or shadow prices.
+The request is validated by the limits of the quotes topic's contract. The customer id is replaced by a pseudonym
+before any lookup or logging. The price is picked from the table by the layout's rule. The reply has a reason for
+shoppers, and neither propensities nor shadow prices.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import orjson
 from jobs.connectors.kafka.quote_log import QuoteLog
 from jobs.edge.price_cache import PriceCache
 from jobs.edge.price_entry import Entry, NoPriceError, UnknownListingError
-from jobs.edge.quote_text import LIST, Shelf
+from jobs.edge.quote_text import LIST, RenderedQuotes
 from jobs.runtime.clock import Clock
 from jobs.runtime.metrics import Metrics
 from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT, Listing, QuoteSource
@@ -32,11 +32,19 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 PREFIX = "/v1/quotes/"
 MAX_PATH, MAX_QUERY, MAX_SHOPPERS = 512, 1024, 50_000
-"""Longest request taken; the single values are bounded as in the quotes topic's contract."""
+"""Longest path, longest query, and most cached shoppers.
+
+Single values are bounded as in the quotes topic's contract.
+"""
 
 
 class BadRequestError(ValueError):
-    """A request that cannot be answered; says what was expected, what came, and what to do."""
+    """An invalid request; the message has what was expected and what was given.
+
+    Attributes
+    ----------
+    status : HTTP status of the reply.
+    """
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -49,7 +57,7 @@ _JSON = (b"content-type", b"application/json")
 
 
 class Shopper(NamedTuple):
-    """Who asks, by pseudonym."""
+    """The customer of a request, by pseudonym."""
 
     customer: str
     session: str
@@ -59,7 +67,7 @@ class Shopper(NamedTuple):
 
 @lru_cache(maxsize=65_536)
 def read_listing(path: str) -> tuple[str, str]:
-    """Key and tenant of the listing that a path names.
+    """Return key and tenant of the listing in a request path.
 
     >>> read_listing("/v1/quotes/acme/web-us-usd/sku-1")
     ('acme/web-us-usd/sku-1', 'acme')
@@ -67,7 +75,7 @@ def read_listing(path: str) -> tuple[str, str]:
     Raises
     ------
     BadRequestError
-        If the path is not what the service takes.
+        If the path is invalid.
     """
     if len(path) > MAX_PATH:
         raise BadRequestError(414, f"expected a path of at most {MAX_PATH} characters")
@@ -87,7 +95,12 @@ def read_listing(path: str) -> tuple[str, str]:
 
 
 def read_shopper(query: bytes, name: Callable[[str], str]) -> Shopper:
-    """Who asks, by ``name``, the pseudonym of an id.
+    """Return the customer of a request.
+
+    Parameters
+    ----------
+    query : the query string.
+    name : returns the pseudonym of an id.
 
     >>> read_shopper(b"customer=c1&bot=1", str.upper)
     Shopper(customer='C1', session='C1', arm='base', bot=True)
@@ -95,7 +108,7 @@ def read_shopper(query: bytes, name: Callable[[str], str]) -> Shopper:
     Raises
     ------
     BadRequestError
-        If a parameter is not what the service takes.
+        If a parameter is invalid.
     """
     if len(query) > MAX_QUERY:
         raise BadRequestError(414, f"expected a query of at most {MAX_QUERY} bytes")
@@ -114,21 +127,22 @@ def _fields(query: bytes) -> dict[str, str]:
         text = query.decode()
         if "%" in text or "+" in text:
             return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=8))
-        # Nothing is escaped: the common case, four times faster than the general reader.
+        # The common case without escapes is four times faster than parse_qsl.
         return dict([field.split("=", 1) for field in text.split("&")]) if text else {}
     except ValueError:
         raise BadRequestError(400, "query: expected at most 8 fields name=value in UTF-8") from None
 
 
 class Quoting:
-    """Answers quotes: cache, pick, log.
+    """Answers price requests: looks up the table, picks the price, logs the quote.
 
     Parameters
     ----------
     cache : tables and segments.
-    quotes : where every quote goes.
-    clock : the run's Clock; judges whether a table has expired.
+    quotes : log of every quote.
+    clock : the run's Clock; decides whether a table has expired.
     secret : key of the pseudonyms.
+    metrics : the process' metrics; None: new ones.
     """
 
     def __init__(
@@ -147,15 +161,15 @@ class Quoting:
         dropped.set_function(lambda: quotes.dropped)
         waiting = self.metrics.gauge("quotes_waiting", "count", "Quotes the broker has not taken yet")
         waiting.set_function(lambda: quotes.waiting)
-        tables = self.metrics.gauge("cached_tables", "count", "Price tables held")
+        tables = self.metrics.gauge("cached_tables", "count", "Price tables cached")
         tables.set_function(lambda: cache.size)
-        evicted = self.metrics.gauge("evicted_tables", "count", "Price tables dropped for lack of room")
+        evicted = self.metrics.gauge("evicted_tables", "count", "Price tables evicted")
         evicted.set_function(lambda: cache.evicted)
         whole = self.metrics.gauge("redis_whole", "info", "1 when Redis answers and has its ready epoch")
         whole.set_function(lambda: float(cache.healthy))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Reply to ``/v1/quotes/…``."""
+        """Reply to a request for ``/v1/quotes/…``."""
         status, body, method = 200, b"", scope["method"]
         try:
             if method != "GET" and method != "HEAD":
@@ -168,13 +182,12 @@ class Quoting:
         except UnknownListingError as error:
             status, body = 404, _problem(
                 f"no price for {error}: expected a listing of the catalog topic (tenant/market/sku); "
-                "a listing has its list price, and soon a table, from its first catalog entry; "
-                "`walras tables` lists what there is"
+                "a listing has a price from its first catalog entry; `walras tables` lists the price tables"
             )  # fmt: skip
         except NoPriceError as error:
             status, body = 503, _problem(
                 f"no price known for {error}: Redis does not answer or is being rebuilt, and this edge has not "
-                "served the listing before; ask again, show the shop's list price meanwhile (/readyz says when)"
+                "served the listing before; retry, and show the list price meanwhile (/readyz reports readiness)"
             )  # fmt: skip
         if status != 200:
             self._refused.labels(str(status)).inc()
@@ -183,14 +196,14 @@ class Quoting:
         await send({"type": "http.response.body", "body": body if method != "HEAD" else b""})
 
     async def answer(self, path: str, query: bytes) -> bytes:
-        """The public reply to a request, as JSON; logs the quote.
+        """Return the public reply to a request as JSON, and log the quote.
 
         Raises
         ------
         BadRequestError
-            If the request is not what the service takes.
+            If the request is invalid.
         UnknownListingError, NoPriceError
-            When there is no price to tell.
+            If there is no price.
         """
         key, tenant = read_listing(path)
         shopper = self._shoppers.get(query)
@@ -205,40 +218,44 @@ class Quoting:
                 found = await self.cache.lookup(Listing.parse(key), (tenant, customer))
         entry, segment = found
         now_ms = self.clock.now_ms()
-        source = judge_source(entry, now_ms)
-        # A newcomer is of the default segment: what a reader with nothing but redis-cli would conclude.
-        shelf = entry.shelves.get((source, arm, segment)) or _shelf(entry, source, arm, segment or DEFAULT_SEGMENT)
-        i = bisect_left(shelf.cumulative, unit_draw(shelf.salt, customer))
+        source = quote_source(entry, now_ms)
+        # A newcomer has the default segment, as for every reader of the public layout.
+        quotes = entry.rendered.get((source, arm, segment)) or _rendered(
+            entry, source, arm, segment or DEFAULT_SEGMENT
+        )
+        i = bisect_left(quotes.cumulative, unit_draw(quotes.salt, customer))
         quote_id = self.quotes.next_id()
-        self.quotes.offer(shelf.group, shelf.record(i, quote_id, customer, session, now_ms, bot), now_ms)
+        self.quotes.offer(quotes.group, quotes.record(i, quote_id, customer, session, now_ms, bot), now_ms)
         self._new[source] += 1
-        return shelf.reply(i, quote_id, customer, session, max(0, now_ms - shelf.published_ms))
+        return quotes.reply(i, quote_id, customer, session, max(0, now_ms - quotes.published_ms))
 
-    def forget_shoppers(self) -> None:
-        """Drop what ids were called; called once a minute, so that no id of a person stays for longer."""
+    def clear_shoppers(self) -> None:
+        """Clear the cache of customer ids. Called once a minute, so that no id stays in memory for longer."""
         self._shoppers.clear()
 
     def count(self) -> None:
-        """Bring the counters up to date; called before they are read, since a quote only adds to a dict."""
+        """Update the counters before they are read; a quote itself only increments a dict entry."""
         for source, n in self._new.items():
             if n:
                 self._answered[source].inc(n)
                 self._new[source] = 0
 
 
-def _shelf(entry: Entry, source: str, arm: str, segment: str) -> Shelf:
-    """A table's shelf, made at its first quote; an unknown arm is answered, and logged, as the default one."""
+def _rendered(entry: Entry, source: str, arm: str, segment: str) -> RenderedQuotes:
+    """Return a table's rendered quotes, cached in its entry; an unknown arm is answered and logged as the default
+    arm.
+    """
     known = arm if arm in entry.table.table else DEFAULT_ARM
-    shelf = entry.shelves.get((source, known, segment))
-    if shelf is None:
-        shelf = entry.shelves[source, known, segment] = Shelf(entry.table, source, known, segment)
+    quotes = entry.rendered.get((source, known, segment))
+    if quotes is None:
+        quotes = entry.rendered[source, known, segment] = RenderedQuotes(entry.table, source, known, segment)
     if segment == DEFAULT_SEGMENT and known == arm:
-        entry.shelves[source, arm, None] = shelf
-    return shelf
+        entry.rendered[source, arm, None] = quotes
+    return quotes
 
 
 def pseudonyms(secret: str) -> Callable[[str], str]:
-    """:func:`jobs.runtime.pseudonym.pseudonym` for one key, which is worked in once.
+    """Return :func:`jobs.runtime.pseudonym.pseudonym` for one key, hashed with the key in advance.
 
     >>> from jobs.runtime.pseudonym import pseudonym
     >>> pseudonyms("key")("customer-1") == pseudonym("key", "customer-1")
@@ -255,10 +272,11 @@ def pseudonyms(secret: str) -> Callable[[str], str]:
     return name
 
 
-def judge_source(entry: Entry, now_ms: int) -> str:
-    """Where the price comes from: a table Redis confirms, one it does not, or (past its end) the list price.
+def quote_source(entry: Entry, now_ms: int) -> str:
+    """Return the source of a price: a table that Redis confirms, an unconfirmed table, or after expiry the list
+    price.
 
-    A listing without a list price keeps its last table, as stale: any price is better than none.
+    A listing without a list price keeps its last table as stale, since a reply must have a price.
     """
     if now_ms >= entry.expires_ms:
         return LIST if entry.table.list_minor > 0 else STALE

@@ -1,1 +1,1 @@
-"""Hosting: what runs a bucket logic inside a job, and the same jobs chained in one process."""
+"""Hosting: run a bucket's logic inside a job, and run all jobs chained in one process."""

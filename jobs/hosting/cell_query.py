@@ -1,7 +1,7 @@
-"""The cell text over given lines in DuckDB: cells, verdicts, segments, and the minutes' batches.
+"""The cell query on given lines in DuckDB: cells, verdicts, segments, and the minutes' batches.
 
-What Flink runs on the stream runs here on files, with the same text (features/cells/query.py) and lines decoded as
-strictly; :mod:`jobs.replay.backfill` asks it for an archive's cells, :mod:`jobs.hosting.chain` for its batches.
+Runs the same SQL as Flink (features/cells/query.py) on files, with the same strict decoding of lines.
+:mod:`jobs.replay.backfill` computes an archive's cells with it, :mod:`jobs.hosting.chain` its batches.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from features.cells.lines import read_line, typed
 from features.cells.query import DUCKDB, FACTS, GOOD
 from features.segments.customers import SegmentSettings
 from schemas.events import bucket_of, group_key
-from schemas.topics import INPUTS, MINUTE_MS, TOPICS, Topic
+from schemas.time_units import MINUTE_MS
+from schemas.topics import INPUTS, TOPICS, Topic
 
 Line = tuple[int, int, int, bytes | None]
-"""Partition, offset, Kafka timestamp, bytes."""
+"""Partition, offset, Kafka timestamp (ms), bytes."""
 Lines = Mapping[str, Iterable[Line]]
 """Lines by topic (``pricing.…``)."""
 
@@ -36,11 +37,19 @@ _ROWS, _STREAMED = 100_000, 5_000
 
 
 class ArchiveError(FileNotFoundError):
-    """A folder in which there is nothing to read."""
+    """A folder without Parquet files."""
 
 
 def parquet_files(folder: Path) -> list[Path]:
-    """Finished files of a Flink file sink: no hidden ones, no markers; they carry no extension."""
+    """Return the finished files of a Flink file sink, which have no extension.
+
+    Hidden files and markers are left out.
+
+    Raises
+    ------
+    ArchiveError
+        If there is none.
+    """
     found = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith((".", "_")))
     if not found:
         raise ArchiveError(f"{folder}: expected Parquet files written by demand_job, found none")
@@ -48,15 +57,15 @@ def parquet_files(folder: Path) -> list[Path]:
 
 
 def raw_lines(archive: Path) -> Iterator[dict[str, list[Any]]]:
-    """Columns of the raw archive in pieces: topic, p, o, kafka_ts_ms, line_bytes."""
+    """Yield the columns topic, p, o, kafka_ts_ms, line_bytes of the raw archive, in pieces."""
     for path in parquet_files(archive / "raw"):
-        # One file at a time: hive folder names would clash with the columns of a data set.
+        # One file at a time: in a data set the hive folder names would clash with the columns.
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(_ROWS, columns=list(RAW_COLUMNS)):
                 yield batch.to_pydict()
 
 
-class Backfill:
+class CellQuery:
     """A DuckDB connection with the views of features/cells/query.py over given lines.
 
     Parameters
@@ -68,7 +77,7 @@ class Backfill:
     Examples
     --------
     >>> line = b'{"event_time_ms": 1700000000000, "bucket": 3}'
-    >>> backfill = Backfill({"pricing.ticks.v1": [(0, 0, 1700000000000, line)]})
+    >>> backfill = CellQuery({"pricing.ticks.v1": [(0, 0, 1700000000000, line)]})
     >>> backfill.rows("ledger")[0]["ticks"]
     1
     """
@@ -89,10 +98,10 @@ class Backfill:
         inputs: Sequence[Topic] = INPUTS,
         *,
         memory_days: int = SegmentSettings().memory_days,
-    ) -> Backfill:
-        """Over a connection that holds every input's typed lines already, as tables ``lines_<topic>``.
+    ) -> CellQuery:
+        """Return a query over a connection that holds every input's typed lines as tables ``lines_<topic>``.
 
-        The tables are dropped once their lines are judged; further columns of theirs stay in ``judged_<topic>``.
+        The tables are dropped once their lines are judged; their other columns remain in ``judged_<topic>``.
         """
         backfill = cls.__new__(cls)
         backfill._duck, backfill._memory_days = duck, memory_days
@@ -106,18 +115,18 @@ class Backfill:
             rt = DUCKDB.text(cells.rt_ms_sql(topic))
             self._duck.execute(f"CREATE VIEW in_{topic.name} AS SELECT *, {rt} AS rt FROM lines_{topic.name}")
         for name, text in cells.views(DUCKDB, inputs):
-            # A table where the stream shares a view too: what is read twice is computed once.
+            # A table instead of a view where several views read the result, so that it is computed once.
             kind = "TABLE" if name.startswith("judged_") or name == "orders_first" else "VIEW"
             self._duck.execute(f"CREATE {kind} {name} AS {text}")
 
     @classmethod
-    def of_archive(cls, archive: Path, inputs: Sequence[Topic] = INPUTS) -> Backfill:
-        """Over ``<archive>/raw``, judged with the lateness that ``inputs`` have.
+    def of_archive(cls, archive: Path, inputs: Sequence[Topic] = INPUTS) -> CellQuery:
+        """Return a query over ``<archive>/raw``, judged with the lateness of ``inputs``.
 
         Raises
         ------
         ArchiveError
-            If there is nothing.
+            If the folder holds no Parquet file.
         """
         by_topic: dict[str, list[Line]] = {}
         for columns in raw_lines(archive):
@@ -126,17 +135,18 @@ class Backfill:
         return cls(by_topic, inputs)
 
     def arrow(self, output: str) -> pa.Table:
-        """One of ``OUTPUTS``."""
+        """Return one of ``OUTPUTS`` as an Arrow table."""
         return self._duck.sql(_query(output, self._memory_days)).to_arrow_table()
 
     def rows(self, output: str) -> list[dict[str, Any]]:
-        """One of ``OUTPUTS`` as a list of records."""
+        """Return one of ``OUTPUTS`` as a list of records."""
         return self.arrow(output).to_pylist()
 
     def batches(self, buckets: int) -> Iterator[tuple[int, int, list[dict[str, Any]]]]:
-        """Yield every batch as (window end, bucket, rows), ascending: what demand_job groups in its second window.
+        """Yield every batch as (window end, bucket, rows) in ascending order, as demand_job's second window groups
+        them.
 
-        A bucket has a batch in a minute with cells or facts of its own or a tick; its rows are as on the
+        A bucket has a batch in a minute in which it has cells, facts or a tick. Its rows are those of the
         ``cells`` topic, in any order (:func:`features.bucket_logic.parse_batch` sorts them).
         """
         of_group: dict[tuple[str, str, str], int] = {}
@@ -172,7 +182,7 @@ class Backfill:
                 yield window, number, of_bucket
 
     def _stream(self, text: str) -> Iterator[dict[str, Any]]:
-        """Yield a query's records, a few thousand at a time in memory."""
+        """Yield a query's records, a few thousand in memory at a time."""
         cursor = self._duck.cursor().execute(text)
         names = [column[0] for column in cursor.description or []]
         while rows := cursor.fetchmany(_STREAMED):
@@ -180,7 +190,7 @@ class Backfill:
                 yield dict(zip(names, row, strict=True))
 
     def facts(self, name: str) -> Iterator[FactLine]:
-        """Good lines of an input as repricing_job takes them: raw, in the order in which they arrived."""
+        """Yield the valid lines of an input in order of arrival, as repricing_job processes them."""
         text = (
             f"SELECT kafka_ts_ms, p, o, {_MINUTE_END}, line_bytes FROM judged_{name} WHERE {GOOD} ORDER BY 1, 2, 3"
         )
@@ -191,7 +201,7 @@ class Backfill:
 
 
 class FactLine(NamedTuple):
-    """A fact's line: when it arrived, its address, the end of the minute in which it counts, its bytes."""
+    """A fact's line: arrival time, address, end of the minute in which it counts, bytes."""
 
     stream: str
     kafka_ts_ms: int
@@ -202,7 +212,7 @@ class FactLine(NamedTuple):
 
     @property
     def address(self) -> str:
-        """Topic, partition, offset: what names and orders it."""
+        """Stream, partition and offset, which name and order a fact."""
         return f"{self.stream}-{self.partition}-{self.offset}"
 
 
@@ -236,7 +246,7 @@ def _query(output: str, memory_days: int) -> str:
 
 
 def _load(duck: duckdb.DuckDBPyConnection, topic: Topic, lines: Iterable[Line]) -> None:
-    """Fill ``lines_<topic>`` with typed lines."""
+    """Create ``lines_<topic>`` with typed lines."""
     fields = {check.field: check.type for check in topic.checks} | {"tick": "BOOLEAN"}
     schema = pa.schema(
         [

@@ -1,14 +1,13 @@
-"""The whole way in one process, without Kafka and Flink: lines in, every stream's outputs out.
+"""All jobs of the pipeline chained in one process, without Kafka and Flink.
 
     lines → cells (DuckDB) → batches → features, sums → estimates → evidence, decisions, tables
 
-The cell text, the logics, their settings and their host are the very ones of the four jobs; what is left
-out is transport: topics, parallel subtasks, checkpoints, sinks. So a replay can be thought through before a
-platform is started, and a test can stop this way anywhere and compare. Segments of customers (Redis)
-are not computed here; quotes and orders carry theirs.
+The cell query, the logics, their settings and their host are those of the four jobs. Left out are topics, parallel
+subtasks, checkpoints and sinks. A replay can therefore be checked before a platform is started, and a test can
+read every intermediate stream. Segments of customers (Redis) are not computed; quotes and orders carry theirs.
 
-Order, the same in every run: a minute's facts in the order of their arrival, then its batches by bucket
-in every job, then the estimates that they gave. Time is what the data say, as in a replay on the platform
+The order is the same in every run: a minute's facts in the order of arrival, then its batches by bucket in every
+job, then the estimates that they gave. The current time is the event time, as in a replay on the platform
 (``WALRAS_CLOCK=data``).
 """
 
@@ -26,7 +25,7 @@ from features.bucket_logic import BucketLogic, Output
 from features.elasticity.elasticity_logic import SUMS, ElasticityLogic
 from features.elasticity.pooling_logic import ESTIMATES, PoolingLogic
 from features.feature_logic import FeatureLogic
-from jobs.hosting.cell_query import Backfill, FactLine, Lines
+from jobs.hosting.cell_query import CellQuery, FactLine, Lines
 from jobs.hosting.host import BATCH, Host, HostedBucket
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.pricing.policy import Policy
@@ -35,9 +34,9 @@ from schemas.events import bucket_of, group_key
 from schemas.topics import INPUTS, Topic
 
 FACTS = ("offers", "stock", "calendar", "commands")
-"""Inputs that repricing takes at once."""
-FACTS_OF_A_REPLAY = ("calendar", "commands")
-"""And in a replay, where the others wait for their minute's batch, as in repricing_job."""
+"""Inputs whose records repricing processes on arrival."""
+REPLAY_FACTS = ("calendar", "commands")
+"""The same in a replay, where rivals' prices and stock levels arrive inside their minute's batch."""
 
 
 FEATURES, REPRICING = "features", "repricing"
@@ -47,18 +46,18 @@ class _StatelessHost(Host):
     """A host that saves no bucket and therefore never evicts one: an evicted bucket could not be restored."""
 
     def __init__(self, make_logic: Callable[[], BucketLogic]) -> None:
-        super().__init__(make_logic, None, most_live=None)
+        super().__init__(make_logic, None, max_live_buckets=None)
 
     def save(self, hosted: HostedBucket) -> bytes:
         return b""
 
 
-class _Job:
-    """A logic per key, hosted as in Flink: with a state value per key, and restarts."""
+class _HostedJob:
+    """A hosted logic with a saved state per key, as in Flink; optionally restarted every few rows."""
 
-    def __init__(self, make_logic: Callable[[], BucketLogic], restart_every: int, twice: bool) -> None:
+    def __init__(self, make_logic: Callable[[], BucketLogic], restart_every: int, duplicate: bool) -> None:
         self._make_logic = make_logic
-        self._restart_every, self._twice = restart_every, twice
+        self._restart_every, self._duplicate = restart_every, duplicate
         self._saved: dict[str, bytes] = {}
         self._taken = 0
         self._host = self._start()
@@ -71,8 +70,8 @@ class _Job:
             self._host = self._start()
         self._taken += 1
         outputs: list[Output] = []
-        for _ in range(2 if self._twice else 1):
-            given, saved = self._host.take((key, kind, address, payload), partial(self._saved.get, key))
+        for _ in range(2 if self._duplicate else 1):
+            given, saved = self._host.process((key, kind, address, payload), partial(self._saved.get, key))
             if saved:
                 self._saved[key] = saved
             outputs += given
@@ -80,7 +79,7 @@ class _Job:
 
 
 class Call(NamedTuple):
-    """A row for a bucket's features or repricing: ``key`` is the bucket's number."""
+    """A row for a bucket's features or repricing; ``key`` is the bucket's number."""
 
     job: str
     key: str
@@ -90,20 +89,20 @@ class Call(NamedTuple):
 
 
 class BucketJobs:
-    """The jobs whose buckets know nothing of each other: features and repricing."""
+    """The jobs whose buckets are independent of each other: features and repricing."""
 
-    def __init__(self, policy: Policy, *, restart_every: int = 0, twice: bool = False) -> None:
+    def __init__(self, policy: Policy, *, restart_every: int = 0, duplicate: bool = False) -> None:
         self._jobs = {
-            FEATURES: _Job(partial(FeatureLogic, feature_settings(policy)), restart_every, twice),
-            REPRICING: _Job(partial(RepricingLogic, policy), restart_every, twice),
+            FEATURES: _HostedJob(partial(FeatureLogic, feature_settings(policy)), restart_every, duplicate),
+            REPRICING: _HostedJob(partial(RepricingLogic, policy), restart_every, duplicate),
         }
 
     def take(self, call: Call) -> list[Output]:
-        """Give a row to its bucket and return the outputs."""
+        """Process a row in its bucket and return the outputs."""
         return self._jobs[call.job].take(call.key, call.kind, call.address, call.payload)
 
     def run(self, steps: Iterable[Output | Call]) -> Iterator[Output]:
-        """Replace every call among the steps by its outputs."""
+        """Yield the steps with every call replaced by its outputs."""
         for step in steps:
             if isinstance(step, Output):
                 yield step
@@ -112,7 +111,7 @@ class BucketJobs:
 
 
 class Runner(Protocol):
-    """Runs the calls of a chain: in this process (:class:`BucketJobs`) or in others."""
+    """Runs the calls of a chain: in this process (:class:`BucketJobs`) or in worker processes."""
 
     def run(self, steps: Iterable[Output | Call]) -> Iterator[Output]:
         """Yield the steps with every call replaced by its outputs."""
@@ -124,13 +123,14 @@ class Chain:
 
     Parameters
     ----------
-    policy : the business numbers, also of learning and features.
-    buckets : of the deployment.
+    policy : the policy, from which the settings of learning and features follow too.
+    buckets : buckets of the deployment.
     inputs : the input topics with this run's lateness (:func:`schemas.topics.inputs_at_speed`).
-    facts : inputs that are taken at once; offers and stock come with their minute's batch in any case.
-    ahead_ms : so long before its minute's batch comes what that batch tells again (offers, stock).
-    restart_every : every job forgets all but its state after so many rows; 0: never.
-    twice : every batch and fact comes twice, as after a restart from a checkpoint.
+    facts : inputs whose records are processed on arrival; offers and stock also arrive with their minute's batch.
+    fact_lead_ms : how far ahead of their minute's batch offers and stock levels are processed, ms; negative: after
+        it.
+    restart_every : restart every job from its saved state after so many rows; 0: never.
+    duplicate : process every batch and fact twice, as after a restart from a checkpoint.
     runner : runs features and repricing; None: :class:`BucketJobs` in this process.
     """
 
@@ -141,40 +141,43 @@ class Chain:
         *,
         inputs: Sequence[Topic] = INPUTS,
         facts: Sequence[str] = FACTS,
-        ahead_ms: int = 0,
+        fact_lead_ms: int = 0,
         restart_every: int = 0,
-        twice: bool = False,
+        duplicate: bool = False,
         runner: Runner | None = None,
     ) -> None:
         self._buckets, self._inputs = buckets, inputs
-        self._facts, self._ahead_ms = facts, ahead_ms
+        self._facts, self._ahead_ms = facts, fact_lead_ms
         learning = elasticity_settings(policy)
-        self._learning = _Job(partial(ElasticityLogic, learning), restart_every, twice)
-        self._pooling = _Job(partial(PoolingLogic, learning), restart_every, twice)
-        self._runner = runner or BucketJobs(policy, restart_every=restart_every, twice=twice)
+        self._learning = _HostedJob(partial(ElasticityLogic, learning), restart_every, duplicate)
+        self._pooling = _HostedJob(partial(PoolingLogic, learning), restart_every, duplicate)
+        self._runner = runner or BucketJobs(policy, restart_every=restart_every, duplicate=duplicate)
         self._estimates = self._sums = 0
 
     def run(self, lines: Lines, closed_ms: int | None = None) -> Iterator[Output]:
-        """Outputs of every stream, ``cells`` (a bucket's batch), ``sums`` and ``features`` too.
+        """Yield the outputs of every stream, including ``cells`` (a bucket's batch), ``sums`` and ``features``.
 
         Parameters
         ----------
-        closed_ms : end of the last minute that is closed; None: every minute closes, as if time went on for ever.
-        lines : raw lines by topic; ticks among them, or a bucket gets batches only in minutes with data.
+        lines : raw lines by topic. Without ticks a bucket has batches only in minutes with data.
+        closed_ms : end of the last minute that closes; None: every minute closes.
         """
-        return self.run_query(Backfill(lines, self._inputs), closed_ms)
+        return self.run_query(CellQuery(lines, self._inputs), closed_ms)
 
-    def run_query(self, query: Backfill, closed_ms: int | None = None) -> Iterator[Output]:
-        """:meth:`run` over lines that are judged already; a minute's batches are in memory at a time."""
+    def run_query(self, query: CellQuery, closed_ms: int | None = None) -> Iterator[Output]:
+        """Yield what :meth:`run` yields, for lines that are judged already.
+
+        One minute's batches are in memory at a time.
+        """
         return self._runner.run(self._steps(query, closed_ms))
 
-    def _steps(self, query: Backfill, closed_ms: int | None) -> Iterator[Output | Call]:
-        """Yield what is to be done, in order; learning is done at once, since it needs no other job's outputs."""
+    def _steps(self, query: CellQuery, closed_ms: int | None) -> Iterator[Output | Call]:
+        """Yield outputs and calls in order; learning runs here, since it needs no other job's outputs."""
         facts: dict[int, list[FactLine]] = {}
         for name in self._facts:
-            ahead_ms = self._ahead_ms if name not in FACTS_OF_A_REPLAY else 0
+            fact_lead_ms = self._ahead_ms if name not in REPLAY_FACTS else 0
             for fact in query.facts(name):
-                facts.setdefault(fact.window_end_ms - ahead_ms, []).append(fact)
+                facts.setdefault(fact.window_end_ms - fact_lead_ms, []).append(fact)
         waiting = iter(sorted(facts))
         due = next(waiting, None)
         for window, batches in groupby(query.batches(self._buckets), key=itemgetter(0)):

@@ -1,8 +1,8 @@
-"""The buckets of a chain spread over processes, with the outputs in the order of one process.
+"""The buckets of a chain spread over worker processes, with outputs in the order of a single process.
 
-A bucket's features and repricing depend on its own rows and on estimates alone, and learning depends on neither.
-So the main process reads and learns, each worker keeps its share of the buckets, and the main process yields their
-outputs in order. Workers are forked before threads exist, and share the memory of what is imported.
+A bucket's features and repricing depend on its own rows and on estimates, and learning depends on neither. So the
+main process reads and learns, each worker runs its share of the buckets, and the main process yields their outputs
+in order. Workers are forked before threads exist, so that they share the memory of imported modules.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from jobs.hosting.chain import BucketJobs, Call
 from jobs.pricing.policy import Policy
 
 _CHUNK = 2_000
-"""Steps that are sent to the workers at a time; two such chunks are under way."""
+"""Steps sent to the workers at a time; two such chunks are in flight."""
 
 
 class WorkerError(RuntimeError):
-    """A call that failed in a worker: names bucket, kind, address and record."""
+    """A call that failed in a worker; the message names bucket, kind, address and record."""
 
 
 class ChainWorkers:
-    """Runs the calls of a chain in other processes (a :class:`jobs.hosting.chain.Runner`).
+    """Runs the calls of a chain in worker processes (a :class:`jobs.hosting.chain.Runner`).
 
     Parameters
     ----------
-    policy : the business numbers.
-    workers : how many processes; bucket b lives in worker b mod workers.
+    policy : the policy.
+    workers : number of processes; bucket b runs in worker b mod workers.
     """
 
     def __init__(self, policy: Policy, workers: int) -> None:
@@ -85,7 +85,7 @@ class ChainWorkers:
             try:
                 answer = connection.recv()
             except EOFError as error:
-                raise WorkerError("a worker ended without an answer; it may have been out of memory") from error
+                raise WorkerError("a worker ended without a reply; it may have been out of memory") from error
             if isinstance(answer, str):
                 raise WorkerError(answer)
             answers.append(iter(answer))
@@ -112,11 +112,11 @@ class ChainWorkers:
 
 
 def _serve(connection: Connection, not_mine: list[Connection], policy: Policy) -> None:
-    """Answer lists of calls with lists of their outputs, until the other end closes."""
+    """Answer lists of calls with lists of their outputs until the other end closes."""
     for inherited in not_mine:
         inherited.close()
     jobs = BucketJobs(policy)
-    # Taken off the pipe at once: both ends writing to a full pipe would wait for each other for ever.
+    # A thread empties the pipe at once: two ends that write to full pipes would deadlock.
     arrived: queue.SimpleQueue[list[Call] | None] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(connection, arrived), daemon=True).start()
     while (calls := arrived.get()) is not None:
@@ -127,7 +127,7 @@ def _serve(connection: Connection, not_mine: list[Connection], policy: Policy) -
 
 
 def _answer(jobs: BucketJobs, calls: list[Call]) -> list[list[Output]] | str:
-    """Return each call's outputs, or what went wrong."""
+    """Return each call's outputs, or the error text of the first failed call."""
     outputs = []
     for call in calls:
         try:

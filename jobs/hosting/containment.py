@@ -1,4 +1,4 @@
-"""What a host needs to set a failing fact or batch aside: reading rows leniently, quarantine records."""
+"""Quarantine of failing facts and batches: lenient parsing of input rows, and quarantine records."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from schemas.topics import MAX_LINE_BYTES, TOPICS
 
 QUARANTINE = "quarantine"
 RECOVERED = "recovered"
-"""Kind of the quarantine record that a bucket writes with its first good minute after it was FAILING."""
+"""Kind of the quarantine record that a bucket emits with its first successful minute after it was FAILING."""
 FAILING_AFTER_MINUTES = 3
-"""Minutes that fail in a row before a bucket counts as FAILING."""
+"""Failed minutes in a row after which a bucket counts as FAILING."""
 _TRACEBACK_FRAMES, _TRACEBACK_CHARACTERS, MAX_ERROR_CHARACTERS = 8, 4_000, 1_000
 
 
 _INTERNAL_TIMES = {"sums": "period_end_ms"}
-"""Event-time field of what travels inside a job only."""
+"""Event-time field of streams that exist inside a job only."""
 
 
 def event_time_of(kind: str, value: Mapping[str, Any]) -> int:
-    """Event time of a fact, by its stream's own field; of several rows together the latest.
+    """Return the event time of a fact; for a record of several rows, the latest.
 
     >>> event_time_of("stock", {"event_time_ms": 5}), event_time_of("segments", {"rows": [{"event_time_ms": 7}]})
     (5, 7)
@@ -36,16 +36,16 @@ def event_time_of(kind: str, value: Mapping[str, Any]) -> int:
     return max(int(row[field]) for row in rows)
 
 
-def facts_in(address: str, payload: Any) -> list[tuple[str, Any]]:
-    """Address and record of every fact of a row."""
+def parse_facts(address: str, payload: Any) -> list[tuple[str, Any]]:
+    """Return address and record of every fact of a row."""
     read = orjson.loads(payload)
     return [(where, value) for where, value in read] if isinstance(read, list) else [(address, read)]
 
 
-def one_by_one(facts: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """The same facts, each by itself also where a record holds several as ``rows``.
+def split_rows(facts: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Return the same facts with one row each, where a record holds several as ``rows``.
 
-    >>> one_by_one([("", {"rows": [1, 2]}), ("stock-0-1", {"sku": "s"})])
+    >>> split_rows([("", {"rows": [1, 2]}), ("stock-0-1", {"sku": "s"})])
     [('', {'rows': [1]}), ('', {'rows': [2]}), ('stock-0-1', {'sku': 's'})]
     """
     single: list[tuple[str, Any]] = []
@@ -57,23 +57,23 @@ def one_by_one(facts: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
     return single
 
 
-def window_end_in(payload: Any) -> int:
-    """A batch's window end; 0 where it cannot be read."""
+def parse_window_end(payload: Any) -> int:
+    """Return a batch's window end, ms; 0 if it cannot be read."""
     try:
         return int(orjson.loads(payload)["window_end_ms"])
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         return 0
 
 
-def event_time_in(kind: str, value: Any) -> int:
-    """A fact's event time; 0 where it cannot be read."""
+def parse_event_time(kind: str, value: Any) -> int:
+    """Return a fact's event time, ms; 0 if it cannot be read."""
     try:
         return event_time_of(kind, value)
     except (KeyError, TypeError, ValueError):
         return 0
 
 
-def quarantined(
+def quarantine_output(
     logic: BucketLogic,
     bucket: str,
     kind: str,
@@ -84,7 +84,7 @@ def quarantined(
     payload: str = "",
     failing_minutes: int = 0,
 ) -> Output:
-    """The quarantine record of a fact or a batch, as an output of its logic."""
+    """Return the quarantine record of a fact or a batch as an output of its logic."""
     record = Quarantined(
         logic=logic.name,
         bucket=bucket,
@@ -101,7 +101,7 @@ def quarantined(
 
 
 def error_text(error: Exception) -> str:
-    """Type and message, bounded.
+    """Return type and message of an error, truncated.
 
     >>> error_text(KeyError("web"))
     "KeyError: 'web'"
@@ -114,10 +114,10 @@ def _trace(error: Exception) -> str:
     return _encodable("".join(lines))[-_TRACEBACK_CHARACTERS:]
 
 
-def as_text(record: Any) -> str:
-    """A record as text that can be encoded, whatever it is.
+def record_text(record: Any) -> str:
+    """Return any record as text that UTF-8 can encode.
 
-    >>> as_text({"a": 1}), as_text(b"\\xff"), as_text("plain")
+    >>> record_text({"a": 1}), record_text(b"\\xff"), record_text("plain")
     ('{"a":1}', '\ufffd', 'plain')
     """
     text = record if isinstance(record, str) else repr(record)
@@ -129,5 +129,5 @@ def as_text(record: Any) -> str:
 
 
 def _encodable(text: str) -> str:
-    """The text without lone surrogates, which no encoder takes."""
+    """Return the text with lone surrogates replaced, which UTF-8 cannot encode."""
     return text.encode(errors="replace").decode()

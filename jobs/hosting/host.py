@@ -1,20 +1,21 @@
-"""Hosting of a :class:`features.bucket_logic.BucketLogic`: all of it that needs no Flink.
+"""Hosting of a :class:`features.bucket_logic.BucketLogic`, without Flink.
 
-A logic is a plain object; this is where it gets its state kept, its batches once, and its outputs
-out. :mod:`jobs.connectors.flink.bucket_function` puts it into Flink; replay, backfill and tests use
-:func:`run_batches`. Per bucket there is one live object and one state value: Python's state costs
-one round trip of about a millisecond per dirty key whatever its size, so a bucket is one fat value,
-written once per call; so any object can be let go between two calls and be made again from its bytes.
+A :class:`Host` restores a logic from its saved state, passes each batch to it once, and delivers its outputs.
+:mod:`jobs.connectors.flink.bucket_function` runs a host in Flink; replay, backfill and tests use
+:func:`run_batches`. A bucket has one live object and one state value. PyFlink's state costs a round trip of about
+a millisecond per changed key whatever its size, so the whole bucket is one value, written once per call, and a
+live object can be evicted between two calls and restored from its bytes.
 
-An exception raised by a logic must not stop a job: the same row would raise it again after every restart.
-:meth:`Host.take_contained` discards the live object, rebuilds it from its saved bytes and puts the failing fact
-or batch into quarantine (decision 40). :meth:`Host.take`, for a single process without saved bytes, raises
+An exception raised by a logic must not stop a job, because the same row would raise it again after every restart.
+:meth:`Host.process_contained` discards the live object, restores it from its saved bytes and puts the failing fact
+or batch into quarantine (decision 40). :meth:`Host.process`, for a single process without saved bytes, raises
 :class:`LogicError` with bucket, address and record instead.
 
-A row in is ``(key, kind, address, payload)``: kind ``batch`` carries a `cells` record and its key is
-the bucket's number; any other kind is one fact.
+An input row is ``(key, kind, address, payload)``. Kind ``batch`` carries a `cells` record and its key is the
+bucket's number; a row of any other kind is a fact, or a list of facts.
 
-(Over 300 lines: a bucket's life in one place, read from its bytes, given a row, contained, and kept.)
+Over 300 lines: a bucket's life cycle is in one class, from its restored state to a processed row, a contained
+exception and its saved state.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ from jobs.hosting.containment import (
     FAILING_AFTER_MINUTES,
     MAX_ERROR_CHARACTERS,
     RECOVERED,
-    as_text,
     error_text,
-    event_time_in,
     event_time_of,
-    facts_in,
-    one_by_one,
-    quarantined,
-    window_end_in,
+    parse_event_time,
+    parse_facts,
+    parse_window_end,
+    quarantine_output,
+    record_text,
+    split_rows,
 )
 from jobs.runtime.clock import Clock
 
@@ -56,43 +57,46 @@ _LENGTH = 4
 
 
 def packed(data: bytes) -> bytes:
-    """A bucket's bytes as they are kept: length and a Zstandard frame, a fifth of the JSON.
+    """Return a bucket's JSON as it is stored: its length and a Zstandard frame, a fifth of the JSON's size.
 
-    It takes a tenth of a millisecond. What it saves is the way of each value through the state backend, which
-    writes a changed value several times over (decision 29).
+    Compression takes a tenth of a millisecond. It saves the transfer of each value through the state backend,
+    which writes a changed value several times (decision 29).
     """
     return len(data).to_bytes(_LENGTH, "big") + _ZSTD.compress(data, asbytes=True)
 
 
 def unpacked(data: bytes) -> bytes:
-    """The JSON of a bucket's bytes; also of those that were kept as JSON itself.
+    """Return the JSON of a bucket's stored bytes; bytes that are JSON already are returned unchanged.
 
     >>> unpacked(packed(b'{"a": 1}')) == unpacked(b'{"a": 1}') == b'{"a": 1}'
     True
     """
-    if data[:1] == b"{":  # As a length, more than 2 GB.
+    if data[:1] == b"{":  # Read as a length, this byte means more than 2 GB.
         return data
     length = int.from_bytes(data[:_LENGTH], "big")
     return _ZSTD.decompress(data[_LENGTH:], length, asbytes=True)
 
 
 class OutputSink(Protocol):
-    """Takes some streams' outputs inside the call that made them (Redis, Feast online).
+    """Writes the outputs of some streams inside the call that made them (Redis, Feast online).
 
-    What must not be lost goes through Kafka too; a sink that cannot write now keeps what it needs to
-    try again, counts it, and does not raise.
+    Outputs that must not be lost also go to Kafka. A sink that cannot write keeps its outputs for a later attempt,
+    counts them, and does not raise.
     """
 
     streams: frozenset[str]
     counts: dict[str, int]
 
     def write(self, outputs: Sequence[Output]) -> None:
-        """Write the outputs of one call; also called with none, once a minute, to try again."""
+        """Write the outputs of one call.
+
+        The host also calls it once a minute without outputs, to retry queued ones.
+        """
         ...
 
 
 class LogicError(RuntimeError):
-    """A logic raised; names the logic, the bucket, the address and the record."""
+    """A logic raised; the message names the logic, the bucket, the address and the record."""
 
 
 class EncodedOutput(NamedTuple):
@@ -104,7 +108,7 @@ class EncodedOutput(NamedTuple):
 
 @dataclass(slots=True)
 class HostedBucket:
-    """A live logic, the end of the last minute it took, and how many minutes in a row have failed."""
+    """A live logic, the end of the last minute it processed, and how many minutes in a row have failed."""
 
     logic: BucketLogic
     last_window_end_ms: int = 0
@@ -112,16 +116,16 @@ class HostedBucket:
 
 
 class Host:
-    """Everything of the hosting that needs no Flink: once-only batches, snapshots, sinks, containment.
+    """Runs the logics of many buckets: each batch once, with snapshots, sinks and containment of exceptions.
 
     Parameters
     ----------
-    make_logic : makes an empty logic for a bucket; settings are bound into it, state is not.
-    clock : the run's Clock, whose time goes into batches and facts as ``now_ms``; None in a replay,
-        where time is what the data say.
+    make_logic : creates an empty logic for a bucket; its settings are bound, its state is not.
+    clock : the run's Clock, which sets ``now_ms`` of batches and facts; None in a replay, where ``now_ms`` is the
+        event time.
     sinks : see :class:`OutputSink`.
-    most_live : buckets kept as objects; the one untouched for longest leaves first. None: none ever leaves, for
-        a host whose buckets are not saved.
+    max_live_buckets : most buckets kept as objects; the least recently used one is evicted. None: none is evicted,
+        for a host whose buckets are not saved.
     """
 
     def __init__(
@@ -129,12 +133,12 @@ class Host:
         make_logic: Callable[[], BucketLogic],
         clock: Clock | None,
         sinks: Iterable[OutputSink] = (),
-        most_live: int | None = None,
+        max_live_buckets: int | None = None,
     ) -> None:
         self._make_logic = make_logic
         self._clock = clock
         self._sinks = tuple(sinks)
-        self._most_live = most_live
+        self._most_live = max_live_buckets
         self._live: OrderedDict[str, HostedBucket] = OrderedDict()
         self._failing: set[str] = set()
         self._counts = {
@@ -144,11 +148,11 @@ class Host:
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
-        """What has happened so far, the host's own and each sink's, for metrics."""
+        """Counters of the host and of each sink, by name, for metrics."""
         return {"host": self._counts} | {type(sink).__name__: sink.counts for sink in self._sinks}
 
     def bucket(self, key: str, saved: Callable[[], bytes | None]) -> HostedBucket:
-        """The live bucket; read from ``saved()`` when it is touched for the first time, or again after long."""
+        """Return the live bucket, restored from ``saved()`` on its first use and after an eviction."""
         hosted = self._live.get(key)
         if hosted is not None:
             self._live.move_to_end(key)
@@ -161,10 +165,11 @@ class Host:
                 self._restore(key, hosted, data)
         return hosted
 
-    def take(self, row: Any, saved: Callable[[], bytes | None]) -> tuple[list[Output], bytes | None]:
-        """Give one row to its bucket: the outputs, and the bytes to keep (None: nothing changed).
+    def process(self, row: Any, saved: Callable[[], bytes | None]) -> tuple[list[Output], bytes | None]:
+        """Process one row; return the outputs and the bytes to save (None: unchanged).
 
-        A fact's payload is its record; or a packet, a list of address and record, taken in order and kept at once.
+        A fact's payload is its record, or a list of address and record; the facts of a list are processed in order
+        and saved once.
 
         Raises
         ------
@@ -175,7 +180,9 @@ class Host:
         hosted = self.bucket(key, saved)
         outputs: list[Output] = []
         if kind == BATCH:
-            made = self._named(hosted, row, address, payload, lambda: self._take_batch(hosted, payload, key))
+            made = self._with_context(
+                hosted, row, address, payload, lambda: self._take_batch(hosted, payload, key)
+            )
             if made is None:
                 return [], None
             outputs = made
@@ -183,30 +190,32 @@ class Host:
             read = orjson.loads(payload)
             for where, value in read if isinstance(read, list) else [(address, read)]:
                 take_one = partial(self._take_fact, hosted, kind, where, value)
-                outputs += self._named(hosted, row, where, value, take_one)
+                outputs += self._with_context(hosted, row, where, value, take_one)
         self._deliver(kind, outputs)
         return outputs, self.save(hosted)
 
-    def _named(self, hosted: HostedBucket, row: Any, address: str, record: Any, apply: Callable[[], _T]) -> _T:
+    def _with_context(
+        self, hosted: HostedBucket, row: Any, address: str, record: Any, apply: Callable[[], _T]
+    ) -> _T:
         try:
             return apply()
         except Exception as error:
             raise LogicError(
                 f"{hosted.logic.name}, bucket {row[0]}, {row[1]} {address or 'without an address'}: "
-                f"{error_text(error)}; record: {as_text(record)[:MAX_ERROR_CHARACTERS]}"
+                f"{error_text(error)}; record: {record_text(record)[:MAX_ERROR_CHARACTERS]}"
             ) from error
 
-    def take_contained(
+    def process_contained(
         self, row: Any, saved: Callable[[], bytes | None]
     ) -> tuple[list[EncodedOutput], bytes | None]:
-        """As :meth:`take`, with each output's text, and with a logic's exception contained.
+        """Process one row as :meth:`process`; return encoded outputs, and contain a logic's exception.
 
-        The logic's call, the encoding of its outputs and its snapshot are contained; what a sink or the state
-        backend raises is not. After an exception the live object is discarded and rebuilt from ``saved()``.
-        The facts of a failing packet are taken again one by one, and each that fails alone goes to the stream
-        ``quarantine`` (:class:`schemas.events.Quarantined`). A failing batch goes there whole: its minute is a
-        gap for the bucket, whose window end advances. After :data:`FAILING_AFTER_MINUTES` such minutes in a row
-        the bucket counts as FAILING until a minute succeeds.
+        The logic's call, the encoding of its outputs and its snapshot are contained. An exception of a sink or of
+        the state backend is not. After an exception the live object is discarded and restored from ``saved()``.
+        The facts of a failing list are processed again one by one, and each fact that fails goes to the stream
+        ``quarantine`` (:class:`schemas.events.Quarantined`). A failing batch goes to quarantine as a whole: the
+        bucket has no outputs for its minute, and its window end advances. After :data:`FAILING_AFTER_MINUTES` such
+        minutes in a row the bucket counts as FAILING until a minute succeeds.
         """
         key, kind, address, payload = row[0], row[1], row[2], row[3]
         hosted = self.bucket(key, saved)
@@ -216,7 +225,7 @@ class Host:
                 if kind == BATCH
                 else [
                     output
-                    for where, value in facts_in(address, payload)
+                    for where, value in parse_facts(address, payload)
                     for output in self._take_fact(hosted, kind, where, value)
                 ]
             )
@@ -235,7 +244,7 @@ class Host:
         return encoded, kept
 
     def _take_batch(self, hosted: HostedBucket, payload: Any, key: str) -> list[Output] | None:
-        """Outputs of a minute; None if the bucket took that minute before."""
+        """Return the outputs of a minute; None if the bucket has processed that minute already."""
         batch = parse_batch(payload)
         if batch.window_end_ms <= hosted.last_window_end_ms:
             self._counts["repeated_batches"] += 1
@@ -245,9 +254,9 @@ class Host:
         hosted.last_window_end_ms = batch.window_end_ms
         self._counts["batches"] += 1
         if hosted.failing_minutes >= FAILING_AFTER_MINUTES:
-            outputs.append(quarantined(hosted.logic, key, RECOVERED, "", batch.window_end_ms))
+            outputs.append(quarantine_output(hosted.logic, key, RECOVERED, "", batch.window_end_ms))
         hosted.failing_minutes = 0
-        self._note_failing(key, hosted)
+        self._update_failing(key, hosted)
         return outputs
 
     def _take_fact(self, hosted: HostedBucket, kind: str, address: str, value: Any) -> list[Output]:
@@ -263,14 +272,14 @@ class Host:
         key, address, payload = row[0], row[2], row[3]
         self._live.pop(key, None)
         hosted = self.bucket(key, saved)
-        window_end_ms = window_end_in(payload)
+        window_end_ms = parse_window_end(payload)
         hosted.last_window_end_ms = max(hosted.last_window_end_ms, window_end_ms)
         hosted.failing_minutes += 1
-        self._note_failing(key, hosted)
+        self._update_failing(key, hosted)
         self._counts["quarantined_batches"] += 1
         log.error("bucket %s: batch %s goes to quarantine: %s", key, address, error_text(error), exc_info=error)
-        # The batch itself stays on the `cells` topic, at its address.
-        output = quarantined(
+        # The record holds no payload: the batch is on the `cells` topic at this address.
+        output = quarantine_output(
             hosted.logic, key, BATCH, address, window_end_ms, error, failing_minutes=hosted.failing_minutes
         )
         return _encoded([output]), self.save(hosted)
@@ -280,7 +289,7 @@ class Host:
     ) -> tuple[list[EncodedOutput], bytes | None]:
         key, kind, address, payload = row[0], row[1], row[2], row[3]
         try:
-            facts = one_by_one(facts_in(address, payload))
+            facts = split_rows(parse_facts(address, payload))
         except (orjson.JSONDecodeError, TypeError, ValueError):
             facts = [(address, payload)]
         encoded: list[EncodedOutput] = []
@@ -299,12 +308,12 @@ class Host:
                 log.error(
                     "bucket %s: %s %s goes to quarantine: %s", key, kind, where, error_text(fault), exc_info=fault
                 )
-                at_ms, text = event_time_in(kind, value), as_text(value)
-                made = _encoded([quarantined(hosted.logic, key, kind, where, at_ms, fault, payload=text)])
+                at_ms, text = parse_event_time(kind, value), record_text(value)
+                made = _encoded([quarantine_output(hosted.logic, key, kind, where, at_ms, fault, payload=text)])
             encoded += made
         return encoded, data
 
-    def _note_failing(self, key: str, hosted: HostedBucket) -> None:
+    def _update_failing(self, key: str, hosted: HostedBucket) -> None:
         if hosted.failing_minutes >= FAILING_AFTER_MINUTES:
             self._failing.add(key)
         else:
@@ -322,7 +331,7 @@ class Host:
         return self._clock.now_ms() if self._clock else event_time_ms
 
     def save(self, hosted: HostedBucket) -> bytes:
-        """A bucket's bytes: versioned plain data, no settings, no pickles; packed."""
+        """Return a bucket's state as versioned, compressed JSON; it holds no settings and no pickles."""
         return packed(
             orjson.dumps(
                 {
@@ -340,13 +349,13 @@ class Host:
         saved = orjson.loads(unpacked(data))
         hosted.last_window_end_ms = saved["last_window_end_ms"]
         hosted.failing_minutes = saved.get("failing_minutes", 0)
-        self._note_failing(key, hosted)
+        self._update_failing(key, hosted)
         try:
             if saved["logic"] != hosted.logic.name:
                 raise SnapshotError(f"expected a snapshot of {hosted.logic.name}, got one of {saved['logic']}")
             hosted.logic.restore(saved["state"])
         except SnapshotError as error:
-            # Starting from the prior is safe, going on with half a state is not.
+            # A start from the prior is safe, a partly restored state is not.
             log.error("bucket %s: snapshot refused, starting from the prior: %s", key, error)
             self._counts["refused_snapshots"] += 1
             hosted.logic = self._make_logic()
@@ -362,7 +371,7 @@ def _same(data: bytes) -> bytes:
 
 
 def run_batches(logic: BucketLogic, payloads: Iterable[str | bytes]) -> Iterator[Output]:
-    """Host a logic without Flink: `cells` values of one bucket in, outputs out."""
+    """Yield a logic's outputs for the `cells` values of one bucket, without Flink."""
     for payload in payloads:
         batch = parse_batch(payload)
         yield from logic.on_batch(dataclasses.replace(batch, now_ms=batch.window_end_ms))

@@ -1,1 +1,1 @@
-"""Monitoring: the health of every part, and how fast minutes close."""
+"""Monitoring: health of every component, and the rate at which minutes close."""

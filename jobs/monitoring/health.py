@@ -1,7 +1,7 @@
-"""Health of the parts of a running deployment, asked over their own public doors.
+"""Health of the components of a running deployment, read over their own public interfaces.
 
-For people's eyes (the console, the live view, ``walras status``): each answer says what is wrong and
-what to do about it. Nothing here restarts anything; that is the platform's business.
+For operators (the console, the live view, ``walras status``): each result names the problem and what to do about
+it. Nothing here restarts a component; that is the platform's task.
 """
 
 from __future__ import annotations
@@ -21,24 +21,33 @@ from jobs.audit.quarantine import failing_buckets
 from jobs.connectors.kafka.offsets import KAFKA_UNREACHABLE, error_text, newest_timestamp, topic_names
 from jobs.connectors.kafka.publisher import PublishError
 from jobs.connectors.redis.price_tables import REDIS_UNREACHABLE, RedisPriceTables
-from jobs.monitoring import pace
-from jobs.monitoring.pace import Sample
+from jobs.monitoring import minute_progress
+from jobs.monitoring.minute_progress import Sample
 from jobs.runtime.clock import Clock
 from jobs.runtime.settings import Settings
-from schemas.topics import MINUTE_MS, TOPICS
+from schemas.time_units import MINUTE_MS
+from schemas.topics import TOPICS
 
 UNREACHABLE: tuple[type[Exception], ...] = (*KAFKA_UNREACHABLE, *REDIS_UNREACHABLE, PublishError)
-"""What the clients raise when a part does not answer."""
+"""What the clients raise when a component does not answer."""
 
-PATIENCE_S = 60
-"""Wall time by which a minute may close later than its lateness asks."""
-LATE_S = 15
-"""Wall time by which a minute may close later before its delay is mentioned."""
+MAX_DELAY_S = 60
+"""Wall seconds beyond its lateness after which an open minute is a problem."""
+NOTABLE_DELAY_S = 15
+"""Wall seconds beyond its lateness after which a delay is reported."""
 FLINK_JOBS = ("demand_job", "feature_job", "elasticity_job", "repricing_job")
 
 
-class Part(NamedTuple):
-    """One part: its name, whether it works, a word about it, and whether that word matters although it works."""
+class ComponentHealth(NamedTuple):
+    """Health of one component.
+
+    Attributes
+    ----------
+    name : the component.
+    ok : whether it works.
+    note : its state, or the problem and what to do.
+    notable : whether the note matters although the component works.
+    """
 
     name: str
     ok: bool
@@ -47,12 +56,12 @@ class Part(NamedTuple):
 
 
 def get_json(url: str, timeout_s: float = 1.5) -> Any:
-    """A JSON document over HTTP; a reply of 5xx that is JSON counts as a document.
+    """Return a JSON document over HTTP; a reply with status 5xx and a JSON body counts as one.
 
     Raises
     ------
     OSError
-        If nobody answers or the answer is not JSON.
+        If the server does not answer, or not with JSON.
     """
     try:
         with urllib.request.urlopen(url, timeout=timeout_s) as reply:
@@ -65,18 +74,18 @@ def get_json(url: str, timeout_s: float = 1.5) -> Any:
         raise OSError(f"{url}: expected JSON: {error}") from error
 
 
-def broker(settings: Settings) -> Part:
-    """Whether Kafka answers."""
+def check_broker(settings: Settings) -> ComponentHealth:
+    """Report whether Kafka answers."""
     try:
         names = topic_names(settings.kafka)
     except KAFKA_UNREACHABLE as error:
-        return Part("broker", False, f"{settings.kafka}: {error_text(error)}")
+        return ComponentHealth("broker", False, f"{settings.kafka}: {error_text(error)}")
     ours = sum(name.startswith("pricing.") for name in names)
-    return Part("broker", ours > 0, f"{ours} topics" if ours else "no topics: run `walras topics`")
+    return ComponentHealth("broker", ours > 0, f"{ours} topics" if ours else "no topics: run `walras topics`")
 
 
 def newest_minute(settings: Settings) -> int:
-    """End of the newest closed minute, by the newest batch of cells, in epoch ms; -1 if none has closed.
+    """Return the end of the newest closed minute, by the newest batch of cells, epoch ms; -1 if none has closed.
 
     Raises
     ------
@@ -86,10 +95,11 @@ def newest_minute(settings: Settings) -> int:
     return newest_timestamp(settings.kafka, TOPICS["cells"].topic)
 
 
-def minutes(settings: Settings) -> Part | None:
-    """Whether minutes close, by the newest batch of cells; None in a replay, whose time is no clock's.
+def check_minutes(settings: Settings) -> ComponentHealth | None:
+    """Report whether minutes close, by the newest batch of cells; None in a replay, which has no clock.
 
-    Time comes from ticks in every partition of every input: without them all parts run and nothing moves.
+    Event time advances with ticks in every partition of every input: without them all components run and no minute
+    closes.
     """
     clock = settings.host_clock
     if clock is None:
@@ -97,111 +107,116 @@ def minutes(settings: Settings) -> Part | None:
     try:
         newest = newest_minute(settings)
     except KAFKA_UNREACHABLE as error:
-        return Part("minutes", False, f"not known: {error}")
-    samples = pace.read(settings.pace_file, round(time.time() * 1000))
-    return closed(newest, clock, settings.lateness_ms, samples)
+        return ComponentHealth("minutes", False, f"not known: {error}")
+    samples = minute_progress.read_samples(settings.minute_progress_file, round(time.time() * 1000))
+    return judge_newest_minute(newest, clock, settings.lateness_ms, samples)
 
 
-def closed(newest_ms: int, clock: Clock, lateness_ms: int, samples: Sequence[Sample] = ()) -> Part:
-    """Judge the end of the newest closed minute; -1: none.
+def judge_newest_minute(
+    newest_ms: int, clock: Clock, lateness_ms: int, samples: Sequence[Sample] = ()
+) -> ComponentHealth:
+    """Judge the end of the newest closed minute, epoch ms; -1: none has closed.
 
     Parameters
     ----------
-    samples : the newest closed minute as noted over the last wall minute; they say when a run that is behind will
-        have caught up.
+    clock, lateness_ms : the run's Clock, and how long after its end a minute closes.
+    samples : samples of the newest closed minute over the last wall minute, which show when a late run will have
+        caught up.
 
     >>> import time
     >>> noon = 43_200_000
-    >>> closed(noon - 60_000, Clock(noon, round(time.time() * 1000)), 10_000).note
+    >>> judge_newest_minute(noon - 60_000, Clock(noon, round(time.time() * 1000)), 10_000).note
     'closed up to 11:59'
-    >>> closed(noon - 600_000, Clock(noon, round(time.time() * 1000)), 10_000).note
-    'closed up to 11:50, 10 minutes ago: demand_job is behind, or the ticker away'
+    >>> judge_newest_minute(noon - 600_000, Clock(noon, round(time.time() * 1000)), 10_000).note
+    'closed up to 11:50, 10 minutes ago: demand_job is behind, or the ticker is not running'
 
-    On a clock faster than the wall's, being behind may be no fault but too much for the machine.
+    On a clock faster than the wall clock, a delay may mean that the machine is too slow for that speed.
     """
     if newest_ms < 0:
-        return Part("minutes", False, "none has closed yet")
+        return ComponentHealth("minutes", False, "none has closed yet")
     when = datetime.fromtimestamp(newest_ms / 1000, UTC).strftime("%H:%M")
     behind_ms = clock.now_ms() - newest_ms
     late_ms = behind_ms - MINUTE_MS - lateness_ms
-    if late_ms <= LATE_S * 1000 * clock.speed:
-        return Part("minutes", True, f"closed up to {when}")
+    if late_ms <= NOTABLE_DELAY_S * 1000 * clock.speed:
+        return ComponentHealth("minutes", True, f"closed up to {when}")
     ago = f"closed up to {when}, {behind_ms / MINUTE_MS:.0f} minutes ago"
-    coming = pace.outlook(late_ms, clock.speed, samples)
-    if late_ms <= PATIENCE_S * 1000 * clock.speed:
-        return Part("minutes", True, f"{ago}{': ' if coming else ''}{coming}", notable=True)
+    coming = minute_progress.catch_up_text(late_ms, clock.speed, samples)
+    if late_ms <= MAX_DELAY_S * 1000 * clock.speed:
+        return ComponentHealth("minutes", True, f"{ago}{': ' if coming else ''}{coming}", notable=True)
     if coming.startswith("catching up"):
-        return Part("minutes", False, f"{ago}: {coming}")
-    advice = "; if it stays so, start with a slower clock (`make run SPEED=10`)" if clock.speed > 1 else ""
-    why = f"demand_job is behind, or the ticker away{f'; {coming}' if coming else ''}"
-    return Part("minutes", False, f"{ago}: {why}{advice}")
+        return ComponentHealth("minutes", False, f"{ago}: {coming}")
+    advice = "; if the delay persists, start with a slower clock (`make run SPEED=10`)" if clock.speed > 1 else ""
+    why = f"demand_job is behind, or the ticker is not running{f'; {coming}' if coming else ''}"
+    return ComponentHealth("minutes", False, f"{ago}: {why}{advice}")
 
 
-def buckets(settings: Settings) -> Part | None:
-    """Whether every bucket takes its minutes; None while nothing can be asked.
+def check_buckets(settings: Settings) -> ComponentHealth | None:
+    """Report whether every bucket processes its minutes; None if the broker does not answer.
 
     A bucket is FAILING when a job's logic raised in three minutes in a row; its listings keep their tables.
     """
     try:
         failing = failing_buckets(settings.kafka)
     except KAFKA_UNREACHABLE:
-        return None  # `broker` says why.
+        return None  # check_broker reports the error.
     if not failing:
-        return Part("buckets", True, "all take their minutes")
-    told = "; ".join(
+        return ComponentHealth("buckets", True, "all process their minutes")
+    described = "; ".join(
         f"{each.logic} bucket {each.bucket} FAILING for {each.minutes} minutes, newest "
         f"{datetime.fromtimestamp(each.newest_ms / 1000, UTC):%H:%M}: {each.error[:120]}"
         for each in failing[:3]
     )
     more = f" and {len(failing) - 3} more" if len(failing) > 3 else ""
-    return Part("buckets", False, f"{told}{more}; `walras quarantine list` shows what failed")
+    return ComponentHealth("buckets", False, f"{described}{more}; `walras quarantine list` shows what failed")
 
 
-def redis(tables: RedisPriceTables) -> Part:
-    """Whether Redis answers and is whole."""
+def check_redis(tables: RedisPriceTables) -> ComponentHealth:
+    """Report whether Redis answers and has its ``ready`` epoch."""
     try:
         epoch = tables.ready()
     except REDIS_UNREACHABLE as error:
-        return Part("redis", False, str(error).split(".")[0])
-    return Part("redis", epoch is not None, f"epoch {epoch}" if epoch else "not ready: run `walras rebuild-redis`")
+        return ComponentHealth("redis", False, str(error).split(".")[0])
+    return ComponentHealth(
+        "redis", epoch is not None, f"epoch {epoch}" if epoch else "not ready: run `walras rebuild-redis`"
+    )
 
 
-def flink(settings: Settings) -> list[Part]:
-    """The cluster and each of the four jobs; of several runs of one name the newest counts."""
+def check_flink(settings: Settings) -> list[ComponentHealth]:
+    """Report on the cluster and each of the four jobs; of several runs with one name the newest counts."""
     try:
         jobs = get_json(f"http://{settings.flink}/jobs/overview").get("jobs", [])
         cluster = get_json(f"http://{settings.flink}/overview")
     except OSError as error:
-        return [Part("flink", False, f"{settings.flink}: {error}")]
+        return [ComponentHealth("flink", False, f"{settings.flink}: {error}")]
     newest: dict[str, dict[str, Any]] = {}
     for job in sorted(jobs, key=lambda job: job.get("start-time", 0)):
         newest[_job_name(job["name"])] = job
     workers = f"{cluster.get('taskmanagers', 0)} workers, {cluster.get('slots-available', 0)} free slots"
-    parts = [Part("flink", cluster.get("taskmanagers", 0) > 0, workers)]
+    components = [ComponentHealth("flink", cluster.get("taskmanagers", 0) > 0, workers)]
     for name in FLINK_JOBS:
         found = newest.get(name)
-        parts.append(_job_part(name, found) if found else Part(name, False, "not submitted"))
-    return parts
+        components.append(_job_health(name, found) if found else ComponentHealth(name, False, "not submitted"))
+    return components
 
 
-def edge(settings: Settings) -> Part:
-    """Whether the edge service is able to answer."""
+def check_edge(settings: Settings) -> ComponentHealth:
+    """Report whether the edge service is ready."""
     base = f"http://{settings.edge_host}:{settings.edge_port}"
     try:
         ready, alive = get_json(f"{base}/readyz"), get_json(f"{base}/healthz")
         if ready["status"] != "ok":
-            return Part("edge", False, ready["status"])
+            return ComponentHealth("edge", False, ready["status"])
     except OSError as error:
-        return Part("edge", False, f"{base}: {error}")
+        return ComponentHealth("edge", False, f"{base}: {error}")
     except (KeyError, TypeError):
-        return Part("edge", False, f"{base}: something else answers there")
-    return Part("edge", True, f"{alive['quotes_logged']} quotes, {alive['quotes_dropped']} dropped")
+        return ComponentHealth("edge", False, f"{base}: another service answers at this address")
+    return ComponentHealth("edge", True, f"{alive['quotes_logged']} quotes, {alive['quotes_dropped']} dropped")
 
 
-def processes(settings: Settings) -> list[Part]:
-    """The local platform's processes that have no door of their own (ticker, simulator, keeper).
+def check_processes(settings: Settings) -> list[ComponentHealth]:
+    """Report on the local platform's processes without an interface of their own (ticker, simulator, keeper).
 
-    Empty where no local platform runs: a user's own broker and cluster are watched by their own means.
+    Empty where no local platform runs.
     """
     socket = settings.home / "run" / "supervisor.sock"
     if not socket.exists():
@@ -210,31 +225,39 @@ def processes(settings: Settings) -> list[Part]:
     try:
         found: Any = xmlrpc.client.ServerProxy("http://127.0.0.1", transport).supervisor.getAllProcessInfo()
     except (OSError, xmlrpc.client.Error) as error:
-        return [Part("supervisor", False, str(error))]
-    own_door = {"broker", "redis", "jobmanager", "edge"}
+        return [ComponentHealth("supervisor", False, str(error))]
+    checked_directly = {"broker", "redis", "jobmanager", "edge"}
     return [
-        Part(info["name"], info["statename"] == "RUNNING", info["statename"].lower())
+        ComponentHealth(info["name"], info["statename"] == "RUNNING", info["statename"].lower())
         for info in found
-        if info["name"] not in own_door and info["statename"] != "STOPPED"
+        if info["name"] not in checked_directly and info["statename"] != "STOPPED"
     ]
 
 
-def parts(settings: Settings, tables: RedisPriceTables, *, with_edge: bool = True) -> list[Part]:
-    """Every part, in the order in which the data passes them."""
-    asked = (minutes(settings), buckets(settings))
+def component_health(
+    settings: Settings, tables: RedisPriceTables, *, with_edge: bool = True
+) -> list[ComponentHealth]:
+    """Return the health of every component, in the order of the data flow."""
+    asked = (check_minutes(settings), check_buckets(settings))
     minutes_and_buckets = [found for found in asked if found is not None]
-    every = [broker(settings), *flink(settings), *minutes_and_buckets, redis(tables), *processes(settings)]
-    return [*every, edge(settings)] if with_edge else every
+    every = [
+        check_broker(settings),
+        *check_flink(settings),
+        *minutes_and_buckets,
+        check_redis(tables),
+        *check_processes(settings),
+    ]
+    return [*every, check_edge(settings)] if with_edge else every
 
 
 def _job_name(name: str) -> str:
     return next((job for job in FLINK_JOBS if job in name), name)
 
 
-def _job_part(name: str, job: dict[str, Any]) -> Part:
+def _job_health(name: str, job: dict[str, Any]) -> ComponentHealth:
     state = job["state"]
     tasks = job.get("tasks", {})
     running, total = tasks.get("running", 0) + tasks.get("finished", 0), tasks.get("total", 0)
     if state == "RUNNING" and running < total:
-        return Part(name, False, f"{running} of {total} tasks running")
-    return Part(name, state == "RUNNING", state.lower())
+        return ComponentHealth(name, False, f"{running} of {total} tasks running")
+    return ComponentHealth(name, state == "RUNNING", state.lower())

@@ -1,5 +1,5 @@
-"""Decisions, pure: policy, watcher, optimizer, guardrails, reprice.
+"""Decisions on prices, without input and output: policy, watcher, strategies, optimizer, guardrails, commands.
 
-To add a guardrail: one file under ``guardrails`` and its name in ``GUARDRAILS``. A signal: one file
-under ``watcher`` and its name in ``SIGNALS``. A test fails when a class is missing from its tuple.
+Guardrails, strategies, commands and signals have one folder each, whose package docstring describes how to add a
+member. A test fails when a class is missing from its tuple.
 """

@@ -27,7 +27,7 @@ def grid_step(list_minor: float, policy: PriceGrid) -> int:
         return 1
     decade = 10 ** math.floor(math.log10(wanted))
     nice = min((1, 2, 5, 10), key=lambda n: abs(math.log(n * decade / wanted)))
-    return nice * decade
+    return int(nice * decade)
 
 
 def price_grid(low: int, high: int, list_minor: float, policy: PriceGrid) -> list[int]:
@@ -70,4 +70,4 @@ def round_to_ending(
 def _wider(step: int) -> int:
     """Return the next larger of 1, 2, 5 × 10^k."""
     decade = 10 ** math.floor(math.log10(step))
-    return {1: 2, 2: 5, 5: 10}[step // decade] * decade
+    return int({1: 2, 2: 5, 5: 10}[step // decade] * decade)

@@ -1,4 +1,7 @@
-"""PolicySection: the base of every section of the policy, and the number types that its fields use."""
+"""PolicySection: the base of every section of the policy, and what its fields are declared with.
+
+Members of kinds (guardrails, strategies) import ``Field`` from here, so that pydantic stays behind the policy.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import math
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+__all__ = ["Field", "Number", "PolicySection", "Share"]
 
 
 def _finite(value: float) -> float:

@@ -1,7 +1,7 @@
-"""What deciding needs from outside: a place that keeps price tables and refuses stale ones.
+"""PriceTablePort: where price tables are published, with compare-and-set on their version.
 
-Why a port: the decisions are pure, Redis is not. jobs/connectors/redis/price_tables.py implements it,
-tests use :class:`InMemoryPriceTables`, and the host of RepricingLogic hands `tables` outputs over.
+Decisions are pure, so they reach Redis through this port. jobs/connectors/redis/price_tables.py implements it;
+tests use :class:`InMemoryPriceTables`. The host of RepricingLogic publishes its `tables` outputs through it.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from schemas.price_table import PriceTable, price_key
 
 
 class PublishResult(NamedTuple):
-    """Whether a table was taken, and the version that lies there now (compare-and-set)."""
+    """Whether a table was accepted, and the version that is stored now."""
 
     accepted: bool
     version_now: int
 
 
 class PriceTablePort(Protocol):
-    """Takes a table if its version is higher than the stored one, or repeats the same decision."""
+    """Accepts a table if its version is higher than the stored one, or if it repeats the same decision."""
 
     def publish(self, table: PriceTable) -> PublishResult:
         """Publish with compare-and-set; a repeat of the same decision id is accepted again."""
@@ -29,7 +29,7 @@ class PriceTablePort(Protocol):
 
 @dataclass
 class InMemoryPriceTables:
-    """The port's law in a dict: the judge of the Redis script, and what tests publish to.
+    """The port over a dict: the reference for the Redis script, and a store for tests.
 
     Examples
     --------

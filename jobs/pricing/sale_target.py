@@ -9,9 +9,9 @@ from jobs.pricing.policy import Policy
 def target_part(
     policy: Policy, book: DemandBook, listing: str, start_ms: int, period_ms: int, until_ms: int
 ) -> float:
-    """Share in (0, 1] of what is left to sell by ``until_ms`` that falls to a period from ``start_ms`` on.
+    """Return the share in (0, 1] of the units to sell by ``until_ms`` that falls to a period from ``start_ms`` on.
 
-    By time each hour weighs the same; by volume as much as requests are expected in it.
+    Weighted by time, every hour counts the same; by volume, an hour counts as its expected requests.
 
     Examples
     --------

@@ -1,11 +1,11 @@
-"""Backfill: the cells, verdicts and segments of an archive of raw lines, by the same SQL in DuckDB.
+"""Backfill: compute the cells, verdicts and segments of an archive of raw lines with DuckDB.
 
     python -m jobs.replay.backfill --archive .walras/archive --out cells/
 
-reads ``<archive>/raw`` (what demand_job archived, or any Parquet files with its columns), decodes every line as
-strictly as the stream did, runs the cell query in DuckDB and writes ``cells.parquet``, ``ledger.parquet``,
-``rejected.parquet`` and ``segments.parquet``. Flink is not needed. With ``--check`` the cells are compared
-with the archive of the stream's own batches; the exit code counts the differences (at most 100).
+reads ``<archive>/raw`` (written by demand_job, or any Parquet files with its columns), decodes every line as
+strictly as the stream, runs the same cell query in DuckDB and writes ``cells.parquet``, ``ledger.parquet``,
+``rejected.parquet`` and ``segments.parquet``. Flink is not needed. With ``--check`` the cells are compared with
+the archive of the stream's own batches; the exit code is the number of differences (at most 100).
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from typing import Any
 import orjson
 import pyarrow.parquet as pq
 
-from jobs.hosting.cell_query import OUTPUTS, ArchiveError, Backfill, parquet_files, raw_lines
+from jobs.hosting.cell_query import OUTPUTS, ArchiveError, CellQuery, parquet_files, raw_lines
 from jobs.runtime.settings import Settings
 from schemas.events import Cell
 
-__all__ = ["ArchiveError", "Backfill", "archived_batches", "compare", "main", "raw_lines", "stream_cells"]
+__all__ = ["ArchiveError", "CellQuery", "archived_batches", "compare", "main", "raw_lines", "stream_cells"]
 
 _CELL = tuple(Cell.__dataclass_fields__)
 
 
 def stream_cells(batches: Iterable[bytes | str]) -> dict[tuple[int, int], list[tuple[Any, ...]]]:
-    """Cells of the stream's batches by (bucket, window end); a repeated batch counts once.
+    """Return the cells of the stream's batches by (bucket, window end); a repeated batch counts once.
 
     Raises
     ------
     ValueError
-        If two batches of the same bucket and minute differ: then the stream did not give the same answer twice.
+        If two batches of the same bucket and minute differ.
     """
     found: dict[tuple[int, int], list[tuple[Any, ...]]] = {}
     for value in batches:
@@ -46,13 +46,14 @@ def stream_cells(batches: Iterable[bytes | str]) -> dict[tuple[int, int], list[t
     return found
 
 
-def compare(stream: Iterable[bytes | str], backfill: Backfill, *, until_ms: int | None = None) -> list[str]:
-    """Differences between the stream's batches and a backfill, in words; empty when every cell is equal.
+def compare(stream: Iterable[bytes | str], backfill: CellQuery, *, until_ms: int | None = None) -> list[str]:
+    """Return the differences between the stream's batches and a backfill in words; empty if all cells are equal.
 
     Parameters
     ----------
     stream : values of the cells topic, or of its archive.
-    until_ms : last window end to compare; default: the last that the stream has closed.
+    backfill : the backfill.
+    until_ms : last window end to compare; None: the last that the stream has closed.
     """
     batches = stream_cells(stream)
     last = until_ms if until_ms is not None else max((window for _, window in batches), default=0)
@@ -67,7 +68,7 @@ def compare(stream: Iterable[bytes | str], backfill: Backfill, *, until_ms: int 
 
 
 def archived_batches(archive: Path) -> Iterator[str]:
-    """Values of ``<archive>/cells``."""
+    """Yield the values of ``<archive>/cells``."""
     for path in parquet_files(archive / "cells"):
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(columns=["v"]):
@@ -75,17 +76,17 @@ def archived_batches(archive: Path) -> Iterator[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; answers the number of differences found with ``--check``."""
+    """Run the command; return the number of differences found with ``--check``."""
     parser = argparse.ArgumentParser(
         prog="python -m jobs.replay.backfill",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--archive", type=Path, required=True, help="folder with raw/ (and cells/ for --check)")
-    parser.add_argument("--out", type=Path, help="folder for the four Parquet files; made if missing")
+    parser.add_argument("--out", type=Path, help="folder for the four Parquet files; created if missing")
     parser.add_argument("--check", action="store_true", help="compare with the archived batches of the stream")
     args = parser.parse_args(argv)
-    backfill = Backfill.of_archive(args.archive, Settings.load().inputs)
+    backfill = CellQuery.of_archive(args.archive, Settings.load().inputs)
     if args.out is not None:
         args.out.mkdir(parents=True, exist_ok=True)
         for output in OUTPUTS:
@@ -95,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.check:
         return 0
     differences = compare(archived_batches(args.archive), backfill)
-    print("\n".join(differences[:20]) or "every cell is equal")
+    print("\n".join(differences[:20]) or "all cells are equal")
     return min(len(differences), 100)
 
 

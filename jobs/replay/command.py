@@ -1,14 +1,14 @@
-"""Replay recorded data: through the topics of a running platform, or in this process (--alone).
+"""Replay recorded data through the topics of a running platform, or in this process (--alone).
 
-A mapping file says what the data mean (:mod:`jobs.replay.mapping`). Records carry their event time
-as Kafka timestamp, so a replay of the same files makes the same cells however fast it runs. Ticks
-are sent between the records, and one past the last window closes it.
+A mapping file describes the data (:mod:`jobs.replay.mapping`). Records carry their event time as Kafka timestamp,
+so a replay of the same files gives the same cells at any speed. Ticks are sent between the records, and one after
+the last window closes it.
 
-The platform of a replay runs with ``WALRAS_CLOCK=data``: time is what the data say, and with what
-``--prepare`` answers: the mapping's buckets, and its policy over the default one.
+The platform of a replay runs with ``WALRAS_CLOCK=data`` (the current time is event time) and with the options that
+``--prepare`` prints: the mapping's buckets, and its policy merged into the default one.
 
-Exit codes: 0 the data were replayed; 1 the data or the run gave nothing to rely on (the balance does not add
-up; nothing was counted, learned or priced), each reason in one sentence; 2 the mapping or a folder cannot be used.
+Exit codes: 0 the data were replayed; 1 the run gave no usable result (rows are unaccounted for; nothing was
+counted, learned or priced), each reason in one sentence; 2 the mapping or a folder cannot be used.
 """
 
 from __future__ import annotations
@@ -30,47 +30,47 @@ from jobs.connectors.kafka.publisher import Publisher
 from jobs.hosting.chain import Runner
 from jobs.hosting.chain_workers import ChainWorkers
 from jobs.pricing.policy import Policy
-from jobs.replay.in_process import run_alone
+from jobs.replay.in_process import run_in_process
 from jobs.replay.input_limits import limits_page
 from jobs.replay.mapped_data import MappedData
 from jobs.replay.mapping import Mapping, MappingError
 from jobs.replay.parquet_outputs import OutputFolderError, ParquetOutputs
-from jobs.replay.records import Made
-from jobs.replay.sending import Heartbeat, as_rejected, send, wait_until_taken, with_heartbeats
-from jobs.replay.verdict import after_the_run, before_the_run, listed, warnings
+from jobs.replay.records import MappedRecord
+from jobs.replay.run_checks import check_input, check_results, refusal_lines, warnings
+from jobs.replay.sending import TickTime, as_rejected, send, wait_until_processed, with_ticks
 from jobs.runtime.settings import Settings
+from schemas.time_units import DAY_MS
 
 MAPPINGS = Path(__file__).parent / "mappings"
 app = typer.Typer(add_completion=False, help=__doc__)
 console = Console(stderr=True)
 SHOWN = 5
-"""Refused rows of a kind that are printed."""
+"""Refused rows printed per kind."""
 
 
 def find_mapping(folder: Path) -> Path:
-    """The shipped mapping whose files a folder holds.
+    """Return the shipped mapping whose files a folder holds.
 
     Raises
     ------
     MappingError
-        If none or several fit.
+        If none or several match.
     """
     known = {path: Mapping.load(path) for path in sorted(MAPPINGS.glob("*.yaml"))}
     fitting = [path for path, mapping in known.items() if mapping.fits(folder)]
     if len(fitting) != 1:
         offered = "; ".join(f"{m.name} ({', '.join(s.file for s in m.sources.values())})" for m in known.values())
         raise MappingError(
-            f"{folder}: expected the files of exactly one mapping, {len(fitting)} fit; "
+            f"{folder}: expected the files of exactly one mapping, {len(fitting)} match; "
             f"name one with --mapping. Shipped: {offered}"
         )
     return fitting[0]
 
 
 def platform_options(mapping: Mapping, home: Path) -> str:
-    """What the platform of a replay is started with, as options of ``infra.local up``.
+    """Return the options of ``infra.local up`` for a replay's platform.
 
-    Writes ``<home>/run/policy.yaml``, the mapping's policy over the default one: jobs read a file, and who
-    wonders about a replay's decisions can read the same.
+    Writes ``<home>/run/policy.yaml``, the mapping's policy merged into the default one, which the jobs read.
     """
     path = home / "run" / "policy.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,16 +88,21 @@ def _print_limits(wanted: bool) -> None:
 @app.command()
 def replay(
     data: Annotated[Path, typer.Option(help="folder with the recorded files", exists=True, file_okay=False)],
-    mapping: Annotated[Path | None, typer.Option(help="mapping file; default: the shipped one that fits")] = None,
-    speed: Annotated[float, typer.Option(help="event seconds per second; 0: as fast as it goes", min=0)] = 0.0,
+    mapping: Annotated[
+        Path | None, typer.Option(help="mapping file; default: the shipped one that matches")
+    ] = None,
+    speed: Annotated[
+        float, typer.Option(help="event seconds per wall second; 0: as fast as possible", min=0)
+    ] = 0.0,
     limit: Annotated[int, typer.Option(help="only the first rows of each file; 0: all", min=0)] = 0,
     wait: Annotated[
-        float, typer.Option(help="seconds to wait until every job has taken it all; 0: not at all", min=0)
+        float,
+        typer.Option(help="seconds to wait until every job has processed all records; 0: do not wait", min=0),
     ] = 0.0,
     alone: Annotated[
         bool, typer.Option("--alone", help="run all jobs' logic in this process, without a platform")
     ] = False,
-    check: Annotated[bool, typer.Option("--check", help="map and judge every row, send nothing")] = False,
+    check: Annotated[bool, typer.Option("--check", help="map and validate every row, send nothing")] = False,
     out: Annotated[
         Path | None, typer.Option(help="with --alone: folder for a Parquet file per stream, and for refused rows")
     ] = None,
@@ -106,16 +111,16 @@ def replay(
     ] = False,
     prepare: Annotated[
         Path | None,
-        typer.Option(help="write the replay's policy into this state folder, print the platform's options, stop"),
+        typer.Option(help="write the replay's policy into this state folder, print the platform's options, exit"),
     ] = None,
     limits: Annotated[
         bool,
         typer.Option(
-            "--limits", help="print the limits of every input field, stop", callback=_print_limits, is_eager=True
+            "--limits", help="print the limits of every input field, exit", callback=_print_limits, is_eager=True
         ),
     ] = False,
 ) -> None:
-    """Map recorded files to our streams and send them, with ticks, to the running platform."""
+    """Map recorded files to the input streams and send them, with ticks, to the running platform."""
     if (out or audit) and not alone:
         raise typer.BadParameter("--out and --audit go with --alone; on a platform, outputs are in its topics")
     settings = Settings.load()
@@ -127,9 +132,9 @@ def replay(
             if prepare is not None:
                 typer.echo(platform_options(chosen, prepare))
                 return
-            _introduce(chosen)
+            _print_provenance(chosen)
             workers = min(settings.replay_workers, chosen.buckets) if alone else 0
-            # Before anything opens threads: workers are forked.
+            # Before threads exist, since workers are forked.
             runner = stack.enter_context(ChainWorkers(policy, workers)) if workers > 1 else None
             files = stack.enter_context(ParquetOutputs(out)) if out else None
             settings.home.mkdir(parents=True, exist_ok=True)
@@ -140,9 +145,9 @@ def replay(
             console.print(f"{type(error).__name__}: {error}", style="red", markup=False, soft_wrap=True)
             raise typer.Exit(2) from error
         balanced = _report(mapped, files)
-        problems = list(before_the_run(mapped))
+        problems = list(check_input(mapped))
         if alone and not problems:
-            problems += _alone(mapped, policy, files, runner, audit=audit)
+            problems += _run_in_process(mapped, policy, files, runner, audit=audit)
         elif not check and not problems:
             _send(mapped, settings, speed, wait)
         for problem in problems:
@@ -151,7 +156,7 @@ def replay(
             raise typer.Exit(1)
 
 
-def _introduce(mapping: Mapping) -> None:
+def _print_provenance(mapping: Mapping) -> None:
     console.print(f"[bold]{mapping.name}[/]: {mapping.description}")
     for line in mapping.provenance:
         console.print(f"  - {line}", style="dim", markup=False)
@@ -162,7 +167,7 @@ def _report(mapped: MappedData, files: ParquetOutputs | None) -> bool:
     accounts = mapped.balance()
     for account in accounts:
         typer.echo(str(account))
-    for line in listed(mapped.refusal_counts(), list(mapped.refusals(SHOWN)), _all_in(files)):
+    for line in refusal_lines(mapped.refusal_counts(), list(mapped.refusals(SHOWN)), _all_in(files)):
         typer.echo(line)
     if files is not None:
         for refusal in mapped.refusals():
@@ -170,7 +175,7 @@ def _report(mapped: MappedData, files: ParquetOutputs | None) -> bool:
     for warning in warnings(mapped):
         console.print(warning, style="yellow", markup=False, soft_wrap=True)
     if span := mapped.span:
-        typer.echo(f"{mapped.counts.total()} records over {(span[1] - span[0]) / 86_400_000:.1f} days")
+        typer.echo(f"{mapped.counts.total()} records over {(span[1] - span[0]) / DAY_MS:.1f} days")
     return all(account.balances for account in accounts)
 
 
@@ -180,44 +185,44 @@ def _all_in(files: ParquetOutputs | None) -> str:
     return "--alone --out <folder> writes all of them to refused.parquet; on a platform see `walras rejected`"
 
 
-def _alone(
+def _run_in_process(
     mapped: MappedData, policy: Policy, files: ParquetOutputs | None, runner: Runner | None, *, audit: bool
 ) -> list[str]:
-    """Run in this process and print what came; return why the run gave nothing to rely on."""
+    """Run in this process and print the results; return why the run gave no usable result."""
     first, last = mapped.span or (0, 0)
     began = time.monotonic()
-    with rare_collection(), _progress() as bar:
-        task = bar.add_task("market days", total=(last - first) // 86_400_000 + 1)
+    with tune_garbage_collection(), _progress() as bar:
+        task = bar.add_task("market days", total=(last - first) // DAY_MS + 1)
 
         def reached(time_ms: int) -> None:
-            bar.update(task, completed=max(0, min(time_ms, last) - first) // 86_400_000)
+            bar.update(task, completed=max(0, min(time_ms, last) - first) // DAY_MS)
 
-        run = run_alone(mapped, policy, audit=audit, out=files, shown=SHOWN, progress=reached, runner=runner)
+        run = run_in_process(mapped, policy, audit=audit, out=files, shown=SHOWN, progress=reached, runner=runner)
     took_s = time.monotonic() - began
     if run.repeats:
         kind = run.first_repeats[0]
         kinds = {(kind.stream, kind.field, kind.code): run.repeats}
-        for line in listed(kinds, run.first_repeats, _all_in(files)):
+        for line in refusal_lines(kinds, run.first_repeats, _all_in(files)):
             typer.echo(line)
     typer.echo(json.dumps({"outputs": dict(sorted(run.outputs.items()))}))
     for (cause, outcome), count in sorted(run.outcomes.items()):
         moved = run.audit.moved[cause, outcome] if run.audit else 0
-        typer.echo(f"  {cause} {outcome}: {count}" + (f", {moved} otherwise without the offer" if moved else ""))
+        typer.echo(f"  {cause} {outcome}: {count}" + (f", {moved} differ without the offer" if moved else ""))
     typer.echo(
         f"{mapped.counts.total()} records in {took_s:.1f} s, {mapped.counts.total() / took_s:,.0f} a second"
     )
-    problems = list(after_the_run(run, mapped, policy))
+    problems = list(check_results(run, mapped, policy))
     if run.audit is None:
         return problems
     typer.echo(
         f"{run.audit.recomputed} decisions recomputed, {len(run.audit.differing)} differ; "
-        f"{run.audit.moved.total()} come out differently without the rivals' offers"
+        f"{run.audit.moved.total()} differ without the rivals' offers"
     )
     if run.audit.differing:
         shown = ", ".join(run.audit.differing[:SHOWN])
         problems.append(
             f"{len(run.audit.differing)} decisions differ from what their records give, for example {shown}: "
-            "this is a fault of Walras, please report it with the data."
+            "this is a bug of Walras, please report it with the data."
         )
     return problems
 
@@ -227,10 +232,10 @@ def _send(mapped: MappedData, settings: Settings, speed: float, wait: float) -> 
         total = mapped.counts.total()
         task = progress.add_task("sending", total=total)
 
-        def tracked() -> Iterator[Made | Heartbeat]:
-            for item in with_heartbeats(mapped):
+        def tracked() -> Iterator[MappedRecord | TickTime]:
+            for item in with_ticks(mapped):
                 yield item
-                progress.advance(task, isinstance(item, Made))
+                progress.advance(task, isinstance(item, MappedRecord))
 
         sent = send(tracked(), publisher, settings.buckets, speed)
         for refusal in mapped.refusals():
@@ -238,17 +243,17 @@ def _send(mapped: MappedData, settings: Settings, speed: float, wait: float) -> 
     typer.echo(json.dumps({"sent": dict(sorted(sent.items()))}))
     if not wait:
         return
-    with console.status("the jobs are taking it in") as status:
-        left = wait_until_taken(settings, wait, status.update)
+    with console.status("waiting for the jobs") as status:
+        left = wait_until_processed(settings, wait, status.update)
     if any(left.values()):
-        console.print(f"not taken within {wait:.0f} s: {left}", style="red", markup=False)
+        console.print(f"not processed within {wait:.0f} s: {left}", style="red", markup=False)
         raise typer.Exit(1)
-    typer.echo("every job has taken all of it")
+    typer.echo("every job has processed all records")
 
 
 @contextmanager
-def rare_collection() -> Iterator[None]:
-    """Collect garbage less often: what was loaded at the start stays, and a run's records make no cycles."""
+def tune_garbage_collection() -> Iterator[None]:
+    """Collect garbage less often: imported objects are never garbage, and a run's records form no cycles."""
     before = gc.get_threshold()
     gc.collect()
     gc.freeze()

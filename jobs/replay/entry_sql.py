@@ -1,4 +1,4 @@
-"""SQL of one entry of a mapping: its rows with our fields, typed and judged as the contract says."""
+"""SQL of one entry of a mapping: its rows with the contract's fields, typed and judged."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from jobs.replay.mapping import STREAMS, Entry
 from schemas.topics import BIGINT, BOOLEAN, DOUBLE, STRING, Check
 
 _LINE_OF = ("calendar", "commands")
-"""Streams whose lines are read again as facts (:data:`jobs.hosting.chain.FACTS_OF_A_REPLAY`)."""
+"""Streams whose lines are read again as facts (:data:`jobs.hosting.chain.REPLAY_FACTS`)."""
 SQL_TYPES = {STRING: "VARCHAR", BIGINT: "BIGINT", DOUBLE: "DOUBLE", BOOLEAN: "BOOLEAN"}
 _WHOLE = frozenset(
     f"{sign}{size}" for sign in ("", "U") for size in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
 )
 GOT_LENGTH = 100
-"""Longest value that a refusal shows, characters."""
+"""Longest value shown in a refusal, characters."""
 
 
 def raw_sql(entry: Entry, constants: Mapping[str, Any]) -> str:
@@ -33,7 +33,7 @@ def raw_sql(entry: Entry, constants: Mapping[str, Any]) -> str:
     )
 
 
-def made_sql(entry: Entry, raw: str, types: Mapping[str, str]) -> str:
+def mapped_sql(entry: Entry, raw: str, types: Mapping[str, str]) -> str:
     """Return SQL of an entry's judged records.
 
     Columns: ``row_number``, ``n``, every field of the contract in its type, ``verdict`` (``field|CODE|expected …``
@@ -62,7 +62,7 @@ def made_sql(entry: Entry, raw: str, types: Mapping[str, str]) -> str:
 
 
 def _literal(value: Any) -> str:
-    """A constant as SQL, of the type that YAML gave it."""
+    """Return a constant as SQL, with the type that YAML gave it."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -74,7 +74,7 @@ def _literal(value: Any) -> str:
 
 
 def _typed(check: Check, sql_type: str | None) -> str:
-    """SQL of a field as the contract's type; NULL where the expression is of another type."""
+    """Return SQL of a field in the contract's type; NULL where the expression has another type."""
     raw, wanted = f'"raw {check.field}"', SQL_TYPES[check.type]
     if (
         check.type == STRING

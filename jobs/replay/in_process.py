@@ -1,4 +1,4 @@
-"""A replay in this process, without a platform: mapped data through the chain, and what came of it."""
+"""A replay in this process, without a platform: mapped data run through the chain of jobs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import orjson
 
 from features.bucket_logic import Output
 from jobs.audit.recompute import Audit
-from jobs.hosting.cell_query import Backfill
-from jobs.hosting.chain import FACTS_OF_A_REPLAY, Chain, Runner
+from jobs.hosting.cell_query import CellQuery
+from jobs.hosting.chain import REPLAY_FACTS, Chain, Runner
 from jobs.pricing.policy import Policy
 from jobs.replay.mapped_data import MappedData
 from jobs.replay.parquet_outputs import ParquetOutputs
@@ -19,12 +19,17 @@ from jobs.replay.records import Refused
 
 
 @dataclass(slots=True)
-class AloneRun:
-    """What a run gave.
+class InProcessRun:
+    """Result of a run.
 
-    ``outputs``: records by stream; ``outcomes``: decisions by (cause, outcome); ``repeats``: repeated order lines,
-    of which ``first_repeats`` are kept; ``counted``: cells of known listings; ``learned``: estimates that rest on
-    at least one observation; ``audit``: None unless it was asked for.
+    Attributes
+    ----------
+    outputs : number of records by stream.
+    outcomes : number of decisions by (cause, outcome).
+    repeats, first_repeats : number of repeated order lines, and the first of them.
+    counted : cells of known listings.
+    learned : estimates that rest on at least one observation.
+    audit : the recomputed decisions; None unless requested.
     """
 
     outputs: Counter[str] = field(default_factory=Counter)
@@ -35,8 +40,8 @@ class AloneRun:
     learned: int = 0
     audit: Audit | None = None
 
-    def take(self, output: Output) -> None:
-        """Count one output, and check it where it is a decision."""
+    def count(self, output: Output) -> None:
+        """Count one output, and recompute it if it is a decision and an audit was requested."""
         self.outputs[output.stream] += 1
         match output.stream:
             case "cells":
@@ -48,11 +53,11 @@ class AloneRun:
             case "decisions":
                 self.outcomes[output.value["cause"], output.value["result"]["outcome"]] += 1
                 if self.audit is not None:
-                    # As it would come from the topic: a decision is checked from its JSON.
-                    self.audit.take(orjson.loads(orjson.dumps(output.value)), without_offer=True)
+                    # Decoded from JSON, as it would be read from the topic.
+                    self.audit.check(orjson.loads(orjson.dumps(output.value)), without_offer=True)
 
 
-def run_alone(
+def run_in_process(
     mapped: MappedData,
     policy: Policy,
     *,
@@ -61,29 +66,31 @@ def run_alone(
     shown: int = 5,
     progress: Callable[[int], None] = lambda time_ms: None,
     runner: Runner | None = None,
-) -> AloneRun:
+) -> InProcessRun:
     """Run the records of a mapping through the chain of jobs.
 
     Parameters
     ----------
+    mapped : the mapped data.
+    policy : the policy.
     audit : recompute every decision from its record, with and without rivals' offers.
     out : where outputs and refusals are written.
     shown : how many repeated order lines to keep as examples.
     progress : called with the market time that a batch has reached, epoch milliseconds.
     runner : runs features and repricing; None: this process.
     """
-    run = AloneRun(audit=Audit() if audit else None)
+    run = InProcessRun(audit=Audit() if audit else None)
     mapped.fill_lines()
-    query = Backfill.of_tables(mapped.duck)
+    query = CellQuery.of_tables(mapped.duck)
     for repeat in mapped.repeats():
         run.repeats += 1
         if run.repeats <= shown:
             run.first_repeats.append(repeat)
         if out is not None:
             out.refuse(repeat)
-    chain = Chain(policy, mapped.mapping.buckets, facts=FACTS_OF_A_REPLAY, runner=runner)
+    chain = Chain(policy, mapped.mapping.buckets, facts=REPLAY_FACTS, runner=runner)
     for output in chain.run_query(query):
-        run.take(output)
+        run.count(output)
         if out is not None:
             out.write(output.stream, output.value)
         if output.stream == "cells":

@@ -1,10 +1,11 @@
-"""A data folder seen through a mapping: records, refusals and the balance, held in a temporary DuckDB file.
+"""A data folder seen through a mapping: records, refusals and the balance, in a temporary DuckDB file.
 
-Every entry of the mapping becomes one table ``made_<i>``: its rows with our fields, typed as the contract wants
-them, and the contract's verdict. Everything else (records in event-time order, refusals, the balance, the tables
-that :mod:`jobs.hosting.cell_query` reads) is a query over these tables. So memory does not grow with the data:
+Every entry of the mapping becomes one table ``mapped_<i>``: its rows with the contract's fields in their types,
+and the contract's verdict. Everything else (records in event-time order, refusals, the balance, the tables that
+:mod:`jobs.hosting.cell_query` reads) is a query over these tables. Memory therefore does not grow with the data:
 DuckDB compresses the tables into its file and keeps at most ``memory`` of them.
-Over 300 lines: one database, whose tables only these queries know.
+
+Over 300 lines: all queries use the tables of one database.
 """
 
 from __future__ import annotations
@@ -18,19 +19,20 @@ from pathlib import Path
 import duckdb
 import orjson
 
-from jobs.replay.entry_sql import GOT_LENGTH, SQL_TYPES, made_sql, raw_sql
+from jobs.replay.entry_sql import GOT_LENGTH, SQL_TYPES, mapped_sql, raw_sql
 from jobs.replay.mapping import STREAMS, Entry, Mapping, MappingError, Source
 from jobs.replay.records import (
     NO_PRIMARY,
     NO_REPEAT,
     ONCE_PER,
     Balance,
-    Made,
+    MappedRecord,
     Refused,
-    heartbeats,
     limit_of,
+    tick_times,
 )
-from schemas.topics import INPUTS, MINUTE_MS, ORDER_DEDUP_MS, TOPICS, kafka_key
+from schemas.time_units import DAY_MS, MINUTE_MS
+from schemas.topics import INPUTS, ORDER_DEDUP_MS, TOPICS, kafka_key
 
 _ROWS = 10_000
 
@@ -42,14 +44,14 @@ class MappedData:
     ----------
     mapping : the mapping.
     folder : where its files are.
-    limit : take only the first so many rows of each source (0: all).
-    memory : what DuckDB may hold in memory, as in its setting ``memory_limit``.
+    limit : use only the first so many rows of each source (0: all).
+    memory : DuckDB's ``memory_limit``.
     scratch : folder for the temporary database; None: the system's.
 
     Raises
     ------
     MappingError
-        If a file is missing, or an expression names a column that is not there or cannot be computed.
+        If a file is missing, or an expression names a missing column or cannot be computed.
     """
 
     def __init__(
@@ -114,23 +116,23 @@ class MappedData:
             raise MappingError(f"sources.{name}.columns: {error}") from error
 
     def _make(self, i: int, entry: Entry) -> None:
-        """Create ``made_<i>``, and note what the contract refuses."""
+        """Create ``mapped_<i>``, and note what the contract refuses."""
         raw = raw_sql(entry, self.mapping.constants)
         types = {row[0]: row[1] for row in self.duck.execute(f"DESCRIBE {raw}").fetchall()}
-        self.duck.execute(f"CREATE TABLE made_{i} AS {made_sql(entry, raw, types)}")
+        self.duck.execute(f"CREATE TABLE mapped_{i} AS {mapped_sql(entry, raw, types)}")
         self.duck.execute(
             "INSERT INTO refusals SELECT ?, ?, row_number, ?, split_part(verdict, '|', 1), "
-            f"split_part(verdict, '|', 2), coalesce(got, 'NULL'), ? FROM made_{i} WHERE verdict IS NOT NULL",
+            f"split_part(verdict, '|', 2), coalesce(got, 'NULL'), ? FROM mapped_{i} WHERE verdict IS NOT NULL",
             [entry.source, self.mapping.sources[entry.source].file, entry.stream, entry.primary],
         )
 
     def _refuse_untaken(self) -> None:
-        """Note every row of a source with primaries that became no record, and why."""
+        """Note every row of a source with primary entries from which no record was made, and why."""
         for name, source in self.mapping.sources.items():
             primaries = [(i, e) for i, e in enumerate(self.mapping.streams) if e.primary and e.source == name]
             if not primaries:
                 continue
-            made = " UNION ALL ".join(f"SELECT row_number FROM made_{i}" for i, _ in primaries)
+            made = " UNION ALL ".join(f"SELECT row_number FROM mapped_{i}" for i, _ in primaries)
             noted = f"SELECT row_number FROM refusals WHERE source = '{name}' AND is_primary"
             left = f'SELECT * FROM "{name}" WHERE row_number NOT IN ({made} UNION ALL {noted})'
             for _, entry in primaries:
@@ -139,31 +141,33 @@ class MappedData:
                     if entry.once_per
                     else (NO_REPEAT, "repeat", f"CAST(({entry.repeat}) AS VARCHAR)")
                 )
-                self._note(name, source, entry.stream, field, code, got, f"({left}) WHERE ({entry.where})")
-            self._note(name, source, "", "", NO_PRIMARY, "'no entry takes this row'", f"({left})")
+                rows = f"({left}) WHERE ({entry.where})"
+                self._note(name, source, rows, stream=entry.stream, field=field, code=code, got=got)
+            got = "'no entry matches this row'"
+            self._note(name, source, f"({left})", stream="", field="", code=NO_PRIMARY, got=got)
 
-    def _note(self, name: str, source: Source, stream: str, field: str, code: str, got: str, rows: str) -> None:
+    def _note(self, name: str, source: Source, rows: str, *, stream: str, field: str, code: str, got: str) -> None:
         self.duck.execute(
             "INSERT INTO refusals SELECT ?, ?, row_number, ?, ?, ?, "
             f"coalesce(left({got}, {GOT_LENGTH}), 'NULL'), true FROM {rows}",
             [name, source.file, stream, field, code],
         )
 
-    # -- asking ------------------------------------------------------------------------------------
+    # -- results -----------------------------------------------------------------------------------
 
     @property
     def counts(self) -> Counter[str]:
-        """Good records by stream."""
+        """Number of valid records by stream."""
         counts: Counter[str] = Counter()
         for i, entry in enumerate(self.mapping.streams):
-            counts[entry.stream] += self._number(f"SELECT count(*) FROM made_{i} WHERE verdict IS NULL")
+            counts[entry.stream] += self._number(f"SELECT count(*) FROM mapped_{i} WHERE verdict IS NULL")
         return +counts
 
     @property
     def span(self) -> tuple[int, int] | None:
-        """First and last event time of the good records; None without any."""
+        """First and last event time of the valid records, epoch ms; None without any."""
         times = " UNION ALL ".join(
-            f"SELECT event_time_ms FROM made_{i} WHERE verdict IS NULL" for i in range(len(self.mapping.streams))
+            f"SELECT event_time_ms FROM mapped_{i} WHERE verdict IS NULL" for i in range(len(self.mapping.streams))
         )
         first, last = self.duck.execute(
             f"SELECT min(event_time_ms), max(event_time_ms) FROM ({times})"
@@ -171,13 +175,13 @@ class MappedData:
         return None if first is None else (first, last)
 
     def balance(self) -> list[Balance]:
-        """The account of every source that has a primary entry."""
+        """Return the balance of every source that has a primary entry."""
         accounts = []
         for name in self.mapping.sources:
             made = {True: 0, False: 0}
             entries = [(i, e) for i, e in enumerate(self.mapping.streams) if e.source == name]
             for i, entry in entries:
-                made[entry.primary] += self._number(f"SELECT count(*) FROM made_{i} WHERE verdict IS NULL")
+                made[entry.primary] += self._number(f"SELECT count(*) FROM mapped_{i} WHERE verdict IS NULL")
             if not any(entry.primary for _, entry in entries):
                 continue
             lost = (
@@ -196,14 +200,14 @@ class MappedData:
         return accounts
 
     def refusal_counts(self) -> dict[tuple[str, str, str], int]:
-        """How many records were refused by (stream, field, code), sorted."""
+        """Return how many records were refused by (stream, field, code), sorted."""
         rows = self.duck.execute(
             "SELECT stream, field, code, count(*) FROM refusals GROUP BY ALL ORDER BY ALL"
         ).fetchall()
         return {(stream, field, code): count for stream, field, code, count in rows}
 
     def refusals(self, first: int | None = None) -> Iterator[Refused]:
-        """Yield the refusals by stream, field, code, file and row; of each kind at most the ``first``."""
+        """Yield the refusals by stream, field, code, file and row; at most the ``first`` of each kind."""
         few = f"QUALIFY row_number() OVER (PARTITION BY stream, field, code ORDER BY file, row_number) <= {first}"
         cursor = self.duck.cursor().execute(
             "SELECT file, row_number, stream, field, code, got FROM refusals "
@@ -211,12 +215,20 @@ class MappedData:
         )
         while rows := cursor.fetchmany(_ROWS):
             for file, row, stream, field, code, got in rows:
-                yield Refused(file, row, stream, field, code, limit_of(stream, field, code), got)
+                yield Refused(
+                    file=file,
+                    row=row,
+                    stream=stream,
+                    field=field,
+                    code=code,
+                    expected=limit_of(stream, field, code),
+                    got=got,
+                )
 
     def repeats(self) -> Iterator[Refused]:
-        """Yield the good records that demand_job's query refuses: repeated order lines, by row.
+        """Yield the valid records that demand_job's query refuses, repeated order lines, by row.
 
-        To be called after :meth:`jobs.hosting.cell_query.Backfill.of_tables` judged what :meth:`fill_lines` made.
+        To be called after :meth:`fill_lines` and :meth:`jobs.hosting.cell_query.CellQuery.of_tables`.
         """
         files = [self.mapping.sources[entry.source].file for entry in self.mapping.streams]
         cursor = self.duck.cursor().execute(
@@ -227,20 +239,24 @@ class MappedData:
             "ON first.o = CAST(split_part(r.verdict, 'first at offset ', 2) AS BIGINT) "
             "ORDER BY 1, 2"
         )
-        days = f"{ORDER_DEDUP_MS / 86_400_000:g} days"
+        days = f"{ORDER_DEDUP_MS / DAY_MS:g} days"
         while rows := cursor.fetchmany(_ROWS):
             for entry, row, field, code, first, first_row, order, line, kind in rows:
                 known = f"each order line once in {days} (first: row {first_row} of {files[first]})"
                 got = f"order_id {order}, line {line}, {kind} again"
-                yield Refused(files[entry], row, "orders", field, code, known, got)
+                yield Refused(
+                    file=files[entry], row=row, stream="orders", field=field, code=code, expected=known, got=got
+                )
 
     def without_entry(self) -> tuple[int, int]:
-        """Return how many quotes, clicks and orders there are, and how many no catalog entry precedes."""
+        """Return the number of quotes, clicks and orders, and how many have no catalog entry at or before their
+        minute.
+        """
         key, minute = "tenant, market, sku", f"event_time_ms // {MINUTE_MS}"
 
         def union(streams: tuple[str, ...]) -> str:
             made = [i for i, entry in enumerate(self.mapping.streams) if entry.stream in streams]
-            parts = [f"SELECT {key}, {minute} AS at_minute FROM made_{i} WHERE verdict IS NULL" for i in made]
+            parts = [f"SELECT {key}, {minute} AS at_minute FROM mapped_{i} WHERE verdict IS NULL" for i in made]
             return (
                 " UNION ALL ".join(parts)
                 or "SELECT '' AS tenant, '' AS market, '' AS sku, 0 AS at_minute WHERE false"
@@ -255,12 +271,12 @@ class MappedData:
         total, without = self.duck.execute(text).fetchall()[0]
         return total, without
 
-    def records(self) -> Iterator[Made]:
-        """Yield all good records by event time, then by the order of the entries and rows."""
+    def records(self) -> Iterator[MappedRecord]:
+        """Yield all valid records by event time, then by the order of entries and rows."""
         entries = (self._records(i, entry) for i, entry in enumerate(self.mapping.streams))
         return (made for _, _, _, _, made in heapq.merge(*entries, key=lambda item: item[:4]))
 
-    def _records(self, i: int, entry: Entry) -> Iterator[tuple[int, int, int, int, Made]]:
+    def _records(self, i: int, entry: Entry) -> Iterator[tuple[int, int, int, int, MappedRecord]]:
         fields = [
             check.field
             for check in STREAMS[entry.stream].checks
@@ -268,30 +284,30 @@ class MappedData:
         ]
         names = ", ".join(f'"{field}"' for field in fields)
         cursor = self.duck.cursor().execute(
-            f"SELECT row_number, n, {names} FROM made_{i} WHERE verdict IS NULL "
+            f"SELECT row_number, n, {names} FROM mapped_{i} WHERE verdict IS NULL "
             "ORDER BY event_time_ms, row_number, n"
         )
         while rows := cursor.fetchmany(_ROWS):
             for row, n, *values in rows:
                 record = dict(zip(fields, values, strict=True))
                 at_ms = record["event_time_ms"]
-                made = Made(at_ms, entry.stream, kafka_key(entry.stream, record), orjson.dumps(record))
+                made = MappedRecord(at_ms, entry.stream, kafka_key(entry.stream, record), orjson.dumps(record))
                 yield at_ms, i, row, n, made
 
     def fill_lines(self) -> None:
-        """Create ``lines_<topic>`` of every input, as :class:`jobs.hosting.cell_query.Backfill` reads them.
+        """Create ``lines_<topic>`` of every input, as :class:`jobs.hosting.cell_query.CellQuery` reads them.
 
-        They are what a broker with one partition a topic would keep, decoded: a record's offset is its place by
-        event time, its Kafka time its event time. ``entry`` and ``row_number`` say where it came from.
+        They equal the decoded lines of a broker with one partition per topic: a record's offset is its position by
+        event time, its Kafka timestamp its event time. ``entry`` and ``row_number`` are its origin.
         """
         span = self.span
-        beats = list(heartbeats(*span, self.mapping.tick_minutes)) if span else []
+        beats = list(tick_times(*span, self.mapping.tick_minutes)) if span else []
         for topic in INPUTS:
             if topic.name == "ticks":
                 continue
             names = ", ".join(f'"{check.field}"' for check in topic.checks)
             parts = [
-                f"SELECT {i} AS entry, row_number, n, {names}, line_json FROM made_{i} WHERE verdict IS NULL"
+                f"SELECT {i} AS entry, row_number, n, {names}, line_json FROM mapped_{i} WHERE verdict IS NULL"
                 for i, entry in enumerate(self.mapping.streams)
                 if entry.stream == topic.name
             ]

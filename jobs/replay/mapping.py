@@ -1,20 +1,19 @@
-"""Mapping files: how a foreign file becomes our streams, in words that a user can write.
+"""Mapping files: which records a foreign file becomes, as YAML and SQL expressions.
 
-A mapping is YAML; :mod:`jobs.replay.mapped_data` applies it to a folder. Each source is a CSV or Parquet file;
-each stream entry says which rows it takes
-(``where``) and what each of our fields is, as a SQL expression over the file's columns (DuckDB's
-SQL; ``row_number`` is the row's number in the file, from 1). ``constants`` are plain values for
-fields that the data lack; a source's ``columns`` are computed once for all entries and may look at other
-rows. So units are arithmetic (``CAST(round(price * 100) AS BIGINT)``), times
-are functions (``epoch_ms(event_time)``), and nothing is hidden in code.
+:mod:`jobs.replay.mapped_data` applies a mapping to a folder. Each source is a CSV or Parquet file. Each stream
+entry has the rows that it applies to (``where``) and an SQL expression per field over the file's columns (DuckDB's
+SQL; ``row_number`` is the row's number in the file, from 1). ``constants`` are plain values for fields that the
+data lack; a source's ``columns`` are computed once for all its entries and may use window functions. Units are
+arithmetic (``CAST(round(price * 100) AS BIGINT)``) and times are functions (``epoch_ms(event_time)``), so that no
+conversion is hidden in code.
 
-Exactly one *primary* entry may take a row of a source that has primaries. A row that no primary takes, that a
-primary's ``once_per`` drops, or that breaks our contract is named by file, row, field and code, so that a replay
-balances to the row: rows = primary records + refused rows + rows dropped by ``once_per``. Types and limits of all
-fields are listed in ``jobs/replay/mappings/LIMITS.md``.
+Exactly one *primary* entry may apply to a row of a source that has primary entries. A row to which none applies,
+that ``once_per`` of a primary entry drops, or that breaks the contract is reported by file, row, field and code,
+so that every row is accounted for: rows = primary records + refused rows + rows dropped by ``once_per``. Types and
+limits of all fields are refusal_lines in ``jobs/replay/mappings/LIMITS.md``.
 
-``policy`` names what a replay of the data decides otherwise than the default policy: weekly periods for
-weekly data, offers that are valid for a month. :meth:`Mapping.policy_over` merges it.
+``policy`` overrides keys of the default policy for a replay of the data: weekly periods for weekly data, offers
+that are valid for a month. :meth:`Mapping.policy_over` merges it.
 """
 
 from __future__ import annotations
@@ -30,16 +29,16 @@ from jobs.pricing.policy import Policy, PolicyError
 from schemas.topics import INPUTS, Topic
 
 STREAMS: dict[str, Topic] = {topic.name: topic for topic in INPUTS if topic.name != "ticks"}
-"""Streams that a mapping can make; ticks come from the replay itself."""
+"""Streams that a mapping can make; the replay itself sends ticks."""
 _FIELDS = {name: frozenset(check.field for check in topic.checks) for name, topic in STREAMS.items()}
 
 
 class MappingError(ValueError):
-    """A mapping that cannot be used: names the file, the key, what was expected and what came."""
+    """An unusable mapping; the message has the file, the key, what was expected and what was given."""
 
 
 class Source(BaseModel):
-    """A file: its name inside the data folder and, where guessing fails, the types of columns."""
+    """A file: its name in the data folder and, where detection fails, the types of columns."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -47,12 +46,12 @@ class Source(BaseModel):
     types: dict[str, str] = Field(default_factory=dict, description="column: DuckDB type, for CSV")
     columns: dict[str, str] = Field(
         default_factory=dict,
-        description="further columns: SQL over the file's rows; window functions reach other rows",
+        description="further columns: SQL over the file's rows, with window functions",
     )
 
 
 class Entry(BaseModel):
-    """One of our streams, made of one source's rows."""
+    """One stream, made from the rows of one source."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -60,25 +59,27 @@ class Entry(BaseModel):
     source: str = Field(alias="from")
     primary: bool = Field(False, description="counts the source's rows in the replay's balance")
     where: str = Field("true", description="SQL condition on the file's columns")
-    once_per: str | None = Field(None, description="SQL expression: only the first row of each value is taken")
+    once_per: str | None = Field(None, description="SQL expression: only the first row of each value is used")
     repeat: str = Field("1", description="SQL expression: records made of a row; `n` counts them from 0")
     fields: dict[str, str]
 
 
 class Mapping(BaseModel):
-    """A whole mapping file."""
+    """A mapping file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     description: str
-    provenance: list[str] = Field(default_factory=list, description="what the data lack and where it comes from")
+    provenance: list[str] = Field(
+        default_factory=list, description="which fields the data lack, and how they are filled"
+    )
     sources: dict[str, Source]
     constants: dict[str, str | int | float | bool] = Field(default_factory=dict)
     streams: list[Entry] = Field(min_length=1)
-    tick_minutes: int = Field(1, ge=1, description="event minutes between heartbeats; large for sparse histories")
+    tick_minutes: int = Field(1, ge=1, description="event minutes between ticks; large for sparse histories")
     buckets: int = Field(1, ge=1, le=65_536, description="about listings / 32")
-    policy: dict[str, Any] = Field(default_factory=dict, description="keys of the policy that a replay replaces")
+    policy: dict[str, Any] = Field(default_factory=dict, description="keys of the policy that a replay overrides")
 
     @classmethod
     def load(cls, path: Path) -> Mapping:
@@ -103,12 +104,12 @@ class Mapping(BaseModel):
         return mapping
 
     def policy_over(self, base: Policy, *, source: str = "mapping") -> Policy:
-        """The policy of a replay: ``base`` with this mapping's keys over it.
+        """Return the policy of a replay: ``base`` overridden by this mapping's keys.
 
         Raises
         ------
         MappingError
-            Naming every wrong key, what was expected and what came.
+            Naming every wrong key, what was expected and what was given.
         """
         try:
             return base.overridden(self.policy, source=f"{source}: policy")
@@ -116,15 +117,15 @@ class Mapping(BaseModel):
             raise MappingError(str(error)) from error
 
     def check_learning(self, policy: Policy) -> None:
-        """Refuse a mapping that sells without exposures under a policy that learns from exposures.
+        """Refuse a mapping of orders without exposures under a policy that learns from exposures.
 
-        An error, not a warning: such a run can learn nothing whatever the data are, and its prices would look
-        like learned ones.
+        Such a run can learn nothing, whatever the data, and its prices would be taken for learned ones: an error,
+        not a warning.
 
         Raises
         ------
         MappingError
-            Naming the policy's key and both ways out.
+            Naming the policy's key and both remedies.
         """
         made = {entry.stream for entry in self.streams}
         if policy.elasticity.kind == "poisson" and "orders" in made and "quotes" not in made:
@@ -166,5 +167,5 @@ class Mapping(BaseModel):
                 )
 
     def fits(self, folder: Path) -> bool:
-        """Whether a data folder holds every file of this mapping."""
+        """Return whether a data folder has every file of this mapping."""
         return all((folder / source.file).is_file() for source in self.sources.values())

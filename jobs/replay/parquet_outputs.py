@@ -1,4 +1,4 @@
-"""Outputs of a run as Parquet files, one per stream, written as they come."""
+"""Outputs of a run as Parquet files, one per stream, written while the run goes on."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from schemas.events import Cell
 from schemas.topics import TOPICS
 
 STREAMS = ("cells", "features", "estimates", "evidence", "decisions", "tables", "rejected_cells")
-"""Streams that a run in one process has outputs of."""
+"""Streams of which a run in one process has outputs."""
 _ROWS, _TEXT = 20_000, 8_000_000
-"""A row group ends after so many rows, or so many characters of JSON."""
+"""Rows, and characters of JSON, after which a row group ends."""
 _PLAIN = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
 _OF_FEATURE = {"int": pa.int64(), "float": pa.float64(), "string": pa.string()}
 
@@ -31,17 +31,17 @@ class OutputFolderError(ValueError):
 class ParquetOutputs:
     """Writes ``<folder>/<stream>.parquet`` for every output stream, and ``refused.parquet``.
 
-    A record's field is a column of its type; a nested field (a decision's inputs) is JSON text. ``cells`` has a
-    row per cell. A file is complete after :meth:`close`; streams without outputs have a file without rows.
+    Each field of a record is a column of its type; a nested field (a decision's inputs) is JSON text. ``cells``
+    has a row per cell. A file is complete after :meth:`close`; a stream without outputs gets a file without rows.
 
     Parameters
     ----------
-    folder : made if missing; must hold no Parquet file, since files of two runs would be taken for one.
+    folder : created if missing; must hold no Parquet file, so that the files of two runs are not mixed.
 
     Raises
     ------
     OutputFolderError
-        If it holds some.
+        If it holds one.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,7 +54,7 @@ class ParquetOutputs:
         self._files = {name: _File(folder / f"{name}.parquet", _schema(name)) for name in (*STREAMS, "refused")}
 
     def write(self, stream: str, value: Mapping[str, Any]) -> None:
-        """Write one output; streams inside a job (``sums``) are left out."""
+        """Write one output; streams internal to a job (``sums``) are skipped."""
         if stream == "cells":
             for row in value["rows"]:
                 if row["kind"] == "cell":

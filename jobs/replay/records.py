@@ -1,4 +1,4 @@
-"""What a replay makes of rows: records, refusals, a source's balance, and the times of its ticks."""
+"""What a replay makes of rows: records, refused rows, a source's balance, and the times of its ticks."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ from typing import NamedTuple
 
 from features.cells.query import expected
 from jobs.replay.mapping import STREAMS
-from schemas.codes import RejectCode
-from schemas.topics import MINUTE_MS
+from schemas.time_units import MINUTE_MS
 
 NO_PRIMARY, ONCE_PER, NO_REPEAT = "NO_PRIMARY_ENTRY", "DROPPED_BY_ONCE_PER", "REPEATED_ZERO_TIMES"
-REFUSAL_CODES = (*(code.value for code in RejectCode), NO_PRIMARY, ONCE_PER, NO_REPEAT)
-"""Every code a refusal can carry."""
 
 
-class Made(NamedTuple):
-    """A record made of a row, ready to send."""
+class MappedRecord(NamedTuple):
+    """A record made from a row, ready to send."""
 
     event_time_ms: int
     stream: str
@@ -25,7 +22,7 @@ class Made(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A row (or a record made of it) that counts nowhere: where, why, what was expected and what came."""
+    """A row, or a record made from it, that breaks a limit: where, which limit, and the value."""
 
     file: str
     row: int
@@ -41,9 +38,10 @@ class Refused(NamedTuple):
 
 
 class Balance(NamedTuple):
-    """A source's account: ``rows == primary + refused + dropped`` when every row found its place.
+    """Counts of a source's rows: ``rows == primary + refused + dropped`` if every row is accounted for.
 
-    ``dropped``: rows that ``once_per`` of a primary entry left out; ``derived``: records of entries not primary.
+    ``dropped``: rows dropped by ``once_per`` of a primary entry; ``derived``: records of entries that are not
+    primary.
     """
 
     source: str
@@ -55,7 +53,7 @@ class Balance(NamedTuple):
 
     @property
     def balances(self) -> bool:
-        """Whether no row was lost; a source without primaries has no account to balance."""
+        """Whether every row is accounted for."""
         return self.rows == self.primary + self.refused + self.dropped
 
     def __str__(self) -> str:
@@ -67,13 +65,13 @@ class Balance(NamedTuple):
         )
 
 
-def heartbeats(first_ms: int, last_ms: int, tick_minutes: int) -> Iterator[int]:
-    """Yield the times of a replay's ticks: every period between the records, and two past the last window.
+def tick_times(first_ms: int, last_ms: int, tick_minutes: int) -> Iterator[int]:
+    """Yield the times of a replay's ticks: every period between the records, and two after the last record.
 
-    The first closing one lies in the minute after the last record; the second, an hour later, moves
-    the watermark past it whatever the lateness.
+    The first of these two is in the minute after the last record; the second, an hour later, moves the watermark
+    past that minute whatever the lateness.
 
-    >>> list(heartbeats(90_000, 90_000, 1)), list(heartbeats(90_000, 130_000, 1))
+    >>> list(tick_times(90_000, 90_000, 1)), list(tick_times(90_000, 130_000, 1))
     ([120000, 3780000], [120000, 180000, 3840000])
     """
     period = tick_minutes * MINUTE_MS
@@ -84,14 +82,14 @@ def heartbeats(first_ms: int, last_ms: int, tick_minutes: int) -> Iterator[int]:
 
 
 _EXPECTED = {
-    NO_PRIMARY: "a row that the `where` of a primary entry takes",
-    ONCE_PER: "the first row of each value of `once_per`",
+    NO_PRIMARY: "a row that matches the `where` of a primary entry",
+    ONCE_PER: "the first row with its value of `once_per`",
     NO_REPEAT: "a `repeat` of at least 1 in a primary entry",
 }
 
 
 def limit_of(stream: str, field: str, code: str) -> str:
-    """The limit that a refused row breaks, in words."""
+    """Return the limit that a refused row breaks, in words."""
     if code in _EXPECTED:
         return _EXPECTED[code]
     return next(expected(check) for check in STREAMS[stream].checks if check.field == field)

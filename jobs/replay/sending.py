@@ -1,4 +1,4 @@
-"""A replay on a platform: mapped records and ticks into its topics, and waiting until its jobs took them."""
+"""A replay on a platform: sends mapped records and ticks, and waits until the jobs have processed them."""
 
 from __future__ import annotations
 
@@ -11,39 +11,53 @@ from typing import NamedTuple
 import orjson
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from jobs.connectors.kafka.offsets import READERS, READERS_OF_A_REPLAY, not_yet_taken
+from jobs.connectors.kafka.offsets import READERS, REPLAY_READERS, consumer_lag
 from jobs.connectors.kafka.publisher import Publisher
 from jobs.replay.mapped_data import MappedData
-from jobs.replay.records import Made, Refused, heartbeats
+from jobs.replay.records import MappedRecord, Refused, tick_times
 from jobs.runtime.settings import Settings
 from schemas.events import Rejected
 from schemas.topics import INPUTS, TOPICS
 
 
-class Heartbeat(NamedTuple):
-    """A moment at which every bucket and every partition gets its tick."""
+class TickTime(NamedTuple):
+    """A time at which every bucket and every partition gets its tick."""
 
     event_time_ms: int
 
 
-def with_heartbeats(mapped: MappedData) -> Iterator[Made | Heartbeat]:
-    """Yield the records with the ticks between them; a tick comes before a record of its own millisecond."""
+def with_ticks(mapped: MappedData) -> Iterator[MappedRecord | TickTime]:
+    """Yield the records with the ticks between them; a tick precedes records of the same millisecond."""
     span = mapped.span
     if span is None:
         return
-    beats: Iterator[Made | Heartbeat] = map(Heartbeat, heartbeats(*span, mapped.mapping.tick_minutes))
+    beats: Iterator[MappedRecord | TickTime] = map(TickTime, tick_times(*span, mapped.mapping.tick_minutes))
     yield from heapq.merge(beats, mapped.records(), key=lambda item: item.event_time_ms)
 
 
 def as_rejected(refusal: Refused) -> Rejected:
-    """Return a refused row as a record of `rejected`: its file stands for the topic, its row for the offset."""
+    """Return a refused row as a record of `rejected`: its file as the topic, its row as the offset."""
     return Rejected(
-        f"file:{refusal.file}", 0, refusal.row, 0, refusal.field, refusal.code, str(refusal), refusal.got
+        topic=f"file:{refusal.file}",
+        partition=0,
+        offset=refusal.row,
+        kafka_ts_ms=0,
+        field=refusal.field,
+        code=refusal.code,
+        detail=str(refusal),
+        line=refusal.got,
     )
 
 
-def send(stream: Iterable[Made | Heartbeat], publisher: Publisher, buckets: int, speed: float) -> Counter[str]:
-    """Send records and ticks; ``speed`` event seconds per second, 0: as fast as the broker takes them."""
+def send(
+    stream: Iterable[MappedRecord | TickTime], publisher: Publisher, buckets: int, speed: float
+) -> Counter[str]:
+    """Send records and ticks; return the number of records by stream.
+
+    Parameters
+    ----------
+    speed : event seconds per wall second; 0: as fast as the broker takes them.
+    """
     sent: Counter[str] = Counter()
     partitions = {topic.name: publisher.partitions(topic.topic) for topic in INPUTS if topic.name != "ticks"}
     began, first = time.monotonic(), None
@@ -53,7 +67,7 @@ def send(stream: Iterable[Made | Heartbeat], publisher: Publisher, buckets: int,
             ahead = (item.event_time_ms - first) / 1000 / speed - (time.monotonic() - began)
             if ahead > 0.01:
                 time.sleep(ahead)
-        if isinstance(item, Made):
+        if isinstance(item, MappedRecord):
             publisher.send_bytes(
                 TOPICS[item.stream].topic, item.value, timestamp_ms=item.event_time_ms, key=item.key
             )
@@ -74,26 +88,26 @@ def send(stream: Iterable[Made | Heartbeat], publisher: Publisher, buckets: int,
     return sent
 
 
-def wait_until_taken(settings: Settings, timeout_s: float, tell: Callable[[str], None]) -> dict[str, int]:
-    """Wait until every record lies in a completed checkpoint of every job that reads it.
+def wait_until_processed(settings: Settings, timeout_s: float, report: Callable[[str], None]) -> dict[str, int]:
+    """Wait until every record is included in a completed checkpoint of every job that reads it.
 
     Returns
     -------
     dict
-        Records still to be taken by consumer group: all 0, or not in time.
+        Remaining records by consumer group; all 0 unless ``timeout_s`` passed.
     """
-    readers = READERS if settings.host_clock else READERS_OF_A_REPLAY
+    readers = READERS if settings.host_clock else REPLAY_READERS
 
-    def told(state: RetryCallState) -> None:
+    def report_lag(state: RetryCallState) -> None:
         left: dict[str, int] = state.outcome.result() if state.outcome else {}
-        tell(", ".join(f"{group} {count} behind" for group, count in left.items() if count))
+        report(", ".join(f"{group} {count} behind" for group, count in left.items() if count))
 
-    asking = Retrying(
+    polling = Retrying(
         retry=retry_if_result(lambda left: any(left.values())),
         wait=wait_fixed(1),
         stop=stop_after_delay(timeout_s),
-        before_sleep=told,
+        before_sleep=report_lag,
         retry_error_callback=lambda state: state.outcome.result() if state.outcome else {},
     )
-    left: dict[str, int] = asking(not_yet_taken, settings.kafka, readers)
+    left: dict[str, int] = polling(consumer_lag, settings.kafka, readers)
     return left

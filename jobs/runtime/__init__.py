@@ -1,1 +1,1 @@
-"""The hosts: the only room that knows Flink, Kafka, Redis, Feast, the environment and the clock on the wall."""
+"""What every process shares: settings, the run's Clock, metrics, pseudonyms."""

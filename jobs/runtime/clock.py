@@ -1,6 +1,6 @@
-"""The one Clock of a run: the wall's, or a simulated one that starts somewhere and runs faster.
+"""The Clock of a run: wall time, or simulated time with a start and a speed.
 
-Every process of a run gets the same text (``WALRAS_CLOCK``), so all agree on what time it is.
+Every process of a run parses the same text (``WALRAS_CLOCK``), so that all of them agree on the time.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Epoch milliseconds of the run's time.
+    """Return the run's time as epoch milliseconds.
 
     Parameters
     ----------
-    start_ms, wall_start_ms : the run's time and the wall's at the same moment; both 0 for the wall clock.
-    speed : run's seconds per wall's second.
+    start_ms, wall_start_ms : run time and wall time at the same moment, epoch ms; both 0 for the wall clock.
+    speed : seconds of the run per second of wall time, above 0.
 
     Examples
     --------
@@ -32,7 +32,7 @@ class Clock:
 
     @classmethod
     def parse(cls, text: str) -> Clock:
-        """Read ``wall`` or ``sim:<start ms>:<wall ms at start>:<speed>``.
+        """Parse ``wall`` or ``sim:<start ms>:<wall ms at start>:<speed>``.
 
         Raises
         ------
@@ -51,19 +51,19 @@ class Clock:
 
     @classmethod
     def simulated(cls, start_ms: int, speed: float) -> Clock:
-        """A clock that shows ``start_ms`` now and runs ``speed`` times faster than the wall's."""
+        """Return a clock that shows ``start_ms`` now and runs ``speed`` times faster than wall time."""
         return cls(start_ms, round(time.time() * 1000), speed)
 
     def at(self, wall_ms: float) -> int:
-        """The run's time at a wall time."""
+        """Return the run's time at a wall time, both epoch ms."""
         return round(self.start_ms + (wall_ms - self.wall_start_ms) * self.speed)
 
     def now_ms(self) -> int:
-        """The run's time now."""
+        """Return the run's time now."""
         return self.at(time.time() * 1000)
 
     def wall_seconds_until(self, run_ms: int) -> float:
-        """Wall seconds until the clock shows ``run_ms``; negative when past."""
+        """Return wall seconds until the clock shows ``run_ms``; negative if that time has passed."""
         return ((run_ms - self.start_ms) / self.speed + self.wall_start_ms) / 1000 - time.time()
 
     def __str__(self) -> str:

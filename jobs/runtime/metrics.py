@@ -1,7 +1,7 @@
-"""Prometheus metrics of plain processes, all named ``walras_<job>_<what>_<unit>``.
+"""Prometheus metrics of processes outside Flink, all named ``walras_<job>_<what>_<unit>``.
 
-Flink's jobs use Flink's own reporter; everything that is not Flink counts through here, so that one
-naming rule holds for all and a dashboard can be written once.
+Flink's jobs report through Flink's own reporter. One naming rule for all other processes lets a dashboard be
+written once.
 """
 
 from __future__ import annotations
@@ -22,11 +22,16 @@ LATENCY_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
 
 
 class MetricNameError(ValueError):
-    """A metric name that breaks the rule; says what was expected and what came."""
+    """A metric name that breaks the naming rule."""
 
 
 def metric_name(job: str, what: str, unit: str) -> str:
-    """The one way to name a metric.
+    """Return the name of a metric.
+
+    Raises
+    ------
+    MetricNameError
+        If the unit is not one of :data:`UNITS`, or the name is not lower snake case.
 
     >>> metric_name("edge", "quotes", "total")
     'walras_edge_quotes_total'
@@ -46,7 +51,7 @@ unit of total, seconds, bytes, ratio, share, ms, per_second, info, count; got 'w
 
 
 class Metrics:
-    """The metrics of one process (one ``job``).
+    """Metrics of one process.
 
     Parameters
     ----------
@@ -67,28 +72,28 @@ class Metrics:
         self.registry = CollectorRegistry()
 
     def counter(self, what: str, meaning: str, labels: Sequence[str] = ()) -> Counter:
-        """A count that only rises; its unit is ``total``."""
+        """Return a counter; its unit is ``total``."""
         return Counter(metric_name(self.job, what, "total"), meaning, labels, registry=self.registry)
 
     def gauge(self, what: str, unit: str, meaning: str, labels: Sequence[str] = ()) -> Gauge:
-        """A value that goes up and down."""
+        """Return a gauge."""
         return Gauge(metric_name(self.job, what, unit), meaning, labels, registry=self.registry)
 
     def histogram(
         self, what: str, meaning: str, labels: Sequence[str] = (), buckets: Sequence[float] = LATENCY_BUCKETS_S
     ) -> Histogram:
-        """A distribution of durations; its unit is ``seconds``."""
+        """Return a histogram of durations; its unit is ``seconds``."""
         name = metric_name(self.job, what, "seconds")
         return Histogram(name, meaning, labels, registry=self.registry, buckets=buckets)
 
     def text(self) -> bytes:
-        """Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
     def start(self, port: int, host: str = "127.0.0.1") -> bool:
-        """Serve ``/metrics`` from a thread of its own; port 0 means none. Answers whether it serves.
+        """Serve ``/metrics`` from a background thread; return whether it serves.
 
-        A taken port is reported and does not stop the process: metrics are not what it is for.
+        Port 0 starts no server. A port in use is logged and does not stop the process.
         """
         if not port:
             return False

@@ -1,8 +1,8 @@
-"""Pseudonyms: a keyed hash of a customer id, so that no id of a person enters the system.
+"""Pseudonyms of customers: a keyed hash, so that no customer id enters the system.
 
-Why keyed: an unkeyed hash of a customer number can be undone by trying all numbers. Whoever holds
-the key (the edge, and an adapter that writes the same customers' orders) gets the same pseudonym;
-destroying the key forgets everyone.
+The hash is keyed because an unkeyed hash of a customer number can be reversed by hashing all numbers. Every
+process with the same key (the edge, and an adapter that writes the same customers' orders) computes the same
+pseudonym. If the key is destroyed, pseudonyms can no longer be assigned to customers.
 
 The local platform generates the key at its first start (:func:`create_key`). A deployment without its
 state folder sets ``WALRAS_EDGE_SECRET`` instead (:mod:`jobs.runtime.settings`).
@@ -19,13 +19,13 @@ from pathlib import Path
 KEY_BYTES = 32
 """Length of a generated key: 256 bits."""
 PUBLISHED_KEY = "local-only"
-"""The default key of earlier versions. It is public, so it protects nobody and is refused."""
+"""A key that was published as a default. It is not secret and is refused."""
 
 
 def create_key(path: Path) -> None:
-    """Write a new random key to ``path``, readable by its owner alone; keep an existing one.
+    """Write a new random key to ``path`` with permissions 0600; keep an existing key.
 
-    Safe when several processes start at once: all of them find the same complete key.
+    Processes that start at the same time all read the same complete key.
     """
     if path.exists():
         return
@@ -35,7 +35,7 @@ def create_key(path: Path) -> None:
     try:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_hex(KEY_BYTES))
-        # A link, unlike a rename, never replaces the key that another process has just written.
+        # A hard link, unlike a rename, cannot replace a key that another process has just written.
         with contextlib.suppress(FileExistsError):
             os.link(draft, path)
     finally:
@@ -43,7 +43,7 @@ def create_key(path: Path) -> None:
 
 
 def pseudonym(secret: str, customer: str) -> str:
-    """32 hex digits: BLAKE2b of the customer id under the deployment's key.
+    """Return 32 hex digits: BLAKE2b of the customer id under the deployment's key.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def pseudonym(secret: str, customer: str) -> str:
     >>> len(pseudonym("key", "customer-1"))
     32
     """
-    # BLAKE2b takes at most 64 bytes of key: a longer secret is hashed down first.
+    # BLAKE2b takes at most 64 bytes of key: a longer secret is hashed first.
     key = secret.encode()
     if len(key) > 64:
         key = hashlib.blake2b(key).digest()

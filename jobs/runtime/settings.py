@@ -1,8 +1,8 @@
-"""The only reader of the environment.
+"""Settings of a run; this module alone reads the environment.
 
-A setting comes from, in this order: an argument, the environment (``WALRAS_…``), the file that the
-local platform writes when it starts (``<home>/run/platform.env``), the default here. So every
-command finds the running platform without being told where it is.
+A setting comes from the first of these that has it: an argument, the environment (``WALRAS_…``), the file that the
+local platform writes when it starts (``<home>/run/platform.env``), the default. So every command finds the running
+platform without options.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from jobs.runtime.pseudonym import PUBLISHED_KEY
 from schemas.topics import Topic, inputs_at_speed, min_lateness_ms
 
 KEY_FILE = Path("run") / "pseudonym.key"
-"""The generated pseudonym key, below a run's state folder."""
-MAKE_A_KEY = '`python -c "import secrets; print(secrets.token_hex(32))"`'
+"""The generated pseudonym key, relative to a run's state folder."""
+KEY_COMMAND = '`python -c "import secrets; print(secrets.token_hex(32))"`'
 DATA_CLOCK = "data"
-"""The clock of a replay: hosted logics take the event time of what they are given."""
+"""The clock of a replay: hosted logics use the event time of their input as the current time."""
 
 
 class PseudonymKeyError(RuntimeError):
-    """No usable key for customers' pseudonyms; says where it was looked for and how to make one."""
+    """No usable key for customers' pseudonyms; the message names the places read and how to make a key."""
 
 
 SETTINGS_ERRORS = (ValidationError, PseudonymKeyError)
-"""What reading the settings raises when one of them is wrong; the text says what to do."""
+"""What loading the settings may raise; the message names the setting and what to do."""
 
 
 def _home() -> Path:
@@ -38,47 +38,50 @@ def _home() -> Path:
 
 
 class Settings(BaseSettings):
-    """Where things are and how big they are; business numbers live in the policy instead."""
+    """Addresses, folders and sizes of a run. Business numbers are in the policy."""
 
     model_config = SettingsConfigDict(env_prefix="WALRAS_", extra="ignore", frozen=True)
 
-    home: Path = Field(default_factory=_home, description="the one folder that holds all state of a run")
-    data: Path = Field(Path("../shared/data"), description="recorded data sets for replays and tests")
+    home: Path = Field(default_factory=_home, description="folder that holds all state of a run")
     kafka: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers")
     redis: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis URL")
     flink: str = Field("127.0.0.1:8081", description="Flink REST address")
     clock: str = Field("wall", description="'wall', 'sim:<start ms>:<wall ms>:<speed>' or 'data'")
-    tenant: str = Field("demo", description="tenant that the simulator and the mappings write for")
-    buckets: int = Field(32, ge=1, le=65_536, description="buckets of a deployment, about listings / 32")
+    tenant: str = Field("demo", description="tenant of the simulator's records and of commands")
+    buckets: int = Field(32, ge=1, le=65_536, description="buckets of a deployment; about listings / 32")
     parallelism: int = Field(2, ge=1, description="parallelism of every job")
-    market_rate: float = Field(5_000.0, gt=0, description="events a wall second of the simulated market")
-    archive: bool = Field(True, description="write raw events, decisions and cells to Parquet; features always")
+    market_rate: float = Field(5_000.0, gt=0, description="events per wall second of the simulated market")
+    archive: bool = Field(
+        True, description="archive raw events, decisions and cells to Parquet; features are always archived"
+    )
     live_buckets: int = Field(
-        400, ge=1, description="buckets of a job that one worker keeps as objects, some 300 kB each"
+        400, ge=1, description="most buckets that a worker keeps as objects, about 300 kB each"
     )
     live_buckets_of_many: int = Field(
-        32, ge=1, description="the same when a worker has more buckets than that: the next minute asks for others"
+        32,
+        ge=1,
+        description="the same for a worker with more buckets than that: every minute evicts them anyway",
     )
-    policy: Path = Field(Path("infra/config/policy.yaml"), description="the business numbers")
-    replay_memory: str = Field(
-        "512MB", description="what DuckDB may hold in memory in a replay; the rest is on disk"
-    )
+    policy: Path = Field(Path("infra/config/policy.yaml"), description="file of the business numbers")
+    replay_memory: str = Field("512MB", description="DuckDB's memory limit in a replay; the rest spills to disk")
     replay_workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1,
         ge=1,
-        description="processes of `jobs.replay --alone` that keep the buckets; 1: the main process keeps them",
+        description="worker processes of `jobs.replay --alone`; 1: the main process runs all buckets",
     )
     edge_host: str = "127.0.0.1"
     edge_port: int = Field(8080, ge=0, le=65_535)
-    metrics_port: int = Field(0, ge=0, le=65_535, description="Prometheus port of a plain process; 0: none")
+    metrics_port: int = Field(
+        0, ge=0, le=65_535, description="Prometheus port of a process outside Flink; 0: none"
+    )
     edge_tables: int = Field(
         100_000,
         ge=1,
-        description="price tables, and list prices, that an edge process keeps; the rest is in Redis",
+        description="most price tables, and most list prices, that an edge process caches",
     )
-    edge_segments: int = Field(200_000, ge=1, description="customers' segments that an edge process keeps")
+    edge_segments: int = Field(200_000, ge=1, description="most customers' segments that an edge process caches")
     segments_waiting: int = Field(
-        100_000, ge=1, description="customers' counts that wait in a worker while Redis is away"
+        100_000, ge=1, description="most customers' counts that a worker queues while Redis is unreachable"
     )
     edge_secret: SecretStr | None = Field(
         None, description="key of customers' pseudonyms; None: the key file that the local platform generates"
@@ -86,12 +89,12 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, **overrides: object) -> Settings:
-        """Read the settings of the running platform.
+        """Return the settings of the running platform.
 
         Raises
         ------
         pydantic.ValidationError
-            Naming the setting, what was expected and what came.
+            Naming the setting, what was expected and what was given.
         """
         home = Path(str(overrides.get("home") or _home()))
         return cls(_env_file=home / "run" / "platform.env", **overrides)  # type: ignore[call-arg,arg-type]
@@ -108,15 +111,15 @@ class Settings(BaseSettings):
     def _key_is_secret(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and value.get_secret_value() in ("", PUBLISHED_KEY):
             raise ValueError(
-                "WALRAS_EDGE_SECRET: expected a secret key for customers' pseudonyms, got an empty text or the "
-                f"published default of earlier versions; set it to the output of {MAKE_A_KEY}, or unset it to use "
-                f"the key that the local platform generates ({KEY_FILE} below its state folder)"
+                "WALRAS_EDGE_SECRET: expected a secret key for customers' pseudonyms, got an empty text or a "
+                f"published default; set it to the output of {KEY_COMMAND}, or unset it to use the key that the "
+                f"local platform generates ({KEY_FILE} in its state folder)"
             )
         return value
 
     @property
     def key_file(self) -> Path:
-        """File of the generated pseudonym key; the local platform writes it at its first start."""
+        """File of the generated pseudonym key, which the local platform writes at its first start."""
         return self.home / KEY_FILE
 
     @cached_property
@@ -126,7 +129,7 @@ class Settings(BaseSettings):
         Raises
         ------
         PseudonymKeyError
-            If neither is there.
+            If there is neither.
         """
         if self.edge_secret is not None:
             return self.edge_secret
@@ -135,61 +138,61 @@ class Settings(BaseSettings):
         except OSError as error:
             raise PseudonymKeyError(
                 "no key for customers' pseudonyms: expected WALRAS_EDGE_SECRET, or a readable file "
-                f"{self.key_file} ({error.strerror}); start the local platform once, which generates it, or set "
-                f"the variable to the output of {MAKE_A_KEY}"
+                f"{self.key_file} ({error.strerror}); start the local platform once, which generates the key, or "
+                f"set the variable to the output of {KEY_COMMAND}"
             ) from error
         if key in ("", PUBLISHED_KEY):
             raise PseudonymKeyError(
-                f"{self.key_file}: expected a random key, got an empty text or the published default of earlier "
-                "versions; delete the file and start the platform, which generates another"
+                f"{self.key_file}: expected a random key, got an empty text or a published default; delete the "
+                "file and start the platform, which generates a new one"
             )
         return SecretStr(key)
 
     @cached_property
-    def the_clock(self) -> Clock:
-        """The run's Clock; in a replay the wall's, for the few who do not live in the data's time."""
+    def run_clock(self) -> Clock:
+        """The run's Clock. In a replay it is the wall clock, for processes whose time is not event time."""
         return Clock() if self.clock == DATA_CLOCK else Clock.parse(self.clock)
 
     @property
     def host_clock(self) -> Clock | None:
-        """The Clock of hosted logics; None in a replay, where time is what the data say."""
-        return None if self.clock == DATA_CLOCK else self.the_clock
+        """The Clock of hosted logics; None in a replay, where the current time is the input's event time."""
+        return None if self.clock == DATA_CLOCK else self.run_clock
 
     @property
-    def all_live(self) -> bool:
-        """Whether each of a job's workers keeps the objects of all its buckets.
+    def all_buckets_live(self) -> bool:
+        """Whether each worker of a job can keep the objects of all its buckets in memory.
 
-        >>> [Settings(buckets=n, parallelism=p).all_live for n, p in ((32, 2), (1_000, 2), (1_000, 4))]
+        >>> [Settings(buckets=n, parallelism=p).all_buckets_live for n, p in ((32, 2), (1_000, 2), (1_000, 4))]
         [True, False, True]
         """
         return self.buckets <= self.live_buckets * self.parallelism
 
     @property
-    def most_live(self) -> int:
-        """How many buckets' objects each of a job's workers keeps at most."""
-        return self.live_buckets if self.all_live else self.live_buckets_of_many
+    def max_live_buckets(self) -> int:
+        """Most buckets whose objects a worker of a job keeps in memory."""
+        return self.live_buckets if self.all_buckets_live else self.live_buckets_of_many
 
     @property
     def lateness_at_least_ms(self) -> int:
-        """What a topic's lateness is at least in this run; 0 on the wall's clock."""
-        return min_lateness_ms(self.the_clock.speed)
+        """Lower bound of every topic's lateness in this run, ms; 0 on the wall clock."""
+        return min_lateness_ms(self.run_clock.speed)
 
     @property
     def inputs(self) -> tuple[Topic, ...]:
-        """The input topics with the lateness and memory of this run."""
-        return inputs_at_speed(self.the_clock.speed)
+        """The input topics with this run's lateness and retention of seen records."""
+        return inputs_at_speed(self.run_clock.speed)
 
     @property
     def lateness_ms(self) -> int:
-        """The largest lateness of the inputs in this run: what a closed minute waits for."""
+        """The largest lateness of the inputs in this run, ms; a minute closes this long after its end."""
         return max(topic.lateness_ms for topic in self.inputs)
 
     @property
-    def pace_file(self) -> Path:
-        """Where the local platform's keeper notes the newest closed minute (:mod:`jobs.monitoring.pace`)."""
+    def minute_progress_file(self) -> Path:
+        """File of recent samples of the newest closed minute (:mod:`jobs.monitoring.minute_progress`)."""
         return self.home / "run" / "minutes.json"
 
     @property
     def archive_dir(self) -> Path:
-        """Parquet root: ``raw/``, ``cells/``, ``decisions/``, ``features/``."""
+        """Root folder of the Parquet archive: ``raw/``, ``cells/``, ``decisions/``, ``features/``."""
         return (self.home / "archive").absolute()

@@ -1,14 +1,13 @@
-"""A market with known demand: shoppers, rivals, stock, seasons, incidents. Pure and seeded.
+"""A simulated market with known demand: shoppers, rivals, stock, seasons, broken records. Pure and seeded.
 
-What is learned from real shops can never be checked against the truth; here it can. A
-:class:`~jobs.simulation.market.Market` writes the same streams as a shop, shoppers answer to the
-prices that are shown to them, and :attr:`Market.truth` says what really drives them.
+Estimates learned from real shops cannot be checked against the truth; here they can. A
+:class:`~jobs.simulation.market.Market` writes the same streams as a shop, shoppers respond to the prices that they
+are shown, and :attr:`Market.truth` has the true demand.
 
-The way of a visit: ``world`` (what is sold, to whom) → ``seasons`` (how many come) → ``prices``
-(what they are shown) → ``demand`` (whether they buy) → ``stock`` (whether they can) → ``wire``
-(the lines on the topics). ``rivals`` and ``incidents`` make life hard.
+A visit goes through ``seasons`` (how many visits), ``prices`` (the price shown), ``demand`` (whether the shopper
+buys), ``stock`` (whether it is available) and ``record_writer`` (the records); ``world`` is the assortment.
+``rivals`` move their prices, ``incidents`` are broken records.
 
-To add a family of demand: one class in ``demand.py`` and its name in ``FAMILIES``. To add a kind of
-broken record: one line in ``incidents.DIRTY``; the tests of the contract, of the SQL and of the
-platform all run over that list.
+To add a demand family: one class in ``demand.py`` and its name in ``FAMILIES``. To add a kind of broken record:
+one line in ``incidents.DIRTY``; the tests of the contract, of the SQL and of the platform run over that list.
 """

@@ -1,7 +1,6 @@
-"""What a simulated market looks like: sizes, schedules, shares. Plain frozen dataclasses.
+"""Configuration of a simulated market: sizes, schedules, shares.
 
-Times in a schedule are minutes after the start of the run, so that the same market can start at any
-time of the Clock.
+Times in a schedule are minutes after the start of the run, so that a market can start at any time of the Clock.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ MYOPIC, STRATEGIC = 0, 1
 
 @dataclass(frozen=True, slots=True)
 class MarketPlace:
-    """One market: its share of the visits, its money and its local time.
+    """One market: its share of the visits, its currency and its local time.
 
-    ``level`` converts the assortment's base price (in major units of USD) to this currency.
+    ``level`` converts the assortment's base price (major units of USD) to this currency.
     """
 
     name: str
@@ -36,16 +35,15 @@ class MarketPlace:
 class Shock:
     """A lasting shift in the demand of one listing, from ``at_min`` to ``until_min``.
 
-    ``kind`` "arrivals": more or fewer people come; "liking": those who come are more or less ready
-    to buy (odds × ``factor``), so searches are abandoned as well. ``rank`` counts a market's
-    listings from the best seller, 0.
+    ``kind`` "arrivals" multiplies the number of visits; "readiness" multiplies the odds that a visit buys, so that
+    searches are abandoned as well. ``rank`` counts a market's listings from the best seller, 0.
     """
 
     at_min: int
     market: str
     rank: int
     factor: float
-    kind: Literal["arrivals", "liking"]
+    kind: Literal["arrivals", "readiness"]
     until_min: int = 10**9
 
 
@@ -62,7 +60,7 @@ class RivalMove:
 
 @dataclass(frozen=True, slots=True)
 class CostChange:
-    """A supplier's new price: the catalog is sent again with the cost multiplied by ``factor``."""
+    """A supplier's new price: the catalog entry is sent again with the cost multiplied by ``factor``."""
 
     at_min: int
     market: str
@@ -72,7 +70,7 @@ class CostChange:
 
 @dataclass(frozen=True, slots=True)
 class CalendarPlan:
-    """An entry of the calendar: what is announced, and what it truly does to the visits.
+    """An entry of the calendar: the announced effect on visits, and the true one.
 
     Empty ``zone`` or ``category`` mean all of them.
     """
@@ -89,19 +87,43 @@ class CalendarPlan:
 
 
 MARKETS = (
-    MarketPlace("web-us-usd", "USD", 0.5, 1.0, -5, "us", ("us-east", "us-west", "us-south")),
-    MarketPlace("web-eu-eur", "EUR", 0.3, 0.95, 1, "eu", ("de", "fr", "nl")),
-    MarketPlace("app-gb-gbp", "GBP", 0.2, 0.82, 0, "gb", ("gb-eng", "gb-sct")),
+    MarketPlace(
+        name="web-us-usd",
+        currency="USD",
+        share=0.5,
+        level=1.0,
+        utc_offset_h=-5,
+        zone="us",
+        places=("us-east", "us-west", "us-south"),
+    ),
+    MarketPlace(
+        name="web-eu-eur",
+        currency="EUR",
+        share=0.3,
+        level=0.95,
+        utc_offset_h=1,
+        zone="eu",
+        places=("de", "fr", "nl"),
+    ),
+    MarketPlace(
+        name="app-gb-gbp",
+        currency="GBP",
+        share=0.2,
+        level=0.82,
+        utc_offset_h=0,
+        zone="gb",
+        places=("gb-eng", "gb-sct"),
+    ),
 )
 CATEGORIES = ("coffee", "kitchen", "audio", "lighting", "garden", "toys", "sport", "office")
 
 SHOCKS = (
-    Shock(55, "web-us-usd", 0, 0.4, "liking"),
+    Shock(55, "web-us-usd", 0, 0.4, "readiness"),
     Shock(65, "web-eu-eur", 0, 2.0, "arrivals"),
-    Shock(75, "web-us-usd", 2, 2.0, "liking"),
+    Shock(75, "web-us-usd", 2, 2.0, "readiness"),
     Shock(85, "app-gb-gbp", 0, 0.4, "arrivals"),
     Shock(100, "web-us-usd", 1, 2.0, "arrivals"),
-    Shock(120, "web-eu-eur", 1, 0.4, "liking"),
+    Shock(120, "web-eu-eur", 1, 0.4, "readiness"),
     Shock(150, "web-us-usd", 4, 0.4, "arrivals"),
 )
 RIVAL_MOVES = (
@@ -120,32 +142,62 @@ RIVAL_MOVES = (
 )
 COST_CHANGES = (CostChange(125, "web-us-usd", 8, 1.12), CostChange(155, "web-eu-eur", 5, 0.92))
 CALENDAR = (
-    CalendarPlan(100, 340, "campaign", "audio week", "", "audio", 1.5, 1.4, spend_minor=250_000),
-    CalendarPlan(180, 900, "weather", "first warm days", "eu", "garden", 1.3, 1.45),
-    CalendarPlan(1440, 2880, "holiday", "bank holiday", "gb", "", 1.2, 1.15),
+    CalendarPlan(
+        at_min=100,
+        until_min=340,
+        kind="campaign",
+        name="audio week",
+        zone="",
+        category="audio",
+        expected_factor=1.5,
+        true_factor=1.4,
+        spend_minor=250_000,
+    ),
+    CalendarPlan(
+        at_min=180,
+        until_min=900,
+        kind="weather",
+        name="first warm days",
+        zone="eu",
+        category="garden",
+        expected_factor=1.3,
+        true_factor=1.45,
+    ),
+    CalendarPlan(
+        at_min=1440,
+        until_min=2880,
+        kind="holiday",
+        name="bank holiday",
+        zone="gb",
+        category="",
+        expected_factor=1.2,
+        true_factor=1.15,
+    ),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class MarketConfig:
-    """One simulated market, whole. The defaults are the demo's.
+    """Configuration of one simulated market; the defaults are the demo's.
 
     Parameters
     ----------
-    events_per_minute : expected events of a simulated minute, averaged over a week; at the demo's
-        5,000 events a wall second and speed 60 a simulated minute also holds 5,000.
-    customers : shoppers per market; a few come often (density ∝ 1/√rank), most rarely.
-    dearer_share : share of listings whose rivals are usually cheaper; strategic shoppers rarely come
-        to them, which is what the shop can learn segments from.
+    events_per_minute : expected events of a simulated minute, averaged over a week; at the demo's 5,000 events a
+        wall second and speed 60 a simulated minute also has 5,000.
+    customers : shoppers per market; a few visit often (density ∝ 1/√rank), most rarely.
+    dearer_share : share of listings whose rivals are usually cheaper. Strategic shoppers rarely visit them, which
+        makes the segments distinguishable.
     family : name of the demand family, one of ``FAMILIES``.
+    rival_check_min : mean minutes between two price checks of a rival.
+    rival_jump_min : mean minutes between two jumps of a rival's price.
     arms : experiment arms, equally likely over customers.
     late_share : share of clicks that reach the topic 20 to 120 s after they happened.
-    dirty_share : broken records added, per good record (0: none).
+    dirty_share : broken records per valid record, 0 to 1.
 
     Raises
     ------
     ValueError
-        If a share, a size or the family's name is impossible.
+        If a share, a size or the family's name is invalid.
 
     Examples
     --------
@@ -169,7 +221,7 @@ class MarketConfig:
     search_share: float = 0.45
     season_amplitude: float = 0.25
     rivals: int = 3
-    rival_look_min: int = 90
+    rival_check_min: int = 90
     rival_jump_min: int = 4320
     short_stock_share: float = 0.08
     arms: tuple[str, ...] = ("base",)
@@ -197,5 +249,5 @@ class MarketConfig:
 
     @property
     def listings(self) -> int:
-        """How many listings: every SKU in every market."""
+        """Number of listings: every SKU in every market."""
         return self.skus * len(self.markets)

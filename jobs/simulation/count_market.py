@@ -1,18 +1,17 @@
-"""The simulated market as counts: a minute's cells drawn at once, for weeks of market in seconds.
+"""The simulated market as counts: a minute's cells drawn at once, so that weeks are simulated in seconds.
 
-The same world, families, seasons and rivals as :mod:`market`, without single shoppers: what a minute
-holds for listing i, true segment s, label l (what the shop knows of a customer), price point t is
+The same world, families, seasons and rivals as :mod:`market`, without single shoppers. The counts of a minute for
+listing i, true segment s, label l (what the shop knows of a customer) and price point t are
 
     n ~ Poisson(visits_i · people · share_is · P(l | s) · q_ilt),   y ~ Binomial(n, P(buy | i, s, price_t))   (1)
 
-with q the shop's select probabilities and P(buy) the family's, averaged over devices and customers'
-classes. Searches, and those that ended without an order, follow from n and y and mature half an hour later.
+with q the shop's select probabilities and P(buy) the family's, averaged over devices and customers' classes.
+Searches, and those that ended without an order, follow from n and y and mature half an hour later.
 
-What single shoppers have and counts have not: a customer's class is drawn anew with each visit, stock
-never runs out, nobody returns goods. Rivals watch our list price: were they to follow our real one,
-the best price today would not be the best in the long run, and no optimum would be known. Profit is
-the *expected* one at the prices shown, so that two shops on one market differ by their prices and not
-by the luck of the draw.
+Differences from single shoppers: a customer's class is drawn again with each visit, stock never runs out, nothing
+is returned. Rivals follow our list price: if they followed our price, today's best price would not be the best in
+the long run, and no optimum would be known. Profit is the *expected* one at the prices shown, so that two
+strategies on one market differ by their prices and not by the draws.
 """
 
 from __future__ import annotations
@@ -27,10 +26,11 @@ from numpy.typing import NDArray
 from jobs.simulation.config import SEGMENTS, MarketConfig
 from jobs.simulation.demand import family_named
 from jobs.simulation.rivals import Rivals
-from jobs.simulation.seasons import MINUTE_MS, Seasons
+from jobs.simulation.seasons import Seasons
 from jobs.simulation.truth import DEVICES
 from jobs.simulation.world import QUANTITY, UNITS_PER_ORDER, build_world
 from schemas.events import DEFAULT_SEGMENT, CatalogEntry, Cell, Offer
+from schemas.time_units import MINUTE_MS
 
 Array = NDArray[Any]
 LABELS = (DEFAULT_SEGMENT, *SEGMENTS)
@@ -38,14 +38,14 @@ LABELS = (DEFAULT_SEGMENT, *SEGMENTS)
 _MATURE_MIN = 30
 _REFRESH_MIN = 20
 _PAIRS = ((0, 0), (0, 1), (1, 0), (1, 2))
-"""(true segment, label): everybody is unknown at first or known rightly."""
+"""(true segment, label): a customer is unknown, or known with the true segment."""
 
 
 class Shown(NamedTuple):
-    """What a shop shows, per listing, label (in :data:`LABELS` order) and price point.
+    """Prices shown, per listing, label (in :data:`LABELS` order) and price point.
 
-    ``price`` (listings, labels, points) in minor units, ``share`` the select probabilities, which sum
-    to 1 over the points; unused points have share 0 and any price above 0.
+    ``price`` (listings, labels, points) in minor units, ``share`` the select probabilities, which sum to 1 over
+    the points; unused points have share 0 and any price above 0.
     """
 
     price: Array
@@ -53,13 +53,13 @@ class Shown(NamedTuple):
 
     @classmethod
     def single(cls, price_minor: Sequence[int] | Array) -> Shown:
-        """One price per listing for everybody."""
+        """Return one price per listing for everybody."""
         price = np.repeat(np.asarray(price_minor, dtype=np.int64)[:, None, None], len(LABELS), axis=1)
         return cls(price, np.ones_like(price, dtype=float))
 
 
 class Minute(NamedTuple):
-    """What a minute brought: the shop's cells, and the truth that only the arena looks at.
+    """Results of a minute: the shop's cells and facts, and the truth, which only the arena reads.
 
     ``requests`` and ``profit_minor`` (expected, given the prices shown) are per listing.
     """
@@ -76,15 +76,15 @@ class CountMarket:
 
     Parameters
     ----------
-    config : what it looks like; stock, bots' records and dirty input are left out.
-    seed : of everything random; arrivals and orders have a stream per minute, so that two shops on one
-        seed meet the same luck as far as they show the same prices.
-    start_ms : the run's start (event time).
-    known_share : share of visits by customers whose segment the shop knows.
+    config : the market; stock, bots' records and broken records are left out.
+    seed : of everything random; arrivals and orders have a random stream per minute, so that two strategies on one
+        seed get the same draws as long as they show the same prices.
+    start_ms : the run's start, epoch ms.
+    known_share : share of visits by customers whose segment the shop knows, 0 to 1.
 
     Attributes
     ----------
-    cost_minor, list_minor, offer_minor : as they are now, per listing.
+    cost_minor, list_minor, offer_minor : current values per listing.
 
     Examples
     --------
@@ -98,7 +98,7 @@ class CountMarket:
     def __init__(self, config: MarketConfig, seed: int, start_ms: int, known_share: float = 0.8) -> None:
         self.config, self._seed, self._start_ms = config, seed, start_ms
         self.world = build_world(config, seed)
-        self.family = family_named(config.family, self.world.tastes)
+        self.family = family_named(config.family, self.world.demand)
         self._seasons = Seasons(config, self.world, start_ms)
         self._rivals = Rivals(config, self.world, seed)
         self.listings = self.world.listings
@@ -116,11 +116,11 @@ class CountMarket:
 
     @property
     def now_ms(self) -> int:
-        """Event time: the end of the last minute."""
+        """Event time: the end of the last minute, epoch ms."""
         return self._start_ms + self.minutes * MINUTE_MS
 
     def opening(self) -> Minute:
-        """Catalog and offers as they are at the start."""
+        """Return catalog and offers at the start."""
         n = len(self.listings)
         everyone = range(n)
         offers = tuple(self._offer(i, r) for i in everyone for r in range(len(self._rivals.names)))
@@ -128,7 +128,7 @@ class CountMarket:
         return Minute((), offers if self.config.rivals else (), catalog, np.zeros(n), np.zeros(n))
 
     def step(self, shown: Shown, counted: bool = True) -> Minute:
-        """Let a minute pass under these prices; without ``counted`` no cells, for a shop that learns nothing."""
+        """Simulate a minute under these prices; without ``counted`` no cells, for a strategy without learning."""
         at_ms = self.now_ms
         k, epoch_min = self.minutes, at_ms // MINUTE_MS
         rng = np.random.Generator(np.random.Philox(key=[self._seed + 7_000_003, epoch_min]))
@@ -158,32 +158,34 @@ class CountMarket:
         else:
             self._extra = (visits * self._chance * (units - UNITS_PER_ORDER)).sum(axis=(1, 2))
         mean = (price * q * self._split[:, :, None]).sum(axis=(1, 2))
-        self.family.live_minute(mean, self._extra)
+        self.family.end_minute(mean, self._extra)
         self.minutes += 1
         return Minute(cells, tuple(offers), catalog, rate, profit)
 
     def chance(self, price: Array) -> Array:
-        """True chance to buy per (listing, segment-and-label pair, point), now.
+        """Return the true probability to buy per (listing, segment-and-label pair, point), now.
 
-        Prices of shape (listings, 4, points) for the pairs (myopic, unknown), (myopic, known),
-        (strategic, unknown), (strategic, known).
+        Prices have shape (listings, 4, points) for the pairs (myopic, unknown), (myopic, known), (strategic,
+        unknown), (strategic, known).
         """
         shape = price.shape
         who = np.broadcast_to(np.arange(shape[0])[:, None, None], shape).ravel()
         seg = np.broadcast_to(np.array([s for s, _ in _PAIRS])[None, :, None], shape).ravel()
         flat, offer = price.ravel().astype(float), self.offer_minor[who].astype(float)
-        lift = self._seasons.liking(self.now_ms)[who]
+        lift = self._seasons.readiness(self.now_ms)[who]
         total = np.zeros(len(flat))
-        for klass, share in enumerate(self.family.classes):
+        for latent_class, share in enumerate(self.family.classes):
             for _, device_share, context in DEVICES:
-                chance = self.family.probability(who, seg, np.full(len(flat), klass), flat, offer, lift + context)
+                chance = self.family.probability(
+                    who, seg, np.full(len(flat), latent_class), flat, offer, lift + context
+                )
                 total += share * device_share * chance
         return np.minimum(total, 1.0).reshape(shape)
 
     def profit_per_request(self, price: Array) -> Array:
-        """Expected profit per request at each price, now: (listings, labels, points) in and out.
+        """Return the expected profit per request at each price, now: (listings, labels, points) in and out.
 
-        A label's value is the mean over the customers it stands for, extra units at a deal included.
+        A label's value is the mean over its customers, extra units at a low price included.
         """
         pairs = [lab for _, lab in _PAIRS]
         chance = self.chance(price[:, pairs, :])
@@ -196,14 +198,14 @@ class CountMarket:
         return value / weight * units * (price - self.cost_minor[:, None, None])
 
     def _extra_units(self, price: Array) -> Array:
-        """Expected units beyond the usual ones per buying visit."""
+        """Return the expected units beyond the usual ones per buying visit."""
         who = np.broadcast_to(np.arange(price.shape[0])[:, None, None], price.shape).ravel()
         flat = price.ravel().astype(float)
         thirds = [self.family.extra_units(who, flat, np.full(len(flat), u)) for u in (1 / 6, 1 / 2, 5 / 6)]
         return np.asarray(np.mean(thirds, axis=0)).reshape(price.shape)
 
     def _cells(self, rng: np.random.Generator, shown: Shown, n: Array, y: Array) -> tuple[Cell, ...]:
-        """What the shop counts: sums over what it cannot tell apart, and the sessions that matured."""
+        """Return what the shop counts: sums over what it cannot distinguish, and the sessions that matured."""
         by_label_n = np.zeros(shown.price.shape, dtype=np.int64)
         by_label_y = np.zeros_like(by_label_n)
         for j, (_, lab) in enumerate(_PAIRS):
@@ -244,14 +246,14 @@ class CountMarket:
             listing = self.listings[i]
             cells.append(
                 Cell(
-                    listing.tenant,
-                    listing.market,
-                    listing.sku,
-                    listing.sku,
-                    "base",
-                    LABELS[lab],
-                    p,
-                    self.world.currency[i],
+                    tenant=listing.tenant,
+                    market=listing.market,
+                    sku=listing.sku,
+                    price_group=listing.sku,
+                    arm="base",
+                    segment=LABELS[lab],
+                    price_minor=p,
+                    currency=self.world.currency[i],
                     exposures=seen,
                     orders=sold,
                     units=taken,

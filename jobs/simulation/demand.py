@@ -1,22 +1,21 @@
-"""Families of demand: how likely a shopper is to buy at a price.
+"""Demand families: the probability that a shopper buys at a price.
 
-Data, per listing i and segment k (myopic, strategic): conversion S⁰ at the reference price p_ref,
-own-price elasticity ε there, coefficient c of the rivals' price, rivals' usual price o_ref.
-The shopper's utility (science § 9), with the context (device, shocks) as ``lift``:
+Data, per listing i and segment k (myopic, strategic): conversion S⁰ at the reference price p_ref, own-price
+elasticity ε there, coefficient c of the rivals' price, rivals' usual price o_ref. The shopper's utility
+(science § 9), with the context (device, shocks) as ``lift``:
 
     u = a + b·log(p/p_ref) + c·log(o/p) + lift,   P(buy) = σ(u)                         (1)
 
-The elasticity of σ(u) in p, the rivals' price held, is (b − c)(1 − P). So that it equals ε at p_ref,
+The elasticity of σ(u) in p, with the rivals' price fixed, is (b − c)(1 − P). For it to equal ε at p_ref,
 
     B := b − c = ε / (1 − S⁰),     a = logit(S⁰) − c·log(o_ref/p_ref)                   (2)
 
-and (1) reads u = logit(S⁰) + B·log(p/p_ref) + c·log(o/o_ref) + lift. The other families keep S⁰ at
-p_ref and break one assumption each: what is learned by a model that believes in (1) is then wrong in
-a known way.
+and (1) becomes u = logit(S⁰) + B·log(p/p_ref) + c·log(o/o_ref) + lift. The other families keep S⁰ at p_ref and
+break one assumption each, so that estimates of a model that assumes (1) are biased in a known way.
 
->>> tastes = Tastes.single(conversion=0.1, elasticity=-2.0, reference=1000.0)
+>>> parameters = DemandParameters.single(conversion=0.1, elasticity=-2.0, reference=1000.0)
 >>> zero, usual = np.zeros(3, int), np.full(3, 1000.0)
->>> below, at, above = Logit(tastes).probability(zero, zero, zero, np.array([999.9, 1e3, 1000.1]), usual, 0.0)
+>>> below, at, above = Logit(parameters).probability(zero, zero, zero, np.array([999.9, 1e3, 1000.1]), usual, 0.0)
 >>> round(float(at), 6), round(float(np.log(above / below) / np.log(1000.1 / 999.9)), 3)
 (0.1, -2.0)
 """
@@ -33,8 +32,8 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Tastes:
-    """What drives the shoppers of every listing.
+class DemandParameters:
+    """Demand parameters of every listing.
 
     ``conversion``, ``own`` and ``cross``: (listings, segments), S⁰, B and c of (2);
     ``reference`` and ``offer``: (listings,), p_ref and o_ref in minor units;
@@ -49,8 +48,8 @@ class Tastes:
     daily_units: Array
 
     @classmethod
-    def single(cls, *, conversion: float, elasticity: float, reference: float) -> Tastes:
-        """One listing, one segment, no answer to rivals: for examples."""
+    def single(cls, *, conversion: float, elasticity: float, reference: float) -> DemandParameters:
+        """Return one listing with one segment that does not respond to rivals: for examples."""
         one = np.ones((1, 1))
         return cls(
             one * conversion, one * elasticity / (1 - conversion), one * 0.0,
@@ -59,36 +58,39 @@ class Tastes:
 
 
 def sigmoid(u: Array) -> Array:
-    """Logistic function, safe for any size of ``u``."""
+    """Return the logistic function, without overflow."""
     return 1.0 / (1.0 + np.exp(-np.clip(u, -60.0, 60.0)))
 
 
 class Logit:
-    """Equation (1): the shopper the project's own models assume."""
+    """Equation (1): the demand that the project's own models assume."""
 
     name = "logit"
     classes: tuple[float, ...] = (1.0,)
-    """Shares of the customers' latent classes; a customer keeps theirs."""
+    """Shares of the customers' latent classes; a customer's class does not change."""
 
-    def __init__(self, tastes: Tastes) -> None:
-        self.tastes = tastes
-        self._intercept = np.log(tastes.conversion / (1 - tastes.conversion))
+    def __init__(self, parameters: DemandParameters) -> None:
+        self.parameters = parameters
+        self._intercept = np.log(parameters.conversion / (1 - parameters.conversion))
 
     def probability(
-        self, listing: Array, segment: Array, klass: Array, price: Array, offer: Array, lift: Array | float
+        self, listing: Array, segment: Array, latent_class: Array, price: Array, offer: Array, lift: Array | float
     ) -> Array:
-        """Chance that each visit buys; all arguments one value per visit, prices in minor units."""
+        """Return the probability that each visit buys.
+
+        Arguments have one value per visit, prices in minor units.
+        """
         return sigmoid(self._utility(listing, segment, price, offer) + lift)
 
     def extra_units(self, listing: Array, price: Array, draw: Array) -> Array:
-        """Units bought beyond the usual ones, per buying visit."""
+        """Return units bought beyond the usual ones, per buying visit."""
         return np.zeros(len(listing), dtype=np.int64)
 
-    def live_minute(self, shown: Array, extra: Array) -> None:
-        """A minute passed: mean price shown per listing (NaN: none) and extra units sold."""
+    def end_minute(self, shown: Array, extra: Array) -> None:
+        """Update memory at a minute's end: mean price shown per listing (NaN: none) and extra units sold."""
 
     def _utility(self, listing: Array, segment: Array, price: Array, offer: Array) -> Array:
-        t = self.tastes
+        t = self.parameters
         return (
             self._intercept[listing, segment]
             + t.own[listing, segment] * np.log(price / t.reference[listing])
@@ -97,26 +99,26 @@ class Logit:
 
 
 class Mixture(Logit):
-    """Half of the customers hardly look at the price, half look twice: no single elasticity fits both."""
+    """Half of the customers respond weakly to the price and half strongly: no single elasticity fits both."""
 
     name = "mixture"
     classes = (0.5, 0.5)
     _scale = np.array([0.4, 1.6])
 
     def probability(
-        self, listing: Array, segment: Array, klass: Array, price: Array, offer: Array, lift: Array | float
+        self, listing: Array, segment: Array, latent_class: Array, price: Array, offer: Array, lift: Array | float
     ) -> Array:
-        """As :meth:`Logit.probability`, with the own-price answer scaled by the customer's class."""
-        t = self.tastes
-        own = t.own[listing, segment] * (self._scale[klass] - 1) * np.log(price / t.reference[listing])
+        """Return :meth:`Logit.probability` with the own-price response scaled by the customer's class."""
+        t = self.parameters
+        own = t.own[listing, segment] * (self._scale[latent_class] - 1) * np.log(price / t.reference[listing])
         return sigmoid(self._utility(listing, segment, price, offer) + own + lift)
 
 
 class StepWillingness(Logit):
-    """Every customer has a most they pay, at one of a few focal prices: demand falls in steps.
+    """Every customer has a maximum price, at one of a few focal prices: demand falls in steps.
 
-    A customer of class j buys with the same chance at any price up to w_j·p_ref·(o/o_ref)^¼ and never
-    above it; strategic customers' steps lie 3 % lower.
+    A customer of class j buys with the same probability at any price up to w_j·p_ref·(o/o_ref)^¼ and never above
+    it; strategic customers' steps are 3 % lower.
     """
 
     name = "step"
@@ -124,93 +126,93 @@ class StepWillingness(Logit):
     _most = np.array([0.80, 0.90, 1.04, 1.12, 1.25])
 
     def probability(
-        self, listing: Array, segment: Array, klass: Array, price: Array, offer: Array, lift: Array | float
+        self, listing: Array, segment: Array, latent_class: Array, price: Array, offer: Array, lift: Array | float
     ) -> Array:
-        """Chance to buy: a constant up to the customer's step, 0 above."""
-        t = self.tastes
+        """Return a constant probability up to the customer's maximum price, 0 above."""
+        t = self.parameters
         willing = sum(share for share, most in zip(self.classes, self._most, strict=True) if most > 1.03)
-        most = self._most[klass] * np.where(segment == 1, 0.97, 1.0) * t.reference[listing]
+        most = self._most[latent_class] * np.where(segment == 1, 0.97, 1.0) * t.reference[listing]
         most = most * (offer / t.offer[listing]) ** 0.25
         chance = np.minimum(1.0, t.conversion[listing, segment] / willing * np.exp(lift))
         return np.where(price <= most, chance, 0.0)
 
 
 class ReferencePrice(Logit):
-    """Shoppers remember what they were shown; a price above the memory hurts twice as much as one below pleases.
+    """Shoppers compare with the prices they were shown before; a rise weighs twice as much as a cut.
 
-    u gains g·max(0, log(r/p)) − l·max(0, log(p/r)), where r follows the price shown with a time
-    constant of two days (g = 1, l = 2).
+    u gains g·max(0, log(r/p)) − l·max(0, log(p/r)), where the reference price r follows the price shown with a
+    time constant of two days (g = 1, l = 2).
     """
 
     name = "reference"
     _gain, _loss, _minutes = 1.0, 2.0, 2880.0
 
-    def __init__(self, tastes: Tastes) -> None:
-        super().__init__(tastes)
-        self.remembered = tastes.reference.astype(float).copy()
+    def __init__(self, parameters: DemandParameters) -> None:
+        super().__init__(parameters)
+        self.reference_price = parameters.reference.astype(float).copy()
 
     def probability(
-        self, listing: Array, segment: Array, klass: Array, price: Array, offer: Array, lift: Array | float
+        self, listing: Array, segment: Array, latent_class: Array, price: Array, offer: Array, lift: Array | float
     ) -> Array:
-        """As :meth:`Logit.probability`, with gain and loss against the remembered price."""
-        gap = np.log(self.remembered[listing] / price)
+        """Return :meth:`Logit.probability` with gain and loss against the reference price."""
+        gap = np.log(self.reference_price[listing] / price)
         felt = self._gain * np.maximum(gap, 0) + self._loss * np.minimum(gap, 0)
         return sigmoid(self._utility(listing, segment, price, offer) + felt + lift)
 
-    def live_minute(self, shown: Array, extra: Array) -> None:
-        """Let the memory follow what was shown."""
-        step = (shown - self.remembered) / self._minutes
-        self.remembered += np.where(np.isfinite(shown), step, 0.0)
+    def end_minute(self, shown: Array, extra: Array) -> None:
+        """Move the reference price towards the price shown."""
+        step = (shown - self.reference_price) / self._minutes
+        self.reference_price += np.where(np.isfinite(shown), step, 0.0)
 
 
 class Stockpiling(ReferencePrice):
-    """A low price sells more units now and fewer later: what a promotion wins is partly borrowed.
+    """A low price sells more units now and fewer later: part of a promotion's sales are moved forward.
 
-    Below 95 % of the remembered price a buyer takes one to three units more; the pantry π (extra units
-    over a usual day's) lowers u by δπ (δ = 1) and empties with a time constant of three days.
+    Below 95 % of the reference price a buyer takes one to three extra units. The household stock π (extra units
+    over a usual day's units) lowers u by δπ (δ = 1) and decays with a time constant of three days.
     """
 
     name = "stockpiling"
     _gain, _loss = 0.0, 0.0
     _deal, _dislike, _empties_min = 0.95, 1.0, 4320.0
 
-    def __init__(self, tastes: Tastes) -> None:
-        super().__init__(tastes)
-        self.pantry = np.zeros(len(tastes.reference))
+    def __init__(self, parameters: DemandParameters) -> None:
+        super().__init__(parameters)
+        self.household_stock = np.zeros(len(parameters.reference))
 
     def probability(
-        self, listing: Array, segment: Array, klass: Array, price: Array, offer: Array, lift: Array | float
+        self, listing: Array, segment: Array, latent_class: Array, price: Array, offer: Array, lift: Array | float
     ) -> Array:
-        """As :meth:`Logit.probability`, less the pantry's weight."""
+        """Return :meth:`Logit.probability` less the effect of the household stock."""
         return super().probability(
-            listing, segment, klass, price, offer, lift - self._dislike * self.pantry[listing]
+            listing, segment, latent_class, price, offer, lift - self._dislike * self.household_stock[listing]
         )
 
     def extra_units(self, listing: Array, price: Array, draw: Array) -> Array:
-        """One to three units more at a deal."""
-        deal = price < self._deal * self.remembered[listing]
+        """Return one to three extra units at a low price."""
+        deal = price < self._deal * self.reference_price[listing]
         return np.where(deal, 1 + (draw * 3).astype(np.int64), 0)
 
-    def live_minute(self, shown: Array, extra: Array) -> None:
-        """Fill and empty the pantry."""
-        super().live_minute(shown, extra)
-        self.pantry += extra / np.maximum(self.tastes.daily_units, 1.0)
-        self.pantry *= np.exp(-1 / self._empties_min)
+    def end_minute(self, shown: Array, extra: Array) -> None:
+        """Update reference price and household stock."""
+        super().end_minute(shown, extra)
+        self.household_stock += extra / np.maximum(self.parameters.daily_units, 1.0)
+        self.household_stock *= np.exp(-1 / self._empties_min)
 
 
 FAMILIES: tuple[type[Logit], ...] = (Logit, Mixture, StepWillingness, ReferencePrice, Stockpiling)
-"""Every family of demand; a configuration names one."""
+"""Every demand family; a configuration names one."""
 
 
-def family_named(name: str, tastes: Tastes) -> Logit:
-    """The family of that name over these tastes.
+def family_named(name: str, parameters: DemandParameters) -> Logit:
+    """Return the family of that name with these parameters.
 
     Raises
     ------
     ValueError
-        If there is none; the message lists those there are.
+        If there is none; the message lists the families.
     """
     for family in FAMILIES:
         if family.name == name:
-            return family(tastes)
+            return family(parameters)
     raise ValueError(f"family: expected one of {', '.join(f.name for f in FAMILIES)}; got {name!r}")

@@ -1,10 +1,10 @@
-"""Broken records: what foreign systems really send, each with the answer the contract gives.
+"""Broken records as foreign systems send them, each with the refusal that the contract gives.
 
-``DIRTY`` is one list for all: the simulator mixes it into a market on demand, and the tests of the
-contract, of the SQL and of the platform send every kind of it.
+``DIRTY`` is the one list: the simulator adds its records to a market on demand, and the tests of the contract, of
+the SQL and of the platform send every kind of it.
 
-To add a kind: one :class:`Incident` here. ``spoil`` takes a good record (a dict it may change) and
-answers the bytes.
+To add a kind: one :class:`Incident` here. ``corrupt`` takes a valid record (a dict that it may change) and returns
+the bytes.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ _NO_FIELD = ""
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """One way for a record to be broken.
+    """One kind of broken record.
 
     Parameters
     ----------
-    name : what it is called.
-    topic : short name of the input it is sent to.
-    code : the refusal it must get.
-    field : the field the refusal names; empty when the line as a whole is refused.
-    spoil : makes the bytes from a good record of that topic.
-    by : "line" refused by demand_job as a record; "cell": by the catalog, on the cell it counts in.
-    repeats : the good record goes first, unspoiled, and is accepted; the broken one is its repeat.
+    name : its name.
+    topic : short name of the input to which it is sent.
+    code : the code of its refusal.
+    field : the field that the refusal names; empty when the whole line is refused.
+    corrupt : returns the bytes, made from a valid record of that topic.
+    by : "line": demand_job refuses the record; "cell": the catalog check refuses the cell in which it counts.
+    repeats : the valid record is sent first and accepted; the broken one is its repeat.
     """
 
     name: str
     topic: str
     code: RejectCode
     field: str
-    spoil: Callable[[Record], bytes]
+    corrupt: Callable[[Record], bytes]
     by: Literal["line", "cell"] = "line"
     repeats: bool = False
 
     def lines(self, good: Mapping[str, Any]) -> list[bytes]:
-        """The lines to send, in order, made from a good record; the last one is the broken one."""
+        """Return the lines to send, in order, made from a valid record; the last one is the broken one."""
         first = [orjson.dumps(dict(good))] if self.repeats else []
-        return [*first, self.spoil(dict(good))]
+        return [*first, self.corrupt(dict(good))]
 
 
 def _set(**changes: Any) -> Callable[[Record], bytes]:
@@ -117,7 +117,7 @@ DIRTY: tuple[Incident, ...] = (
     Incident("duplicate order", "orders", RejectCode.DUPLICATE_ORDER, "order_id",
              lambda r: orjson.dumps(r | {"event_id": f"{r['event_id']}-again"}), repeats=True),
     Incident("unknown SKU", "quotes", RejectCode.UNKNOWN_LISTING, "sku",
-             _set(sku="sku-of-nobody", price_group="sku-of-nobody"), by="cell"),
+             _set(sku="unknown-sku", price_group="unknown-sku"), by="cell"),
     Incident("wrong currency", "quotes", RejectCode.WRONG_CURRENCY, "currency",
              _set(currency="CHF"), by="cell"),
 )  # fmt: skip

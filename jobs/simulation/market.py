@@ -1,16 +1,18 @@
-"""A market with known demand, stepped through time: visits in, records out.
+"""A simulated market with known demand, stepped through time: visits in, records out.
 
     market = Market(MarketConfig(), seed=1, start_ms=0)
     events = market.opening(0)                    catalog, stock, calendar, offers
-    events = market.step(0, 60_000, prices)       what reaches the topics in this minute
+    events = market.step(0, 60_000, prices)       records that reach the topics in this minute
 
-Everything random is drawn per simulated minute from a stream of its own, before it is known how the
-minute will be cut into steps; visits are served in order of time. So the same seed and the same prices
-give the same bytes however long the steps are.
+All random numbers of a simulated minute are drawn from a random stream of its own, before the minute is cut into
+steps, and visits are served in order of time. So the same seed and the same prices give the same bytes whatever
+the length of the steps.
 
-A visit: quote → (search, view) → cart → checkout → order → payment, then perhaps a cancellation or a
-return days later. Who does not buy may leave a search or a cart behind; bots look and never buy.
-Over 300 lines: the one way of a visit, readable from top to bottom.
+A visit: quote → (search, view) → cart → checkout → order → payment, and perhaps a cancellation or a return days
+later. A visit without an order may leave a search or a cart behind; bots never buy.
+
+Over 300 lines: a visit's records depend on the state of its minute (stock, names, random draws), which all methods
+share. Split, each part would need most of that state as arguments.
 """
 
 from __future__ import annotations
@@ -28,11 +30,11 @@ from jobs.simulation.config import MYOPIC, SEGMENTS, MarketConfig
 from jobs.simulation.demand import family_named
 from jobs.simulation.incidents import DIRTY
 from jobs.simulation.prices import Prices, Quoted, Visits
+from jobs.simulation.record_writer import Event, RecordWriter, text
 from jobs.simulation.rivals import Rivals
-from jobs.simulation.seasons import MINUTE_MS, Seasons
-from jobs.simulation.stock import Shelf
+from jobs.simulation.seasons import Seasons
+from jobs.simulation.stock import SimulatedStock
 from jobs.simulation.truth import DEVICES, Truth
-from jobs.simulation.wire import Event, Wire, text
 from jobs.simulation.world import (
     CANCEL_SHARE,
     CART_SHARE,
@@ -42,16 +44,16 @@ from jobs.simulation.world import (
     VIEW_SHARE,
     build_world,
 )
+from schemas.time_units import DAY_MS, MINUTE_MS
 
 Array = NDArray[Any]
 MAX_VISITS = 1 << 24
-"""Visits a minute can number: the order among equals leaves 4 bits per visit for its records."""
-LOOK_AROUND_MIN = 240
+"""Most visits of a minute: the order among equal times has 4 bits per visit for its records."""
+FULL_REPORT_MIN = 240
 """Minutes in which every listing's offers and stock are reported once, changed or not."""
-_DAY_MS = 86_400_000
 _DRAWS = 17
 _SPREAD = 1_000_003
-"""A prime above any population: spreads customers' numbers so that a name does not show the segment."""
+"""A prime above any population: it permutes customers' numbers so that a name does not reveal the segment."""
 
 
 @dataclass(slots=True)
@@ -67,7 +69,7 @@ class Events:
         return iter(self.records)
 
     def counts(self) -> dict[str, int]:
-        """Records per topic."""
+        """Return the number of records by topic."""
         found: dict[str, int] = {}
         for _, _, topic, _, _ in self.records:
             found[topic] = found.get(topic, 0) + 1
@@ -75,22 +77,22 @@ class Events:
 
 
 def calendar_id(start_ms: int, k: int) -> str:
-    """Event id of the calendar's k-th entry; it carries the run's start, so that a restart can find it."""
+    """Return the event id of the calendar's k-th entry; it contains the run's start, for a restart to read."""
     return f"c{start_ms:x}-{k}"
 
 
-def start_of(event_id: str) -> int | None:
-    """The run's start from a calendar entry's id, None if it is not a simulated one.
+def run_start_of(event_id: str) -> int | None:
+    """Return the run's start from a calendar entry's id; None if the entry is not a simulated one.
 
-    >>> start_of(calendar_id(1_767_571_200_000, 2)), start_of("holiday-7")
+    >>> run_start_of(calendar_id(1_767_571_200_000, 2)), run_start_of("holiday-7")
     (1767571200000, None)
     """
     found = re.fullmatch(r"c([0-9a-f]+)-\d+", event_id)
     return int(found[1], 16) if found else None
 
 
-def _refuse_what_json_would_escape(names: set[str]) -> None:
-    """The lines are written as text, so what the shop's side calls things must be plain."""
+def _check_plain_names(names: set[str]) -> None:
+    """Raise ``ValueError`` for a name that JSON would escape: lines are formatted as text."""
     for name in sorted(names):
         if text(name) != f'"{name}"':
             raise ValueError(f"prices: expected plain names for segments, arms, tables and sources, got {name!r}")
@@ -98,17 +100,17 @@ def _refuse_what_json_would_escape(names: set[str]) -> None:
 
 @dataclass(slots=True)
 class _Minute:
-    """A minute's visits as they were drawn, in order of time; ``at`` is the next one to serve."""
+    """A minute's drawn visits in order of time; ``at`` is the next one to serve."""
 
     number: int
     time_ms: Array
     listing: Array
     segment: Array
-    klass: Array
+    latent_class: Array
     bot: Array
     draws: Array
     customer: Array
-    liking: Array
+    readiness: Array
     day_part: list[str]
     at: int = 0
 
@@ -118,14 +120,14 @@ class Market:
 
     Parameters
     ----------
-    config : what it looks like.
+    config : the configuration.
     seed : of everything random.
-    start_ms : the run's start (event time); schedules count from it, whenever :meth:`opening` is.
-    pseudonym : how a customer's or session's id is written on the wire (the edge's keyed hash in a run).
+    start_ms : the run's start, epoch ms; schedules count from it, whenever :meth:`opening` is called.
+    pseudonym : returns the recorded id of a customer or session (in a run, the edge's keyed hash).
 
     Attributes
     ----------
-    truth : what really drives the shoppers.
+    truth : the true demand.
     listings : in index order.
     """
 
@@ -139,11 +141,11 @@ class Market:
         self.config = config or MarketConfig()
         self._seed, self._start_ms, self._pseudonym = seed, start_ms, pseudonym
         self._world = build_world(self.config, seed)
-        self._family = family_named(self.config.family, self._world.tastes)
+        self._family = family_named(self.config.family, self._world.demand)
         self._seasons = Seasons(self.config, self._world, start_ms)
         self._rivals = Rivals(self.config, self._world, seed)
-        self._shelf = Shelf(self.config, self._world, seed)
-        self._wire = Wire(self._world)
+        self._stock = SimulatedStock(self.config, self._world, seed)
+        self._writer = RecordWriter(self._world)
         self._cost = self._world.cost_minor.copy()
         self._now_ms = start_ms
         self._open = False
@@ -151,7 +153,7 @@ class Market:
         self._next: _Minute | None = None
         self._offer = self._rivals.reference()
         self._pending: dict[int, list[Event]] = {}
-        self._touched: set[int] = set()
+        self._changed_stock: set[int] = set()
         self._buyers: list[str] = []
         self._shown = np.zeros((2, self.config.listings))
         self._extra = np.zeros(self.config.listings)
@@ -168,17 +170,17 @@ class Market:
         return self._world.list_minor.copy()
 
     def opening(self, at_ms: int) -> Events:
-        """Open at ``at_ms``: catalog, stock, calendar and offers as they are. Needed once, before any step.
+        """Return catalog, stock, calendar and offers as they are at ``at_ms``. Called once, before any step.
 
-        A run that is taken up again opens anew at the time it has then, with the costs of that time.
+        A restarted run opens at the time that it has reached, with the costs of that time.
         """
         self._cost = self._world.cost_minor.copy()
         for i in self._cost_changes(lambda at_min: at_min < (at_ms - self._start_ms) // MINUTE_MS):
             self.truth.cost_minor[i] = self._cost[i]
         n = len(self.listings)
         self._now_ms, self._open, self._minute, self._next = at_ms, True, None, None
-        out = [self._wire.catalog(i, int(self._cost[i]), at_ms, "o") for i in range(n)]
-        out += [self._wire.stock(i, self._shelf, at_ms, tag="o") for i in range(n)]
+        out = [self._writer.catalog(i, int(self._cost[i]), at_ms, "o") for i in range(n)]
+        out += [self._writer.stock(i, self._stock, at_ms, tag="o") for i in range(n)]
         for k, plan in enumerate(self.config.calendar):
             value = {
                 "event_id": calendar_id(self._start_ms, k), "event_time_ms": at_ms, "tenant": self.config.tenant,
@@ -190,14 +192,14 @@ class Market:
             out.append((at_ms, k, "calendar", self.config.tenant, orjson.dumps(value)))
         if self.config.rivals:
             out += [
-                self._wire.offer(i, r, self._rivals, at_ms, "o")
+                self._writer.offer(i, r, self._rivals, at_ms, "o")
                 for i in range(n)
                 for r in range(len(self._rivals.names))
             ]
         return Events(out)
 
     def step(self, start_ms: int, end_ms: int, prices: Prices) -> Events:
-        """What reaches the topics in [start_ms, end_ms), shoppers being shown ``prices``.
+        """Return the records that reach the topics in [start_ms, end_ms), with shoppers shown ``prices``.
 
         Raises
         ------
@@ -205,7 +207,7 @@ class Market:
             If the market is not open, or a step does not begin where the last one ended.
         """
         if not self._open or start_ms != self._now_ms or end_ms < start_ms:
-            state = f"stands at {self._now_ms}" if self._open else "is not open: call opening() first"
+            state = f"is at {self._now_ms}" if self._open else "is not open: call opening() first"
             raise ValueError(
                 f"step: expected [{self._now_ms}, later), got [{start_ms}, {end_ms}); the market {state}"
             )
@@ -228,8 +230,8 @@ class Market:
             self._now_ms = until
         return Events(out)
 
-    def take_buyers(self) -> list[str]:
-        """Pseudonyms of those who bought since this was last asked."""
+    def drain_buyers(self) -> list[str]:
+        """Return and clear the pseudonyms of customers who have bought since the last call."""
         buyers, self._buyers = self._buyers, []
         return buyers
 
@@ -237,40 +239,40 @@ class Market:
         self._pending.setdefault(event[0] // MINUTE_MS, []).append(event)
 
     def _begin(self, minute: int, prices: Prices) -> None:
-        """Let the world take its turn at a minute's start, then draw the minute's visits."""
+        """Advance rivals, stock and costs at a minute's start, then draw the minute's visits."""
         at_ms = max(self._now_ms, minute * MINUTE_MS)
         since_start = minute - self._start_ms // MINUTE_MS
-        wire = self._wire
+        writer = self._writer
         asked = self._shown[1] > 0
         mean = np.full(len(asked), np.nan)
         mean[asked] = self._shown[0][asked] / self._shown[1][asked]
-        self._family.live_minute(mean, self._extra)
+        self._family.end_minute(mean, self._extra)
         self._shown[:], self._extra[:] = 0.0, 0.0
 
         if self.config.rivals:
             changed = self._rivals.react(minute, since_start, prices.current(at_ms))
-            # A scraper passes every listing now and then, so that offers do not go stale.
-            changed[minute % LOOK_AROUND_MIN :: LOOK_AROUND_MIN] = True
+            # A scraper visits every listing periodically, so that offers do not become stale.
+            changed[minute % FULL_REPORT_MIN :: FULL_REPORT_MIN] = True
             for i, r in np.argwhere(changed):
-                self._emit(wire.offer(int(i), int(r), self._rivals, at_ms))
+                self._emit(writer.offer(int(i), int(r), self._rivals, at_ms))
             self._offer = self._rivals.reference()
-        moved = self._shelf.pass_minute(minute, self._touched)
-        self._touched = set()
-        for i in sorted(moved | set(range(minute % LOOK_AROUND_MIN, len(self.listings), LOOK_AROUND_MIN))):
-            self._emit(wire.stock(i, self._shelf, at_ms))
+        moved = self._stock.pass_minute(minute, self._changed_stock)
+        self._changed_stock = set()
+        for i in sorted(moved | set(range(minute % FULL_REPORT_MIN, len(self.listings), FULL_REPORT_MIN))):
+            self._emit(writer.stock(i, self._stock, at_ms))
         for i in self._cost_changes(lambda at_min: at_min == since_start):
             self.truth.cost_minor[i] = self._cost[i]
-            self._emit(wire.catalog(i, int(self._cost[i]), at_ms))
+            self._emit(writer.catalog(i, int(self._cost[i]), at_ms))
         drawn = self._next if self._next is not None and self._next.number == minute else self._draw(minute)
         drawn.at = int(np.searchsorted(drawn.time_ms, at_ms, side="left"))
         if self.config.dirty_share:
-            self._spoil(minute, at_ms)
-        # Drawn a minute ahead, so that a shop that is asked over the network can be asked in time.
+            self._add_incidents(minute, at_ms)
+        # Drawn a minute ahead, so that prices can be requested over the network in time.
         self._minute, self._next = drawn, self._draw(minute + 1)
-        prices.expect(self._visits(self._next, 0, len(self._next.time_ms), prices))
+        prices.prefetch(self._visits(self._next, 0, len(self._next.time_ms), prices))
 
     def _cost_changes(self, is_due: Callable[[int], bool]) -> list[int]:
-        """Apply the cost changes whose minute is due; answers their listings."""
+        """Apply the cost changes whose minute is due; return their listings."""
         names = [place.name for place in self.config.markets]
         touched = []
         for change in self.config.cost_changes:
@@ -294,21 +296,28 @@ class Market:
         listing = np.minimum(np.searchsorted(rates, draws[:, 0] * rates[-1], side="right"), last)
         bot = draws[:, 1] < config.bot_share
         segment = (draws[:, 2] >= world.shares[listing, MYOPIC]).astype(np.int64)
-        # A few customers come often: density ∝ 1/√rank within the segment's part of the population.
+        # A few customers visit often: density ∝ 1/√rank within the segment's part of the population.
         market = world.market[listing]
         begin = np.where(segment == MYOPIC, 0, self._strategic_from[market])
         end = np.where(segment == MYOPIC, self._strategic_from[market], config.customers)
         number = begin + np.floor(draws[:, 3] ** 2 * (end - begin)).astype(np.int64)
         customer = market * config.customers + number
-        # Weyl sequence of the customer's number: an even spread that lasts as long as the customer.
+        # Weyl sequence of the customer's number: an even spread that is constant per customer.
         spread = (customer * 0.6180339887498949) % 1.0
         bounds = np.cumsum(self._family.classes)
-        klass = np.minimum(np.searchsorted(bounds, spread, side="right"), len(bounds) - 1)
+        latent_class = np.minimum(np.searchsorted(bounds, spread, side="right"), len(bounds) - 1)
         return _Minute(
-            minute, time_ms, listing, segment, klass, bot, draws, customer,
-            self._seasons.liking(minute * MINUTE_MS),
-            [self._seasons.day_part(m, minute * MINUTE_MS) for m in range(len(config.markets))],
-        )  # fmt: skip
+            number=minute,
+            time_ms=time_ms,
+            listing=listing,
+            segment=segment,
+            latent_class=latent_class,
+            bot=bot,
+            draws=draws,
+            customer=customer,
+            readiness=self._seasons.readiness(minute * MINUTE_MS),
+            day_part=[self._seasons.day_part(m, minute * MINUTE_MS) for m in range(len(config.markets))],
+        )
 
     def _serve(self, until_ms: int, prices: Prices) -> None:
         """Serve the minute's visits before ``until_ms``: quote, decide, write."""
@@ -326,9 +335,9 @@ class Market:
         np.add.at(self._shown[0], listing[people], price[people])
         np.add.at(self._shown[1], listing[people], 1)
         device = (u[:, 4] >= DEVICES[0][1]).astype(np.int64)
-        lift = m.liking[listing] + np.array([d[2] for d in DEVICES])[device]
+        lift = m.readiness[listing] + np.array([d[2] for d in DEVICES])[device]
         offer = self._offer[listing].astype(float)
-        chance = self._family.probability(listing, m.segment[a:b], m.klass[a:b], price, offer, lift)
+        chance = self._family.probability(listing, m.segment[a:b], m.latent_class[a:b], price, offer, lift)
         wants = people & (u[:, 5] < chance)
         bounds = np.cumsum([share for _, share in QUANTITY])[:-1]
         usual = np.searchsorted(bounds, u[:, 6], side="right") + 1
@@ -338,28 +347,36 @@ class Market:
         base = self._base(m.number)
         for j in np.flatnonzero(wants).tolist():
             i = visits.listing[j]
-            units = self._shelf.take(i, int(usual[j] + extra[j]))
+            units = self._stock.take(i, int(usual[j] + extra[j]))
             if units:
                 sold[j] = units
                 self._buyers.append(visits.customer[j])
-                self._touched.add(i)
+                self._changed_stock.add(i)
                 self._extra[i] += max(0, units - int(usual[j]))
-                if not self._shelf.on_hand[i]:
-                    # 15: after all of this visit's own records.
-                    self._emit(self._wire.stock(i, self._shelf, visits.time_ms[j], base + (a + j) * 16 + 15, "z"))
-        self._write(m, a, visits, quoted, device.tolist(), sold, u)
+                if not self._stock.on_hand[i]:
+                    # 15: ordered after all of this visit's own records.
+                    self._emit(
+                        self._writer.stock(i, self._stock, visits.time_ms[j], base + (a + j) * 16 + 15, "z")
+                    )
+        self._write(m, a, visits, quoted, device=device.tolist(), sold=sold, u=u)
 
     def _visits(self, m: _Minute, a: int, b: int, prices: Prices) -> Visits:
-        """The minute's visits from the a-th to before the b-th, as the shop sees them."""
+        """Return the minute's visits from the a-th to before the b-th, as the shop sees them."""
         ids, customers, arms = self._who(m, a, b)
-        # Bots have no segment; the shop looks up everybody the same way.
+        # Bots have no segment, but the shop looks up every customer the same way.
         return Visits(
-            m.time_ms[a:b].tolist(), m.listing[a:b].tolist(), customers, prices.segments(customers), arms, ids,
-            [f"s{m.number:x}-{i:x}" for i in range(a, b)], m.bot[a:b].tolist(),
-        )  # fmt: skip
+            time_ms=m.time_ms[a:b].tolist(),
+            listing=m.listing[a:b].tolist(),
+            customer=customers,
+            segment=prices.segments(customers),
+            arm=arms,
+            customer_id=ids,
+            session=[f"s{m.number:x}-{i:x}" for i in range(a, b)],
+            bot=m.bot[a:b].tolist(),
+        )
 
     def _who(self, m: _Minute, a: int, b: int) -> tuple[list[str], list[str], list[str]]:
-        """Ids, pseudonyms and arms of the visits' customers (bots have names of their own)."""
+        """Return ids, pseudonyms and arms of the visits' customers (bots have names of their own)."""
         names, size, arms_of = self._names, self.config.customers, self.config.arms
         ids, customers = [], []
         for c, bot in zip(m.customer[a:b].tolist(), m.bot[a:b].tolist(), strict=True):
@@ -380,12 +397,20 @@ class Market:
         return ids, customers, [arms_of[int(x * len(arms_of))] for x in spread]
 
     def _write(
-        self, m: _Minute, a: int, visits: Visits, quoted: Quoted, device: list[int], sold: dict[int, int], u: Array
+        self,
+        m: _Minute,
+        a: int,
+        visits: Visits,
+        quoted: Quoted,
+        *,
+        device: list[int],
+        sold: dict[int, int],
+        u: Array,
     ) -> None:
         """Write every record of the visits served."""
-        _refuse_what_json_would_escape({*visits.segment, *visits.arm, *quoted.table_id, *quoted.source})
-        wire, keys, pending = self._wire, self._world.keys, self._pending
-        listing_text, currency_text, places = wire.listing, wire.currency, self.config.markets
+        _check_plain_names({*visits.segment, *visits.arm, *quoted.table_id, *quoted.source})
+        writer, keys, pending = self._writer, self._world.keys, self._pending
+        listing_text, currency_text, places = writer.listing, writer.currency, self.config.markets
         base, number = self._base(m.number), m.number
         market_of, offers, config = self._world.market, self._offer.tolist(), self.config
         here = pending.setdefault(number, [])
@@ -407,7 +432,7 @@ class Market:
         ):
             ident, order, key, money = f"{number:x}-{a + j:x}", base + (a + j) * 16, keys[i], currency_text[i]
             flag = "true" if bot else "false"
-            answer = quoted.answers.get(j)
+            answer = quoted.external.get(j)
             if answer is None:
                 quote_id = f"q{ident}"
                 who = (
@@ -469,13 +494,13 @@ class Market:
                 if fate[j] < CANCEL_SHARE:
                     lives.append(("cancelled", 7, placed + 600_000 + int(3_000_000 * float(later[j]))))
                 elif fate[j] < CANCEL_SHARE + RETURN_SHARE:
-                    lives.append(("returned", 8, placed + _DAY_MS + int(4 * _DAY_MS * float(later[j]))))
+                    lives.append(("returned", 8, placed + DAY_MS + int(4 * DAY_MS * float(later[j]))))
                 for kind, stage, at in lives:
                     line = f'{{"event_id":"o{stage}{ident}","event_time_ms":{at},{head}{kind}{rest}'
                     self._emit((at, order + stage, "orders", key, line.encode()))
 
-    def _spoil(self, minute: int, at_ms: int) -> None:
-        """Mix this minute's broken records in: every kind in turn, at random times."""
+    def _add_incidents(self, minute: int, at_ms: int) -> None:
+        """Add this minute's broken records: every kind in turn, at random times."""
         rng = np.random.default_rng([self._seed, 5, minute])
         n = int(rng.poisson(self.config.events_per_minute * self.config.dirty_share))
         first = int(rng.integers(len(DIRTY)))
@@ -489,12 +514,12 @@ class Market:
                 self._emit((at, self._base(minute) + j * 16 + 9 + k, incident.topic, self._world.keys[i], line))
 
     def good_record(self, topic: str, i: int, at_ms: int, ident: str) -> dict[str, Any]:
-        """A valid record of an input stream for listing ``i``: what incidents are made from.
+        """Return a valid record of an input stream for listing ``i``, from which incidents are made.
 
         Raises
         ------
         ValueError
-            If there is no recipe for that stream.
+            If the stream has no such record.
         """
         listing, price = self.listings[i], int(self._world.list_minor[i])
         record: dict[str, Any] = {
@@ -522,15 +547,18 @@ class Market:
                     "pack_size": 1, "source": "simulated", "match_confidence": 1.0,
                 }  # fmt: skip
             case "stock":
-                return record | {"on_hand": self._shelf.on_hand[i], "inbound": 0, "lead_time_days": 1.0}
+                return record | {"on_hand": self._stock.on_hand[i], "inbound": 0, "lead_time_days": 1.0}
         raise ValueError(f"topic: expected quotes, clicks, orders, offers or stock; got {topic!r}")
 
     def _base(self, minute: int) -> int:
-        """First order number of a minute: any integer that rises with the minutes."""
+        """Return the first order number of a minute, which rises with the minutes."""
         return minute * MAX_VISITS * 16
 
     def _split_customers(self) -> Array:
-        """Per market, the number of the first strategic customer: segments as large as their visits."""
+        """Return, per market, the number of the first strategic customer.
+
+        Segments have as many customers as their share of the visits.
+        """
         world = self._world
         split = np.empty(len(self.config.markets), dtype=np.int64)
         for m in range(len(split)):

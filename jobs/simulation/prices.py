@@ -1,8 +1,7 @@
-"""What shoppers are shown: the port to the shop's prices, and two in-process answers to it.
+"""Prices shown to simulated shoppers: the port, and its in-process implementations.
 
-The pick is the serving contract's (``schemas.price_table``): the same customer is shown the same
-price here, by the edge service, and by anyone who reads Redis. A customer the shop does not know is
-of the default segment, as at the edge.
+The pick is the serving contract's (``schemas.price_table``): a customer is shown the same price here, by the edge
+service, and by any reader of Redis. An unknown customer has the default segment, as at the edge.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A quote that was given, and logged, by somebody else (the edge service)."""
+class ExternalQuote:
+    """A quote that the edge service gave and logged."""
 
     quote_id: str
     customer: str
@@ -35,19 +34,25 @@ class Answer:
 
 @dataclass(slots=True)
 class Quoted:
-    """One entry per visit: price, its propensity, table, version and source; ``answers`` by position."""
+    """One entry per visit: price, its propensity, table, version and source; ``external`` by position."""
 
     price_minor: list[int]
     propensity: list[float]
     table_id: list[str]
     version: list[int]
     source: list[str]
-    answers: dict[int, Answer] = field(default_factory=dict)
+    external: dict[int, ExternalQuote] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Visits:
-    """Who asks for what, one entry per visit in order of time; ``customer`` is the pseudonym."""
+    """Visits in order of time, one entry each.
+
+    Attributes
+    ----------
+    customer : pseudonym.
+    customer_id : the id before pseudonymisation.
+    """
 
     time_ms: list[int]
     listing: list[int]
@@ -55,33 +60,36 @@ class Visits:
     segment: list[str]
     arm: list[str]
     customer_id: list[str]
-    """What the customer is called outside, before the pseudonym."""
     session: list[str]
     bot: list[bool]
 
 
 class Prices(Protocol):
-    """The shop's side of a visit."""
+    """Port to the shop's prices."""
 
     def segments(self, customers: Sequence[str]) -> list[str]:
-        """The segment the shop believes each customer to be of."""
+        """Return the segment that the shop assigns to each customer."""
 
     def quote(self, visits: Visits) -> Quoted:
-        """The price each visit is shown."""
+        """Return the price that each visit is shown."""
 
     def current(self, now_ms: int) -> Array:
-        """The price a rival sees, per listing, in minor units."""
+        """Return the price that a rival sees, per listing, minor units."""
 
-    def expect(self, visits: Visits) -> None:
-        """Who will come in the minute after this one; a shop whose answer takes time may begin now."""
+    def prefetch(self, visits: Visits) -> None:
+        """Prepare prices for the visits of the minute after this one."""
 
 
 class ListPrices:
-    """A shop without tables: everybody is shown the list price.
+    """A shop without tables: every visit is shown the list price.
 
     Parameters
     ----------
     list_minor : list price per listing, minor units.
+
+    Attributes
+    ----------
+    known : segment by pseudonym.
     """
 
     def __init__(self, list_minor: Sequence[int] | Array) -> None:
@@ -90,27 +98,27 @@ class ListPrices:
         self.known: dict[str, str] = {}
 
     def segments(self, customers: Sequence[str]) -> list[str]:
-        """From the look-up ``known``; a newcomer is of the default segment."""
+        """Return the segments of ``known``; a newcomer has the default segment."""
         return [self.known.get(c, DEFAULT_SEGMENT) for c in customers]
 
     def quote(self, visits: Visits) -> Quoted:
-        """List prices, with propensity 1."""
+        """Return list prices with propensity 1."""
         n = len(visits.listing)
         return Quoted(
             [self._list[i] for i in visits.listing], [1.0] * n, [self._ids[i] for i in visits.listing],
             [0] * n, [QuoteSource.LIST.value] * n,
         )  # fmt: skip
 
-    def expect(self, visits: Visits) -> None:
-        """Nothing to prepare: answers in process take no time."""
+    def prefetch(self, visits: Visits) -> None:
+        """Do nothing: prices in process need no preparation."""
 
     def current(self, now_ms: int) -> Array:
-        """The list prices."""
+        """Return the list prices."""
         return np.array(self._list, dtype=np.int64)
 
 
 class TablePrices(ListPrices):
-    """A shop with price tables; past its end a table gives way to the list price.
+    """A shop with price tables; an expired table is replaced by the list price.
 
     Parameters
     ----------
@@ -136,7 +144,7 @@ class TablePrices(ListPrices):
         self.tables: list[PriceTable | None] = [None] * len(listings)
 
     def take(self, tables: Mapping[Listing, PriceTable]) -> int:
-        """Take newer tables over; answers how many were. A lower version than the one held is left."""
+        """Replace tables by newer versions; return how many were replaced."""
         taken = 0
         for listing, table in tables.items():
             i = self._index.get(listing)
@@ -149,7 +157,7 @@ class TablePrices(ListPrices):
         return taken
 
     def quote(self, visits: Visits) -> Quoted:
-        """The contract's pick, for many visits at once."""
+        """Return the contract's pick for each visit."""
         out = Quoted([], [], [], [], [])
         price, propensity = out.price_minor.append, out.propensity.append
         table_id, version, source = out.table_id.append, out.version.append, out.source.append
@@ -181,7 +189,7 @@ class TablePrices(ListPrices):
         return out
 
     def current(self, now_ms: int) -> Array:
-        """Each table's default price while it lasts, else the list price."""
+        """Return each table's default price until it expires, else the list price."""
         return np.array(
             [
                 p if t is None else (t.default_minor if now_ms < t.expires_ms else t.list_minor)

@@ -1,6 +1,6 @@
-"""What really drives a simulated market: what a learner should find, and what a clairvoyant would do.
+"""True demand of a simulated market: what a learner should find, and the optimal price.
 
-Only tests, benchmarks and the arena look here; nothing that decides a price may.
+For tests, benchmarks and the arena only; nothing that decides a price may use it.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ class Truth:
     ) -> None:
         self.listings = world.listings
         self.elasticity, self.elasticity_of = world.elasticity, world.elasticity_of
-        self.cross, self.conversion, self.shares = world.tastes.cross, world.tastes.conversion, world.shares
+        self.cross, self.conversion, self.shares = world.demand.cross, world.demand.conversion, world.shares
         self.cost_minor = world.cost_minor.copy()
         self._config, self._world, self._family = config, world, family
         self._seasons, self._rivals, self._now_ms = seasons, rivals, now_ms
 
     def requests_per_minute(self, at_ms: int | None = None) -> Array:
-        """Expected price requests of people (no bots) per listing and minute."""
+        """Return the expected price requests of people (no bots) per listing and minute."""
         return self._seasons.arrivals(self._now_ms() if at_ms is None else at_ms) * (1 - self._config.bot_share)
 
     def purchase_probability(
@@ -64,13 +64,13 @@ class Truth:
         offer_minor: Array | None = None,
         at_ms: int | None = None,
     ) -> Array:
-        """Expected orders per request, given stock: the mean over devices and customers' classes.
+        """Return the expected orders per request while in stock: the mean over devices and customers' classes.
 
         Parameters
         ----------
         listing, segment, price_minor : integer arrays that broadcast together; segment 0 myopic, 1 strategic.
-        offer_minor : rivals' reference price; default: as it is now.
-        at_ms : time of the shocks; default: now.
+        offer_minor : rivals' reference price; None: the current one.
+        at_ms : time of the shocks, epoch ms; None: now.
 
         Returns
         -------
@@ -80,20 +80,22 @@ class Truth:
         who, seg, price, offer = np.broadcast_arrays(listing, segment, price_minor, offer)
         shape = price.shape
         who, seg, price, offer = (a.ravel() for a in (who, seg, price.astype(float), offer.astype(float)))
-        lift = self._seasons.liking(self._now_ms() if at_ms is None else at_ms)[who]
+        lift = self._seasons.readiness(self._now_ms() if at_ms is None else at_ms)[who]
         total = np.zeros(len(who))
-        for klass, share in enumerate(self._family.classes):
+        for latent_class, share in enumerate(self._family.classes):
             for _, device_share, context in DEVICES:
-                chance = self._family.probability(who, seg, np.full(len(who), klass), price, offer, lift + context)
+                chance = self._family.probability(
+                    who, seg, np.full(len(who), latent_class), price, offer, lift + context
+                )
                 total += share * device_share * chance
         return total.reshape(shape)
 
     def expected_units(self, listing: Array, segment: Array, price_minor: Array) -> Array:
-        """Expected units per request at a price, without a stockpiler's extra units."""
+        """Return the expected units per request at a price, without a stockpiler's extra units."""
         return self.purchase_probability(listing, segment, price_minor) * UNITS_PER_ORDER
 
     def best_price_minor(self, listing: int, candidates: Array) -> int:
-        """The candidate of highest expected profit per request now: what a clairvoyant shop would charge."""
+        """Return the candidate with the highest expected profit per request now."""
         prices = np.asarray(candidates)
         profit = np.zeros(len(prices))
         for segment in (0, 1):

@@ -1,11 +1,11 @@
-"""What is sold, to whom, and what it costs: the assortment drawn from a seed.
+"""The simulated assortment, drawn from a seed: listings, popularity, elasticities, costs and segments.
 
 Arrays run over listings, market by market, SKU by SKU: index = market · skus + sku.
 
-Prices: each product has an elasticity ε ~ N(−2, .4²) (each market ± .1), a base price, and a cost at
-which ε's best price cost·ε/(1+ε) lies within ±20 % of the list price: list prices are plausible, and
-few are right. Segments: strategic customers have the steeper ε_k, so that the sales-weighted mean
-over both is ε:  ε = Σ_k w_k ε_k,  ε_myopic = h·ε_strategic,  w_k the segment's share of the visits.
+Each product has an elasticity ε ~ N(−2, .4²) (each market ± .1), a base price, and a cost at which the optimal
+price cost·ε/(1+ε) is within ±20 % of the list price: list prices are plausible, and few are optimal. Strategic
+customers have the steeper ε_k, so that the sales-weighted mean over both segments is ε:  ε = Σ_k w_k ε_k, ε_myopic
+= h·ε_strategic,  w_k the segment's share of the visits.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.simulation.config import MYOPIC, STRATEGIC, MarketConfig
-from jobs.simulation.demand import Tastes
+from jobs.simulation.demand import DemandParameters
 from schemas.events import Listing, Role, group_key
+from schemas.time_units import MINUTES_PER_DAY
 
 Array = NDArray[Any]
 
@@ -27,8 +28,13 @@ Array = NDArray[Any]
 class World:
     """The assortment; every array is per listing, ``elasticity_of`` and ``shares`` per segment too.
 
-    ``popularity`` is the share of all visits, ``ranked`` per market the listings from best seller down.
-    Prices in minor units.
+    Attributes
+    ----------
+    popularity : share of all visits.
+    ranked : per market, the listings from the best seller down.
+    list_minor, floor_minor, ceiling_minor, cost_minor : minor units.
+    rival_position : rivals' usual price relative to the list price.
+    visits_per_minute : expected visits of the whole market, averaged over a week.
     """
 
     listings: tuple[Listing, ...]
@@ -47,12 +53,12 @@ class World:
     ceiling_minor: Array
     cost_minor: Array
     rival_position: Array
-    tastes: Tastes
+    demand: DemandParameters
     visits_per_minute: float
 
 
 def events_per_visit(config: MarketConfig) -> float:
-    """Expected records of one visit: quote, search, view, cart, checkout, order, payment and what follows."""
+    """Return the expected records of one visit, from the quote to a return of the goods."""
     people, buys = 1 - config.bot_share, config.conversion
     browsing = 1 + config.search_share + VIEW_SHARE
     carts = (1 - buys) * CART_SHARE * (1 + CHECKOUT_SHARE)
@@ -61,15 +67,15 @@ def events_per_visit(config: MarketConfig) -> float:
 
 VIEW_SHARE = 0.85
 CART_SHARE = 0.06
-"""Share of those who do not buy who leave a cart behind."""
+"""Share of visits without an order that leave a cart behind."""
 CHECKOUT_SHARE = 0.3
-"""Share of the abandoned carts that reached the checkout."""
+"""Share of abandoned carts that reached the checkout."""
 CANCEL_SHARE = 0.01
 RETURN_SHARE = 0.03
 
 
 def build_world(config: MarketConfig, seed: int) -> World:
-    """Draw the assortment; the same seed gives the same world."""
+    """Return the assortment of a seed."""
     rng = np.random.default_rng([seed, 1])
     skus, markets = config.skus, len(config.markets)
     n = config.listings
@@ -113,13 +119,13 @@ def build_world(config: MarketConfig, seed: int) -> World:
     roles = (Role.KVI, Role.TRAFFIC, Role.MARGIN, Role.LONG_TAIL)
 
     visits = config.events_per_minute / events_per_visit(config)
-    tastes = Tastes(
+    demand = DemandParameters(
         conversion=np.repeat(conversion[:, None], 2, axis=1),
         own=by_segment / (1 - conversion[:, None]),
         cross=cross,
         reference=list_minor.astype(float),
         offer=list_minor * position,
-        daily_units=popularity * visits * 1440 * conversion * UNITS_PER_ORDER,
+        daily_units=popularity * visits * MINUTES_PER_DAY * conversion * UNITS_PER_ORDER,
     )
     listings = tuple(
         Listing(config.tenant, config.markets[m].name, f"sku-{s + 1:04d}")
@@ -142,11 +148,11 @@ def build_world(config: MarketConfig, seed: int) -> World:
         ceiling_minor=np.floor(list_minor * 1.5).astype(np.int64),
         cost_minor=cost_minor,
         rival_position=position,
-        tastes=tastes,
+        demand=demand,
         visits_per_minute=visits,
     )
 
 
 QUANTITY = ((1, 0.88), (2, 0.09), (3, 0.03))
-"""Units of an order and how often."""
+"""Units of an order and their frequency."""
 UNITS_PER_ORDER = sum(units * share for units, share in QUANTITY)

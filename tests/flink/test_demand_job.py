@@ -17,7 +17,7 @@ from infra.reports.fuzz.records import HostileLines
 from infra.reports.waiting import until
 from jobs.connectors.kafka.publisher import Publisher
 from jobs.connectors.kafka.reading import read_topic
-from jobs.replay.backfill import Backfill, compare, raw_lines
+from jobs.replay.backfill import CellQuery, compare, raw_lines
 from jobs.runtime.settings import Settings
 from schemas.events import bucket_of
 from schemas.ticks import closing_ticks, due_ticks
@@ -143,8 +143,8 @@ def run(demand_job: Settings) -> Run:
 
 
 @pytest.fixture(scope="module")
-def backfill(run: Run) -> Backfill:
-    return Backfill(run.lines())
+def backfill(run: Run) -> CellQuery:
+    return CellQuery(run.lines())
 
 
 def test_every_bucket_gets_one_batch_per_minute(run: Run) -> None:
@@ -153,7 +153,7 @@ def test_every_bucket_gets_one_batch_per_minute(run: Run) -> None:
     assert set(run.batches()) == {(b, m) for b in range(run.settings.buckets) for m in minutes}
 
 
-def test_cells_equal_those_of_a_backfill(run: Run, backfill: Backfill) -> None:
+def test_cells_equal_those_of_a_backfill(run: Run, backfill: CellQuery) -> None:
     assert compare(run.every_batch(), backfill, until_ms=run.end) == []
     assert sum(row["exposures"] for row in backfill.rows("cells")) == 40
     assert sum(row["searches_matured"] for row in backfill.rows("cells")) > 0
@@ -168,7 +168,7 @@ def test_batch_contains_the_facts_of_its_bucket(run: Run) -> None:
     assert facts["catalog"]["cost_minor"] is None
 
 
-def test_invalid_records_are_refused_with_code_and_address(run: Run, backfill: Backfill) -> None:
+def test_invalid_records_are_refused_with_code_and_address(run: Run, backfill: CellQuery) -> None:
     refused = {(r["topic"], r["partition"], r["offset"]): r for r in run.records("rejected")}
     expected = Counter((TOPICS[name].topic, field, code) for name, _, field, code in run.broken)
     assert Counter((r["topic"], r["field"], r["code"]) for r in refused.values()) == expected
@@ -176,7 +176,7 @@ def test_invalid_records_are_refused_with_code_and_address(run: Run, backfill: B
     assert all(len(r["line"]) <= 1000 and r["detail"] for r in refused.values())
 
 
-def test_ledger_balances_and_equals_that_of_a_backfill(run: Run, backfill: Backfill) -> None:
+def test_ledger_balances_and_equals_that_of_a_backfill(run: Run, backfill: CellQuery) -> None:
     counts = ("offsets_read", "on_time", "late", "rejected", "ticks")
     stream = {
         (e["topic"], e["partition"], e["window_end_ms"]): tuple(e[k] for k in counts)
@@ -193,7 +193,7 @@ def test_ledger_balances_and_equals_that_of_a_backfill(run: Run, backfill: Backf
     assert sum(entry[2] for entry in stream.values()) == 2 + len(run.odd)
 
 
-def test_segments_equal_those_of_a_backfill(run: Run, backfill: Backfill) -> None:
+def test_segments_equal_those_of_a_backfill(run: Run, backfill: CellQuery) -> None:
     mine = {r["customer"]: r for r in run.records("segments") if r["tenant"] == run.tenant}
     assert mine == {row["customer"]: row for row in backfill.rows("segments")}
 
@@ -206,7 +206,7 @@ def test_hostile_lines_get_the_verdicts_and_cells_of_a_backfill(demand_job: Sett
     run = HostileRun(demand_job)
     run.send()
     until(f"{MINUTES} minutes of batches of every bucket; got {len(run.batches())}", run.closed, 180)
-    backfill = Backfill(run.lines())
+    backfill = CellQuery(run.lines())
     verdicts = verdicts_of(run.records("rejected"))
     assert verdicts == verdicts_of(backfill.rows("rejected"))
     assert len({code for _, code in verdicts.values()}) > 8
@@ -248,7 +248,7 @@ def test_killed_task_manager_changes_no_cell(demand_job: Settings, local_platfor
     local_platform.wait(job_names=["demand_job"], timeout_s=180)
     run.send_ticks(run.end + 2 * MINUTE)
     until(f"{MINUTES} minutes of batches after a kill; got {len(run.batches())}", run.closed, 180)
-    backfill = Backfill(run.lines())
+    backfill = CellQuery(run.lines())
     assert compare(run.every_batch(), backfill, until_ms=run.end) == []
     refused = {(r["topic"], r["partition"], r["offset"]) for r in run.records("rejected")}
     assert refused == {(r["topic"], r["partition"], r["offset"]) for r in backfill.rows("rejected")}

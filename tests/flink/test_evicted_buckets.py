@@ -22,7 +22,7 @@ from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.runtime.settings import Settings
 from schemas.events import Listing, bucket_of
 from schemas.price_table import PriceTable
-from schemas.topics import MINUTE_MS
+from schemas.time_units import MINUTE_MS
 from tests.conftest import walras_variables
 
 pytestmark = pytest.mark.platform
@@ -42,7 +42,7 @@ class OpenMarket:
 
     def send_offer(self, listing: Listing, price: int, *, age_ms: int = 0) -> None:
         """Send the offers of both rivals, of which the second is 10 minor units higher."""
-        now_ms = self.settings.the_clock.now_ms()
+        now_ms = self.settings.run_clock.now_ms()
         for row in offers(int(listing.sku[-1]), now_ms, price):
             offer = {name: value for name, value in row.items() if name not in ("kind", "p", "o")}
             self.out.send("offers", offer, timestamp_ms=now_ms - age_ms)
@@ -90,7 +90,7 @@ def _tables_of_all(tables: RedisPriceTables) -> dict[Listing, PriceTable] | None
 
 
 def _open(settings: Settings, out: Publisher) -> None:
-    now_ms = settings.the_clock.now_ms()
+    now_ms = settings.run_clock.now_ms()
     end_ms = now_ms - now_ms % MINUTE_MS
     rows = opening(len(LISTINGS), end_ms - MINUTE_MS)
     batches: dict[int, list[dict[str, object]]] = {}
@@ -105,7 +105,7 @@ def _open(settings: Settings, out: Publisher) -> None:
 
 
 def test_not_every_bucket_is_live(market: OpenMarket) -> None:
-    assert not market.settings.all_live
+    assert not market.settings.all_buckets_live
 
 
 def test_inputs_of_the_host_are_hashed_exchanges(market: OpenMarket) -> None:

@@ -14,12 +14,13 @@ import pytest
 
 from features.bucket_logic import Batch, Fact
 from features.feature_logic import FeatureLogic
-from jobs.audit.explanation import explain, text
-from jobs.connectors.feast.features import apply_feature_repo, write_parquet
+from jobs.audit.explanation import explain_price, explanation_text
+from jobs.connectors.feast.features import apply_feature_repo
 from jobs.edge.quoting import read_listing, read_shopper
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.runtime.settings import Settings
 from schemas.events import CatalogEntry, Cell, Offer
+from tests.feature_files import write_feature_rows
 from tests.infra.documents import ROOT, code_blocks
 
 README = (ROOT / "README.md").read_text()
@@ -47,7 +48,7 @@ def explanation_of_a_rivals_move() -> str:
     lower = dataclasses.replace(OFFER, event_id="e3", event_time_ms=at_ms, price_minor=2150)
     fact = Fact("offers", dataclasses.asdict(lower), at_ms, "pricing.offers.v1-0-17", at_ms + 20)
     found = {output.stream: orjson.loads(orjson.dumps(output.value)) for output in logic.on_fact(fact)}
-    return text(explain(LISTING, found["decisions"], found.get("tables", table)))
+    return explanation_text(explain_price(LISTING, found["decisions"], found.get("tables", table)))
 
 
 def test_sample_explanation_is_what_the_program_prints() -> None:
@@ -78,7 +79,7 @@ def run_with_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settin
         batch = Batch(0, START_MS + minute * MINUTE_MS, cells=cells, **facts)
         written += [output.value for output in logic.on_batch(batch) if output.stream == "features"]
     folder = settings.archive_dir / "features" / "written_day=2026-11-30" / "written_hour=01"
-    write_parquet(written, folder / "features-0-0.parquet")
+    write_feature_rows(written, folder / "features-0-0.parquet")
     apply_feature_repo(settings)
     return settings
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+import redis
 from typer.testing import CliRunner
 
 from features.bucket_logic import Batch, Output
@@ -21,7 +22,7 @@ from jobs.edge.service import build
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.runtime.settings import Settings
 from schemas.events import CatalogEntry, Listing
-from schemas.price_table import PriceTable
+from schemas.price_table import PriceTable, price_key
 from schemas.topics import TOPICS
 
 pytestmark = pytest.mark.platform
@@ -31,7 +32,7 @@ TENANT = "edge-test"
 @pytest.fixture
 def market(platform: Settings) -> tuple[Settings, dict[Listing, PriceTable]]:
     """Price ten listings with the repricing logic, with records in Kafka and tables in Redis."""
-    now_ms = platform.the_clock.now_ms()
+    now_ms = platform.run_clock.now_ms()
     minute = now_ms - now_ms % 60_000
     entries = tuple(
         CatalogEntry(f"e{i}", minute - 1, TENANT, "web-us-usd", f"s{i}", f"s{i}", "shoes", "margin", "USD", 1,
@@ -105,7 +106,7 @@ def test_rebuild_redis_restores_all_tables_from_kafka(
     settings, tables = market
     store = RedisPriceTables(settings.redis.get_secret_value())
     store.mark_unready()
-    store.forget(tables)
+    redis.Redis.from_url(settings.redis.get_secret_value()).delete(*map(price_key, tables))
     assert not store.get_many(sorted(tables))
     done = walras("rebuild-redis", "--epoch", "again", "--json")
     assert done.exit_code == 0 and json.loads(done.stdout)["listings"] >= len(tables)

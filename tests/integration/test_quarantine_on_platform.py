@@ -19,7 +19,8 @@ from jobs.connectors.kafka.reading import read_topic
 from jobs.registry import JOBS
 from jobs.runtime.settings import Settings
 from schemas.events import Quarantined, bucket_of, group_key
-from schemas.topics import MINUTE_MS, TOPICS
+from schemas.time_units import MINUTE_MS
+from schemas.topics import TOPICS
 
 pytestmark = pytest.mark.platform
 LOGICS = {"features", "elasticity", "repricing"}

@@ -15,10 +15,10 @@ from jobs.pricing.decision.reprice import recompute
 from jobs.runtime.settings import Settings
 from schemas.events import Listing
 from schemas.ticks import closing_ticks, due_ticks
-from schemas.topics import INPUTS, MINUTE_MS, TOPICS
+from schemas.time_units import HOUR_MS, MINUTE_MS
+from schemas.topics import INPUTS, TOPICS
 
 pytestmark = pytest.mark.platform
-HOUR_MS = 60 * MINUTE_MS
 
 
 def test_catalog_entry_leads_to_a_price_an_estimate_and_features(running_jobs: Settings) -> None:

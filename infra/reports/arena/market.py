@@ -8,8 +8,8 @@ import numpy as np
 
 from jobs.simulation.config import MARKETS, CostChange, MarketConfig, RivalMove, Shock
 from jobs.simulation.world import events_per_visit
+from schemas.time_units import MINUTES_PER_DAY
 
-MINUTE_MS, HOUR, DAY = 60_000, 60, 1440
 VISITS_PER_LISTING = 2.0
 """Visits per listing and minute."""
 
@@ -17,7 +17,7 @@ VISITS_PER_LISTING = 2.0
 def market_config(family: str, seed: int, listings: int, days: float) -> MarketConfig:
     """Return a market of one country with shocks, rivals' moves and cost changes drawn from the seed."""
     rng = np.random.default_rng([seed, 77])
-    name, minutes = MARKETS[0].name, int(days * DAY)
+    name, minutes = MARKETS[0].name, int(days * MINUTES_PER_DAY)
 
     def moments(count: int) -> list[int]:
         return sorted(int(t) for t in rng.integers(minutes // 7, max(minutes * 6 // 7, minutes // 7 + 1), count))
@@ -34,7 +34,7 @@ def market_config(family: str, seed: int, listings: int, days: float) -> MarketC
         skus=listings,
         family=family,
         shocks=tuple(
-            Shock(t, name, r, one_of(0.5, 0.7, 1.4, 2.0), "liking" if j % 2 else "arrivals")
+            Shock(t, name, r, one_of(0.5, 0.7, 1.4, 2.0), "readiness" if j % 2 else "arrivals")
             for j, (t, r) in enumerate(zip(moments(some), ranks(some), strict=True))
         ),
         rival_moves=tuple(

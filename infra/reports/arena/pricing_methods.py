@@ -24,7 +24,6 @@ from features.books.offers import ReferenceOffer
 from features.bucket_logic import Batch, Fact, Output
 from features.elasticity.elasticity_logic import ElasticityLogic
 from features.elasticity.pooling_logic import PoolingLogic
-from infra.reports.arena.market import HOUR, MINUTE_MS
 from jobs.pricing.bucket.decider import Decider, Trigger
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.pricing.bucket.requests import RepricingRequest
@@ -33,9 +32,10 @@ from jobs.pricing.guardrails import GUARDRAILS, AllowedPrices, GuardrailContext,
 from jobs.pricing.policy import Policy
 from jobs.pricing.strategies import PriceRule, StrategyContext
 from jobs.simulation.count_market import LABELS, CountMarket, Minute, Shown
-from schemas.codes import Cause
+from schemas.causes import Cause
 from schemas.events import DEFAULT_SEGMENT
 from schemas.price_table import FULL, PriceList, PriceTable
+from schemas.time_units import MINUTE_MS, MINUTES_PER_HOUR
 
 RULES = ("cost_plus_15", "cost_plus_25", "cost_plus_40", "cost_plus_50", "match_rival")
 METHODS = ("walras", "hourly", *RULES, "clairvoyant")
@@ -142,7 +142,7 @@ class ScheduledRepricing(RepricingLogic):
         """Take a minute without its repricing requests; at a full hour, reprice every listing."""
         outputs = list(super().on_batch(batch))
         at_ms = batch.window_end_ms
-        if at_ms % (HOUR * MINUTE_MS):
+        if at_ms % (MINUTES_PER_HOUR * MINUTE_MS):
             return outputs
         assert isinstance(self._decider, ScheduledDecider)
         self._decider.active = True
@@ -177,7 +177,7 @@ class HourlyPricing(ABC):
         self._shown = Shown.single(self.current)
 
     def step(self, market: CountMarket, minute: Minute) -> Shown:
-        return self._shown if market.minutes % HOUR else self._reprice(market)
+        return self._shown if market.minutes % MINUTES_PER_HOUR else self._reprice(market)
 
     @abstractmethod
     def _reprice(self, market: CountMarket) -> Shown:

@@ -30,14 +30,15 @@ from infra.reports.benchmarks import flink_peer
 from infra.reports.benchmarks.figures import benchmark_figure
 from infra.reports.inputs import market_file
 from infra.reports.report import Figure
-from jobs.connectors.flink.environment import SELDOM
+from jobs.connectors.flink.environment import CHECKPOINT_INTERVAL_FACTOR
 from jobs.connectors.kafka.offsets import SILENT, TopicEnds
-from schemas.topics import INPUTS, MINUTE_MS, TOPICS
+from schemas.time_units import MINUTE_MS
+from schemas.topics import INPUTS, TOPICS
 
 PARTS = ("broker", "redis", "jobmanager", "taskmanager")
 LISTINGS, BUCKETS, EVENTS_PER_MINUTE = 1_000, 32, 60_000
 DEMAND = "demand_job"
-CHECKPOINT_S = 10.0 / SELDOM
+CHECKPOINT_S = 10.0 / CHECKPOINT_INTERVAL_FACTOR
 FROM, UPTO = 0.2, 0.8
 """Shares of the backlog between which the rate is taken."""
 

@@ -45,7 +45,7 @@ def state(*, days: int = 31, minutes: int = 240, listings: int = LISTINGS) -> di
     largest = dict.fromkeys(hosts, 0)
 
     def take(name: str, key: str, kind: str, address: str, payload: bytes | str) -> list[Any]:
-        outputs, saved = hosts[name].take((key, kind, address, payload), lambda: None)
+        outputs, saved = hosts[name].process((key, kind, address, payload), lambda: None)
         snapshots[name] = saved or snapshots[name]
         largest[name] = max(largest[name], len(snapshots[name]))
         return outputs
@@ -64,7 +64,7 @@ def state(*, days: int = 31, minutes: int = 240, listings: int = LISTINGS) -> di
     segments = Host(SegmentLogic, None)
     purchases = {"rows": [{"tenant": "bench", "customer": f"{n:032x}", "purchases": 3, "above_offer": 1,
                            "event_time_ms": START_MS} for n in range(1000)]}  # fmt: skip
-    _, saved = segments.take(("0", "segments", "", orjson.dumps(purchases)), lambda: None)
+    _, saved = segments.process(("0", "segments", "", orjson.dumps(purchases)), lambda: None)
     each = {name: len(data) / listings for name, data in snapshots.items()}
     return {
         "bytes_per_listing": sum(each.values()),
@@ -90,6 +90,6 @@ def learned(*, minutes: int = 240, listings: int = LISTINGS) -> dict[str, float]
     host = Host(partial(ElasticityLogic, elasticity_settings(Policy())), None)
     began = time.perf_counter()
     for payload in payloads:
-        host.take(("0", "batch", "", payload), lambda: None)
+        host.process(("0", "batch", "", payload), lambda: None)
     took = time.perf_counter() - began
     return {"cells_per_second": cells / took, "cells": cells, "decoded_per_second": cells / decoding}

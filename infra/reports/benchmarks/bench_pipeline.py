@@ -24,9 +24,10 @@ from infra.reports.benchmarks.figures import benchmark_figure
 from infra.reports.benchmarks.pipeline_probes import MinuteDelays, Probes, as_json, checkpoints, quantiles
 from infra.reports.inputs import market_file
 from infra.reports.report import Figure
-from jobs.connectors.kafka.offsets import TopicEnds, not_yet_taken
+from jobs.connectors.kafka.offsets import TopicEnds, consumer_lag
 from jobs.registry import JOBS
-from schemas.topics import MINUTE_MS, TOPICS
+from schemas.time_units import MINUTE_MS
+from schemas.topics import TOPICS
 
 PARTS = ("broker", "redis", "jobmanager", *TASK_MANAGERS, "ticker")
 RATE = 20_000
@@ -161,7 +162,7 @@ def _phase(
     pause.wait(max(0.0, end_ms / 1000 + 45 - time.time()))
     delays = minutes.delays(judged_from, end_ms)
     middle = sorted(delays)[len(delays) // 2] if delays else float("inf")
-    left = not_yet_taken(settings.kafka)
+    left = consumer_lag(settings.kafka)
     return {
         "minutes": length, "events_per_second": sent[0] / (60 * (length + 1)) if sent else 0.0, "made": written,
         "sender_behind_ms": max(late_ms, default=0), "minutes_seen": len(delays),
@@ -176,7 +177,7 @@ def _until_taken(platform: Platform, timeout_s: float = 600.0) -> float:
     settings, pause, began = platform.settings(), threading.Event(), time.monotonic()
     # Offsets are committed with a checkpoint, so that without load some minutes' batches seem unread.
     enough = 1_000 + 2 * settings.buckets
-    while (took := time.monotonic() - began) < timeout_s and max(not_yet_taken(settings.kafka).values()) > enough:
+    while (took := time.monotonic() - began) < timeout_s and max(consumer_lag(settings.kafka).values()) > enough:
         pause.wait(2.0)
     return took
 

@@ -16,7 +16,7 @@ import uvicorn
 from jobs.connectors.kafka.quote_log import QuoteLog
 from jobs.console.market_view import MarketView
 from jobs.edge.quoting import Receive, Scope, Send
-from jobs.edge.service import SERVER, be_quick, build
+from jobs.edge.service import SERVER, build, tune_interpreter
 from jobs.runtime.settings import Settings
 
 BARE = "/bare"
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             await edge(scope, receive, send)
 
-    be_quick()
+    tune_interpreter()
     uvicorn.run(app, host=settings.edge_host, port=args.port, **SERVER)
 
 

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from features.cells.query import GROUP
-from jobs.connectors.flink.environment import by_the_minute, job_environment
+from jobs.connectors.flink.environment import configure_for_throughput, job_environment
 from jobs.connectors.flink.sources import create_table, source_options
-from jobs.demand_job import BUSY
+from jobs.demand_job import PARALLEL_INPUTS
 from jobs.registry import resource_of
 from jobs.runtime.settings import Settings
 from schemas.topics import INPUTS, Topic
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     env, table_env = job_environment(
         args.job, settings.parallelism, checkpoints=args.checkpoints, resource=resource_of(args.job, args.resource)
     )
-    by_the_minute(env)
+    configure_for_throughput(env)
     # The job has little state, so that a checkpoint per second costs nothing.
     env.enable_checkpointing(1_000)
     table_env.get_config().set("pipeline.object-reuse", "true")
@@ -49,10 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     for topic in INPUTS:
         columns = [f"  `{check.field}` {check.type}" for check in topic.checks]
         options = source_options(
-            topic, settings, group=group(args.job), parallelism=settings.parallelism if topic.name in BUSY else 1
+            topic,
+            settings,
+            group=group(args.job),
+            parallelism=settings.parallelism if topic.name in PARALLEL_INPUTS else 1,
         )
         typed = options | {"value.format": "json", "value.json.ignore-parse-errors": "true"}
-        counted = args.job == COUNTS and topic.name in BUSY
+        counted = args.job == COUNTS and topic.name in PARALLEL_INPUTS
         table_env.execute_sql(create_table(f"in_{topic.name}", columns + (_TIMES if counted else []), typed))
         if counted:
             _count(table_env, statements, topic)

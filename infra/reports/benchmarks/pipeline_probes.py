@@ -18,7 +18,8 @@ from jobs.connectors.kafka.reading import follow
 from jobs.runtime.settings import Settings
 from schemas.events import CatalogEntry, Listing, Offer
 from schemas.price_table import updates_channel
-from schemas.topics import MINUTE_MS, TOPICS
+from schemas.time_units import MINUTE_MS
+from schemas.topics import TOPICS
 
 PROBED = 20
 SLOWEST = 8

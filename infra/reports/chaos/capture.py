@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from features.books.products import CatalogBook, validate_cells
-from jobs.audit.ledger import add_up
+from jobs.audit.ledger import balance_ledger
 from jobs.audit.recompute import Audit
 from jobs.connectors.kafka.offsets import TopicEnds
 from jobs.connectors.kafka.reading import read_topic, read_values
@@ -20,7 +20,7 @@ from jobs.hosting.chain import Chain
 from jobs.pricing.policy import Policy
 from jobs.replay.backfill import stream_cells
 from jobs.runtime.settings import Settings
-from schemas.codes import Cause
+from schemas.causes import Cause
 from schemas.events import CELL_COUNTS, Listing
 from schemas.price_table import PriceTable
 from schemas.topics import INPUTS
@@ -137,7 +137,7 @@ def _features(settings: Settings, found: Capture) -> None:
 def _decisions(settings: Settings, found: Capture) -> None:
     audit, outside, published = Audit(), [], set()
     for decision in read_values(settings.kafka, "decisions"):
-        audit.take(decision)
+        audit.check(decision)
         result = decision["result"]
         _take_known(decision, found)
         if not result["table"]:
@@ -188,7 +188,7 @@ def _ledgers(settings: Settings, found: Capture, batches: Iterable[bytes]) -> No
         for record in read_topic(settings.kafka, topic.topic)
         if record.kafka_ts_ms >= closed_ms.get(topic.topic, 0)
     )
-    balances = add_up(lines, ends)
+    balances = balance_ledger(lines, ends)
     found.wrong["partitions that do not balance"] = [
         f"{b.topic}-{b.partition}: difference {b.difference}, behind {b.behind}, "
         f"{still_open[b.topic, b.partition]} still open"

@@ -17,7 +17,7 @@ import psutil
 
 from infra.local.parts import TASK_MANAGERS, broker_ready
 from infra.local.platform import Platform
-from jobs.connectors.redis.price_tables import AWAY, RedisPriceTables
+from jobs.connectors.redis.price_tables import CONNECTION_ERRORS, RedisPriceTables
 
 KILLED_ONCE = ("jobmanager", "redis", "broker")
 STALE_WRITER, STALE_WRITERS = "stale writer", 3
@@ -126,7 +126,7 @@ class Disturber:
                 for t, written in zip(stale, tables.publish_many(stale), strict=True)
                 if written.accepted
             ]
-        except AWAY:
+        except CONNECTION_ERRORS:
             return "Redis was down"
         finally:
             tables.close()

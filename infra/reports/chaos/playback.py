@@ -20,14 +20,15 @@ from infra.reports.chaos.prober import Prober
 from infra.reports.chaos.recording import TENANT, RecordToSend, ticks
 from infra.reports.waiting import until
 from jobs.connectors.kafka.commands import Target, make_command, publish_command
-from jobs.connectors.kafka.offsets import SILENT, not_yet_taken
+from jobs.connectors.kafka.offsets import SILENT, consumer_lag
 from jobs.connectors.kafka.publisher import Publisher
 from jobs.connectors.kafka.reading import read_values
 from jobs.registry import JOBS
 from jobs.runtime.clock import Clock
 from jobs.runtime.settings import Settings
 from schemas.events import CommandKind, Listing
-from schemas.topics import MINUTE_MS, TOPICS
+from schemas.time_units import MINUTE_MS
+from schemas.topics import TOPICS
 
 RUNNING = ("broker", "redis", "jobmanager", *TASK_MANAGERS, "edge", "keeper")
 EDGE = replace(PARTS["edge"], command=lambda _: [sys.executable, "-m", "infra.reports.chaos.unlogged_edge"])
@@ -67,7 +68,7 @@ def _send(out: Publisher, sent: RecordToSend) -> None:
 
 def feed(settings: Settings, records: Sequence[RecordToSend]) -> None:
     """Send each record at its time on the run's clock; a broker that is down delays it."""
-    clock, pause = settings.the_clock, threading.Event()
+    clock, pause = settings.run_clock, threading.Event()
     with Publisher(settings.kafka, **{"message.timeout.ms": 600_000, "logger": SILENT}) as out:
         for sent in records:
             wait = clock.wall_seconds_until(sent.at_ms)
@@ -83,7 +84,7 @@ def wait_until_processed(settings: Settings, platform: Platform, timeout_s: floa
     polls = [0]
 
     def processed() -> bool:
-        polls[0] = polls[0] + 1 if not any(not_yet_taken(settings.kafka).values()) else 0
+        polls[0] = polls[0] + 1 if not any(consumer_lag(settings.kafka).values()) else 0
         return polls[0] >= 5
 
     until("every record processed by every job", processed, timeout_s)
@@ -159,7 +160,7 @@ def settle(settings: Settings, platform: Platform, end_ms: int, listings: int, s
     at_ms = end_ms + 3 * MINUTE_MS
     feed(settings, list(ticks(end_ms, at_ms, BUCKETS)))
     wait_until_processed(settings, platform, size.quiet_s)
-    threading.Event().wait(max(0.0, settings.the_clock.wall_seconds_until(at_ms)))
+    threading.Event().wait(max(0.0, settings.run_clock.wall_seconds_until(at_ms)))
     publish_command(settings, make_command(CommandKind.SETTLE, Target(TENANT), operator="drill", now_ms=at_ms))
     until("a decision of settle for every listing", lambda: _settled(settings) >= listings, size.quiet_s)
     wait_until_processed(settings, platform, size.quiet_s)

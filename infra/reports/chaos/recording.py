@@ -18,7 +18,8 @@ from jobs.simulation.prices import TablePrices
 from schemas.events import Listing
 from schemas.price_table import PriceList, PriceTable
 from schemas.ticks import due_ticks
-from schemas.topics import INPUTS, MINUTE_MS
+from schemas.time_units import MINUTE_MS
+from schemas.topics import INPUTS
 
 TENANT = "drill"
 INVALID_KINDS = len(DIRTY)

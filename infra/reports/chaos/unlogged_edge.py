@@ -8,10 +8,10 @@ from __future__ import annotations
 import uvicorn
 
 from jobs.connectors.kafka.quote_log import QuoteLog
-from jobs.edge.service import SERVER, be_quick, build
+from jobs.edge.service import SERVER, build, tune_interpreter
 from jobs.runtime.settings import Settings
 
 if __name__ == "__main__":
     settings = Settings.load()
-    be_quick()
+    tune_interpreter()
     uvicorn.run(build(settings, quotes=QuoteLog(None)), host=settings.edge_host, port=settings.edge_port, **SERVER)

@@ -10,7 +10,7 @@ import orjson
 from features.cells.lines import read_line
 from infra.reports.fuzz.records import HostileLines
 from jobs.audit.recompute import Audit
-from jobs.hosting.cell_query import Backfill
+from jobs.hosting.cell_query import CellQuery
 from jobs.hosting.chain import Chain
 from jobs.pricing.policy import Policy
 from schemas.codes import RejectCode
@@ -45,14 +45,14 @@ def run(records: int, *, seed: int, buckets: int, minutes: int) -> Findings:
         if output.stream == "decisions":
             decision = orjson.loads(text)
             found.decisions[f"{decision['cause']} {decision['result']['outcome']}"] += 1
-            audit.take(decision)
+            audit.check(decision)
     found.broken += [f"decision {name} does not recompute" for name in audit.differing]
     return found
 
 
 def _check_verdicts(hostile: HostileLines, found: Findings) -> None:
     """Check that SQL and Python refuse the same lines, and that the ledger contains every offset."""
-    query = Backfill(hostile.lines)
+    query = CellQuery(hostile.lines)
     refused = {(row["topic"], row["partition"], row["offset"]): row for row in query.rows("rejected")}
     found.refused.update(row["code"] for row in refused.values())
     for topic in INPUTS:

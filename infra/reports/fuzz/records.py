@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jobs.hosting.cell_query import Line
+from schemas.time_units import MINUTE_MS
 from schemas.topics import (
     BIGINT,
     BOOLEAN,
     IDENTIFIER,
     INPUTS,
     MAX_LINE_BYTES,
-    MINUTE_MS,
     NAME,
     STRING,
     TOPICS,

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import orjson
 
-MINUTE_MS = 60_000
+from schemas.time_units import MINUTE_MS
+
 START_MS = 1_790_000_040_000 // MINUTE_MS * MINUTE_MS
 PRICES = (1899, 1949, 1999, 2049)
 SEGMENTS = ("all", "myopic")

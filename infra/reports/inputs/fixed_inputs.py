@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from features.bucket_logic import Output
-from jobs.hosting.cell_query import Backfill, Line
-from jobs.hosting.chain import FACTS_OF_A_REPLAY, Chain
+from jobs.hosting.cell_query import CellQuery, Line
+from jobs.hosting.chain import REPLAY_FACTS, Chain
 from jobs.pricing.policy import Policy
 from jobs.replay.command import find_mapping
 from jobs.replay.mapped_data import MappedData
@@ -20,7 +20,8 @@ from jobs.simulation.config import MARKETS, CalendarPlan, CostChange, MarketConf
 from jobs.simulation.market import Market
 from jobs.simulation.prices import TablePrices
 from schemas.price_table import PriceList, PriceTable
-from schemas.topics import MINUTE_MS, TOPICS
+from schemas.time_units import MINUTE_MS
+from schemas.topics import TOPICS
 
 DAY_MINUTES = 24 * 60
 START_MS = 1_767_571_200_000
@@ -33,8 +34,8 @@ def replayed(folder: Path, scratch: Path, limit: int = 0) -> Iterator[Output]:
     policy = mapping.policy_over(Policy())
     with MappedData(mapping, folder, limit=limit, memory=Settings.load().replay_memory, scratch=scratch) as mapped:
         mapped.fill_lines()
-        chain = Chain(policy, mapping.buckets, facts=FACTS_OF_A_REPLAY)
-        yield from chain.run_query(Backfill.of_tables(mapped.duck))
+        chain = Chain(policy, mapping.buckets, facts=REPLAY_FACTS)
+        yield from chain.run_query(CellQuery.of_tables(mapped.duck))
 
 
 def simulated_config(skus: int, events_per_minute: float) -> MarketConfig:
@@ -46,7 +47,7 @@ def simulated_config(skus: int, events_per_minute: float) -> MarketConfig:
         categories=("coffee", "audio"),
         events_per_minute=events_per_minute,
         customers=2_000,
-        rival_look_min=15,
+        rival_check_min=15,
         late_share=0.01,
         dirty_share=0.01,
         shocks=(Shock(70, web, 0, 3.0, "arrivals"),),
@@ -86,7 +87,7 @@ def simulated(minutes: int, skus: int = 24, events_per_minute: float = 400.0) ->
         of_topic = lines.setdefault(TOPICS[name].topic, [])
         of_topic.append((0, len(of_topic), at, value))
     policy = Policy().overridden({"elasticity": {"period_minutes": 60}, "features": {"estimate_lag_minutes": 2}})
-    yield from Chain(policy, BUCKETS, ahead_ms=20_000).run(lines)
+    yield from Chain(policy, BUCKETS, fact_lead_ms=20_000).run(lines)
 
 
 def _commands(tenant: str, listing: Any, end_ms: int) -> list[dict[str, Any]]:

@@ -19,7 +19,8 @@ from jobs.connectors.kafka.publisher import Publisher
 from jobs.simulation.config import MARKETS, MarketConfig
 from jobs.simulation.market import Market
 from jobs.simulation.prices import ListPrices
-from schemas.topics import MINUTE_MS, TOPICS
+from schemas.time_units import MINUTE_MS
+from schemas.topics import TOPICS
 
 _HEAD = struct.Struct("<qBHI")
 NAMES = tuple(TOPICS)

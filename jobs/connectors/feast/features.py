@@ -1,10 +1,10 @@
-"""Feature rows to Feast: online in micro-batches, offline as Parquet rows.
+"""Feature rows written to Feast: online in micro-batches, offline as Parquet rows.
 
-Online, a batch's rows go to the online store through Feast's own ``OnlineStore.online_write_batch``
-with values already in its protobuf types: Feast's documented key layout, one write per call, no
-dataframe in between and no ``push()`` (which reads the registry anew each time). It happens inside
-the host's call, because a Python function in Flink has no later moment at which to flush. Feast reads
-the stored timestamps first and skips rows that are not newer, so a repeated or stale batch is harmless.
+Online, the rows of a call go to the online store through Feast's own ``OnlineStore.online_write_batch`` with
+values in its protobuf types: Feast's documented key layout and one write per call, without a dataframe and without
+``push()``, which reads the registry each time. The write happens inside the host's call, because a Python function
+in Flink has no later hook. Feast reads the stored timestamps first and skips rows that are not newer, so a
+repeated or late batch changes nothing.
 
 Offline, :data:`PARQUET_COLUMNS` is the row that feature_job's file sink writes and Feast reads.
 
@@ -33,12 +33,10 @@ from jobs.connectors.redis.price_tables import client_options
 from jobs.runtime.settings import Settings
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from feast import FeatureStore
 
 log = logging.getLogger(__name__)
 
-PROJECT = "walras"
 VIEW = "listing_features"
 SERVICE = "pricing"
 SOURCE_001_SERVICE = "source_001"
@@ -54,55 +52,18 @@ PARQUET_COLUMNS: tuple[tuple[str, str], ...] = (
 """Columns of the offline store: name and STRING, BIGINT, DOUBLE or TIMESTAMP_MS (UTC)."""
 
 
-def parquet_row(value: Mapping[str, Any]) -> tuple[Any, ...]:
-    """A ``features`` value as a row of :data:`PARQUET_COLUMNS`; the time as a naive UTC datetime.
-
-    Raises
-    ------
-    KeyError
-        If a column is missing.
-    """
-    at = datetime.fromtimestamp(value[EVENT_TIMESTAMP] / 1000, UTC).replace(tzinfo=None)
-    return (value[KEY], at, *(value[name] for name, _ in PARQUET_COLUMNS[2:]))
-
-
-def arrow_schema() -> pa.Schema:
-    """The offline row as an Arrow schema."""
-    import pyarrow as pa
-
-    types = {
-        "STRING": pa.string(),
-        "BIGINT": pa.int64(),
-        "DOUBLE": pa.float64(),
-        "TIMESTAMP_MS": pa.timestamp("ms"),
-    }
-    return pa.schema([pa.field(name, types[kind]) for name, kind in PARQUET_COLUMNS])
-
-
-def write_parquet(values: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write ``features`` values as one Parquet file (backfill, replay, tests)."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    columns = zip(*(parquet_row(value) for value in values), strict=True)
-    schema = arrow_schema()
-    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), path)
-
-
-_WAITS = ("socket_timeout", "socket_connect_timeout")
+_TIMEOUTS = ("socket_timeout", "socket_connect_timeout")
 
 
 def connection_string(redis_url: str) -> str:
-    """Feast's way to name a Redis, from a Redis URL; one that hangs is waited for as long as elsewhere.
+    """Return Feast's connection string of a Redis URL, with the timeouts of :func:`client_options`.
 
     >>> connection_string("redis://:secret@127.0.0.1:6379/2")
     '127.0.0.1:6379,db=2,socket_timeout=2.0,socket_connect_timeout=1.0,password="secret"'
     """
     url = urlsplit(redis_url)
     parts = [f"{url.hostname}:{url.port or 6379}", f"db={url.path.lstrip('/') or 0}"]
-    parts += [f"{name}={value}" for name, value in client_options().items() if name in _WAITS]
+    parts += [f"{name}={value}" for name, value in client_options().items() if name in _TIMEOUTS]
     # Feast reads each value as JSON first: quotes keep a password of digits a string.
     if url.username:
         parts.append(f'username="{unquote(url.username)}"')
@@ -114,7 +75,7 @@ def connection_string(redis_url: str) -> str:
 
 
 def feast_environment(settings: Settings) -> dict[str, str]:
-    """What feature_repo/feature_store.yaml and definitions.py read from the environment."""
+    """Return the variables that feature_repo/feature_store.yaml and definitions.py read from the environment."""
     return {
         "WALRAS_FEAST_REGISTRY": str((settings.home / "feast" / "registry.db").absolute()),
         "WALRAS_FEAST_REDIS": connection_string(settings.redis.get_secret_value()),
@@ -123,11 +84,11 @@ def feast_environment(settings: Settings) -> dict[str, str]:
 
 
 def render_feature_store(settings: Settings) -> Path:
-    """Fill the repo's feature_store.yaml with a run's places; answers the file under ``<home>/feast``."""
+    """Fill the repo's feature_store.yaml with a run's addresses; return the file under ``<home>/feast``."""
     target = (settings.home / "feast" / "feature_store.yaml").absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     text = (FEATURE_REPO / "feature_store.yaml").read_text()
-    # Several workers start at once: each writes a file of its own and puts it in place whole.
+    # Several workers start at once: each writes a file of its own and renames it.
     draft = target.with_name(f"{target.name}.{os.getpid()}")
     draft.write_text(Template(text).substitute(feast_environment(settings)))
     draft.chmod(0o600)
@@ -135,15 +96,15 @@ def render_feature_store(settings: Settings) -> Path:
 
 
 def apply_feature_repo(settings: Settings) -> bool:
-    """Run ``feast apply`` on feature_repo for a run (set-up), unless the same was applied before.
+    """Run ``feast apply`` on feature_repo, unless the same definitions were applied before; return whether it ran.
 
-    Sources are not validated: the archive is empty until the first rows are written. Answers whether
-    there was something to apply; Feast takes some seconds to start, which a second start saves.
+    Sources are not validated, since the archive is empty until the first rows are written. Feast takes some
+    seconds to start, which a repeated start of the platform saves.
 
     Raises
     ------
     RuntimeError
-        With Feast's last words, if it refuses.
+        With the end of Feast's output, if it fails.
     """
     (settings.archive_dir / "features").mkdir(parents=True, exist_ok=True)
     applied = settings.home / "feast" / _APPLIED
@@ -172,7 +133,7 @@ def _fingerprint(settings: Settings) -> str:
 
 
 def open_store(settings: Settings) -> FeatureStore:
-    """The run's Feast store, for reading online and offline.
+    """Return the run's Feast store, for reading online and offline.
 
     Raises
     ------
@@ -181,27 +142,27 @@ def open_store(settings: Settings) -> FeatureStore:
     """
     from feast import FeatureStore
 
-    # The mark is made after `feast apply` is through: a registry alone may be half written.
+    # This file is written after `feast apply` has ended: a registry alone may be incomplete.
     if not (settings.home / "feast" / _APPLIED).exists():
         raise FileNotFoundError(
-            f"{settings.home}/feast/{_APPLIED}: expected an applied feature repo; apply_feature_repo makes it"
+            f"{settings.home}/feast/{_APPLIED}: expected an applied feature repo; run apply_feature_repo"
         )
     return FeatureStore(fs_yaml_file=render_feature_store(settings))
 
 
 class FeastOnlineWriter:
-    """Writes the rows of one call to Feast's online store; an output sink for the host.
+    """Writes the rows of one call to Feast's online store; an output sink of the host.
 
-    If the store cannot be reached, the newest row per listing waits, is counted, and goes with the
-    next call; the host does not stop for a picture that the next minute repaints anyway.
+    If the store cannot be reached, the newest row per listing is queued, counted, and written with the next call.
+    The host does not stop: the next minute brings newer rows.
 
     Parameters
     ----------
-    settings : the run's; opened at the first write, in the process that writes.
+    settings : the run's settings; the store is opened at the first write, in the process that writes.
 
     Attributes
     ----------
-    counts : rows written, rows that wait, calls that failed; for metrics.
+    counts : rows written, rows queued, calls that failed; for metrics.
     """
 
     streams: frozenset[str] = frozenset({"features"})
@@ -214,7 +175,7 @@ class FeastOnlineWriter:
         self.counts = {"features_written": 0, "features_waiting": 0, "feature_writes_failed": 0}
 
     def write(self, outputs: Sequence[Output]) -> None:
-        """Write the rows of one call, and those that wait from before; called with none, tries again."""
+        """Write the rows of one call and those queued before; called without rows, retry the queued ones."""
         from redis.exceptions import RedisError
 
         for output in outputs:
@@ -226,7 +187,7 @@ class FeastOnlineWriter:
             self.write_rows(list(self._waiting.values()))
         except (RedisError, OSError) as error:
             self.counts["feature_writes_failed"] += 1
-            log.warning("Feast online store: %d rows wait: %s", len(self._waiting), error)
+            log.warning("Feast online store: %d rows queued: %s", len(self._waiting), error)
             while len(self._waiting) > MAX_WAITING_ROWS:
                 del self._waiting[next(iter(self._waiting))]
             self.counts["features_waiting"] = len(self._waiting)
@@ -241,7 +202,7 @@ class FeastOnlineWriter:
         Raises
         ------
         redis.exceptions.RedisError
-            If the online store does not take it.
+            If the online store does not accept it.
         """
         if self._store is None:
             self._store = open_store(self._settings)
@@ -257,9 +218,9 @@ _FIELDS = tuple(
 
 
 def online_row(value: Mapping[str, Any]) -> tuple[Any, dict[str, Any], datetime, datetime | None]:
-    """A ``features`` value in the types of Feast's online store: entity key, values, event time, created.
+    """Return a ``features`` value in the types of Feast's online store: entity key, values, event time, created.
 
-    Null is an empty Value, which Feast reads back as None.
+    A missing value is an empty protobuf Value, which Feast reads back as None.
     """
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 
@@ -270,14 +231,14 @@ def online_row(value: Mapping[str, Any]) -> tuple[Any, dict[str, Any], datetime,
 
 @lru_cache(maxsize=8192)
 def _value(field: str, value: Any) -> Any:
-    """A protobuf value; counts, states and nulls repeat from row to row, so most are made once."""
+    """Return a protobuf value, cached: counts, states and missing values repeat from row to row."""
     from feast.protos.feast.types.Value_pb2 import Value
 
     return Value() if value is None else Value(**{field: value})
 
 
 def flink_row_type() -> Any:
-    """The offline row as a Flink row type, for feature_job's Parquet sink."""
+    """Return the offline row as a Flink row type, for feature_job's Parquet sink."""
     from pyflink.table import DataTypes
 
     types = {

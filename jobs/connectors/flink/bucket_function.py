@@ -1,4 +1,4 @@
-"""A hosted logic as a Flink function: the one adapter that knows PyFlink's state and rows."""
+"""A :class:`jobs.hosting.host.Host` as a keyed Flink function, with PyFlink's state, metrics and rows."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pyflink.java_gateway import get_gateway
 
 from jobs.hosting.host import Host
 
-NOW_NOT_SINCE = frozenset({"failing_buckets"})
-"""Counts of what is the case now; the others count what has happened since the worker started."""
+CURRENT_COUNTS = frozenset({"failing_buckets"})
+"""Counts that describe the current state; the others count since the worker started."""
 ROW_OUT = Types.ROW_NAMED(
     ["stream", "key", "value", "event_time_ms"],
     [Types.STRING(), Types.STRING(), Types.STRING(), Types.LONG()],
@@ -24,14 +24,14 @@ ROW_OUT = Types.ROW_NAMED(
 
 
 @dataclass(frozen=True)
-class TypedCopies:
-    """A stream's outputs once more as typed rows (for Parquet), beside their text.
+class TypedSideOutput:
+    """A stream whose outputs also leave as typed rows (for Parquet), through a side output.
 
     Parameters
     ----------
-    stream : whose outputs.
+    stream : the stream.
     fields : names and types of the row.
-    row : the row's values, from an output's value.
+    row : returns the row's values for an output's value.
     """
 
     stream: str
@@ -40,26 +40,26 @@ class TypedCopies:
 
     @property
     def tag(self) -> OutputTag:
-        """The side output the rows leave through."""
+        """The tag of the side output."""
         return OutputTag(self.stream, Types.ROW_NAMED(list(self.fields), list(self.fields.values())))
 
 
 class BucketFunction(KeyedProcessFunction):
-    """A :class:`Host` as a keyed Flink function, one state value per bucket.
+    """A :class:`Host` as a keyed Flink function, with one state value per bucket.
 
     Parameters
     ----------
-    make_host : builds the host in the worker; it is shipped there, so it holds settings, not sockets.
+    make_host : builds the host in the worker. It is serialised, so it holds settings, not connections.
     typed : a stream that also leaves as typed rows.
     """
 
-    def __init__(self, make_host: Callable[[], Host], typed: TypedCopies | None = None) -> None:
+    def __init__(self, make_host: Callable[[], Host], typed: TypedSideOutput | None = None) -> None:
         self._make_host = make_host
         self._typed = typed
         self._host: Host | None = None
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        """Connect what the worker needs and register state and metrics."""
+        """Build the host; register its state and metrics."""
         self._host = host = self._make_host()
         self._state = runtime_context.get_state(
             ValueStateDescriptor("bucket", Types.PRIMITIVE_ARRAY(Types.BYTE()))
@@ -67,17 +67,17 @@ class BucketFunction(KeyedProcessFunction):
         metrics = runtime_context.get_metrics_group()
         for counts in host.counts.values():
             for name in counts:
-                unit = "count" if name in NOW_NOT_SINCE else "total"
+                unit = "count" if name in CURRENT_COUNTS else "total"
                 metrics.gauge(f"walras_{name}_{unit}", _Reading(counts, name))
-        # What was imported stays for good. Reading a bucket from its bytes makes thousands of objects, and the
-        # collector that this wakes would look through all the modules each time: 4.1 ms a bucket instead of 2.4.
+        # Imported modules are never garbage. Restoring a bucket creates thousands of objects, and each collection
+        # that this triggers would traverse all modules: 4.1 ms a bucket instead of 2.4.
         gc.collect()
         gc.freeze()
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
-        """One batch or fact; a logic's exception is contained (:meth:`Host.take_contained`)."""
+        """Process one batch or fact; a logic's exception is contained (:meth:`Host.process_contained`)."""
         assert self._host is not None, "open() comes first"
-        outputs, saved = self._host.take_contained(value, self._state.value)
+        outputs, saved = self._host.process_contained(value, self._state.value)
         if saved is not None:
             self._state.update(saved)
         for output, text in outputs:
@@ -97,16 +97,17 @@ class _Reading:
         return self.counts[self.name]
 
 
-def meeting_by_key(streams: Sequence[DataStream]) -> KeyedStream:
-    """Streams of rows, each spread by key on a way of its own, so that they meet in the host only.
+def union_keyed_streams(streams: Sequence[DataStream]) -> KeyedStream:
+    """Return the union of streams, each keyed before the union, so that they are joined only in the host.
 
-    Flink lets a snapshot's barrier overtake rows only where these are spread. Where streams meet before that, the
-    meeting waits with all of them for the last one's barrier: a fact for a burst of estimates (decision 35).
+    With unaligned checkpoints a barrier can overtake rows on a keyed exchange. A union before that exchange waits
+    with the rows of all its inputs for the last input's barrier, so a fact waits for a burst of estimates
+    (decision 35).
     """
     keyed = [stream.key_by(_first, key_type=Types.STRING()) for stream in streams]
     if len(keyed) == 1:
         return keyed[0]
-    # PyFlink's union takes a keyed stream's key off again and sends all rows through Python once more.
+    # PyFlink's union removes a keyed stream's key and sends all rows through Python a second time.
     gateway = get_gateway()
     others = gateway.new_array(gateway.jvm.org.apache.flink.streaming.api.datastream.DataStream, len(keyed) - 1)
     for at, other in enumerate(keyed[1:]):
@@ -120,13 +121,13 @@ def host_in_flink(
     rows: DataStream | Sequence[DataStream],
     make_host: Callable[[], Host],
     uid: str,
-    typed: TypedCopies | None = None,
+    typed: TypedSideOutput | None = None,
 ) -> DataStream:
-    """Key rows (``bucket_tables.ROW_COLUMNS``) by bucket and host them; return a stream of ``ROW_OUT``.
+    """Key rows (``bucket_tables.ROW_COLUMNS``) by bucket and run a host on them; return a stream of ``ROW_OUT``.
 
-    Several streams of rows come as :func:`meeting_by_key` says.
+    Several streams of rows are joined by :func:`union_keyed_streams`.
     """
-    keyed = meeting_by_key([rows] if isinstance(rows, DataStream) else rows)
+    keyed = union_keyed_streams([rows] if isinstance(rows, DataStream) else rows)
     return keyed.process(BucketFunction(make_host, typed), output_type=ROW_OUT).uid(uid).name(uid)
 
 

@@ -1,9 +1,9 @@
-"""What goes into a hosted logic and where its outputs go, as tables of Flink.
+"""Inputs and outputs of a hosted logic as Flink tables.
 
-Rows for a host are ``(key, kind, address, payload)``. Batches and estimates are read
-as text, since only Python looks into them; the bucket of a fact is computed where it is decoded. A
-logic's outputs leave through one statement a stream, each to its own topic, keyed by the output's
-key and stamped with its event time.
+Rows for a host are ``(key, kind, address, payload)``. Batches and estimates are read as text, because only Python
+parses them. The bucket of a fact is computed in SQL, where its line is decoded. A logic's outputs leave through
+one INSERT per stream, each into the stream's topic, with the output's key and its event time as the record's
+timestamp.
 """
 
 from __future__ import annotations
@@ -22,29 +22,34 @@ from jobs.runtime.clock import Clock
 from jobs.runtime.settings import Settings
 from schemas.topics import TOPICS
 
-ESTIMATES_OF_MANY_S = 30
-"""Wall seconds for which a bucket's estimates gather among very many listings; a period's end takes as long."""
+SLOW_ESTIMATE_BUFFER_S = 30
+"""Wall seconds for which a bucket's estimates are buffered when a worker cannot keep all its buckets in memory.
+
+The estimates of a period take about as long to arrive.
+"""
 ROW_COLUMNS = ("key", "kind", "address", "payload")
-"""Of what goes into a host, each a text."""
+"""Columns of a host's input rows, each a text."""
 _ADDRESS = "'{name}-' || CAST(p AS STRING) || '-' || CAST(o AS STRING)"
 
 
 @dataclass(frozen=True, slots=True)
-class News:
-    """Which facts go ahead of the minute's batch, for a topic whose records that batch brings in any case.
+class ChangeFilter:
+    """Which facts are sent ahead of their minute's batch: those that differ from their subject's previous fact.
+
+    For topics whose records the batch contains in any case.
 
     Parameters
     ----------
-    about : the columns (SQL) that name a fact's subject.
-    says : texts (SQL): only a fact that says something else than the one before it of its subject goes ahead.
+    subject : columns (SQL) that identify a fact's subject.
+    compared : texts (SQL); a fact is sent ahead if they differ from those of its subject's previous fact.
     """
 
-    about: str
-    says: str
+    subject: str
+    compared: str
 
 
 def text_source(table_env: StreamTableEnvironment, job: str, name: str, settings: Settings) -> str:
-    """Declare a topic as keyed text: columns ``k``, ``v``, ``address``; answers the table's name."""
+    """Declare a topic as keyed text with columns ``k``, ``v``, ``address``; return the table's name."""
     table = f"{name}_text"
     columns = [
         "k STRING",
@@ -64,10 +69,11 @@ def text_source(table_env: StreamTableEnvironment, job: str, name: str, settings
 
 
 def batch_rows(table_env: StreamTableEnvironment, job: str, settings: Settings, *, at_least: int = 0) -> str:
-    """Query of the `cells` batches as rows for a host.
+    """Return the query of the `cells` batches as rows for a host.
 
-    With ``at_least``, blanks behind a batch make it that many characters long. Flink takes one buffer of each
-    input in turn: of a quiet minute's batches, a hundred bytes each, it holds all, and a fact waits for all.
+    With ``at_least``, a batch is padded with blanks to that many characters. Flink takes one network buffer of
+    each input in turn. A buffer would hold all batches of a quiet minute, about a hundred bytes each, and a fact
+    would wait for all of them.
     """
     table = text_source(table_env, job, "cells", settings)
     payload = f"CASE WHEN CHAR_LENGTH(v) < {at_least} THEN RPAD(v, {at_least}, ' ') ELSE v END"
@@ -75,11 +81,11 @@ def batch_rows(table_env: StreamTableEnvironment, job: str, settings: Settings, 
 
 
 def estimate_rows(table_env: StreamTableEnvironment, job: str, settings: Settings) -> str:
-    """Query of the estimates as facts for the buckets of their listings, in packets.
+    """Return the query of the estimates as facts for the buckets of their listings, buffered into lists.
 
-    They come in bursts when a period closes, category by category, and nobody waits for them: in packets of a
-    second, and of :data:`ESTIMATES_OF_MANY_S` where a worker cannot keep all of its buckets and would read and
-    write each of them for each category.
+    Estimates arrive in bursts when a period closes, category by category, and are not urgent. They are buffered
+    for a second, or for :data:`SLOW_ESTIMATE_BUFFER_S` where a worker cannot keep all its buckets in memory and
+    would restore and save each of them once per category.
     """
     table = text_source(table_env, job, "estimates", settings)
     group = " || '/' || ".join(f"JSON_VALUE(v, '$.{field}')" for field in ("tenant", "market", "price_group"))
@@ -87,17 +93,20 @@ def estimate_rows(table_env: StreamTableEnvironment, job: str, settings: Setting
         f"SELECT CAST({bucket_sql(group, settings.buckets)} AS STRING) AS `key`, 'estimates' AS kind, "
         f"'' AS address, v AS payload FROM {table} WHERE v IS NOT NULL"
     )
-    return in_packets(table_env, "estimates", rows, seconds=1 if settings.all_live else ESTIMATES_OF_MANY_S)
+    return buffer_facts(
+        table_env, "estimates", rows, seconds=1 if settings.all_buckets_live else SLOW_ESTIMATE_BUFFER_S
+    )
 
 
-def in_packets(
+def buffer_facts(
     table_env: StreamTableEnvironment, name: str, rows: str, *, seconds: float, as_one: bool = False
 ) -> str:
-    """Query of the same facts, but all of one kind that a bucket gets within some wall seconds as one row.
+    """Return a query of the same facts, with all facts of one kind, bucket and time window in one row.
 
-    A packet costs one call and one commit, and where a bucket's object is not kept, one reading. It is a list of
-    address and record, which are taken one by one; or with ``as_one`` a single record ``{"rows": [...]}``, for a
-    logic whose answer to many costs as much as to one.
+    The window is tumbling, of so many wall seconds. A row of several facts costs one call and one state update,
+    and one restore if the bucket's object was evicted. Its payload is a list of address and record, processed one
+    by one; with ``as_one`` it is a single record ``{"rows": [...]}``, for a logic whose cost does not depend on
+    the number of rows.
     """
     table_env.execute_sql(f"CREATE TEMPORARY VIEW arrived_{name} AS SELECT *, PROCTIME() AS arrived FROM ({rows})")
     one = "payload" if as_one else "'[\"' || address || '\",' || payload || ']'"
@@ -115,23 +124,27 @@ def fact_rows(
     name: str,
     settings: Settings,
     *,
-    news: News | None = None,
+    changes: ChangeFilter | None = None,
     within_s: int | None = None,
 ) -> str:
-    """Query of an input's good records as facts, judged by the same predicates as demand_job's.
+    """Return the query of an input's valid records as facts, judged by the same predicates as in demand_job.
 
-    A record with a price group goes to its bucket; one without (calendar, commands) to every bucket. With
-    ``news`` only what is new; of that, with ``within_s``, only what was read within so many wall seconds of its
-    Kafka time.
+    A record with a price group goes to its bucket; one without (calendar, commands) to every bucket.
+
+    Parameters
+    ----------
+    changes : send only facts that differ from their subject's previous one; None: all.
+    within_s : with ``changes``, send only facts that were read within so many wall seconds of their Kafka
+        timestamp; None: all.
     """
     topic = TOPICS[name]
     table_env.execute_sql(lines_table(f"in_{name}", topic, settings, group=job))
     payload = f"{_ADDRESS.format(name=name)} AS address, DECODE(line_bytes, 'UTF-8') AS payload"
     judged = f"(SELECT *, {verdict_sql(topic)} AS verdict FROM in_{name})"
     facts = f"(SELECT * FROM {judged} WHERE {GOOD})"
-    if news is not None:
-        fresh = "TRUE" if within_s is None else f"kafka_ts_ms >= {_ago_sql(settings.the_clock, within_s)}"
-        facts = _news_sql(news, facts, fresh)
+    if changes is not None:
+        fresh = "TRUE" if within_s is None else f"kafka_ts_ms >= {_run_time_ago_sql(settings.run_clock, within_s)}"
+        facts = _changes_sql(changes, facts, fresh)
     if any(check.field == "price_group" for check in topic.checks):
         key = f"CAST({bucket_sql(GROUP_KEY_SQL, settings.buckets)} AS STRING)"
         return f"SELECT {key} AS `key`, '{name}' AS kind, {payload} FROM {facts}"
@@ -142,41 +155,41 @@ def fact_rows(
     )
 
 
-def _news_sql(news: News, facts: str, fresh: str) -> str:
-    """Query of the fresh facts that are news.
+def _changes_sql(changes: ChangeFilter, facts: str, fresh: str) -> str:
+    """Return the query of the fresh facts that differ from their subject's previous fact.
 
-    A scrape brings every offer again, changed or not: most of its burst would go before what did change, and
-    among very many listings have buckets read and written, for nothing.
+    A scrape repeats every offer, changed or not. Without the filter the unchanged offers of its burst would be
+    processed before the changed ones, and where buckets are evicted each of them would cost a restore and a save.
     """
-    told = f"SELECT *, PROCTIME() AS arrived, CONCAT_WS('/', {news.says}) AS says FROM {facts}"
-    before = f"SELECT *, LAG(says) OVER (PARTITION BY {news.about} ORDER BY arrived) AS said FROM ({told})"
-    return f"(SELECT * FROM ({before}) WHERE {fresh} AND says IS DISTINCT FROM said)"
+    timed = f"SELECT *, PROCTIME() AS arrived, CONCAT_WS('/', {changes.compared}) AS says FROM {facts}"
+    previous = f"SELECT *, LAG(says) OVER (PARTITION BY {changes.subject} ORDER BY arrived) AS said FROM ({timed})"
+    return f"(SELECT * FROM ({previous}) WHERE {fresh} AND says IS DISTINCT FROM said)"
 
 
-def _ago_sql(clock: Clock, seconds: int) -> str:
-    """SQL of what the run's clock showed some wall seconds ago, as epoch milliseconds.
+def _run_time_ago_sql(clock: Clock, seconds: int) -> str:
+    """Return SQL of the run's time some wall seconds ago, epoch milliseconds.
 
-    >>> _ago_sql(Clock(5_000, 7_000, 60), 2)
+    >>> _run_time_ago_sql(Clock(5_000, 7_000, 60), 2)
     '(5000 + (UNIX_TIMESTAMP() * 1000 - 7000 - 2000) * 60)'
     """
     since = f"UNIX_TIMESTAMP() * 1000 - {clock.wall_start_ms} - {seconds * 1000}"
     return f"({clock.start_ms} + ({since}) * {clock.speed:g})"
 
 
-def rows_of(table_env: StreamTableEnvironment, queries: Iterable[str]) -> DataStream:
-    """The union of queries as a stream of rows for a host."""
+def union_rows(table_env: StreamTableEnvironment, queries: Iterable[str]) -> DataStream:
+    """Return the union of queries as a stream of rows for a host."""
     return table_env.to_data_stream(table_env.sql_query(" UNION ALL ".join(queries)))
 
 
-def rows_apart(table_env: StreamTableEnvironment, queries: Iterable[str]) -> list[DataStream]:
-    """Return each query's rows as a stream of its own, for :func:`.bucket_function.meeting_by_key`."""
-    # Streams meet only if their types are the same to the letter: every column a STRING that may be NULL.
+def separate_rows(table_env: StreamTableEnvironment, queries: Iterable[str]) -> list[DataStream]:
+    """Return each query's rows as a stream of its own, for :func:`.bucket_function.union_keyed_streams`."""
+    # A union needs identical types: every column is a nullable STRING.
     columns = ", ".join(f"NULLIF(CAST(`{name}` AS STRING), '-') AS `{name}`" for name in ROW_COLUMNS)
     return [table_env.to_data_stream(table_env.sql_query(f"SELECT {columns} FROM ({query})")) for query in queries]
 
 
 def output_view(table_env: StreamTableEnvironment, outputs: DataStream, view: str) -> str:
-    """Name a host's outputs, so that statements can take from them; answers the name."""
+    """Declare a view of a host's outputs, from which statements can select; return its name."""
     schema = Schema.new_builder()
     for column in ("stream", "key", "value"):
         schema.column(column, "STRING")
@@ -192,7 +205,10 @@ def outputs_to_topics(
     streams: Iterable[str],
     settings: Settings,
 ) -> None:
-    """One statement a stream from a host's outputs to the stream's topic; quarantined records always."""
+    """Add an INSERT per stream from a host's outputs into the stream's topic.
+
+    Quarantine records are always included.
+    """
     for stream in (*streams, QUARANTINE):
         if f"out_{stream}" not in table_env.list_temporary_tables():
             table_env.execute_sql(text_sink(f"out_{stream}", TOPICS[stream], settings))

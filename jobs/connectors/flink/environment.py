@@ -1,8 +1,8 @@
-"""Flink environments for the job files, and nothing else of Flink.
+"""Flink environments of the jobs.
 
-Every job gets an environment of its own, since a name, a checkpoint folder and the checkpoint to
-resume from belong to one job. What all jobs share (restart strategy, intervals, buffers) stands in
-the cluster's ``config.yaml``, so that the same job runs unchanged on any cluster.
+Every job has an environment of its own, because a name, a checkpoint folder and the checkpoint to resume from
+belong to one job. The settings that all jobs share (restart strategy, intervals, buffers) are in the cluster's
+``config.yaml``, so that a job runs unchanged on any cluster.
 """
 
 from __future__ import annotations
@@ -14,76 +14,81 @@ from pyflink.datastream import SlotSharingGroup, StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
 SLOT_HEAP_MB, SLOT_MANAGED_MB = 16, 32
-"""What a slot that names a resource is counted with. Heap is only counted, its tasks share all that there is;
-managed memory is what RocksDB and Python's runner get."""
+"""Heap and managed memory in the profile of a slot that names a resource. All tasks share the heap, whatever the
+profile reserves; managed memory is what RocksDB and Python's runner get.
+"""
 BUFFER_BYTES = 4_096
-"""A buffer between tasks where facts are waited for: the least that Flink takes, since it is taken as one."""
-MINUTES_WAIT_MS = 100
-"""How long a job whose results come by the minute may gather before it passes something on."""
-MINUTES_ROWS = 64
-"""And how many rows: a checkpoint waits for a bundle's last row, and a row of a bucket that must be read first
-takes some 10 ms."""
-BUNDLES_A_SECOND = 8
-"""Of one row each, they took 0.6 of a core at 33 rows a second on a slow machine (decision 37)."""
-SELDOM = 3
-"""See :func:`seldom`."""
+"""Network buffer size where facts need low latency: Flink's minimum, since a buffer is processed as a whole."""
+THROUGHPUT_TIMEOUT_MS = 100
+"""Buffer and bundle timeout of a job whose results are due once a minute."""
+THROUGHPUT_BUNDLE_SIZE = 64
+"""Bundle size of such a job.
+
+A checkpoint waits for a bundle's last row, and a row of an evicted bucket takes about 10 ms.
+"""
+MAX_BUNDLES_PER_SECOND = 8
+"""Bundles of one row each took 0.6 of a core at 33 rows a second on a slow machine (decision 37)."""
+CHECKPOINT_INTERVAL_FACTOR = 3
+"""See :func:`scale_checkpoint_interval`."""
 
 
-def rows_a_bundle(buckets: int, parallelism: int, speed: float = 1.0) -> int:
-    """How many rows Python takes at a time where facts are waited for: a small part of a minute's batches.
+def bundle_size(buckets: int, parallelism: int, speed: float = 1.0) -> int:
+    """Return how many rows a Python bundle may hold where facts need low latency.
 
-    And some 0.1 s of work at most. A bundle has a cost of its own, so on a fast clock, which brings a minute's
-    batches within a second, there are at most :data:`BUNDLES_A_SECOND` of them.
+    It is a small part of a minute's batches and at most about 0.1 s of work. A bundle has a fixed cost, so on a
+    fast clock, where a minute's batches arrive within a second, there are at most :data:`MAX_BUNDLES_PER_SECOND`
+    bundles a second.
 
-    >>> rows_a_bundle(32, 2), rows_a_bundle(320, 1), rows_a_bundle(3_200, 1)
+    >>> bundle_size(32, 2), bundle_size(320, 1), bundle_size(3_200, 1)
     (1, 10, 16)
-    >>> rows_a_bundle(32, 1, 60)
+    >>> bundle_size(32, 1, 60)
     4
     """
     rows_a_second = buckets * speed / 60 / parallelism
-    return min(16, max(1, buckets // (32 * parallelism), math.ceil(rows_a_second / BUNDLES_A_SECOND)))
+    return min(16, max(1, buckets // (32 * parallelism), math.ceil(rows_a_second / MAX_BUNDLES_PER_SECOND)))
 
 
-def in_bites(env: StreamExecutionEnvironment, rows: int) -> None:
-    """Give Python at most so many rows a bundle, so that a fact does not wait for its whole minute's batches.
+def set_bundle_size(env: StreamExecutionEnvironment, rows: int) -> None:
+    """Limit a Python bundle to so many rows, so that a fact does not wait for a whole minute's batches.
 
-    A bundle is taken as one: what comes meanwhile waits for its last row. It costs a round trip and the start and
-    end of a thread in the worker, some 5 ms.
+    Rows that arrive while a bundle is processed wait for its last row. A bundle costs a round trip and a thread
+    start in the worker, about 5 ms.
     """
     configuration = Configuration()
     configuration.set_string("python.fn-execution.bundle.size", str(rows))
     env.configure(configuration)
 
 
-def by_the_minute(env: StreamExecutionEnvironment) -> None:
-    """Let buffers and Python's bundles gather for a tenth of a second, or :data:`MINUTES_ROWS` rows.
+def configure_for_throughput(env: StreamExecutionEnvironment) -> None:
+    """Let network buffers and Python bundles fill for a tenth of a second, or :data:`THROUGHPUT_BUNDLE_SIZE` rows.
 
-    Only repricing_job needs the cluster's few milliseconds; in a job of many tasks that many flushes, and a
-    bundle for every batch, cost more than the work.
+    Only repricing_job needs the cluster's timeout of a few milliseconds. In a job of many tasks, flushing that
+    often and a bundle per batch cost more than the work itself.
     """
-    env.set_buffer_timeout(MINUTES_WAIT_MS)
+    env.set_buffer_timeout(THROUGHPUT_TIMEOUT_MS)
     configuration = Configuration()
-    configuration.set_string("python.fn-execution.bundle.time", str(MINUTES_WAIT_MS))
+    configuration.set_string("python.fn-execution.bundle.time", str(THROUGHPUT_TIMEOUT_MS))
     env.configure(configuration)
-    in_bites(env, MINUTES_ROWS)
+    set_bundle_size(env, THROUGHPUT_BUNDLE_SIZE)
 
 
-def overtaking(env: StreamExecutionEnvironment) -> None:
-    """Let a snapshot's barrier overtake the rows that lie before it; they are written with it.
+def enable_unaligned_checkpoints(env: StreamExecutionEnvironment) -> None:
+    """Let checkpoint barriers overtake buffered rows, which are stored with the checkpoint.
 
-    Without it an input whose barrier has come waits for the others': a lone fact for a minute's batches.
+    With aligned checkpoints an input whose barrier has arrived waits for the other inputs' barriers: a single fact
+    would wait for a minute's batches.
     """
     env.get_checkpoint_config().enable_unaligned_checkpoints()
 
 
-def seldom(env: StreamExecutionEnvironment) -> None:
-    """Write snapshots at ``SELDOM`` times the cluster's interval.
+def scale_checkpoint_interval(env: StreamExecutionEnvironment) -> None:
+    """Multiply the cluster's checkpoint interval by :data:`CHECKPOINT_INTERVAL_FACTOR`.
 
-    For a job whose snapshot is hundreds of MB, each of which takes the disk and the processor from the others;
-    what it costs is that much more to read again after a failure.
+    For a job whose checkpoint has hundreds of MB and would take disk and processor time from the other jobs. The
+    price is that much more input to read again after a failure.
     """
     snapshots = env.get_checkpoint_config()
-    snapshots.set_checkpoint_interval(SELDOM * snapshots.get_checkpoint_interval())
+    snapshots.set_checkpoint_interval(CHECKPOINT_INTERVAL_FACTOR * snapshots.get_checkpoint_interval())
 
 
 def job_environment(
@@ -96,19 +101,19 @@ def job_environment(
     cached_values: int | None = None,
     resource: str | None = None,
 ) -> tuple[StreamExecutionEnvironment, StreamTableEnvironment]:
-    """Environment of one job.
+    """Return the DataStream and the Table environment of one job.
 
     Parameters
     ----------
-    name : the job's name on the cluster; also the name of its folder of checkpoints.
-    parallelism : subtasks of every operator that does not say otherwise.
-    checkpoints : URI of the folder that holds one folder per job; None: as the cluster says.
-    resume_from : URI of the retained checkpoint or savepoint to start from; None: from nothing.
-    on_disk : keep keyed state in RocksDB, with incremental checkpoints, instead of on the heap.
-    cached_values : state values of which a Python worker keeps a copy; None: as the cluster says. A host keeps
-        objects of its own and asks for a value when it has none, so that more copies only fill the memory.
-    resource : Flink's name of an external resource, of which each slot takes one: the job runs where it is
-        offered and nowhere else. None: wherever a slot is free.
+    name : the job's name on the cluster; also the name of its checkpoint folder.
+    parallelism : parallelism of every operator that does not set its own.
+    checkpoints : URI of the folder that holds one checkpoint folder per job; None: as the cluster configures it.
+    resume_from : URI of the retained checkpoint or savepoint to start from; None: start without state.
+    on_disk : keep keyed state in RocksDB with incremental checkpoints, instead of on the heap.
+    cached_values : state values that a Python worker caches; None: as the cluster configures it. A host keeps
+        objects of its own and reads a value only when it has none, so more cached values only use memory.
+    resource : Flink's name of an external resource of which each slot takes one; the job runs only on task
+        managers that offer it. None: on any free slot.
     """
     configuration = Configuration()
     configuration.set_string("pipeline.name", name)
@@ -124,7 +129,7 @@ def job_environment(
     env = StreamExecutionEnvironment.get_execution_environment(configuration)
     env.set_parallelism(parallelism)
     if resource:
-        # Named before the plan is made, Flink's default group is every operator's.
+        # Registered before the plan is made, the group named default applies to every operator.
         env.register_slot_sharing_group(
             SlotSharingGroup.builder("default")
             .set_cpu_cores(1.0)

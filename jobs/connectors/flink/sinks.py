@@ -1,7 +1,7 @@
-"""Where Flink tables go: Kafka topics of finished text, and Parquet folders.
+"""Flink sinks: Kafka topics of JSON text, and Parquet folders.
 
-A Kafka sink takes the key and the JSON as strings and the record's timestamp as a column, so that the
-topics follow the run's Clock and not the machine's.
+A Kafka sink takes key and JSON as strings and the record's timestamp as a column, so that the topics carry the
+run's time and not the machine's.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ _PRODUCER = {
 
 
 def text_sink(name: str, topic: Topic, settings: Settings, *, upsert: bool = False) -> str:
-    """DDL of a table ``(k STRING, v STRING, ts TIMESTAMP_LTZ(3))``: key, JSON and timestamp of a Kafka record.
+    """Return DDL of a Kafka sink ``(k STRING, v STRING, ts TIMESTAMP_LTZ(3))``: key, JSON, timestamp.
 
-    ``upsert``: the table takes the last value per key (for compacted topics). Delivery is at least
-    once; readers recognise a repeat by what the record says it is (a batch by bucket and minute).
+    Delivery is at least once; readers recognise a repeated record by its content (a batch by bucket and minute).
+
+    Parameters
+    ----------
+    upsert : keep the last value per key (for compacted topics).
     """
     columns = ["  k STRING", "  v STRING", "  ts TIMESTAMP_LTZ(3) METADATA FROM 'timestamp'"]
     options = {
@@ -44,10 +47,10 @@ def text_sink(name: str, topic: Topic, settings: Settings, *, upsert: bool = Fal
 def parquet_sink(
     name: str, folder: Path, columns: list[str], *, partitioned_by: str, file_size: str = "64MB"
 ) -> str:
-    """DDL of a folder of Parquet files: exactly once, hive partitions, small files compacted at each checkpoint.
+    """Return DDL of a Parquet folder: exactly once, hive partitions, small files compacted at each checkpoint.
 
-    Part files have no extension (the connector offers none): read them as ``<folder>/**/compacted-*`` and
-    ``part-*``, as jobs.replay.backfill does.
+    The connector gives part files no extension: read them as ``<folder>/**/compacted-*`` and ``part-*``, as
+    jobs.replay.backfill does.
     """
     options = {
         "connector": "filesystem",

@@ -1,7 +1,7 @@
 """Kafka topics as Flink tables: typed lines with their address, and plain bytes.
 
-Every source reads from the earliest offset (a restart goes on from the checkpoint) and carries Kafka's
-timestamp, from which alone the watermark comes: ``WATERMARK FOR rt AS kafka_ts − lateness``.
+Every source starts at the earliest offset (a restart continues from its checkpoint). Watermarks follow from
+Kafka's timestamp: ``WATERMARK FOR rt AS kafka_ts − lateness``.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from features.cells.query import rt_ms_sql
-from jobs.connectors.flink.java_parts import FORMAT
+from jobs.connectors.flink.java_functions import FORMAT
 from jobs.runtime.settings import Settings
+from schemas.time_units import MINUTE_MS
 from schemas.topics import Topic
 
 KAFKA_TS_MS = "(EXTRACT(EPOCH FROM kafka_ts) * 1000 + EXTRACT(MILLISECOND FROM kafka_ts))"
-"""Kafka's timestamp as epoch milliseconds (2.3 casts no TIMESTAMP_LTZ to a number)."""
+"""Kafka's timestamp as epoch milliseconds (Flink 2.3 cannot cast TIMESTAMP_LTZ to a number)."""
 
 _ADDRESS = """  p INT METADATA FROM 'partition' VIRTUAL,
   o BIGINT METADATA FROM 'offset' VIRTUAL,
@@ -22,15 +23,21 @@ _ADDRESS = """  p INT METADATA FROM 'partition' VIRTUAL,
 
 
 def source_options(
-    topic: Topic, settings: Settings, *, group: str, parallelism: int | None = None, patient: bool = False
+    topic: Topic, settings: Settings, *, group: str, parallelism: int | None = None, batch_fetches: bool = False
 ) -> dict[str, str]:
-    """Connector options of one topic, format apart.
+    """Return the connector options of one topic, without its format.
 
-    A topic with fewer partitions than subtasks is read by as many subtasks as it has partitions: a
-    reader without a partition would hold back the watermark of all. ``patient``: for results by the minute
-    the broker may gather a tenth of a second instead of answering every few records.
+    A topic with fewer partitions than subtasks is read by as many subtasks as it has partitions: a reader without
+    a partition would hold back the watermark.
+
+    Parameters
+    ----------
+    batch_fetches : let the broker collect records for a tenth of a second, for jobs whose results are due once a
+        minute.
     """
-    gather = {"properties.fetch.min.bytes": "65536", "properties.fetch.max.wait.ms": "100"} if patient else {}
+    gather = (
+        {"properties.fetch.min.bytes": "65536", "properties.fetch.max.wait.ms": "100"} if batch_fetches else {}
+    )
     return {
         "connector": "kafka",
         "topic": topic.topic,
@@ -51,18 +58,18 @@ def lines_table(
     group: str,
     parallelism: int | None = None,
     key: bool = False,
-    patient: bool = False,
+    batch_fetches: bool = False,
 ) -> str:
-    """DDL of a typed table: one row per offset, always.
+    """Return DDL of a typed table with one row per offset, whatever the line holds.
 
-    Columns: the fields of the contract; ``tick``; ``line_verdict`` (NULL: an object); ``line_bytes``; with
-    ``key`` also ``key_bytes``; the address ``p``, ``o``, ``kafka_ts``, ``kafka_ts_ms``; and ``rt``, the
-    rowtime of features.cells.query' rule (3).
+    Columns: the fields of the contract; ``tick``; ``line_verdict`` (NULL: a JSON object); ``line_bytes``; with
+    ``key`` also ``key_bytes``; the address ``p``, ``o``, ``kafka_ts``, ``kafka_ts_ms``; and ``rt``, the rowtime of
+    rule (3) in features.cells.query.
     """
     fields = [f"  `{check.field}` {check.type}" for check in topic.checks]
     rt = rt_ms_sql(topic, KAFKA_TS_MS)
-    # A row at the watermark itself would count as late to Flink, but not to rule (2): a millisecond more.
-    minutes, ms = divmod(topic.lateness_ms + 1, 60_000)
+    # Flink counts a row at the watermark as late, rule (2) does not: hence one millisecond more.
+    minutes, ms = divmod(topic.lateness_ms + 1, MINUTE_MS)
     wait = f"INTERVAL '{minutes}:{ms // 1000:02}.{ms % 1000:03}' MINUTE TO SECOND"
     columns = [
         *fields,
@@ -75,7 +82,7 @@ def lines_table(
         f"  rt AS TO_TIMESTAMP_LTZ({rt}, 3)",
         f"  WATERMARK FOR rt AS kafka_ts - {wait}",
     ]
-    options = source_options(topic, settings, group=group, parallelism=parallelism, patient=patient)
+    options = source_options(topic, settings, group=group, parallelism=parallelism, batch_fetches=batch_fetches)
     options |= {"value.format": FORMAT}
     if key:
         options |= {"key.format": "raw", "key.fields": "key_bytes", "value.fields-include": "EXCEPT_KEY"}
@@ -83,13 +90,13 @@ def lines_table(
 
 
 def raw_table(name: str, topic: Topic, settings: Settings, *, group: str) -> str:
-    """DDL of a table of bytes with their address, for jobs that decode in Python."""
+    """Return DDL of a table of bytes with their address, for jobs that decode in Python."""
     columns = ["  line_bytes BYTES", "  topic STRING METADATA VIRTUAL", _ADDRESS]
     return create_table(name, columns, source_options(topic, settings, group=group) | {"value.format": "raw"})
 
 
 def create_table(name: str, columns: list[str], options: Mapping[str, str], *, partitioned_by: str = "") -> str:
-    """Text of a CREATE TEMPORARY TABLE."""
+    """Return the text of a CREATE TEMPORARY TABLE."""
     listed = ",\n".join(columns)
     settings = ",\n".join(f"  '{key}' = '{value}'" for key, value in options.items())
     by = f" PARTITIONED BY ({partitioned_by})" if partitioned_by else ""

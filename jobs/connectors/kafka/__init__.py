@@ -1,1 +1,1 @@
-"""Kafka for plain processes: topics, publisher, offsets, reading, operator commands."""
+"""Kafka for processes outside Flink: topics, publisher, offsets, reading, operators' commands."""

@@ -1,6 +1,6 @@
-"""A person's word to the market: commands made from what people type, and published.
+"""Operators' commands: parsed from text, validated and published.
 
-Every command is one record of the `commands` topic; all buckets hear it (architecture, "Streams").
+A command is one record of the `commands` topic; every bucket reads it (architecture, "Streams").
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from typing import Any, NamedTuple
 from jobs.connectors.kafka.publisher import Publisher
 from jobs.runtime.settings import Settings
 from schemas.events import Command, CommandKind
+from schemas.time_units import DAY_MS, HOUR_MS, MINUTE_MS
 from schemas.topics import TOPICS
 
-UNITS_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+UNITS_MS = {"s": 1000, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
 
 
 class OperatorError(ValueError):
-    """Something typed that makes no command; says what was expected and what came."""
+    """Text that cannot be parsed into a command; the message names what was expected and what was given."""
 
 
 class Target(NamedTuple):
-    """What a command is about: a tenant, one market of it, or one listing."""
+    """What a command applies to: a tenant, one of its markets, or one listing."""
 
     tenant: str
     market: str | None = None
@@ -31,7 +32,7 @@ class Target(NamedTuple):
 
 
 def parse_target(text: str) -> Target:
-    """Read ``tenant``, ``tenant/market`` or ``tenant/market/sku``.
+    """Parse ``tenant``, ``tenant/market`` or ``tenant/market/sku``.
 
     >>> parse_target("acme"), parse_target("acme/web-us-usd/a/b").sku
     (Target(tenant='acme', market=None, sku=None), 'a/b')
@@ -48,7 +49,7 @@ def parse_target(text: str) -> Target:
 
 
 def parse_until(text: str, now_ms: int) -> int:
-    """Read a point in the run's time: ``90m``, ``2h``, ``3d`` from now, or an ISO date and time (UTC).
+    """Parse a point in run time, epoch ms: ``90m``, ``2h``, ``3d`` from now, or an ISO date and time (UTC).
 
     >>> parse_until("2h", 0), parse_until("2026-11-27", 0)
     (7200000, 1795737600000)
@@ -56,7 +57,7 @@ def parse_until(text: str, now_ms: int) -> int:
     Raises
     ------
     OperatorError
-        If it is neither, or in the past.
+        If the text is neither, or the time has passed.
     """
     given = re.fullmatch(r"(\d+)([smhd])", text)
     if given:
@@ -73,7 +74,7 @@ def parse_until(text: str, now_ms: int) -> int:
 
 
 def make_command(kind: CommandKind, target: Target, *, operator: str, now_ms: int, **more: Any) -> Command:
-    """A command that the topic's contract takes.
+    """Return a command that satisfies the topic's contract.
 
     Raises
     ------
@@ -103,7 +104,7 @@ def make_command(kind: CommandKind, target: Target, *, operator: str, now_ms: in
 
 
 def publish_command(settings: Settings, command: Command) -> None:
-    """Publish and wait until the broker has it.
+    """Publish a command and wait until the broker has it.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Ends of topics: how much is in Kafka now."""
+"""Offsets: topics' ends, newest timestamps, and the jobs' consumer lag."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from schemas.topics import INPUTS, TOPICS
 
 SILENT = logging.Logger("librdkafka", logging.CRITICAL + 1)
-"""For clients whose errors are shown elsewhere: librdkafka would write them to stderr."""
+"""Logger for clients whose errors are reported elsewhere: librdkafka would write them to stderr."""
 
 
 KAFKA_UNREACHABLE: tuple[type[Exception], ...] = (KafkaException, KeyError)
-"""What a question raises when the broker does not answer, or does not know a topic yet."""
+"""What a call raises when the broker does not answer, or does not know a topic yet."""
 
 
 def error_text(error: Exception) -> str:
-    """Return the client's own sentence of an error of :data:`KAFKA_UNREACHABLE`."""
+    """Return the client's own message of an error of :data:`KAFKA_UNREACHABLE`."""
     return error.args[0].str() if isinstance(error, KafkaException) else str(error)
 
 
 class TopicEnds:
-    """Asks for the end offset of every partition of some topics, in one request.
+    """Reads the end offset of every partition of some topics, in one request.
 
     Raises
     ------
@@ -45,7 +45,7 @@ class TopicEnds:
         }
 
     def now(self) -> dict[tuple[str, int], int]:
-        """End offset by topic and partition."""
+        """Return the end offset by topic and partition."""
         if not self._wanted:
             return {}
         found = self._admin.list_offsets(self._wanted, request_timeout=self._timeout_s)
@@ -54,7 +54,7 @@ class TopicEnds:
 
 @lru_cache(maxsize=4)
 def admin_client(bootstrap: str) -> AdminClient:
-    """Return the one silent admin client of an address; each client of its own would start and end threads."""
+    """Return the shared admin client of an address; a new client each time would start and end threads."""
     return AdminClient({"bootstrap.servers": bootstrap, "logger": SILENT})  # type: ignore[dict-item]
 
 
@@ -84,16 +84,19 @@ READERS: dict[str, tuple[str, ...]] = {
     "elasticity_job": ("cells",),
     "repricing_job": ("cells", "estimates", "offers", "stock", "calendar", "commands"),
 }
-"""Consumer group of each job and what it reads; a job commits an offset with the checkpoint that holds it."""
+"""Consumer group of each job and the topics it reads.
 
-READERS_OF_A_REPLAY = READERS | {"repricing_job": ("cells", "estimates", "calendar", "commands")}
-"""The same in the data's time, where rivals' prices and stock reach repricing_job inside the batches."""
+A job commits offsets with the checkpoint that includes them.
+"""
+
+REPLAY_READERS = READERS | {"repricing_job": ("cells", "estimates", "calendar", "commands")}
+"""The same in a replay, where rivals' prices and stock levels reach repricing_job inside the batches."""
 
 
-def not_yet_taken(
+def consumer_lag(
     bootstrap: str, readers: Mapping[str, Iterable[str]] = READERS, *, timeout_s: float = 10.0
 ) -> dict[str, int]:
-    """Records that are in Kafka and in no completed checkpoint of their reader, by consumer group.
+    """Return, by consumer group, the records in Kafka that no completed checkpoint includes.
 
     Raises
     ------

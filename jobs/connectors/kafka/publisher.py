@@ -1,7 +1,7 @@
-"""Kafka for plain processes: topics and an idempotent publisher.
+"""Kafka for processes outside Flink: topic creation and an idempotent publisher.
 
-Flink's jobs have their own connectors (:mod:`jobs.connectors.flink`); this and ``reading``
-are for the edge, the ticker, the simulator, replays and people's commands.
+Flink's jobs have connectors of their own (:mod:`jobs.connectors.flink`). This module and ``reading`` serve the
+edge, the ticker, the simulator, replays and operators' commands.
 """
 
 from __future__ import annotations
@@ -19,43 +19,44 @@ from schemas.topics import TOPICS, kafka_key
 
 
 class PublishError(RuntimeError):
-    """Records that the broker did not take; says how many and why."""
+    """Records that the broker did not take; the message has their number and the reasons."""
 
 
 def ensure_topics(
     bootstrap: str, names: Iterable[str] | None = None, *, partitions: int | None = None, parallelism: int = 1
 ) -> list[str]:
-    """Create the topics that are missing, with their settings; answers the names created.
+    """Create the topics that are missing, with their settings; return their names.
 
     Parameters
     ----------
+    names : short names; None: all.
     partitions : of new topics; None: as :data:`TOPICS` says.
-    parallelism : subtasks that will read a topic, if it is to have as many partitions.
+    parallelism : subtasks that will read an input, which must have as many partitions.
 
     Raises
     ------
-    ValueError
-        If an input has, or would get, fewer partitions than subtasks read it: one without a partition would hold
-        time back for ever. Nothing is created then.
+    ValueError If an input has, or would get, fewer partitions than subtasks that read it: a subtask without a
+    partition would hold back the watermark. No topic is created then.
     KafkaException
         If the broker refuses a topic or does not answer within 30 s.
     """
     admin = AdminClient({"bootstrap.servers": bootstrap, "logger": SILENT})  # type: ignore[dict-item]
-    there = admin.list_topics(timeout=30).topics
+    existing = admin.list_topics(timeout=30).topics
     wanted = [TOPICS[name] for name in (names or TOPICS)]
     has = {
-        t.name: len(there[t.topic].partitions) if t.topic in there else partitions or t.partitions for t in wanted
+        t.name: len(existing[t.topic].partitions) if t.topic in existing else partitions or t.partitions
+        for t in wanted
     }
-    if narrow := too_narrow(has, parallelism):
-        told = ", ".join(f"{TOPICS[name].topic} {count}" for name, count in narrow.items())
+    if short_of_partitions := too_few_partitions(has, parallelism):
+        described = ", ".join(f"{TOPICS[name].topic} {count}" for name, count in short_of_partitions.items())
         raise ValueError(
-            f"expected inputs of at least {parallelism} partitions, the jobs' parallelism; got {told}. "
+            f"expected inputs of at least {parallelism} partitions, the jobs' parallelism; got {described}. "
             "Add partitions with kafka-topics.sh --alter --partitions N, or lower WALRAS_PARALLELISM"
         )
     new = [
         NewTopic(t.topic, num_partitions=partitions or t.partitions, replication_factor=1, config=t.settings)
         for t in wanted
-        if t.topic not in there
+        if t.topic not in existing
     ]
     created = []
     for topic, future in (admin.create_topics(new) if new else {}).items():
@@ -68,10 +69,15 @@ def ensure_topics(
     return sorted(created)
 
 
-def too_narrow(partitions: Mapping[str, int], parallelism: int) -> dict[str, int]:
-    """Of inputs by short name and number of partitions, those with fewer than the subtasks that may read them.
+def too_few_partitions(partitions: Mapping[str, int], parallelism: int) -> dict[str, int]:
+    """Return those inputs that have fewer partitions than subtasks that may read them.
 
-    >>> too_narrow({"clicks": 1, "stock": 4, "ticks": 1, "cells": 1}, 2)
+    Parameters
+    ----------
+    partitions : number of partitions by the topic's short name.
+    parallelism : parallelism of the jobs.
+
+    >>> too_few_partitions({"clicks": 1, "stock": 4, "ticks": 1, "cells": 1}, 2)
     {'clicks': 1}
     """
     return {
@@ -82,10 +88,10 @@ def too_narrow(partitions: Mapping[str, int], parallelism: int) -> dict[str, int
 
 
 class Publisher:
-    """Idempotent JSON producer that stamps records with the run's Clock.
+    """Idempotent JSON producer; records carry the timestamps that the caller gives.
 
-    ``send`` queues and applies back-pressure; ``flush`` waits for the broker and raises if anything
-    was refused, so that nothing is lost without a word. Use as a context manager.
+    ``send`` queues a record and applies back-pressure. ``flush`` waits for the broker and raises if a record was
+    refused, so that no loss goes unnoticed. Use it as a context manager.
     """
 
     def __init__(self, bootstrap: str, **config: Any) -> None:
@@ -135,13 +141,13 @@ class Publisher:
         self._producer.poll(0)
 
     def partitions(self, topic: str, *, again: bool = False) -> int:
-        """How many partitions a topic has; looked up once, or ``again``."""
+        """Return a topic's number of partitions; read once and cached, or read ``again``."""
         if again or topic not in self._partitions:
             self._partitions[topic] = len(self._producer.list_topics(topic, timeout=30).topics[topic].partitions)
         return self._partitions[topic]
 
     def flush(self, timeout_s: float = 60.0) -> None:
-        """Wait until all that was queued is taken.
+        """Wait until the broker has taken every queued record.
 
         Raises
         ------

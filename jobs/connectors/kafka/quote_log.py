@@ -1,8 +1,7 @@
-"""The edge's quote log: every price shown goes to Kafka, and no reply waits for it.
+"""The edge's quote log: every quoted price goes to Kafka, and no reply waits for it.
 
-A quote is the only source of exposures, so a lost one makes demand look higher than it is. What
-cannot be kept (the broker away for long, the queue full) is therefore counted and shown, never
-waited for: a shopper's reply must not hang on the log.
+Quotes are the only source of exposures, so a lost quote biases demand upwards. A quote that cannot be logged
+(broker unreachable for long, queue full) is counted and reported. A reply never waits for the log.
 """
 
 from __future__ import annotations
@@ -22,15 +21,21 @@ class QuoteLog:
 
     Parameters
     ----------
-    bootstrap : Kafka bootstrap servers; None keeps no log at all (tests of the reply alone).
-    capacity : quotes that may wait for the broker; beyond that they are dropped and counted.
-    config : further settings of librdkafka, which win.
+    bootstrap : Kafka bootstrap servers; None: log nothing (tests of the reply alone).
+    capacity : most quotes that wait for the broker; further ones are dropped and counted.
+    config : further settings of librdkafka, which override the defaults here.
+
+    Attributes
+    ----------
+    logged, dropped : quotes handed to librdkafka, and quotes lost.
+    last_error : the newest error, empty if there was none.
 
     Notes
     -----
-    librdkafka's own queue and thread do the work. A quote is only put into a list here; :meth:`poll`, called
-    every few milliseconds, hands the list over at once: a hand-over of its own would wake the thread
-    for every quote, which costs more than the quote.
+    librdkafka's queue and thread do the work. :meth:`offer` only appends to a list; :meth:`poll`, called every few
+    milliseconds, produces the whole list. Producing each quote by itself would wake librdkafka's thread for every
+    quote,
+    which costs more than the quote.
     """
 
     def __init__(self, bootstrap: str | None, *, capacity: int = 100_000, **config: Any) -> None:
@@ -38,7 +43,7 @@ class QuoteLog:
         self.dropped = 0
         self.last_error = ""
         self._topic = TOPICS["quotes"].topic
-        # The start's random prefix and a counter: unique without a system call per quote.
+        # A random prefix per process and a counter are unique without a system call per quote.
         self._prefix = secrets.token_hex(8)
         self._number = count()
         self._batch: list[tuple[str, bytes, int]] = []
@@ -62,11 +67,11 @@ class QuoteLog:
         )
 
     def next_id(self) -> str:
-        """A new event id."""
+        """Return a new event id."""
         return f"q-{self._prefix}-{next(self._number):x}"
 
     def offer(self, group: str, quote: bytes, at_ms: int) -> bool:
-        """Queue a quote of that price group; False if there was no room (counted)."""
+        """Queue a quote of a price group; return False, and count it as dropped, if the queue is full."""
         if self._producer is None:
             return True
         if len(self._batch) >= self._capacity:
@@ -78,18 +83,18 @@ class QuoteLog:
 
     @property
     def waiting(self) -> int:
-        """Quotes not yet taken by the broker."""
+        """Quotes that the broker has not taken yet."""
         return len(self._batch) + len(self._producer) if self._producer is not None else 0
 
     def poll(self) -> None:
-        """Hand over what came since the last call, and hear what the broker refused."""
+        """Produce the quotes offered since the last call, and collect delivery errors."""
         if self._producer is None:
             return
         batch, self._batch = self._batch, []
-        produce, topic, told = self._producer.produce, self._topic, self._failed
+        produce, topic, on_delivery = self._producer.produce, self._topic, self._failed
         for i, (key, quote, at_ms) in enumerate(batch):
             try:
-                produce(topic, quote, key=key, timestamp=at_ms, on_delivery=told)
+                produce(topic, quote, key=key, timestamp=at_ms, on_delivery=on_delivery)
             except BufferError:
                 self.dropped += len(batch) - i
                 self.last_error = "queue full"
@@ -98,7 +103,7 @@ class QuoteLog:
         self._producer.poll(0)
 
     def close(self, timeout_s: float = 10.0) -> int:
-        """Flush; answers how many quotes are lost after ``timeout_s`` (counted as dropped)."""
+        """Flush; return how many quotes are lost after ``timeout_s`` (also counted as dropped)."""
         self.poll()
         left = self._producer.flush(timeout_s) if self._producer is not None else 0
         self.dropped += left

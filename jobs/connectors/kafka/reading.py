@@ -1,4 +1,4 @@
-"""Kafka read back by plain processes: whole topics, topics from their ends, and what comes."""
+"""Kafka read by processes outside Flink: whole topics, topics from their ends, and new records."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from jobs.connectors.kafka.offsets import SILENT
 from schemas.topics import TOPICS
 
 WHOLE_TOPIC = 1 << 62
-"""A backlog that no topic exceeds."""
+"""A backlog longer than any topic."""
 
 
 class Record(NamedTuple):
-    """A record read back, with its address and Kafka timestamp."""
+    """A record with its address and Kafka timestamp."""
 
     topic: str
     partition: int
@@ -28,7 +28,7 @@ class Record(NamedTuple):
     value: bytes | None
 
     def json(self) -> dict[str, Any]:
-        """The decoded value; an empty dict for a tombstone."""
+        """Return the decoded value; an empty dict for a tombstone."""
         return orjson.loads(self.value) if self.value else {}
 
 
@@ -41,7 +41,7 @@ def _record(message: Any) -> Record:
 
 
 def read_topic(bootstrap: str, topic: str, *, timeout_s: float = 30.0) -> Iterator[Record]:
-    """Every record of a topic from its beginning to the end it has now; each partition's in order.
+    """Yield every record of a topic from its beginning to its current end; each partition is in order.
 
     Raises
     ------
@@ -53,21 +53,24 @@ def read_topic(bootstrap: str, topic: str, *, timeout_s: float = 30.0) -> Iterat
 
 
 def read_values(bootstrap: str, name: str) -> Iterator[dict[str, Any]]:
-    """Decoded values of a whole stream by its short name, tombstones left out; raises as :func:`read_topic`."""
+    """Yield the decoded values of a whole stream by its short name, without tombstones.
+
+    Raises as :func:`read_topic`.
+    """
     return (record.json() for record in read_topic(bootstrap, TOPICS[name].topic) if record.value)
 
 
 def read_newest_first(
     bootstrap: str, topic: str, *, stretch: int = 500, timeout_s: float = 30.0
 ) -> Iterator[list[Record]]:
-    """A topic's records, the newest first: stretches of all partitions, each twice as long as the one before.
+    """Yield a topic's records from its end backwards, in chunks that cover all partitions.
 
-    For who looks for something recent in a topic that is kept for ever: what it costs is how long ago it was
-    written, not how long the topic is.
+    Each chunk is twice as long as the one before. Finding a recent record in a topic with unlimited retention
+    therefore costs in proportion to the record's age, not to the topic's length.
 
     Parameters
     ----------
-    stretch : offsets of each partition in the first list; a list holds each partition's records in order.
+    stretch : offsets per partition in the first chunk. Within a chunk, each partition's records are in order.
 
     Raises
     ------
@@ -78,7 +81,7 @@ def read_newest_first(
         left = _extent(consumer, topic, timeout_s)
     while left:
         spans = {p: (max(low, end - stretch), end) for p, (low, end) in left.items()}
-        # A consumer for each: one that has paused a partition keeps it paused when it is assigned anew.
+        # A new consumer per chunk: a paused partition stays paused when it is assigned again.
         with closing(_reader(bootstrap)) as consumer:
             records = list(_between(consumer, topic, spans, timeout_s))
         yield records
@@ -87,13 +90,15 @@ def read_newest_first(
 
 
 def newest(bootstrap: str, topic: str, wanted: Callable[[Record], bool], order: str) -> dict[str, Any] | None:
-    """The newest value that is wanted by its record, tombstones aside; read from the topic's end.
+    """Return the newest value whose record is wanted; None if there is none.
+
+    Reads from the topic's end and skips tombstones.
 
     Parameters
     ----------
-    order : a field of whole numbers that rises with the time of writing: of several in a stretch the highest
-        is the newest, in whatever partitions they lie. What is no such record is passed over: anyone may write
-        an input.
+    wanted : whether a record is a candidate.
+    order : an integer field that rises with the time of writing; it decides between records of different
+        partitions. Records without such a field are skipped, since anyone may write to an input.
     """
     for stretch in read_newest_first(bootstrap, topic):
         found = [_ordered(record, order) for record in stretch if record.value and wanted(record)]
@@ -103,7 +108,7 @@ def newest(bootstrap: str, topic: str, wanted: Callable[[Record], bool], order: 
 
 
 def _ordered(record: Record, order: str) -> tuple[int, dict[str, Any]] | None:
-    """A record's place in the order of writing and its value; None for what has none.
+    """Return a record's value of the ordering field and its decoded value; None if it has none.
 
     >>> lines = (b'{"version": "7"}', b"{", b"[]", b"{}")
     >>> [_ordered(Record("t", 0, 0, 0, None, line), "version") for line in lines]
@@ -117,7 +122,7 @@ def _ordered(record: Record, order: str) -> tuple[int, dict[str, Any]] | None:
 
 
 def read_at(bootstrap: str, topic: str, partition: int, offset: int, *, timeout_s: float = 30.0) -> Record | None:
-    """The record at an address; None if the topic does not hold it (any more).
+    """Return the record at an address; None if the topic does not hold it.
 
     Raises
     ------
@@ -133,7 +138,7 @@ def read_at(bootstrap: str, topic: str, partition: int, offset: int, *, timeout_
 
 
 Spans = Mapping[int, tuple[int, int]]
-"""First offset and the one after the last, by partition."""
+"""First offset and the offset after the last, by partition."""
 
 
 def _reader(bootstrap: str, group: str = "walras-reader") -> Consumer:
@@ -168,7 +173,7 @@ def _between(consumer: Consumer, topic: str, spans: Spans, timeout_s: float) -> 
             p, end = record.partition, spans[record.partition][1]
             if record.offset < end:
                 yield record
-            # A span's last offset may be gone or a transaction's marker: what comes after it ends the span too.
+            # A span's last offset may be deleted or a transaction marker: a later record ends the span too.
             if p in unread and record.offset + 1 >= end:
                 unread.remove(p)
                 consumer.pause([TopicPartition(topic, p)])
@@ -181,7 +186,7 @@ def _between(consumer: Consumer, topic: str, spans: Spans, timeout_s: float) -> 
 def follow(
     bootstrap: str, topics: Iterable[str], *, from_start: bool = False, poll_s: float = 0.5
 ) -> Iterator[Record | None]:
-    """Yield records as they come, and ``None`` when none came for ``poll_s``, to let a caller work."""
+    """Yield new records, and ``None`` after ``poll_s`` seconds without one."""
     backlogs = dict.fromkeys(topics, WHOLE_TOPIC if from_start else 0)
     for records, _ in tail(bootstrap, backlogs, poll_s=poll_s, most=1):
         yield records[0] if records else None
@@ -190,16 +195,17 @@ def follow(
 def tail(
     bootstrap: str, backlogs: Mapping[str, int], *, poll_s: float = 0.2, most: int = 500
 ) -> Iterator[tuple[list[Record], bool]]:
-    """Follow topics from near their ends, for ever.
+    """Follow topics from near their ends, without end.
 
     Parameters
     ----------
-    backlogs : topic → offsets of each partition that are read before its end of now.
-    most : records yielded at once.
+    backlogs : by topic, how many offsets before its current end are read first, per partition.
+    poll_s : seconds to wait for a record.
+    most : most records yielded at once.
 
     Yields
     ------
-    Records, an empty list when none came for ``poll_s``, and whether the backlog has been read.
+    Records (an empty list after ``poll_s`` without one), and whether the backlog has been read.
 
     Raises
     ------
@@ -229,5 +235,5 @@ def tail(
             if records:
                 quiet_since = time.monotonic()
             yield records, read_all
-            # A transaction's marker may hold the last offset, which no message then reports.
+            # The last offset may be a transaction marker, for which no message is delivered.
             read_all = read_all or not unread or time.monotonic() > quiet_since + 5

@@ -1,1 +1,1 @@
-"""Redis: price tables and segments written by compare-and-set, and rebuilt from Kafka."""
+"""Redis: price tables and segments, written by compare-and-set, and rebuilt from Kafka."""

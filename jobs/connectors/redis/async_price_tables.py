@@ -1,4 +1,4 @@
-"""Price tables and segments read from Redis by an event loop: one round trip for many, and hints."""
+"""Price tables and segments read from Redis in an event loop: one round trip for many keys, and update hints."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _CHANNEL = "price-updates:"
 
 
 class Reading(NamedTuple):
-    """Answer to one round trip.
+    """Result of one round trip.
 
-    ``epoch``: the ``ready`` epoch, None when Redis has lost its data. ``segments``: one per customer asked for.
+    ``epoch``: the ``ready`` epoch, None when Redis has lost its data. ``segments``: one per requested customer.
     ``versions``: one per held listing. ``tables``: fields of every listing read, empty where there is no table.
     """
 
@@ -43,18 +43,19 @@ class Hint(NamedTuple):
 
 
 class AsyncPriceTables:
-    """Reads of one Redis; every call raises one of ``REDIS_UNREACHABLE`` when it does not answer.
+    """Reads from one Redis; every call raises one of ``REDIS_UNREACHABLE`` when it does not answer.
 
     Parameters
     ----------
-    timeout_s : of a whole reading: connection, second try and all.
+    url : Redis URL.
+    timeout_s : seconds for a whole reading, including the connection and a second attempt.
     """
 
     def __init__(self, url: str, timeout_s: float) -> None:
         self._timeout_s = timeout_s
-        # The client's own times are longer than the whole reading may take, which is what counts.
+        # The client's timeouts are longer than a whole reading may take: asyncio.timeout limits it.
         options = client_options() | {"socket_timeout": 2 * timeout_s, "socket_connect_timeout": 2 * timeout_s}
-        # One immediate second try, for a connection that the server closed; the cache bridges longer gaps.
+        # One immediate retry, for a connection that the server closed; the cache covers longer outages.
         options["retry"] = Retry(NoBackoff(), 1)
         self._redis = redis.asyncio.Redis.from_url(url, **options)
 
@@ -63,7 +64,7 @@ class AsyncPriceTables:
     ) -> Reading:
         """Read segments, the versions of held tables, and the tables that are wanted or newer than the held ones.
 
-        One command serves all segments and one all versions: a reply costs the client more than a key.
+        One command reads all segments and one all versions: a reply costs the client more than a key.
 
         Parameters
         ----------
@@ -102,12 +103,12 @@ class AsyncPriceTables:
                         yield hint
 
     async def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         await self._redis.aclose()  # type: ignore[attr-defined]
 
 
 def _hint(channel: str, data: str) -> Hint | None:
-    """Read a hint; None if it names no version.
+    """Parse a hint; return None if it names no version.
 
     >>> _hint("price-updates:{acme:web}", "s 1 7")
     Hint(listing=Listing(tenant='acme', market='web', sku='s 1'), version=7)

@@ -1,8 +1,8 @@
-"""Where a hosted logic's outputs go at once, beside their Kafka topic.
+"""Output sinks to Redis, beside the outputs' Kafka topics.
 
-A sink is written to inside the call that made the outputs, since Python in Flink has no hook at a
-bundle's or checkpoint's end. None of them raises for a lost Redis: Kafka is the truth and Redis a
-picture of it, so what could not be written is kept, tried again once a minute, and counted.
+A sink writes inside the call that made the outputs, because a Python function in Flink has no hook at the end of a
+bundle or checkpoint. No sink raises when Redis is unreachable: Kafka is the system of record and Redis is derived
+from it. Outputs that could not be written are queued, retried once a minute, and counted.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from schemas.price_table import PriceTable
 log = logging.getLogger(__name__)
 
 PAUSE_AFTER_FAILURE_S = 5.0
-"""Wall seconds in which a failing Redis is left alone: its client has waited out a restart already."""
+"""Wall seconds without attempts after a failure: the client's own retries have covered a restart already."""
 
 
 class RedisTableSink:
-    """Publishes price tables: the newest per listing, until Redis takes it or holds a newer one."""
+    """Publishes price tables; queues each listing's newest table until Redis accepts it or has a newer one."""
 
     streams = frozenset({"tables"})
 
@@ -38,7 +38,7 @@ class RedisTableSink:
         self.counts = {"tables_published": 0, "tables_outrun": 0, "tables_waiting": 0}
 
     def write(self, outputs: Sequence[Output]) -> None:
-        """Queue the tables and try to publish all that wait."""
+        """Queue the tables and try to publish all queued ones."""
         for output in outputs:
             table = PriceTable.from_record(output.value)
             self._pending[table.listing] = table
@@ -51,7 +51,7 @@ class RedisTableSink:
         try:
             results = self._tables.publish_many(waiting)
         except RedisError as error:
-            self._pause(f"{len(waiting)} price tables wait: {error}")
+            self._pause(f"{len(waiting)} price tables queued: {error}")
             return
         for table, result in zip(waiting, results, strict=True):
             if result.accepted:
@@ -59,11 +59,11 @@ class RedisTableSink:
             elif result.version_now >= table.version:
                 self.counts["tables_outrun"] += 1
             else:
-                # Redis holds less than we do and yet refuses: it has no `ready` epoch.
+                # Refused although the version in Redis is lower: Redis has no `ready` epoch.
                 continue
             del self._pending[table.listing]
         if self._pending:
-            self._pause(f"{len(self._pending)} price tables wait: Redis has no `ready` epoch; rebuild it")
+            self._pause(f"{len(self._pending)} price tables queued: Redis has no `ready` epoch; rebuild it")
 
     def _pause(self, why: str) -> None:
         log.warning("redis: %s", why)
@@ -71,31 +71,31 @@ class RedisTableSink:
 
 
 class RedisSegmentSink:
-    """Writes customers' counts and segments; the newest counts per customer and period wait while Redis is away.
+    """Writes customers' counts and segments; queues the newest counts per customer and period.
 
-    The segment follows from the counts of every period, so that a customer whom the stream has forgotten is found
-    again here.
+    The segment is computed from the counts of every period in Redis, so that a customer whose counts the stream
+    has dropped keeps them.
 
     Parameters
     ----------
-    tables : where counts and segments are.
+    tables : where counts and segments are stored.
     settings : how a segment is decided.
-    most_waiting : updates that wait at most; beyond it the oldest are dropped and counted, and
-        ``walras rebuild-redis`` brings them back from Kafka.
+    max_pending : most queued updates; the oldest are dropped and counted beyond it, and ``walras rebuild-redis``
+        restores them from Kafka.
     """
 
     streams = frozenset({"segment_updates"})
 
     def __init__(
-        self, tables: RedisPriceTables, settings: SegmentSettings | None = None, most_waiting: int = 100_000
+        self, tables: RedisPriceTables, settings: SegmentSettings | None = None, max_pending: int = 100_000
     ) -> None:
-        self._tables, self._settings, self._most_waiting = tables, settings or SegmentSettings(), most_waiting
+        self._tables, self._settings, self._most_waiting = tables, settings or SegmentSettings(), max_pending
         self._pending: dict[tuple[str, str, int], Mapping[str, Any]] = {}
         self._paused_until = 0.0
         self.counts = {"segments_written": 0, "segments_waiting": 0, "segments_dropped": 0}
 
     def write(self, outputs: Sequence[Output]) -> None:
-        """Queue the counts and try to write all that wait."""
+        """Queue the counts and try to write all queued ones."""
         for output in outputs:
             value = output.value
             self._pending[value["tenant"], value["customer"], value["period"]] = value
@@ -103,7 +103,7 @@ class RedisSegmentSink:
             try:
                 self._try()
             except RedisError as error:
-                log.warning("redis: %d segments wait: %s", len(self._pending), error)
+                log.warning("redis: %d segments queued: %s", len(self._pending), error)
                 self._paused_until = time.monotonic() + PAUSE_AFTER_FAILURE_S
         while len(self._pending) > self._most_waiting:
             del self._pending[next(iter(self._pending))]
@@ -123,9 +123,12 @@ class RedisSegmentSink:
 def write_segments(
     tables: RedisPriceTables, tenant: str, updates: Sequence[Mapping[str, Any]], settings: SegmentSettings
 ) -> int:
-    """Write a tenant's ``segment_updates``: the counts, and the segments that follow from all periods' counts.
+    """Write a tenant's ``segment_updates`` (counts), and the segments that follow from the counts of all periods.
 
-    Returns how many updates were given.
+    Returns
+    -------
+    int
+        Number of updates.
     """
     priors = {value["customer"]: value["prior"] for value in updates}
     counts = {(v["customer"], v["period"]): (v["purchases"], v["above_offer"]) for v in updates}

@@ -1,15 +1,15 @@
-"""Price tables and segments in Redis: written by compare-and-set, read by two look-ups.
+"""Price tables and segments in Redis: written by compare-and-set, read by two lookups.
 
-Why a script: a writer that was replaced an hour ago may still wake up and write. Redis alone decides
-who is newer, in one atomic step, so that a stale writer cannot win:
+Writes are Lua scripts, so that Redis decides in one atomic step which table is newer, and a stale writer (a
+replaced process that resumes an hour later) cannot win:
 
-* a table is taken if its ``version`` is higher than the one that lies there;
-* the same ``decision_id`` again is a repeat: acknowledged, and it never lowers the version;
-* without the ``ready`` epoch nothing is taken: a Redis that lost its data must first get back each
-  listing's highest version from Kafka (:mod:`jobs.connectors.redis.rebuild`), or an old table could win.
+* a table is accepted if its ``version`` is higher than the stored one;
+* a repeated ``decision_id`` is acknowledged and never lowers the version;
+* without the ``ready`` epoch no table is accepted: a Redis that lost its data must first get each listing's
+  highest version from Kafka (:mod:`jobs.connectors.redis.rebuild`), or an old table could win.
 
-The layout itself is :mod:`schemas.price_table`'s; a reader needs no library of ours
-(architecture, "Serving contract in Redis").
+:mod:`schemas.price_table` defines the layout; a reader needs no library of this project (architecture, "Serving
+contract in Redis").
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from schemas.price_table import (
 
 log = logging.getLogger(__name__)
 
-AWAY = (ConnectionError, TimeoutError)
+CONNECTION_ERRORS = (ConnectionError, TimeoutError)
 """What every call raises when Redis cannot be reached or does not answer."""
 REDIS_UNREACHABLE: tuple[type[Exception], ...] = (RedisError, OSError)
 """What a call may raise when Redis cannot be reached, does not answer, or answers with an error."""
@@ -68,19 +68,19 @@ end
 
 
 def client_options() -> dict[str, Any]:
-    """Timeouts and the redis client's own retry, one for every client of the project.
+    """Return timeouts and retries of every Redis client of the project.
 
-    Eight tries from 20 ms up to 1 s apart: a restart of Redis is waited out, a lost one is reported within
-    about four seconds. One that takes the connection and does not answer is reported after ``socket_timeout``:
-    trying again would wait as long each time. No health check: the client (5.3) makes one while it connects,
-    each with tries of its own, so that a Redis that hung was waited for for minutes.
+    Eight retries, 20 ms to 1 s apart, cover a restart of Redis; a lost Redis is reported within about four
+    seconds. A Redis that accepts the connection and does not answer is reported after ``socket_timeout``; a retry
+    would wait as long again. There is no health check: the client (5.3) runs one while it connects, each with
+    retries of its own, so that a hanging Redis would block for minutes.
     """
     return {
         "decode_responses": True,
         "socket_timeout": 2.0,
         "socket_connect_timeout": 1.0,
         "socket_keepalive": True,
-        # A server that is just restarting refuses the connection; the client would not count that as its error.
+        # A restarting server refuses connections, which the client's default retry does not cover.
         "retry": Retry(
             ExponentialBackoff(cap=1.0, base=0.02), 8, (ConnectionError, BusyLoadingError, ConnectionRefusedError)
         ),
@@ -88,9 +88,9 @@ def client_options() -> dict[str, Any]:
 
 
 def update_hint(table: PriceTable) -> str:
-    """Message of the update channel: SKU and version with a space between.
+    """Return the message of the update channel: SKU and version, separated by a space.
 
-    A SKU may hold spaces; a version holds none, so it is read from the right.
+    A SKU may contain spaces and a version contains none, so readers split at the last space.
     """
     return f"{table.listing.sku} {table.version}"
 
@@ -108,7 +108,7 @@ def _purchases(text: str) -> tuple[int, int]:
 
 
 class RedisPriceTables:
-    """The price table port on Redis; also where segments are kept.
+    """The price table port on Redis; also stores customers' counts and segments.
 
     Parameters
     ----------
@@ -116,8 +116,9 @@ class RedisPriceTables:
 
     Notes
     -----
-    Safe to share between threads; connects at the first call. Every method raises one of :data:`AWAY`
-    when Redis cannot be reached.
+    Safe to share between threads; connects at the first call. Every method raises one of :data:`CONNECTION_ERRORS`
+    when
+    Redis cannot be reached.
     """
 
     def __init__(self, url: str) -> None:
@@ -126,7 +127,7 @@ class RedisPriceTables:
         self._purchases = self._redis.register_script(PURCHASES_LUA)
 
     def publish(self, table: PriceTable) -> PublishResult:
-        """Write a table if it is newer than what lies there, and hint readers on the update channel."""
+        """Write a table if it is newer than the stored one, and send a hint on the update channel."""
         keys, args = _arguments(table, must_be_ready=True)
         accepted, version_now = cast(list[int], self._publish(keys=keys, args=args))
         return PublishResult(bool(accepted), int(version_now))
@@ -134,7 +135,7 @@ class RedisPriceTables:
     def publish_many(
         self, tables: Iterable[PriceTable], *, must_be_ready: bool = True, chunk: int = 500
     ) -> list[PublishResult]:
-        """Publish many tables in pipelines of ``chunk``; the answers in the order of the tables."""
+        """Publish tables in pipelines of ``chunk``; return the results in the order of the tables."""
         results: list[PublishResult] = []
         waiting: list[tuple[list[str], list[str]]] = []
 
@@ -154,18 +155,18 @@ class RedisPriceTables:
         return results
 
     def get(self, listing: Listing) -> PriceTable | None:
-        """The table that lies there, or None.
+        """Return the stored table of a listing, or None.
 
         Raises
         ------
         PriceTableError
-            If what lies there is not a price table.
+            If the stored value is not a price table.
         """
         fields = cast(dict[str, str], self._redis.hgetall(price_key(listing)))
         return PriceTable.from_redis(listing, fields) if fields else None
 
     def get_many(self, listings: Sequence[Listing]) -> dict[Listing, PriceTable]:
-        """The tables of those listings that have one, in one pipeline."""
+        """Return the tables of those listings that have one, read in one pipeline."""
         with self._redis.pipeline(transaction=False) as pipe:
             for listing in listings:
                 pipe.hgetall(price_key(listing))
@@ -177,11 +178,14 @@ class RedisPriceTables:
         }
 
     def segment(self, tenant: str, customer: str) -> str | None:
-        """A pseudonym's segment; None for a newcomer."""
+        """Return a pseudonym's segment; None for a newcomer."""
         return cast("str | None", self._redis.get(segment_key(tenant, customer)))
 
     def set_segments(self, tenant: str, segments: Mapping[str, str | None]) -> int:
-        """Write segments by pseudonym in one pipeline; None forgets the customer. Answers how many it touched."""
+        """Write segments by pseudonym in one pipeline; return the number of changed keys.
+
+        A segment of None deletes the customer.
+        """
         if not segments:
             return 0
         with self._redis.pipeline(transaction=False) as pipe:
@@ -197,7 +201,8 @@ class RedisPriceTables:
     ) -> dict[str, dict[int, tuple[int, int]]]:
         """Write customers' counts of a period and read those of every period, in one pipeline.
 
-        Of two counts of a period the higher stays, so that an older record that is read again changes nothing.
+        Of two counts of the same period the higher one is kept, so that an older record that is read again changes
+        nothing.
 
         Parameters
         ----------
@@ -206,7 +211,7 @@ class RedisPriceTables:
         Returns
         -------
         dict
-            The same by period, of each of these pseudonyms.
+            The same by period, for each of these pseudonyms.
         """
         customers = sorted({customer for customer, _ in counts})
         with self._redis.pipeline(transaction=False) as pipe:
@@ -222,35 +227,24 @@ class RedisPriceTables:
         }
 
     def ready(self) -> str | None:
-        """The epoch, or None when Redis holds no complete picture."""
+        """Return the ``ready`` epoch; None when Redis has lost its data."""
         return cast("str | None", self._redis.get(READY_KEY))
 
     def mark_ready(self, epoch: str) -> None:
-        """Admit writers: Redis now holds each listing's highest version."""
+        """Set the ``ready`` epoch: Redis now holds each listing's highest version and accepts writers."""
         self._redis.set(READY_KEY, epoch)
 
     def mark_unready(self) -> None:
-        """Refuse writers until the next :meth:`mark_ready`; readers keep what they have cached."""
+        """Refuse writers until the next :meth:`mark_ready`; readers keep serving what they have cached."""
         self._redis.delete(READY_KEY)
 
     def listings(self) -> Iterator[Listing]:
-        """Every listing with a table, in no order."""
+        """Yield every listing with a table, in no order."""
         for key in self._redis.scan_iter(match="price:*", count=1000):
             tag, _, sku = key.removeprefix("price:{").partition("}:")
             tenant, _, market = tag.partition(":")
             yield Listing(tenant, market, sku)
 
-    def forget(self, listings: Iterable[Listing]) -> None:
-        """Remove listings that are no longer sold; an edge serves what it has cached until it expires."""
-        with self._redis.pipeline(transaction=False) as pipe:
-            for listing in listings:
-                pipe.delete(price_key(listing))
-            pipe.execute()
-
-    def ping(self) -> bool:
-        """Whether Redis answers."""
-        return bool(self._redis.ping())
-
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._redis.close()

@@ -1,6 +1,6 @@
-"""A lost Redis brought back from Kafka: each listing's highest version, and customers' purchases and segments.
+"""Rebuild a lost Redis from Kafka: each listing's highest version, and customers' purchases and segments.
 
-Kafka is the truth and Redis a picture of it, so that the picture can be made anew at any time.
+Kafka is the system of record and Redis is derived from it, so Redis can be rebuilt at any time.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from jobs.connectors.redis.output_sinks import write_segments
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from schemas.events import Listing
 from schemas.price_table import PriceList, PriceTable, PriceTableError
-from schemas.topics import MINUTE_MS, TOPICS
+from schemas.time_units import MINUTE_MS
+from schemas.topics import TOPICS
 
 log = logging.getLogger(__name__)
 
 
 class Rebuilt(NamedTuple):
-    """What a rebuild did: listings written, records read, and records that were no price table."""
+    """Result of a rebuild: listings written, records read, and records that were not price tables."""
 
     listings: int
     read: int
@@ -37,15 +38,21 @@ def rebuild(
     tail_s: float = 2.0,
     progress: Callable[[str], None] = log.info,
 ) -> Rebuilt:
-    """Bring Redis back from Kafka: each listing's highest version over `tables` and `decisions`.
+    """Rebuild Redis from Kafka: each listing's highest version over `tables` and `decisions`.
 
-    Decisions are kept for ever, so they are read the newest first, until a stretch of them knows of no table that
-    is not known yet: those that a kill kept out of `tables` are the last that were made. All of them are read
-    if `tables` is empty.
+    Decisions have unlimited retention, so they are read from the newest backwards, until a chunk adds no table:
+    tables that a crash kept out of the `tables` topic belong to the newest decisions. If `tables` is empty, all
+    decisions are read.
 
-    Writers are refused meanwhile. A writer that was refused put its table into Kafka all the same,
-    so after `ready` is set the ends of both topics are followed until nothing new came for ``tail_s``
-    (at most four times that, when the market never rests: by then every writer has seen `ready`).
+    Writers are refused meanwhile. A refused writer still sends its table to Kafka, so after `ready` is set the
+    ends of both topics are followed until no new table arrives for ``tail_s``, at most four times that: by then
+    every writer has seen `ready`.
+
+    Parameters
+    ----------
+    epoch : name of the new ``ready`` epoch.
+    tail_s : seconds without a new table after which the rebuild ends.
+    progress : called with a line of text.
 
     Raises
     ------
@@ -55,7 +62,7 @@ def rebuild(
     tables.mark_unready()
     best: dict[Listing, PriceTable] = {}
     read = unreadable = 0
-    # The tail's readers take their place before the topics are read, so that nothing falls in between.
+    # The tail's readers start before the topics are read, so that no record is missed in between.
     tail = follow(bootstrap, [TOPICS["tables"].topic, TOPICS["decisions"].topic], poll_s=max(0.1, tail_s / 4))
     first = next(tail)
     for record in read_topic(bootstrap, TOPICS["tables"].topic):
@@ -66,7 +73,7 @@ def rebuild(
         known = best.copy()
         read += len(stretch)
         unreadable += sum(not _take(best, record.topic, record.value and record.json()) for record in stretch)
-        # A stretch may hold no record: offsets are also markers, and what a transaction took back.
+        # A chunk may hold no record: its offsets may be transaction markers or aborted records.
         if stretch and best == known and not lost:
             break
     tables.publish_many((best[k] for k in sorted(best)), must_be_ready=False)
@@ -89,7 +96,7 @@ def rebuild(
 
 
 class RebuiltSegments(NamedTuple):
-    """What a rebuild of segments did: records written, and records that were unreadable."""
+    """Result of a rebuild of segments: records written, and unreadable records."""
 
     records: int
     unreadable: int
@@ -98,7 +105,7 @@ class RebuiltSegments(NamedTuple):
 def rebuild_segments(
     tables: RedisPriceTables, bootstrap: str, settings: SegmentSettings | None = None, *, chunk: int = 1_000
 ) -> RebuiltSegments:
-    """Bring customers' purchases and segments back from the `segments` topic.
+    """Rebuild customers' purchases and segments from the `segments` topic.
 
     The topic is read twice: the prior follows from a sample of all customers, and every segment from the prior.
 
@@ -150,7 +157,7 @@ def _segment_updates(bootstrap: str) -> Iterator[dict[str, Any] | None]:
 
 
 def _take(best: dict[Listing, PriceTable], topic: str, value: Any) -> bool:
-    """Keep a record's table if it is the listing's highest so far; False if the record is unreadable."""
+    """Keep a record's table if it has the listing's highest version; return False if the record is unreadable."""
     if not value:
         return True
     try:
@@ -166,14 +173,14 @@ def _take(best: dict[Listing, PriceTable], topic: str, value: Any) -> bool:
 
 
 def table_of_decision(decision: Mapping[str, Any]) -> PriceTable | None:
-    """The price table that a decision published, from its record alone; None if it published none.
+    """Return the price table that a decision published, from its record alone; None if it published none.
 
-    Why: decisions and tables are two topics, and a kill may fall between the two writes.
+    Decisions and tables are two topics, and a crash may fall between the two writes.
 
     Raises
     ------
     KeyError, TypeError, PriceTableError
-        If a published decision lacks what a table needs.
+        If a published decision lacks a field that a table needs.
     """
     result, inputs = decision["result"], decision["inputs"]
     if not decision["published"] or not result.get("table"):

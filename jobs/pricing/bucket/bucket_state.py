@@ -1,8 +1,8 @@
-"""BucketState: what one bucket knows of its listings from catalog, rivals, stock and estimates.
+"""BucketState: a bucket's listings with their catalog entries, rivals, stock levels and estimates.
 
 Taking a fact changes what is known and may request a repricing, with its cause; other modules decide. Offers
 and stock levels come twice, alone and in the batch of their minute; :mod:`jobs.pricing.bucket.rival_offers`
-says how the two are combined.
+describes how the two are combined.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from jobs.pricing.bucket.rival_offers import (
 )
 from jobs.pricing.decision.inputs import DealCounts
 from jobs.pricing.policy import MINUTE_MS, Policy
-from schemas.codes import Cause
+from schemas.causes import Cause
 from schemas.events import CatalogEntry, Listing, Offer, Stock
 
 PARKED_ESTIMATES = 4_096

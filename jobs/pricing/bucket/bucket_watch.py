@@ -1,8 +1,8 @@
 """BucketWatch: a minute's cells as arrays for the watcher, its verdict as repricing requests and evidence records.
 
-The watcher (:mod:`jobs.pricing.watcher`) knows neither keys nor prices; this class maps both. Evidence is kept
-over a price change that was made for another reason: the effect of the change on orders is predicted, so the
-rest is still evidence.
+The watcher (:mod:`jobs.pricing.watcher`) reads arrays without keys and prices; this class maps both. A price
+change for another reason does not reset the evidence: its effect on orders is predicted, so the rest is still
+evidence.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from jobs.pricing.policy import MINUTE_MS, Policy
 from jobs.pricing.policy_settings import market_time
 from jobs.pricing.sale_target import target_part
 from jobs.pricing.watcher import GroupWatcher, Minute, Verdict, Watcher, WatcherSettings
-from schemas.codes import Cause
+from schemas.causes import Cause
 from schemas.events import CatalogEntry, Cell, Evidence, Listing, category_key, group_key
 
 WORTH_RANKING = 0.05
@@ -150,7 +150,7 @@ class BucketWatch:
         return Output("evidence", key, asdict(record), verdict.window_end_ms)
 
     def _minute(self, at_ms: int, cells: Sequence[Cell], empty: Collection[str]) -> Minute:
-        """The cells as arrays over the bucket's listings, in the watcher's order."""
+        """Return the cells as arrays over the bucket's listings, in the watcher's order."""
         index, states = self._bucket.index, self._bucket.states
         at = {key: i for i, key in enumerate(index)}
         # Plain lists: a numpy call for each of some hundred cells would cost as much as all the rest.
@@ -199,7 +199,7 @@ class BucketWatch:
         )
 
     def _utc_offset(self, at_ms: int) -> list[float]:
-        """Minutes by which each listing's market is ahead of UTC in the minute that ends here."""
+        """Return by how many minutes each listing's market is ahead of UTC in the minute that ends here."""
         of = {market: self._market_time.offset_ms(market, at_ms - 1) / MINUTE_MS for market in set(self._markets)}
         return [of[market] for market in self._markets]
 
@@ -229,7 +229,7 @@ class BucketWatch:
         state.quoted = QuotedPrice(n, total, mean)
 
     def snapshot(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return plain data."""
         return {
             "watcher": self._watcher.snapshot(),
             "group_watcher": self._group_watcher.snapshot(),
@@ -241,7 +241,7 @@ class BucketWatch:
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """:meth:`snapshot` back."""
+        """Take :meth:`snapshot` back."""
         self._markets = [Listing.parse(key).market for key in self._bucket.index]
         self._watcher.restore(snapshot["watcher"])
         self._group_watcher.restore(snapshot["group_watcher"])
@@ -255,7 +255,7 @@ class BucketWatch:
     def _restore_utc(self) -> None:
         """Bring a snapshot whose daily profiles are in UTC to the markets' local time.
 
-        The groups share one profile over all markets, so they are learned anew where a market has an offset.
+        The groups share one profile over all markets, so they start empty where a market has an offset.
         """
         offset = np.array(self._utc_offset(self._watcher.last_end_ms), float)
         if offset.any():
@@ -265,12 +265,12 @@ class BucketWatch:
 
 
 def _deal(state: ListingState, depth: float) -> float:
-    """The price below which a listing's price is a deal to its shoppers, minor units."""
+    """Return the price in minor units below which a listing's price is a deal; 0 without a usual price."""
     return 0.0 if state.usual_log is None else (1 - depth) * math.exp(state.usual_log)
 
 
 def _part(minute: Minute, rows: list[int]) -> Minute:
-    """Some listings of a minute."""
+    """Return some listings of a minute."""
     return Minute(
         minute.window_end_ms, minute.orders[rows], minute.units[rows], minute.price_factor[rows],
         minute.searches_matured[rows], minute.searches_abandoned[rows], minute.plan_units[rows],

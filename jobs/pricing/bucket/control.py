@@ -1,4 +1,4 @@
-"""What operators and the calendar said: freezes, kill switches, events. One bucket's copy.
+"""Control: the freezes, kill switches and calendar entries that apply to a bucket's listings.
 
 Scopes: a command without market or SKU means all of them; a calendar entry without zone or categories
 likewise. A zone is no part of a listing's key; an entry's zone applies to a market that it names, as a
@@ -17,12 +17,12 @@ KEPT_EVENTS = 256
 
 
 def scope_of(command: Command) -> Scope:
-    """Tenant, market or None, SKU or None."""
+    """Return a command's tenant, market or None, and SKU or None."""
     return command.tenant, command.market or None, command.sku or None
 
 
 def covers(scope: Scope, listing: Listing) -> bool:
-    """Whether a scope contains a listing.
+    """Return whether a scope contains a listing.
 
     >>> shoe = Listing("acme", "web", "s1")
     >>> covers(("acme", None, None), shoe), covers(("acme", "b2b", None), shoe)
@@ -33,7 +33,7 @@ def covers(scope: Scope, listing: Listing) -> bool:
 
 
 def applies(event: CalendarEvent, entry: CatalogEntry) -> bool:
-    """Whether a calendar entry speaks of a listing."""
+    """Return whether a calendar entry applies to a listing."""
     if event.tenant != entry.tenant:
         return False
     zone_fits = not event.zone or event.zone == entry.market or event.zone in entry.market.split("-")
@@ -72,7 +72,7 @@ class Control:
         self._freezes.append({"scope": scope, "until_ms": command.until_ms, "kill": kill, "text": words})
 
     def unfreeze(self, command: Command, *, kill: bool = False) -> None:
-        """Take back freezes (or kill switches) of the command's scope and of all narrower ones."""
+        """End the freezes, or the kill switches, of the command's scope and of all narrower ones."""
         tenant, market, sku = scope_of(command)
 
         def inside(scope: list[str | None]) -> bool:
@@ -81,14 +81,14 @@ class Control:
         self._freezes = [f for f in self._freezes if f["kill"] != kill or not inside(f["scope"])]
 
     def frozen(self, listing: Listing, at_ms: int) -> str | None:
-        """Why a listing is held, or None."""
-        return next((f["text"] for f in self._standing(listing, at_ms)), None)
+        """Return the text of a listing's freeze, or None."""
+        return next((f["text"] for f in self._in_force(listing, at_ms)), None)
 
     def killed(self, listing: Listing, at_ms: int) -> bool:
-        """Whether a kill switch is thrown over a listing: not even renewals are published."""
-        return any(f["kill"] for f in self._standing(listing, at_ms))
+        """Return whether a kill switch applies to a listing; then not even renewals are published."""
+        return any(f["kill"] for f in self._in_force(listing, at_ms))
 
-    def _standing(self, listing: Listing, at_ms: int) -> Iterator[dict[str, Any]]:
+    def _in_force(self, listing: Listing, at_ms: int) -> Iterator[dict[str, Any]]:
         for freeze in self._freezes:
             if covers(tuple(freeze["scope"]), listing) and (
                 freeze["until_ms"] is None or at_ms < freeze["until_ms"]
@@ -104,7 +104,7 @@ class Control:
             del self._events[min(self._events, key=lambda name: (self._events[name].end_ms, name))]
 
     def turning(self, after_ms: int, until_ms: int) -> list[tuple[CalendarEvent, bool]]:
-        """Events that start (True) or end (False) in (after, until], by time and id."""
+        """Return the events that start (True) or end (False) in (after, until], by time and id."""
         turns = [
             (e.start_ms, e.event_id, e, True) for e in self._events.values() if after_ms < e.start_ms <= until_ms
         ]
@@ -119,7 +119,7 @@ class Control:
         self._freezes = [f for f in self._freezes if f["until_ms"] is None or f["until_ms"] > at_ms]
 
     def running(self, entry: CatalogEntry, at_ms: int) -> list[CalendarEvent]:
-        """Events that go on now for a listing, by id."""
+        """Return the events in progress for a listing, by id."""
         return [
             self._events[name]
             for name in sorted(self._events)
@@ -128,19 +128,19 @@ class Control:
         ]
 
     def demand_factor(self, entry: CatalogEntry, at_ms: int) -> float:
-        """Expected effect of running events on requests."""
+        """Return the expected factor of running events on requests."""
         factor = 1.0
         for event in self.running(entry, at_ms):
             factor *= event.expected_factor
         return factor
 
     def emergency(self, entry: CatalogEntry, at_ms: int) -> str | None:
-        """The declared emergency over a listing, or None."""
+        """Return the name of the declared emergency that applies to a listing, or None."""
         running = self.running(entry, at_ms)
         return next((e.name for e in running if e.kind == CalendarKind.EMERGENCY), None)
 
     def snapshot(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return plain data."""
         names = tuple(CalendarEvent.__dataclass_fields__)
         return {
             "freezes": [dict(f) for f in self._freezes],
@@ -148,6 +148,6 @@ class Control:
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """:meth:`snapshot` back."""
+        """Take :meth:`snapshot` back."""
         self._freezes = [dict(f) for f in snapshot["freezes"]]
         self._events = {e["event_id"]: CalendarEvent(**e) for e in snapshot["events"]}

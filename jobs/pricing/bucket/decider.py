@@ -36,7 +36,8 @@ from jobs.pricing.guardrails import GUARDRAIL_OF
 from jobs.pricing.policy import MINUTE_MS, Policy
 from jobs.pricing.policy_settings import market_time
 from jobs.pricing.sale_target import target_part
-from schemas.codes import Cause, OutcomeCode
+from schemas.causes import Cause
+from schemas.codes import OutcomeCode
 from schemas.events import Decision, Listing
 from schemas.price_table import PriceTable, next_version
 
@@ -249,7 +250,7 @@ class Decider:
         if cause is not Cause.CONTINUED:
             state.continue_after = cause.value
         if result.outcome in (OutcomeCode.HELD, OutcomeCode.UNPRICEABLE) and not state.has_table:
-            state.needs_start = False  # until the catalog says something new
+            state.needs_start = False  # until the listing's next catalog entry
         what = None
         if any(GUARDRAIL_OF[band.code].questions_cost for band in result.bands) and state.odd_cost is not None:
             what = "cost"

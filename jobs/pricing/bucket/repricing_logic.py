@@ -33,7 +33,7 @@ from jobs.pricing.decision.inputs import DealCounts
 from jobs.pricing.guardrails.forward_buying import is_bought_ahead
 from jobs.pricing.policy import MINUTE_MS, Policy
 from jobs.pricing.policy_settings import demand_settings, market_time
-from schemas.codes import Cause
+from schemas.causes import Cause
 from schemas.events import CalendarEvent, CatalogEntry, Command, Listing, Offer, Stock, bucket_of
 from schemas.topics import TOPICS
 
@@ -73,7 +73,9 @@ class RepricingLogic:
         self._watch = BucketWatch(self.policy, self._bucket, self._book)
         self._decider = decider(self.policy, self._bucket, self._book, self._control)
         self._seen: dict[str, int] = {}
-        self._own_minute: dict[str, int] = {}  # of the hour; not part of the snapshot: it can be had again
+        self._own_minute: dict[
+            str, int
+        ] = {}  # of the hour; not part of the snapshot, since it follows from the key
         self._time_ms = 0
 
     def on_batch(self, batch: Batch) -> Iterable[Output]:
@@ -164,7 +166,7 @@ class RepricingLogic:
         return outputs
 
     def _repeated(self, address: str) -> bool:
-        """Whether a fact was taken before: offsets of a partition come in order."""
+        """Return whether a fact was taken already; offsets of a partition are in order."""
         partition, _, offset = address.rpartition("-")
         if not partition or not offset.isdigit():
             return False
@@ -174,7 +176,7 @@ class RepricingLogic:
         return False
 
     def _hourly_turns(self, before_ms: int, at_ms: int) -> list[str]:
-        """Listings whose minute of the hour has come: each has its own, so that no minute takes all of them.
+        """Return the listings whose minute of the hour has come; each has its own, which spreads the load.
 
         >>> logic = RepricingLogic()
         >>> entry = CatalogEntry("e", 1, "acme", "web", "s1", "s1", "shoes", "margin", "USD", 1, True, 700, 1000)
@@ -225,7 +227,7 @@ class RepricingLogic:
             requests.add(key, Cause.BELIEFS_MOVED, detail)
 
     def _elasticity_of(self, key: str) -> float:
-        """Own-price elasticity as believed now; a listing that only the book knows has the prior's."""
+        """Return the own-price elasticity as believed now; the prior's for a listing without a catalog entry."""
         return self._bucket.elasticity(key)[0]
 
     def _take_catalog(self, entry: CatalogEntry, requests: RepricingRequests) -> None:
@@ -241,7 +243,7 @@ class RepricingLogic:
                 self._watch.add_fact(key, "events")
 
     def snapshot(self) -> dict[str, Any]:
-        """All that must survive a restart; about 3 kB a listing as JSON."""
+        """Return all that must survive a restart; about 3 kB a listing as JSON."""
         return {
             "v": self.version,
             "time_ms": self._time_ms,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from schemas.codes import Cause
+from schemas.causes import Cause
 
 
 class RepricingRequest(NamedTuple):

@@ -14,7 +14,7 @@ from features.books.offers import RivalOffer
 from jobs.pricing.bucket.listing_state import HeldOffer, ListingState, RequestedOn
 from jobs.pricing.bucket.requests import RepricingRequests
 from jobs.pricing.policy import Market
-from schemas.codes import Cause
+from schemas.causes import Cause
 from schemas.events import Offer, OfferKind
 
 MOST_EARLY = 64

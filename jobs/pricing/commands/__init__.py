@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from features.bucket_logic import Output
 from jobs.pricing.commands.approval import Approve, Reject
-from jobs.pricing.commands.base import CommandContext, CommandHandler
+from jobs.pricing.commands.base import Argument, CommandContext, CommandHandler
 from jobs.pricing.commands.freezing import Freeze, KillSwitch, Resume, Unfreeze
 from jobs.pricing.commands.manual_price import ManualPrice
 from jobs.pricing.commands.policy_change import PolicyChange
@@ -42,4 +42,4 @@ def apply_command(context: CommandContext) -> list[Output]:
     return list(HANDLER_OF[context.command.kind].apply(context))
 
 
-__all__ = ["COMMANDS", "HANDLER_OF", "CommandContext", "CommandHandler", "apply_command"]
+__all__ = ["COMMANDS", "HANDLER_OF", "Argument", "CommandContext", "CommandHandler", "apply_command"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from features.bucket_logic import Output
-from jobs.pricing.commands.base import CommandContext, CommandHandler
+from jobs.pricing.commands.base import Argument, CommandContext, CommandHandler
 
 
 class Reject(CommandHandler):
@@ -13,6 +13,8 @@ class Reject(CommandHandler):
 
     kind = "reject"
     text = "rejected the change"
+    help = "Reject a pending decision."
+    arguments = (Argument("decision_id", "The pending decision."),)
 
     def apply(self, context: CommandContext) -> Iterable[Output]:
         """Answer every listing of the bucket that awaits this decision."""
@@ -30,10 +32,11 @@ class Reject(CommandHandler):
 
 
 class Approve(Reject):
-    """Publish the whole change, or trust the cost that was held; a late answer rejects."""
+    """Publish the whole change, or trust the cost that was held; a late approval rejects."""
 
     kind = "approve"
     text = "approved the change"
+    help = "Approve a pending decision: its candidate price may be reached in one step."
 
     def _answer(self, key: str, context: CommandContext) -> Iterable[Output]:
         state = context.state(key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from features.books.demand import DemandBook
 from features.bucket_logic import Output
@@ -14,7 +14,7 @@ from jobs.pricing.bucket.control import Control, covers, scope_of
 from jobs.pricing.bucket.decider import Decider, Trigger
 from jobs.pricing.bucket.listing_state import ListingState
 from jobs.pricing.bucket.requests import RepricingRequest
-from schemas.codes import Cause
+from schemas.causes import Cause
 from schemas.events import Command, Listing
 
 
@@ -44,8 +44,28 @@ class CommandContext:
     ) -> list[Output]:
         """Reprice a listing with the command as cause; ``detail`` is added to the cause's detail."""
         command = self.command
-        told = {"command": command.kind, "operator": command.operator, "reason": command.reason}
-        return self.decider.decide(key, RepricingRequest(cause, told | detail), self.trigger, approved_minor)
+        who = {"command": command.kind, "operator": command.operator, "reason": command.reason}
+        return self.decider.decide(key, RepricingRequest(cause, who | detail), self.trigger, approved_minor)
+
+
+class Argument(NamedTuple):
+    """One argument of a command on the command line.
+
+    Parameters
+    ----------
+    name : field of :class:`schemas.events.Command`; ``amount`` sets ``price_minor`` from a price and a currency.
+    kind : ``text``, ``integer``, ``until`` (a time or a duration) or ``amount``.
+    option : whether it is an option; an option without ``required`` may be left out.
+    """
+
+    name: str
+    help: str
+    kind: Literal["text", "integer", "until", "amount"] = "text"
+    option: bool = False
+    required: bool = True
+
+
+UNTIL_HELP = "90m, 2h, 3d of run time, or an ISO date"
 
 
 class CommandHandler(ABC):
@@ -55,10 +75,16 @@ class CommandHandler(ABC):
     ----------
     kind : its value in the `commands` topic, one of :class:`schemas.events.CommandKind`.
     text : what the operator did, in words for pricing managers.
+    help : what ``walras <kind>`` does; empty: no such command.
+    scope : what it applies to on the command line: a tenant, any target, or one listing.
+    arguments : further arguments on the command line.
     """
 
     kind: ClassVar[str]
     text: ClassVar[str]
+    help: ClassVar[str] = ""
+    scope: ClassVar[Literal["tenant", "target", "listing"]] = "listing"
+    arguments: ClassVar[tuple[Argument, ...]] = ()
 
     @abstractmethod
     def apply(self, context: CommandContext) -> Iterable[Output]:

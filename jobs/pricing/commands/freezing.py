@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from features.bucket_logic import Output
-from jobs.pricing.commands.base import CommandContext, CommandHandler
+from jobs.pricing.commands.base import UNTIL_HELP, Argument, CommandContext, CommandHandler
 
 
 class Freeze(CommandHandler):
@@ -13,6 +13,11 @@ class Freeze(CommandHandler):
 
     kind = "freeze"
     text = "froze the price"
+    help = "Keep prices as they are."
+    scope = "target"
+    arguments = (
+        Argument("until_ms", f"{UNTIL_HELP}; default: until unfrozen", "until", option=True, required=False),
+    )
 
     def apply(self, context: CommandContext) -> Iterable[Output]:
         """Freeze; nothing is repriced."""
@@ -25,6 +30,8 @@ class Unfreeze(CommandHandler):
 
     kind = "unfreeze"
     text = "unfroze the price"
+    help = "Let frozen prices change again."
+    scope = "target"
 
     def apply(self, context: CommandContext) -> Iterable[Output]:
         """Unfreeze; the next cause reprices."""
@@ -37,6 +44,8 @@ class KillSwitch(CommandHandler):
 
     kind = "kill_switch"
     text = "stopped publishing"
+    help = "Stop publishing prices for a tenant at once; published tables stay in use until they expire."
+    scope = "tenant"
 
     def apply(self, context: CommandContext) -> Iterable[Output]:
         """Freeze, renewals included."""
@@ -49,6 +58,8 @@ class Resume(CommandHandler):
 
     kind = "resume"
     text = "resumed publishing"
+    help = "Publish prices again after a kill switch."
+    scope = "tenant"
 
     def apply(self, context: CommandContext) -> Iterable[Output]:
         """Unfreeze."""

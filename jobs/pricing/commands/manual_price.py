@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from features.bucket_logic import Output
-from jobs.pricing.commands.base import CommandContext, CommandHandler
+from jobs.pricing.commands.base import Argument, CommandContext, CommandHandler
 from schemas.events import Listing
 
 
@@ -15,6 +15,8 @@ class ManualPrice(CommandHandler):
 
     kind = "manual_price"
     text = "set the price by hand"
+    help = "Set a price by hand; the hard guardrails still apply."
+    arguments = (Argument("amount", "Amount in major units, e.g. 19.99, and the listing's currency.", "amount"),)
 
     def apply(self, context: CommandContext) -> Iterable[Output]:
         """Reprice every covered listing to the price, then freeze it; nothing without a price."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from features.bucket_logic import Output
 from jobs.pricing.bucket.listing_state import ListingState
-from jobs.pricing.commands.base import CommandContext, CommandHandler
+from jobs.pricing.commands.base import Argument, CommandContext, CommandHandler
 
 
 class Rollback(CommandHandler):
@@ -14,6 +14,8 @@ class Rollback(CommandHandler):
 
     kind = "rollback"
     text = "restored an earlier price"
+    help = "Return to the main price of an earlier table; without a version, of the one before the present."
+    arguments = (Argument("version", "Version of the table.", "integer", option=True, required=False),)
 
     def apply(self, context: CommandContext) -> Iterable[Output]:
         """Reprice every covered listing whose earlier price is known."""

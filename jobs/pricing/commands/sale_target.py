@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from features.bucket_logic import Output
 from jobs.pricing.bucket.listing_state import SaleTarget as Target
-from jobs.pricing.commands.base import CommandContext, CommandHandler
+from jobs.pricing.commands.base import UNTIL_HELP, Argument, CommandContext, CommandHandler
 
 
 class SaleTarget(CommandHandler):
@@ -14,6 +14,11 @@ class SaleTarget(CommandHandler):
 
     kind = "sale_target"
     text = "set a sale target"
+    help = "Set how many units may be sold until a time; prices follow the target."
+    arguments = (
+        Argument("units", "Units to sell until then.", "integer"),
+        Argument("until_ms", UNTIL_HELP, "until", option=True),
+    )
 
     def apply(self, context: CommandContext) -> Iterable[Output]:
         """Set the target of every covered listing and reprice it."""

@@ -1,4 +1,4 @@
-"""settle: compute every price of the scope anew from what is believed now, without pace limits."""
+"""settle: compute every price of the scope from the current beliefs, without pace limits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from features.bucket_logic import Output
 from jobs.pricing.commands.base import CommandContext, CommandHandler
-from schemas.codes import Cause
+from schemas.causes import Cause
 
 
 class Settle(CommandHandler):
@@ -14,6 +14,8 @@ class Settle(CommandHandler):
 
     kind = "settle"
     text = "requested new prices"
+    help = "Optimize every listing again from the current beliefs, without pace limits."
+    scope = "tenant"
 
     def apply(self, context: CommandContext) -> Iterable[Output]:
         """Reprice every covered listing."""

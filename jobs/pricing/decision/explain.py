@@ -1,7 +1,7 @@
-"""explain: a decision in words, from its record alone.
+"""explain: the text of a decision, from its record alone.
 
 For pricing managers at a terminal (``walras explain``) and in the console; shoppers see none of it. Texts of codes
-are in :mod:`schemas.public_texts`, those of guardrails in their own files.
+are in :mod:`schemas.public_texts`; guardrails and command handlers carry their own.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from textwrap import fill
 from typing import Any
 
+from jobs.pricing.commands import HANDLER_OF
 from jobs.pricing.decision.inputs import PricingInputs
 from jobs.pricing.decision.limit_texts import binds, limit_text
 from jobs.pricing.decision.serialization import read_inputs
@@ -17,10 +18,10 @@ from jobs.pricing.decision.times import time_text
 from jobs.pricing.guardrails import money
 from jobs.pricing.policy import MINUTE_MS
 from jobs.pricing.watcher.signals import signal_text
-from schemas.codes import Cause
+from schemas.causes import Cause
 from schemas.events import OfferKind
 from schemas.price_table import FULL
-from schemas.public_texts import ADVICE, CAUSES, COMMANDS, OUTCOMES, ROLES
+from schemas.public_texts import ADVICE, CAUSES, OUTCOMES, ROLES
 
 WIDTH = 110
 """Columns that a line takes at most."""
@@ -40,7 +41,7 @@ _TARGETS = {"sale_target": "the sale target", "stock": "the stock until the next
 
 
 def explain(decision: Mapping[str, Any]) -> str:
-    """Return a decision in words: result, cause, demand, cost, rivals, limits, prices, gain, what follows.
+    """Return the text of a decision: result, cause, demand, cost, rivals, limits, prices, gain, what follows.
 
     Parameters
     ----------
@@ -92,12 +93,12 @@ def _result(inputs: PricingInputs, result: Mapping[str, Any]) -> str:
 
 
 def _cause(cause: str, detail: Mapping[str, Any], currency: str) -> str:
-    """What happened; a detail that has no words is left to the record."""
-    told = _told(cause, detail, currency)
-    return _sentence(f"{CAUSES[cause]}: {told}" if told else CAUSES[cause])
+    """Return what happened; a detail without a text is only in the record."""
+    text = _detail_text(cause, detail, currency)
+    return _sentence(f"{CAUSES[cause]}: {text}" if text else CAUSES[cause])
 
 
-def _told(cause: str, detail: Mapping[str, Any], currency: str) -> str:
+def _detail_text(cause: str, detail: Mapping[str, Any], currency: str) -> str:
     match detail:
         case {"signal": signal, "effect": effect, "observed_orders": seen, "expected_orders": expected}:
             score = f", evidence score {detail['score']:.3f}" if "score" in detail else ""
@@ -113,12 +114,8 @@ def _told(cause: str, detail: Mapping[str, Any], currency: str) -> str:
                 f"customers stock up at deals such as {money(lowest, currency)} instead of the usual "
                 f"{money(usual, currency)}"
             )
-        case {"on_hand": on_hand, "inbound": inbound}:
-            return f"{on_hand:,} units in stock, {inbound:,} on the way"
         case {"planned_ms": _, "after": after}:
             return f"first cause: {CAUSES[after]}" if after in CAUSES else ""
-        case {"event": event, "kind": kind}:
-            return f"{event} ({kind})"
         case {"command": command, "operator": operator}:
             return _command(command, operator, detail)
         case _ if cause == Cause.COST_CHANGED:
@@ -127,7 +124,7 @@ def _told(cause: str, detail: Mapping[str, Any], currency: str) -> str:
                 for name, (old, new) in sorted(detail.items())
                 if name in _CATALOG
             )
-    return ""
+    return Cause[cause].detail.format_map(detail)
 
 
 def _competitor(name: str, price: int, before: int | None, in_stock: bool, kind: str | None, currency: str) -> str:
@@ -138,7 +135,8 @@ def _competitor(name: str, price: int, before: int | None, in_stock: bool, kind:
 
 
 def _command(command: str, operator: str, detail: Mapping[str, Any]) -> str:
-    text = f"{operator} {COMMANDS.get(command, 'gave a command')}"
+    handler = HANDLER_OF.get(command)
+    text = f"{operator} {handler.text if handler else 'gave a command'}"
     if detail.get("units") is not None:
         text += f" of {detail['units']:,} units"
     if detail.get("decision_id"):
@@ -161,15 +159,15 @@ def _demand(inputs: PricingInputs) -> str:
 
 
 def _customers(inputs: PricingInputs) -> str:
-    """Why each segment's prices are its own; an old record without a segment's elasticity has the listing's."""
-    told = []
+    """Return each segment's share, elasticity (the listing's where the record has no other) and counts."""
+    lines = []
     for name, segment in sorted(inputs.beliefs.segments.items()):
         counted = sum(segment.counts.exposures.tolist())
         behind = f"{counted:,.0f} requests counted" if counted >= 1 else "none counted yet"
         mean = (segment.elasticity or inputs.beliefs.elasticity).mean
         share = "less than 1%" if segment.share < 0.01 else f"{segment.share:.0%}"
-        told.append(f"{_SEGMENTS.get(name, name)}: {share} of requests, elasticity {mean:.2f}, {behind}")
-    return _NEXT_LINE.join(told)
+        lines.append(f"{_SEGMENTS.get(name, name)}: {share} of requests, elasticity {mean:.2f}, {behind}")
+    return _NEXT_LINE.join(lines)
 
 
 def _cost(inputs: PricingInputs) -> str:

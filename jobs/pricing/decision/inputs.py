@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from features.books.offers import ReferenceOffer, RivalOffer, reference_of
 from features.books.sale_probability import PointCounts
 from jobs.pricing.policy import MINUTE_MS, Policy
-from schemas.codes import Cause
+from schemas.causes import Cause
 from schemas.events import DEFAULT_SEGMENT, Listing
 from schemas.price_table import FULL, PriceList
 
@@ -159,7 +159,7 @@ class PricingInputs:
     @property
     def ignores_pace(self) -> bool:
         """Whether pace limits are left aside: when settling, whose prices must not depend on the path."""
-        return self.cause is Cause.SETTLE or self.shown_minor is None
+        return self.cause.ignores_pace or self.shown_minor is None
 
     def current_shares(self) -> Shares | None:
         """Return the select probabilities in force; None without a table."""

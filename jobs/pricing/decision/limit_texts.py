@@ -1,4 +1,4 @@
-"""A limit of a recorded decision in words.
+"""Texts of the limits of a recorded decision.
 
 A band's own ``detail`` is part of the record and is never reworded. The sentence for people is made by the
 guardrail from the band's numbers, the decision's inputs and its policy.
@@ -46,7 +46,7 @@ def limit_text(band: Mapping[str, Any], inputs: PricingInputs, candidate_minor: 
 
 
 def reason_text(reason: str) -> str:
-    """Return the reason that a table or a decision carries in words; one of another form as it is.
+    """Return the text of the reason that a table or a decision carries; one of another form as it is.
 
     >>> reason_text("EVIDENCE velocity ×0.8: PUBLISHED 19.99 USD → 21.49 USD (STEP_LIMIT, APPROVAL)")
     'demand changed (orders ×0.8); limited by: step limit, approval'

@@ -13,10 +13,8 @@ from jobs.pricing.decision.valuation import Gain, Valuation, value_prices
 from jobs.pricing.guardrails import GUARDRAIL_OF, YIELDING, AllowedPrices, Band, Kind, Pin, intersect, money
 from jobs.pricing.policy import MINUTE_MS
 from jobs.pricing.strategies import ProfitPlan, Strategy
-from schemas.codes import Cause, OutcomeCode
-
-ALWAYS_MATERIAL = frozenset({Cause.COLD_START, Cause.SETTLE})
-"""Causes whose change needs no expected gain."""
+from schemas.causes import Cause
+from schemas.codes import OutcomeCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +47,7 @@ class Situation:
     @property
     def needs_gain(self) -> bool:
         """Whether a change is published only if it is expected to gain something."""
-        free = self.strategy.by_rule or self.exempt_from_gain or self.inputs.cause in ALWAYS_MATERIAL
+        free = self.strategy.by_rule or self.exempt_from_gain or not self.inputs.cause.needs_gain
         return self.inputs.current is not None and not free
 
     def is_legal(self, hard: AllowedPrices) -> bool:

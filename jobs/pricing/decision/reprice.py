@@ -8,7 +8,7 @@ Steps (science § 7, § 8):
 4. Decide: a change that does not pay for itself is NOT_MATERIAL. If only pace limits and hard bands exclude each
    other, the nearest price within the hard bands is published at once (HARD_OVER_PACE). If hard bands exclude each
    other, the price is held and a notification is sent (UNPRICEABLE).
-5. Build the table: the strategy's prices within all bands, and neighbouring prices in play for exploration.
+5. Build the table: the strategy's prices within all bands, and neighbouring prices for exploration.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from jobs.pricing.guardrails import (
 )
 from jobs.pricing.guardrails.forward_buying import is_bought_ahead
 from jobs.pricing.strategies import Proposal, StrategyContext, solve_profit, strategy_of
-from schemas.codes import Cause, OutcomeCode
+from schemas.codes import OutcomeCode
 from schemas.events import DEFAULT_SEGMENT
 from schemas.money import floor_minor
 
@@ -96,7 +96,7 @@ def assess(inputs: PricingInputs) -> Situation:
     follow = None if ratio is None or fresh_mean is None else floor_minor(fresh_mean * ratio)
     shown = inputs.shown_minor
     exempt = follow is not None and shown is not None and shown > follow
-    # The gain of ending a deal that is bought ahead lies in days that the demand model does not see.
+    # The gain of ending a deal that is bought ahead falls on later days, outside the demand model's period.
     if inputs.current is not None and not inputs.ignores_pace:
         lowest = min(min(prices.prices) for prices in inputs.current.prices.values())
         exempt = exempt or is_bought_ahead(lowest, inputs.habits.usual_minor, inputs.habits.bought, policy)
@@ -110,7 +110,7 @@ def candidate_prices(situation: Situation, hard: AllowedPrices) -> list[int]:
     above the price that its role allows is searched from that price downwards.
     """
     inputs, grid = situation.inputs, situation.inputs.policy.grid
-    list_minor, settling = inputs.product.list_minor or 0.0, inputs.cause is Cause.SETTLE
+    list_minor, settling = inputs.product.list_minor or 0.0, inputs.cause.ignores_pace
     shown = inputs.shown_minor
     centre = hard.nearest(round(list_minor if settling or shown is None else shown))
     span = grid.span_share * (2 if settling else 1)
@@ -128,12 +128,12 @@ def _bands(
     candidate_minor: int | None = None,
     gain: Gain | None = None,
 ) -> list[Band]:
-    """Ask the guardrails; without a candidate only those that do not need one."""
+    """Return the guardrails' bands; without a candidate only of those that do not need one."""
     free = situation.exempt_from_gain or situation.strategy.by_rule
     confidence = gain.confidence if gain and not free else None
     context = GuardrailContext(situation.inputs, situation.rivals, candidate_minor, confidence)
-    asked = (g for g in guardrails if candidate_minor is not None or not g.needs_candidate)
-    bands = (guardrail.band(context, situation.inputs.policy) for guardrail in asked)
+    applicable = (g for g in guardrails if candidate_minor is not None or not g.needs_candidate)
+    bands = (guardrail.band(context, situation.inputs.policy) for guardrail in applicable)
     return [band for band in bands if band is not None]
 
 

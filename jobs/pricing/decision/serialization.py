@@ -27,7 +27,7 @@ from jobs.pricing.decision.inputs import (
 from jobs.pricing.decision.result import PricingDecision
 from jobs.pricing.guardrails import Band
 from jobs.pricing.policy import Policy, without_moved_keys
-from schemas.codes import Cause
+from schemas.causes import Cause
 from schemas.events import Listing
 from schemas.price_table import PriceList
 
@@ -35,7 +35,7 @@ INPUTS_VERSION = 1
 
 
 class InputsError(ValueError):
-    """Recorded inputs that no decision can be computed from; names the key, what was expected and what came."""
+    """Recorded inputs that no decision can be computed from: the key, what was expected, and what it is."""
 
 
 def inputs_record(inputs: PricingInputs) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def read_inputs(record: Mapping[str, Any]) -> PricingInputs:
     return PricingInputs(
         listing=Listing.parse(record["listing"]),
         at_ms=record["at_ms"],
-        cause=Cause(record["cause"]),
+        cause=Cause[record["cause"]],
         cause_detail=record["cause_detail"],
         seed=record["seed"],
         currency=record["currency"],

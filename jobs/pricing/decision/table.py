@@ -1,4 +1,4 @@
-"""The price table of a decision: chosen prices, and neighbouring grid prices that exploration keeps in play."""
+"""The price table of a decision: chosen prices, and neighbouring grid prices for exploration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Event times for people."""
+"""Texts of event times."""
 
 from __future__ import annotations
 

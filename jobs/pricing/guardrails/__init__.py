@@ -1,7 +1,7 @@
 """Guardrails: bands of allowed prices, each with a code (science § 8).
 
 To add one, write a file in this folder with a subclass of :class:`Guardrail`, and add its instance to
-:data:`GUARDRAILS`. The class carries everything that belongs to the rule: its code, its words for people, its
+:data:`GUARDRAILS`. The class carries everything that belongs to the rule: its code, its texts for operators, its
 band, its sentence in ``walras explain`` and, where it has numbers of its own, its section of the policy. The
 check suite (tests/jobs/pricing/test_guardrails.py) runs over the tuple; a test fails for a class that is not in
 it.

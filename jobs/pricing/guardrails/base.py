@@ -76,7 +76,7 @@ class GuardrailContext:
 
     ``rivals``: the reference price over rivals' offers alone, None without one; ``fresh`` False: the last one
     known. ``candidate_minor`` and ``confidence``, P(gain > 0), are None while the candidate is not yet known;
-    only guardrails that do not need it are asked then. ``confidence`` is None too where no gain is required.
+    only guardrails that do not need it are evaluated then. ``confidence`` is None too where no gain is required.
     """
 
     inputs: PricingInputs
@@ -128,7 +128,7 @@ class Guardrail(ABC):
     code : its code in decisions, upper case; never changed once decisions carry it.
     kind : how strong its bands are.
     needs_candidate : whether its band depends on the candidate, so that it cannot shape the search for one.
-    title, meaning, advice : words for people: name, what it does, what to do where it holds a price.
+    title, meaning, advice : texts for operators: name, what it does, what to do where it holds a price.
     settings : its section of the policy, if it has numbers that no other part of the system reads.
     cuts_short : whether a change that it cut short goes on after the minimum gap.
     requests_approval : whether an operator may approve the whole change.
@@ -168,6 +168,7 @@ class AllowedPrices(NamedTuple):
         return self.high is not None and self.low > self.high
 
     def __contains__(self, price_minor: object) -> bool:
+        """Return whether a price is allowed."""
         return (
             isinstance(price_minor, int)
             and self.low <= price_minor

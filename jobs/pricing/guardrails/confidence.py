@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from jobs.pricing.guardrails.base import Band, Guardrail, GuardrailContext, Kind, LimitRecord, Pin
 from jobs.pricing.policy import Policy
-from schemas.codes import Cause
-
-EXEMPT = frozenset({Cause.COLD_START, Cause.SETTLE})
-"""A cold start has no table to compare with; settling leaves pace limits aside."""
 
 
 class LowConfidence(Guardrail):
@@ -23,7 +19,7 @@ class LowConfidence(Guardrail):
     def band(self, context: GuardrailContext, policy: Policy) -> Band | None:
         """Pin the main prices; None when no price moves, or no gain is required."""
         inputs, least = context.inputs, policy.limits.min_confidence
-        if inputs.cause in EXEMPT or context.confidence is None or inputs.controls.approved_minor is not None:
+        if not inputs.cause.needs_gain or context.confidence is None or inputs.controls.approved_minor is not None:
             return None
         if context.confidence >= least:
             return None

@@ -11,7 +11,7 @@ Y_o, U_o those at all other prices. With m = U_o/Y_o units of a usual order, who
 
 and forward buying is believed from z ≥ ``least_z``. Then no new price of a table lies below
 (1 − ``keep_within``)·e^û: prices still go down, as far as what shoppers are used to follows. Until
-``least_orders`` were bought at deals nobody knows, and a deal is first shown to few: the chosen prices stay
+``least_orders`` were bought at deals this is not known, and only exploration shows deals: the chosen prices stay
 above that line, explored ones need not.
 """
 
@@ -20,12 +20,10 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-from pydantic import Field
-
 from jobs.pricing.decision.inputs import DealCounts
 from jobs.pricing.guardrails.base import Band, Guardrail, GuardrailContext, Kind, LimitRecord, Pin, money
 from jobs.pricing.policy import Policy
-from jobs.pricing.policy_section import Number, PolicySection, Share
+from jobs.pricing.policy_section import Field, Number, PolicySection, Share
 from schemas.money import ceil_minor
 
 

@@ -53,7 +53,7 @@ class CostMissing(Guardrail):
         return Band(self.code, self.kind, detail, alert=True)
 
     def text(self, limit: LimitRecord) -> str:
-        """Name the cost that came."""
+        """Name the cost."""
         cost = limit.inputs.product.cost_minor
         if cost is None:
             return "the catalog gives no cost"

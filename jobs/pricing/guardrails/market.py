@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from jobs.pricing.guardrails.base import Band, Guardrail, GuardrailContext, Kind, LimitRecord, money
 from jobs.pricing.policy import Policy
-from schemas.codes import Cause
 from schemas.money import floor_minor
 
 
@@ -71,7 +70,7 @@ class StaleOffers(Guardrail):
         inputs, mean = context.inputs, context.rivals_mean_minor
         if context.rivals_fresh or mean is None or inputs.controls.approved_minor is not None:
             return None
-        if inputs.cause is Cause.SETTLE:
+        if inputs.cause.ignores_pace:
             return None
         high = max(floor_minor(mean), inputs.shown_minor or 0)
         detail = (

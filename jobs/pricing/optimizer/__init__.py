@@ -1,7 +1,7 @@
-"""The optimizer: which share of each segment's requests is quoted which price (science § 7, 003 § K).
+"""The optimizer: the share of each segment's requests per price (science § 7, 003 § K).
 
-``hull`` solves the problem exactly, for one listing or for many at once; ``judge`` states the same
-problem, and wider ones, to OR-Tools' GLOP; ``exploration`` keeps neighbouring prices in play.
+``hull`` solves the problem exactly, for one listing or for many at once; ``judge`` solves the same problem, and
+wider ones, by OR-Tools' GLOP; ``exploration`` shows neighbouring prices to a few shoppers.
 """
 
 from __future__ import annotations

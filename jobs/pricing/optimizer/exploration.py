@@ -1,10 +1,10 @@
-"""Exploration: a price that is never shown is never learned (science § 7).
+"""Exploration: prices beside the chosen ones are shown too, since only shown prices are learned (science § 7).
 
-``bounded`` keeps the allowed grid prices beside the chosen ones, and the farthest ones allowed, in play with
-a small propensity each;
+``bounded`` gives the allowed grid prices beside the chosen ones, and the farthest ones allowed, a small
+propensity each;
 ``thompson`` draws the sale probabilities from their posterior before solving (TS-update of Ferreira,
 Simchi-Levi, Wang 2018); ``none`` does neither. The propensity that is logged is the one after
-guardrails: exploration only ever sees prices that they allow.
+guardrails: exploration reads only prices that they allow.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections.abc import Sequence
 import numpy as np
 
 SMALLEST_SHARE = 1e-9
-"""A share below this is float dust of the optimizer and no price."""
+"""A share below this is rounding error of the optimizer, not a price."""
 
 
 def keep_neighbours(shares: Sequence[float], propensity: float, neighbours: int, far: float = 0.0) -> list[float]:
-    """One segment's select probabilities with the neighbours of its chosen prices kept in play.
+    """Return one segment's select probabilities, with a least propensity for neighbours of its chosen prices.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def keep_neighbours(shares: Sequence[float], propensity: float, neighbours: int,
 def explore(
     shares: Sequence[Sequence[float]], mode: str, propensity: float, neighbours: int, far: float = 0.0
 ) -> list[list[float]]:
-    """Select probabilities per segment; only ``bounded`` adds neighbours, dust is left out in any mode.
+    """Return select probabilities per segment; ``bounded`` adds neighbours, and every mode drops rounding errors.
 
     >>> explore([[0.25, 0.75, 1e-17]], "none", 0.02, 1)
     [[0.25, 0.75, 0.0]]
@@ -72,9 +72,9 @@ def explore(
 def draw_probabilities(
     successes: Sequence[Sequence[float]], failures: Sequence[Sequence[float]], seed: int
 ) -> list[list[float]]:
-    """Sale probabilities drawn from their Beta posteriors [K][T], made non-increasing in price.
+    """Draw sale probabilities from their Beta posteriors [K][T], made non-increasing in price.
 
-    Why the running minimum: a draw in which a dearer price sells more is no demand curve.
+    The running minimum makes each draw a demand curve: a higher price never sells more.
 
     >>> draw_probabilities([[8.0, 2.0]], [[2.0, 8.0]], 7) == draw_probabilities([[8.0, 2.0]], [[2.0, 8.0]], 7)
     True

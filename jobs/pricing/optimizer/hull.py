@@ -20,7 +20,7 @@ positive, stop when T is used up. The last edge may be walked in part: **at most
 prices**. Its slope is the multiplier of (B), what one more unit would be worth. Under (C≤) closing,
 the point (0, 0), belongs to every segment's points.
 
-If even the least-selling points sell more than T, (B) and (C=) contradict each other; the answer is
+If even the least-selling points sell more than T, (B) and (C=) contradict each other; the solution is
 those points with ``below_demand`` set (science § 7, TARGET_BELOW_DEMAND).
 
 Source: science § 7; 003 § K equations 2-8 with (C) added; Dantzig's LP bound for knapsacks.
@@ -39,7 +39,7 @@ Floats = NDArray[np.float64]
 
 
 class Plan(NamedTuple):
-    """One listing's answer.
+    """One listing's solution.
 
     ``shares[k][t]`` sums to 1 over t under (C=); ``sales`` and ``value`` are expected units and worth of
     the period; ``multiplier`` ≥ 0 is (B)'s, 0 when T does not bind.
@@ -53,7 +53,7 @@ class Plan(NamedTuple):
 
 
 class Plans(NamedTuple):
-    """Many listings' answers; arrays over listings first (``shares`` [L, K, T], the rest [L])."""
+    """Many listings' solutions; arrays over listings first (``shares`` [L, K, T], the rest [L])."""
 
     shares: Floats
     sales: Floats
@@ -63,7 +63,7 @@ class Plans(NamedTuple):
 
 
 def _hull(sales: Sequence[float], values: Sequence[float], closed: bool) -> list[int]:
-    """Indices of the rising part of the upper hull from the least-selling point on; -1 is closing."""
+    """Return indices of the rising part of the upper hull from the least-selling point on; -1 is closing."""
     points = [(s, -v, t) for t, (s, v) in enumerate(zip(sales, values, strict=True))]
     if closed:
         points.append((0.0, -0.0, -1))

@@ -1,8 +1,8 @@
-"""GLOP as judge of the hull, and as solver of what the hull cannot.
+"""The pricing LP in OR-Tools' GLOP: the reference for the hull, and the solver of wider problems.
 
 The hull solves one knapsack with one limit. Several listings that share a resource, one price in a
-price group, least sales, or x over price *vectors* where demand is joint are linear programs too,
-and go to :func:`solve_lp` as they stand (science § 7).
+price group, least sales, or x over price *vectors* where demand is joint are linear programs for
+:func:`solve_lp` (science § 7).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def solve_lp(
     Raises
     ------
     NotOptimalError
-        With the status's name, when it is anything but OPTIMAL (GLOP's presolve may call an unbounded
+        With the status's name, if it is not OPTIMAL (GLOP's presolve may call an unbounded
         problem INFEASIBLE).
 
     Examples
@@ -104,7 +104,7 @@ def solve_plan(
     *,
     may_close: bool = False,
 ) -> Plan:
-    """The hull's problem, (A)-(D) of :mod:`jobs.pricing.optimizer.hull`, stated to GLOP.
+    """Solve the hull's problem, (A)-(D) of :mod:`jobs.pricing.optimizer.hull`, by GLOP.
 
     Raises
     ------

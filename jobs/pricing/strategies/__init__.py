@@ -23,7 +23,7 @@ from jobs.pricing.strategies.cost_plus import CostPlus
 from jobs.pricing.strategies.match_rival import MatchRival
 from jobs.pricing.strategies.operator_price import OperatorPrice
 from jobs.pricing.strategies.profit_lp import ProfitLp
-from schemas.codes import Cause
+from schemas.causes import Cause
 
 STRATEGIES: tuple[Strategy, ...] = (ProfitLp(), ColdStart(), CostPlus(), MatchRival(), OperatorPrice())
 _BY_NAME = {strategy.name: strategy for strategy in STRATEGIES}

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import Field
-
-from jobs.pricing.policy_section import Number, PolicySection
+from jobs.pricing.policy_section import Field, Number, PolicySection
 from jobs.pricing.strategies.base import PriceRule, StrategyContext
 
 

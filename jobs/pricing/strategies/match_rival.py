@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import Field
-
-from jobs.pricing.policy_section import Number, PolicySection
+from jobs.pricing.policy_section import Field, Number, PolicySection
 from jobs.pricing.strategies.base import PriceRule, StrategyContext
 
 
@@ -19,7 +17,7 @@ class MatchRivalSettings(PolicySection):
 
 
 class MatchRival(PriceRule):
-    """The rivals' mean; without a fresh offer of a rival the current price stays."""
+    """The rivals' mean; without a fresh offer of a rival the current price, rounded to the grid's ending."""
 
     name = "match_rival"
     settings = MatchRivalSettings

@@ -14,9 +14,16 @@ class OperatorPrice(Strategy):
     selectable = False
 
     def propose(self, context: StrategyContext, plan: ProfitPlan) -> Proposal:
-        """Propose the operator's price itself."""
+        """Propose the operator's price itself, even outside the allowed prices; :meth:`refine` bounds it.
+
+        Raises
+        ------
+        ValueError
+            If no operator set or approved a price.
+        """
         price = context.inputs.controls.approved_minor
-        assert price is not None
+        if price is None:
+            raise ValueError("approved_minor: expected a price that an operator set or approved, got None")
         return Proposal.single(price, context.inputs.policy.segments.names)
 
     def refine(self, proposal: Proposal, context: StrategyContext) -> tuple[Proposal, ProfitPlan | None]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from features.cells.lines import read_line
 from features.cells.query import COUNTS, DUCKDB, FLINK, bucket_sql, verdict_sql
-from jobs.replay.backfill import Backfill, compare, stream_cells
+from jobs.replay.backfill import CellQuery, compare, stream_cells
 from schemas.events import CELL_COUNTS, bucket_of
 from schemas.topics import INPUTS, TOPICS
 
@@ -42,7 +42,7 @@ def an_order(at_ms: int = T0, **changes: Any) -> dict[str, Any]:
     return order | changes
 
 
-def a_backfill(*events: tuple[str, Any] | tuple[str, Any, int]) -> Backfill:
+def a_backfill(*events: tuple[str, Any] | tuple[str, Any, int]) -> CellQuery:
     """Build a backfill from (topic, record or bytes[, Kafka timestamp]) in the order of their offsets."""
     lines: dict[str, list[tuple[int, int, int, bytes | None]]] = {}
     for name, record, *at in events:
@@ -50,16 +50,16 @@ def a_backfill(*events: tuple[str, Any] | tuple[str, Any, int]) -> Backfill:
         kafka_ts_ms = at[0] if at else record["event_time_ms"]
         of_topic = lines.setdefault(TOPICS[name].topic, [])
         of_topic.append((0, len(of_topic), kafka_ts_ms, line))
-    return Backfill(lines)
+    return CellQuery(lines)
 
 
-def cells_of(backfill: Backfill) -> list[dict[str, Any]]:
+def cells_of(backfill: CellQuery) -> list[dict[str, Any]]:
     """Return the cells without common fields and zero counts."""
     shared = ("tenant", "market", "sku", "price_group", "arm", "segment", "currency")
     return [{k: v for k, v in row.items() if k not in shared and v != 0} for row in backfill.rows("cells")]
 
 
-def codes_of(backfill: Backfill) -> list[tuple[str, str]]:
+def codes_of(backfill: CellQuery) -> list[tuple[str, str]]:
     return [(row["field"], row["code"]) for row in backfill.rows("rejected")]
 
 

@@ -130,7 +130,7 @@ def test_settings_read_platform_env(tmp_path: Path) -> None:
     )
     settings = Settings.load(home=tmp_path)
     assert settings.flink == f"{LOOPBACK}:{some_ports()['flink']}"
-    assert settings.the_clock.speed == 60
+    assert settings.run_clock.speed == 60
     assert settings.parallelism == 1
 
 

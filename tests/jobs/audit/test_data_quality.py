@@ -1,4 +1,4 @@
-"""Archives are judged by what FEATURES and TOPICS promise."""
+"""Archives are judged by FEATURES and TOPICS."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from features.bucket_logic import Batch
 from features.feature_logic import FeatureLogic
 from features.registry import PUBLIC_NAMES
 from jobs.audit.data_quality import check_folder, feature_rules, topic_rules
-from jobs.connectors.feast.features import write_parquet
 from schemas.events import CatalogEntry, Cell, Stock
 from schemas.topics import INPUTS, TOPICS
+from tests.feature_files import write_feature_rows
 
 
 def some_rows(n: int = 6) -> list[dict[str, Any]]:
@@ -39,7 +39,7 @@ def test_every_feature_and_every_contract_field_has_a_rule():
         assert {rule.column for rule in topic_rules(topic)} - {""} <= set(fields)
 
 
-def test_an_unknown_kind_and_an_empty_folder_are_refused_in_words(tmp_path: Path):
+def test_unknown_kind_and_empty_folder_are_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="expected one of features, quotes"):
         check_folder("nonsense", tmp_path)
     with pytest.raises(FileNotFoundError, match="at least one Parquet file"):
@@ -47,15 +47,15 @@ def test_an_unknown_kind_and_an_empty_folder_are_refused_in_words(tmp_path: Path
 
 
 @pytest.mark.platform
-def test_what_the_logic_writes_passes(tmp_path: Path):
-    write_parquet(some_rows(), tmp_path / "day=2026-09-21" / "hour=14" / "part.parquet")
+def test_rows_of_the_feature_logic_pass(tmp_path: Path):
+    write_feature_rows(some_rows(), tmp_path / "day=2026-09-21" / "hour=14" / "part.parquet")
     report = check_folder("features", tmp_path)
     assert report.success, str(report)
     assert report.rows == 6 and report.rules > 60
 
 
 @pytest.mark.platform
-def test_broken_feature_rows_are_named_with_column_count_and_example(tmp_path: Path):
+def test_failure_names_column_count_and_example(tmp_path: Path):
     rows = some_rows()
     rows[0]["abandonment_rate_24h"] = 1.5
     rows[1]["orders_24h"] = None
@@ -63,7 +63,7 @@ def test_broken_feature_rows_are_named_with_column_count_and_example(tmp_path: P
     rows[3]["listing"] = "no-slashes"
     rows[4]["margin_percent"] = float("-inf")
     rows.append(rows[5])
-    write_parquet(rows, tmp_path / "part.parquet")
+    write_feature_rows(rows, tmp_path / "part.parquet")
     report = check_folder("features", tmp_path)
     found = {failure.rule.column: failure for failure in report.failures}
     assert set(found) == {
@@ -74,8 +74,8 @@ def test_broken_feature_rows_are_named_with_column_count_and_example(tmp_path: P
 
 
 @pytest.mark.platform
-def test_a_missing_column_is_said_once(tmp_path: Path):
-    write_parquet(some_rows(), tmp_path / "part.parquet")
+def test_missing_column_is_reported_once(tmp_path: Path):
+    write_feature_rows(some_rows(), tmp_path / "part.parquet")
     frame = pd.read_parquet(tmp_path / "part.parquet").drop(columns=["orders_1h"])
     frame.to_parquet(tmp_path / "part.parquet")
     failures = check_folder("features", tmp_path).failures
@@ -83,7 +83,7 @@ def test_a_missing_column_is_said_once(tmp_path: Path):
 
 
 @pytest.mark.platform
-def test_an_archived_stream_is_judged_by_its_contract(tmp_path: Path):
+def test_archived_stream_is_judged_by_its_contract(tmp_path: Path):
     stock = [asdict(Stock(f"e{i}", 1_790_000_000_000, "acme", "web", "s", "s", i, 0, 3.0)) for i in range(5)]
     pd.DataFrame(stock).to_parquet(tmp_path / "compacted-part-1-0")
     (tmp_path / ".compacted-part-2.inprogress").write_bytes(b"not finished")
@@ -96,7 +96,7 @@ def test_an_archived_stream_is_judged_by_its_contract(tmp_path: Path):
 
 
 @pytest.mark.platform
-def test_the_raw_archive_is_decoded_and_its_bad_lines_are_counted(tmp_path: Path):
+def test_raw_archive_is_decoded_and_its_bad_lines_are_counted(tmp_path: Path):
     good = asdict(Stock("e", 1_790_000_000_000, "acme", "web", "s", "s", 3, 0, 3.0))
     records = [good, good | {"on_hand": "many"}, good | {"inbound": -1}, {"tick": True, "event_time_ms": 1}]
     lines = [orjson.dumps(record) for record in records] + [b"no json"]
@@ -112,6 +112,6 @@ def test_the_raw_archive_is_decoded_and_its_bad_lines_are_counted(tmp_path: Path
 
 
 @pytest.mark.platform
-def test_a_large_archive_is_sampled_repeatably(tmp_path: Path):
-    write_parquet(some_rows(60), tmp_path / "part.parquet")
+def test_large_archive_is_sampled(tmp_path: Path):
+    write_feature_rows(some_rows(60), tmp_path / "part.parquet")
     assert check_folder("features", tmp_path, max_rows=10).rows == 10

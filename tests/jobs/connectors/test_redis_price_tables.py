@@ -1,4 +1,4 @@
-"""Compare-and-set on a real Redis: a stale writer never wins, a lost Redis takes nothing until it is whole."""
+"""Compare-and-set on a real Redis: a stale writer never wins, a lost Redis refuses tables until it is ready."""
 
 from __future__ import annotations
 
@@ -31,48 +31,41 @@ def a_table(version: int = 5, decision_id: str | None = None, **more: Any) -> Pr
     return dataclasses.replace(table, **more)
 
 
-@pytest.fixture
-def tables(redis_server: Any) -> RedisPriceTables:
-    tables = RedisPriceTables(redis_server.url)
-    tables.mark_ready("epoch-1")
-    return tables
-
-
-def test_what_was_published_is_read_back(tables: RedisPriceTables) -> None:
+def test_published_table_is_read_back(tables: RedisPriceTables) -> None:
     assert tables.publish(a_table()) == PublishResult(True, 5)
     assert tables.get(LISTING) == a_table()
     assert tables.get_many([LISTING, Listing("acme", "web-us-usd", "none")]) == {LISTING: a_table()}
     assert list(tables.listings()) == [LISTING]
 
 
-def test_the_hash_in_redis_is_the_layout_and_nothing_else(tables: RedisPriceTables, redis_server: Any) -> None:
+def test_hash_in_redis_has_exactly_the_layouts_fields(tables: RedisPriceTables, redis_server: Any) -> None:
     tables.publish(a_table(5))
     redis_server.client.hset(price_key(LISTING), "left_by_a_former_layout", "x")
     tables.publish(a_table(6))
     assert redis_server.client.hgetall(price_key(LISTING)) == a_table(6).to_redis()
 
 
-def test_a_lower_or_equal_version_of_another_decision_is_refused(tables: RedisPriceTables) -> None:
+def test_lower_or_equal_version_of_another_decision_is_refused(tables: RedisPriceTables) -> None:
     tables.publish(a_table(7))
     assert tables.publish(a_table(6)) == PublishResult(False, 7)
     assert tables.publish(a_table(7, "someone else's")) == PublishResult(False, 7)
     assert tables.get(LISTING) == a_table(7)
 
 
-def test_the_same_decision_again_is_acknowledged_and_never_lowers_the_version(tables: RedisPriceTables) -> None:
+def test_repeated_decision_is_acknowledged_and_never_lowers_the_version(tables: RedisPriceTables) -> None:
     tables.publish(a_table(7, "d"))
     assert tables.publish(a_table(7, "d")) == PublishResult(True, 7)
     assert tables.publish(a_table(6, "d")) == PublishResult(True, 7)
     assert tables.get(LISTING) == a_table(7, "d")
 
 
-def test_without_the_ready_epoch_nothing_is_taken(tables: RedisPriceTables) -> None:
+def test_tables_are_refused_without_the_ready_epoch(tables: RedisPriceTables) -> None:
     tables.mark_unready()
     assert tables.publish(a_table()) == PublishResult(False, NOT_READY)
     assert tables.get(LISTING) is None
 
 
-def test_a_redis_that_lost_its_data_takes_nothing_until_it_is_whole(
+def test_redis_that_lost_its_data_refuses_tables_until_it_is_ready(
     tables: RedisPriceTables, redis_server: Any
 ) -> None:
     tables.publish(a_table(9))
@@ -84,7 +77,7 @@ def test_a_redis_that_lost_its_data_takes_nothing_until_it_is_whole(
     assert tables.publish(a_table(8)) == PublishResult(False, 9)
 
 
-def test_of_many_writers_at_once_the_highest_version_stands(tables: RedisPriceTables) -> None:
+def test_highest_version_of_concurrent_writers_is_kept(tables: RedisPriceTables) -> None:
     versions = [(i * 37) % 101 + 1 for i in range(100)]
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(lambda version: tables.publish(a_table(version)), versions))
@@ -92,9 +85,7 @@ def test_of_many_writers_at_once_the_highest_version_stands(tables: RedisPriceTa
     assert all(result.version_now >= v for result, v in zip(results, versions, strict=True) if result.accepted)
 
 
-def test_a_publication_is_hinted_once_and_a_refusal_not_at_all(
-    tables: RedisPriceTables, redis_server: Any
-) -> None:
+def test_accepted_table_sends_one_hint_and_a_refused_one_none(tables: RedisPriceTables, redis_server: Any) -> None:
     hints = redis_server.client.pubsub(ignore_subscribe_messages=True)
     hints.subscribe(updates_channel("acme", "web-us-usd"))
     assert hints.get_message(timeout=1.0) is None
@@ -105,7 +96,7 @@ def test_a_publication_is_hinted_once_and_a_refusal_not_at_all(
     hints.close()
 
 
-def test_segments_are_set_read_and_forgotten(tables: RedisPriceTables) -> None:
+def test_segments_are_written_read_and_deleted(tables: RedisPriceTables) -> None:
     assert tables.segment("acme", "c1") is None
     assert tables.set_segments("acme", {"c1": "myopic", "c2": "strategic"}) == 2
     assert tables.segment("acme", "c1") == "myopic"
@@ -116,17 +107,17 @@ def test_segments_are_set_read_and_forgotten(tables: RedisPriceTables) -> None:
 
 @given(st.lists(st.tuples(st.integers(1, 4), st.sampled_from("abc")), max_size=8))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_redis_answers_as_the_law_in_memory_does(
+def test_redis_behaves_as_the_in_memory_tables(
     tables: RedisPriceTables, redis_server: Any, writes: list[tuple[int, str]]
 ) -> None:
     redis_server.client.delete(price_key(LISTING))
-    law = InMemoryPriceTables()
+    in_memory = InMemoryPriceTables()
     for version, decision in writes:
-        assert tables.publish(a_table(version, decision)) == law.publish(a_table(version, decision))
-    assert tables.get(LISTING) == law.tables.get(price_key(LISTING))
+        assert tables.publish(a_table(version, decision)) == in_memory.publish(a_table(version, decision))
+    assert tables.get(LISTING) == in_memory.tables.get(price_key(LISTING))
 
 
-def test_a_published_decision_gives_its_table_back_and_a_held_one_none() -> None:
+def test_table_of_a_decision_and_none_of_an_unpublished_one() -> None:
     decision: dict[str, Any] = {
         "decision_id": "d-5", "tenant": "acme", "market": "web-us-usd", "sku": "sku 1/blue", "price_group": "g",
         "decided_at_ms": 5, "published": True, "version": 5, "table_id": "t-5",
@@ -144,23 +135,16 @@ def test_a_published_decision_gives_its_table_back_and_a_held_one_none() -> None
     assert table_of_decision(decision | {"published": False}) is None
 
 
-def test_a_redis_that_hangs_is_reported_after_one_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hanging_redis_is_reported_after_one_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     quick = client_options() | {"socket_timeout": 0.05}
     monkeypatch.setattr("jobs.connectors.redis.price_tables.client_options", lambda: quick)
-    # The connection is taken by the system, and nobody reads it; a second one would stand in line behind it.
-    with socket.create_server(("127.0.0.1", 0), backlog=8) as deaf:
-        deaf.setblocking(False)
-        tables = RedisPriceTables(f"redis://127.0.0.1:{deaf.getsockname()[1]}/0")
+    # The system accepts the connection and nothing reads it; a second connection would be queued behind it.
+    with socket.create_server(("127.0.0.1", 0), backlog=8) as silent:
+        silent.setblocking(False)
+        tables = RedisPriceTables(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
         with pytest.raises(TimeoutError):
             tables.publish(a_table(1))
-        deaf.accept()[0].close()
+        silent.accept()[0].close()
         with pytest.raises(BlockingIOError):
-            deaf.accept()
+            silent.accept()
         tables.close()
-
-
-def test_forgotten_listing_has_no_table_and_the_others_keep_theirs(tables: RedisPriceTables) -> None:
-    other = Listing("acme", "web-us-usd", "s2")
-    tables.publish_many([a_table(), a_table(listing=other)])
-    tables.forget([LISTING])
-    assert list(tables.listings()) == [other]

@@ -1,4 +1,4 @@
-"""How far back a rebuild reads decisions, with Kafka's topics given by hand; on a real Redis.
+"""How far back a rebuild reads decisions, with stubbed topics and a real Redis.
 
 With a real broker: tests/integration/test_edge_on_platform.py.
 """
@@ -24,7 +24,7 @@ MINUTE = 1_790_000_040_000
 
 
 def priced(count: int) -> tuple[list[Record], list[Record]]:
-    """Decisions of so many listings and their tables, as records, in the order in which they were made."""
+    """Return the decisions of so many listings and their tables, as records in the order of creation."""
     entries = tuple(
         CatalogEntry(f"e{i}", MINUTE - 1, "acme", "web-us-usd", f"s{i}", f"s{i}", "shoes", "margin", "USD", 1,
                      True, 1200 + i, 1999)
@@ -41,20 +41,20 @@ def priced(count: int) -> tuple[list[Record], list[Record]]:
 
 @pytest.fixture
 def kafka(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Sets what the two topics hold; answers the decisions' stretches that were asked for."""
+    """A function that sets what the two topics hold; it returns a list of the chunks of decisions read."""
 
     def hold(tables: list[Record], stretches: list[list[Record]]) -> list[int]:
-        asked: list[int] = []
+        chunks_read: list[int] = []
 
         def newest_first(bootstrap: str, topic: str) -> Iterator[list[Record]]:
             for i, stretch in enumerate(stretches):
-                asked.append(i)
+                chunks_read.append(i)
                 yield stretch
 
         monkeypatch.setattr(redis_rebuild, "read_topic", lambda bootstrap, topic: iter(tables))
         monkeypatch.setattr(redis_rebuild, "read_newest_first", newest_first)
         monkeypatch.setattr(redis_rebuild, "follow", lambda *_, **__: (nothing for nothing in repeat(None)))
-        return asked
+        return chunks_read
 
     return hold
 
@@ -67,20 +67,20 @@ def rebuilt(redis_server: Any) -> redis_rebuild.Rebuilt:
     return done
 
 
-def test_it_goes_back_until_a_stretch_of_decisions_knows_of_no_new_table(redis_server: Any, kafka: Any) -> None:
+def test_rebuild_reads_decisions_until_a_chunk_adds_no_table(redis_server: Any, kafka: Any) -> None:
     decisions, tables = priced(6)
     one_each = [[decision] for decision in reversed(decisions)]
-    # The last three tables are missing; a stretch without a record, as of markers alone, ends nothing.
-    asked = kafka(tables[:3], [*one_each[:2], [], *one_each[2:]])
+    # The last three tables are missing. A chunk without records (transaction markers alone) ends nothing.
+    chunks_read = kafka(tables[:3], [*one_each[:2], [], *one_each[2:]])
     assert rebuilt(redis_server).listings == 6
-    assert asked == [0, 1, 2, 3, 4]
+    assert chunks_read == [0, 1, 2, 3, 4]
 
 
-def test_it_reads_every_decision_where_no_table_is_left(redis_server: Any, kafka: Any) -> None:
+def test_rebuild_reads_every_decision_without_tables(redis_server: Any, kafka: Any) -> None:
     decisions, _ = priced(4)
-    asked = kafka([], [[decisions[3]], [decisions[3]], decisions[:3]])
+    chunks_read = kafka([], [[decisions[3]], [decisions[3]], decisions[:3]])
     assert rebuilt(redis_server).listings == 4
-    assert asked == [0, 1, 2]
+    assert chunks_read == [0, 1, 2]
 
 
 def a_purchase_record(offset: int, customer: str, period: int | None, purchases: int, above: int) -> Record:
@@ -92,9 +92,9 @@ def a_purchase_record(offset: int, customer: str, period: int | None, purchases:
     return Record(TOPICS["segments"].topic, 0, offset, MINUTE, key, orjson.dumps(value))
 
 
-def test_segments_come_back_with_the_purchases_of_every_period(redis_server: Any, kafka: Any) -> None:
+def test_rebuild_restores_segments_and_purchases_of_every_period(redis_server: Any, kafka: Any) -> None:
     records = [
-        a_purchase_record(0, "c1", None, 5, 3),  # of an earlier version: all purchases so far
+        a_purchase_record(0, "c1", None, 5, 3),  # without a period: all purchases so far
         a_purchase_record(1, "c1", 20_700, 1, 0),
         a_purchase_record(2, "c2", 20_670, 4, 0),
         a_purchase_record(3, "c1", 20_700, 2, 0),

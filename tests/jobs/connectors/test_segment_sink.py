@@ -1,4 +1,4 @@
-"""Customers' segments from the stream to Redis: counts of all periods decide, and what waits is bounded."""
+"""Customers' segments written to Redis: decided by the counts of all periods, queued in bounded memory."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import pytest
 from redis.exceptions import ConnectionError
 
 from features.bucket_logic import Fact
-from features.segments.customers import DAY_MS, SegmentLogic
+from features.segments.customers import SegmentLogic
 from jobs.connectors.redis.output_sinks import RedisSegmentSink
 from jobs.connectors.redis.price_tables import RedisPriceTables
+from schemas.time_units import DAY_MS
 
 
 @pytest.fixture
@@ -27,18 +28,18 @@ def a_purchase(customer: str, purchases: int, above: int, at_ms: int = 1) -> Fac
     return Fact("segments", value, at_ms, "segments-0-0", at_ms)
 
 
-def test_a_customer_who_returns_is_found_again_in_redis(redis_server: Any, tables: RedisPriceTables) -> None:
+def test_returning_customer_keeps_the_counts_of_redis(redis_server: Any, tables: RedisPriceTables) -> None:
     first, later = SegmentLogic(), SegmentLogic()
     RedisSegmentSink(tables).write(list(first.on_fact(a_purchase("c1", 10, 6))))
     assert redis_server.client.get("segment:{acme:c1}:c1") == "myopic"
-    # Ten periods later the stream knows nothing of c1 and counts from one again.
+    # Ten periods later the stream has dropped c1's counts and starts from one again.
     RedisSegmentSink(tables).write(list(later.on_fact(a_purchase("c1", 1, 0, 300 * DAY_MS))))
     assert redis_server.client.get("segment:{acme:c1}:c1") == "myopic", "6 of 11, not 0 of 1"
     RedisSegmentSink(tables).write(list(later.on_fact(a_purchase("new", 1, 0, 300 * DAY_MS))))
     assert redis_server.client.get("segment:{acme:ne}:new") == "strategic"
 
 
-def test_the_highest_count_of_a_period_stays(tables: RedisPriceTables) -> None:
+def test_highest_count_of_a_period_is_kept(tables: RedisPriceTables) -> None:
     sink, logic = RedisSegmentSink(tables), SegmentLogic()
     for purchases in (1, 2, 2, 10, 3):
         sink.write(list(logic.on_fact(a_purchase("c1", purchases, 1))))
@@ -46,17 +47,17 @@ def test_the_highest_count_of_a_period_stays(tables: RedisPriceTables) -> None:
 
 
 class LosableTables(RedisPriceTables):
-    """Counts and segments in memory, which can be away."""
+    """Counts and segments in memory; calls fail while ``down`` is set."""
 
     def __init__(self) -> None:
-        self.away = True
+        self.down = True
         self.purchases: dict[str, dict[int, tuple[int, int]]] = {}
         self.segments: dict[str, str | None] = {}
 
     def add_purchases(
         self, tenant: str, counts: Mapping[tuple[str, int], tuple[int, int]]
     ) -> dict[str, dict[int, tuple[int, int]]]:
-        if self.away:
+        if self.down:
             raise ConnectionError("away")
         for (customer, period), count in counts.items():
             self.purchases.setdefault(customer, {})[period] = count
@@ -67,26 +68,26 @@ class LosableTables(RedisPriceTables):
         return len(segments)
 
 
-def test_segments_wait_while_redis_is_away() -> None:
+def test_segments_are_queued_while_redis_is_down() -> None:
     tables, logic = LosableTables(), SegmentLogic()
     sink = RedisSegmentSink(tables)
     sink.write(list(logic.on_fact(a_purchase("c1", 4, 4))))
     assert sink.counts == {"segments_written": 0, "segments_waiting": 1, "segments_dropped": 0}
-    tables.away, sink._paused_until = False, 0.0
+    tables.down, sink._paused_until = False, 0.0
     sink.write([])
     assert sink.counts == {"segments_written": 1, "segments_waiting": 0, "segments_dropped": 0}
     assert tables.segments == {"c1": "myopic"}
 
 
-def test_no_more_than_the_limit_waits_and_the_rest_is_counted() -> None:
-    sink, logic = RedisSegmentSink(LosableTables(), most_waiting=3), SegmentLogic()
+def test_queue_of_segments_is_bounded_and_drops_are_counted() -> None:
+    sink, logic = RedisSegmentSink(LosableTables(), max_pending=3), SegmentLogic()
     for i in range(5):
         sink.write(list(logic.on_fact(a_purchase(f"c{i}", 4, 4))))
     assert (sink.counts["segments_waiting"], sink.counts["segments_dropped"]) == (3, 2)
     assert sorted(customer for _, customer, _ in sink._pending) == ["c2", "c3", "c4"]
 
 
-def test_a_forgotten_customer_leaves_no_counts(redis_server: Any, tables: RedisPriceTables) -> None:
+def test_deleted_customer_has_no_counts(redis_server: Any, tables: RedisPriceTables) -> None:
     RedisSegmentSink(tables).write(list(SegmentLogic().on_fact(a_purchase("c1", 10, 6))))
     tables.set_segments("acme", {"c1": None})
     assert redis_server.client.keys("*c1*") == []

@@ -1,4 +1,4 @@
-"""Price tables from the stream to Redis: published once, kept while Redis is away, dropped when outrun."""
+"""Price tables written to Redis: published once, queued while Redis is down, dropped if Redis has a newer one."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def a_table(version: int, sku: str = "s1") -> Output:
 
 
 class LosableTables(RedisPriceTables):
-    """Price tables in memory, which can be away or not ready."""
+    """Price tables in memory; calls fail while ``down`` is set and are refused while ``ready_now`` is not."""
 
-    def __init__(self, *, away: bool = False, ready: bool = True) -> None:
-        self.away, self.ready_now, self.calls = away, ready, 0
+    def __init__(self, *, down: bool = False, ready: bool = True) -> None:
+        self.down, self.ready_now, self.calls = down, ready, 0
         self.held = InMemoryPriceTables()
 
     def publish_many(
         self, tables: Iterable[PriceTable], *, must_be_ready: bool = True, chunk: int = 500
     ) -> list[PublishResult]:
         self.calls += 1
-        if self.away:
+        if self.down:
             raise ConnectionError("away")
         if not self.ready_now:
             return [PublishResult(False, NOT_READY) for _ in tables]
@@ -44,7 +44,7 @@ class LosableTables(RedisPriceTables):
 
 
 class Seconds:
-    """The wall clock of a test."""
+    """A wall clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -74,7 +74,7 @@ def test_table_older_than_the_one_in_redis_is_dropped(wall: Seconds) -> None:
     assert sink.counts == {"tables_published": 0, "tables_outrun": 1, "tables_waiting": 0}
 
 
-def test_newest_table_of_a_listing_waits_until_redis_is_ready(wall: Seconds) -> None:
+def test_newest_table_of_a_listing_is_queued_until_redis_is_ready(wall: Seconds) -> None:
     tables = LosableTables(ready=False)
     sink = RedisTableSink(tables)
     sink.write([a_table(1), a_table(2)])
@@ -85,8 +85,8 @@ def test_newest_table_of_a_listing_waits_until_redis_is_ready(wall: Seconds) -> 
     assert [table.version for table in tables.held.tables.values()] == [2]
 
 
-def test_redis_that_failed_is_left_alone_for_the_pause(wall: Seconds) -> None:
-    tables = LosableTables(away=True)
+def test_failed_redis_is_not_called_during_the_pause(wall: Seconds) -> None:
+    tables = LosableTables(down=True)
     sink = RedisTableSink(tables)
     sink.write([a_table(1)])
     wall.now = PAUSE_AFTER_FAILURE_S - 0.1

@@ -1,4 +1,4 @@
-"""The followed view: changes with their cause, whatever order the topics come in, in bounded memory."""
+"""The followed view: changes with their cause, in any order of the topics, in bounded memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from features.registry import EVENT_TIMESTAMP, FEATURES
 from jobs.connectors.kafka.reading import Record
 from jobs.console.live_view import plain_change, plain_line, screen
 from jobs.console.market_view import MarketView
-from jobs.monitoring.health import Part
+from jobs.monitoring.health import ComponentHealth
 from jobs.runtime.settings import Settings
 from schemas.topics import TOPICS
 
@@ -45,7 +45,7 @@ def a_decision(version: int, cause: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("decision_first", [True, False])
-def test_a_change_has_its_cause_and_latency_in_either_order(decision_first: bool) -> None:
+def test_change_has_cause_and_latency_in_either_order(decision_first: bool) -> None:
     view = a_view()
     take(view, "tables", **a_table(1, 1999, reason="a reason without a code"))
     if decision_first:
@@ -63,7 +63,7 @@ def test_a_change_has_its_cause_and_latency_in_either_order(decision_first: bool
     assert view.moved() == 1
 
 
-def test_what_is_learned_of_a_listing_is_that_of_its_newest_row() -> None:
+def test_learned_state_is_that_of_the_newest_row() -> None:
     view = a_view()
     row = {spec.public: 0 for spec in FEATURES} | {"listing": "acme/web-us-usd/sku-1", EVENT_TIMESTAMP: 60_000}
     assert view.learned("acme/web-us-usd/sku-1") is None
@@ -73,16 +73,16 @@ def test_what_is_learned_of_a_listing_is_that_of_its_newest_row() -> None:
     assert learned is not None and learned["elasticity"] == {"state": "provisional"}
 
 
-def test_a_timer_a_person_and_the_past_do_not_count_as_moved() -> None:
+def test_changes_by_timers_operators_and_backlog_do_not_count_as_moved() -> None:
     view = a_view()
     take(view, "tables", live=False, **a_table(1, 1999))
     take(view, "tables", live=False, **a_table(2, 1899))
-    for version, cause in enumerate(["RENEWAL", "COMMAND", "SETTLE", "COLD_START"], 3):
+    for version, cause in enumerate(["BELIEFS_MOVED", "COMMAND", "SETTLE", "COLD_START"], 3):
         take(view, "tables", **a_table(version, 1000 + version, reason=f"{cause}: PUBLISHED"))
     assert len(view.changes()) == 5 and view.moved() == 0
 
 
-def test_a_repeat_an_older_version_and_an_unmoved_price_are_no_change() -> None:
+def test_repeated_older_or_equal_table_is_no_change() -> None:
     view = a_view()
     take(view, "tables", **a_table(5, 1999))
     take(view, "tables", **a_table(5, 1899))
@@ -91,7 +91,7 @@ def test_a_repeat_an_older_version_and_an_unmoved_price_are_no_change() -> None:
     assert view.changes() == []
 
 
-def test_the_strongest_evidence_comes_first_and_old_evidence_not_at_all() -> None:
+def test_top_evidence_is_sorted_and_recent() -> None:
     view = a_view(points=3)
     for minute in range(5):
         for sku, evidence in (("a", 5.0), ("b", 50.0 if minute == 4 else 1.0)):
@@ -105,7 +105,7 @@ def test_the_strongest_evidence_comes_first_and_old_evidence_not_at_all() -> Non
     assert view.totals["triggers"] == 1
 
 
-def test_memory_is_bounded_by_listings_and_recent() -> None:
+def test_collections_are_bounded() -> None:
     view = a_view(max_listings=10, recent=20)
     for i in range(300):
         take(view, "tables", sku=f"s{i}", **a_table(1, 1000))
@@ -130,21 +130,21 @@ def test_memory_is_bounded_by_listings_and_recent() -> None:
     assert view.rejected_codes["OUT_OF_RANGE"] == 300
 
 
-def test_cells_are_counted_by_their_rows() -> None:
+def test_cells_are_counted_by_rows() -> None:
     view = a_view()
     rows = [{"kind": "cell"}, {"kind": "cell"}, {"kind": "offers"}]
     take(view, "cells", bucket=1, window_end_ms=60_000, rows=rows)
     assert view.totals["cells"] == 2
 
 
-def test_the_summary_is_plain_data() -> None:
+def test_summary_can_be_encoded_as_json() -> None:
     view = a_view()
     take(view, "tables", **a_table(1, 1999))
     take(view, "tables", **a_table(2, 1899))
     assert orjson.loads(orjson.dumps(view.summary()))["changes"][0]["new_minor"] == 1899
 
 
-def test_the_live_view_says_prices_reasons_and_what_is_not_well() -> None:
+def test_live_view_shows_prices_reasons_and_problems() -> None:
     view = a_view()
     take(view, "tables", **a_table(1, 1999))
     take(view, "tables", **a_table(2, 1899))
@@ -158,7 +158,7 @@ def test_the_live_view_says_prices_reasons_and_what_is_not_well() -> None:
         effect=0.7,
         triggered=True,
     )
-    health = [Part("broker", True, ""), Part("redis", False, "not ready")]
+    health = [ComponentHealth("broker", True, ""), ComponentHealth("redis", False, "not ready")]
     console = Console(width=140, record=True, file=io.StringIO())
     console.print(screen(view, health, Settings(), 12.0))
     drawn = console.export_text()
@@ -170,23 +170,23 @@ def test_the_live_view_says_prices_reasons_and_what_is_not_well() -> None:
         "repricing started",
     ):
         assert word in drawn
-    assert "NOT WELL: redis (not ready)" in plain_line(view, health, 1.0)
+    assert "PROBLEM: redis (not ready)" in plain_line(view, health, 1.0)
     assert "19.99 → 18.99 USD" in plain_change(view.changes()[0])
 
 
-def test_catalog_entry_with_an_optional_field_of_another_type_is_told_without_it() -> None:
-    told: list[dict[str, Any]] = []
+def test_catalog_entry_is_passed_on_without_a_field_of_another_type() -> None:
+    received: list[dict[str, Any]] = []
     view = a_view()
-    view._on_catalog = told.append
+    view._on_catalog = received.append
     entry = {
         "event_id": "e", "event_time_ms": 1_790_000_000_000, "tenant": "acme", "market": "web", "sku": "s1",
         "price_group": "s1", "category": "shoes", "role": "kvi", "currency": "USD", "pack_size": 1, "active": True,
     }  # fmt: skip
     take(view, "catalog", **entry, list_minor="cheap")
-    assert told == [entry]
+    assert received == [entry]
 
 
-def test_page_is_given_words_where_records_carry_codes() -> None:
+def test_summary_has_words_for_codes() -> None:
     view = a_view()
     take(view, "tables", **a_table(1, 1999))
     take(view, "tables", **a_table(2, 1899, reason="RIVAL_MOVED: PUBLISHED 19.99 USD → 18.99 USD (STEP_LIMIT)"))
@@ -199,8 +199,8 @@ def test_page_is_given_words_where_records_carry_codes() -> None:
     assert summary["refused"] == [["a number is out of range", 1]]
 
 
-def test_live_view_says_when_late_minutes_will_have_caught_up() -> None:
-    health = [Part("minutes", True, "12 minutes ago: catching up, done in about 15 s", notable=True)]
+def test_live_view_shows_when_late_minutes_will_have_caught_up() -> None:
+    health = [ComponentHealth("minutes", True, "12 minutes ago: catching up, done in about 15 s", notable=True)]
     console = Console(width=140, record=True, file=io.StringIO())
     console.print(screen(MarketView("nowhere"), health, Settings(), 12.0))
     assert "done in about 15 s" in console.export_text()

@@ -1,4 +1,4 @@
-"""Containment of a logic's exceptions: the job goes on, the record is kept, the bucket's state is intact."""
+"""Containment of a logic's exceptions: the job continues, the record is kept, the bucket's state is unchanged."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import orjson
 import pytest
 
 from features.bucket_logic import Batch, Fact, Output
-from jobs.hosting.containment import FAILING_AFTER_MINUTES, as_text, event_time_in, window_end_in
+from jobs.hosting.containment import FAILING_AFTER_MINUTES, parse_event_time, parse_window_end, record_text
 from jobs.hosting.host import EncodedOutput, Host, LogicError
 
 POISON = 666
 
 
 class Fragile:
-    """A logic that counts, and raises on poison after it has changed its state."""
+    """A logic that counts, and raises on a poison value after it has changed its state."""
 
     name, version = "fragile", 1
 
@@ -46,20 +46,20 @@ class Fragile:
 
 
 class Unencodable(Fragile):
-    """A logic whose outputs no encoder takes."""
+    """A logic whose outputs cannot be encoded."""
 
     def on_fact(self, fact: Fact) -> Iterable[Output]:
         return [Output("evidence", "k", {"too_large": 2**70}, fact.event_time_ms)]
 
 
 class State:
-    """One bucket's saved bytes, as a state backend keeps them."""
+    """One bucket's saved bytes, as a state backend stores them."""
 
     def __init__(self, host: Host) -> None:
         self.host, self.data = host, None
 
     def take(self, row: tuple[str, str, str, str]) -> list[EncodedOutput]:
-        encoded, data = self.host.take_contained(row, lambda: self.data)
+        encoded, data = self.host.process_contained(row, lambda: self.data)
         self.data = data or self.data
         return encoded
 
@@ -77,7 +77,7 @@ def a_batch(minute: int, *, poison: bool = False) -> tuple[str, str, str, str]:
     return "3", "batch", f"cells-0-{minute}", orjson.dumps(value).decode()
 
 
-def a_packet(*numbers: int) -> tuple[str, str, str, str]:
+def a_fact_list(*numbers: int) -> tuple[str, str, str, str]:
     facts = [[f"stock-0-{n}", {"event_time_ms": 5, "n": n}] for n in numbers]
     return "3", "stock", "", orjson.dumps(facts).decode()
 
@@ -86,9 +86,9 @@ def values(encoded: list[EncodedOutput], stream: str) -> list[dict[str, Any]]:
     return [each.output.value for each in encoded if each.output.stream == stream]
 
 
-def test_a_failing_fact_of_a_packet_goes_to_quarantine_and_the_others_are_taken() -> None:
+def test_failing_fact_of_a_list_goes_to_quarantine_and_the_others_are_processed() -> None:
     state = State(a_host())
-    encoded = state.take(a_packet(1, POISON, 2))
+    encoded = state.take(a_fact_list(1, POISON, 2))
     assert values(encoded, "evidence") == [{"fact": 1}, {"fact": 2}]
     (record,) = values(encoded, "quarantine")
     assert (record["logic"], record["bucket"], record["kind"]) == ("fragile", "3", "stock")
@@ -97,14 +97,14 @@ def test_a_failing_fact_of_a_packet_goes_to_quarantine_and_the_others_are_taken(
     assert "on_fact" in record["trace"]
 
 
-def test_a_failing_fact_leaves_no_trace_in_the_state() -> None:
+def test_failing_fact_does_not_change_the_state() -> None:
     state = State(a_host())
-    state.take(a_packet(1, POISON, 2))
-    state.take(a_packet(3))
+    state.take(a_fact_list(1, POISON, 2))
+    state.take(a_fact_list(3))
     assert state.host.bucket("3", lambda: state.data).logic.snapshot()["facts"] == [1, 2, 3]
 
 
-def test_rows_that_come_as_one_record_are_retried_one_by_one() -> None:
+def test_rows_of_one_record_are_retried_one_by_one() -> None:
     state = State(a_host())
     rows = [{"event_time_ms": 5, "n": n} for n in (1, POISON, 2)]
     encoded = state.take(("3", "segments", "", orjson.dumps({"rows": rows}).decode()))
@@ -112,12 +112,12 @@ def test_rows_that_come_as_one_record_are_retried_one_by_one() -> None:
     assert orjson.loads(values(encoded, "quarantine")[0]["payload"]) == {"rows": [rows[1]]}
 
 
-def test_a_row_that_is_not_json_goes_to_quarantine_with_its_text() -> None:
+def test_row_that_is_not_json_goes_to_quarantine_with_its_text() -> None:
     (record,) = values(State(a_host()).take(("3", "stock", "stock-0-7", "{not json")), "quarantine")
     assert (record["address"], record["payload"]) == ("stock-0-7", "{not json")
 
 
-def test_a_failing_batch_is_a_gap_and_the_window_end_advances() -> None:
+def test_failing_batch_is_a_gap_and_the_window_end_advances() -> None:
     state = State(a_host())
     state.take(a_batch(1))
     (record,) = values(state.take(a_batch(2, poison=True)), "quarantine")
@@ -127,7 +127,7 @@ def test_a_failing_batch_is_a_gap_and_the_window_end_advances() -> None:
     assert values(state.take(a_batch(3)), "evidence") == [{"minutes": 2}]
 
 
-def test_a_bucket_is_failing_after_three_failed_minutes_in_a_row_and_says_when_it_recovers() -> None:
+def test_bucket_fails_after_three_failed_minutes_and_reports_its_recovery() -> None:
     state = State(a_host())
     for minute in range(1, FAILING_AFTER_MINUTES + 1):
         assert state.host.counts["host"]["failing_buckets"] == 0
@@ -145,33 +145,33 @@ def test_failed_minutes_are_counted_across_a_restart() -> None:
     state.host = a_host()
     assert values(state.take(a_batch(3, poison=True)), "quarantine")[0]["failing_minutes"] == 3
     state.host = a_host()
-    state.take(a_packet(1))
+    state.take(a_fact_list(1))
     assert state.host.counts["host"]["failing_buckets"] == 1
 
 
-def test_an_output_that_cannot_be_encoded_is_contained() -> None:
-    (record,) = values(State(a_host(Unencodable)).take(a_packet(1)), "quarantine")
+def test_output_that_cannot_be_encoded_is_contained() -> None:
+    (record,) = values(State(a_host(Unencodable)).take(a_fact_list(1)), "quarantine")
     assert "exceeds 64-bit" in record["error"]
 
 
-def test_without_saved_bytes_the_error_names_logic_bucket_address_and_record() -> None:
+def test_uncontained_error_names_logic_bucket_address_and_record() -> None:
     with pytest.raises(
         LogicError, match=r"fragile, bucket 3, stock stock-0-666: ValueError: poison; record: .*666"
     ):
-        a_host().take(a_packet(1, POISON), lambda: None)
+        a_host().process(a_fact_list(1, POISON), lambda: None)
     with pytest.raises(LogicError, match=r"fragile, bucket 3, batch cells-0-2: KeyError: 'web/eu'; record: "):
-        a_host().take(a_batch(2, poison=True), lambda: None)
+        a_host().process(a_batch(2, poison=True), lambda: None)
 
 
 def test_record_that_json_cannot_hold_is_shown_as_text() -> None:
-    assert as_text({"sizes": {3}}) == '{"sizes":"{3}"}'
+    assert record_text({"sizes": {3}}) == '{"sizes":"{3}"}'
 
 
 @pytest.mark.parametrize("payload", ["", "[]", "{}", '{"window_end_ms": "soon"}'])
 def test_window_end_of_an_unreadable_batch_is_zero(payload: str) -> None:
-    assert window_end_in(payload) == 0
+    assert parse_window_end(payload) == 0
 
 
 def test_quarantined_fact_has_its_event_time_where_it_can_be_read() -> None:
-    assert event_time_in("stock", {"event_time_ms": 5}) == 5
-    assert event_time_in("stock", {"event_time_ms": "soon"}) == 0
+    assert parse_event_time("stock", {"event_time_ms": 5}) == 5
+    assert parse_event_time("stock", {"event_time_ms": "soon"}) == 0

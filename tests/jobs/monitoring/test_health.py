@@ -1,4 +1,4 @@
-"""What health says of minutes: in time, late and catching up, or not coming."""
+"""Health of minutes: on time, late and catching up, or not closing."""
 
 from __future__ import annotations
 
@@ -6,76 +6,81 @@ from pathlib import Path
 
 import pytest
 
-from jobs.monitoring.health import LATE_S, PATIENCE_S, closed
-from jobs.monitoring.pace import KEPT_MS, Sample, note, read
+from jobs.monitoring.health import MAX_DELAY_S, NOTABLE_DELAY_S, judge_newest_minute
+from jobs.monitoring.minute_progress import KEPT_MS, Sample, read_samples, record_sample
 from jobs.runtime.clock import Clock
-from schemas.topics import MINUTE_MS
+from schemas.time_units import MINUTE_MS
 
 NOON, LATENESS, SPEED = 43_200_000, 60_000, 20
 
 
 class At(Clock):
-    """A clock that stands still at noon."""
+    """A clock that always shows noon."""
 
     def now_ms(self) -> int:
         return NOON
 
 
 def late(wall_s: float, rate: float | None = None) -> tuple[bool, str, bool]:
-    """What is said when a minute is late by ``wall_s``, and ``rate`` run seconds close in a wall second."""
+    """Return ok, note and notable of a minute that is late by ``wall_s``.
+
+    ``rate`` run seconds close per wall second; None: no samples.
+    """
     newest = NOON - MINUTE_MS - LATENESS - round(wall_s * 1000 * SPEED)
     samples = [] if rate is None else [Sample(0, newest - round(30_000 * rate)), Sample(30_000, newest)]
-    part = closed(newest, At(NOON, 0, SPEED), LATENESS, samples)
+    part = judge_newest_minute(newest, At(NOON, 0, SPEED), LATENESS, samples)
     return part.ok, part.note, part.notable
 
 
-def test_minutes_in_time_are_well_and_not_worth_a_word() -> None:
-    assert late(LATE_S - 1, rate=SPEED)[::2] == (True, False)
+def test_minute_in_time_is_ok_and_not_notable() -> None:
+    assert late(NOTABLE_DELAY_S - 1, rate=SPEED)[::2] == (True, False)
 
 
-def test_late_minutes_say_when_they_will_have_caught_up() -> None:
-    ok, said, notable = late(30, rate=3 * SPEED)
+def test_late_minute_reports_when_the_run_will_have_caught_up() -> None:
+    ok, note, notable = late(30, rate=3 * SPEED)
     assert (ok, notable) == (True, True)
-    assert said == "closed up to 11:48, 12 minutes ago: catching up, done in about 15 s"
+    assert note == "closed up to 11:48, 12 minutes ago: catching up, done in about 15 s"
 
 
-def test_a_run_far_behind_is_not_well_though_it_catches_up() -> None:
-    ok, said, _ = late(PATIENCE_S + 60, rate=2 * SPEED)
+def test_run_far_behind_is_a_problem_although_it_catches_up() -> None:
+    ok, note, _ = late(MAX_DELAY_S + 60, rate=2 * SPEED)
     assert not ok
-    assert said.endswith("42 minutes ago: catching up, done in about 2 minutes")
+    assert note.endswith("42 minutes ago: catching up, done in about 2 minutes")
 
 
-def test_a_run_that_falls_further_behind_says_by_how_much_and_what_to_do() -> None:
-    ok, said, _ = late(PATIENCE_S + 60, rate=SPEED / 2)
+def test_run_that_falls_further_behind_reports_the_rate_and_the_remedy() -> None:
+    ok, note, _ = late(MAX_DELAY_S + 60, rate=SPEED / 2)
     assert not ok
-    assert "falling further behind, by 10.0 minutes of the run a minute" in said
-    assert "slower clock" in said
+    assert "falling further behind, by 10.0 minutes of the run a minute" in note
+    assert "slower clock" in note
 
 
-def test_a_restarted_run_is_measured_from_its_restart() -> None:
+def test_restarted_run_is_measured_from_its_restart() -> None:
     newest = NOON - MINUTE_MS - LATENESS - 600_000
     before = newest - 1_200_000
     samples = [Sample(0, before), Sample(30_000, before), Sample(50_000, newest)]
-    assert closed(newest, At(NOON, 0, SPEED), LATENESS, samples).note.endswith("catching up, done in about 15 s")
+    assert judge_newest_minute(newest, At(NOON, 0, SPEED), LATENESS, samples).note.endswith(
+        "catching up, done in about 15 s"
+    )
 
 
-def test_without_notes_of_the_pace_only_the_delay_is_said() -> None:
+def test_without_samples_only_the_delay_is_reported() -> None:
     assert late(30)[1] == "closed up to 11:48, 12 minutes ago"
 
 
-def test_no_minute_yet_is_not_well() -> None:
-    assert closed(-1, At(NOON, 0, SPEED), LATENESS).note == "none has closed yet"
+def test_no_closed_minute_is_a_problem() -> None:
+    assert judge_newest_minute(-1, At(NOON, 0, SPEED), LATENESS).note == "none has closed yet"
 
 
-def test_notes_of_the_last_minute_are_kept_and_older_ones_dropped(tmp_path: Path) -> None:
+def test_samples_of_the_last_minute_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "minutes.json"
     for wall_ms in (0, 30_000, 70_000):
-        note(path, Sample(wall_ms, wall_ms * SPEED))
-    assert read(path, 70_000) == [Sample(30_000, 600_000), Sample(70_000, 1_400_000)]
-    assert read(path, 70_000 + KEPT_MS + 1) == []
+        record_sample(path, Sample(wall_ms, wall_ms * SPEED))
+    assert read_samples(path, 70_000) == [Sample(30_000, 600_000), Sample(70_000, 1_400_000)]
+    assert read_samples(path, 70_000 + KEPT_MS + 1) == []
 
 
 @pytest.mark.parametrize("text", ["", "[[1]]", "[", '{"a": 1}'])
-def test_unreadable_notes_count_as_none(tmp_path: Path, text: str) -> None:
+def test_unreadable_file_counts_as_no_samples(tmp_path: Path, text: str) -> None:
     (tmp_path / "minutes.json").write_text(text)
-    assert read(tmp_path / "minutes.json", 0) == []
+    assert read_samples(tmp_path / "minutes.json", 0) == []

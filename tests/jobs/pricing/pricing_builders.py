@@ -1,4 +1,4 @@
-"""Builders of what pricing tests need: inputs, a bucket's stream with known demand, a little host."""
+"""Builders of pricing tests: inputs, events, and a market with known demand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from features.array_text import array_text
 from features.books.sale_probability import PointCounts
 from features.bucket_logic import Batch, Fact, Output
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
-from jobs.pricing.decision.reprice import make_inputs, reprice
+from jobs.pricing.decision.inputs import PricingInputs
+from jobs.pricing.decision.reprice import reprice
+from jobs.pricing.decision.result import PricingDecision
+from jobs.pricing.decision.serialization import INPUTS_VERSION, decision_record, inputs_record, read_inputs
 from jobs.pricing.policy import Policy
 from schemas.events import CatalogEntry, Cell, Offer
 from schemas.price_table import FULL, PriceTable
@@ -23,14 +26,19 @@ MINUTE_MS = 60_000
 
 
 def counts(*rows: tuple[int, float, float]) -> dict[str, Any]:
-    """Price, exposures, orders per row."""
+    """Return counts per price point; a row is price, exposures and orders."""
     prices, n, y = zip(*rows, strict=True) if rows else ((), (), ())
     arrays = (np.array(n, float), np.array(y, float), np.array(y, float), np.zeros(len(rows)))
     return PointCounts(np.array(prices, np.int64), *arrays).to_record()
 
 
-def some_inputs(policy: Policy | None = None, **changes: Any) -> dict[str, Any]:
-    """A listing at 19.99 on a cost of 12.00 with a rival at 19.00; ``catalog_…`` changes the catalog."""
+def some_inputs(policy: Policy | None = None, **changes: Any) -> PricingInputs:
+    """Return inputs of a listing at 19.99 with a cost of 12.00 and a rival at 19.00.
+
+    Parameters
+    ----------
+    changes : values of the inputs' record; ``catalog_…`` changes a value of its ``catalog``.
+    """
     policy = policy or Policy()
     at_ms = changes.pop("at_ms", START_MS)
     catalog = {
@@ -40,7 +48,8 @@ def some_inputs(policy: Policy | None = None, **changes: Any) -> dict[str, Any]:
     for name in [name for name in changes if name.startswith("catalog_")]:
         catalog[name.removeprefix("catalog_")] = changes.pop(name)
     seen = counts((1899, 3000, 180), (1949, 2000, 108), (1999, 20_000, 1000))
-    fields: dict[str, Any] = {
+    record: dict[str, Any] = {
+        "v": INPUTS_VERSION,
         "listing": "acme/web-us-usd/s1",
         "at_ms": at_ms,
         "cause": "EVIDENCE",
@@ -64,24 +73,41 @@ def some_inputs(policy: Policy | None = None, **changes: Any) -> dict[str, Any]:
         "frozen": None,
         "surge_ban": None,
         "approved_minor": None,
+        "usual_minor": None,
+        "bought": None,
+        "policy_hash": policy.hash,
+        "policy": policy.to_dict(),
     }
-    return make_inputs(**(fields | changes), policy=policy)
+    unknown = changes.keys() - record.keys()
+    if unknown:
+        raise TypeError(f"expected values of the inputs' record, got {sorted(unknown)}")
+    return read_inputs(record | changes)
 
 
-def a_record(inputs: dict[str, Any]) -> dict[str, Any]:
-    """A decision as it comes back from the topic."""
+def prices_of(result: PricingDecision) -> set[int]:
+    """Return all prices of a decision's table."""
+    return {p for price_list in (result.table or {}).values() for p in price_list.prices}
+
+
+def a_record(inputs: PricingInputs) -> dict[str, Any]:
+    """Return the decision on some inputs as it is read from the topic."""
     result = reprice(inputs)
     decision = {
-        "decision_id": "d1", "event_time_ms": inputs["at_ms"], "cause": inputs["cause"],
+        "decision_id": "d1",
+        "event_time_ms": inputs.at_ms,
+        "cause": inputs.cause.value,
+        "cause_detail": dict(inputs.cause_detail),
         "published": result.published,
-        "cause_detail": inputs["cause_detail"], "inputs": inputs, "result": result.to_record(), "version": 5,
+        "inputs": inputs_record(inputs),
+        "result": decision_record(result),
+        "version": 5,
         "table_id": "d1",
-    }  # fmt: skip
+    }
     return orjson.loads(orjson.dumps(decision))
 
 
 def a_current(default_minor: int, **changes: Any) -> dict[str, Any]:
-    """A table of one price, long unchanged."""
+    """Return the record of a table of one price, long unchanged."""
     return {
         "default_minor": default_minor,
         "segments": {"all": {"p": [default_minor], "c": [FULL]}},
@@ -92,6 +118,7 @@ def a_current(default_minor: int, **changes: Any) -> dict[str, Any]:
 
 
 def an_offer_row(price_minor: int, at_ms: int, competitor: str = "rival", kind: str = "rival") -> dict[str, Any]:
+    """Return an offer as inputs record it."""
     return {
         "competitor": competitor, "price_minor": price_minor, "shipping_minor": 0, "in_stock": True,
         "at_ms": at_ms, "validity_ms": None, "offer_kind": kind,
@@ -99,6 +126,7 @@ def an_offer_row(price_minor: int, at_ms: int, competitor: str = "rival", kind: 
 
 
 def a_catalog_entry(sku: str = "s1", at_ms: int = START_MS, **changes: Any) -> CatalogEntry:
+    """Return a catalog entry at 19.99 with a cost of 12.00."""
     fields = {
         "event_id": f"c-{sku}", "event_time_ms": at_ms, "tenant": "acme", "market": "web-us-usd", "sku": sku,
         "price_group": sku, "category": "shoes", "role": "margin", "currency": "USD", "pack_size": 1,
@@ -108,6 +136,7 @@ def a_catalog_entry(sku: str = "s1", at_ms: int = START_MS, **changes: Any) -> C
 
 
 def an_offer(price_minor: int, at_ms: int, sku: str = "s1", competitor: str = "rival", **changes: Any) -> Offer:
+    """Return a rival's offer, in stock and surely matched."""
     fields = {
         "event_id": f"o-{sku}-{at_ms}", "event_time_ms": at_ms, "tenant": "acme", "market": "web-us-usd",
         "sku": sku, "price_group": sku, "competitor": competitor, "price_minor": price_minor,
@@ -118,6 +147,7 @@ def an_offer(price_minor: int, at_ms: int, sku: str = "s1", competitor: str = "r
 
 
 def a_fact(kind: str, value: Any, at_ms: int, offset: int) -> Fact:
+    """Return a fact of the first partition of its topic."""
     record = value if isinstance(value, dict) else {n: getattr(value, n) for n in value.__dataclass_fields__}
     return Fact(kind, record, at_ms, f"{kind}-0-{offset}", at_ms)
 
@@ -134,16 +164,17 @@ class SmallMarket:
         self.tables: dict[str, PriceTable] = {}
 
     def catalog(self) -> tuple[CatalogEntry, ...]:
+        """Return the listings' catalog entries."""
         return tuple(a_catalog_entry(sku) for sku in self.skus)
 
     def take(self, outputs: list[Output]) -> None:
-        """Show shoppers the tables published since."""
+        """Quote from the tables among some outputs from now on."""
         for output in outputs:
             if output.stream == "tables":
                 self.tables[output.value["sku"]] = PriceTable.from_record(output.value)
 
     def minute(self, number: int, factor: float = 1.0) -> Batch:
-        """The cells of one minute; the random numbers depend on the minute alone."""
+        """Return the batch of one minute; its random numbers depend on the minute alone."""
         rng = np.random.default_rng(number)
         cells = []
         for sku in self.skus:
@@ -168,11 +199,12 @@ class SmallMarket:
 
 
 def restarted(logic: RepricingLogic) -> RepricingLogic:
-    """The logic as it comes back from its bytes."""
+    """Return a logic restored from another one's snapshot, after a JSON round trip."""
     again = RepricingLogic(logic.policy)
     again.restore(orjson.loads(orjson.dumps(logic.snapshot(), default=array_text)))
     return again
 
 
 def of_stream(outputs: list[Output], stream: str) -> Iterator[dict[str, Any]]:
+    """Yield the values of one stream among some outputs."""
     return (output.value for output in outputs if output.stream == stream)

@@ -1,58 +1,45 @@
-"""Guardrails: the check suite over all of them, and each rule's own words."""
+"""Guardrails: the check suite over all of them. Tests of each rule are in ``test_guardrail_rules.py``."""
 
 from __future__ import annotations
 
-import inspect
-import itertools
 from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import jobs.pricing.guardrails as rooms
+from jobs.pricing import guardrails as package
+from jobs.pricing.decision.limit_texts import limit_text
+from jobs.pricing.decision.serialization import band_record, inputs_record
 from jobs.pricing.guardrails import (
+    GUARDRAIL_OF,
     GUARDRAILS,
-    Band,
-    Case,
-    Keeps,
+    Guardrail,
+    GuardrailContext,
     Kind,
-    Meet,
-    confidence,
-    forward_buying,
-    frozen,
-    inputs,
-    limits,
-    margin,
-    market,
-    meet,
-    pace,
+    LimitRecord,
+    intersect,
 )
-from jobs.pricing.policy import Policy
-from schemas.codes import Cause, GuardrailCode
-
-POLICY = Policy()
-MINUTE_MS = 60_000
-
-
-def a_case(**changes: object) -> Case:
-    """A listing at 10.00 that costs 6.00; rivals at 10.00."""
-    base = Case(
-        now_ms=10_000 * MINUTE_MS, cause=Cause.EVIDENCE, currency="USD", current_minor=1000, cost_minor=600,
-        trusted_cost_minor=600, list_minor=1000, rivals_mean_minor=1000.0, candidate_minor=1050, confidence=0.9,
-    )  # fmt: skip
-    return replace(base, **changes)
+from jobs.pricing.policy_section import PolicySection
+from schemas.causes import Cause
+from tests.jobs.pricing.guardrail_builders import AT_MS, MINUTE_MS, POLICY, a_context, bands_of
+from tests.jobs.pricing.members import extra_file, member_classes
 
 
-def bands_of(case: Case, guardrails: tuple = GUARDRAILS) -> dict[GuardrailCode, Band]:
-    return {b.code: b for b in (g.band(case, POLICY) for g in guardrails) if b is not None}
+def as_record(context: GuardrailContext) -> dict[str, Any]:
+    """Return a context as plain data."""
+    rivals = None if context.rivals is None else asdict(context.rivals)
+    return inputs_record(context.inputs) | {
+        "rivals": rivals, "candidate_minor": context.candidate_minor, "confidence": context.confidence,
+    }  # fmt: skip
 
 
-cases = st.builds(
-    a_case,
+contexts = st.builds(
+    a_context,
     cause=st.sampled_from(list(Cause)),
     current_minor=st.one_of(st.none(), st.integers(1, 5000)),
-    has_table=st.booleans(),
     cost_minor=st.one_of(st.none(), st.integers(-10, 3000)),
     trusted_cost_minor=st.one_of(st.none(), st.integers(1, 3000)),
     list_minor=st.one_of(st.none(), st.integers(-10, 5000)),
@@ -62,7 +49,7 @@ cases = st.builds(
     rivals_fresh=st.booleans(),
     surge_ban=st.one_of(st.none(), st.just("storm")),
     frozen=st.one_of(st.none(), st.just("frozen by ann")),
-    last_change_ms=st.one_of(st.none(), st.integers(9_800 * MINUTE_MS, 10_000 * MINUTE_MS)),
+    last_change_ms=st.one_of(st.none(), st.integers(9_800 * MINUTE_MS, AT_MS)),
     changes_today=st.integers(0, 12),
     approved_minor=st.one_of(st.none(), st.integers(1, 6000)),
     candidate_minor=st.one_of(st.none(), st.integers(1, 6000)),
@@ -70,163 +57,109 @@ cases = st.builds(
     usual_minor=st.one_of(st.none(), st.floats(1, 6000)),
     bought=st.one_of(st.none(), st.tuples(*[st.integers(0, 400)] * 4)),
 )
+EXAMPLES = (
+    a_context(cost_minor=None),
+    a_context(cost_minor=2000),
+    a_context(frozen="frozen by ann"),
+    a_context(surge_ban="storm"),
+    a_context(candidate_minor=2001),
+    a_context(rivals_fresh=False),
+    a_context(last_change_ms=AT_MS - MINUTE_MS, changes_today=9),
+    a_context(usual_minor=1100.0, bought=(5, 16, 100, 120)),
+    a_context(usual_minor=1100.0, bought=(0, 0, 9, 9)),
+    a_context(confidence=0.1),
+)
+"""Contexts in which every guardrail returns a band at least once."""
 
 
 @settings(max_examples=80, deadline=None)
-@given(cases, st.permutations(GUARDRAILS))
-def test_order_cannot_matter_and_a_band_depends_on_the_case_alone(case: Case, shuffled: list) -> None:
-    before = asdict(case)
-    straight, other = bands_of(case), bands_of(case, tuple(shuffled))
-    assert straight == other == bands_of(case)
-    assert asdict(case) == before
+@given(contexts, st.permutations(GUARDRAILS))
+def test_bands_do_not_depend_on_the_order_of_the_guardrails(
+    context: GuardrailContext, shuffled: list[Guardrail]
+) -> None:
+    straight, other = bands_of(context), bands_of(context, tuple(shuffled))
+    assert straight == other == bands_of(context)
     for kinds in ({Kind.HARD}, {Kind.HARD, Kind.PACE}):
-        assert meet(b for b in straight.values() if b.kind in kinds) == meet(
+        assert intersect(b for b in straight.values() if b.kind in kinds) == intersect(
             b for b in other.values() if b.kind in kinds
         )
 
 
+@settings(max_examples=80, deadline=None)
+@given(contexts)
+def test_guardrails_leave_the_context_unchanged(context: GuardrailContext) -> None:
+    before = as_record(context)
+    bands_of(context)
+    assert as_record(context) == before
+
+
 @settings(max_examples=40, deadline=None)
-@given(cases)
-def test_what_does_not_need_the_candidate_does_not_read_it(case: Case) -> None:
-    blind = replace(case, candidate_minor=None, confidence=None)
+@given(contexts)
+def test_guardrail_that_needs_no_candidate_does_not_read_it(context: GuardrailContext) -> None:
+    without = replace(context, candidate_minor=None, confidence=None)
     for guardrail in GUARDRAILS:
         if not guardrail.needs_candidate:
-            assert guardrail.band(case, POLICY) == guardrail.band(blind, POLICY)
+            assert guardrail.band(context, POLICY) == guardrail.band(without, POLICY)
 
 
-def test_every_guardrail_stands_in_the_tuple_under_its_own_code() -> None:
-    written = {
-        cls
-        for module in (confidence, forward_buying, frozen, inputs, limits, margin, market, pace)
-        for _, cls in inspect.getmembers(module, inspect.isclass)
-        if cls.__module__ == module.__name__ and hasattr(cls, "band")
-    }
-    assert written == {type(g) for g in rooms.GUARDRAILS}
-    codes = [g.code for g in GUARDRAILS]
-    assert len(set(codes)) == len(codes)
+@settings(max_examples=80, deadline=None)
+@given(contexts)
+def test_bands_carry_the_code_and_kind_of_their_guardrail(context: GuardrailContext) -> None:
+    for guardrail in GUARDRAILS:
+        band = guardrail.band(context, POLICY)
+        if band is not None:
+            assert (band.code, band.kind) == (guardrail.code, guardrail.kind) and band.detail
 
 
-@pytest.mark.parametrize("cost", [None, 0, -5, float("nan"), float("inf")])
-def test_a_missing_or_senseless_cost_holds(cost: float | None) -> None:
-    band = bands_of(a_case(cost_minor=cost))[GuardrailCode.COST_MISSING]
-    assert band.kind is Kind.HOLD and "cost" in band.detail
+@settings(max_examples=80, deadline=None)
+@given(contexts)
+def test_text_renders_for_every_band(context: GuardrailContext) -> None:
+    for band in bands_of(context).values():
+        record = band_record(band)
+        text = GUARDRAIL_OF[band.code].text(LimitRecord(record, context.inputs, context.candidate_minor))
+        assert text and text == text.strip() and not text.endswith(".")
+        assert text in limit_text(record, context.inputs, context.candidate_minor)
 
 
-@pytest.mark.parametrize(("cost", "holds"), [(900, False), (901, True), (400, False), (399, True), (60, True)])
-def test_a_cost_that_moves_by_more_than_half_at_once_holds(cost: int, holds: bool) -> None:
-    assert (GuardrailCode.INPUT_INVALID in bands_of(a_case(cost_minor=cost))) is holds
+@pytest.mark.parametrize("guardrail", GUARDRAILS, ids=lambda guardrail: guardrail.code)
+def test_every_guardrail_has_title_meaning_and_text(guardrail: Guardrail) -> None:
+    assert guardrail.title[0].isupper() and guardrail.meaning and not guardrail.meaning.endswith(".")
+    [(context, band), *_] = [(c, band) for c in EXAMPLES if (band := guardrail.band(c, POLICY)) is not None]
+    text = limit_text(band_record(band), context.inputs, context.candidate_minor)
+    assert text.startswith(f"{guardrail.title}: ") and text.endswith(".") and guardrail.code not in text
 
 
-@pytest.mark.parametrize(
-    "change", [{"list_minor": None}, {"list_minor": 0}, {"list_minor": 2**63 - 1}, {"currency": "XXX"}]
-)
-def test_a_listing_without_list_price_or_currency_holds(change: dict) -> None:
-    assert bands_of(a_case(**change))[GuardrailCode.INPUT_INVALID].kind is Kind.HOLD
-
-
-def test_margin_names_the_least_price_that_would_pass() -> None:
-    band = bands_of(a_case(cost_minor=901))[GuardrailCode.MIN_MARGIN]
-    assert band.low == 1002 and (1002 - 901) / 1002 >= 0.10 > (1001 - 901) / 1001
-    assert "10.02 USD" in band.detail
-
-
-def test_a_candidate_above_twice_the_rivals_mean_is_capped_at_one_and_a_half() -> None:
-    assert bands_of(a_case(candidate_minor=2000))[GuardrailCode.MARKET_CAP].high == 2000
-    capped = bands_of(a_case(candidate_minor=2001))[GuardrailCode.MARKET_CAP]
-    assert capped.high == 1500 and capped.alert
-
-
-def test_an_approval_replaces_the_market_cap_and_says_so() -> None:
-    band = bands_of(a_case(candidate_minor=2500, approved_minor=2500))[GuardrailCode.MARKET_CAP]
-    assert band.high == 2500 and "approval" in band.detail
-
-
-def test_stale_offers_move_nothing_but_cap_increases() -> None:
-    case = a_case(rivals_fresh=False, rivals_mean_minor=1020.0, candidate_minor=5000)
-    said = bands_of(case)
-    assert said[GuardrailCode.STALE_OFFERS].high == 1020 and GuardrailCode.MARKET_CAP not in said
-    assert bands_of(replace(case, rivals_mean_minor=800.0))[GuardrailCode.STALE_OFFERS].high == 1000
-
-
-def test_a_blank_or_zero_limit_is_no_limit_and_never_zero() -> None:
-    band = bands_of(a_case(floor_minor=0, ceiling_minor=None))[GuardrailCode.FLOOR_CEILING]
-    assert band.low is None and band.high == 1500
-
-
-def test_both_sides_of_the_catalogs_band_are_checked() -> None:
-    band = bands_of(a_case(floor_minor=900, ceiling_minor=1100))[GuardrailCode.FLOOR_CEILING]
-    assert (band.low, band.high) == (900, 1100)
-
-
-def test_one_change_is_at_most_a_step_and_rounds_towards_safety() -> None:
-    band = bands_of(a_case(current_minor=1005))[GuardrailCode.STEP_LIMIT]
-    assert (band.low, band.high) == (905, 1105)
-
-
-@pytest.mark.parametrize(("candidate", "asks"), [(1200, False), (1201, True), (800, False), (799, True)])
-def test_a_far_candidate_asks_for_approval_and_moves_one_step(candidate: int, asks: bool) -> None:
-    said = bands_of(a_case(candidate_minor=candidate))
-    assert (GuardrailCode.APPROVAL in said) is asks
-    if asks:
-        assert (said[GuardrailCode.APPROVAL].low, said[GuardrailCode.APPROVAL].high) == (900, 1100)
-
-
-def test_changes_keep_their_distance_and_their_number() -> None:
-    gap = bands_of(a_case(last_change_ms=(10_000 - 59) * MINUTE_MS))[GuardrailCode.MIN_GAP]
-    assert gap.keeps is Keeps.TABLE and gap.until_ms == 10_001 * MINUTE_MS
-    assert GuardrailCode.MIN_GAP not in bands_of(a_case(last_change_ms=(10_000 - 60) * MINUTE_MS))
-    assert bands_of(a_case(changes_today=8))[GuardrailCode.MAX_CHANGES].keeps is Keeps.TABLE
-
-
-def test_low_confidence_pins_main_prices_but_not_a_cold_start() -> None:
-    assert bands_of(a_case(confidence=0.49))[GuardrailCode.LOW_CONFIDENCE].keeps is Keeps.MAIN
-    assert GuardrailCode.LOW_CONFIDENCE not in bands_of(a_case(confidence=0.1, cause=Cause.COLD_START))
-    assert GuardrailCode.LOW_CONFIDENCE not in bands_of(a_case(confidence=None))
-
-
-def test_settling_leaves_pace_aside() -> None:
-    case = a_case(
-        cause=Cause.SETTLE,
-        candidate_minor=1400,
-        confidence=0.1,
-        changes_today=99,
-        last_change_ms=10_000 * MINUTE_MS,
-    )
-    assert not [b for b in bands_of(case).values() if b.kind is Kind.PACE]
+@pytest.mark.parametrize("guardrail", GUARDRAILS, ids=lambda guardrail: guardrail.code)
+def test_text_of_a_guardrail_without_its_own_is_its_meaning(guardrail: Guardrail) -> None:
+    bounded = LimitRecord({"low": 900, "high": None}, a_context().inputs, None)
+    assert Guardrail.text(guardrail, bounded) == f"{guardrail.meaning}, at least 9.00 USD"
+    unbounded = LimitRecord({"low": None, "high": None}, a_context().inputs, None)
+    assert Guardrail.text(guardrail, unbounded) == guardrail.meaning
 
 
 @pytest.mark.parametrize(
-    ("bought", "keeps"),
-    [
-        ((4, 12, 100, 120), Keeps.CHOICE),  # too few to know: a deal is shown to few
-        ((5, 16, 100, 120), Keeps.TABLE_PRICES),  # three units an order: bought ahead
-        ((40, 50, 400, 480), None),  # as many as ever: a deal is only a price
-    ],
+    "guardrail", [g for g in GUARDRAILS if g.settings is not None], ids=lambda guardrail: guardrail.code
 )
-def test_deals_that_are_bought_ahead_are_ended(bought: tuple, keeps: Keeps | None) -> None:
-    band = bands_of(a_case(usual_minor=1100.0, bought=bought)).get(GuardrailCode.FORWARD_BUYING)
-    assert (band and band.keeps) == keeps
-    assert band is None or (band.low, band.high) == (1056, None)
+def test_policy_holds_the_section_of_a_guardrail(guardrail: Guardrail) -> None:
+    assert guardrail.settings is not None and issubclass(guardrail.settings, PolicySection)
+    assert POLICY.section(guardrail.settings) == guardrail.settings()
+    assert POLICY.to_dict()[guardrail.settings.key] == guardrail.settings().model_dump(mode="json")
 
 
-def test_an_emergency_bans_increases_and_a_freeze_holds() -> None:
-    assert bands_of(a_case(surge_ban="storm"))[GuardrailCode.SURGE_BAN].high == 1000
-    assert bands_of(a_case(frozen="frozen by ann"))[GuardrailCode.FROZEN].kind is Kind.HOLD
+def test_every_class_in_the_folder_is_in_the_tuple() -> None:
+    written = member_classes(package, Guardrail)
+    assert set().union(*written.values()) == {type(guardrail) for guardrail in GUARDRAILS}
+    assert all(written.values()), "every file defines a guardrail"
 
 
-def test_a_meet_is_empty_exactly_when_no_price_is_in_all_bands() -> None:
-    ends = [None, 90, 100, 110]
-    for (l1, h1), (l2, h2) in itertools.product(itertools.product(ends, repeat=2), repeat=2):
-        pair = [Band(GuardrailCode.MIN_MARGIN, Kind.HARD, "", *lh) for lh in ((l1, h1), (l2, h2))]
-        got = meet(pair)
-        inside = [p for p in range(1, 130) if all((b.low or 1) <= p <= (b.high or 999) for b in pair)]
-        assert got.empty is not bool(inside)
-        assert [p for p in range(1, 130) if p in got] == inside
-    assert Meet(5, 9).nearest(12) == 9
+def test_listing_the_folder_finds_a_file_missing_from_the_tuple(tmp_path: Path) -> None:
+    text = "from jobs.pricing.guardrails.market import MarketCap\n\n\nclass NewRule(MarketCap):\n    pass\n"
+    with extra_file(package, tmp_path, "new_rule", text):
+        [found] = member_classes(package, Guardrail)["new_rule"]
+    assert found.__name__ == "NewRule" and found not in {type(guardrail) for guardrail in GUARDRAILS}
 
 
-def test_deals_are_believed_to_be_bought_ahead_from_the_least_z_on() -> None:
-    bought = (5, 16, 100, 120)
-    least_z = forward_buying.Bought(*bought).z
-    policy = Policy.from_dict({"forward_buying": {"least_z": least_z}})
-    assert forward_buying.is_bought_ahead(900, 1000.0, bought, policy)
+def test_codes_are_unique_and_upper_case() -> None:
+    codes = [guardrail.code for guardrail in GUARDRAILS]
+    assert len(set(codes)) == len(codes) == len(GUARDRAIL_OF)
+    assert all(code == code.upper() for code in codes)

@@ -1,4 +1,4 @@
-"""The optimizer against its judge, its laws, and the source's reference market."""
+"""The optimizer: against GLOP, by its properties, and on published reference markets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobs.pricing.optimizer.judge import NotOptimalError, solve_lp, solve_plan
 
 
 def random_instances(count: int, seed: int, prices: int = 20, segments: int = 2):
-    """Sales falling in price, values with a cost, targets from too low to never binding."""
+    """Return sales that fall in price, values with a cost, and targets from infeasible to not binding."""
     rng = np.random.default_rng(seed)
     grid = np.sort(rng.uniform(5, 20, (count, 1, prices)), axis=2)
     s = np.sort(rng.random((count, segments, prices)), axis=2)[:, :, ::-1] * rng.uniform(
@@ -24,7 +24,7 @@ def random_instances(count: int, seed: int, prices: int = 20, segments: int = 2)
 
 
 @pytest.mark.parametrize("may_close", [False, True])
-def test_the_hull_reaches_glops_objective(may_close: bool) -> None:
+def test_hull_reaches_glops_objective(may_close: bool) -> None:
     s, v, targets = random_instances(80, seed=1 + may_close)
     for sales, values, target in zip(s.tolist(), v.tolist(), targets.tolist(), strict=True):
         plan = solve_one(sales, values, target, may_close=may_close)
@@ -32,13 +32,13 @@ def test_the_hull_reaches_glops_objective(may_close: bool) -> None:
             with pytest.raises(NotOptimalError, match="INFEASIBLE"):
                 solve_plan(sales, values, target)
             continue
-        judge = solve_plan(sales, values, target, may_close=may_close)
-        assert plan.value == pytest.approx(judge.value, rel=1e-9)
+        reference = solve_plan(sales, values, target, may_close=may_close)
+        assert plan.value == pytest.approx(reference.value, rel=1e-9)
         assert plan.sales <= target * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("may_close", [False, True])
-def test_solving_many_at_once_is_solving_each(may_close: bool) -> None:
+def test_solving_many_equals_solving_each(may_close: bool) -> None:
     s, v, targets = random_instances(300, seed=5)
     plans = solve_many(s, v, targets, may_close=may_close)
     for i in range(len(s)):
@@ -65,7 +65,7 @@ def test_at_most_one_segment_mixes_two_prices() -> None:
     ),
     st.integers(0, 120),
 )  # fmt: skip
-def test_the_hull_reaches_glop_on_awkward_whole_numbers(rows: list[tuple[int, ...]], target: int) -> None:
+def test_hull_reaches_glops_objective_on_whole_numbers_with_ties(rows: list[tuple[int, ...]], target: int) -> None:
     sales = [[float(r[0]) for r in rows], [float(r[2]) for r in rows]]
     values = [[float(r[1]) for r in rows], [float(r[3]) for r in rows]]
     plan = solve_one(sales, values, float(target))
@@ -73,12 +73,12 @@ def test_the_hull_reaches_glop_on_awkward_whole_numbers(rows: list[tuple[int, ..
         assert sum(min(row) for row in sales) > target
         return
     many = solve_many(np.array([sales]), np.array([values]), float(target))
-    judge = solve_plan(sales, values, float(target))
-    assert plan.value == pytest.approx(judge.value, rel=1e-7, abs=1e-6)
+    reference = solve_plan(sales, values, float(target))
+    assert plan.value == pytest.approx(reference.value, rel=1e-7, abs=1e-6)
     assert float(many.value[0]) == pytest.approx(plan.value, rel=1e-12, abs=1e-9)
 
 
-def test_the_multiplier_is_what_one_more_unit_is_worth() -> None:
+def test_multiplier_is_the_value_of_one_more_unit() -> None:
     s, v, targets = random_instances(50, seed=3)
     for sales, values, target in zip(s.tolist(), v.tolist(), targets.tolist(), strict=True):
         plan = solve_one(sales, values, target)
@@ -87,25 +87,25 @@ def test_the_multiplier_is_what_one_more_unit_is_worth() -> None:
             assert (more.value - plan.value) / (1e-6 * target) == pytest.approx(plan.multiplier, rel=1e-3)
 
 
-def test_a_target_below_the_least_sales_quotes_the_least_selling_prices() -> None:
+def test_target_below_the_least_sales_quotes_the_prices_that_sell_least() -> None:
     plan = solve_one([[100.0, 50.0], [80.0, 60.0]], [[800.0, 500.0], [640.0, 600.0]], 100.0)
     assert plan.below_demand and plan.shares == [[0.0, 1.0], [0.0, 1.0]]
 
 
-def test_without_its_constraint_the_printed_lp_is_far_from_the_optimum() -> None:
-    """(C) is missing in the source: x_tk free puts everything on the price of most value per unit."""
+def test_lp_without_constraint_c_is_far_from_the_optimum() -> None:
+    """The source prints the LP without (C): all shares go to the price of most value per unit."""
     sales = [[0.8, 0.6, 0.3, 0.1]]
     prices = [29.9, 34.9, 39.9, 44.9]
     values = [[s * p for s, p in zip(sales[0], prices, strict=True)]]
     best = solve_one(sales, values, 0.25, may_close=True)
-    printed_share = min(1.0, 0.25 / 0.1)  # what the shop can really quote of "all on P_max"
+    printed_share = min(1.0, 0.25 / 0.1)  # the share of P_max that can be quoted under (C)
     for target, share in ((0.25, 0.44), (0.5, 0.25)):
         optimum = solve_one(sales, values, target, may_close=True).value
         assert values[0][3] * printed_share / optimum == pytest.approx(share, abs=0.01)
     assert best.value == pytest.approx(10.10, abs=0.05)
 
 
-def test_the_reference_market_has_its_known_optimum() -> None:
+def test_reference_market_has_its_known_optimum() -> None:
     sales = [[0.8, 0.6, 0.3, 0.1]]
     values = [[s * p for s, p in zip(sales[0], [29.9, 34.9, 39.9, 44.9], strict=True)]]
     assert solve_one(sales, values, 0.25, may_close=True).value == pytest.approx(10.10, abs=0.005)
@@ -148,7 +148,7 @@ DEMANDS = {
         ((15, 12, 30), "linear", 9.750), ((15, 12, 30), "exponential", 6.045), ((15, 12, 30), "logit", 4.416),
     ],
 )  # fmt: skip
-def test_two_products_and_three_resources_have_their_known_optima(
+def test_two_products_with_three_resources_have_their_known_optima(
     capacity: tuple[int, ...], demand: str, optimum: float
 ) -> None:
     vectors = [(1, 1.5), (1, 2), (2, 3), (4, 4), (4, 6.5)]
@@ -159,7 +159,7 @@ def test_two_products_and_three_resources_have_their_known_optima(
     assert solve_lp(revenue, at_most=(limits, [*capacity, 1.0])).value == pytest.approx(optimum, abs=0.001)
 
 
-def test_exploration_keeps_every_neighbour_at_its_least_propensity() -> None:
+def test_neighbours_of_chosen_prices_have_at_least_their_propensity() -> None:
     for shares in ([0.0, 0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.4, 0.0, 0.6], [1.0]):
         q = keep_neighbours(shares, 0.02, 2)
         assert sum(q) == pytest.approx(1.0)
@@ -167,15 +167,18 @@ def test_exploration_keeps_every_neighbour_at_its_least_propensity() -> None:
         for t, p in enumerate(q):
             near = any(abs(t - c) <= 2 for c in chosen)
             assert (p >= 0.02 - 1e-12) if near else p == 0.0
+
+
+def test_mode_none_adds_no_price() -> None:
     assert explore([[0.5, 0.5]], "none", 0.02, 2) == [[0.5, 0.5]]
 
 
-def test_exploration_keeps_the_farthest_allowed_prices_too() -> None:
+def test_farthest_allowed_prices_have_their_own_propensity() -> None:
     q = keep_neighbours([0.0, 0.0, 0.0, 1.0, 0.0, 0.0], 0.02, 1, far=0.04)
     assert q == pytest.approx([0.04, 0.0, 0.02, 0.88, 0.02, 0.04])
     assert keep_neighbours([1.0], 0.02, 1, far=0.04) == [1.0]
 
 
-def test_more_neighbours_than_probability_is_refused() -> None:
+def test_propensities_that_sum_to_more_than_one_are_refused() -> None:
     with pytest.raises(ValueError, match="cannot each keep"):
         keep_neighbours([1.0] * 11, 0.1, 5)

@@ -1,4 +1,4 @@
-"""The policy: one place for every business number, refusing what it does not know."""
+"""The policy: keys, defaults, errors, and the settings derived from it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jobs.pricing.policy_settings import elasticity_settings, feature_settings
 SHIPPED = Path(__file__).parents[3] / "infra" / "config" / "policy.yaml"
 
 
-def test_the_shipped_policy_writes_out_the_defaults() -> None:
+def test_shipped_policy_equals_the_defaults() -> None:
     assert Policy.load(SHIPPED) == Policy()
 
 
@@ -39,7 +39,7 @@ def test_the_shipped_policy_writes_out_the_defaults() -> None:
         ("limits: {", ["expected YAML"]),
     ],
 )
-def test_a_wrong_key_is_refused_with_its_name_what_was_expected_and_what_came(
+def test_error_names_the_key_what_was_expected_and_what_came(
     tmp_path: Path, content: str, words: list[str]
 ) -> None:
     path = tmp_path / "policy.yaml"
@@ -50,17 +50,17 @@ def test_a_wrong_key_is_refused_with_its_name_what_was_expected_and_what_came(
         assert word in str(refusal.value)
 
 
-def test_a_policy_cannot_be_changed_in_place() -> None:
+def test_policy_cannot_be_changed_in_place() -> None:
     with pytest.raises(ValidationError):
         Policy().limits.max_step = 0.5  # type: ignore[misc]
 
 
-def test_the_hash_names_the_content() -> None:
+def test_hash_depends_on_the_content_alone() -> None:
     other = Policy.from_dict({"limits": {"max_step": 0.05}})
     assert Policy().hash == Policy.from_dict(Policy().to_dict()).hash != other.hash
 
 
-def test_learning_takes_its_numbers_from_the_policy_and_shares_what_both_believe() -> None:
+def test_learning_and_features_take_their_settings_from_the_policy() -> None:
     policy = Policy.from_dict(
         {
             "beliefs": {"elasticity_mean": -3.0, "conversion": 0.05, "rival_elasticity": 0.7},
@@ -79,6 +79,6 @@ def test_learning_takes_its_numbers_from_the_policy_and_shares_what_both_believe
     assert features.relative_width == 0.1
 
 
-def test_the_default_policy_learns_as_the_settings_defaults_say() -> None:
+def test_settings_of_the_default_policy_are_their_defaults() -> None:
     assert elasticity_settings(Policy()) == replace(ElasticitySettings(), conversion=Policy().beliefs.conversion)
     assert feature_settings(Policy()) == replace(FeatureSettings(), emit_every_minutes=5)

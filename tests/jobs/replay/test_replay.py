@@ -1,4 +1,4 @@
-"""Mapping files and the stream a replay sends."""
+"""Mapping files, and the records and ticks that a replay sends."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from infra.reports.recorded_data import data_folder
 from jobs.pricing.policy import Policy
 from jobs.replay.command import MAPPINGS, find_mapping, platform_options
-from jobs.replay.in_process import run_alone
+from jobs.replay.in_process import run_in_process
 from jobs.replay.mapped_data import MappedData
 from jobs.replay.mapping import Mapping, MappingError
-from jobs.replay.records import heartbeats
+from jobs.replay.records import tick_times
 from jobs.replay.sending import as_rejected
-from schemas.topics import MINUTE_MS
+from schemas.time_units import MINUTE_MS
 from tests.generated_data import (
     CARTS_FOLDER,
     ORDERS_FOLDER,
@@ -61,7 +61,7 @@ def a_folder(tmp_path: Path, price: str = "CAST(round(price * 100) AS BIGINT)") 
     return mapping, tmp_path
 
 
-def test_every_row_becomes_a_record_or_is_refused_by_file_row_field_and_code(tmp_path: Path) -> None:
+def test_every_row_becomes_a_record_or_a_refusal(tmp_path: Path) -> None:
     mapping, folder = a_folder(tmp_path)
     mapped = MappedData(Mapping.load(mapping), folder)
     records = list(mapped.records())
@@ -75,13 +75,13 @@ def test_every_row_becomes_a_record_or_is_refused_by_file_row_field_and_code(tmp
     assert as_rejected(refused[0]).topic == "file:sales.csv"
 
 
-def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_missing_column_is_named(tmp_path: Path) -> None:
     mapping, folder = a_folder(tmp_path, price="cost * 100")
     with pytest.raises(MappingError, match=r"streams\.0 \(orders from sales\).*cost"):
         list(MappedData(Mapping.load(mapping), folder).records())
 
 
-def test_a_derived_column_may_look_at_other_rows_and_a_wrong_one_is_named(tmp_path: Path) -> None:
+def test_source_column_may_use_window_functions(tmp_path: Path) -> None:
     mapping, folder = a_folder(tmp_path, price="CAST(round(dearest * 100) AS BIGINT)")
     columns = "{sales: {file: sales.csv, columns: {dearest: max(price) OVER (), twice: dearest * 2}}}"
     text = mapping.read_text().replace("{sales: {file: sales.csv}}", columns)
@@ -93,14 +93,14 @@ def test_a_derived_column_may_look_at_other_rows_and_a_wrong_one_is_named(tmp_pa
         MappedData(Mapping.load(mapping), folder)
 
 
-def test_a_field_that_is_not_ours_is_refused_with_those_that_are(tmp_path: Path) -> None:
+def test_unknown_field_is_refused_with_the_list_of_fields(tmp_path: Path) -> None:
     mapping, _ = a_folder(tmp_path)
     mapping.write_text(mapping.read_text().replace("      sku: sku", "      skuu: sku"))
     with pytest.raises(MappingError, match="skuu not in orders; expected some of"):
         Mapping.load(mapping)
 
 
-def test_a_mapping_reads_no_file_but_its_sources(tmp_path: Path) -> None:
+def test_mapping_cannot_read_other_files(tmp_path: Path) -> None:
     (tmp_path / "secret.csv").write_text("a\n1\n")
     mapping, folder = a_folder(tmp_path, price=f"(SELECT a FROM read_csv('{tmp_path}/secret.csv'))")
     with pytest.raises(MappingError, match="disabled"):
@@ -108,7 +108,7 @@ def test_a_mapping_reads_no_file_but_its_sources(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(MAPPINGS.glob("*.yaml")), ids=lambda p: p.stem)
-def test_shipped_mappings_say_where_what_the_data_lack_comes_from(path: Path) -> None:
+def test_shipped_mapping_has_provenance(path: Path) -> None:
     assert Mapping.load(path).provenance
 
 
@@ -117,7 +117,7 @@ def generated_weeks(root: Path) -> Answer:
 
 
 @pytest.mark.parametrize("write", [write_carts, write_orders, generated_weeks])
-def test_generated_data_balance_to_the_row(write: Callable[[Path], Answer], tmp_path: Path) -> None:
+def test_every_row_of_generated_data_is_accounted_for(write: Callable[[Path], Answer], tmp_path: Path) -> None:
     assert_balances(write(tmp_path))
 
 
@@ -132,12 +132,12 @@ def test_generated_data_balance_to_the_row(write: Callable[[Path], Answer], tmp_
     ],
     ids=lambda answer: answer.folder.name,
 )
-def test_recorded_data_balance_to_the_row(answer: Answer) -> None:
+def test_every_row_of_recorded_data_is_accounted_for(answer: Answer) -> None:
     assert_balances(answer)
 
 
 def assert_balances(answer: Answer) -> None:
-    """A folder's rows are all accounted for, as many refused as expected, and records come in order of time."""
+    """Check that every row is accounted for, the number of refusals, and the records' order of time."""
     mapped = MappedData(Mapping.load(find_mapping(answer.folder)), answer.folder)
     records = list(mapped.records())
     balance = mapped.balance()
@@ -147,7 +147,7 @@ def assert_balances(answer: Answer) -> None:
     assert [r.event_time_ms for r in records] == sorted(r.event_time_ms for r in records)
 
 
-def test_a_folder_that_fits_no_mapping_is_told_what_is_shipped(tmp_path: Path) -> None:
+def test_folder_without_a_mapping_is_refused_with_the_shipped_ones(tmp_path: Path) -> None:
     with pytest.raises(MappingError, match="rees46"):
         find_mapping(tmp_path)
 
@@ -156,15 +156,15 @@ def test_a_folder_that_fits_no_mapping_is_told_what_is_shipped(tmp_path: Path) -
     st.lists(st.integers(0, 10_000_000), min_size=1, max_size=30).map(sorted),
     st.integers(1, 10),
 )
-def test_heartbeats_come_on_time_and_close_the_last_window(times: list[int], minutes: int) -> None:
-    beats = list(heartbeats(times[0], times[-1], minutes))
+def test_ticks_are_periodic_and_close_the_last_window(times: list[int], minutes: int) -> None:
+    beats = list(tick_times(times[0], times[-1], minutes))
     assert beats == sorted(beats)
     assert set(range(0, times[-1] + 1, minutes * MINUTE_MS)) - set(beats) <= set(range(times[0] + 1))
     assert beats[-2] > times[-1]
     assert beats[-1] >= beats[-2] + 60 * MINUTE_MS
 
 
-def test_a_replay_runs_with_the_mappings_policy_over_the_default_one(tmp_path: Path) -> None:
+def test_replay_policy_is_the_default_overridden_by_the_mapping(tmp_path: Path) -> None:
     mapping, _ = a_folder(tmp_path)
     mapping.write_text(
         mapping.read_text() + "policy: {elasticity: {kind: within, period_minutes: 10080}}\nbuckets: 3\n"
@@ -176,7 +176,7 @@ def test_a_replay_runs_with_the_mappings_policy_over_the_default_one(tmp_path: P
     assert policy.limits == Policy().limits
 
 
-def test_a_policy_key_of_a_mapping_that_is_wrong_is_named(tmp_path: Path) -> None:
+def test_wrong_policy_key_of_a_mapping_is_named(tmp_path: Path) -> None:
     mapping, _ = a_folder(tmp_path)
     mapping.write_text(mapping.read_text() + "policy: {limits: {max_stepp: .1}}\n")
     with pytest.raises(MappingError, match=r"mine\.yaml: policy: limits\.max_stepp"):
@@ -200,10 +200,10 @@ CATALOG = """  - stream: catalog
 """
 
 
-def test_without_a_platform_a_replay_goes_the_whole_way_from_a_row_to_a_decision(tmp_path: Path) -> None:
+def test_in_process_replay_makes_decisions_from_rows(tmp_path: Path) -> None:
     path, folder = a_folder(tmp_path)
     path.write_text(path.read_text() + CATALOG + "tick_minutes: 1440\n")
-    run = run_alone(MappedData(Mapping.load(path), folder), Policy(), audit=True)
+    run = run_in_process(MappedData(Mapping.load(path), folder), Policy(), audit=True)
     assert run.outputs["cells"] >= 3
     assert run.outcomes == {("COLD_START", "COLD_START"): 2}
     assert run.audit is not None

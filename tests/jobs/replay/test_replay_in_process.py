@@ -1,4 +1,4 @@
-"""A replay in one process: what it gives, what it refuses, and how it ends when nothing worked."""
+"""A replay in one process: its results, its refusals, and its errors."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import yaml
 from typer.testing import CliRunner
 
 from features.bucket_logic import Output
-from jobs.hosting.cell_query import Backfill, Line
-from jobs.hosting.chain import FACTS_OF_A_REPLAY, Call, Chain
+from jobs.hosting.cell_query import CellQuery, Line
+from jobs.hosting.chain import REPLAY_FACTS, Call, Chain
 from jobs.hosting.chain_workers import ChainWorkers, WorkerError
 from jobs.pricing.policy import Policy
 from jobs.replay.command import app
 from jobs.replay.mapped_data import MappedData
 from jobs.replay.mapping import Mapping, MappingError
-from jobs.replay.sending import Heartbeat, with_heartbeats
+from jobs.replay.sending import TickTime, with_ticks
 from schemas.topics import TOPICS
 
 DAY_S = 86_400
@@ -47,7 +47,7 @@ Row = tuple[int, str, str, int, float]
 
 
 def weeks(count: int = 4) -> list[Row]:
-    """Two listings sold once a day at two prices: seconds, order, SKU, quantity, price."""
+    """Return rows of two listings sold once a day at two prices: seconds, order, SKU, quantity, price."""
     return [
         (day * DAY_S + 600 * i, f"o{day}-{sku}", sku, 3 + (day // 7 + i) % 2, 10.0 + (day // 7 % 2))
         for day in range(7 * count)
@@ -93,35 +93,35 @@ def without(entry: dict[str, Any], field: str) -> dict[str, Any]:
     return entry | {"fields": {name: sql for name, sql in entry["fields"].items() if name != field}}
 
 
-def test_a_run_counts_learns_prices_and_ends_well(tmp_path: Path) -> None:
-    code, said = replay(tmp_path, weeks(2), "--audit")
-    assert code == 0, said
-    assert "COLD_START COLD_START: 2" in said
-    assert "decisions recomputed, 0 differ" in said
+def test_successful_run_exits_with_0(tmp_path: Path) -> None:
+    code, output = replay(tmp_path, weeks(2), "--audit")
+    assert code == 0, output
+    assert "COLD_START COLD_START: 2" in output
+    assert "decisions recomputed, 0 differ" in output
 
 
-def test_a_run_in_several_processes_writes_what_one_process_writes(tmp_path: Path) -> None:
+def test_outputs_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
     for workers in (1, 2):
-        code, said = replay(tmp_path, weeks(2), "--out", str(tmp_path / f"out{workers}"), workers=workers)
-        assert code == 0, said
+        code, output = replay(tmp_path, weeks(2), "--out", str(tmp_path / f"out{workers}"), workers=workers)
+        assert code == 0, output
     files = sorted((tmp_path / "out1").glob("*.parquet"))
     assert all(pq.read_table(file).equals(pq.read_table(tmp_path / "out2" / file.name)) for file in files)
 
 
-def test_a_row_that_fails_in_another_process_is_named_with_its_bucket() -> None:
+def test_failed_call_in_a_worker_names_its_bucket() -> None:
     with ChainWorkers(Policy(), 2) as workers, pytest.raises(WorkerError, match="features, bucket 1, batch"):
         list(workers.run([Call("features", "1", "batch", "", b"bad")]))
 
 
-def test_decisions_are_recomputed_only_when_asked_for(tmp_path: Path) -> None:
+def test_decisions_are_recomputed_only_with_audit(tmp_path: Path) -> None:
     assert "recomputed" not in replay(tmp_path, weeks(1))[1]
 
 
 def lines_of(data: MappedData) -> dict[str, list[Line]]:
-    """Records and ticks as a broker with one partition a topic would keep them."""
+    """Return records and ticks as a broker with one partition per topic would store them."""
     lines: dict[str, list[Line]] = {}
-    for item in with_heartbeats(data):
-        if isinstance(item, Heartbeat):
+    for item in with_ticks(data):
+        if isinstance(item, TickTime):
             ticks = ({"event_time_ms": item.event_time_ms, "bucket": b, "tick": True} for b in range(3))
             values = [("ticks", orjson.dumps(tick)) for tick in ticks]
         else:
@@ -136,7 +136,7 @@ def as_bytes(outputs: list[Output]) -> list[bytes]:
     return [orjson.dumps(list(o), option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_SORT_KEYS) for o in outputs]
 
 
-def test_tables_give_the_same_outputs_as_the_lines_that_a_platform_would_get(tmp_path: Path) -> None:
+def test_mapped_tables_give_the_same_outputs_as_a_platforms_lines(tmp_path: Path) -> None:
     more = {
         "offers": {"competitor": "'rival'", "shipping_minor": "0", "in_stock": "true", "source": "'list'",
                    "match_confidence": "1e0", "price_minor": PRICE, **LISTING},
@@ -155,9 +155,9 @@ def test_tables_give_the_same_outputs_as_the_lines_that_a_platform_would_get(tmp
     data = mapped(tmp_path, weeks(3), streams=[CATALOG, ORDERS, *streams])
     assert set(data.counts) == {"catalog", "orders", *more}
     policy = data.mapping.policy_over(Policy())
-    by_lines = list(Chain(policy, 3, facts=FACTS_OF_A_REPLAY).run(lines_of(data)))
+    by_lines = list(Chain(policy, 3, facts=REPLAY_FACTS).run(lines_of(data)))
     data.fill_lines()
-    by_tables = list(Chain(policy, 3, facts=FACTS_OF_A_REPLAY).run_query(Backfill.of_tables(data.duck)))
+    by_tables = list(Chain(policy, 3, facts=REPLAY_FACTS).run_query(CellQuery.of_tables(data.duck)))
     assert {"SETTLE", "COLD_START", "EVENT_STARTED"} <= {
         o.value["cause"] for o in by_lines if o.stream == "decisions"
     }
@@ -173,56 +173,56 @@ def test_tables_give_the_same_outputs_as_the_lines_that_a_platform_would_get(tmp
         ("CAST(9223372036854775808 AS HUGEINT)", "MISSING_OR_WRONG_TYPE"),
     ],
 )  # fmt: skip
-def test_a_field_of_another_sql_type_is_missing(tmp_path: Path, quantity: str, code: str | None) -> None:
+def test_field_of_another_sql_type_is_missing(tmp_path: Path, quantity: str, code: str | None) -> None:
     orders = ORDERS | {"fields": ORDERS["fields"] | {"quantity": quantity}}
     data = mapped(tmp_path, weeks(1)[:1], streams=[CATALOG, orders])
     assert data.refusal_counts() == ({("orders", "quantity", code): 1} if code else {})
 
 
-def test_a_refusal_shows_limit_row_and_value(tmp_path: Path) -> None:
+def test_refusal_shows_limit_row_and_value(tmp_path: Path) -> None:
     rows = [*weeks(1), (9, "big", "a", 10_000_001, 5.0)]
-    _, said = replay(tmp_path, rows)
+    _, output = replay(tmp_path, rows)
     limit = "orders.quantity: expected a whole number from 1 to 10000000; got 10000001 (OUT_OF_RANGE)"
-    assert f"row {len(rows)} of sales.csv: {limit}" in said
+    assert f"row {len(rows)} of sales.csv: {limit}" in output
 
 
-def test_rows_dropped_by_once_per_of_a_primary_are_named_and_balance(tmp_path: Path) -> None:
+def test_rows_dropped_by_once_per_are_refused_and_accounted_for(tmp_path: Path) -> None:
     data = mapped(tmp_path, weeks(1), streams=[CATALOG, ORDERS | {"once_per": "order_id[2:3]"}])
     account = data.balance()[0]
     assert (account.rows, account.primary, account.dropped, account.balances) == (14, 7, 7, True)
     assert [(r.row, r.code, r.got) for r in data.refusals(1)] == [(2, "DROPPED_BY_ONCE_PER", "0-")]
 
 
-def test_rows_that_a_primary_repeats_zero_times_are_named_and_balance(tmp_path: Path) -> None:
+def test_rows_repeated_zero_times_are_refused_and_accounted_for(tmp_path: Path) -> None:
     data = mapped(tmp_path, weeks(1), streams=[CATALOG, ORDERS | {"repeat": "row_number % 2"}])
     assert data.refusal_counts() == {("orders", "repeat", "REPEATED_ZERO_TIMES"): 7}
     assert data.balance()[0].balances
 
 
-def test_repeated_order_lines_are_listed_with_the_row_of_the_first(tmp_path: Path) -> None:
+def test_repeated_order_line_is_reported_with_the_first_ones_row(tmp_path: Path) -> None:
     rows = weeks(1)
     again = (rows[3][0] + 60, *rows[3][1:])
-    code, said = replay(tmp_path, [*rows, again], "--out", str(tmp_path / "out"))
-    assert code == 0, said
-    assert "refused: 1 x orders order_id DUPLICATE_ORDER row 15 of sales.csv" in said
-    assert "once in 7 days (first: row 4 of sales.csv); got order_id o1-b, line 0, placed again" in said
+    code, output = replay(tmp_path, [*rows, again], "--out", str(tmp_path / "out"))
+    assert code == 0, output
+    assert "refused: 1 x orders order_id DUPLICATE_ORDER row 15 of sales.csv" in output
+    assert "once in 7 days (first: row 4 of sales.csv); got order_id o1-b, line 0, placed again" in output
     (refused,) = pq.read_table(tmp_path / "out" / "refused.parquet").to_pylist()
     assert (refused["row"], refused["code"]) == (15, "DUPLICATE_ORDER")
 
 
-def test_refusals_beyond_the_first_are_in_a_file(tmp_path: Path) -> None:
+def test_all_refusals_are_written_to_a_file(tmp_path: Path) -> None:
     bad = [(i, f"bad{i}", "a", 0, 5.0) for i in range(8)]
-    _, said = replay(tmp_path, [*weeks(1), *bad], "--out", str(tmp_path / "out"))
-    assert "and 3 more; all in" in said
+    _, output = replay(tmp_path, [*weeks(1), *bad], "--out", str(tmp_path / "out"))
+    assert "and 3 more; all in" in output
     assert pq.read_metadata(tmp_path / "out" / "refused.parquet").num_rows == 8
 
 
 def test_outputs_are_written_as_a_parquet_file_per_stream(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    code, said = replay(tmp_path, weeks(2), "--out", str(out))
-    assert code == 0, said
+    code, output = replay(tmp_path, weeks(2), "--out", str(out))
+    assert code == 0, output
     rows = {path.stem: pq.read_table(path).to_pylist() for path in sorted(out.glob("*.parquet"))}
-    outputs = orjson.loads(said[said.index('{"outputs"') : said.index("}}") + 2])["outputs"]
+    outputs = orjson.loads(output[output.index('{"outputs"') : output.index("}}") + 2])["outputs"]
     assert {name: len(rows[name]) for name in ("decisions", "tables", "estimates")} == {
         name: outputs[name] for name in ("decisions", "tables", "estimates")
     }
@@ -232,12 +232,12 @@ def test_outputs_are_written_as_a_parquet_file_per_stream(tmp_path: Path) -> Non
     assert all(row["units_24h"] is not None for row in rows["features"])
 
 
-def test_a_folder_that_holds_another_runs_outputs_is_not_written_to(tmp_path: Path) -> None:
+def test_folder_with_outputs_of_another_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "cells.parquet").write_bytes(b"")
-    code, said = replay(tmp_path, weeks(1), "--out", str(tmp_path / "out"))
+    code, output = replay(tmp_path, weeks(1), "--out", str(tmp_path / "out"))
     assert code == 2
-    assert "expected an empty or new folder, found cells.parquet" in said
+    assert "expected an empty or new folder, found cells.parquet" in output
 
 
 LATE = CATALOG | {"fields": CATALOG["fields"] | {"event_time_ms": "1893456000000"}}
@@ -261,34 +261,34 @@ YEARLY = {"elasticity": {"kind": "within", "period_minutes": 525_600}}
     ],
     ids=["refused", "nothing taken", "no catalog", "late", "elsewhere", "currency", "unlearned", "unpriced"],
 )  # fmt: skip
-def test_a_run_in_which_nothing_worked_fails_with_the_reason(
+def test_run_without_a_result_fails_with_the_reason(
     tmp_path: Path, changes: dict[str, Any], rows: list[Row], reason: str
 ) -> None:
-    code, said = replay(tmp_path, rows, **changes)
-    assert (code, reason in said) == (1, True), said
+    code, output = replay(tmp_path, rows, **changes)
+    assert (code, reason in output) == (1, True), output
 
 
-def test_an_unknown_constant_is_an_error_that_names_the_one_meant(tmp_path: Path) -> None:
+def test_unknown_constant_is_an_error_that_suggests_a_name(tmp_path: Path) -> None:
     constants = {k: v for k, v in CONSTANTS.items() if k != "pack_size"} | {"pack_sise": 1}
     catalog = CATALOG | {"fields": CATALOG["fields"] | {"pack_size": "1"}}
-    code, said = replay(tmp_path, weeks(1), constants=constants, streams=[catalog, ORDERS])
+    code, output = replay(tmp_path, weeks(1), constants=constants, streams=[catalog, ORDERS])
     assert code == 2
-    assert "constants.pack_sise" in said
-    assert "did you mean pack_size?" in said
+    assert "constants.pack_sise" in output
+    assert "did you mean pack_size?" in output
 
 
-def test_a_required_field_that_a_stream_is_not_given_is_an_error(tmp_path: Path) -> None:
+def test_missing_required_field_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MappingError, match=r"streams\.1\.fields: orders needs quantity"):
         mapped(tmp_path, weeks(1), streams=[CATALOG, without(ORDERS, "quantity")])
 
 
-def test_learning_from_exposures_without_a_stream_of_quotes_is_an_error(tmp_path: Path) -> None:
-    code, said = replay(tmp_path, weeks(1), policy={})
+def test_learning_from_exposures_without_quotes_is_an_error(tmp_path: Path) -> None:
+    code, output = replay(tmp_path, weeks(1), policy={})
     assert code == 2
-    assert "expected within, or a stream of quotes; got poisson" in said
+    assert "expected within, or a stream of quotes; got poisson" in output
 
 
-def test_the_limits_of_all_fields_can_be_printed() -> None:
+def test_limits_option_prints_the_page() -> None:
     result = CliRunner().invoke(app, ["--limits"])
     assert result.exit_code == 0
     assert "| `quantity` | BIGINT | yes | a whole number from 1 to 10000000 |" in result.output

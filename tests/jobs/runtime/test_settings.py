@@ -1,77 +1,58 @@
-"""The key of customers' pseudonyms: generated once, private, never the published default."""
+"""Settings is the only reader of the environment, and something reads each of its fields."""
 
 from __future__ import annotations
 
-import stat
+import ast
+from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from pydantic import ValidationError
+from jobs.runtime.settings import Settings
 
-from infra.local.errors import PlatformError
-from infra.local.platform import Platform
-from jobs.runtime.pseudonym import PUBLISHED_KEY, create_key
-from jobs.runtime.settings import KEY_FILE, PseudonymKeyError, Settings
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.delenv("WALRAS_EDGE_SECRET", raising=False)
-    return tmp_path
+ROOT = Path(__file__).parents[3]
+SETTINGS = "jobs/runtime/settings.py"
+ENVIRONMENT_USERS = {
+    SETTINGS: "reads WALRAS_HOME before it can read the settings file",
+    "jobs/audit/data_quality.py": "sets GX_ANALYTICS_ENABLED for Great Expectations; reads nothing",
+    "jobs/connectors/feast/features.py": "passes the environment on to the `feast apply` process",
+}
 
 
-def test_generated_key_has_256_bits_and_is_readable_by_its_owner_alone(home: Path) -> None:
-    create_key(home / KEY_FILE)
-    assert stat.S_IMODE((home / KEY_FILE).stat().st_mode) == 0o600
-    assert len(bytes.fromhex((home / KEY_FILE).read_text())) == 32
-    assert [path.name for path in (home / "run").iterdir()] == [KEY_FILE.name]
+def parsed_modules(*rooms: str) -> Iterator[tuple[str, ast.Module]]:
+    for room in rooms:
+        for path in sorted((ROOT / room).rglob("*.py")):
+            yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
 
 
-def test_two_runs_have_different_keys(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        create_key(tmp_path / name / KEY_FILE)
-    assert (tmp_path / "a" / KEY_FILE).read_text() != (tmp_path / "b" / KEY_FILE).read_text()
+def uses_environment(module: ast.Module) -> bool:
+    """Whether a module uses ``os.environ`` or ``os.getenv``, or imports one of them from ``os``."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in ("os.environ", "os.getenv", "os.environb"):
+            return True
+        imported = {alias.name for alias in node.names} if isinstance(node, ast.ImportFrom) else set()
+        if imported & {"environ", "environb", "getenv"}:
+            return True
+    return False
 
 
-def test_restart_keeps_the_key(home: Path) -> None:
-    create_key(home / KEY_FILE)
-    before = Settings.load(home=home).pseudonym_key
-    create_key(home / KEY_FILE)
-    assert Settings.load(home=home).pseudonym_key == before
+def settings_read(name: str, module: ast.Module) -> set[str]:
+    """Attributes that a module reads of an object named ``settings``; in the settings module, of ``self``."""
+    read = set()
+    for node in ast.walk(module):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+            owner = ast.unparse(node.value)
+            is_settings = owner.rpartition(".")[2].lstrip("_") == "settings" or owner.startswith("Settings")
+            if is_settings or (name == SETTINGS and owner == "self"):
+                read.add(node.attr)
+    return read
 
 
-def test_key_from_the_environment_wins_over_the_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    create_key(home / KEY_FILE)
-    monkeypatch.setenv("WALRAS_EDGE_SECRET", "the deployment's own")
-    assert Settings.load(home=home).pseudonym_key.get_secret_value() == "the deployment's own"
+def test_only_settings_reads_the_environment() -> None:
+    users = {name for name, module in parsed_modules("jobs", "features", "schemas") if uses_environment(module)}
+    assert users == set(ENVIRONMENT_USERS)
 
 
-def test_missing_key_names_variable_file_and_remedy(home: Path) -> None:
-    with pytest.raises(PseudonymKeyError, match=r"WALRAS_EDGE_SECRET.*pseudonym\.key.*token_hex"):
-        _ = Settings.load(home=home).pseudonym_key
-
-
-@pytest.mark.parametrize("key", [PUBLISHED_KEY, ""])
-def test_published_key_is_refused_with_what_to_set(key: str) -> None:
-    with pytest.raises(ValidationError, match=r"WALRAS_EDGE_SECRET: expected a secret key.*token_hex"):
-        Settings(edge_secret=key)
-
-
-def test_published_key_in_the_file_is_refused(home: Path) -> None:
-    create_key(home / KEY_FILE)
-    (home / KEY_FILE).write_text(PUBLISHED_KEY)
-    with pytest.raises(PseudonymKeyError, match="delete the file"):
-        _ = Settings.load(home=home).pseudonym_key
-
-
-def test_platform_does_not_start_with_the_published_key(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WALRAS_EDGE_SECRET", PUBLISHED_KEY)
-    with pytest.raises(PlatformError, match="WALRAS_EDGE_SECRET"):
-        Platform(home).up([], job_names=[])
-
-
-def test_settings_print_stars_for_the_key() -> None:
-    settings = Settings(edge_secret="my secret key")
-    assert settings.pseudonym_key.get_secret_value() == "my secret key"
-    assert "my secret key" not in f"{settings!r} {settings} {settings.pseudonym_key!r}"
-    assert "edge_secret=SecretStr('**********')" in repr(settings)
+def test_every_setting_is_read() -> None:
+    read = set[str]()
+    for name, module in parsed_modules("jobs", "infra"):
+        read |= settings_read(name, module)
+    assert set(Settings.model_fields) - read == set()

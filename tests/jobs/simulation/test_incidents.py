@@ -1,4 +1,4 @@
-"""Broken records: every kind gets the answer that is written beside it."""
+"""Broken records: every kind is refused with its code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AT_MS = 1_767_600_000_000
 
 
 def judge_line(topic: str, line: bytes, kafka_ts_ms: int = AT_MS) -> tuple[str, str] | None:
-    """The answer of the pure judges to a line: bytes first, then the contract."""
+    """Return the verdict on a line in Python: decoding first, then the contract."""
     code, record = read_line(line)
     if code is not None:
         return "", code
@@ -32,33 +32,33 @@ def a_good_record(topic: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("incident", DIRTY, ids=lambda incident: incident.name)
-def test_a_broken_record_is_refused_with_the_code_written_beside_it(incident: Incident) -> None:
+def test_broken_record_is_refused_with_its_code(incident: Incident) -> None:
     *first, broken = incident.lines(a_good_record(incident.topic))
     assert all(judge_line(incident.topic, line) is None for line in first)
     verdict = judge_line(incident.topic, broken)
     if incident.by == "cell" or incident.repeats:
-        # Only the catalog, or the order before it, can tell.
+        # Detected by the catalog, or by the earlier order, alone.
         assert verdict is None
     else:
         assert verdict == (incident.field, incident.code.value)
 
 
 @pytest.mark.parametrize("topic", sorted({incident.topic for incident in DIRTY}))
-def test_the_records_that_are_spoiled_were_good(topic: str) -> None:
+def test_records_are_valid_before_they_are_corrupted(topic: str) -> None:
     assert TOPICS[topic].validate(a_good_record(topic), AT_MS) is None
 
 
-def test_there_are_at_least_twenty_kinds_with_names_of_their_own() -> None:
+def test_there_are_at_least_twenty_kinds_with_unique_names() -> None:
     assert len(DIRTY) >= 20
     assert len({incident.name for incident in DIRTY}) == len(DIRTY)
 
 
-def test_every_code_a_line_can_be_refused_with_has_an_incident() -> None:
-    not_by_line = {RejectCode.TOO_OLD}
+def test_every_refusal_code_has_an_incident() -> None:
+    not_by_line: set[RejectCode] = set()
     assert {incident.code for incident in DIRTY} == set(RejectCode) - not_by_line
 
 
-def test_a_duplicate_order_repeats_the_order_line_under_another_event_id() -> None:
+def test_duplicate_order_differs_in_its_event_id_alone() -> None:
     incident = next(i for i in DIRTY if i.repeats)
     first, again = map(orjson.loads, incident.lines(a_good_record("orders")))
     assert first["event_id"] != again["event_id"]
@@ -67,12 +67,12 @@ def test_a_duplicate_order_repeats_the_order_line_under_another_event_id() -> No
     }
 
 
-def test_a_recipe_that_is_missing_is_named() -> None:
+def test_stream_without_a_valid_record_is_refused() -> None:
     with pytest.raises(ValueError, match="expected quotes, clicks"):
         a_good_record("calendar")
 
 
-def test_dirt_comes_in_the_share_asked_for_and_of_every_kind() -> None:
+def test_market_has_the_configured_share_of_broken_records_of_every_kind() -> None:
     config = MarketConfig(
         skus=5,
         events_per_minute=1000.0,

@@ -25,26 +25,25 @@ import org.apache.flink.table.types.utils.TypeConversions;
 import org.apache.flink.types.Row;
 
 /**
- * FirstSeen(table, reach): every row with one column more, first_seen: NULL for the first of its digest, else where
- * that one was (its column o; 0 for a table without one).
+ * FirstSeen(table, reach): every row with an additional column first_seen: NULL for the first row of its digest,
+ * else the column o of that first row (0 for a table without o).
  *
- * Why not SQL's ROW_NUMBER or an OVER window: they keep a key, an entry, a value and a time stamp, or the whole
- * row, for all that they have seen: 220 to 1,000 bytes. Here many digests share one array, which the table is
- * partitioned for by some leading digits of the digest: eight bytes each, sixteen with o, and what surrounds an
- * array is shared by all in it.
+ * Why not SQL's ROW_NUMBER or an OVER window: they keep a key, an entry, a value and a timestamp, or the whole row,
+ * for every digest: 220 to 1,000 bytes. Here the table is partitioned by some leading digits of the digest, and the
+ * digests of a partition share one array: eight bytes each, sixteen with o, and one array header for all.
  *
- * The table has columns digest (32 hex digits) and span (BIGINT, the number of its period). A row is a repeat if its digest was seen in
- * its own period or in one at most `reach` away. Of a partition the 2 + reach newest periods are held; a row of
- * an older one counts as the first, since nothing is known of it.
+ * The table has columns digest (32 hex digits) and span (BIGINT, the number of its period). A row is a repeat if its
+ * digest was seen in its own period or in one at most `reach` away. A partition keeps the 2 + reach newest periods; a
+ * row of an older period counts as the first.
  *
  * State: an array of blocks, newest period first: period (8 bytes), count (4), entries (digest 8, o 8).
  */
 public class FirstSeen extends ProcessTableFunction implements SpecializedFunction {
     private static final long serialVersionUID = 1L;
-    /** Without a word on its life Flink stamps every entry with the time and searches for those that are over. */
+    /** No expiry: with Flink's default, every entry gets a timestamp and expired entries are searched for. */
     private static final Duration FOR_GOOD = Duration.ZERO;
     private static final int HEAD = 12;
-    /** The digits that an entry takes, behind those that may be in the partition's key. */
+    /** First of the digits that an entry stores; the digits before may be in the partition key. */
     private static final int FROM = 8;
     private static final int DIGITS = 16;
 
@@ -52,10 +51,10 @@ public class FirstSeen extends ProcessTableFunction implements SpecializedFuncti
     private transient int digestColumn;
     private transient int placeColumn;
     private transient boolean ready;
-    /** The table's own type, known when the call is planned. */
+    /** The table's type, known when the call is planned. */
     private transient DataType planned;
 
-    /** Takes the rows as Flink holds them: an untyped table would be turned into Java objects, row by row. */
+    /** Uses Flink's internal rows: the rows of an untyped table would be converted to Java objects. */
     public UserDefinedFunction specialize(SpecializedFunction.SpecializedContext context) {
         FirstSeen typed = new FirstSeen();
         typed.planned = (DataType) context.getCallContext().getArgumentDataTypes().get(0);
@@ -104,7 +103,7 @@ public class FirstSeen extends ProcessTableFunction implements SpecializedFuncti
                 place = width == 8 ? 0 : blocks.getLong(found + 8);
             }
         }
-        // A repeat from another period is held in its own one too, or a third would not be known for one.
+        // A repeat from another period is stored in its own period too, so that a later repeat is recognised.
         byte[] more = here ? held : with(blocks, period, digest, place, width, 2 + reach.intValue());
         if (more != held) {
             seen.setField(0, more);
@@ -121,7 +120,7 @@ public class FirstSeen extends ProcessTableFunction implements SpecializedFuncti
         return digest;
     }
 
-    /** Where a block's entry of this digest stands, or -1. */
+    /** Offset of a block's entry of this digest, or -1. */
     private static int find(ByteBuffer blocks, int at, int width, long digest) {
         int end = end(blocks, at, width);
         for (int i = at + HEAD; i < end; i += width) {
@@ -132,7 +131,7 @@ public class FirstSeen extends ProcessTableFunction implements SpecializedFuncti
         return -1;
     }
 
-    /** The blocks with one more entry; the same ones if the period is older than the `most` newest. */
+    /** The blocks with one more entry; unchanged if the period is older than the `most` newest. */
     private static byte[] with(ByteBuffer blocks, long period, long digest, long place, int width, int most) {
         byte[] held = blocks.array();
         int at = 0;

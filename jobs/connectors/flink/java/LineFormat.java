@@ -30,16 +30,16 @@ import org.apache.flink.table.types.logical.RowType;
 import org.apache.flink.util.Collector;
 
 /**
- * The format 'walras-line': one row per Kafka record, always, with the line's own bytes beside its fields.
+ * The format 'walras-line': exactly one row per Kafka record, with the line's bytes beside its fields.
  *
- * Why not the json format: it answers a bad line with no row, an array with several, lets {"a":{"b":1}} set
- * b, reads 1.7 as 1 and "5" as 5, so a second reader of the same topic would be needed to find what it
- * dropped and could not agree with it. Here a line is decoded once, strictly, and judged as bytes: column
- * line_verdict is NULL, TOO_LARGE, INVALID_UTF8 or NOT_JSON_OBJECT; line_bytes is the line; a field
- * that is absent or of another type is NULL (a string is no number, 1.0 is no integer). The last of two
- * equal keys counts. features.cells.lines.read_line says the same in Python.
+ * Why not the json format: it gives no row for a bad line and several for an array, lets {"a":{"b":1}} set b, and
+ * reads 1.7 as 1 and "5" as 5. A second reader of the same topic would be needed to find the dropped lines, and the
+ * two could disagree. Here a line is decoded once, strictly: column line_verdict is NULL, TOO_LARGE, INVALID_UTF8 or
+ * NOT_JSON_OBJECT; line_bytes is the line; a field that is absent or has another type is NULL (a string is not a
+ * number, 1.0 is not an integer). Of two equal keys the last counts. features.cells.lines.read_line does the same in
+ * Python.
  *
- * Plain old Java (no generics, no lambdas): Flink's own Janino compiles it when a job is submitted.
+ * Java without generics and lambdas: Flink's own Janino compiles it when a job is submitted.
  */
 public class LineFormat implements DeserializationFormatFactory {
     public String factoryIdentifier() {
@@ -119,7 +119,7 @@ public class LineFormat implements DeserializationFormatFactory {
         public void open(DeserializationSchema.InitializationContext context) {
             StreamReadConstraints wide = StreamReadConstraints.builder()
                     .maxNumberLength(MAX_BYTES + 1).maxNameLength(MAX_BYTES + 1).maxNestingDepth(MAX_DEPTH + 1).build();
-            // A factory of its own with no shared name table: names come from strangers.
+            // Its own factory without interned names: field names come from untrusted sources.
             json = new JsonFactory();
             json.disable(JsonFactory.Feature.INTERN_FIELD_NAMES);
             json.setStreamReadConstraints(wide);
@@ -166,7 +166,7 @@ public class LineFormat implements DeserializationFormatFactory {
             if (!ascii && !isUtf8(line)) {
                 return "INVALID_UTF8";
             }
-            // Jackson would take zeros for UTF-16, and pass over a byte order mark.
+            // Jackson would decode zero bytes as UTF-16, and skip a byte order mark.
             if (nothing || line.length > 0 && line[0] == (byte) 0xEF) {
                 return "NOT_JSON_OBJECT";
             }
@@ -238,7 +238,7 @@ public class LineFormat implements DeserializationFormatFactory {
             return Double.isInfinite(number) ? null : Double.valueOf(number);
         }
 
-        /** Whether a number is beyond what a double holds. */
+        /** Whether a number overflows a double. */
         private static boolean endless(JsonParser parser, JsonToken token) throws IOException {
             if (token == JsonToken.VALUE_NUMBER_FLOAT) {
                 String text = parser.getText();
@@ -249,7 +249,7 @@ public class LineFormat implements DeserializationFormatFactory {
                     && Double.isInfinite(Double.parseDouble(parser.getText()));
         }
 
-        /** A string's text as Flink keeps it; a Java string would be encoded again. */
+        /** A string in Flink's own encoding; a Java string would be encoded again. */
         private static StringData text(JsonParser parser) throws IOException {
             char[] chars = parser.getTextCharacters();
             int from = parser.getTextOffset();
@@ -275,7 +275,7 @@ public class LineFormat implements DeserializationFormatFactory {
             }
         }
 
-        /** Whether a text holds half of a surrogate pair, which UTF-8 cannot write. */
+        /** Whether a text has an unpaired surrogate, which UTF-8 cannot encode. */
         private static boolean torn(String text) {
             for (int i = 0; i < text.length(); i++) {
                 char c = text.charAt(i);

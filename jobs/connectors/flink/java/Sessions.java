@@ -29,21 +29,21 @@ import org.apache.flink.table.types.utils.TypeConversions;
 import org.apache.flink.types.Row;
 
 /**
- * Sessions(table, gap): a visit's acts, brought together until there was none for the length of the gap.
+ * Sessions(table, gap): groups a visit's acts into sessions, which end after a gap without acts.
  *
- * Why not SQL's SESSION window: for every session it keeps a map, a window, an accumulator and two timers, some
- * 1,100 bytes. Here a visit is one array and one timer. What comes out is the same: acts no farther apart than
- * the gap are one session, in whatever order they came (orders and clicks are read from different topics).
+ * Why not SQL's SESSION window: for every session it keeps a map, a window, an accumulator and two timers, about
+ * 1,100 bytes. Here a visit has one array and one timer. The result is the same: acts no farther apart than the gap
+ * are one session, in any order of arrival (orders and clicks are read from different topics).
  *
  * The table has columns act (INT: 1 a search, 2 a cart, 3 an order) and first_act (STRING that sorts as the acts'
- * positions do), and a rowtime. A session comes out at its last act + gap − 1 ms.
+ * positions do), and a rowtime. A session is emitted at its last act + gap − 1 ms.
  *
- * State: an array of sessions, each its first act's time and its own end (8 bytes each), its searches, carts and
+ * State: an array of sessions, each with its first act's time and its end (8 bytes each), its searches, carts and
  * orders (4 each), the length of its first act's text (4), the text.
  */
 public class Sessions extends ProcessTableFunction implements SpecializedFunction {
     private static final long serialVersionUID = 1L;
-    /** Without a word on its life Flink stamps every entry with the time and searches for those that are over. */
+    /** No expiry: with Flink's default, every entry gets a timestamp and expired entries are searched for. */
     private static final Duration FOR_GOOD = Duration.ZERO;
     private static final int END = 8;
     private static final int COUNTS = 16;
@@ -55,10 +55,10 @@ public class Sessions extends ProcessTableFunction implements SpecializedFunctio
     private transient int textColumn;
     private transient int timeColumn;
     private transient boolean ready;
-    /** The table's own type, known when the call is planned. */
+    /** The table's type, known when the call is planned. */
     private transient DataType planned;
 
-    /** Takes the rows as Flink holds them: an untyped table would be turned into Java objects, row by row. */
+    /** Uses Flink's internal rows: the rows of an untyped table would be converted to Java objects. */
     public UserDefinedFunction specialize(SpecializedFunction.SpecializedContext context) {
         Sessions typed = new Sessions();
         typed.planned = (DataType) context.getCallContext().getArgumentDataTypes().get(0);
@@ -115,7 +115,7 @@ public class Sessions extends ProcessTableFunction implements SpecializedFunctio
             }
             byte[] otherText = text(sessions, i);
             text = isBefore(otherText, text) ? otherText : text;
-            // One timer a session: that of an end which is none any more would come for nothing.
+            // One timer per session: the timer of an end that has moved is deleted.
             if (otherEnd > end) {
                 time.clearTimer(Long.valueOf(end));
                 end = otherEnd;

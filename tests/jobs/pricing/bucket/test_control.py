@@ -1,4 +1,4 @@
-"""Control: what operators and the calendar said, bounded."""
+"""Control: the number of calendar entries kept is bounded."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from schemas.events import CalendarEvent
 
 
 def an_event(number: int) -> CalendarEvent:
-    """A sale that ends ``number`` minutes after the epoch's first day."""
+    """Return a sale that ends ``number`` minutes after the epoch's first day."""
     end_ms = 86_400_000 + number * 60_000
     return CalendarEvent(f"ev-{number}", 0, "acme", "campaign", f"sale {number}", "us", "", 0, end_ms, 1.0)
 
 
-def test_calendar_that_is_full_drops_the_event_that_ends_first() -> None:
+def test_full_calendar_drops_the_event_that_ends_first() -> None:
     control = Control()
     for number in (*range(1, KEPT_EVENTS + 1), 0):
         control.announce(an_event(number))

@@ -1,24 +1,25 @@
-"""Whether a replay did anything: one plain sentence for each reason why it did not, with what to do."""
+"""Checks of a replay: one sentence for each reason why nothing was counted, learned or priced, with the remedy."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from jobs.pricing.policy import Policy
-from jobs.replay.in_process import AloneRun
+from jobs.replay.in_process import InProcessRun
 from jobs.replay.mapped_data import MappedData
 from jobs.replay.records import Refused
+from schemas.time_units import DAY_MS, MINUTES_PER_DAY
 
 _SALES = ("quotes", "clicks", "orders")
 
 
-def before_the_run(mapped: MappedData) -> Iterator[str]:
-    """Yield why records made of the data cannot be counted or priced at all."""
+def check_input(mapped: MappedData) -> Iterator[str]:
+    """Yield why the mapped records cannot be counted or priced at all."""
     counts, accounts = mapped.counts, mapped.balance()
     if not counts or (accounts and not any(account.primary for account in accounts)):
         kinds = mapped.refusal_counts()
         if not kinds:
-            yield "The files hold no row that an entry takes: check the files and each entry's `where`."
+            yield "No row of the files matches an entry: check the files and each entry's `where`."
             return
         stream, field, code = max(kinds, key=lambda kind: kinds[kind])
         example = next(
@@ -45,7 +46,7 @@ def before_the_run(mapped: MappedData) -> Iterator[str]:
 
 
 def warnings(mapped: MappedData) -> Iterator[str]:
-    """Yield what leaves a part of the records uncounted."""
+    """Yield why some of the records will not be counted."""
     total, without = mapped.without_entry()
     if 0 < without < total:
         yield (
@@ -54,7 +55,7 @@ def warnings(mapped: MappedData) -> Iterator[str]:
         )
 
 
-def after_the_run(run: AloneRun, mapped: MappedData, policy: Policy) -> Iterator[str]:
+def check_results(run: InProcessRun, mapped: MappedData, policy: Policy) -> Iterator[str]:
     """Yield what a finished run did not do: count, learn, price."""
     made = {entry.stream for entry in mapped.mapping.streams}
     if made & set(_SALES) and not run.counted:
@@ -65,7 +66,7 @@ def after_the_run(run: AloneRun, mapped: MappedData, policy: Policy) -> Iterator
         )
     elif "orders" in made and not run.learned:
         first, last = mapped.span or (0, 0)
-        days, period = (last - first) / 86_400_000, policy.elasticity.period_minutes / 1_440
+        days, period = (last - first) / DAY_MS, policy.elasticity.period_minutes / MINUTES_PER_DAY
         exposed = " and the price must have been quoted in it" if policy.elasticity.kind == "poisson" else ""
         yield (
             "Nothing was learned: no estimate rests on a sale. A listing must have been sold in a finished period "
@@ -80,12 +81,12 @@ def after_the_run(run: AloneRun, mapped: MappedData, policy: Policy) -> Iterator
         )
 
 
-def listed(kinds: dict[tuple[str, str, str], int], examples: list[Refused], where: str) -> Iterator[str]:
-    """Yield refusals for a reader: each kind with its count and its first rows.
+def refusal_lines(kinds: dict[tuple[str, str, str], int], examples: list[Refused], where: str) -> Iterator[str]:
+    """Yield refusals as lines: each kind with its count and its first rows.
 
     Parameters
     ----------
-    where : where all of them are found.
+    where : where all of them can be found.
     """
     for kind, count in kinds.items():
         stream, field, code = kind

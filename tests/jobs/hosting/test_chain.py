@@ -1,4 +1,4 @@
-"""The whole way, run straight, interrupted, repeated and shuffled: intermediate streams too.
+"""All jobs in one process: run straight, with restarts, with duplicates and in another order.
 
 The equality is promised in architecture, "Guarantees".
 """
@@ -21,11 +21,12 @@ from jobs.pricing.policy import Policy
 from jobs.simulation.config import MARKETS, CalendarPlan, CostChange, MarketConfig, RivalMove, Shock
 from jobs.simulation.market import Market
 from jobs.simulation.prices import ListPrices
-from schemas.topics import MINUTE_MS, TOPICS
+from schemas.time_units import MINUTE_MS
+from schemas.topics import TOPICS
 
 START_MS = 1_767_571_200_000
 MINUTES, QUIET, BUCKETS = 90, 45, 2
-"""Minutes with traffic, then without, until every session has ended; buckets."""
+"""Minutes with traffic; then minutes without, until every session has ended; buckets."""
 WEB = MARKETS[0].name
 CONFIG = MarketConfig(
     markets=MARKETS[:1],
@@ -33,7 +34,7 @@ CONFIG = MarketConfig(
     categories=("coffee", "audio"),
     events_per_minute=120.0,
     customers=2_000,
-    rival_look_min=15,
+    rival_check_min=15,
     late_share=0.01,
     dirty_share=0.01,
     shocks=(Shock(40, WEB, 0, 3.0, "arrivals"),),
@@ -50,12 +51,12 @@ POLICY = Policy().overridden(
     }
 )
 BELIEFS = ("cells", "features", "sums", "estimates", "rejected_cells")
-"""What must not depend on the order of arrival."""
+"""Streams that must not depend on the order of arrival."""
 
 
 @cache
 def events() -> tuple[tuple[int, str, bytes], ...]:
-    """Recorded traffic (Kafka time, stream, bytes), ticks among it, and a settle command at its end."""
+    """Return recorded traffic (Kafka time, stream, bytes) with ticks, and a settle command at its end."""
     market = Market(CONFIG, seed=11, start_ms=START_MS)
     shown = ListPrices(market.list_minor)
     found = [(at, name, value) for at, _, name, _, value in market.opening(START_MS)]
@@ -82,9 +83,9 @@ def lines(arriving: Iterable[tuple[int, str, bytes]]) -> dict[str, list[Line]]:
 
 
 def shuffled() -> Iterator[tuple[int, str, bytes]]:
-    """The same events, each up to its topic's lateness later; what has one time keeps its order.
+    """Yield the same events, each delayed by up to its topic's lateness; events of one time keep their order.
 
-    A record that is late already stays as it is: when it arrives is when it counts.
+    A record that is late already is not delayed: its time of arrival decides when it counts.
     """
     for at, name, value in events():
         topic = TOPICS[name]
@@ -114,7 +115,7 @@ def written(outputs: Iterable[Output]) -> list[bytes]:
 
 
 def believed(outputs: Iterable[Output]) -> list[bytes]:
-    """As written; a batch's rows without the offsets of its facts, which tell of arrival alone."""
+    """Return outputs as :func:`written`, without the offsets of a batch's facts, which depend on arrival."""
     return written(
         output._replace(
             value=output.value
@@ -127,12 +128,12 @@ def believed(outputs: Iterable[Output]) -> list[bytes]:
 
 
 def prices(outputs: Iterable[Output]) -> dict[str, tuple[object, object]]:
-    """Each listing's last prices, without version and times."""
+    """Return each listing's last prices, without version and times."""
     return {o.key: (o.value["table"], o.value["default_minor"]) for o in outputs}
 
 
 def settled_on(outputs: Iterable[Output]) -> dict[str, object]:
-    """What each listing's decision of the settle command knew, without the table shown until then."""
+    """Return the inputs of each listing's decision on the settle command, without the table shown until then."""
     return {
         o.key: {name: known for name, known in o.value["inputs"].items() if name != "current"}
         for o in outputs
@@ -140,7 +141,7 @@ def settled_on(outputs: Iterable[Output]) -> dict[str, object]:
     }
 
 
-def test_the_scenario_has_something_of_everything(straight: dict[str, list[Output]]) -> None:
+def test_scenario_covers_every_stream_and_cause(straight: dict[str, list[Output]]) -> None:
     causes = {o.value["cause"] for o in straight["decisions"]}
     assert {"COLD_START", "EVIDENCE", "RIVAL_MOVED", "COST_CHANGED", "EVENT_STARTED", "SETTLE"} <= causes
     assert len({(o.key, o.event_time_ms) for o in straight["cells"]}) == (MINUTES + QUIET) * BUCKETS
@@ -151,22 +152,20 @@ def test_the_scenario_has_something_of_everything(straight: dict[str, list[Outpu
 
 
 @pytest.mark.parametrize("every", [1, 7])
-def test_a_restart_after_any_few_rows_changes_no_byte_of_any_stream(
-    straight: dict[str, list[Output]], every: int
-) -> None:
+def test_restarts_change_no_byte_of_any_stream(straight: dict[str, list[Output]], every: int) -> None:
     restarted = ran(Chain(POLICY, BUCKETS, restart_every=every), events())
     assert restarted.keys() == straight.keys()
     for stream, outputs in straight.items():
         assert written(restarted[stream]) == written(outputs), stream
 
 
-def test_batches_and_facts_that_come_twice_change_no_byte_of_any_stream(straight: dict[str, list[Output]]) -> None:
-    repeated = ran(Chain(POLICY, BUCKETS, twice=True), events())
+def test_duplicate_batches_and_facts_change_no_byte_of_any_stream(straight: dict[str, list[Output]]) -> None:
+    repeated = ran(Chain(POLICY, BUCKETS, duplicate=True), events())
     for stream, outputs in straight.items():
         assert written(repeated[stream]) == written(outputs), stream
 
 
-def test_shuffled_within_lateness_the_beliefs_are_equal_and_the_settled_prices_too(
+def test_order_of_arrival_within_lateness_changes_no_belief_and_no_settled_price(
     straight: dict[str, list[Output]],
 ) -> None:
     other = ran(Chain(POLICY, BUCKETS), shuffled())
@@ -176,18 +175,18 @@ def test_shuffled_within_lateness_the_beliefs_are_equal_and_the_settled_prices_t
 
 
 @pytest.mark.parametrize("ahead_minutes", [5, -5])
-def test_facts_ahead_of_their_minutes_or_behind_them_move_no_belief_and_no_settled_price(
+def test_early_and_late_facts_change_no_belief_and_no_settled_price(
     straight: dict[str, list[Output]], ahead_minutes: int
 ) -> None:
-    other = ran(Chain(POLICY, BUCKETS, ahead_ms=ahead_minutes * MINUTE_MS), events())
+    other = ran(Chain(POLICY, BUCKETS, fact_lead_ms=ahead_minutes * MINUTE_MS), events())
     for stream in BELIEFS:
         assert believed(other[stream]) == believed(straight[stream]), stream
-    assert written(other["decisions"]) != written(straight["decisions"]), "the way there is another"
+    assert written(other["decisions"]) != written(straight["decisions"]), "intermediate decisions differ"
     assert settled_on(other["decisions"]) == settled_on(straight["decisions"])
     assert prices(other["tables"]) == prices(straight["tables"])
 
 
-def test_every_decision_of_the_scenario_recomputes_from_its_own_json(straight: dict[str, list[Output]]) -> None:
+def test_every_decision_is_recomputed_from_its_record(straight: dict[str, list[Output]]) -> None:
     audit = Audit.of((orjson.loads(orjson.dumps(o.value)) for o in straight["decisions"]), without_offer=True)
     assert audit.recomputed == len(straight["decisions"])
     assert audit.differing == []
@@ -198,7 +197,7 @@ LISTINGS = 700
 
 
 def opening_and_settle() -> list[tuple[int, str, bytes]]:
-    """Catalog entries of many listings, and a settle command three minutes later."""
+    """Return catalog entries of many listings, and a settle command three minutes later."""
     found = []
     for i in range(LISTINGS):
         entry = {
@@ -212,7 +211,7 @@ def opening_and_settle() -> list[tuple[int, str, bytes]]:
     return [*found, (at, "commands", orjson.dumps(settle))]
 
 
-def test_a_bucket_that_is_not_saved_is_never_evicted() -> None:
+def test_unsaved_bucket_is_never_evicted() -> None:
     outputs = ran(Chain(POLICY, 600), opening_and_settle())
     assert len({o.key for o in outputs["cells"]}) > 400
     causes = Counter(o.value["cause"] for o in outputs["decisions"])

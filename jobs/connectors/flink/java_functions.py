@@ -1,11 +1,11 @@
-"""The jar of the parts that are Java (``java/*.java``), compiled by Flink's own Janino at submission.
+"""The jar of the Java classes (``java/*.java``), compiled by Flink's own Janino at submission.
 
-``LineFormat`` is the value format ``walras-line``: Flink SQL has no way to read a line once and keep its bytes,
-its fields and its verdict together. ``FirstSeen`` and ``Sessions`` are table functions of the cell query: what
-SQL's own dedup and session windows keep in memory is five times as much.
+``LineFormat`` is the value format ``walras-line``: Flink SQL has no format that decodes a line once and keeps its
+bytes, its fields and its verdict together. ``FirstSeen`` and ``Sessions`` are table functions of the cell query;
+Flink SQL's own deduplication and session windows keep five times as much state.
 
-Janino lies in every Flink's lib folder, so neither a JDK nor a build tool is needed, and the jar travels to
-any cluster with the job.
+Janino is in every Flink's lib folder, so neither a JDK nor a build tool is needed, and the jar is shipped to any
+cluster with the job.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from typing import Any
 SOURCES = tuple(sorted(Path(__file__).with_name("java").glob("*.java")))
 FORMAT = "walras-line"
 FUNCTIONS = ("FirstSeen", "Sessions")
-"""Table functions, called by these names in SQL."""
+"""Names of the table functions in SQL."""
 
 
 def java_jar(folder: Path) -> Path:
-    """Compile the sources into ``folder`` unless these very ones already lie there; answer the jar's path.
+    """Compile the sources into ``folder`` unless the jar of the same sources exists; return the jar's path.
 
-    Needs PyFlink's gateway (so: a job being submitted, or a test).
+    Needs PyFlink's gateway: a job that is being submitted, or a test.
 
     Raises
     ------
     py4j.protocol.Py4JJavaError
-        With the line and column, if a source does not compile.
+        With line and column, if a source does not compile.
     """
     texts = [source.read_text() for source in SOURCES]
     jar = folder / f"walras-{hashlib.sha256(chr(0).join(texts).encode()).hexdigest()[:12]}.jar"
@@ -48,13 +48,13 @@ def java_jar(folder: Path) -> Path:
     return jar
 
 
-def add_java_parts(env: Any, folder: Path) -> None:
-    """Make them known to an environment and ship them with its job (SQL's ADD JAR stays in the client)."""
+def add_java_jar(env: Any, folder: Path) -> None:
+    """Add the jar to an environment and to its job (SQL's ADD JAR adds it to the client alone)."""
     env.add_jars(java_jar(folder).absolute().as_uri())
 
 
 def declare_functions(table_env: Any) -> None:
-    """Name the table functions for an environment's SQL; :func:`add_java_parts` comes before."""
+    """Declare the table functions for an environment's SQL; call :func:`add_java_jar` first."""
     for name in FUNCTIONS:
         table_env.create_java_temporary_system_function(name, f"walras.{name}")
 
@@ -64,7 +64,7 @@ def _compiled(source: str) -> dict[str, bytes]:
 
     jvm: Any = get_gateway().jvm
     compiler = jvm.org.codehaus.janino.SimpleCompiler()
-    compiler.setTargetVersion(8)  # StringData.fromString is a static method of an interface
+    compiler.setTargetVersion(8)  # StringData.fromString is a static interface method, which needs Java 8.
     compiler.setParentClassLoader(jvm.java.lang.Thread.currentThread().getContextClassLoader())
     compiler.cook(source)
     found = compiler.getBytecodes()

@@ -1,4 +1,4 @@
-"""Questions to the running market: why a price is what it is, what was refused, how each part is."""
+"""Queries: explain a price, recompute decisions, read a quote, list tables, refusals, the ledger and health."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from features.registry import EVENT_TIMESTAMP
-from jobs.audit.explanation import explain as explained
-from jobs.audit.explanation import learned_of, text, when
-from jobs.audit.ledger import add_up
+from jobs.audit.explanation import explain_price, explanation_text, format_time, learned_state
+from jobs.audit.ledger import balance_ledger
 from jobs.cli.base import NO, AsJson, ListingKey, columns, commands, open_tables, out, parse_listing, wrong
 from jobs.connectors.kafka.offsets import TopicEnds
 from jobs.connectors.kafka.reading import Record, newest, read_values
-from jobs.monitoring.health import parts
+from jobs.monitoring.health import component_health
 from jobs.pricing.decision.limit_texts import reason_text
 from jobs.runtime.pseudonym import pseudonym
 from jobs.runtime.settings import Settings
@@ -26,8 +25,8 @@ from schemas.price_table import price_key, segment_key
 from schemas.topics import INPUTS, TOPICS
 
 
-def _is(record: Record, decision_id: str) -> bool:
-    # Decoded only if the id stands in it: a decision is some kilobytes, and an old one is behind many.
+def _has_id(record: Record, decision_id: str) -> bool:
+    # Decoded only if the value contains the id: decisions have some kilobytes, and an old one follows many.
     return decision_id.encode() in (record.value or b"") and record.json()["decision_id"] == decision_id
 
 
@@ -35,8 +34,7 @@ def _is(record: Record, decision_id: str) -> bool:
 def explain(listing: ListingKey, as_json: AsJson = False) -> None:
     """Explain a listing's price: its table, what is learned, and the newest decision.
 
-    Read from the ends of the `tables`, `decisions` and `features` topics; --json gives the decision's whole
-    record with it.
+    Reads the ends of the `tables`, `decisions` and `features` topics. --json includes the decision's whole record.
     """
     settings, key = Settings.load(), parse_listing(listing).key
 
@@ -44,32 +42,32 @@ def explain(listing: ListingKey, as_json: AsJson = False) -> None:
         return newest(settings.kafka, TOPICS[name].topic, lambda record: record.key == key, order)
 
     found = {"tables": last("tables", "version"), "decisions": None, "features": None}
-    # Tables and catalog hold a record a listing; what is in neither is not looked for where all is kept for ever.
+    # Tables and catalog are compacted. A listing in neither is not searched for in topics of unlimited retention.
     if found["tables"] or last("catalog", "event_time_ms"):
         found["decisions"] = last("decisions", "decided_at_ms")
         found["features"] = last("features", EVENT_TIMESTAMP)
     learned = found["features"]
-    said = explained(key, found["decisions"], found["tables"], learned and learned_of(learned))
-    out(said, [text(said)], as_json)
+    explanation = explain_price(key, found["decisions"], found["tables"], learned and learned_state(learned))
+    out(explanation, [explanation_text(explanation)], as_json)
     if not (found["tables"] or found["decisions"]):
         raise typer.Exit(NO)
 
 
 @commands.command()
 def recompute(
-    decision_id: Annotated[str, typer.Argument(help="A decision's id; left out with --all.")] = "",
+    decision_id: Annotated[str, typer.Argument(help="Id of a decision; omitted with --all.")] = "",
     every: Annotated[bool, typer.Option("--all", help="Every decision of the topic.")] = False,
     without_offer: Annotated[
-        bool, typer.Option("--without-offer", help="Decide again as if no rival were known; count what changes.")
+        bool, typer.Option("--without-offer", help="Also recompute without rivals' offers; count the differences.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Recompute decisions from their own records and compare the results bit for bit.
 
-    Exit code 1 when any result differs from its record. With --without-offer the code stays 0: there a
-    difference is what the rivals' offers changed, not a fault.
+    Exit code 1 if a result differs from its record. With --without-offer the code stays 0: a difference there is
+    what the rivals' offers changed, not a fault.
     """
-    # Here, since the optimizer's numpy and scipy take longer to import than the other questions to answer.
+    # Imported here, since numpy and scipy take longer to import than the other commands to run.
     from jobs.audit.recompute import Audit
 
     if bool(decision_id) == every:
@@ -79,7 +77,7 @@ def recompute(
         asked = read_values(settings.kafka, "decisions")
     else:
         topic = TOPICS["decisions"].topic
-        one = newest(settings.kafka, topic, lambda record: _is(record, decision_id), "decided_at_ms")
+        one = newest(settings.kafka, topic, lambda record: _has_id(record, decision_id), "decided_at_ms")
         asked = iter([one] if one else [])
     audit = Audit.of(asked, without_offer=without_offer)
     for name, why in audit.refusals.items():
@@ -91,7 +89,7 @@ def recompute(
     ]
     if without_offer:
         data["different_without_offer"] = audit.moved.total()
-        lines.append(f"{audit.moved.total()} come out differently without the rivals' offers")
+        lines.append(f"{audit.moved.total()} differ without the rivals' offers")
     out(data, lines, as_json)
     if decision_id and not audit.recomputed:
         typer.echo(f"walras: no decision {decision_id!r} in the topic", err=True)
@@ -103,14 +101,14 @@ def recompute(
 @commands.command()
 def quote(
     listing: ListingKey,
-    customer: Annotated[str, typer.Option(help="Customer id, made a pseudonym here.")] = "",
+    customer: Annotated[str, typer.Option(help="Customer id, from which the pseudonym is computed.")] = "",
     known_as: Annotated[str, typer.Option("--pseudonym", help="The pseudonym itself.")] = "",
     arm: str = DEFAULT_ARM,
     as_json: AsJson = False,
 ) -> None:
-    """Read a customer's price from Redis alone: the two look-ups of the public layout and an MD5.
+    """Read a customer's price from Redis alone: two lookups of the public layout and an MD5.
 
-    Nothing is logged: this is no quote to a shopper.
+    Nothing is logged, since no shopper is quoted.
     """
     if bool(customer) == bool(known_as):
         raise wrong("quote: expected --customer or --pseudonym")
@@ -137,12 +135,18 @@ def tables(
     under: Annotated[str, typer.Argument(help="tenant, tenant/market or tenant/market/sku")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """List the price tables in Redis. Exit code 1 when there is none."""
+    """List the price tables in Redis. Exit code 1 if there is none."""
     store = open_tables(Settings.load())
     wanted = sorted(x for x in store.listings() if not under or f"{x.key}/".startswith(f"{under}/"))
     found = store.get_many(wanted)
     rows = [
-        (x.key, str(Money(t.default_minor, t.currency)), str(t.version), when(t.expires_ms), reason_text(t.reason))
+        (
+            x.key,
+            str(Money(t.default_minor, t.currency)),
+            str(t.version),
+            format_time(t.expires_ms),
+            reason_text(t.reason),
+        )
         for x, t in found.items()
     ]
     head = ("listing", "default price", "version", "expires", "reason")
@@ -153,7 +157,7 @@ def tables(
 
 @commands.command()
 def rejected(
-    show: Annotated[bool, typer.Option("--show", help="Each record with its address and its line.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="List each record with its address and line.")] = False,
     code: Annotated[str, typer.Option(help="Only this reason code.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -179,17 +183,17 @@ def rejected(
 @commands.command()
 def ledger(
     final: Annotated[
-        bool, typer.Option("--final", help="Also demand that every record is accounted for (a replay's end).")
+        bool, typer.Option("--final", help="Also require that every record is accounted for (at a replay's end).")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Balance what was read: per input partition, offsets read = on time + late + rejected + ticks.
+    """Check the ledger: per input partition, offsets read = on time + late + rejected + ticks.
 
-    Exit code 1 when a partition does not balance (with --final: or is behind its topic's end).
+    Exit code 1 if a partition does not balance (with --final: or is behind its topic's end).
     """
     settings = Settings.load()
     ends = TopicEnds(settings.kafka, [topic.topic for topic in INPUTS]).now()
-    found = add_up(read_values(settings.kafka, "ledger"), ends)
+    found = balance_ledger(read_values(settings.kafka, "ledger"), ends)
     bad = [b for b in found if b.difference or (final and b.behind)]
     head = ("topic", "partition", "read", "on time", "late", "rejected", "ticks", "difference", "behind")
     rows = [
@@ -208,14 +212,14 @@ def ledger(
 
 @commands.command()
 def status(as_json: AsJson = False) -> None:
-    """Say how each part is. Exit code 1 when one is not well."""
+    """Show the health of each component. Exit code 1 if one has a problem."""
     settings = Settings.load()
-    found = parts(settings, open_tables(settings))
-    rows = [("ok" if part.ok else "NOT WELL", part.name, part.note) for part in found]
-    clock = settings.the_clock
-    now = f"run time {when(clock.now_ms())}, {clock.speed:g} times the wall's"
+    found = component_health(settings, open_tables(settings))
+    rows = [("ok" if each.ok else "PROBLEM", each.name, each.note) for each in found]
+    clock = settings.run_clock
+    now = f"run time {format_time(clock.now_ms())}, {clock.speed:g} times wall time"
     out({"run_time_ms": clock.now_ms(), "parts": [p._asdict() for p in found]}, [now, *columns(rows)], as_json)
-    if not all(part.ok for part in found):
+    if not all(each.ok for each in found):
         raise typer.Exit(NO)
 
 
@@ -223,15 +227,15 @@ def status(as_json: AsJson = False) -> None:
 def data_check(
     kind: Annotated[str, typer.Argument(help="features, or an input: quotes, clicks, orders …", metavar="KIND")],
     folder: Annotated[
-        Path | None, typer.Argument(help="A folder of Parquet files; by default the run's archive.")
+        Path | None, typer.Argument(help="Folder of Parquet files; by default the run's archive.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Judge archived Parquet by what FEATURES or an input's contract promises (Great Expectations).
+    """Check archived Parquet files against FEATURES or an input's contract (Great Expectations).
 
-    An input's raw lines are judged as sources sent them, refused ones included. Exit code 1 when a rule fails.
+    An input's raw lines are checked as sources sent them, including refused ones. Exit code 1 if a rule fails.
     """
-    # Here, since Great Expectations takes seconds to import.
+    # Imported here, since Great Expectations takes seconds to import.
     from jobs.audit.data_quality import FEATURES_KIND, check_folder
 
     archive = Settings.load().archive_dir

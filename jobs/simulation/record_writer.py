@@ -1,7 +1,7 @@
-"""The lines of a simulated market: JSON exactly as the streams' contracts have it.
+"""Records of a simulated market as JSON bytes, exactly as the streams' contracts define them.
 
-Written as text with the listing's constant part prepared once: about 1 µs a line, a third of what
-building an object for each would cost. A test decodes every kind of line into its dataclass.
+Lines are formatted as text with the listing's constant part prepared once: about 1 µs a line, a third of the cost
+of encoding an object. A test decodes every kind of line into its dataclass.
 """
 
 from __future__ import annotations
@@ -11,24 +11,27 @@ from typing import Any
 import orjson
 
 from jobs.simulation.rivals import Rivals
-from jobs.simulation.stock import Shelf
+from jobs.simulation.stock import SimulatedStock
 from jobs.simulation.world import World
+from schemas.time_units import MINUTES_PER_DAY
 
 Event = tuple[int, int, str, str, bytes]
-"""When it reaches the topic (ms), an order among equals, the topic's short name, Kafka key, value."""
+"""Time at which it reaches the topic (ms), order among equal times, the topic's short name, Kafka key, value."""
 
 
 def text(value: str) -> str:
-    """A string as JSON, quotes included."""
+    """Return a string as JSON, with quotes."""
     return orjson.dumps(value).decode()
 
 
-class Wire:
-    """Writes records as bytes; one method per stream. ``tag`` tells an opening's ids from a minute's.
+class RecordWriter:
+    """Writes records as bytes; one method per stream.
+
+    The parameter ``tag`` separates the ids of the opening from those of minutes.
 
     Parameters
     ----------
-    world : whose listings are written.
+    world : the assortment.
     """
 
     def __init__(self, world: World) -> None:
@@ -44,7 +47,7 @@ class Wire:
         return {"tenant": x.tenant, "market": x.market, "sku": x.sku, "price_group": x.sku}
 
     def offer(self, i: int, r: int, rivals: Rivals, at_ms: int, tag: str = "") -> Event:
-        """What rival ``r`` charges for listing ``i`` now."""
+        """Return the offer record of rival ``r`` for listing ``i`` now."""
         value = {
             "event_id": f"f{tag}{at_ms:x}-{i:x}-{r}", "event_time_ms": at_ms, **self._facts(i),
             "competitor": rivals.names[r], "price_minor": int(rivals.price[i, r]),
@@ -54,18 +57,18 @@ class Wire:
         }  # fmt: skip
         return at_ms, (1 << 62) + i * 64 + r, "offers", self._world.keys[i], orjson.dumps(value)
 
-    def stock(self, i: int, shelf: Shelf, at_ms: int, order: int | None = None, tag: str = "") -> Event:
-        """What is on hand of listing ``i`` now."""
+    def stock(self, i: int, stock: SimulatedStock, at_ms: int, order: int | None = None, tag: str = "") -> Event:
+        """Return the stock record of listing ``i`` now."""
         value = {
             "event_id": f"k{tag}{at_ms:x}-{i:x}", "event_time_ms": at_ms, **self._facts(i),
-            "on_hand": shelf.on_hand[i], "inbound": shelf.inbound[i],
-            "lead_time_days": round(float(shelf.lead_min[i]) / 1440, 4),
+            "on_hand": stock.on_hand[i], "inbound": stock.inbound[i],
+            "lead_time_days": round(float(stock.lead_min[i]) / MINUTES_PER_DAY, 4),
         }  # fmt: skip
         place = (1 << 61) + i if order is None else order
         return at_ms, place, "stock", self._world.keys[i], orjson.dumps(value)
 
     def catalog(self, i: int, cost_minor: int, at_ms: int, tag: str = "") -> Event:
-        """What the shop knows of listing ``i``."""
+        """Return the catalog record of listing ``i``."""
         world = self._world
         value = {
             "event_id": f"a{tag}{at_ms:x}-{i:x}", "event_time_ms": at_ms, **self._facts(i),

@@ -1,0 +1,163 @@
+"""The edge over HTTP on a real Redis: quotes, refusals, readiness, metrics and the console's page."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from jobs.connectors.redis.price_tables import RedisPriceTables
+from jobs.console.market_view import MarketView
+from jobs.edge.service import build
+from jobs.runtime.pseudonym import pseudonym
+from jobs.runtime.settings import Settings
+from tests.jobs.edge.edge_builders import KEY, NOW, a_table
+
+PUBLIC = {
+    "quote_id", "tenant", "market", "sku", "customer", "session", "segment", "arm", "price_minor", "price",
+    "currency", "version", "valid_until_ms", "age_ms", "source", "reason",
+}  # fmt: skip
+
+
+class Client:
+    """Calls an ASGI application without a socket; runs its lifespan as a server does."""
+
+    def __init__(self, app: Any) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._to_app: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+        self._from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._lifespan = self._loop.create_task(app({"type": "lifespan"}, self._to_app.get, self._from_app.put))
+        transport = httpx.ASGITransport(app=app)
+        self._http = httpx.AsyncClient(transport=transport, base_url="http://edge")
+
+    def _send_lifespan(self, event: str) -> str:
+        self._to_app.put_nowait({"type": f"lifespan.{event}"})
+        return self._loop.run_until_complete(self._from_app.get())["type"]
+
+    def __enter__(self) -> Client:
+        assert self._send_lifespan("startup") == "lifespan.startup.complete"
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        assert self._send_lifespan("shutdown") == "lifespan.shutdown.complete"
+        self._loop.run_until_complete(asyncio.gather(self._lifespan, self._http.aclose()))
+        self._loop.close()
+
+    def get(self, url: str, **more: Any) -> httpx.Response:
+        return self._loop.run_until_complete(self._http.get(url, **more))
+
+    def post(self, url: str) -> httpx.Response:
+        return self._loop.run_until_complete(self._http.post(url))
+
+
+@pytest.fixture
+def edge(redis_server: Any, tables: RedisPriceTables) -> Iterator[Client]:
+    # A simulated clock at NOW that hardly advances.
+    settings = Settings(redis=redis_server.url, clock=f"sim:{NOW}:0:1e-12", kafka="127.0.0.1:1", edge_secret=KEY)
+    with Client(build(settings, follow=False, view=MarketView("127.0.0.1:1"))) as client:
+        yield client
+
+
+def test_quote_equals_the_pick_of_the_public_layout(
+    edge: Client, tables: RedisPriceTables, redis_server: Any
+) -> None:
+    skus = [f"sku-{i}" for i in range(25)]
+    tables.publish_many(a_table(sku, price=1000 + 10 * i) for i, sku in enumerate(skus))
+    names = [pseudonym(KEY, f"c{i}") for i in range(40)]
+    tables.set_segments("acme", dict.fromkeys(names[::2], "myopic"))
+    wrong = []
+    for sku in skus:
+        for i, name in enumerate(names):
+            reply = edge.get(f"/v1/quotes/acme/web-us-usd/{sku}?customer=c{i}").json()
+            # Read with the public layout alone, without the project's code.
+            fields = redis_server.client.hgetall(f"price:{{acme:web-us-usd}}:{sku}")
+            segment = redis_server.client.get(f"segment:{{acme:{name[:2]}}}:{name}") or "all"
+            draw = int(hashlib.md5(f"{fields['table_id']}|{name}|price".encode()).hexdigest()[:8], 16)
+            listed = json.loads(fields["table"])["base"][segment]
+            price = next(p for p, c in zip(listed["p"], listed["c"], strict=True) if draw <= c)
+            if (reply["price_minor"], reply["version"], reply["customer"]) != (price, 1, name):
+                wrong.append((sku, name, reply, price))
+    assert not wrong
+
+
+def test_reply_has_exactly_the_public_fields(edge: Client, tables: RedisPriceTables) -> None:
+    tables.publish(a_table())
+    response = edge.get("/v1/quotes/acme/web-us-usd/sku-1", params={"customer": "C. Customer", "session": "s 1"})
+    reply = response.json()
+    assert set(reply) == PUBLIC
+    assert reply["source"] == "table" and reply["reason"] == "demand has changed"
+    assert reply["price"] == f"{reply['price_minor'] / 100:.2f}" and reply["currency"] == "USD"
+    assert reply["valid_until_ms"] == NOW + 1000 and 500 <= reply["age_ms"] < 1000
+    assert "Customer" not in response.text and "shadow" not in response.text
+    assert response.headers["cache-control"] == "no-store"
+
+
+def test_sku_may_contain_slashes_and_signs(edge: Client, tables: RedisPriceTables) -> None:
+    tables.publish(a_table("shoe 42/blue+red"))
+    reply = edge.get("/v1/quotes/acme/web-us-usd/shoe%2042/blue%2Bred?customer=a%2Bb").json()
+    assert reply["sku"] == "shoe 42/blue+red" and reply["customer"] == pseudonym(KEY, "a+b")
+
+
+def test_guest_is_quoted_by_session(edge: Client, tables: RedisPriceTables) -> None:
+    tables.publish(a_table())
+    reply = edge.get("/v1/quotes/acme/web-us-usd/sku-1?session=s1").json()
+    assert reply["customer"] == reply["session"] == pseudonym(KEY, "s1")
+
+
+def test_unknown_listing_is_404_with_the_expected_key(edge: Client) -> None:
+    reply = edge.get("/v1/quotes/acme/web-us-usd/none?customer=c1")
+    assert reply.status_code == 404 and "tenant/market/sku" in reply.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("url", "status", "word"),
+    [
+        ("/v1/quotes/acme/web-us-usd/sku-1", 400, "customer"),
+        ("/v1/quotes/acme/web-us-usd?customer=c", 400, "{sku}"),
+        ("/v1/quotes/acme//sku-1?customer=c", 400, "{market}"),
+        ("/v1/quotes/acme/web:us/sku-1?customer=c", 400, "market: expected letters"),
+        ("/v1/quotes/acme/web-us-usd/a%7Cb?customer=c", 400, "sku: expected no control"),
+        (f"/v1/quotes/acme/web-us-usd/{'s' * 129}?customer=c", 400, "128"),
+        (f"/v1/quotes/acme/web-us-usd/sku-1?customer={'c' * 129}", 400, "128"),
+        (f"/v1/quotes/acme/web-us-usd/sku-1?customer={'c' * 2000}", 414, "1024"),
+        ("/v1/quotes/acme/web-us-usd/sku-1?customer", 400, "name=value"),
+        ("/v1/quotes/acme/web-us-usd/sku-1?" + "&".join(f"a{i}=%20" for i in range(9)), 400, "8 fields"),
+    ],
+)
+def test_invalid_request_is_refused_with_the_reason(edge: Client, url: str, status: int, word: str) -> None:
+    reply = edge.get(url)
+    assert reply.status_code == status and word in reply.json()["error"]
+
+
+def test_only_reading_methods_are_allowed(edge: Client) -> None:
+    assert edge.post("/v1/quotes/acme/web-us-usd/sku-1?customer=c").status_code == 405
+
+
+def test_readiness_follows_redis(edge: Client, tables: RedisPriceTables) -> None:
+    assert edge.get("/readyz").status_code == 200
+    tables.mark_unready()
+    reply = edge.get("/readyz")
+    assert reply.status_code == 503 and "rebuild-redis" in reply.json()["status"]
+    assert edge.get("/healthz").status_code == 200
+
+
+def test_metrics_count_quotes_by_source(edge: Client, tables: RedisPriceTables) -> None:
+    tables.publish(a_table())
+    edge.get("/v1/quotes/acme/web-us-usd/sku-1?customer=c1")
+    edge.get("/v1/quotes/acme/web-us-usd/none?customer=c1")
+    text = edge.get("/metrics").text
+    assert 'walras_edge_quotes_total{source="table"} 1.0' in text
+    assert 'walras_edge_refusals_total{status="404"} 1.0' in text
+
+
+def test_page_uses_no_external_resource_and_its_data_are_served_beside_it(edge: Client) -> None:
+    page = edge.get("/")
+    assert page.status_code == 200 and "default-src 'none'" in page.headers["content-security-policy"]
+    assert "http://" not in page.text.replace("http://www.w3.org", "") and "https://" not in page.text
+    assert edge.get("/v1/listings").json() == []
+    assert edge.get("/v1/listings/a/b/c/explain").status_code == 404
