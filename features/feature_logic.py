@@ -19,48 +19,27 @@ The file exceeds 300 lines because it contains one state with one snapshot. Comp
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from features.books.offers import ReferenceOffer, RivalBook, RivalSettings
+from features.books.offers import ReferenceOffer, RivalBook
 from features.books.products import CatalogBook, rejected_cell_record, validate_cells
 from features.books.seasonality import SeasonalProfile
 from features.books.stock import StockBook
 from features.bucket_logic import Batch, Fact, Output, SnapshotError, refuse_other_version
-from features.feature_row import RowInputs, feature_row
+from features.feature_row import feature_row
 from features.listing_counts import ListingCounts, WindowTotals
 from features.market_time import MarketTime
-from features.segments.customers import SEGMENTS, SegmentSettings
+from features.rows import RowInputs
+from features.segments.customers import SEGMENTS
+from features.settings import FeatureSettings
 from features.windows import LocalTime
 from schemas.events import Listing, category_key
 from schemas.time_units import MINUTE_MS
 
+__all__ = ["ELASTICITY", "FeatureLogic", "FeatureSettings"]
+
 ELASTICITY = "own_price_elasticity"
 _PENDING_PER_KEY = 8
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureSettings:
-    """Parameters of the feature computation; not part of the state.
-
-    Parameters
-    ----------
-    emit_every_minutes : minimum event time between two rows of a listing.
-    refresh_minutes : maximum event time between two rows of an active listing.
-    estimate_lag_ms : lag of (1); must exceed the usual delay of the estimates topic.
-    time_zones : IANA zone per market, for days, hours and weekdays; UTC where absent.
-    rivals : how offers are used.
-    segments : how customers are assigned to segments.
-    relative_width : half width of the 90 % interval of a sufficient share, relative to the share.
-    """
-
-    emit_every_minutes: int = 1
-    refresh_minutes: int = 15
-    estimate_lag_ms: int = 10 * MINUTE_MS
-    time_zones: Mapping[str, str] = field(default_factory=dict)
-    rivals: RivalSettings = field(default_factory=RivalSettings)
-    segments: SegmentSettings = field(default_factory=SegmentSettings)
-    relative_width: float = 0.15
 
 
 class FeatureLogic:
@@ -80,7 +59,7 @@ class FeatureLogic:
     >>> from schemas.events import CatalogEntry, Cell, Listing, category_key
     >>> entry = CatalogEntry("e", 1, "acme", "web", "s1", "s1", "shoes", "margin", "USD", 1, True, 600, 999)
     >>> cell = Cell("acme", "web", "s1", "s1", "base", "all", 1000, "USD", exposures=10, orders=2, units=2)
-    >>> rows = list(FeatureLogic().on_batch(Batch(0, 60_000, cells=(cell,), catalog=(entry,))))
+    >>> rows = list(FeatureLogic().on_batch(Batch(0, 300_000, cells=(cell,), catalog=(entry,))))
     >>> rows[0].key, rows[0].value["conversion_rate_1h"], rows[0].value["margin_percent"]
     ('acme/web/s1', 0.2, 40.0)
     """
@@ -97,8 +76,8 @@ class FeatureLogic:
         self._catalog = CatalogBook()
         self._rivals = RivalBook(self._settings.rivals)
         self._stock = StockBook()
-        self._seasons = SeasonalProfile()
-        self._counts = ListingCounts()
+        self._seasons = SeasonalProfile(self._settings)
+        self._counts = ListingCounts(self._settings)
         self._keys: list[str] = []
         self._row: dict[str, int] = {}
         self._first_ms: list[int] = []
@@ -260,7 +239,7 @@ class FeatureLogic:
             )
             self._emitted_ms[row] = at
             self._dirty.discard(row)
-            yield Output("features", key, feature_row(inputs, settings.segments, settings.relative_width), at)
+            yield Output("features", key, feature_row(inputs, settings), at)
 
     def _is_due(self, row: int, at: int) -> bool:
         age_ms = at - self._emitted_ms[row]

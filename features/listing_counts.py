@@ -17,9 +17,10 @@ from features.books.offers import ReferenceOffer
 from features.books.price_points import PricePoints
 from features.bucket_logic import refuse_other_version
 from features.segments.customers import SEGMENTS
+from features.settings import FeatureSettings
 from features.windows import DecayedMean, LocalTime, Numbers, SlotRing
 from schemas.events import Cell, Listing
-from schemas.time_units import DAY_MS, HOUR_MS, MINUTE_MS
+from schemas.time_units import HOUR_MS, MINUTE_MS
 
 _DAYS = 30
 _DAY_SLOTS = _DAYS + 2
@@ -63,6 +64,10 @@ class WindowTotals:
 class ListingCounts:
     """Windows, price points and mean quoted prices of a bucket's listings.
 
+    Parameters
+    ----------
+    settings : prices kept and half-lives; not part of the snapshot.
+
     Examples
     --------
     >>> counts = ListingCounts()
@@ -77,9 +82,10 @@ class ListingCounts:
 
     version = 1
 
-    def __init__(self) -> None:
-        self.points = PricePoints()
-        self.quoted = {segment: DecayedMean(DAY_MS) for segment in SEGMENTS}
+    def __init__(self, settings: FeatureSettings | None = None) -> None:
+        settings = settings or FeatureSettings()
+        self.points = PricePoints(settings)
+        self.quoted = {segment: DecayedMean(settings.quoted_half_life_ms) for segment in SEGMENTS}
         self._rings = {
             "minutes": SlotRing(_MINUTE, 60),
             "hours": SlotRing(_HOUR, 24),

@@ -65,7 +65,6 @@ __all__ = [
 ]
 
 _N, _Y, _U, _RECENT, _D = range(5)
-_PROFILE_WEIGHT = 50.0
 _PROFILE_SHAPE = (2, 31)
 """Requests and days, by hour of the day (24) and weekday (7)."""
 
@@ -191,7 +190,10 @@ class DemandBook:
             points = Points(group, log_price[mine], exposures[mine], orders)
             previous = None if reset else self._segment_deviations.get(name)
             self._segment_deviations[name] = common_segment_deviation(
-                points, elasticity[who], previous.mean if previous else 0.0
+                points,
+                elasticity[who],
+                sd=self.settings.segment_deviation_sd,
+                start=previous.mean if previous else 0.0,
             )
 
     def segment_elasticity(
@@ -203,7 +205,9 @@ class DemandBook:
         if common is None or segment == DEFAULT_SEGMENT:
             return mean, sd
         log_price = np.log(counts.prices.astype(np.float64))
-        deviation = listing_segment_deviation(log_price, counts.exposures, counts.orders, mean, common)
+        deviation = listing_segment_deviation(
+            log_price, counts.exposures, counts.orders, mean, common, sd=self.settings.listing_deviation_sd
+        )
         return mean + deviation.mean, float(np.hypot(sd, deviation.sd))
 
     def _age(self, elapsed_ms: int, now_ms: int) -> None:
@@ -217,7 +221,7 @@ class DemandBook:
             fade = np.float32(np.exp(-hours / (24 * s.requests_memory_days)))
             self._requests *= fade
             self._days *= fade
-            self._profiles *= np.float32(np.exp(-hours / (24 * 4 * s.requests_memory_days)))
+            self._profiles *= np.float32(np.exp(-hours / (24 * s.profile_memory_days)))
 
     def _add_minute(self, now_ms: int, out_of_stock: Collection[str]) -> None:
         """Add a minute of observation to every listing with stock; a gap between batches adds none."""
@@ -417,11 +421,11 @@ class DemandBook:
 
         return factor
 
-    @staticmethod
-    def _ratio(profile: NDArray[np.float32]) -> list[float]:
+    def _ratio(self, profile: NDArray[np.float32]) -> list[float]:
         n, d = profile.astype(np.float64)
         mean = n.sum() / d.sum() if d.sum() > 0 else 0.0
-        ratio: list[float] = ((n + _PROFILE_WEIGHT) / (d * mean + _PROFILE_WEIGHT)).tolist()
+        weight = self.settings.profile_requests
+        ratio: list[float] = ((n + weight) / (d * mean + weight)).tolist()
         return ratio
 
     # -- snapshot ------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from features.bucket_logic import refuse_other_version
-from schemas.time_units import HOUR_MS
+from features.settings import FeatureSettings
 
 _PRICE, _EXPOSURES, _ORDERS, _WEIGHT, _LAST_MS, _SINCE_MS = range(6)
 
@@ -23,9 +23,8 @@ class PricePoints:
 
     Parameters
     ----------
-    kept : prices kept per listing; the one with the oldest quote is removed first.
-    half_life_ms : half-life of the weight that determines the current price.
-    run_gap_ms : time without a quote after which a price starts a new run.
+    settings : K and the half-life (``prices_kept``, ``price_half_life_ms``), ``price_run_gap_ms`` and
+        ``price_change_ms``; not part of the snapshot.
 
     Examples
     --------
@@ -40,10 +39,12 @@ class PricePoints:
 
     version = 1
 
-    def __init__(self, kept: int = 8, half_life_ms: int = HOUR_MS // 2, run_gap_ms: int = HOUR_MS) -> None:
-        self._kept = kept
-        self._half_life_ms = half_life_ms
-        self._run_gap_ms = run_gap_ms
+    def __init__(self, settings: FeatureSettings | None = None) -> None:
+        settings = settings or FeatureSettings()
+        self._kept = settings.prices_kept
+        self._half_life_ms = settings.price_half_life_ms
+        self._run_gap_ms = settings.price_run_gap_ms
+        self._change_ms = settings.price_change_ms
         self._points: list[dict[int, list[Any]]] = []
         self._current: list[int | None] = []
         self._changed_ms: list[int | None] = []
@@ -86,7 +87,7 @@ class PricePoints:
         if weight(leader) <= 0 or leader[_PRICE] == self._current[row]:
             return
         # The run of an explored price may have started long before: the price then changed only now.
-        fresh_run = at_ms - leader[_SINCE_MS] < 4 * self._run_gap_ms
+        fresh_run = at_ms - leader[_SINCE_MS] < self._change_ms
         first = self._current[row] is None
         self._current[row] = leader[_PRICE]
         self._changed_ms[row] = leader[_SINCE_MS] if fresh_run or first else at_ms

@@ -53,7 +53,11 @@ _POSITIVE = (
     "requests_per_day",
     "requests_days",
     "requests_memory_days",
+    "profile_memory_days",
+    "profile_requests",
     "share_weight",
+    "segment_deviation_sd",
+    "listing_deviation_sd",
 )
 
 
@@ -61,9 +65,11 @@ _POSITIVE = (
 class DemandSettings:
     """Parameters for computing sale probabilities, requests and shares from counts; not part of the state.
 
+    The defaults are the policy's.
+
     Parameters
     ----------
-    order_horizon_ms : time within which an exposure's order is expected (60 min by policy).
+    order_horizon_ms : time within which an exposure's order is expected (by default 60 minutes).
     memory_days : time constant of the decay of counts.
     max_points : price points kept per listing over all segments; the least used one is merged.
     prior_conversion, prior_exposures : s₀ and a of (3): prior orders per exposure, and its weight.
@@ -73,6 +79,9 @@ class DemandSettings:
     segments, prior_shares, share_weight : segments, their prior share of requests, and its weight in requests.
     requests_per_day, requests_days : prior requests per day, and its weight in days.
     requests_memory_days : time constant of the level of requests.
+    profile_memory_days : time constant of the profile of requests by hour and weekday.
+    profile_requests : weight of the flat profile, in requests per hour or weekday.
+    segment_deviation_sd, listing_deviation_sd : t and s of :mod:`features.segments.deviation`.
 
     Raises
     ------
@@ -88,12 +97,16 @@ class DemandSettings:
     curve_sd: float = 0.08
     max_rival_factor: float = 2.0
     units_weight: float = 5.0
-    segments: tuple[str, ...] = ("myopic", "strategic")
-    prior_shares: tuple[float, ...] = (0.5, 0.5)
-    share_weight: float = 200.0
+    segments: tuple[str, ...] = ("all", "myopic", "strategic")
+    prior_shares: tuple[float, ...] = (0.2, 0.4, 0.4)
+    share_weight: float = 50.0
     requests_per_day: float = 20.0
     requests_days: float = 0.05
     requests_memory_days: float = 7.0
+    profile_memory_days: float = 28.0
+    profile_requests: float = 50.0
+    segment_deviation_sd: float = 0.7
+    listing_deviation_sd: float = 0.25
 
     def __post_init__(self) -> None:
         """Check the ranges of all fields."""

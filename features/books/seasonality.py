@@ -11,7 +11,7 @@ forgetting. The profile is multiplicative and separable, f(h, d) = f_h · f_d. I
       is approximated by λ M_d, exact after whole days of data
 
 There is one profile per group, and none per listing (science § 4, "Seasonality"). Forgetting: both counts ×
-`keep_per_week` at each new ISO week.
+``season_keep_per_week`` at each new ISO week.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from features.bucket_logic import refuse_other_version
+from features.settings import FeatureSettings
 from features.windows import LocalTime, Numbers
 
 HOURS, WEEKDAYS = 24, 7
@@ -32,12 +33,11 @@ class SeasonalProfile:
 
     Parameters
     ----------
-    shrink_events : κ, weight of the flat profile in events per slot.
-    keep_per_week : share of the counts kept at the end of a week, in (0, 1].
+    settings : κ (``season_events``) and the forgetting (``season_keep_per_week``); not part of the snapshot.
 
     Examples
     --------
-    >>> profile = SeasonalProfile(shrink_events=0.0)
+    >>> profile = SeasonalProfile(FeatureSettings(season_events=0.0))
     >>> for hour in range(24):
     ...     profile.observe("shoes", LocalTime(1, 0, hour, hour / 24), events=2 if hour >= 12 else 1, minutes=1)
     >>> round(profile.factor("shoes", LocalTime(1, 0, 18, 0.75)), 6)
@@ -46,9 +46,10 @@ class SeasonalProfile:
 
     version = 1
 
-    def __init__(self, shrink_events: float = 50.0, keep_per_week: float = 0.98) -> None:
-        self._kappa = shrink_events
-        self._keep = keep_per_week
+    def __init__(self, settings: FeatureSettings | None = None) -> None:
+        settings = settings or FeatureSettings()
+        self._kappa = settings.season_events
+        self._keep = settings.season_keep_per_week
         self._week: int | None = None
         # Per group: events and listing-minutes, by hour (24) then weekday (7).
         self._groups: dict[str, tuple[Numbers, Numbers]] = {}

@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
+
+from scipy.special import ndtri
 
 from features.bucket_logic import refuse_other_version
 from schemas.events import Listing, Stock
-
-SERVICE_FACTOR = 1.6448536269514722
-"""z of a 5 % stock-out probability per lead time (002 § 6.2)."""
-MIN_DAYS_FOR_SD = 7
 
 
 class StockLevel(NamedTuple):
@@ -35,18 +34,36 @@ class StockLevel(NamedTuple):
     lead_time_days: float
 
 
-def daily_sd(complete_days: Sequence[float], mean_per_day: float) -> float:
-    """Return the standard deviation of units per day: the sample's from 7 complete days on, before that Poisson's.
+@cache
+def service_factor(probability: float) -> float:
+    """Return z, at which a normal variable exceeds its mean plus z standard deviations with a probability.
+
+    Parameters
+    ----------
+    probability : stock-out probability per lead time, in (0, 1) (002 § 6.2: .05).
 
     Examples
     --------
-    >>> daily_sd([3, 5], 4.0)
+    >>> service_factor(0.05), service_factor(0.5)
+    (1.6448536269514722, 0.0)
+    """
+    return float(ndtri(1 - probability))
+
+
+def daily_sd(complete_days: Sequence[float], mean_per_day: float, min_days: int) -> float:
+    """Return the standard deviation of units per day.
+
+    It is the sample's from ``min_days`` complete days on, and Poisson's with fewer days.
+
+    Examples
+    --------
+    >>> daily_sd([3, 5], 4.0, min_days=7)
     2.0
-    >>> round(daily_sd([2, 4, 2, 4, 2, 4, 3], 3.0), 6)
+    >>> round(daily_sd([2, 4, 2, 4, 2, 4, 3], 3.0, min_days=7), 6)
     1.0
     """
     n = len(complete_days)
-    if n < MIN_DAYS_FOR_SD:
+    if n < min_days:
         return math.sqrt(max(mean_per_day, 0.0))
     mean = sum(complete_days) / n
     return math.sqrt(sum((x - mean) ** 2 for x in complete_days) / (n - 1))
@@ -63,28 +80,26 @@ def cover_days(on_hand: int, mean_per_day: float) -> float | None:
     return on_hand / mean_per_day if mean_per_day > 0 else None
 
 
-def safety_stock(sd_per_day: float, lead_time_days: float, service_factor: float = SERVICE_FACTOR) -> float:
-    """Return the safety stock in units (2).
+def safety_stock(sd_per_day: float, lead_time_days: float, z: float) -> float:
+    """Return the safety stock in units (2); ``z`` is that of :func:`service_factor`.
 
     Examples
     --------
-    >>> safety_stock(2.0, 4.0, service_factor=2.0)
+    >>> safety_stock(2.0, 4.0, z=2.0)
     8.0
     """
-    return service_factor * sd_per_day * math.sqrt(lead_time_days)
+    return z * sd_per_day * math.sqrt(lead_time_days)
 
 
-def reorder_point(
-    mean_per_day: float, sd_per_day: float, lead_time_days: float, service_factor: float = SERVICE_FACTOR
-) -> float:
+def reorder_point(mean_per_day: float, sd_per_day: float, lead_time_days: float, z: float) -> float:
     """Return the stock level at which to reorder (3).
 
     Examples
     --------
-    >>> reorder_point(5.0, 2.0, 4.0, service_factor=2.0)
+    >>> reorder_point(5.0, 2.0, 4.0, z=2.0)
     28.0
     """
-    return max(mean_per_day, 0.0) * lead_time_days + safety_stock(sd_per_day, lead_time_days, service_factor)
+    return max(mean_per_day, 0.0) * lead_time_days + safety_stock(sd_per_day, lead_time_days, z)
 
 
 def stock_out_probability(on_hand: int, mean_per_day: float, sd_per_day: float, lead_time_days: float) -> float:

@@ -16,6 +16,8 @@ _RIVALS = RivalSettings()
 class ElasticitySettings:
     """Parameters of learning elasticities; set at start and never part of a snapshot.
 
+    The defaults are the policy's.
+
     Parameters
     ----------
     kind : ``poisson`` for markets with exposures (orders given exposures), ``within`` for scanner data
@@ -57,7 +59,7 @@ class ElasticitySettings:
     forgetting_per_week: float = 0.99
     prior_mean: float = -2.0
     prior_sd: float = 3.0
-    conversion: float = 0.05
+    conversion: float = 0.02
     conversion_sd: float = 1.5
     rival_mean: float = 0.5
     rival_sd: float = 0.5

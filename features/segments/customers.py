@@ -41,8 +41,6 @@ from schemas.time_units import DAY_MS
 MYOPIC, STRATEGIC = "myopic", "strategic"
 SEGMENTS: tuple[str, ...] = (MYOPIC, STRATEGIC)
 Z_90 = 1.6448536269514722
-FLATTEST_ELASTICITY = -0.25
-"""Least elastic demand with a willingness to pay; (6) is then 16 times the price."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,15 +153,23 @@ def segment_shares(requests: Mapping[str, float]) -> dict[str, float] | None:
     return {segment: n / total for segment, n in requests.items()} if total > 0 else None
 
 
-def willingness_to_pay_minor(mean_price_minor: float | None, elasticity: float | None) -> float | None:
+def willingness_to_pay_minor(
+    mean_price_minor: float | None, elasticity: float | None, max_elasticity: float
+) -> float | None:
     """Return the price with half of the sale probability (6), or None if demand is unknown or too inelastic.
+
+    Parameters
+    ----------
+    mean_price_minor : mean quoted price in minor units, or None.
+    elasticity : own-price elasticity, or None.
+    max_elasticity : largest elasticity with a willingness to pay, < 0.
 
     Examples
     --------
-    >>> willingness_to_pay_minor(1000.0, -1.0), willingness_to_pay_minor(1000.0, 0.3)
-    (2000.0, None)
+    >>> [willingness_to_pay_minor(1000.0, elasticity, -0.25) for elasticity in (-1.0, 0.3)]
+    [2000.0, None]
     """
-    if mean_price_minor is None or elasticity is None or elasticity > FLATTEST_ELASTICITY:
+    if mean_price_minor is None or elasticity is None or elasticity > max_elasticity:
         return None
     return mean_price_minor * float(2.0 ** (-1.0 / elasticity))
 

@@ -24,8 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-COMMON_SD, OWN_SD = 0.7, 0.25
-"""t and s of the model."""
 _ROUNDS = 4
 _LONGEST_STEP = 0.5
 
@@ -73,33 +71,42 @@ def score(points: Points, elasticity: Floats) -> tuple[Floats, Floats]:
     ), sold * spread
 
 
-def common_segment_deviation(points: Points, elasticity: Floats, start: float = 0.0) -> SegmentDeviation:
+def common_segment_deviation(
+    points: Points, elasticity: Floats, *, sd: float, start: float = 0.0
+) -> SegmentDeviation:
     """Return δ_k of (3) for one segment.
 
     Parameters
     ----------
     points : the segment's price points; one group per listing.
     elasticity : ε_i per group.
+    sd : t, prior standard deviation of δ_k, > 0.
     start : initial value of δ_k.
 
     Examples
     --------
     >>> points = Points(np.zeros(2, int), np.log([700.0, 1000.0]), np.full(2, 5e4), np.array([4000.0, 2000.0]))
-    >>> deviation = common_segment_deviation(points, np.array([-1.0]))
+    >>> deviation = common_segment_deviation(points, np.array([-1.0]), sd=0.7)
     >>> round(deviation.mean, 2), round(deviation.sd, 2)
     (-0.93, 0.08)
     """
-    delta, information = start, 1 / COMMON_SD**2
+    delta, information = start, 1 / sd**2
     for _ in range(_ROUNDS):
         g, i = score(points, elasticity + delta)
-        information = float(i.sum()) + 1 / COMMON_SD**2
-        step = (float(g.sum()) - delta / COMMON_SD**2) / information
+        information = float(i.sum()) + 1 / sd**2
+        step = (float(g.sum()) - delta / sd**2) / information
         delta += min(max(step, -_LONGEST_STEP), _LONGEST_STEP)
     return SegmentDeviation(delta, information**-0.5)
 
 
 def listing_segment_deviation(
-    log_price: Floats, exposures: Floats, orders: Floats, elasticity: float, common: SegmentDeviation
+    log_price: Floats,
+    exposures: Floats,
+    orders: Floats,
+    elasticity: float,
+    common: SegmentDeviation,
+    *,
+    sd: float,
 ) -> SegmentDeviation:
     """Return γ_ik of (4) for one listing and segment.
 
@@ -108,19 +115,20 @@ def listing_segment_deviation(
     log_price, exposures, orders : the price points; arrays of one length.
     elasticity : ε_i.
     common : δ_k.
+    sd : s, standard deviation of γ_ik around δ_k, > 0.
 
     Examples
     --------
     Without orders the result is the common deviation.
 
     >>> none = np.zeros(0)
-    >>> own = listing_segment_deviation(none, none, none, -2.0, SegmentDeviation(-0.3, 0.1))
+    >>> own = listing_segment_deviation(none, none, none, -2.0, SegmentDeviation(-0.3, 0.1), sd=0.25)
     >>> own.mean, round(own.sd, 3)
     (-0.3, 0.269)
     """
-    prior = 1 / OWN_SD**2
+    prior = 1 / sd**2
     if not orders.sum() > 0:
-        return SegmentDeviation(common.mean, (common.sd**2 + OWN_SD**2) ** 0.5)
+        return SegmentDeviation(common.mean, (common.sd**2 + sd**2) ** 0.5)
     points = Points(np.zeros(len(orders), np.intp), log_price, exposures, orders)
     g, i = score(points, np.array([elasticity + common.mean]))
     step = float(g[0]) / (float(i[0]) + prior)

@@ -1,12 +1,15 @@
-"""Policy: every business number of the decisions, in one frozen, validated object.
+"""Policy: every business number of features, learning and decisions, in one frozen, validated object.
 
-Why one object: a number that stands in two places is two numbers, and a decision that does not say
-under which policy it ran cannot be recomputed. A policy is read from YAML, refuses what it does not
-know, is embedded whole into every decision, and has a name that is the hash of its content.
+A policy is read from YAML, rejects unknown keys and is embedded in every decision, so that a decision can be
+recomputed. Its identity is the hash of its content.
 
-Shares and ratios are fractions (``.10`` is ten per cent), money is minor units, times say their unit.
-Source: science § 3-8; where the science gives a default, it is the default here.
-Over 300 lines: one number a line with what it does, kept together because a policy is read as one page.
+Shares and ratios are fractions (``.10`` is 10 %), money is in minor units, and the name or the description of a
+time states its unit. A description cites its source: a section of the science page (science § 3, below § 3), a
+decision by number, or a source document by three digits. :mod:`jobs.pricing.policy_settings` maps the keys to the
+settings of features and learning.
+
+The module has over 300 lines because it lists each number with its meaning and its source. The sections are in one
+file because a policy is read, compared and validated as a whole.
 """
 
 from __future__ import annotations
@@ -30,42 +33,60 @@ SectionT = TypeVar("SectionT", bound=PolicySection)
 
 
 class PolicyError(ValueError):
-    """A policy that cannot be used; one line per key: what was expected, what came."""
+    """An invalid policy; the message has one part per wrong key, with the expected and the actual value."""
 
 
 class PriceGrid(PolicySection):
-    """Which prices may be asked at all: ``k * step - ending`` (Eq. 3)."""
+    """Candidate prices ``k * step - ending`` (003 Eq. 3, § 7)."""
 
     step_share: Share = Field(
-        default=0.02, gt=0, description="step as a share of list price, rounded to 1, 2, 5 × 10^k"
+        default=0.02, gt=0, description="step as a share of the list price, rounded to 1, 2 or 5 × 10^k"
     )
-    ending_minor: int = Field(default=1, ge=0, description="prices end this much below a multiple of the step")
+    ending_minor: int = Field(
+        default=1, ge=0, description="prices end this many minor units below a multiple of the step"
+    )
     span_share: Share = Field(
-        default=0.25, gt=0, description="candidates are looked for this far around current price"
+        default=0.25, gt=0, description="candidates lie within this share of the current price"
     )
     max_prices: int = Field(
-        default=41, ge=2, le=500, description="most prices of a grid; the step is widened to fit"
+        default=41, ge=2, le=500, description="largest number of prices in a grid; the step is widened to fit"
     )
 
 
 class Segments(PolicySection):
-    """The groups of customers that are priced (science § 2)."""
+    """Customer segments that are priced, and the rule that assigns customers to them (§ 2)."""
 
     names: tuple[str, ...] = Field(
         default=("all", "myopic", "strategic"),
         min_length=1,
-        description="'all': customers of whom nothing is known yet",
+        description="segments with prices of their own; 'all': customers without a known segment",
     )
-    prior_shares: tuple[Share, ...] = Field(default=(0.2, 0.4, 0.4), description="share of requests before data")
-    share_weight: Number = Field(default=50.0, gt=0, description="requests that the prior shares count as")
-    uniform: bool = Field(
-        default=False, description="one price for all segments (the only mode where law asks it)"
+    prior_shares: tuple[Share, ...] = Field(
+        default=(0.2, 0.4, 0.4), description="share of requests per segment before any data (§ 2)"
+    )
+    share_weight: Number = Field(default=50.0, gt=0, description="weight of the prior shares, in requests (§ 2)")
+    uniform: bool = Field(default=False, description="one price for all segments, where the law requires it (§ 8)")
+    myopia_threshold: Share = Field(
+        default=0.20,
+        description="a customer with a larger share of purchases above the rivals' price is myopic (003 § G)",
+    )
+    smoothing_purchases: Number = Field(
+        default=1.0, ge=0, description="w: weight of the prior in a customer's share, in purchases (§ 2)"
+    )
+    myopia_prior_share: Share = Field(
+        default=0.09, description="m: share of purchases above the rivals' price before any data (003 § I)"
+    )
+    myopia_prior_weight: Number = Field(default=20.0, gt=0, description="α: its weight, in purchases (§ 2)")
+    sample_customers: int = Field(
+        default=256, ge=1, description="customers in the sample of a tenant and shard (§ 2)"
     )
     memory_days: int = Field(
-        default=30, ge=1, le=3_650,
-        description="a customer's purchases are counted by periods of so many days of event time; the stream "
-        "remembers the last ones, Redis all of them",
-    )  # fmt: skip
+        default=30,
+        ge=1,
+        le=3_650,
+        description="days of event time per period of a customer's purchases; the stream keeps the last periods, "
+        "Redis keeps all (decision 44)",
+    )
 
     @model_validator(mode="after")
     def _as_many_shares(self) -> Segments:
@@ -77,80 +98,104 @@ class Segments(PolicySection):
 
 
 class Objective(PolicySection):
-    """What is maximised (§ 7 A) and over which period."""
+    """The objective that prices maximise, and its period (§ 7)."""
 
-    cost_weight: Share = Field(default=1.0, description="ω: 1 profit, 0 revenue as printed in 003")
+    cost_weight: Share = Field(default=1.0, description="ω: 1 profit, 0 revenue as in 003 Eq. 4 (§ 7)")
     period_minutes: int = Field(
-        default=1_440, ge=1, description="the period that requests, targets and gains refer to"
+        default=1_440, ge=1, description="period in minutes of requests, targets and gains (§ 7)"
     )
-    may_close: bool = Field(default=False, description="(C≤): the shop may quote nothing; False: (C=)")
+    may_close: bool = Field(default=False, description="true: a segment may get no quote (C≤); false: (C=) (§ 7)")
     stock_as_target: bool = Field(
-        default=True, description="stock on hand must last until more arrives (T of § 7 B)"
+        default=True, description="stock on hand must last until the next delivery (T of § 7)"
     )
     target_weighting: Literal["time", "volume"] = Field(
-        default="time", description="how a sale target is spread: evenly, or as requests are expected"
+        default="time",
+        description="time: a sale target is spread evenly; volume: in proportion to expected requests (003 § J)",
     )
 
 
 class Exploration(PolicySection):
-    """How prices keep being tried (§ 7)."""
+    """Select probabilities of prices that are not optimal by the current estimates (§ 7)."""
 
-    mode: Literal["bounded", "thompson", "none"] = "bounded"
-    propensity: Share = Field(default=0.02, le=0.1, description="least select probability of a neighbouring price")
+    mode: Literal["bounded", "thompson", "none"] = Field(
+        default="bounded",
+        description="bounded: minimum propensities; thompson: sampled sale probabilities; none (§ 7)",
+    )
+    propensity: Share = Field(
+        default=0.02, le=0.1, description="minimum select probability of a neighbouring price (§ 7)"
+    )
     neighbours: int = Field(
-        default=2, ge=0, le=5, description="allowed grid prices on each side that are kept in play"
+        default=2, ge=0, le=5, description="allowed grid prices on each side that are explored (§ 7)"
     )
     far_propensity: Share = Field(
-        default=0.04, le=0.1, description="and of the farthest allowed price on each side, within one step"
+        default=0.04,
+        le=0.1,
+        description="minimum select probability of the lowest and highest allowed price within a step "
+        "(decision 19)",
     )
     far_until: Share = Field(
-        default=0.25, description="while the elasticity's 90 % interval is wider than this share of it, each way"
+        default=0.25,
+        description="the far prices are explored while the half width of the elasticity's 90 % interval exceeds "
+        "this share of it (decision 19)",
     )
 
 
 class Margin(PolicySection):
-    """MIN_MARGIN and the trust in a cost."""
+    """MIN_MARGIN, and the confirmation of costs (§ 8)."""
 
-    min_margin: Share = Field(default=0.10, lt=1.0, description="(p - c)/p at least")
+    min_margin: Share = Field(default=0.10, lt=1.0, description="minimum of (p - c)/p (001)")
     cost_jump: Share = Field(
-        default=0.50, gt=0, description="a cost that moves more at once holds until confirmed"
+        default=0.50, gt=0, description="a larger relative cost change is not used until it is confirmed (§ 8)"
     )
     cost_jump_scale: Literal["log", "share"] = Field(
         default="log",
         description="log: a rise to 1 + cost_jump times and a fall to 1 / (1 + cost_jump) are equally far; "
-        "share: a rise and a fall by cost_jump are (decisions recorded before this key existed)",
+        "share: a rise and a fall by cost_jump are (decision 42)",
     )
     cost_tolerance: Share = Field(
-        default=0.05, description="costs within this of each other agree, and confirm one another"
+        default=0.05, description="costs within this share of each other agree (decision 42)"
     )
     confirm_after_minutes: int = Field(
-        default=60, ge=0, description="an agreeing cost this long after the first one confirms it"
+        default=60, ge=0, description="an agreeing cost this long after the first one confirms it (decision 42)"
     )
     trust_after_minutes: int = Field(
-        default=20_160, ge=0, description="costs that do not agree, all on one side for this long: trust the last"
+        default=20_160,
+        ge=0,
+        description="the last cost is used after costs have differed on one side for this long (decision 42)",
     )
 
 
 class Market(PolicySection):
-    """Rivals: caps and how long an offer counts."""
+    """Use of rivals' offers: validity, matching, caps and the moves that request a repricing (§ 8)."""
 
     cap_trigger_ratio: Number = Field(
-        default=2.0, gt=1, description="candidate over rivals' mean that calls for the cap"
+        default=2.0, gt=1, description="candidate over the rivals' mean above which the cap applies (001)"
     )
-    cap_ratio: Number = Field(default=1.5, gt=0, description="then at most this times the mean")
-    offer_validity_minutes: int = Field(default=1_440, ge=1, description="validity of an offer that states none")
-    min_match_confidence: Share = 0.5
+    cap_ratio: Number = Field(default=1.5, gt=0, description="the cap, as a multiple of the rivals' mean (001)")
+    offer_validity_minutes: int = Field(
+        default=1_440, ge=1, description="validity in minutes of an offer that states none (001)"
+    )
+    min_match_confidence: Share = Field(
+        default=0.5, description="offers with a lower match confidence are ignored (§ 8)"
+    )
     offer_jump: Share = Field(
-        default=0.5, gt=0, description="a rival's price that moves more is set aside until seen twice"
+        default=0.5,
+        gt=0,
+        description="a larger change of a rival's price is ignored until it is received twice (§ 8)",
     )
-    max_rivals: int = Field(default=16, ge=1, le=256)
+    max_rivals: int = Field(default=16, ge=1, le=256, description="offers kept per listing")
     move_share: Share = Field(
-        default=0.005, description="a rival's price requests a repricing when it moved by at least this"
+        default=0.005,
+        description="smallest relative change of a rival's price that requests a repricing (decision 42)",
     )
     move_of_usual: Number = Field(
-        default=0.2, ge=0, description="and by at least this part of the mean size of the rival's own moves"
+        default=0.2,
+        ge=0,
+        description="and smallest change as a share of the mean size of the rival's changes (decision 42)",
     )
-    usual_weight: Share = Field(default=0.2, gt=0, description="weight of the newest move in that mean")
+    usual_weight: Share = Field(
+        default=0.2, gt=0, description="weight of the newest change in that mean (decision 42)"
+    )
 
     @model_validator(mode="after")
     def _cap_below_trigger(self) -> Market:
@@ -162,45 +207,48 @@ class Market(PolicySection):
 
 
 class Roles(PolicySection):
-    """How closely rivals are followed, by a listing's role (003 § A): at most this times their fresh mean.
+    """Highest price of a listing by its role, as a multiple of the rivals' fresh mean (003 § A, decision 9).
 
-    Why beside the demand model: a rival's price scales the whole curve, and a scaled curve has the same
-    optimum; what shoppers compare, known value items first, must be followed as a matter of strategy.
-    Absent: not followed. A bound of this kind gives way to hard bands and keeps the pace.
+    The bound is separate from the demand model: a rival's price scales the whole demand curve, which does not move
+    its optimum. A role without a bound does not follow rivals. The bound yields to hard bands and to the pace.
     """
 
-    kvi: Number | None = Field(default=1.0, gt=0)
-    traffic: Number | None = Field(default=1.05, gt=0)
-    margin: Number | None = Field(default=1.25, gt=0)
-    long_tail: Number | None = Field(default=None, gt=0)
+    kvi: Number | None = Field(default=1.0, gt=0, description="bound of a known value item (003 § A)")
+    traffic: Number | None = Field(default=1.05, gt=0, description="bound of a traffic item (decision 9)")
+    margin: Number | None = Field(default=1.25, gt=0, description="bound of a margin item (decision 9)")
+    long_tail: Number | None = Field(
+        default=None, gt=0, description="bound of a long-tail item; null: none (decision 9)"
+    )
 
     def follow_ratio(self, role: str) -> float | None:
-        """The bound of a role; an unknown role follows nobody."""
+        """Return the bound of a role; None for an unknown role."""
         ratio: float | None = getattr(self, role, None) if role in type(self).model_fields else None
         return ratio
 
 
 class Limits(PolicySection):
-    """FLOOR_CEILING where the catalog gives none, and pace."""
+    """FLOOR_CEILING where the catalog gives none, and limits of the pace (§ 8)."""
 
     ceiling_over_list: Number = Field(
-        default=1.5, ge=1, description="ceiling of a listing whose catalog entry has none"
+        default=1.5, ge=1, description="ceiling as a multiple of the list price, without one in the catalog (§ 8)"
     )
-    max_step: Share = Field(default=0.10, gt=0, description="STEP_LIMIT: one change at most")
+    max_step: Share = Field(default=0.10, gt=0, description="STEP_LIMIT: largest relative change (§ 8)")
     approval_over: Share = Field(
-        default=0.20, gt=0, description="APPROVAL: a candidate further away waits for people"
+        default=0.20, gt=0, description="APPROVAL: a larger change needs an operator's approval (001)"
     )
-    approval_minutes: int = Field(default=1_440, ge=1, description="how long an approval may be given and used")
-    min_gap_minutes: int = Field(default=60, ge=0, description="MIN_GAP between two changes")
-    max_changes_per_day: int = Field(default=8, ge=1, description="MAX_CHANGES per market day")
-    min_confidence: Share = Field(default=0.5, description="LOW_CONFIDENCE: least P(gain > 0)")
+    approval_minutes: int = Field(
+        default=1_440, ge=1, description="minutes within which an approval may be given and used (§ 8)"
+    )
+    min_gap_minutes: int = Field(default=60, ge=0, description="MIN_GAP: minutes between two changes (§ 8)")
+    max_changes_per_day: int = Field(default=8, ge=1, description="MAX_CHANGES: changes per market day (§ 8)")
+    min_confidence: Share = Field(default=0.5, description="LOW_CONFIDENCE: smallest P(gain > 0) (decision 16)")
 
 
 class LocalTimes(PolicySection):
     """Local time of the markets: days of features and limits, hours and weekdays of requests."""
 
     time_zones: dict[str, str] = Field(
-        default_factory=dict, description="market → IANA time zone; UTC where absent"
+        default_factory=dict, description="market → IANA time zone; UTC where absent (decision 45)"
     )
 
     @model_validator(mode="after")
@@ -216,19 +264,21 @@ class LocalTimes(PolicySection):
 
 
 class Materiality(PolicySection):
-    """What a change costs, so that a rule's look may end in nothing."""
+    """Minimum gain of a change (§ 7)."""
 
     min_gain_share: Share = Field(
-        default=0.002, description="gain over the period's value that a change must bring"
+        default=0.002, description="smallest gain of a change, as a share of the period's value (§ 7)"
     )
-    min_gain_minor: int = Field(default=0, ge=0, description="and at least this much per period")
+    min_gain_minor: int = Field(
+        default=0, ge=0, description="smallest gain of a change per period, in minor units (§ 7)"
+    )
 
 
 class Strategies(PolicySection):
-    """Which strategy proposes prices (jobs/pricing/strategies): by name, for every role of a listing."""
+    """The strategy that proposes prices (:mod:`jobs.pricing.strategies`), by name."""
 
-    cold_start: str = Field(default="cold_start", description="proposes the first price of a listing")
-    default: str = Field(default="profit_lp", description="proposes all later prices")
+    cold_start: str = Field(default="cold_start", description="proposes the first price of a listing (§ 5)")
+    default: str = Field(default="profit_lp", description="proposes all later prices (§ 7)")
     by_role: dict[str, str] = Field(default_factory=dict, description="role → strategy, in place of the default")
 
     @model_validator(mode="after")
@@ -249,70 +299,150 @@ class Strategies(PolicySection):
 
 
 class Sufficiency(PolicySection):
-    """§ 5: when an estimate speaks for itself."""
+    """Width of the interval of a share whose data suffice (§ 5)."""
 
-    relative_width: Share = Field(default=0.15, gt=0, description="half width of the 90 % interval")
+    relative_width: Share = Field(
+        default=0.15, gt=0, description="half width of the 90 % interval, relative to the share (003 § N)"
+    )
 
 
 class Beliefs(PolicySection):
-    """Priors that speak before there are data (§ 3, § 4)."""
+    """Priors of demand and of elasticities (§ 3, § 4), and the changes of estimates that request a repricing."""
 
-    elasticity_mean: Number = Field(default=-2.0, lt=0)
-    elasticity_sd: Number = Field(default=0.5, gt=0)
-    elasticity_max: Number = Field(default=-0.2, lt=0, description="a flatter answer of demand is not believed")
-    rival_elasticity: Number = Field(default=0.5, ge=0)
+    elasticity_mean: Number = Field(
+        default=-2.0, lt=0, description="m₀: own-price elasticity before data; the prior mean of learning (§ 3)"
+    )
+    elasticity_sd: Number = Field(
+        default=0.5, gt=0, description="τ₀: its standard deviation between products (§ 3)"
+    )
+    elasticity_max: Number = Field(default=-0.2, lt=0, description="upper bound of the own-price elasticity (§ 3)")
+    rival_elasticity: Number = Field(
+        default=0.5, ge=0, description="elasticity of demand to the rivals' price before data (§ 3)"
+    )
     list_price_sd: Number = Field(
-        default=0.15, gt=0, description="the list price is believed to be right within this, in logs"
+        default=0.15, gt=0, description="sd of the log of the best price around the list price (decision 15)"
+    )
+    implied_elasticity_max: Number = Field(
+        default=-1.1,
+        lt=-1,
+        description="upper bound of the elasticity that list price and cost imply (§ 3, 'List price')",
+    )
+    segment_deviation_sd: Number = Field(
+        default=0.7, gt=0, description="sd of a segment's deviation from the listings' elasticity (§ 3)"
+    )
+    listing_deviation_sd: Number = Field(
+        default=0.25, gt=0, description="sd of a listing's deviation from its segment's (§ 3)"
     )
     look_when_moved_sd: Number = Field(
-        default=0.5, gt=0, description="an elasticity that moved by this many of its sd asks for a look"
+        default=0.5,
+        gt=0,
+        description="a change of the elasticity by this many of its sd requests a repricing (decision 15)",
     )
     look_when_grown: Number = Field(
-        default=1.5, gt=1, description="and so do counts that grew to this many times those of the last decision"
+        default=1.5,
+        gt=1,
+        description="growth of the requests to this multiple since the last decision does, too (decision 15)",
+    )
+    least_requests: Number = Field(
+        default=100.0, ge=0, description="fewest requests whose growth requests a repricing (decision 15)"
     )
     conversion: Share = Field(
-        default=0.02, gt=0, lt=1, description="orders per exposure of a listing without data"
+        default=0.02, gt=0, lt=1, description="s₀: orders per exposure of a listing without data (§ 4)"
     )
-    requests_per_day: Number = Field(default=20.0, gt=0)
-    max_rival_factor: Number = Field(default=2.0, gt=1, description="(o/ō)^η is clipped to [1/x, x]")
+    requests_per_day: Number = Field(
+        default=20.0, gt=0, description="requests per day of a listing without data (§ 4)"
+    )
+    max_rival_factor: Number = Field(default=2.0, gt=1, description="(o/ō)^η is clipped to [1/x, x] (§ 4)")
+
+
+class Demand(PolicySection):
+    """Counting of demand and the sale probability at a price (§ 4); the priors are in ``beliefs``."""
+
+    order_horizon_minutes: int = Field(
+        default=60, ge=1, description="H: minutes within which an exposure's order is expected (§ 4)"
+    )
+    memory_days: Number = Field(
+        default=30.0, gt=0, description="time constant in days of the counts per price point (§ 4)"
+    )
+    max_points: int = Field(
+        default=24, ge=2, description="price points kept per listing; the least used one is merged (§ 4)"
+    )
+    prior_exposures: Number = Field(
+        default=50.0, gt=0, description="a: weight of the prior conversion, in exposures (§ 4)"
+    )
+    curve_sd: Number = Field(
+        default=0.08, gt=0, description="m: sd of demand around the curve, in logs (decision 15)"
+    )
+    units_weight: Number = Field(
+        default=5.0, gt=0, description="weight of the prior of one unit per order, in orders (§ 4)"
+    )
+    requests_days: Number = Field(
+        default=0.05, gt=0, description="weight of the prior requests per day, in days (§ 4)"
+    )
+    requests_memory_days: Number = Field(
+        default=7.0, gt=0, description="time constant in days of a listing's level of requests (§ 4)"
+    )
+    profile_memory_days: Number = Field(
+        default=28.0, gt=0, description="time constant in days of a market's profile of requests (§ 4)"
+    )
+    profile_requests: Number = Field(
+        default=50.0, gt=0, description="weight of the flat profile, in requests per hour or weekday (§ 4)"
+    )
 
 
 class Elasticity(PolicySection):
-    """How elasticities are learned (§ 3); the beliefs before data are in ``beliefs``.
-
-    Why in the policy: what is learned is half of every price, and a market of weekly scanner data learns
-    otherwise than a shop with clicks.
-    """
+    """Learning of elasticities (§ 3); the priors that decisions use, too, are in ``beliefs``."""
 
     kind: Literal["poisson", "within"] = Field(
-        default="poisson", description="poisson: orders given exposures; within: scanner data, log units"
+        default="poisson",
+        description="poisson: orders given exposures; within: scanner data, log units (§ 3)",
     )
-    host: Literal["river", "sums"] = Field(default="river", description="host of the within estimator")
-    period_minutes: int = Field(default=60, ge=1, description="one row per listing and period")
+    host: Literal["river", "sums"] = Field(default="river", description="host of the within estimator (§ 3)")
+    period_minutes: int = Field(
+        default=60, ge=1, description="length in minutes of a period, which is one row per listing (§ 3)"
+    )
     period_offset_minutes: int = Field(
         default=0, ge=0, description="start of the first period after the epoch (Monday: 5760, Thursday: 0)"
     )
     order_lag_periods: int = Field(
-        default=1, ge=0, le=1, description="a period is learned so much later: orders come after exposures"
+        default=1,
+        ge=0,
+        le=1,
+        description="periods by which learning is delayed, since orders follow exposures (§ 3)",
     )
     category_effects: bool = Field(
-        default=False, description="take out what a week did to its category (within, series that share a bucket)"
+        default=False, description="remove the effect of each week on the category (within, § 3)"
     )
-    forgetting_per_week: Share = Field(default=0.99, gt=0, description="λ; 1 forgets nothing")
-    prior_sd: Number = Field(default=3.0, gt=0, description="of ε while a listing learns; divided out when pooled")
-    conversion_sd: Number = Field(default=1.5, gt=0, description="of the log of orders per exposure before data")
-    rival_sd: Number = Field(default=0.5, gt=0, description="of the rival elasticity before data")
-    category_sd: Number = Field(default=1.0, gt=0, description="s₀: of a category's mean before data")
+    forgetting_per_week: Share = Field(default=0.99, gt=0, description="λ; 1: no forgetting (§ 3)")
+    prior_sd: Number = Field(
+        default=3.0, gt=0, description="sd of ε while a listing learns; removed before pooling (§ 3)"
+    )
+    conversion_sd: Number = Field(
+        default=1.5, gt=0, description="sd of the log of orders per exposure before data (§ 3)"
+    )
+    rival_sd: Number = Field(default=0.5, gt=0, description="sd of the rival elasticity before data (§ 3)")
+    noise_variance: Number = Field(
+        default=0.25, gt=0, description="initial variance of log units (within with river, § 3)"
+    )
+    category_sd: Number = Field(default=1.0, gt=0, description="s₀: sd of a category's mean before data (§ 3)")
+    prior_weight: Number = Field(
+        default=4.0, gt=0, description="weight of τ₀² in the variance between products, in products (§ 3)"
+    )
+    rounds: int = Field(default=10, ge=1, description="iterations of the shrinkage to the category (§ 3)")
+    single_series_factor: Number = Field(
+        default=1.5, gt=0, description="factor of the SE of a product with one series (within, § 3)"
+    )
     sufficient_periods: Number = Field(
-        default=12.0, gt=0, description="W: active periods of a sufficient estimate"
+        default=12.0, gt=0, description="W: active periods required for a sufficient estimate (§ 3)"
     )
-    sufficient_se: Number = Field(default=0.5, gt=0)
-    provisional_se: Number = Field(default=1.0, gt=0)
+    sufficient_se: Number = Field(default=0.5, gt=0, description="largest SE of a sufficient estimate (§ 3)")
+    provisional_se: Number = Field(default=1.0, gt=0, description="largest SE of a provisional estimate (§ 3)")
     tell: Literal["changed", "moved"] = Field(
-        default="changed", description="an estimate is told when its product's numbers changed, or when it moved"
+        default="changed",
+        description="publish an estimate when its product's statistics changed, or only when it moved",
     )
     emit_shift: Number = Field(
-        default=0.1, gt=0, description="step in which a mean is told, in sd; sds in steps of this share"
+        default=0.1, gt=0, description="step of published means, in sd, and of published sds, as a share (§ 3)"
     )
 
     @model_validator(mode="after")
@@ -325,12 +455,51 @@ class Elasticity(PolicySection):
 
 
 class Features(PolicySection):
-    """How often feature rows are written."""
+    """Computation of feature rows and the times at which they are written (§ 4)."""
 
-    emit_every_minutes: int = Field(default=5, ge=1, description="shortest time between two rows of a listing")
-    refresh_minutes: int = Field(default=15, ge=1, description="longest time between two rows of a listing")
+    emit_every_minutes: int = Field(
+        default=5, ge=1, description="shortest time in minutes between two rows of a listing"
+    )
+    refresh_minutes: int = Field(
+        default=15, ge=1, description="longest time in minutes between two rows of a listing"
+    )
     estimate_lag_minutes: int = Field(
-        default=10, ge=0, description="an estimate counts so long after its window, whenever it arrived"
+        default=10, ge=0, description="minutes after the end of its window at which an estimate takes effect"
+    )
+    prior_exposures: Number = Field(
+        default=50.0,
+        gt=0,
+        description="weight of the 30-day conversion in that at the current price, in exposures (§ 4)",
+    )
+    prices_kept: int = Field(
+        default=8, ge=2, description="prices kept per listing; the one with the oldest quote is removed first"
+    )
+    price_half_life_minutes: int = Field(
+        default=30, ge=1, description="half-life in minutes of the weight that determines the current price"
+    )
+    price_run_gap_minutes: int = Field(
+        default=60, ge=1, description="minutes without a quote after which a price starts a new run"
+    )
+    price_change_minutes: int = Field(
+        default=240, ge=0, description="maximum age in minutes of a run whose start is the price change"
+    )
+    quoted_half_life_minutes: int = Field(
+        default=1_440, ge=1, description="half-life in minutes of a segment's mean quoted price (§ 4)"
+    )
+    season_events: Number = Field(
+        default=50.0, ge=0, description="κ: weight of the flat seasonal profile, in events per slot (§ 4)"
+    )
+    season_keep_per_week: Share = Field(
+        default=0.98, gt=0, description="share of the seasonal counts kept per week (§ 4)"
+    )
+    stock_out_probability: Share = Field(
+        default=0.05, gt=0, lt=1, description="stock-out probability per lead time of the safety stock (002 § 6.2)"
+    )
+    stock_sd_days: int = Field(
+        default=7, ge=2, description="complete days from which on the sd of daily units is the sample's (§ 4)"
+    )
+    wtp_max_elasticity: Number = Field(
+        default=-0.25, lt=0, description="largest elasticity with a willingness to pay (§ 4)"
     )
 
     @model_validator(mode="after")
@@ -344,28 +513,38 @@ class Features(PolicySection):
 
 
 class Tables(PolicySection):
-    """How long a table serves."""
+    """Lifetime of price tables (§ 7)."""
 
-    life_minutes: int = Field(default=1_440, ge=2)
-    renew_share: Share = Field(default=0.25, gt=0, lt=1, description="renewed when this share of its life is left")
-    arm: str = DEFAULT_ARM
+    life_minutes: int = Field(default=1_440, ge=2, description="lifetime of a table in minutes")
+    renew_share: Share = Field(
+        default=0.25, gt=0, lt=1, description="a table is renewed when this share of its life is left"
+    )
+    arm: str = Field(default=DEFAULT_ARM, description="arm of the published tables (§ 10)")
 
 
 class Watch(PolicySection):
-    """§ 6: the false-alarm budget and what is shown of the evidence."""
+    """The watcher's false-alarm budget, its time constants and the evidence that it publishes (§ 6)."""
 
     false_alarm_every: Number = Field(
         default=10_080.0, gt=0, description="minutes between false repricings of a listing"
     )
-    own_share: Share = Field(default=0.6, gt=0, description="of that budget, for each listing's own evidence")
-    group_share: Share = Field(default=0.4, ge=0, description="of that budget, for its price group's evidence")
+    own_share: Share = Field(
+        default=0.6, gt=0, description="share of the false-alarm budget for each listing's own evidence"
+    )
+    group_share: Share = Field(
+        default=0.4, ge=0, description="share of the budget for the evidence of its price group"
+    )
     weights: dict[str, Share] = Field(
         default_factory=dict, description="signal → share of the budget, in place of the signal's own"
     )
-    rivals_weight: Share = Field(default=0.15, description="share for the start mass of rivals' moves")
-    events_weight: Share = Field(default=0.10, description="share for the start mass of calendar events")
+    rivals_weight: Share = Field(
+        default=0.15, description="share of the budget for the start mass of rivals' moves (004)"
+    )
+    events_weight: Share = Field(
+        default=0.10, description="share of the budget for the start mass of calendar events (004)"
+    )
     level_minutes: Number = Field(
-        default=20_160.0, gt=0, description="time constant of a listing's level of orders"
+        default=20_160.0, gt=0, description="time constant in minutes of a listing's level of orders"
     )
     warmup_minutes: int = Field(default=60, ge=0, description="minutes of data before detectors run")
     hold_minutes: int = Field(default=60, ge=0, description="minutes after a trigger in which detectors pause")
@@ -376,35 +555,39 @@ class Watch(PolicySection):
         default=5.0, ge=0, description="minutes of old exposure that stay in the level after a trigger"
     )
     block_minutes: int = Field(
-        default=720, ge=1, description="length of the blocks that show slow drift of a rate"
+        default=720, ge=1, description="length in minutes of the blocks that show slow drift of a rate"
     )
     start_dispersion: Number = Field(
         default=1.5, ge=1, description="variance over mean of orders until the first block is full"
     )
-    prior_blocks: Number = Field(default=2.0, gt=0, description="blocks that this prior counts as")
+    prior_blocks: Number = Field(default=2.0, gt=0, description="weight of this prior, in blocks")
     merge_gap_minutes: int = Field(
-        default=60, ge=0, description="longest gap whose counts are merged; those of a longer one are dropped"
+        default=60,
+        ge=0,
+        description="longest gap in minutes whose counts are merged; those of a longer one are dropped",
     )
     session_lag_minutes: int = Field(
         default=45, ge=0, description="minutes after an own price change in which abandonment is not observed"
     )
     fact_minutes: Number = Field(
-        default=43_200.0, gt=0, description="time constant of a fact's rate, and its longest mean interval"
+        default=43_200.0,
+        gt=0,
+        description="time constant in minutes of a fact's rate, and its longest mean interval",
     )
     full_mass_orders: Number = Field(
         default=0.05, gt=0, description="expected orders per minute from which on a minute counts fully"
     )
     profile_orders: Number = Field(
-        default=200.0, gt=0, description="orders that a category's daily profile counts as in a listing's"
+        default=200.0, gt=0, description="weight of a category's daily profile in a listing's, in orders"
     )
     show_above: Share = Field(
-        default=0.5, description="evidence above this score is published; triggers always are"
+        default=0.5, description="evidence above this score is published; triggers are always published"
     )
-    top: int = Field(default=3, ge=0, description="and a change among this many leading listings of a bucket")
+    top: int = Field(default=3, ge=0, description="so is a change among this many leading listings of a bucket")
 
 
 def _problems(error: ValidationError, *inside: str) -> list[str]:
-    """Return one line per wrong key: the key, what was expected, what came."""
+    """Return one line per wrong key: the key, the expected and the actual value."""
     lines = []
     for problem in error.errors():
         key = ".".join(str(part) for part in (*inside, *problem["loc"])) or "(whole)"
@@ -462,7 +645,9 @@ def strategy_names() -> frozenset[str]:
 
 
 class Policy(PolicySection):
-    """The business numbers; see the sections. Members' own sections are read with :meth:`section`.
+    """The business numbers by section.
+
+    Guardrails and strategies declare sections of their own, which :meth:`section` returns.
 
     Examples
     --------
@@ -481,7 +666,7 @@ class Policy(PolicySection):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    name: str = "default"
+    name: str = Field(default="default", description="name of the policy, for operators")
     grid: PriceGrid = PriceGrid()
     segments: Segments = Segments()
     objective: Objective = Objective()
@@ -495,6 +680,7 @@ class Policy(PolicySection):
     strategies: Strategies = Field(default_factory=Strategies)
     sufficiency: Sufficiency = Sufficiency()
     beliefs: Beliefs = Beliefs()
+    demand: Demand = Demand()
     elasticity: Elasticity = Elasticity()
     features: Features = Features()
     tables: Tables = Tables()
@@ -527,7 +713,7 @@ class Policy(PolicySection):
         Raises
         ------
         PolicyError
-            Naming the file, every wrong key, what was expected and what came.
+            If a key is wrong; the message names the file, and per key the expected and the actual value.
         """
         text = Path(path).read_text(encoding="utf-8")
         try:
@@ -538,7 +724,7 @@ class Policy(PolicySection):
 
     @classmethod
     def from_dict(cls, content: Any, *, source: str = "policy") -> Policy:
-        """Build from plain data, as in a decision's record."""
+        """Build a policy from plain data, as in a decision's record."""
         if not isinstance(content, dict):
             raise PolicyError(f"{source}: expected a mapping of sections, got {content!r}")
         _refuse_moved_keys(content, source)
@@ -562,7 +748,7 @@ class Policy(PolicySection):
         return policy
 
     def overridden(self, changes: Mapping[str, Any], *, source: str = "policy") -> Policy:
-        """This policy with some keys replaced, section by section; what is not named stays.
+        """Return this policy with some keys replaced, section by section; other keys keep their values.
 
         >>> Policy().overridden({"limits": {"max_step": 0.05}}).limits.max_step
         0.05
@@ -581,11 +767,11 @@ class Policy(PolicySection):
         return type(self).from_dict(content, source=source)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, complete (defaults written out), as embedded in decisions."""
+        """Return plain data with all keys, defaults included, as embedded in decisions."""
         return self.model_dump(mode="json")
 
     @cached_property
     def hash(self) -> str:
-        """First twelve hex digits of the SHA-256 of the canonical JSON: the policy's identity."""
+        """Return the first twelve hex digits of the SHA-256 of the canonical JSON, the policy's identity."""
         canonical = orjson.dumps(self.to_dict(), option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(canonical).hexdigest()[:12]

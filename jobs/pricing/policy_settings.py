@@ -1,8 +1,8 @@
-"""The policy's numbers as settings objects of elasticities, features, segments, demand and rivals.
+"""Settings objects of features, learning and rivals from the policy.
 
-A settings object belongs to its logic and does not depend on the policy, which holds every business number.
-A number that two logics read (the elasticity before data, an offer's validity) comes from one key, so that
-learning and pricing agree.
+A settings object belongs to its logic, which does not import the policy. Every business number has one key of the
+policy. A number that two logics need, such as the elasticity before data or the validity of an offer, has one key
+too, so that learning and decisions use the same value.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 from features.books.offers import RivalSettings
 from features.books.sale_probability import DemandSettings
 from features.elasticity.settings import ElasticitySettings
-from features.feature_logic import FeatureSettings
 from features.market_time import MarketTime
 from features.segments.customers import SegmentSettings
+from features.settings import FeatureSettings
 from jobs.pricing.policy import MINUTE_MS, Policy
 
 
 def rival_settings(policy: Policy) -> RivalSettings:
-    """Return the settings of rivals' offers.
+    """Return the parameters of the rivals' reference price.
 
     >>> rival_settings(Policy()) == RivalSettings()
     True
@@ -31,8 +31,10 @@ def rival_settings(policy: Policy) -> RivalSettings:
 
 
 def elasticity_settings(policy: Policy) -> ElasticitySettings:
-    """Return the settings of both stages of elasticity learning; the priors are the policy's ``beliefs``.
+    """Return the parameters of both stages of elasticity learning; the priors are the policy's ``beliefs``.
 
+    >>> elasticity_settings(Policy()) == ElasticitySettings()
+    True
     >>> weekly = Policy.from_dict({"elasticity": {"kind": "within", "period_minutes": 10_080}})
     >>> elasticity_settings(weekly).period_ms, elasticity_settings(weekly).m0
     (604800000, -2.0)
@@ -52,12 +54,16 @@ def elasticity_settings(policy: Policy) -> ElasticitySettings:
         conversion_sd=own.conversion_sd,
         rival_mean=beliefs.rival_elasticity,
         rival_sd=own.rival_sd,
+        noise_variance=own.noise_variance,
         m0=beliefs.elasticity_mean,
         s0=own.category_sd,
         tau0=beliefs.elasticity_sd,
+        prior_weight=own.prior_weight,
+        rounds=own.rounds,
         sufficient_periods=own.sufficient_periods,
         sufficient_se=own.sufficient_se,
         provisional_se=own.provisional_se,
+        single_series_factor=own.single_series_factor,
         emit=own.tell,
         emit_shift=own.emit_shift,
         time_zones=dict(policy.local_time.time_zones),
@@ -66,10 +72,10 @@ def elasticity_settings(policy: Policy) -> ElasticitySettings:
 
 
 def feature_settings(policy: Policy) -> FeatureSettings:
-    """Return the settings of features: how they are computed and how often rows are written.
+    """Return the parameters of the feature computation.
 
-    >>> feature_settings(Policy()).emit_every_minutes
-    5
+    >>> feature_settings(Policy()) == FeatureSettings()
+    True
     """
     own = policy.features
     return FeatureSettings(
@@ -78,21 +84,41 @@ def feature_settings(policy: Policy) -> FeatureSettings:
         estimate_lag_ms=own.estimate_lag_minutes * MINUTE_MS,
         time_zones=dict(policy.local_time.time_zones),
         rivals=rival_settings(policy),
+        segments=segment_settings(policy),
         relative_width=policy.sufficiency.relative_width,
+        prior_exposures=own.prior_exposures,
+        prices_kept=own.prices_kept,
+        price_half_life_ms=own.price_half_life_minutes * MINUTE_MS,
+        price_run_gap_ms=own.price_run_gap_minutes * MINUTE_MS,
+        price_change_ms=own.price_change_minutes * MINUTE_MS,
+        quoted_half_life_ms=own.quoted_half_life_minutes * MINUTE_MS,
+        season_events=own.season_events,
+        season_keep_per_week=own.season_keep_per_week,
+        stock_out_probability=own.stock_out_probability,
+        stock_sd_days=own.stock_sd_days,
+        wtp_max_elasticity=own.wtp_max_elasticity,
     )
 
 
 def segment_settings(policy: Policy) -> SegmentSettings:
-    """Return the settings of segments: how long customers' purchases are counted.
+    """Return the parameters of the segment rule.
 
     >>> segment_settings(Policy()) == SegmentSettings()
     True
     """
-    return SegmentSettings(memory_days=policy.segments.memory_days)
+    own = policy.segments
+    return SegmentSettings(
+        myopia_threshold=own.myopia_threshold,
+        smoothing_purchases=own.smoothing_purchases,
+        prior_share=own.myopia_prior_share,
+        prior_weight=own.myopia_prior_weight,
+        sample=own.sample_customers,
+        memory_days=own.memory_days,
+    )
 
 
 def market_time(policy: Policy) -> MarketTime:
-    """Return the local time of the markets, for decisions and the profile of requests.
+    """Return the markets' local time, for decisions and the profile of requests.
 
     >>> policy = Policy.from_dict({"local_time": {"time_zones": {"web-eu-eur": "Europe/Berlin"}}})
     >>> market_time(policy).hour("web-eu-eur", 0).hour
@@ -102,13 +128,29 @@ def market_time(policy: Policy) -> MarketTime:
 
 
 def demand_settings(policy: Policy) -> DemandSettings:
-    """Return the demand book's settings."""
-    beliefs = policy.beliefs
+    """Return the parameters of counted demand and of the sale probability.
+
+    >>> demand_settings(Policy()) == DemandSettings()
+    True
+    """
+    own, beliefs, segments = policy.demand, policy.beliefs, policy.segments
     return DemandSettings(
+        order_horizon_ms=own.order_horizon_minutes * MINUTE_MS,
+        memory_days=own.memory_days,
+        max_points=own.max_points,
         prior_conversion=beliefs.conversion,
-        requests_per_day=beliefs.requests_per_day,
+        prior_exposures=own.prior_exposures,
+        curve_sd=own.curve_sd,
         max_rival_factor=beliefs.max_rival_factor,
-        segments=policy.segments.names,
-        prior_shares=policy.segments.prior_shares,
-        share_weight=policy.segments.share_weight,
+        units_weight=own.units_weight,
+        segments=segments.names,
+        prior_shares=segments.prior_shares,
+        share_weight=segments.share_weight,
+        requests_per_day=beliefs.requests_per_day,
+        requests_days=own.requests_days,
+        requests_memory_days=own.requests_memory_days,
+        profile_memory_days=own.profile_memory_days,
+        profile_requests=own.profile_requests,
+        segment_deviation_sd=beliefs.segment_deviation_sd,
+        listing_deviation_sd=beliefs.listing_deviation_sd,
     )

@@ -19,14 +19,16 @@ import pytest
 from features.array_text import array_text
 from features.books.offers import RivalSettings
 from features.bucket_logic import Batch, Fact, Output, SnapshotError, parse_batch
-from features.feature_logic import FeatureLogic, FeatureSettings
+from features.feature_logic import FeatureLogic
 from features.listing_counts import ListingCounts
 from features.registry import FEATURES, PUBLIC_NAMES, SOURCE_001
+from features.settings import FeatureSettings
 from features.windows import LocalTime, local_time
 from schemas.events import CatalogEntry, Cell, Offer, Stock
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 T0 = 1_790_000_040_000
+EVERY_MINUTE = FeatureSettings(emit_every_minutes=1)
 
 
 def an_entry(sku: str = "s1", market: str = "web", **more: Any) -> CatalogEntry:
@@ -64,7 +66,7 @@ def rows(outputs: Any) -> dict[str, dict[str, Any]]:
 
 def a_logic(*entries: CatalogEntry, settings: FeatureSettings | None = None) -> FeatureLogic:
     """Return a logic with its listings in the catalog since the minute before the first."""
-    logic = FeatureLogic(settings)
+    logic = FeatureLogic(settings or EVERY_MINUTE)
     list(logic.on_batch(a_batch(-1, catalog=entries or (an_entry(),))))
     return logic
 
@@ -176,7 +178,7 @@ def test_restarts_change_nothing(every: int):
             outputs += logic.on_batch(batch)
             if restart_every and i % restart_every == 0:
                 saved = orjson.dumps(logic.snapshot(), default=array_text)
-                logic = FeatureLogic()
+                logic = FeatureLogic(EVERY_MINUTE)
                 logic.restore(orjson.loads(saved))
         return outputs, logic
 
@@ -205,17 +207,17 @@ def test_repeated_batch_changes_nothing():
 def test_rejected_cell_is_reported_and_not_counted():
     logic = a_logic()
     wrong = replace(a_cell(exposures=5), currency="EUR")
-    outputs = run(logic, [a_batch(0, wrong, a_cell("nobody", exposures=3), a_cell(exposures=1))])
+    outputs = run(logic, [a_batch(0, wrong, a_cell("missing", exposures=3), a_cell(exposures=1))])
     rejected = [o.value for o in outputs if o.stream == "rejected_cells"]
     assert sorted((r["listing"], r["code"], r["exposures"]) for r in rejected) == [
-        ("acme/web/nobody", "UNKNOWN_LISTING", 3),
+        ("acme/web/missing", "UNKNOWN_LISTING", 3),
         ("acme/web/s1", "WRONG_CURRENCY", 5),
     ]
     assert rows(outputs)["acme/web/s1"]["exposures_1h"] == 1 and len(rows(outputs)) == 1
 
 
 def test_cells_in_the_minute_of_their_catalog_entry_are_counted():
-    outputs = run(FeatureLogic(), [a_batch(0, a_cell(exposures=2), catalog=(an_entry(),))])
+    outputs = run(FeatureLogic(EVERY_MINUTE), [a_batch(0, a_cell(exposures=2), catalog=(an_entry(),))])
     assert rows(outputs)["acme/web/s1"]["exposures_1h"] == 2
 
 
@@ -292,7 +294,7 @@ def test_stale_rival_does_not_change_the_7_day_average():
 
 
 def test_days_are_local_days_of_the_market():
-    zones = FeatureSettings(time_zones={"jp": "Asia/Tokyo", "us": "America/Los_Angeles"})
+    zones = replace(EVERY_MINUTE, time_zones={"jp": "Asia/Tokyo", "us": "America/Los_Angeles"})
     logic = FeatureLogic(zones)
     entries = (an_entry(market="jp"), an_entry(market="us"), an_entry(market="web"))
     list(logic.on_batch(a_batch(-1, catalog=entries)))
@@ -343,7 +345,7 @@ def test_pending_estimate_takes_effect_after_an_earlier_one():
 
 
 def test_rival_settings_apply_after_a_restart():
-    settings = FeatureSettings(rivals=RivalSettings(min_match_confidence=0.99))
+    settings = replace(EVERY_MINUTE, rivals=RivalSettings(min_match_confidence=0.99))
     again = a_logic(settings=settings)
     again.restore(orjson.loads(orjson.dumps(a_logic(settings=settings).snapshot(), default=array_text)))
     unmatched = replace(an_offer(900), match_confidence=0.9)

@@ -13,6 +13,7 @@ import pytest
 from features.bucket_logic import Batch, Fact
 from features.feature_logic import FeatureLogic
 from features.segments.customers import SegmentLogic
+from features.settings import FeatureSettings
 from schemas.events import CatalogEntry, Cell, Offer, Stock
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "snapshots"
@@ -53,7 +54,7 @@ def an_estimate() -> Fact:
 
 
 def a_feature_snapshot() -> bytes:
-    logic = FeatureLogic()
+    logic = FeatureLogic(FeatureSettings(emit_every_minutes=1))
     logic.on_fact(an_estimate())
     for batch in a_history():
         list(logic.on_batch(batch))
@@ -71,7 +72,7 @@ def a_segment_snapshot() -> bytes:
 
 
 def test_feature_snapshot_of_version_1_is_restored():
-    logic, saved = FeatureLogic(), (GOLDEN / "features.v1.json").read_bytes()
+    logic, saved = FeatureLogic(FeatureSettings(emit_every_minutes=1)), (GOLDEN / "features.v1.json").read_bytes()
     logic.restore(orjson.loads(saved))
     assert orjson.dumps(logic.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY) == saved
     (row,) = logic.on_batch(Batch(0, T0 + 240_000, cells=a_history()[1].cells))

@@ -31,8 +31,6 @@ from schemas.causes import Cause
 from schemas.events import CatalogEntry, Listing, Offer, Stock
 
 PARKED_ESTIMATES = 4_096
-_LEAST_IMPLIED = -1.1
-"""A list price so far above cost that it implies a flatter elasticity carries no further information about it."""
 _WATCHED = ("cost_minor", "list_minor", "floor_minor", "ceiling_minor", "active")
 
 
@@ -203,7 +201,8 @@ class BucketState:
 
         ε is the estimate where there is one (else the policy's prior), combined with what the list price
         implies: a merchant who set a price P on a unit cost c believed in about ε = −P/(P − c), the elasticity
-        for which P is best (Lerner); right within ``list_price_sd`` of log price, dε = ε(1 + ε) d log P.
+        for which P is best (Lerner), at most ``implied_elasticity_max``; right within ``list_price_sd`` of log
+        price, dε = ε(1 + ε) d log P.
         """
         beliefs, state, entry = self.policy.beliefs, self.states.get(key), self.catalog.get(key)
         eps, eps_sd = beliefs.elasticity_mean, beliefs.elasticity_sd
@@ -212,7 +211,7 @@ class BucketState:
             _, eps, eps_sd, eta, eta_sd = state.estimate
         list_minor, cost_minor = (entry.list_minor, entry.cost_minor) if entry else (None, None)
         if list_minor and cost_minor and 0 < cost_minor < list_minor:
-            implied = min(-list_minor / (list_minor - cost_minor), _LEAST_IMPLIED)
+            implied = min(-list_minor / (list_minor - cost_minor), beliefs.implied_elasticity_max)
             implied_sd = beliefs.list_price_sd * implied * (1 + implied)
             weight, prior = eps_sd**-2, implied_sd**-2
             eps = (weight * eps + prior * implied) / (weight + prior)

@@ -38,8 +38,6 @@ from schemas.events import CalendarEvent, CatalogEntry, Command, Listing, Offer,
 from schemas.topics import TOPICS
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
-_FEWEST_REQUESTS = 100.0
-"""Requests below which growth of the counts requests no repricing."""
 
 
 class RepricingLogic:
@@ -203,8 +201,8 @@ class RepricingLogic:
         state = self._bucket.states[key]
         if not state.has_table or state.decided_on is None:
             return
-        counted, before = self._book.requests(key), state.decided_on.requests
-        if counted >= max(_FEWEST_REQUESTS, self.policy.beliefs.look_when_grown * before):
+        counted, before, beliefs = self._book.requests(key), state.decided_on.requests, self.policy.beliefs
+        if counted >= max(beliefs.least_requests, beliefs.look_when_grown * before):
             requests.add(key, Cause.BELIEFS_MOVED, {"requests": counted, "before": before})
 
     def _request_on_deals(

@@ -254,7 +254,7 @@ def test_merging_price_points_preserves_the_counts() -> None:
 
 def test_shares_requests_and_units_without_data_are_the_prior() -> None:
     book = DemandBook()
-    assert book.segment_shares(KEY) == {"myopic": 0.5, "strategic": 0.5}
+    assert book.segment_shares(KEY) == pytest.approx({"all": 0.2, "myopic": 0.4, "strategic": 0.4})
     assert book.units_per_order(book.counts(KEY, "myopic")) == 1.0
     assert book.requests_expected(KEY, 0, DAY) == pytest.approx(20)
 

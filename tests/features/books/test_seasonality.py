@@ -8,6 +8,7 @@ import pytest
 
 from features.books.seasonality import SeasonalProfile
 from features.bucket_logic import SnapshotError
+from features.settings import FeatureSettings
 from features.windows import LocalTime
 
 
@@ -22,7 +23,7 @@ def truth(when: LocalTime) -> float:
 
 
 def test_estimate_is_within_a_few_percent_of_the_true_profile():
-    rng, profile = np.random.default_rng(1), SeasonalProfile(shrink_events=20.0)
+    rng, profile = np.random.default_rng(1), SeasonalProfile(FeatureSettings(season_events=20.0))
     for when in moments(28):
         profile.observe("shoes", when, float(rng.poisson(60 * truth(when))), 60.0)
     errors = [abs(profile.factor("shoes", when) / truth(when) - 1) for when in moments(7)]
@@ -43,7 +44,7 @@ def test_factor_with_little_data_is_near_one():
 
 
 def test_groups_are_independent():
-    profile = SeasonalProfile(shrink_events=0.0)
+    profile = SeasonalProfile(FeatureSettings(season_events=0.0))
     for when in moments(7):
         profile.observe("shoes", when, 1.0, 1.0)
         profile.observe("hats", when, 9.0 if when.hour == 8 else 1.0, 1.0)
@@ -71,7 +72,7 @@ def test_snapshot_of_another_version_is_rejected():
 
 
 def test_counts_decay_once_per_elapsed_week():
-    profile = SeasonalProfile(keep_per_week=0.5)
+    profile = SeasonalProfile(FeatureSettings(season_keep_per_week=0.5))
     profile.observe("g", LocalTime(1, 0, 5, 0.2), 8.0, 8.0)
     profile.observe("g", LocalTime(15, 0, 6, 0.2), 0.0, 1.0)
     events, minutes = profile.snapshot()["groups"]["g"]
@@ -79,7 +80,7 @@ def test_counts_decay_once_per_elapsed_week():
 
 
 def test_hour_with_less_than_one_expected_event_has_a_factor():
-    profile = SeasonalProfile(shrink_events=0.0)
+    profile = SeasonalProfile(FeatureSettings(season_events=0.0))
     profile.observe("g", LocalTime(1, 0, 5, 0.2), 0.6, 1.0)
     profile.observe("g", LocalTime(1, 0, 6, 0.2), 0.2, 1.0)
     assert profile.factor("g", LocalTime(1, 0, 5, 0.2)) == pytest.approx(1.5)

@@ -8,7 +8,14 @@ import random
 import orjson
 import pytest
 
-from features.books.stock import StockBook, daily_sd, reorder_point, safety_stock, stock_out_probability
+from features.books.stock import (
+    StockBook,
+    daily_sd,
+    reorder_point,
+    safety_stock,
+    service_factor,
+    stock_out_probability,
+)
 from schemas.events import Stock
 
 
@@ -26,14 +33,14 @@ def test_newest_level_is_kept_and_restored():
 
 
 def test_daily_sd_uses_the_sample_after_a_week():
-    assert daily_sd([0] * 6 + [70], 10.0) == pytest.approx(26.4575, abs=1e-3)
-    assert daily_sd([1, 2, 3], 9.0) == 3.0
-    assert daily_sd([], -4.0) == 0.0
+    assert daily_sd([0] * 6 + [70], 10.0, 7) == pytest.approx(26.4575, abs=1e-3)
+    assert daily_sd([1, 2, 3], 9.0, 7) == 3.0
+    assert daily_sd([], -4.0, 7) == 0.0
 
 
 def test_stock_out_probability_at_the_reorder_point_is_five_percent():
     mean, sd, lead = 40.0, math.sqrt(40.0), 4.0
-    level = math.ceil(reorder_point(mean, sd, lead))
+    level = math.ceil(reorder_point(mean, sd, lead, service_factor(0.05)))
     assert stock_out_probability(level, mean, sd, lead) == pytest.approx(0.05, abs=0.01)
     rng = random.Random(1)
     demands = [rng.gauss(mean * lead, sd * math.sqrt(lead)) for _ in range(20_000)]
@@ -46,7 +53,7 @@ def test_stock_out_probability_decreases_with_stock():
 
 
 def test_safety_stock_without_lead_time_is_zero():
-    assert safety_stock(3.0, 0.0) == 0.0
+    assert safety_stock(3.0, 0.0, 1.6) == 0.0
 
 
 def test_stock_out_probability_without_variance_is_zero_or_one():

@@ -63,9 +63,10 @@ def test_segment_shares_sum_to_one(requests):
 
 def test_sale_probability_at_the_willingness_to_pay_is_one_half():
     for elasticity in (-0.5, -1.7, -4.0):
-        limit = willingness_to_pay_minor(1000.0, elasticity)
+        limit = willingness_to_pay_minor(1000.0, elasticity, -0.25)
         assert (limit / 1000.0) ** elasticity == pytest.approx(0.5)
-    assert willingness_to_pay_minor(None, -2.0) is None and willingness_to_pay_minor(1000.0, -0.1) is None
+    assert willingness_to_pay_minor(None, -2.0, -0.25) is None
+    assert willingness_to_pay_minor(1000.0, -0.1, -0.25) is None
 
 
 def test_missing_observations_are_exact():

@@ -8,6 +8,7 @@ import orjson
 
 from features.bucket_logic import Batch
 from features.feature_logic import FeatureLogic
+from features.settings import FeatureSettings
 from jobs.audit.explanation import explain_price, explanation_text, learned_state
 from jobs.audit.recompute import same_bytes
 from jobs.connectors.redis.rebuild import table_of_decision
@@ -51,7 +52,7 @@ def test_explanation_has_the_requests_missing_per_estimate() -> None:
         Cell(*WHERE, "base", segment, 1999, "USD", exposures=exposures, orders=orders)
         for segment, exposures, orders in (("myopic", 40, 4), ("strategic", 60, 2))
     )
-    logic, rows = FeatureLogic(), []
+    logic, rows = FeatureLogic(FeatureSettings(emit_every_minutes=1)), []
     for minute in (1, 2):
         batch = Batch(0, START_MS + minute * 60_000, cells=cells if minute == 2 else (), catalog=(entry,))
         rows += [output.value for output in logic.on_batch(batch) if output.stream == "features"]
