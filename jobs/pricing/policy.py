@@ -28,7 +28,6 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from jobs.pricing.policy_section import Number, PolicySection, Share
 from schemas.events import DEFAULT_ARM
 
-MINUTE_MS = 60_000
 SectionT = TypeVar("SectionT", bound=PolicySection)
 
 

@@ -13,7 +13,8 @@ from features.elasticity.settings import ElasticitySettings
 from features.market_time import MarketTime
 from features.segments.customers import SegmentSettings
 from features.settings import FeatureSettings
-from jobs.pricing.policy import MINUTE_MS, Policy
+from jobs.pricing.policy import Policy
+from schemas.time_units import MINUTE_MS
 
 
 def rival_settings(policy: Policy) -> RivalSettings:

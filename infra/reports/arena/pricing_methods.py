@@ -24,6 +24,7 @@ from features.books.offers import ReferenceOffer
 from features.bucket_logic import Batch, Fact, Output
 from features.elasticity.elasticity_logic import ElasticityLogic
 from features.elasticity.pooling_logic import PoolingLogic
+from features.elasticity.settings import ElasticitySettings
 from jobs.pricing.bucket.decider import Decider, Trigger
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.pricing.bucket.requests import RepricingRequest
@@ -41,6 +42,8 @@ RULES = ("cost_plus_15", "cost_plus_25", "cost_plus_40", "cost_plus_50", "match_
 METHODS = ("walras", "hourly", *RULES, "clairvoyant")
 SCHEDULE_POLICY = Policy.from_dict({"materiality": {"min_gain_share": 0.0}, "limits": {"min_gap_minutes": 0}})
 """Policy of the fixed schedule: any gain in the mean is enough, and the hour is the gap between two changes."""
+LEARNING = ElasticitySettings(conversion=0.05)
+"""Settings of elasticity learning; the market's conversion is near this prior, not the policy's .02."""
 POINTS = 16
 """Largest number of prices in a price list."""
 
@@ -69,7 +72,7 @@ class Walras:
     ) -> None:
         self.policy = policy or Policy()
         self.logic = logic(self.policy)
-        self.elasticity = ElasticityLogic()
+        self.elasticity = ElasticityLogic(LEARNING)
         self.pools: dict[str, PoolingLogic] = {}
         self.tables: dict[str, PriceTable] = {}
         self.changes = 0
@@ -85,7 +88,7 @@ class Walras:
         batch = Batch(0, end_ms, minute.cells, minute.offers, (), minute.catalog, now_ms=end_ms)
         outputs = list(self.logic.on_batch(batch))
         for sums in self.elasticity.on_batch(batch):
-            pool = self.pools.setdefault(sums.key, PoolingLogic())
+            pool = self.pools.setdefault(sums.key, PoolingLogic(LEARNING))
             for estimate in pool.on_fact(Fact("sums", sums.value, end_ms, self._address("sums"), end_ms)):
                 self.estimates[estimate.key] = estimate.value
                 outputs += self.logic.on_fact(

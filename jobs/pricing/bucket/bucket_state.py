@@ -26,9 +26,10 @@ from jobs.pricing.bucket.rival_offers import (
     take_early,
 )
 from jobs.pricing.decision.inputs import DealCounts
-from jobs.pricing.policy import MINUTE_MS, Policy
+from jobs.pricing.policy import Policy
 from schemas.causes import Cause
 from schemas.events import CatalogEntry, Listing, Offer, Stock
+from schemas.time_units import MINUTE_MS
 
 PARKED_ESTIMATES = 4_096
 _WATCHED = ("cost_minor", "list_minor", "floor_minor", "ceiling_minor", "active")

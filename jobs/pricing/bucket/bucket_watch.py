@@ -22,12 +22,13 @@ from jobs.pricing.bucket.listing_state import ListingState, QuotedPrice
 from jobs.pricing.bucket.requests import RepricingRequests
 from jobs.pricing.decision.inputs import DealCounts
 from jobs.pricing.guardrails.forward_buying import ForwardBuyingSettings
-from jobs.pricing.policy import MINUTE_MS, Policy
+from jobs.pricing.policy import Policy
 from jobs.pricing.policy_settings import market_time
 from jobs.pricing.sale_target import target_part
 from jobs.pricing.watcher import GroupWatcher, Minute, Verdict, Watcher, WatcherSettings
 from schemas.causes import Cause
 from schemas.events import CatalogEntry, Cell, Evidence, Listing, category_key, group_key
+from schemas.time_units import MINUTE_MS
 
 WORTH_RANKING = 0.05
 """Least score of a leading listing."""

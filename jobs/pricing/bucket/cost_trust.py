@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from jobs.pricing.bucket.listing_state import ListingState, OddCost
 from jobs.pricing.guardrails.inputs import costs_agree, is_cost_jump
-from jobs.pricing.policy import MINUTE_MS, Margin
+from jobs.pricing.policy import Margin
+from schemas.time_units import MINUTE_MS
 
 
 def trust_cost(state: ListingState, cost_minor: int | None, at_ms: int, margin: Margin) -> bool:

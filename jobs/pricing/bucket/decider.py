@@ -33,15 +33,14 @@ from jobs.pricing.decision.reprice import reprice
 from jobs.pricing.decision.result import PricingDecision
 from jobs.pricing.decision.serialization import decision_record, inputs_record
 from jobs.pricing.guardrails import GUARDRAIL_OF
-from jobs.pricing.policy import MINUTE_MS, Policy
+from jobs.pricing.policy import Policy
 from jobs.pricing.policy_settings import market_time
 from jobs.pricing.sale_target import target_part
 from schemas.causes import Cause
 from schemas.codes import OutcomeCode
 from schemas.events import Decision, Listing
 from schemas.price_table import PriceTable, next_version
-
-DAY_MS = 86_400_000
+from schemas.time_units import DAY_MS, MINUTE_MS
 
 
 class Trigger(NamedTuple):

@@ -31,13 +31,12 @@ from jobs.pricing.bucket.requests import RepricingRequests
 from jobs.pricing.commands import CommandContext, apply_command
 from jobs.pricing.decision.inputs import DealCounts
 from jobs.pricing.guardrails.forward_buying import is_bought_ahead
-from jobs.pricing.policy import MINUTE_MS, Policy
+from jobs.pricing.policy import Policy
 from jobs.pricing.policy_settings import demand_settings, market_time
 from schemas.causes import Cause
 from schemas.events import CalendarEvent, CatalogEntry, Command, Listing, Offer, Stock, bucket_of
+from schemas.time_units import DAY_MS, HOUR_MS, MINUTE_MS
 from schemas.topics import TOPICS
-
-HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 
 
 class RepricingLogic:

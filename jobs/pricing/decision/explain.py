@@ -16,12 +16,12 @@ from jobs.pricing.decision.limit_texts import binds, limit_text
 from jobs.pricing.decision.serialization import read_inputs
 from jobs.pricing.decision.times import time_text
 from jobs.pricing.guardrails import money
-from jobs.pricing.policy import MINUTE_MS
 from jobs.pricing.watcher.signals import signal_text
 from schemas.causes import Cause
 from schemas.events import OfferKind
 from schemas.price_table import FULL
 from schemas.public_texts import ADVICE, CAUSES, OUTCOMES, ROLES
+from schemas.time_units import MINUTE_MS
 
 WIDTH = 110
 """Columns that a line takes at most."""

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 from features.books.offers import ReferenceOffer, RivalOffer, reference_of
 from features.books.sale_probability import PointCounts
-from jobs.pricing.policy import MINUTE_MS, Policy
+from jobs.pricing.policy import Policy
 from schemas.causes import Cause
 from schemas.events import DEFAULT_SEGMENT, Listing
 from schemas.price_table import FULL, PriceList
+from schemas.time_units import MINUTE_MS
 
 Table = Mapping[str, PriceList]
 """Segment → its price list."""

@@ -11,10 +11,10 @@ from jobs.pricing.decision.result import PricingDecision
 from jobs.pricing.decision.serialization import table_record
 from jobs.pricing.decision.valuation import Gain, Valuation, value_prices
 from jobs.pricing.guardrails import GUARDRAIL_OF, YIELDING, AllowedPrices, Band, Kind, Pin, intersect, money
-from jobs.pricing.policy import MINUTE_MS
 from jobs.pricing.strategies import ProfitPlan, Strategy
 from schemas.causes import Cause
 from schemas.codes import OutcomeCode
+from schemas.time_units import MINUTE_MS
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from jobs.pricing.decision.times import time_text
 from jobs.pricing.guardrails.base import Band, Guardrail, GuardrailContext, Kind, LimitRecord, Pin, money
-from jobs.pricing.policy import MINUTE_MS, Policy
+from jobs.pricing.policy import Policy
 from schemas.money import ceil_minor, floor_minor
+from schemas.time_units import MINUTE_MS
 
 
 class StepLimit(Guardrail):

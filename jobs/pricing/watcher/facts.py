@@ -18,9 +18,9 @@ import numpy as np
 from jobs.pricing.watcher.columns import Columns
 from jobs.pricing.watcher.minute import Bools, Floats
 from jobs.pricing.watcher.settings import WatcherSettings
+from schemas.time_units import HOUR_MS
 
 FACTS = ("rivals", "events")
-_HOUR_MS = 3_600_000
 
 
 class FactMass:
@@ -80,8 +80,8 @@ class FactMass:
         state = self.state
         mass = np.where(running, state["waiting"], 0.0)
         state["waiting"] = np.where(running, 0.0, state["waiting"])
-        if window_end_ms // _HOUR_MS != self.hour:
-            self.hour = window_end_ms // _HOUR_MS
+        if window_end_ms // HOUR_MS != self.hour:
+            self.hour = window_end_ms // HOUR_MS
             state["granted"][:] = 0.0
         for name in FACTS:
             state[name] *= self._keep

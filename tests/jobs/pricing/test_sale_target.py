@@ -6,9 +6,10 @@ import pytest
 
 from features.books.demand import DemandBook
 from features.bucket_logic import Batch
-from jobs.pricing.policy import MINUTE_MS, Policy
+from jobs.pricing.policy import Policy
 from jobs.pricing.sale_target import target_part
 from schemas.events import Cell
+from schemas.time_units import MINUTE_MS
 
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
