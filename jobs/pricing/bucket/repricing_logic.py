@@ -37,6 +37,10 @@ from schemas.causes import Cause
 from schemas.events import CalendarEvent, CatalogEntry, Command, Listing, Offer, Stock, bucket_of
 from schemas.topics import TOPICS
 
+FACTS = ("offers", "stock", "calendar", "commands")
+"""Inputs whose records repricing processes on arrival."""
+REPLAY_FACTS = ("calendar", "commands")
+"""The inputs that it processes on arrival in a replay: those whose records no batch contains."""
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 _FEWEST_REQUESTS = 100.0
 """Requests below which growth of the counts requests no repricing."""
