@@ -15,8 +15,8 @@ A listing of the catalog that has no table yet is served at its list price (:met
 again when it is requested; guarantee 1 holds for cached tables only. Every duration here is wall time (retries,
 refreshes); whether a table has expired is the caller's decision, by the run's Clock.
 
-The module has over 300 lines because lookups, batched reads and hints change the same entries. The three guarantees
-depend on all three together.
+The module has over 300 lines because lookups, batched reads and hints change the same entries. The three
+guarantees depend on all three together.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ MAX_BACKGROUND_READS = 32
 CANCEL_ATTEMPTS, CANCEL_WAIT_S = 20, 0.05
 """How often :meth:`PriceCache.close` cancels a running task, and wall seconds between two attempts.
 
-One cancellation may be lost: ``asyncio.wait_for`` of Python 3.11, in which the Redis client sends a command, ignores
-it when the command has just been sent, and a timeout of the client may replace it by a TimeoutError.
+One cancellation may be lost: ``asyncio.wait_for`` of Python 3.11, in which the Redis client sends a command,
+ignores it when the command has just been sent, and a timeout of the client may replace it by a TimeoutError.
 """
 
 
@@ -147,10 +147,8 @@ class PriceCache:
             for task in tasks:
                 task.cancel()
             _, tasks = await asyncio.wait(tasks, timeout=CANCEL_WAIT_S)
-        else:
-            log.warning(
-                "edge cache: %d tasks did not end within %g s", len(tasks), CANCEL_ATTEMPTS * CANCEL_WAIT_S
-            )
+        if tasks:
+            log.warning("edge cache: %d tasks did not end when the cache was closed", len(tasks))
         await self._redis.close()
 
     def cached(self, listing: str, customer: tuple[str, str]) -> tuple[Entry, str | None] | None:

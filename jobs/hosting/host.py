@@ -15,8 +15,8 @@ An input row is ``(key, kind, address, payload)``. Kind ``batch`` carries a `cel
 bucket's number; a row of any other kind is a fact, or a list of facts.
 
 The module has over 300 lines because one class contains a bucket's life cycle, from its restored state to a
-processed row, a contained exception and its saved state. Each step relies on the state that the previous one left in
-the same live object.
+processed row, a contained exception and its saved state. Each step relies on the state that the previous one left
+in the same live object.
 """
 
 from __future__ import annotations
