@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from features.array_text import read_array
-from jobs.pricing.watcher.minute import Floats, Indices
+from jobs.pricing.watcher.minute import Bools, Floats, Indices
 from jobs.pricing.watcher.settings import TICKS_PER_DAY
 
 HARMONICS = 3
@@ -149,11 +149,12 @@ class DailyProfiles:
         log_profile, waves = -self.log_mean[category], self.waves[category]
         for h in range(WAVES):
             log_profile = log_profile + g[h] * waves[:, h]
-        return np.asarray(log_profile, float)
+        return log_profile
 
     def known(self) -> Floats:
         """Return 1.0 where every hour of a category's day has been observed, else 0.0: (categories,)."""
-        return (self.exposure > 0.0).all(axis=1).astype(float)
+        known: Bools = (self.exposure > 0.0).all(axis=1)
+        return known.astype(float)
 
     def learn(
         self,

@@ -324,7 +324,15 @@ class NullModel:
         for h in range(WAVES):
             state["profile"][h] += g[h] * step
         minute_of_day = (minute.window_end_ms // settings.tick_ms - 1) % TICKS_PER_DAY
-        self.daily.learn(minute_of_day, category, x, on_offer, level, mature, minute.utc_offset)
+        self.daily.learn(
+            minute_of_day,
+            category,
+            orders=x,
+            on_offer=on_offer,
+            level=level,
+            mature=mature,
+            utc_offset=minute.utc_offset,
+        )
 
     def _refresh(self, observed: Bools) -> Indices:
         """Close full blocks, apply (5), (6) and (8), and return the listings to which they were applied."""

@@ -175,13 +175,13 @@ class Watcher:
             waves += given[:, None] if given.ndim == 1 else given
         self.null.assume(
             i,
-            full(orders_per_minute),
-            full(worth_orders),
-            full(buy_share),
-            full(worth_sessions),
-            waves,
-            full(unit_mean),
-            full(unit_variance),
+            orders_per_minute=full(orders_per_minute),
+            worth_orders=full(worth_orders),
+            buy_share=full(buy_share),
+            worth_sessions=full(worth_sessions),
+            profile=waves,
+            unit_mean=full(unit_mean),
+            unit_variance=full(unit_variance),
         )
         self._tilts = []
 

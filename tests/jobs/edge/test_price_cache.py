@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from jobs.connectors.redis.async_price_tables import Hint
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.edge.price_cache import PriceCache
 from jobs.edge.price_entry import NoPriceError, UnknownListingError
@@ -78,32 +76,6 @@ def test_timeout_of_a_hanging_redis_is_paid_once() -> None:
                 await cache.lookup(Listing("acme", "web-us-usd", "never-seen"), ("acme", "one"))
             assert (tries, cache.failures, cache.healthy) == (1, 1, False)
             await cache.close()
-
-    asyncio.run(scenario())
-
-
-def test_close_ends_a_listener_that_ignored_its_first_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``asyncio.wait_for`` of Python 3.11 ignores a cancellation if its awaitable has just completed."""
-    cancelled = 0
-
-    async def hints() -> AsyncIterator[Hint]:
-        nonlocal cancelled
-        while True:
-            try:
-                await asyncio.sleep(3600.0)
-            except asyncio.CancelledError:
-                cancelled += 1
-                if cancelled > 1:
-                    raise
-        yield Hint(a_table().listing, 1)
-
-    async def scenario() -> None:
-        cache = PriceCache(UNREACHABLE)
-        monkeypatch.setattr(cache._redis, "hints", hints)
-        await cache.start()
-        await cache.close()
-        assert asyncio.all_tasks() == {asyncio.current_task()}
-        assert cancelled == 2
 
     asyncio.run(scenario())
 
