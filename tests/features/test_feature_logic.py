@@ -208,8 +208,8 @@ def test_rejected_cell_is_reported_and_not_counted():
     outputs = run(logic, [a_batch(0, wrong, a_cell("unknown", exposures=3), a_cell(exposures=1))])
     rejected = [o.value for o in outputs if o.stream == "rejected_cells"]
     assert sorted((r["listing"], r["code"], r["exposures"]) for r in rejected) == [
-        ("acme/web/unknown", "UNKNOWN_LISTING", 3),
         ("acme/web/s1", "WRONG_CURRENCY", 5),
+        ("acme/web/unknown", "UNKNOWN_LISTING", 3),
     ]
     assert rows(outputs)["acme/web/s1"]["exposures_1h"] == 1 and len(rows(outputs)) == 1
 
