@@ -39,14 +39,11 @@ from jobs.connectors.flink.java_functions import add_java_jar
 from jobs.connectors.redis.output_sinks import RedisTableSink
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.hosting.host import Host
-from jobs.pricing.bucket.repricing_logic import RepricingLogic
+from jobs.pricing.bucket.repricing_logic import FACTS, REPLAY_FACTS, RepricingLogic
 from jobs.pricing.policy import Policy
 from jobs.runtime.settings import Settings
 
 JOB = "repricing_job"
-FACTS = ("offers", "stock", "calendar", "commands")
-REPLAY_FACTS = ("calendar", "commands")
-"""Facts that no batch contains."""
 FACT_BUFFER_S = 0.25
 """Wall seconds for which facts are buffered where a worker cannot keep all its buckets in memory.
 

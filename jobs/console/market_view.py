@@ -4,7 +4,8 @@ The console's page and the terminal's live view read it: price changes with thei
 recent decisions, refused records, and how fast each topic grows. One thread follows the topics; readers take
 copies under one lock.
 
-Over 300 lines: the writing and the reading methods share a few collections under that lock.
+The module has over 300 lines because the methods that write and those that read share a few collections. A reader
+who checks that each access is under the lock needs all of them.
 """
 
 from __future__ import annotations

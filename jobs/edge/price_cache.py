@@ -15,7 +15,8 @@ A listing of the catalog that has no table yet is served at its list price (:met
 again when it is requested; guarantee 1 holds for cached tables only. Every duration here is wall time (retries,
 refreshes); whether a table has expired is the caller's decision, by the run's Clock.
 
-Over 300 lines: lookups, batched reads and hints change the same entries, and the guarantees depend on all three.
+The module has over 300 lines because lookups, batched reads and hints change the same entries. The three
+guarantees depend on all three together.
 """
 
 from __future__ import annotations
@@ -43,6 +44,13 @@ BATCH_YIELDS = 3
 """Iterations of the event loop in which a read waits for more lookups."""
 MAX_BACKGROUND_READS = 32
 """Most entries refreshed in one round trip, beside those that requests wait for."""
+
+CANCEL_ATTEMPTS, CANCEL_WAIT_S = 20, 0.05
+"""How often :meth:`PriceCache.close` cancels a running task, and wall seconds between two attempts.
+
+One cancellation may be lost: ``asyncio.wait_for`` of Python 3.11, in which the Redis client sends a command,
+ignores it when the command has just been sent, and a timeout of the client may replace it by a TimeoutError.
+"""
 
 
 class PriceCache:
@@ -133,11 +141,14 @@ class PriceCache:
         """Stop listening and close the connections."""
         self._closing = True
         tasks = {task for task in (self._listening, self._reading) if task is not None}
-        for task in tasks:
-            task.cancel()
+        for _ in range(CANCEL_ATTEMPTS):
+            if not tasks:
+                break
+            for task in tasks:
+                task.cancel()
+            _, tasks = await asyncio.wait(tasks, timeout=CANCEL_WAIT_S)
         if tasks:
-            # Bounded: the client's own timeouts may turn a cancellation into a TimeoutError.
-            await asyncio.wait(tasks, timeout=1.0)
+            log.warning("edge cache: %d tasks did not end when the cache was closed", len(tasks))
         await self._redis.close()
 
     def cached(self, listing: str, customer: tuple[str, str]) -> tuple[Entry, str | None] | None:

@@ -27,17 +27,11 @@ from features.elasticity.pooling_logic import ESTIMATES, PoolingLogic
 from features.feature_logic import FeatureLogic
 from jobs.hosting.cell_query import CellQuery, FactLine, Lines
 from jobs.hosting.host import BATCH, Host, HostedBucket
-from jobs.pricing.bucket.repricing_logic import RepricingLogic
+from jobs.pricing.bucket.repricing_logic import FACTS, REPLAY_FACTS, RepricingLogic
 from jobs.pricing.policy import Policy
 from jobs.pricing.policy_settings import elasticity_settings, feature_settings
 from schemas.events import bucket_of, group_key
 from schemas.topics import INPUTS, Topic
-
-FACTS = ("offers", "stock", "calendar", "commands")
-"""Inputs whose records repricing processes on arrival."""
-REPLAY_FACTS = ("calendar", "commands")
-"""The same in a replay, where rivals' prices and stock levels arrive inside their minute's batch."""
-
 
 FEATURES, REPRICING = "features", "repricing"
 

@@ -14,8 +14,9 @@ or batch into quarantine (decision 40). :meth:`Host.process`, for a single proce
 An input row is ``(key, kind, address, payload)``. Kind ``batch`` carries a `cells` record and its key is the
 bucket's number; a row of any other kind is a fact, or a list of facts.
 
-Over 300 lines: a bucket's life cycle is in one class, from its restored state to a processed row, a contained
-exception and its saved state.
+The module has over 300 lines because one class contains a bucket's life cycle, from its restored state to a
+processed row, a contained exception and its saved state. Each step relies on the state that the previous one left
+in the same live object.
 """
 
 from __future__ import annotations

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from features.cells.query import DUCKDB, contract_sql
+from jobs.pricing.bucket.repricing_logic import REPLAY_FACTS
 from jobs.replay.mapping import STREAMS, Entry
 from schemas.topics import BIGINT, BOOLEAN, DOUBLE, STRING, Check
 
-_LINE_OF = ("calendar", "commands")
-"""Streams whose lines are read again as facts (:data:`jobs.hosting.chain.REPLAY_FACTS`)."""
 SQL_TYPES = {STRING: "VARCHAR", BIGINT: "BIGINT", DOUBLE: "DOUBLE", BOOLEAN: "BOOLEAN"}
 _WHOLE = frozenset(
     f"{sign}{size}" for sign in ("", "U") for size in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
@@ -53,7 +52,7 @@ def mapped_sql(entry: Entry, raw: str, types: Mapping[str, str]) -> str:
     verdict = DUCKDB.text(contract_sql(topic)).replace("AS STRING", "AS VARCHAR")
     got = " ".join(f"""WHEN '{name}' THEN CAST("raw {name}" AS VARCHAR)""" for name in given)
     members = ", ".join(f"""'{name}', "{name}\"""" for name in given)
-    line = f"CAST(json_object({members}) AS VARCHAR)" if entry.stream in _LINE_OF else "CAST(NULL AS VARCHAR)"
+    line = f"CAST(json_object({members}) AS VARCHAR)" if entry.stream in REPLAY_FACTS else "CAST(NULL AS VARCHAR)"
     return (
         f"SELECT row_number, n, {names}, verdict, {line} AS line_json, CASE WHEN verdict IS NOT NULL "
         f"THEN left(CASE split_part(verdict, '|', 1) {got} END, {GOT_LENGTH}) END AS got "

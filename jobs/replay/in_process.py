@@ -11,7 +11,8 @@ import orjson
 from features.bucket_logic import Output
 from jobs.audit.recompute import Audit
 from jobs.hosting.cell_query import CellQuery
-from jobs.hosting.chain import REPLAY_FACTS, Chain, Runner
+from jobs.hosting.chain import Chain, Runner
+from jobs.pricing.bucket.repricing_logic import REPLAY_FACTS
 from jobs.pricing.policy import Policy
 from jobs.replay.mapped_data import MappedData
 from jobs.replay.parquet_outputs import ParquetOutputs

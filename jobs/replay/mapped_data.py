@@ -5,7 +5,8 @@ and the contract's verdict. Everything else (records in event-time order, refusa
 :mod:`jobs.hosting.cell_query` reads) is a query over these tables. Memory therefore does not grow with the data:
 DuckDB compresses the tables into its file and keeps at most ``memory`` of them.
 
-Over 300 lines: all queries use the tables of one database.
+The module has over 300 lines because all queries read the tables of one database. A split would separate a query
+from the columns that it relies on.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ import orjson
 
 from features.bucket_logic import Output
 from jobs.hosting.cell_query import CellQuery, Line
-from jobs.hosting.chain import REPLAY_FACTS, Chain
+from jobs.hosting.chain import Chain
+from jobs.pricing.bucket.repricing_logic import REPLAY_FACTS
 from jobs.pricing.policy import Policy
 from jobs.replay.command import find_mapping
 from jobs.replay.mapped_data import MappedData

@@ -118,9 +118,9 @@ class BucketWatch:
             groups = self._group_watcher.step(_part(minute, self._grouped), levels[self._grouped])
             for g in np.flatnonzero(groups.triggered).tolist():
                 for member in self._group_watcher.members(g).tolist():
-                    requests.replace(index[self._grouped[member]], Cause.GROUP_EVIDENCE, groups.why(g))
+                    requests.replace(index[self._grouped[member]], Cause.GROUP_EVIDENCE, groups.cause_details(g))
         for i in np.flatnonzero(verdict.triggered).tolist():
-            requests.replace(index[i], Cause.EVIDENCE, verdict.why(i))
+            requests.replace(index[i], Cause.EVIDENCE, verdict.cause_details(i))
         return [self._evidence(i, verdict) for i in self._worth_showing(verdict)]
 
     def _worth_showing(self, verdict: Verdict) -> list[int]:
@@ -260,7 +260,7 @@ class BucketWatch:
         """
         offset = np.array(self._utc_offset(self._watcher.last_end_ms), float)
         if offset.any():
-            self._watcher.null.turn(offset)
+            self._watcher.null.shift(offset)
             groups = self._group_watcher.groups.tolist()
             self._group_watcher = GroupWatcher(watcher_settings(self.policy), groups)
 

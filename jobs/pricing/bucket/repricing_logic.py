@@ -38,6 +38,11 @@ from schemas.events import CalendarEvent, CatalogEntry, Command, Listing, Offer,
 from schemas.time_units import DAY_MS, HOUR_MS, MINUTE_MS
 from schemas.topics import TOPICS
 
+FACTS = ("offers", "stock", "calendar", "commands")
+"""Inputs whose records repricing processes on arrival."""
+REPLAY_FACTS = ("calendar", "commands")
+"""The inputs that it processes on arrival in a replay: those whose records no batch contains."""
+
 
 class RepricingLogic:
     """The repricing of one bucket (a :class:`features.bucket_logic.BucketLogic`).

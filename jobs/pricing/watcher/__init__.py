@@ -1,6 +1,6 @@
 """The watcher: triggers a repricing on statistical evidence that a price is wrong (science § 6).
 
-:class:`Watcher` steps a minute at a time over all listings of a bucket; :class:`GroupWatcher` runs the same
+:class:`Watcher` processes one minute of all listings of a bucket per step. :class:`GroupWatcher` runs the same
 detectors on the sums of price groups. The kinds of evidence are in :mod:`jobs.pricing.watcher.signals`.
 """
 

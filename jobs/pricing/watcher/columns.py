@@ -1,4 +1,4 @@
-"""Per-listing numbers by name: the state of the watcher's parts, able to grow, to be saved and to come back."""
+"""Named arrays with one value or column per listing: the state of the watcher's components."""
 
 from __future__ import annotations
 
@@ -12,14 +12,20 @@ from features.array_text import read_array
 from jobs.pricing.watcher.minute import Floats
 
 Layout = Mapping[str, tuple[int, float]]
-"""Name → (rows, first value); one row is an array (listings,), more are (rows, listings)."""
+"""Name → (rows, initial value). One row is an array of shape (listings,), more are (rows, listings)."""
 
 
 class Columns:
     """Named float arrays with the listings along the last axis.
 
-    Everything the watcher remembers is in such columns, so that one place grows, saves and
-    restores all of it.
+    The watcher keeps its whole per-listing state in columns, so that one class grows, saves and restores it.
+
+    Parameters
+    ----------
+    layout
+        Names, rows and initial values.
+    listings
+        Initial number of listings.
 
     Examples
     --------
@@ -35,32 +41,34 @@ class Columns:
 
     @cached_property
     def _arrays(self) -> dict[str, Floats]:
-        # Made when asked for: what is to be restored at once never is.
-        return {name: self._first(name, self.listings) for name in self.layout}
+        # Allocated on first access: a watcher that is restored immediately never needs the initial arrays.
+        return {name: self._initial(name, self.listings) for name in self.layout}
 
-    def _first(self, name: str, listings: int) -> Floats:
+    def _initial(self, name: str, listings: int) -> Floats:
         rows, value = self.layout[name]
         return np.full((listings,) if rows == 1 else (rows, listings), value)
 
     def __getitem__(self, name: str) -> Floats:
+        """Return a column; the caller may change it in place."""
         return self._arrays[name]
 
     def __setitem__(self, name: str, values: Floats) -> None:
+        """Replace a column."""
         self._arrays[name] = values
 
     def grow(self, count: int) -> None:
-        """Add ``count`` listings at the end, with first values."""
+        """Append ``count`` listings with initial values."""
         if count:
             for name, values in self._arrays.items():
-                self._arrays[name] = np.concatenate([values, self._first(name, count)], axis=-1)
+                self._arrays[name] = np.concatenate([values, self._initial(name, count)], axis=-1)
         self.listings += count
 
     def snapshot(self) -> dict[str, Floats]:
-        """Copies of all columns by name."""
+        """Return copies of all columns by name."""
         return {name: values.copy() for name, values in self._arrays.items()}
 
     def restore(self, saved: Mapping[str, Any], listings: int) -> None:
-        """Take columns back, from arrays or lists.
+        """Replace all columns by saved ones, given as arrays or lists.
 
         Raises
         ------
@@ -77,7 +85,7 @@ class Columns:
                 values = values.reshape(shape)
             if values.shape != shape:
                 raise ValueError(
-                    f"watcher snapshot: column {name!r} should have shape {shape}, got {values.shape}"
+                    f"watcher snapshot: expected shape {shape} for column {name!r}, got {values.shape}"
                 )
             arrays[name] = values
         self._arrays = arrays

@@ -1,15 +1,15 @@
-"""The detectors: weighted Shiryaev-Roberts sums, and where the change began that they suspect.
+"""Detectors: weighted Shiryaev-Roberts sums, and the estimated start of a change.
 
-For signal i and effect k, with increments ℓ fair under no change (signal.py):
+For signal i and effect k, with increments ℓ whose E[exp ℓ] ≤ 1 without a change (signals/base.py):
     M_ik ← (M_ik + π_ik)·exp ℓ_ik,  π_ik = w_i/(effects of i) + fact mass,  M = ΣM_ik          (1)
     trigger ⇔ M > A,  S = M/(M + A/19),  so S > .95 ⇔ M > A                                (2)
-M − Σ starts is a supermartingale while nothing changes: the mean time to a false alarm is at least
-A / (mean start mass a minute). Linear space is safe: the start mass prevents underflow.
+Without a change, M − Σ starts is a supermartingale: the mean time to a false alarm is at least
+A / (mean start mass per minute). M is kept in linear space; the start mass prevents underflow.
 
-Beside it, per direction of demand (down, up), a CUSUM of the direction's leading detector,
+In addition, a CUSUM per direction of demand (down, up) of the direction's leading detector,
     C ← max(C, 1)·exp ℓ_leader, counts since C was last ≤ 1                               (3)
-finds the suspected start of the change; a reset learns the new level from its counts. A leader is
-chosen anew (largest M) each time its segment begins.
+estimates the start of the change. A reset learns the new level from the counts of this segment. The leader is the
+detector with the largest M when the segment begins.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from jobs.pricing.watcher.columns import Columns
-from jobs.pricing.watcher.minute import Bools, Floats, Ints
+from jobs.pricing.watcher.minute import Bools, Floats, Indices, Ints
 from jobs.pricing.watcher.signals.base import LARGEST_STEP
 
 SEGMENT = ("orders", "exposure", "ordered_sessions", "session_exposure")
@@ -29,8 +29,10 @@ _SCORE = 0.95
 
 
 def score_of(evidence: Floats, threshold: float) -> Floats:
-    """S of (2), with S > .95 exactly where evidence is above the threshold, rounding included.
+    """Return S of (2), with S > .95 exactly where evidence exceeds the threshold, rounding included.
 
+    Examples
+    --------
     >>> score_of(np.array([0.0, 10_080.0, 10_080.000000000002]), 10_080.0).round(6).tolist()
     [0.0, 0.95, 0.95]
     >>> (score_of(np.array([10_080.0, 10_080.000000000002]), 10_080.0) > 0.95).tolist()
@@ -42,7 +44,15 @@ def score_of(evidence: Floats, threshold: float) -> Floats:
 
 
 class Detectors:
-    """Evidence of all detectors (rows) for all listings (columns)."""
+    """Evidence of all detectors (rows) for all listings (columns).
+
+    Parameters
+    ----------
+    demand
+        Per detector, -1 if its effect means less demand, 1 if more.
+    listings
+        Initial number of listings.
+    """
 
     def __init__(self, demand: Sequence[int], listings: int) -> None:
         self.rows = len(demand)
@@ -53,19 +63,21 @@ class Detectors:
         self.state = Columns(layout, listings)
 
     def step(self, starts: Floats, increments: Floats, running: Bools, counts: Mapping[str, Floats]) -> None:
-        """Apply (1) and (3) where ``running``; elsewhere nothing changes, to the bit.
+        """Apply (1) and (3) where ``running``; other listings keep their state bit for bit.
 
         Parameters
         ----------
         starts, increments
-            (detectors, listings); ``increments`` is used as working space.
+            Start mass and ℓ, (detectors, listings). ``increments`` is overwritten.
+        running
+            Listings whose detectors run in this minute, (listings,).
         counts
             The minute's orders, exposure, ordered_sessions and session_exposure.
         """
         state = self.state
         np.clip(increments, -LARGEST_STEP, LARGEST_STEP, out=increments)
         factor = np.exp(increments, out=increments)
-        self._follow(factor, running, counts)
+        self._update_segments(factor, running, counts)
         grown = state["evidence"] + starts
         grown *= factor
         np.minimum(grown, _LARGEST, out=grown)
@@ -74,40 +86,41 @@ class Detectors:
         state["started"] += starts.sum(axis=0) * one
         state["since"] += one
 
-    def _follow(self, factor: Floats, running: Bools, counts: Mapping[str, Floats]) -> None:
-        """Move the suspected start of change on, per direction."""
+    def _update_segments(self, factor: Floats, running: Bools, counts: Mapping[str, Floats]) -> None:
+        """Apply (3) per direction and add the minute's counts to the current segment."""
         state = self.state
         columns = np.arange(state.listings)
         for way, rows in enumerate(self.directions):
             cusum, leader = state["cusum"][way], state["leader"][way]
-            anew = running & (cusum <= 1.0)
-            where = np.flatnonzero(anew)
+            begins = running & (cusum <= 1.0)
+            where = np.flatnonzero(begins)
             leader[where] = rows[np.argmax(state["evidence"][np.ix_(rows, where)], axis=0)]
-            stay = np.where(anew, 0.0, 1.0)
+            kept = np.where(begins, 0.0, 1.0)
             grown = np.maximum(cusum, 1.0) * factor[leader.astype(np.intp), columns]
             np.copyto(cusum, np.minimum(grown, _LARGEST), where=running)
             for name in SEGMENT:
                 values = state[name][way]
-                values *= stay
+                values *= kept
                 values += np.where(running, counts[name], 0.0)
 
-    def rest(self, observed: Bools) -> None:
-        """An observed minute of hold has passed."""
+    def count_hold(self, observed: Bools) -> None:
+        """Subtract a minute from the hold after a reset, where the minute was observed."""
         hold = self.state["hold"]
         hold -= observed & (hold > 0.0)
 
     def winner(self) -> Ints:
-        """Row of the largest detector, per listing."""
-        return np.argmax(self.state["evidence"], axis=0)
+        """Return the row of the detector with the largest evidence, per listing."""
+        winner: Ints = np.argmax(self.state["evidence"], axis=0)
+        return winner
 
     def segment(self, winner: Ints) -> dict[str, Floats]:
-        """Counts since the change that the winning detector's direction suspects."""
+        """Return the counts of the current segment of the winning detector's direction, per listing."""
         columns = np.arange(self.state.listings)
         way = self.row_direction[winner]
         return {name: self.state[name][way, columns] for name in SEGMENT}
 
-    def clear(self, i: np.ndarray, hold_ticks: int) -> None:
-        """All evidence of some listings to nothing, and rest."""
+    def clear(self, i: Indices, hold_ticks: int) -> None:
+        """Clear the evidence of listings ``i``; their detectors pause for ``hold_ticks`` observed minutes."""
         for name in ("evidence", "cusum", "leader", *SEGMENT):
             self.state[name][:, i] = 0.0
         for name in ("started", "since"):
@@ -115,9 +128,9 @@ class Detectors:
         self.state["hold"][i] = float(hold_ticks)
 
     def snapshot(self) -> dict[str, Any]:
-        """Plain data, without settings."""
+        """Return copies of all columns, without settings."""
         return {"columns": self.state.snapshot()}
 
     def restore(self, saved: Mapping[str, Any], listings: int) -> None:
-        """Take a snapshot back."""
+        """Replace the state by a snapshot's."""
         self.state.restore(saved["columns"], listings)

@@ -1,10 +1,10 @@
-"""Facts (a rival's move, an event) shorten the watcher's delay by start mass, within the false-alarm budget.
+"""Start mass of facts (a rival's move, an event), which shortens the delay within the false-alarm budget.
 
-A fact is no evidence that this price is wrong, but a change is more likely after it. So it adds
+A fact is not evidence that a price is wrong, but it makes a change more likely. It adds start mass
     B = w/ρ,  ρ = facts per minute in this listing's history, at least one a month             (1)
-once, at the next minute the detectors run, half to velocity and half to abandonment. On average
-that is w a minute, the share of the false-alarm budget that the weight stands for. All facts of a
-listing together bring at most A/10 an hour. Science § 6.
+once, in the next minute in which the detectors run: half to velocity and half to abandonment. The average is w per
+minute, the share of the false-alarm budget that the weight grants. All facts of a listing together add at most
+A/10 per hour. Science § 6.
 """
 
 from __future__ import annotations
@@ -24,15 +24,24 @@ FACTS = ("rivals", "events")
 
 
 class FactMass:
-    """Start mass waiting to be taken, and how often each kind of fact came.
+    """Start mass of facts that is not yet applied, and the rate of each kind of fact.
+
+    Parameters
+    ----------
+    settings
+        The watcher's business numbers.
+    threshold
+        A; a tenth of it is the most start mass per listing and hour.
+    listings
+        Initial number of listings.
 
     Examples
     --------
     >>> facts = FactMass(WatcherSettings(), threshold=10_080.0, listings=1)
-    >>> facts.add(0, "rivals", rate=1 / 1440)       # one a day: .15 · 1440
+    >>> facts.add(0, "rivals", rate=1 / 1440)       # one per day: .15 · 1440
     >>> facts.waiting.round(6).tolist()
     [216.0]
-    >>> facts.add(0, "rivals", rate=1e-9); facts.waiting.round(6).tolist()   # not more than A/10 an hour
+    >>> facts.add(0, "rivals", rate=1e-9); facts.waiting.round(6).tolist()   # at most A/10 per hour
     [1008.0]
     """
 
@@ -48,11 +57,20 @@ class FactMass:
 
     @property
     def waiting(self) -> Floats:
-        """Start mass not yet taken, per listing."""
+        """Start mass that is not yet applied, per listing."""
         return self.state["waiting"]
 
     def add(self, index: int, kind: str, rate: float | None = None) -> None:
-        """Note a fact about one listing. ``rate`` (facts per minute) overrides the listing's own history.
+        """Add the start mass of a fact about one listing.
+
+        Parameters
+        ----------
+        index
+            The listing's position, from 0.
+        kind
+            One of ``FACTS``.
+        rate
+            Facts of this kind per minute; by default estimated from the listing's history.
 
         Raises
         ------
@@ -61,7 +79,7 @@ class FactMass:
         """
         if kind not in FACTS:
             raise ValueError(
-                f"a fact is one of {', '.join(FACTS)}, got {kind!r}; signals with data go through step()"
+                f"a fact is one of {', '.join(FACTS)}, got {kind!r}; pass the data of signals to step()"
             )
         if not 0 <= index < self.state.listings:
             raise ValueError(f"listing index {index} is not in 0..{self.state.listings - 1}; call grow() first")
@@ -76,7 +94,15 @@ class FactMass:
         state["waiting"][index] = min(state["waiting"][index] + mass, self.cap)
 
     def take(self, window_end_ms: int, running: Bools) -> Floats:
-        """The mass to add in this minute where detectors run; then time passes."""
+        """Return the start mass of this minute, 0 where detectors do not run; advance the rates by a minute.
+
+        Parameters
+        ----------
+        window_end_ms
+            End of the minute, epoch milliseconds.
+        running
+            Listings whose detectors run in this minute, (listings,).
+        """
         state = self.state
         mass = np.where(running, state["waiting"], 0.0)
         state["waiting"] = np.where(running, 0.0, state["waiting"])
@@ -90,10 +116,10 @@ class FactMass:
         return mass
 
     def snapshot(self) -> dict[str, Any]:
-        """Plain data, without settings."""
+        """Return copies of all columns and the current hour, without settings."""
         return {"columns": self.state.snapshot(), "hour": self.hour}
 
     def restore(self, saved: Mapping[str, Any], listings: int) -> None:
-        """Take a snapshot back."""
+        """Replace the state by a snapshot's."""
         self.state.restore(saved["columns"], listings)
         self.hour = int(saved["hour"])

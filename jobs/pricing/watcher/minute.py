@@ -1,4 +1,4 @@
-"""What goes into the watcher each minute, and what comes out."""
+"""Input and output of the watcher's step: :class:`Minute` and :class:`Verdict`."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from numpy.typing import NDArray
 Floats: TypeAlias = NDArray[np.float64]
 Bools: TypeAlias = NDArray[np.bool_]
 Ints: TypeAlias = NDArray[np.int64]
+Indices: TypeAlias = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Minute:
-    """One minute of all listings of a watcher, as arrays of the same length in the watcher's order.
+    """One minute of all listings of a watcher, as arrays (listings,) in the watcher's order.
 
     Parameters
     ----------
     window_end_ms
         End of the minute, epoch milliseconds.
     orders, units
-        Orders and units of the minute (net; below zero counts as zero).
+        Orders and units of the minute, net of cancellations. A negative value counts as zero.
     price_factor
-        Predicted effect of our own price on orders, relative to any fixed reference price: 1.0 at
-        the reference, 0.8 when the price of now is expected to cost a fifth of the orders.
+        Predicted effect of the own price on orders, relative to any fixed reference price: 1.0 at the reference
+        price, 0.8 if the current price is expected to cost a fifth of the orders. Above 0.
     searches_matured, searches_abandoned
-        Sessions that timed out in this minute, and those of them without an order.
+        Sessions that timed out in this minute, and the number of them without an order.
     plan_units
-        Planned depletion in units; NaN where there is no plan but the forecast itself.
+        Planned depletion in units; NaN where the forecast is the only plan.
     present
-        False where the minute's batch is missing: a gap. A listing with no cell in a batch that came
+        False where the minute's batch is missing, which is a gap. A listing without a cell in an existing batch
         is present, with zeros.
     in_stock
-        Share of the minute in stock, 0 to 1 (or a mask). 0 is a gap.
+        Share of the minute in stock, 0 to 1, or a mask. 0 is a gap.
     utc_offset
         Minutes by which the listing's market is ahead of UTC, for the daily profile.
 
@@ -70,7 +71,7 @@ class Minute:
         in_stock: object = 1.0,
         utc_offset: object = 0.0,
     ) -> Minute:
-        """Build a minute from arrays, lists or single numbers; ``units`` default to one per order."""
+        """Return a minute built from arrays, lists or single numbers; ``units`` default to one per order."""
 
         def full(value: object) -> Floats:
             return np.array(np.broadcast_to(np.asarray(value, float), (listings,)))
@@ -89,12 +90,13 @@ class Minute:
         )
 
     def check(self, listings: int) -> None:
-        """Refuse arrays of another length and numbers that are not finite (a plan may be NaN).
+        """Check the arrays' lengths and values.
 
         Raises
         ------
         ValueError
-            Naming the field, what was expected and what came.
+            If an array has another length, a value is not finite (a plan may be NaN), or a price factor is not
+            above 0. The message contains the field, the expected value and the actual one.
         """
         for name in _FINITE:
             values = getattr(self, name)
@@ -128,33 +130,39 @@ _FINITE = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verdict:
-    """What the watcher thinks after a minute, per listing; where it triggered, as it stood before the reset.
+    """The watcher's result of a minute, as arrays (listings,).
+
+    A triggered listing has its values before the reset.
 
     Attributes
     ----------
     score
-        M / (M + A/19), 0 to 1; above .95 exactly where ``evidence`` is above ``threshold``.
+        M / (M + A/19), 0 to 1; above .95 exactly where ``evidence`` exceeds ``threshold``.
+    window_end_ms
+        End of the minute, epoch milliseconds.
+    signals
+        Names of the signals.
     evidence
         M, the sum of all detectors.
     threshold
-        A.
+        A, the evidence above which the watcher triggers.
     triggered
-        Where a re-pricing cycle starts.
+        Whether the evidence requests a repricing.
     parts
-        (signals, listings): each signal's share of the evidence, in the order of ``signals``.
+        Each signal's share of the evidence in the order of ``signals``, (signals, listings).
     signal
         Index into ``signals`` of the winning detector's signal.
     effect
-        The winning detector's effect: orders or units times this, or odds of abandonment times this.
+        Effect of the winning detector: factor on orders or units, or on the odds of abandonment.
     observed, expected
-        Orders seen and orders forecast since the change that the winning detector suspects.
+        Observed and forecast orders since the estimated start of the change.
     since_ticks
-        Observed minutes since evidence was last zero: start, or the last reset.
+        Observed minutes since the evidence was last zero, at the start or after the last reset.
     promise_in_force
-        False while the dispersion is not yet known from a full block: alarms may then be more
-        frequent than ``false_alarm_every`` says.
+        Whether the dispersion has been estimated from a full block or is given. Without it, alarms may be more
+        frequent than one per ``false_alarm_every``.
     running
-        Whether the detectors looked at this minute: False in warm-up, hold and gaps.
+        Whether the detectors processed this minute: False during warm-up, hold and gaps.
     """
 
     window_end_ms: int
@@ -173,15 +181,15 @@ class Verdict:
     running: Bools
 
     def signal_name(self, index: int) -> str:
-        """The winning signal of one listing."""
+        """Return the name of a listing's winning signal."""
         return self.signals[int(self.signal[index])]
 
     def parts_of(self, index: int) -> dict[str, float]:
-        """Evidence by signal of one listing, for the evidence stream and for people."""
+        """Return a listing's evidence by signal, for the topic of evidence."""
         return {name: float(part) for name, part in zip(self.signals, self.parts[:, index], strict=True)}
 
-    def why(self, index: int) -> dict[str, float | int | str | bool]:
-        """One listing's verdict as plain data: goes into a decision's cause."""
+    def cause_details(self, index: int) -> dict[str, float | int | str | bool]:
+        """Return a listing's verdict as plain data, for the cause of a decision."""
         return {
             "score": float(self.score[index]),
             "evidence": float(self.evidence[index]),

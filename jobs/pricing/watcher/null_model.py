@@ -1,21 +1,23 @@
-"""What is expected while nothing has changed: level, daily profile, noise, and how sure that is.
+"""Null model of demand without a change: level, daily profile and dispersion, with their standard errors.
 
 Data of listing i in minute t: orders X, exposure e = s·f·h (daily profile s, own price's effect f,
 share of the minute in stock h), sessions n of which a abandoned, units U. With w = exp(−1/τ), τ = 20,160:
     N ← wN + X,  D ← wD + e,  level λ = (N+½)/D, forecast m = λ·e                             (1)
-    ε = √(φ/(N+½)), and 1/√(N+½) more while a level is re-learned after a reset               (2)
+    ε = √(φ/(N+½)), plus 1/√(N+½) while a level is learned again after a reset                (2)
     s = s^cat·exp(Σ_h β^own_h·g_h(t)), g three harmonics of the market's day (daily_profile.py) (3)
-    listing: β^own += 2/(mT + prior)·(X − m)·g, from 0 after a day: it starts at its category's  (4)
+    β^own += 2/(mT + prior)·(X − m)·g, from 0 after a day: a listing starts at its category's   (4)
     φ_tick = Σ(X−m)²/Σm,  φ_block = (Σ(X_B−m_B)² + k·1.5·m_B)/(Σm_B + k·m_B), 720-minute blocks  (5)
     φ = max(1, 1+1.1(φ_tick−1)+.05, φ_block); before the first block max(1.5, 1+1.1(φ_tick−1)+.05)  (6)
     1−p = Σ(n−a)/Σ(n·f), ε_p = √(p(1−p)/Σn)                                                   (7)
     q̄ = ΣU/ΣX,  s² = Σ(U−q̄X)²/ΣX,  both with a weak prior at one unit per order               (8)
-When a category's day becomes known for the first time, its levels are laid anew over the whole day.
-The block sum in (5) is what sees slow wander of the rate; the per-minute one cannot. Science § 6.
+When every hour of a category's day has been observed for the first time, the levels of its listings are computed
+again over the whole day. The block sum in (5) detects a slow drift of the rate; the per-minute sum does not.
+Science § 6.
 
-All is predictable: a minute is judged by what was known before it, then learned.
+The model is predictable: a minute's forecast depends only on earlier minutes; the minute is learned afterwards.
 
-Over 300 lines: (1) to (8) share their columns and one order of updates, and read best together.
+The module has over 300 lines because (1) to (8) share their columns and one order of updates. A split would
+separate an update from the equations that depend on it.
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ from typing import Any
 import numpy as np
 
 from jobs.pricing.watcher.columns import Columns
-from jobs.pricing.watcher.daily_profile import WAVES, DailyProfiles, local_waves, turned
-from jobs.pricing.watcher.minute import Bools, Floats, Minute
+from jobs.pricing.watcher.daily_profile import WAVES, DailyProfiles, local_waves, shifted
+from jobs.pricing.watcher.minute import Bools, Floats, Indices, Minute
 from jobs.pricing.watcher.settings import TICKS_PER_DAY, WatcherSettings
 from jobs.pricing.watcher.signals.base import Observation, Spread
 
@@ -52,7 +54,7 @@ LAYOUT = {
     "block_weight": (1, 0.0),
     "phi": (1, 0.0),
     "phi_floor": (1, 1.0),
-    "offered": (1, 0.0),  # Σ f·h: what D would be on an average hour, never re-seeded
+    "offered": (1, 0.0),  # Σ f·h: D with s = 1; a reset does not change it
     "units": (1, 0.0),
     "unit_orders": (1, 0.0),
     "unit_square": (1, 0.0),
@@ -67,28 +69,41 @@ LAYOUT = {
     "gap_plan": (1, 0.0),
     "gap_ticks": (1, 0.0),
     "category": (1, 0.0),
-    "assumed": (1, 0.0),  # 1: told by history, not to be laid anew
+    "assumed": (1, 0.0),  # 1: set by assume() and not restarted
 }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
-    """A minute set against what was expected of it.
+class ObservedMinute:
+    """A minute with its forecast: arrays (listings,).
 
-    ``observed``: neither gap nor stock-out. ``exposure`` includes what a merged gap adds, ``now`` and
-    ``plan_now`` (in orders) do not; ``quiet`` counts down minutes in which sessions of an older price end.
+    Attributes
+    ----------
+    observation : counts and forecasts, including those of a merged gap.
+    observed : whether the minute is neither a gap nor a stock-out.
+    exposure : exposure including that of a merged gap.
+    minute_exposure, minute_plan : exposure and planned orders of the minute alone.
+    quiet : remaining minutes in which abandonment is not observed, because sessions of an earlier price end.
     """
 
     observation: Observation
     observed: Bools
     exposure: Floats
-    now: Floats
-    plan_now: Floats
+    minute_exposure: Floats
+    minute_plan: Floats
     quiet: Floats
 
 
 class NullModel:
-    """Level, profile and noise of all listings of a watcher, learned minute by minute."""
+    """Level, profile and dispersion of all listings of a watcher, learned from each minute.
+
+    Parameters
+    ----------
+    settings
+        The watcher's business numbers.
+    listings
+        Initial number of listings.
+    """
 
     def __init__(self, settings: WatcherSettings, listings: int) -> None:
         self.settings = settings
@@ -100,11 +115,11 @@ class NullModel:
 
     @property
     def listings(self) -> int:
-        """How many listings there are."""
+        """Number of listings."""
         return self.state.listings
 
     def grow(self, categories: Sequence[int]) -> None:
-        """Add listings; they start at their category's daily profile."""
+        """Append one listing per entry of ``categories``; it starts with its category's daily profile."""
         first = self.listings
         self.state.grow(len(categories))
         if categories:
@@ -112,11 +127,12 @@ class NullModel:
         self.daily.grow(max(categories, default=0) + 1)
 
     def levels(self) -> Floats:
-        """Orders per minute at profile 1 and the reference price: λ of (1)."""
-        return (self.state["orders"] + _HALF) / np.maximum(self.state["exposure"], 1e-9)
+        """Return λ of (1): orders per minute at the reference price and a daily profile of 1, (listings,)."""
+        levels: Floats = (self.state["orders"] + _HALF) / np.maximum(self.state["exposure"], 1e-9)
+        return levels
 
     def profile(self, window_end_ms: int, utc_offset: Floats | None = None) -> Floats:
-        """Daily profile s of (3) for the minute that ends at ``window_end_ms``, each listing at its local time."""
+        """Return s of (3) for the minute that ends at ``window_end_ms``, in the listings' local time."""
         offset = np.zeros(self.listings) if utc_offset is None else utc_offset
         return np.exp(self._log_profile(local_waves(window_end_ms, self.settings.tick_ms, offset)))
 
@@ -124,10 +140,11 @@ class NullModel:
         log_profile = self.daily.log_profile(g, self._categories())
         for h in range(WAVES):
             log_profile += g[h] * self.state["profile"][h]
-        return np.clip(log_profile, -_LARGEST_LOG_PROFILE, _LARGEST_LOG_PROFILE, out=log_profile)
+        np.clip(log_profile, -_LARGEST_LOG_PROFILE, _LARGEST_LOG_PROFILE, out=log_profile)
+        return log_profile
 
     def _profiles(self, ends_ms: Sequence[int], utc_offset: Floats) -> Floats:
-        """:meth:`profile` of several minutes at once, to the same bits: (minutes, listings)."""
+        """Return :meth:`profile` of several minutes with bit-identical results: (minutes, listings)."""
         tick_ms = self.settings.tick_ms
         waves = [local_waves(end_ms, tick_ms, utc_offset) for end_ms in ends_ms]
         g = np.stack([each if each.ndim > 1 else each[:, None] for each in waves], axis=1)
@@ -136,21 +153,21 @@ class NullModel:
             log_profile += g[h] * self.state["profile"][h]
         return np.exp(np.clip(log_profile, -_LARGEST_LOG_PROFILE, _LARGEST_LOG_PROFILE, out=log_profile))
 
-    def _categories(self) -> np.ndarray:
+    def _categories(self) -> Indices:
         return self.state["category"].astype(np.intp)
 
     def spread(self) -> Spread:
-        """Noise as of the last refresh; tilts are made from it."""
+        """Return dispersion and quantity moments of the last refresh, from which the tilts are computed."""
         return Spread(self.state["phi"], self.state["unit_mean"], self.state["unit_variance"])
 
     def promise_in_force(self) -> Bools:
-        """Whether the dispersion rests on at least one full block (or is known)."""
+        """Return whether the dispersion has been estimated from a full block or is given: (listings,)."""
         if self.settings.known_phi is not None:
             return np.ones(self.listings, dtype=bool)
         return self.state["block_weight"] > 0.0
 
-    def see(self, minute: Minute) -> Seen:
-        """Set a minute against what was expected of it; changes nothing."""
+    def observe(self, minute: Minute) -> ObservedMinute:
+        """Return a minute with its forecast, without learning it."""
         state, settings = self.state, self.settings
         level = self.levels()
         stock = np.clip(minute.in_stock, 0.0, 1.0)
@@ -159,43 +176,43 @@ class NullModel:
         exposure *= stock
         observed = minute.present & (stock > 0.0) & (state["gap_ticks"] <= settings.merge_gap_ticks)
         unit_mean = state["unit_mean"]
-        now = level * exposure
-        plan_now = np.where(np.isnan(minute.plan_units), now, np.maximum(minute.plan_units, 0.0) / unit_mean)
-        seen_exposure = exposure + state["gap_exposure"]
+        planned = np.maximum(minute.plan_units, 0.0) / unit_mean
+        minute_plan = np.where(np.isnan(minute.plan_units), level * exposure, planned)
+        with_gap = exposure + state["gap_exposure"]
 
-        relearning = (state["since_reset"] >= 0.0) & (state["since_reset"] < settings.relearn_ticks)
+        relearns = (state["since_reset"] >= 0.0) & (state["since_reset"] < settings.relearn_ticks)
         phi = state["phi"]
-        epsilon = (np.sqrt(phi) + relearning) / np.sqrt(state["orders"] + _HALF)
-        of_units = np.sqrt(state["unit_variance"] / (state["unit_orders"] + _UNIT_PRIOR)) / unit_mean
+        epsilon = (np.sqrt(phi) + relearns) / np.sqrt(state["orders"] + _HALF)
+        quantity_epsilon = np.sqrt(state["unit_variance"] / (state["unit_orders"] + _UNIT_PRIOR)) / unit_mean
 
-        moved = np.abs(
+        log_change = np.abs(
             np.log(
                 minute.price_factor / np.where(state["last_factor"] > 0, state["last_factor"], minute.price_factor)
             )
         )
-        quiet = np.where(moved > 0.01, float(settings.session_lag_ticks), state["quiet"])
+        quiet = np.where(log_change > 0.01, float(settings.session_lag_ticks), state["quiet"])
         sessions = np.where(quiet > 0.0, 0.0, np.maximum(minute.searches_matured, 0.0))
         abandoned = np.clip(minute.searches_abandoned, 0.0, sessions)
         buy = (state["ordered_sessions"] + _HALF) / (state["session_exposure"] + 1.0)
         share = 1.0 - np.clip(buy * minute.price_factor, 0.001, 0.999)
-        share_epsilon = (1.0 + relearning) * np.sqrt(share * (1.0 - share) / (state["session_exposure"] + 1.0))
+        share_epsilon = (1.0 + relearns) * np.sqrt(share * (1.0 - share) / (state["session_exposure"] + 1.0))
 
-        look = Observation(
+        observation = Observation(
             orders=np.maximum(minute.orders, 0.0),
-            expected_orders=level * seen_exposure,
+            expected_orders=level * with_gap,
             epsilon=epsilon,
             units=np.maximum(minute.units, 0.0),
-            plan_orders=plan_now + state["gap_plan"],
-            units_epsilon=epsilon + of_units,
+            plan_orders=minute_plan + state["gap_plan"],
+            units_epsilon=epsilon + quantity_epsilon,
             searches=sessions,
             abandoned=abandoned,
             abandon_share=share,
             abandon_epsilon=share_epsilon,
         )
-        return Seen(look, observed, seen_exposure, exposure, plan_now, quiet)
+        return ObservedMinute(observation, observed, with_gap, exposure, minute_plan, quiet)
 
     def skip(self, ticks: int, minute: Minute) -> None:
-        """Minutes whose batch is missing for the whole bucket, before ``minute``: a gap for every listing."""
+        """Record a gap of every listing: ``ticks`` minutes before ``minute`` for which the bucket has no batch."""
         state, settings = self.state, self.settings
         if 0 < ticks <= settings.merge_gap_ticks:
             level = self.levels()
@@ -212,23 +229,31 @@ class NullModel:
                 state["gap_plan"] += plan
         state["gap_ticks"] += ticks
 
-    def learn(self, minute: Minute, seen: Seen) -> tuple[np.ndarray, np.ndarray]:
-        """Learn a minute that was seen.
+    def learn(self, minute: Minute, seen: ObservedMinute) -> tuple[Indices, Indices]:
+        """Learn a minute from its counts and its forecast.
+
+        Parameters
+        ----------
+        minute
+            The minute.
+        seen
+            The result of :meth:`observe` for it.
 
         Returns
         -------
-        changed, relaid : index arrays
-            Listings whose noise was refreshed (tilts must follow), and listings whose level was laid
-            anew because their category's day has just become known (their evidence must go).
+        changed
+            Listings whose dispersion was refreshed; the caller computes their tilts again.
+        restarted
+            Listings whose level was computed again, because every hour of their category's day has been observed
+            for the first time; the caller clears their evidence.
         """
-        state, settings, look = self.state, self.settings, seen.observation
+        state, settings, observation = self.state, self.settings, seen.observation
         observed = seen.observed
         one = observed.astype(float)
         keep = np.where(observed, self._keep, 1.0)
-        x, m = look.orders * one, look.expected_orders * one
+        x, m = observation.orders * one, observation.expected_orders * one
         residual = x - m
 
-        settled = one * (state["ticks"] >= float(settings.warmup_ticks)).astype(float)
         settled = one * (state["ticks"] >= float(settings.warmup_ticks)).astype(float)
         mature = one * (state["ticks"] >= float(TICKS_PER_DAY)).astype(float)
         known = self.daily.known()
@@ -238,16 +263,16 @@ class NullModel:
             ("exposure", seen.exposure * one),
             ("unit_orders", x),
             ("offered", np.clip(minute.in_stock, 0.0, 1.0) * minute.price_factor * one),
-            ("units", look.units * one),
-            ("ordered_sessions", (look.searches - look.abandoned) * one),
-            ("session_exposure", look.searches * minute.price_factor * one),
+            ("units", observation.units * one),
+            ("ordered_sessions", (observation.searches - observation.abandoned) * one),
+            ("session_exposure", observation.searches * minute.price_factor * one),
         ):
             values = state[name]
             values *= keep
             values += amount
         unit_mean = (state["units"] + _UNIT_PRIOR) / (state["unit_orders"] + _UNIT_PRIOR)
         state["unit_square"] *= keep
-        state["unit_square"] += (look.units * one - unit_mean * x) ** 2
+        state["unit_square"] += (observation.units * one - unit_mean * x) ** 2
 
         state["tick_square"] *= keep
         state["tick_square"] += residual * residual * settled
@@ -262,16 +287,19 @@ class NullModel:
         state["last_factor"] = np.where(minute.present, minute.price_factor, state["last_factor"])
         state["quiet"] = np.maximum(seen.quiet - 1.0, 0.0)
         absent = ~minute.present
-        state["gap_exposure"] = np.where(absent, state["gap_exposure"] + seen.now, 0.0)
-        state["gap_plan"] = np.where(absent, state["gap_plan"] + seen.plan_now, 0.0)
+        state["gap_exposure"] = np.where(absent, state["gap_exposure"] + seen.minute_exposure, 0.0)
+        state["gap_plan"] = np.where(absent, state["gap_plan"] + seen.minute_plan, 0.0)
         state["gap_ticks"] = np.where(absent, state["gap_ticks"] + 1.0, 0.0)
-        newly = (self.daily.known() - known)[self._categories()] > 0.0
-        relaid = np.flatnonzero(newly & (state["assumed"] == 0.0))
-        self._relay(relaid)
-        return self._refresh(observed), relaid
+        newly_known = (self.daily.known() - known)[self._categories()] > 0.0
+        restarted = np.flatnonzero(newly_known & (state["assumed"] == 0.0))
+        self._restart_levels(restarted)
+        return self._refresh(observed), restarted
 
-    def _relay(self, i: np.ndarray) -> None:
-        """Levels learned at hours of an unknown day follow those hours: lay them over the whole day instead."""
+    def _restart_levels(self, i: Indices) -> None:
+        """Compute the levels of listings ``i`` again over all observed minutes.
+
+        Until its category's day is known, a level follows the hours in which it was learned.
+        """
         state = self.state
         state["orders"][i] = state["unit_orders"][i]
         state["exposure"][i] = state["offered"][i]
@@ -282,7 +310,7 @@ class NullModel:
         state["since_reset"][i] = -1.0
 
     def _learn_profile(self, minute: Minute, x: Floats, m: Floats, one: Floats, mature: Floats) -> None:
-        """The category's hour, and one Newton step of (4) for the listings relative to their category."""
+        """Add the minute to the category's hour and apply one Newton step of (4) to the listings."""
         state, settings = self.state, self.settings
         g = local_waves(minute.window_end_ms, settings.tick_ms, minute.utc_offset)
         bound = 5.0 * np.sqrt(state["phi"] * m + 1.0)
@@ -296,10 +324,18 @@ class NullModel:
         for h in range(WAVES):
             state["profile"][h] += g[h] * step
         minute_of_day = (minute.window_end_ms // settings.tick_ms - 1) % TICKS_PER_DAY
-        self.daily.learn(minute_of_day, category, x, on_offer, level, mature, minute.utc_offset)
+        self.daily.learn(
+            minute_of_day,
+            category,
+            orders=x,
+            on_offer=on_offer,
+            level=level,
+            mature=mature,
+            utc_offset=minute.utc_offset,
+        )
 
-    def _refresh(self, observed: Bools) -> np.ndarray:
-        """Close full blocks and take over φ and the quantities' moments: (5), (6), (8)."""
+    def _refresh(self, observed: Bools) -> Indices:
+        """Close full blocks, apply (5), (6) and (8), and return the listings to which they were applied."""
         state, settings = self.state, self.settings
         full = observed & (state["block_ticks"] >= settings.block_ticks)
         early = observed & (state["block_weight"] == 0.0) & (state["ticks"] % settings.warmup_ticks == 0.0)
@@ -315,10 +351,11 @@ class NullModel:
                 state[name][i] = 0.0
         changed = np.flatnonzero(full | early)
         if len(changed):
-            self._take_over(changed)
+            self._update_dispersion(changed)
         return changed
 
-    def _take_over(self, i: np.ndarray) -> None:
+    def _update_dispersion(self, i: Indices) -> None:
+        """Apply (6) and (8) to listings ``i``."""
         state, settings = self.state, self.settings
         orders = state["unit_orders"][i] + _UNIT_PRIOR
         state["unit_mean"][i] = np.maximum((state["units"][i] + _UNIT_PRIOR) / orders, 1.0)
@@ -333,10 +370,15 @@ class NullModel:
         phi = np.where(weight > 0.0, np.maximum(by_tick, by_block), np.maximum(by_tick, settings.start_phi))
         state["phi"][i] = np.maximum(phi, state["phi_floor"][i])
 
-    def reseed(self, i: np.ndarray, segment: Mapping[str, Floats]) -> None:
-        """Start the level again from the winning segment and a few minutes of what was before.
+    def reseed(self, i: Indices, segment: Mapping[str, Floats]) -> None:
+        """Reset the levels of listings ``i`` to the winning segment and a few minutes of the earlier data.
 
-        ``segment`` holds orders, exposure, ordered_sessions and session_exposure of the listings ``i``.
+        Parameters
+        ----------
+        i
+            Listings that triggered.
+        segment
+            Their orders, exposure, ordered_sessions and session_exposure since the start of the change.
         """
         state = self.state
         old = self.settings.reseed_ticks / np.maximum(state["exposure"][i], self.settings.reseed_ticks)
@@ -348,7 +390,7 @@ class NullModel:
 
     def assume(
         self,
-        i: np.ndarray,
+        i: Indices,
         orders_per_minute: Floats,
         worth_orders: Floats,
         buy_share: Floats,
@@ -357,7 +399,7 @@ class NullModel:
         unit_mean: Floats,
         unit_variance: Floats,
     ) -> None:
-        """Take over what history says, with the weight it deserves."""
+        """Set the state of listings ``i`` from historical data; :meth:`Watcher.assume` describes the arguments."""
         state = self.state
         state["orders"][i] = worth_orders
         state["exposure"][i] = worth_orders / orders_per_minute
@@ -372,18 +414,18 @@ class NullModel:
         state["unit_mean"][i] = unit_mean
         state["unit_variance"][i] = unit_variance
 
-    def turn(self, utc_offset: Floats) -> None:
-        """Take profiles that were learned in UTC for those of the listings' local time."""
+    def shift(self, utc_offset: Floats) -> None:
+        """Shift profiles that were learned in UTC to the listings' local time; ``utc_offset`` in minutes."""
         categories = np.zeros(self.daily.categories)
         categories[self._categories()] = utc_offset
-        self.daily.turn(categories)
-        self.state["profile"][:] = turned(self.state["profile"].T, utc_offset).T
+        self.daily.shift(categories)
+        self.state["profile"][:] = shifted(self.state["profile"].T, utc_offset).T
 
     def snapshot(self) -> dict[str, Any]:
-        """Plain data, without settings."""
+        """Return copies of the columns and the categories' profiles, without settings."""
         return {"columns": self.state.snapshot(), "daily": self.daily.snapshot()}
 
     def restore(self, saved: Mapping[str, Any], listings: int) -> None:
-        """Take a snapshot back."""
+        """Replace the state by a snapshot's."""
         self.state.restore(saved["columns"], listings)
         self.daily.restore(saved["daily"])

@@ -1,4 +1,4 @@
-"""WatcherSettings: budgets, weights and time constants of the watcher."""
+"""Budgets, weights and time constants of the watcher."""
 
 from __future__ import annotations
 
@@ -7,60 +7,62 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 TICKS_PER_DAY = 1440
-"""Minutes of a day; the watcher steps by minutes."""
+"""Minutes of a day; a step of the watcher is a minute."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatcherSettings:
-    """The watcher's business numbers (science § 6); the policy's section ``watch`` sets them.
+    """The watcher's business numbers (science § 6), which the policy's section ``watch`` sets.
 
-    They are not part of a snapshot, so a restart may bring new ones.
+    They are not part of a snapshot; a restart may change them.
 
     Parameters
     ----------
     false_alarm_every
-        Minutes within which one listing may expect at most one re-pricing on false evidence, from
-        all levels together. 10,080 is a week.
+        Minutes in which at most one repricing of a listing on false evidence is expected, over all levels
+        together. 10,080 is a week.
     own_share, group_share
-        How the levels split that budget; a level's threshold is ``false_alarm_every / share``.
+        Each level's share of that budget, with a sum of at most 1. A level's threshold is
+        ``false_alarm_every / share``.
     weights
-        Shares of the false-alarm budget by signal, in place of the signals' own.
+        Shares of the false-alarm budget by signal; they override the signals' defaults.
     rivals, events
-        Shares of the false-alarm budget for the start mass that facts bring.
+        Shares of the false-alarm budget for the start mass of facts.
     level_ticks
         Time constant of the level N/D, in observed minutes.
     warmup_ticks
-        Minutes of data before detectors run.
+        Minutes of data before the detectors run.
     hold_ticks
-        Minutes after a reset in which detectors rest.
+        Observed minutes after a reset in which the detectors pause.
     relearn_ticks
         Minutes after a reset in which the band around the forecast is one standard error wider.
     reseed_ticks
         Minutes of old exposure mixed into the level after a reset.
     block_ticks
-        Length of the blocks whose sums show slow wander of the rate.
+        Minutes per block; the sums of blocks detect a slow drift of the rate.
     start_phi
-        Least dispersion while the first block is not full; also the prior of the block estimate.
+        Minimum dispersion until the first block is full, and prior of the block estimate; at least 1.
     prior_blocks
-        How many blocks that prior is worth.
+        Weight of that prior, in blocks.
     known_phi
-        Dispersion known from elsewhere; ``None`` (default) learns it.
+        Given dispersion, at least 1; ``None`` (default): learned.
     merge_gap_ticks
-        Missing minutes up to this many are merged into one update; a longer gap is forgotten, since
-        its counts can no longer be told from an outage.
+        Longest gap, in minutes, that is merged into the next update. A longer gap is discarded, because its
+        counts cannot be distinguished from an outage.
     session_lag_ticks
-        Minutes after an own price change in which abandonment is not observed: the sessions that
-        end then began at the old price.
+        Minutes after an own price change in which abandonment is not observed, because the sessions that end
+        in them began at the old price.
     fact_ticks
-        Time constant of a fact's rate, and the longest mean time between facts that is believed
-        (43,200: one a month).
+        Time constant of a fact's rate, and upper bound of the mean time between facts, in minutes (43,200: a
+        month).
     full_mass_orders
-        Expected orders per minute from which on a minute earns its whole start mass; a slower
-        seller's minutes earn less, so that evidence is never just time that passed.
+        Expected orders per minute at and above which a minute has its full start mass. With fewer orders the
+        start mass is proportional to them, so that time alone adds no evidence.
     profile_orders
-        Weight, in orders, of the category's daily profile in the listing's, and of a flat day in the category's.
+        Weight, in orders, of the category's daily profile in the listing's profile, and of a flat day in the
+        category's.
     tick_ms
-        Length of a step.
+        Length of a step in milliseconds.
 
     Examples
     --------
@@ -92,6 +94,13 @@ class WatcherSettings:
     tick_ms: int = 60_000
 
     def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises
+        ------
+        ValueError
+            If a number is out of range.
+        """
         shares = self.own_share + self.group_share
         if min(self.own_share, self.group_share) < 0 or shares > 1 + 1e-9:
             raise ValueError(f"own_share + group_share must be at most 1, got {shares}")
@@ -107,10 +116,10 @@ class WatcherSettings:
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name} must be positive and finite, got {value}")
         if self.start_phi < 1 or (self.known_phi is not None and self.known_phi < 1):
-            raise ValueError("start_phi and known_phi are variance over mean of counts: at least 1")
+            raise ValueError(f"start_phi, known_phi must be at least 1, got {self.start_phi}, {self.known_phi}")
 
     def threshold(self, share: float) -> float:
-        """Evidence at which a level that owns ``share`` of the budget triggers: A of science § 6.
+        """Return the evidence above which a level with ``share`` of the budget triggers: A of science § 6.
 
         Raises
         ------
@@ -118,5 +127,5 @@ class WatcherSettings:
             If the share is not in (0, 1].
         """
         if not 0 < share <= 1:
-            raise ValueError(f"a level's share of the false-alarm budget is in (0, 1], got {share}")
+            raise ValueError(f"a level's share of the false-alarm budget must be in (0, 1], got {share}")
         return self.false_alarm_every / share

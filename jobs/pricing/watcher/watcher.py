@@ -1,9 +1,12 @@
-"""Watcher: signals, null model, facts and detectors stepped together, a minute at a time (science § 6).
+"""Watcher: signals, null model, facts and detectors, processed one minute per step (science § 6).
 
-One minute: observe it against the forecast → increments of every signal → evidence → score and triggers → learn
-the minute → reset the listings that triggered. All listings at once, in numpy arrays, without keys, prices or
-wall time. Rules that request a repricing at once (a rival's move, a stock-out, a cost change, a command) are
-not evidence; the caller applies them.
+A step: compare the minute with its forecast → increments of every signal → evidence → score and triggers → learn
+the minute → reset the listings that triggered. A step processes all listings in numpy arrays, without keys, prices
+and wall time. Rules that request a repricing immediately (a rival's move, a stock-out, a cost change, a command)
+are not evidence; the caller applies them.
+
+The module has over 300 lines because one class fixes the order of a step over signals, null model, facts and
+detectors. The bound on false alarms depends on this order, so a reader needs all of it.
 """
 
 from __future__ import annotations
@@ -17,8 +20,8 @@ from features.bucket_logic import SnapshotError, refuse_other_version
 from jobs.pricing.watcher.daily_profile import WAVES
 from jobs.pricing.watcher.detectors import SEGMENT, Detectors, score_of
 from jobs.pricing.watcher.facts import FactMass
-from jobs.pricing.watcher.minute import Bools, Floats, Minute, Verdict
-from jobs.pricing.watcher.null_model import NullModel, Seen
+from jobs.pricing.watcher.minute import Bools, Floats, Indices, Minute, Verdict
+from jobs.pricing.watcher.null_model import NullModel, ObservedMinute
 from jobs.pricing.watcher.settings import WatcherSettings
 from jobs.pricing.watcher.signals import SIGNALS, Signal
 
@@ -31,15 +34,15 @@ class Watcher:
     Parameters
     ----------
     settings
-        Business numbers; never part of a snapshot.
+        Business numbers; not part of a snapshot.
     listings
-        How many there are at first; see :meth:`grow`.
+        Initial number of listings; see :meth:`grow`.
     share
-        This level's share of the false-alarm budget, ``settings.own_share`` unless given.
+        This level's share of the false-alarm budget, by default ``settings.own_share``.
 
     Examples
     --------
-    Orders stop after a quiet day; the watcher notices within minutes.
+    Orders stop after a day without a change. The watcher triggers within 20 minutes.
 
     >>> watcher = Watcher(WatcherSettings(), listings=1)
     >>> for t in range(1, 1441):
@@ -75,25 +78,34 @@ class Watcher:
         self._weights = self._shares / [len(signal.effects) for signal in self.signals]
         budget = float(self._shares.sum()) + settings.rivals + settings.events
         if min(*self._shares, settings.rivals, settings.events) < 0 or budget > 1 + 1e-9:
-            raise ValueError(f"the watcher's weights must be >= 0 and add up to at most 1, got a sum of {budget}")
-        self._tilts: list[Floats] = []  # none: made by the next step
+            raise ValueError(f"the watcher's weights must be >= 0 with a sum of at most 1, got a sum of {budget}")
+        self._tilts: list[Floats] = []  # empty: the next step computes them
         self.grow(listings)
 
     @property
     def listings(self) -> int:
-        """How many listings are watched."""
+        """Number of listings."""
         return self.null.listings
 
     @property
     def levels(self) -> Floats:
-        """Learned orders per minute at the reference price and an average time of day, per listing."""
+        """Learned orders per minute at the reference price and a daily profile of 1: (listings,)."""
         return self.null.levels()
 
     def grow(self, count: int, categories: Sequence[int] | None = None) -> int:
-        """Add ``count`` listings at the end; answers the index of the first.
+        """Append ``count`` listings and return the index of the first.
 
-        ``categories`` (small numbers, one per new listing) say whose daily profile they start from;
-        without them all share one.
+        Parameters
+        ----------
+        count
+            Number of new listings.
+        categories
+            Each new listing's category, a number from 0, whose daily profile it starts with; by default 0.
+
+        Raises
+        ------
+        ValueError
+            If there is not one category per new listing.
         """
         first = self.listings
         if categories is not None and len(categories) != count:
@@ -105,14 +117,21 @@ class Watcher:
         return first
 
     def add_fact(self, index: int, signal: str, rate: float | None = None) -> None:
-        """A fact about one listing brings start mass from the next minute on: ``rivals`` moved, ``events`` began.
+        """Add the start mass of a fact about one listing, from the next minute on.
 
-        ``rate`` is facts of this kind per minute; left out, the listing's own history says it.
+        Parameters
+        ----------
+        index
+            The listing's position, from 0.
+        signal
+            ``rivals``: a rival's move. ``events``: start or end of a calendar event.
+        rate
+            Facts of this kind per minute; by default estimated from the listing's history.
         """
         self.facts.add(index, signal, rate)
 
     def clear(self, listings: Sequence[int]) -> None:
-        """Drop the evidence of listings that were re-priced for another reason; what was learned stays."""
+        """Clear the evidence of listings that were repriced for another reason; the null model is unchanged."""
         self.detectors.clear(np.asarray(listings, dtype=np.intp), self.settings.hold_ticks)
 
     def assume(
@@ -126,10 +145,24 @@ class Watcher:
         unit_mean: object = 1.0,
         unit_variance: object = 0.0,
     ) -> None:
-        """Start listings from what their history says, worth so many orders and sessions of data.
+        """Initialize listings from historical data; they need no warm-up.
 
-        ``profile`` is (6,) or (6, listings): cos and sin coefficients of the log daily profile's first
-        three harmonics. Skips the warm-up.
+        Parameters
+        ----------
+        listings
+            Positions of the listings. The following arguments are numbers, or arrays with one value per position.
+        orders_per_minute
+            Level at the reference price and a daily profile of 1, above 0.
+        worth_orders
+            Weight of the level, in orders.
+        buy_share
+            Share of sessions with an order, 0 to 1.
+        worth_sessions
+            Weight of that share, in sessions.
+        profile
+            cos and sin coefficients of the log daily profile's first three harmonics, (6,) or (6, positions).
+        unit_mean, unit_variance
+            Mean (at least 1) and variance of the quantity per order.
         """
         i = np.asarray(listings, dtype=np.intp)
 
@@ -142,44 +175,44 @@ class Watcher:
             waves += given[:, None] if given.ndim == 1 else given
         self.null.assume(
             i,
-            full(orders_per_minute),
-            full(worth_orders),
-            full(buy_share),
-            full(worth_sessions),
-            waves,
-            full(unit_mean),
-            full(unit_variance),
+            orders_per_minute=full(orders_per_minute),
+            worth_orders=full(worth_orders),
+            buy_share=full(buy_share),
+            worth_sessions=full(worth_sessions),
+            profile=waves,
+            unit_mean=full(unit_mean),
+            unit_variance=full(unit_variance),
         )
         self._tilts = []
 
     def step(self, minute: Minute) -> Verdict:
-        """Take one minute; minutes skipped since the last one are a gap.
+        """Process one minute and return its verdict; minutes missing since the last step are a gap.
 
         Raises
         ------
         ValueError
-            If arrays have another length than the listings, or the minute is not after the last one.
+            If the minute fails :meth:`Minute.check`, or is not later than the last one.
         """
         minute.check(self.listings)
         if not self._tilts:
-            self._make_tilts()
+            self._compute_tilts()
         tick = self.settings.tick_ms
         if self.last_end_ms:
             missing = (minute.window_end_ms - self.last_end_ms) // tick - 1
             if minute.window_end_ms <= self.last_end_ms:
                 raise ValueError(
-                    f"the watcher steps forward: last minute ended at {self.last_end_ms}, "
-                    f"got {minute.window_end_ms}; skip batches that were taken before"
+                    f"minute.window_end_ms must be above {self.last_end_ms}, the end of the last minute, "
+                    f"got {minute.window_end_ms}; skip batches that were processed already"
                 )
             if missing > 0:
                 self.null.skip(missing, minute)
         self.last_end_ms = minute.window_end_ms
 
-        seen = self.null.see(minute)
+        seen = self.null.observe(minute)
         running = seen.observed & (self.null.state["ticks"] >= self.settings.warmup_ticks)
         running &= self.detectors.state["hold"] <= 0.0
         starts, increments = self._increments(
-            seen, self._shared(minute), self.facts.take(minute.window_end_ms, running)
+            seen, self._weight_factors(minute), self.facts.take(minute.window_end_ms, running)
         )
         observation = seen.observation
         counts = {
@@ -189,23 +222,23 @@ class Watcher:
             "session_exposure": observation.searches * minute.price_factor,
         }
         self.detectors.step(starts, increments, running, counts)
-        verdict = self._judge(minute, running)
-        self.detectors.rest(seen.observed)
-        changed, relaid = self.null.learn(minute, seen)
+        verdict = self._verdict(minute, running)
+        self.detectors.count_hold(seen.observed)
+        changed, restarted = self.null.learn(minute, seen)
         fired = np.flatnonzero(verdict.triggered)
         if len(fired):
             segment = self.detectors.segment(self.detectors.winner())
             self.null.reseed(fired, {name: segment[name][fired] for name in SEGMENT})
             self.detectors.clear(fired, self.settings.hold_ticks)
-        self.detectors.clear(relaid, 0)
+        self.detectors.clear(restarted, 0)
         self._refresh_tilts(changed)
         return verdict
 
-    def _shared(self, minute: Minute) -> Floats:
-        """Return the factor on each signal's weight, per listing.
+    def _weight_factors(self, minute: Minute) -> Floats:
+        """Return the factor on each signal's weight: (signals, listings).
 
-        Signals with data share the weight of those without, so that the whole budget is used. Data are known
-        before the minute, so the starts stay within the budget.
+        Signals with data share the weight of those without, so that the whole budget is used. Which signals have
+        data does not depend on the minute's counts, so the starts stay within the budget.
         """
         has_sessions = self._has_sessions()
         has_data = np.stack([signal.has_data(minute, has_sessions) for signal in self.signals]).astype(float)
@@ -215,14 +248,16 @@ class Watcher:
     def _has_sessions(self) -> Bools:
         return self.null.state["session_exposure"] > 0.0
 
-    def _increments(self, seen: Seen, shared: Floats, fact_mass: Floats) -> tuple[Floats, Floats]:
+    def _increments(
+        self, seen: ObservedMinute, weight_factors: Floats, fact_mass: Floats
+    ) -> tuple[Floats, Floats]:
         """Return start mass and ℓ of every detector: (detectors, listings) each."""
         observation, full = seen.observation, self.settings.full_mass_orders
         increments = np.empty((len(self._effects), self.listings))
         starts = np.empty_like(increments)
         has_sessions = self._has_sessions()
         for signal, rows, tilts, weight, factor in zip(
-            self.signals, self._rows, self._tilts, self._weights, shared, strict=True
+            self.signals, self._rows, self._tilts, self._weights, weight_factors, strict=True
         ):
             signal.increments(observation, tilts, increments[rows])
             mass = weight * factor
@@ -231,7 +266,7 @@ class Watcher:
             starts[rows] = mass
         return starts, increments
 
-    def _judge(self, minute: Minute, running: np.ndarray) -> Verdict:
+    def _verdict(self, minute: Minute, running: Bools) -> Verdict:
         state = self.detectors.state
         evidence = state["evidence"]
         parts = np.stack([evidence[rows].sum(axis=0) for rows in self._rows])
@@ -255,11 +290,11 @@ class Watcher:
             running=running,
         )
 
-    def _make_tilts(self) -> None:
+    def _compute_tilts(self) -> None:
         spread = self.null.spread()
         self._tilts = [signal.tilts(spread) for signal in self.signals]
 
-    def _refresh_tilts(self, changed: np.ndarray) -> None:
+    def _refresh_tilts(self, changed: Indices) -> None:
         if len(changed) == 0:
             return
         spread = self.null.spread().at(changed)
@@ -267,7 +302,7 @@ class Watcher:
             tilts[:, :, changed] = signal.tilts(spread)
 
     def snapshot(self) -> dict[str, Any]:
-        """All that must survive a restart, as versioned plain data; settings and tilts are not in it."""
+        """Return the state as plain data with a version, without settings and tilts."""
         return {
             "v": VERSION,
             "listings": self.listings,
@@ -278,12 +313,12 @@ class Watcher:
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Take a snapshot back, whatever number of listings this watcher had.
+        """Replace the state, including the number of listings, by a snapshot's.
 
         Raises
         ------
         SnapshotError
-            If the snapshot is of another version.
+            If the snapshot has another version, or a column is missing or has another shape.
         """
         refuse_other_version("watcher", VERSION, snapshot)
         listings = int(snapshot["listings"])

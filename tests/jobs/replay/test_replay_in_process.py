@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 
 from features.bucket_logic import Output
 from jobs.hosting.cell_query import CellQuery, Line
-from jobs.hosting.chain import REPLAY_FACTS, Call, Chain
+from jobs.hosting.chain import Call, Chain
 from jobs.hosting.chain_workers import ChainWorkers, WorkerError
+from jobs.pricing.bucket.repricing_logic import REPLAY_FACTS
 from jobs.pricing.policy import Policy
 from jobs.replay.command import app
 from jobs.replay.mapped_data import MappedData

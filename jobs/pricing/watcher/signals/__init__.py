@@ -1,9 +1,9 @@
-"""Signals: kinds of evidence that the watcher adds up (science § 6).
+"""Signals: kinds of evidence that the watcher sums (science § 6).
 
 To add one, write a file in this folder with a subclass of :class:`Signal` and add the class to :data:`SIGNALS`.
-The class carries its name, its words for people, its weight and its increments; :mod:`.base` states what these
-must satisfy. The check suite (tests/jobs/pricing/watcher/test_watcher_signals.py) runs over the tuple; a test
-fails for a class that is not in it. The weights, with those of facts, may add up to at most 1.
+The class defines its name, its text for pricing managers, its weight and its increments; :mod:`.base` states the
+conditions on them. The check suite (tests/jobs/pricing/watcher/test_watcher_signals.py) runs over the tuple; a
+test fails for a class that is missing from it. The sum of the weights and those of facts is at most 1.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ _TEXTS = {signal.name: signal.text for signal in SIGNALS}
 
 
 def signal_text(signal: str, effect: float) -> str:
-    """Return what a signal found, in words.
+    """Return the text of a signal with its effect.
 
+    Examples
+    --------
     >>> signal_text("velocity", 0.8)
     'orders ×0.8'
     """

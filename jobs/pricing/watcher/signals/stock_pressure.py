@@ -1,13 +1,13 @@
-"""stock_pressure: more or fewer units sold than planned.
+"""Signal ``stock_pressure``: more or fewer units are sold than planned.
 
 Data: units U of the minute, planned orders m (plan in units over the mean quantity q̄), dispersion φ of
 orders, mean q̄ and variance s² of the quantity per order, band ε. Effects {.8, .9, 1.11, 1.25}.
 U is a compound count: its cumulant is that of orders at κ(θ), the cumulant of one order's quantity,
-taken as 1 + a negative binomial with mean q̄−1 and variance s²:
+modelled as 1 + a negative binomial with mean q̄−1 and variance s²:
     φ_U = φq̄ + s²/q̄,  θ = ln[rφ_U/(1+r(φ_U−1))]                                            (1)
     κ(θ) = θ + (q̄−1)·c(θ; φ_q),  φ_q = max(1, s²/(q̄−1))                                      (2)
     ℓ = θU − c(κ(θ); φ)·m·b,  b = 1+ε where c > 0, else 1/(1+ε)                               (3)
-with c of signal.py (3). E[exp ℓ] = 1 at ε = 0 whatever θ; θ only decides how fast it sees. Science § 6.
+with c of base.py (3). E[exp ℓ] = 1 at ε = 0 for every θ; θ only affects the delay of detection. Science § 6.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jobs.pricing.watcher.signals.base import Observation, Signal, Spread, cumul
 
 
 class StockPressure(Signal):
-    """Units sold against the plan; without a plan the other signals share its weight.
+    """Units sold compared with the plan; without a plan the other signals share its weight.
 
     Examples
     --------
@@ -27,7 +27,7 @@ class StockPressure(Signal):
     >>> observation = Observation(one, one, 0 * one, 6 * one, 2 * one, 0 * one, one, one, one, one)
     >>> signal, out = StockPressure(), np.empty((4, 1))
     >>> signal.increments(observation, signal.tilts(Spread(one, 1.2 * one, 0.2 * one)), out)
-    >>> out[:, 0].round(3).tolist()     # six units where 2.4 were planned
+    >>> out[:, 0].round(3).tolist()     # six units, 2.4 planned
     [-0.647, -0.291, 0.261, 0.525]
     """
 
@@ -60,9 +60,9 @@ class StockPressure(Signal):
         out[2:] -= slope[2:] * (observation.plan_orders * wide)
 
     def mass(self, observation: Observation, full_mass_orders: float) -> Floats:
-        """Return a share that falls with the orders planned."""
+        """Return a share proportional to the planned orders, at most 1."""
         return np.minimum(observation.plan_orders / full_mass_orders, 1.0)
 
     def has_data(self, minute: Minute, has_sessions: Bools) -> Bools:
-        """Return where there is a plan: without one it would only repeat velocity."""
+        """Return where a plan exists; without one, the signal would duplicate velocity."""
         return ~np.isnan(minute.plan_units)

@@ -1,4 +1,4 @@
-"""velocity: more or fewer orders than forecast.
+"""Signal ``velocity``: more or fewer orders than forecast.
 
 Data: orders X, forecast m, dispersion φ, band ε. Effects r ∈ {.67, .8, 1.25, 1.5}.
     θ = ln[rφ/(1+r(φ−1))],  c = −ln(φ−(φ−1)e^θ)/(φ−1)   (φ=1: e^θ−1)                          (1)
@@ -15,7 +15,7 @@ from jobs.pricing.watcher.signals.base import Observation, Signal, Spread, cumul
 
 
 class Velocity(Signal):
-    """Orders against the forecast, own price's effect included.
+    """Orders compared with the forecast, which includes the own price's effect.
 
     Examples
     --------
@@ -24,7 +24,7 @@ class Velocity(Signal):
     >>> observation = Observation(3 * one, one, 0 * one, one, one, 0 * one, one, one, one, one)
     >>> signal, out = Velocity(), np.empty((4, 1))
     >>> signal.increments(observation, signal.tilts(Spread(one, one, 0 * one)), out)
-    >>> out[:, 0].round(3).tolist()     # three orders where one was expected: demand grew
+    >>> out[:, 0].round(3).tolist()     # three orders, one expected: demand has grown
     [-0.871, -0.469, 0.419, 0.716]
     """
 
@@ -48,9 +48,9 @@ class Velocity(Signal):
         out[2:] -= slope[2:] * (observation.expected_orders * wide)
 
     def mass(self, observation: Observation, full_mass_orders: float) -> Floats:
-        """Return a share that falls with the orders expected: a minute without any carries no information."""
+        """Return a share proportional to the expected orders, at most 1."""
         return np.minimum(observation.expected_orders / full_mass_orders, 1.0)
 
     def fact_share(self, has_sessions: Bools) -> Floats:
-        """Return all of it, or half where abandonment has data too."""
+        """Return 1, or 0.5 where abandonment has data too."""
         return np.where(has_sessions, 0.5, 1.0)

@@ -1,4 +1,8 @@
-"""The Watcher as a whole: gaps, restarts, resets, facts, groups, and what a person can see."""
+"""The watcher's steps: gaps, restarts, resets, facts, groups, verdicts, and daily profiles in local time.
+
+The file has over 300 lines because all tests share the same minutes and watchers. A split would duplicate these
+helpers.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +48,7 @@ def a_watcher(minutes: int = 0, listings: int = 3, chosen: WatcherSettings = QUI
     return watcher
 
 
-def one_that_knows(listings: int = 1, rate: float = 1.0, **chosen: object) -> Watcher:
+def initialized_watcher(listings: int = 1, rate: float = 1.0, **chosen: object) -> Watcher:
     known = replace(WatcherSettings(false_alarm_every=1_000.0, known_phi=1.0), **chosen)
     watcher = Watcher(known, listings, share=1.0)
     watcher.assume(
@@ -59,19 +63,19 @@ def one_that_knows(listings: int = 1, rate: float = 1.0, **chosen: object) -> Wa
     return watcher
 
 
-def written_and_read(watcher: Watcher) -> dict:
+def json_round_trip(watcher: Watcher) -> dict:
     data = orjson.dumps(watcher.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY)
     assert b"null," not in data and b"null]" not in data
     return orjson.loads(data)
 
 
-def same(one: Watcher, other: Watcher) -> bool:
+def have_equal_state(one: Watcher, other: Watcher) -> bool:
     option = orjson.OPT_SERIALIZE_NUMPY
     return orjson.dumps(one.snapshot(), option=option) == orjson.dumps(other.snapshot(), option=option)
 
 
 @given(evidence=st.floats(0.0, 1e290), threshold=st.floats(1.0, 1e9))
-def test_the_score_passes_95_exactly_when_evidence_passes_the_threshold(evidence, threshold):
+def test_score_exceeds_95_exactly_when_evidence_exceeds_the_threshold(evidence, threshold):
     assert (score_of(np.array([evidence]), threshold)[0] > 0.95) == (evidence > threshold)
     beyond = np.nextafter(threshold, np.inf)
     assert (score_of(np.array([threshold, beyond]), threshold) > 0.95).tolist() == [False, True]
@@ -79,26 +83,26 @@ def test_the_score_passes_95_exactly_when_evidence_passes_the_threshold(evidence
 
 @settings(max_examples=12, deadline=None)
 @given(cut=st.integers(1, 89), seed=st.integers(0, 9), missing=st.integers(0, 8))
-def test_a_restart_after_any_minute_changes_nothing(cut, seed, missing):
-    straight, restarted = a_watcher(), a_watcher()
+def test_restart_after_any_minute_changes_no_verdict(cut, seed, missing):
+    uninterrupted, restarted = a_watcher(), a_watcher()
     for t in range(1, 90):
         if 40 < t <= 40 + missing:
             continue
         minute = a_minute(t, seed=seed, rate=1.0 if t < 60 else 4.0, in_stock=[1.0, float(t % 7 > 0), 0.5])
         if t % 11 == 0:
-            straight.add_fact(1, "rivals")
+            uninterrupted.add_fact(1, "rivals")
             restarted.add_fact(1, "rivals")
-        one, other = straight.step(minute), restarted.step(minute)
+        one, other = uninterrupted.step(minute), restarted.step(minute)
         assert one.evidence.tobytes() == other.evidence.tobytes()
         assert one.triggered.tolist() == other.triggered.tolist()
         if t == cut:
-            saved = written_and_read(restarted)
+            saved = json_round_trip(restarted)
             restarted = Watcher(QUICK, 0, share=1.0)
             restarted.restore(saved)
-    assert same(straight, restarted)
+    assert have_equal_state(uninterrupted, restarted)
 
 
-def test_a_snapshot_of_another_version_is_refused_by_name():
+def test_snapshot_of_another_version_is_refused():
     watcher = a_watcher()
     with pytest.raises(SnapshotError, match="expected snapshot version 1, got 7"):
         watcher.restore(watcher.snapshot() | {"v": 7})
@@ -108,7 +112,7 @@ def test_a_snapshot_of_another_version_is_refused_by_name():
 
 
 @pytest.mark.parametrize("absence", [{"present": False}, {"in_stock": 0.0}], ids=["missing batch", "stock-out"])
-def test_500_minutes_of_gap_change_no_bit_of_the_evidence(absence):
+def test_gap_of_500_minutes_keeps_the_evidence_bit_for_bit(absence):
     watcher = a_watcher(70)
     before = watcher.detectors.state["evidence"].tobytes()
     for t in range(71, 571):
@@ -117,20 +121,20 @@ def test_500_minutes_of_gap_change_no_bit_of_the_evidence(absence):
     assert watcher.detectors.state["evidence"].tobytes() == before
 
 
-def test_minutes_that_are_skipped_are_a_gap_merged_into_the_next_update():
-    apart, merged = one_that_knows(), one_that_knows()
+def test_short_gap_is_merged_into_the_next_update():
+    separate, merged = initialized_watcher(), initialized_watcher()
     rows = [a_minute(t, listings=1) for t in range(1, 5)]
-    apart.step(rows[0])
+    separate.step(rows[0])
     merged.step(rows[0])
     evidence = merged.detectors.state["evidence"].copy()
     for minute in rows[1:]:
-        look = apart.null.see(minute)
-        assert look.observation.expected_orders[0] == pytest.approx(1.0, rel=1e-6)
+        seen = separate.null.observe(minute)
+        assert seen.observation.expected_orders[0] == pytest.approx(1.0, rel=1e-6)
     names = ("orders", "units", "searches_matured", "searches_abandoned")
     total = {name: sum(getattr(row, name) for row in rows[1:]) for name in names}
     last = Minute.of(1, rows[-1].window_end_ms, **total)
     merged.null.skip(2, last)
-    seen = merged.null.see(last)
+    seen = merged.null.observe(last)
     assert seen.observation.expected_orders[0] == pytest.approx(3.0, rel=1e-6)
     merged.null.state["gap_exposure"][:] = 0.0
     merged.null.state["gap_plan"][:] = 0.0
@@ -139,7 +143,7 @@ def test_minutes_that_are_skipped_are_a_gap_merged_into_the_next_update():
     assert verdict.running[0] and (merged.detectors.state["evidence"] != evidence).any()
 
 
-def test_a_gap_too_long_to_tell_from_an_outage_is_forgotten():
+def test_gap_longer_than_merge_gap_ticks_is_discarded():
     watcher = a_watcher(70)
     before = watcher.detectors.state["evidence"].tobytes()
     verdict = watcher.step(a_minute(70 + QUICK.merge_gap_ticks + 2))
@@ -148,8 +152,8 @@ def test_a_gap_too_long_to_tell_from_an_outage_is_forgotten():
     assert watcher.step(a_minute(70 + QUICK.merge_gap_ticks + 3)).running.all()
 
 
-def test_evidence_less_its_starts_does_not_grow_on_average_while_nothing_changed():
-    watcher = one_that_knows(listings=2_000, false_alarm_every=1e12)
+def test_mean_of_evidence_minus_starts_does_not_grow_without_a_change():
+    watcher = initialized_watcher(listings=2_000, false_alarm_every=1e12)
     for t in range(1, 61):
         verdict = watcher.step(a_minute(t, listings=2_000))
     started = watcher.detectors.state["started"]
@@ -159,8 +163,8 @@ def test_evidence_less_its_starts_does_not_grow_on_average_while_nothing_changed
     assert (started <= 0.75 * 60 + 1e-9).all()
 
 
-def test_a_trigger_resets_rests_and_learns_the_new_level():
-    watcher = one_that_knows(rate=2.0)
+def test_trigger_resets_the_evidence_pauses_and_learns_the_new_level():
+    watcher = initialized_watcher(rate=2.0)
     t = 0
     while True:
         t += 1
@@ -169,17 +173,17 @@ def test_a_trigger_resets_rests_and_learns_the_new_level():
             break
     assert t < 60 and verdict.score[0] > 0.95
     assert verdict.effect[0] > 1 and verdict.observed[0] > verdict.expected[0] > 0
-    why = verdict.why(0)
-    assert why["signal"] in verdict.signals and why["threshold"] == 1_000.0
+    details = verdict.cause_details(0)
+    assert details["signal"] in verdict.signals and details["threshold"] == 1_000.0
     assert sum(verdict.parts_of(0).values()) == pytest.approx(verdict.evidence[0])
     assert watcher.detectors.state["evidence"].sum() == 0.0
     assert 3.5 < watcher.levels[0] < 8.0
-    resting = [watcher.step(a_minute(t + k, listings=1, rate=6.0)).running[0] for k in range(1, 62)]
-    assert resting == [False] * 60 + [True]
+    runs = [watcher.step(a_minute(t + k, listings=1, rate=6.0)).running[0] for k in range(1, 62)]
+    assert runs == [False] * 60 + [True]
 
 
-def test_our_own_price_change_is_no_evidence():
-    watcher = one_that_knows()
+def test_own_price_change_is_not_evidence():
+    watcher = initialized_watcher()
     for t in range(1, 200):
         factor = 0.5 if t > 20 else 1.0
         minute = a_minute(t, listings=1, rate=factor, price_factor=factor)
@@ -188,7 +192,7 @@ def test_our_own_price_change_is_no_evidence():
         assert not watcher.step(minute).triggered[0]
 
 
-def test_time_alone_is_no_evidence():
+def test_time_without_orders_is_not_evidence():
     watcher = Watcher(replace(QUICK, known_phi=1.0), 1, share=1.0)
     watcher.assume([0], orders_per_minute=1e-6, worth_orders=1e9)
     for t in range(1, 1_501):
@@ -196,8 +200,8 @@ def test_time_alone_is_no_evidence():
     assert verdict.evidence[0] < 10.0
 
 
-def test_a_facts_mass_is_bounded_and_goes_to_velocity_and_abandonment():
-    watcher = one_that_knows(full_mass_orders=0.01)
+def test_start_mass_of_facts_is_bounded_and_goes_to_velocity_and_abandonment():
+    watcher = initialized_watcher(full_mass_orders=0.01)
     watcher.step(a_minute(1, listings=1))
     watcher.step(a_minute(2, listings=1))
     before = watcher.detectors.state["started"][0]
@@ -214,7 +218,7 @@ def test_a_facts_mass_is_bounded_and_goes_to_velocity_and_abandonment():
         watcher.add_fact(9, "rivals")
 
 
-def test_frequent_facts_weigh_little():
+def test_frequent_facts_add_little_start_mass():
     watcher = a_watcher()
     masses = []
     for t in range(1, 200):
@@ -225,7 +229,7 @@ def test_frequent_facts_weigh_little():
     assert masses[-1] <= 0.2
 
 
-def test_listings_added_later_start_from_nothing_and_leave_the_others_alone():
+def test_added_listings_start_empty_and_do_not_affect_the_others():
     watcher, other = a_watcher(30), a_watcher(30)
     assert watcher.grow(2, categories=[1, 0]) == 3
     wide = a_minute(31, listings=5)
@@ -247,13 +251,13 @@ def test_listings_added_later_start_from_nothing_and_leave_the_others_alone():
         watcher.grow(2, categories=[1])
 
 
-def test_the_promise_is_in_force_after_the_first_full_block():
+def test_promise_is_in_force_after_the_first_full_block():
     fresh = a_watcher(10)
     assert not fresh.step(a_minute(11)).promise_in_force.any()
     assert a_watcher(40).step(a_minute(41)).promise_in_force.all()
 
 
-def test_a_shift_common_to_slow_sellers_is_found_in_their_group_first():
+def test_common_shift_of_slow_sellers_triggers_their_group_first():
     chosen = WatcherSettings(false_alarm_every=1_000.0, known_phi=1.0)
     listings = 30
     own = Watcher(chosen, listings, share=1.0)
@@ -269,12 +273,12 @@ def test_a_shift_common_to_slow_sellers_is_found_in_their_group_first():
         assert not own.step(minute).triggered.all()
     assert t < 100
     saved = orjson.loads(orjson.dumps(group.snapshot(), default=array_text))
-    again = GroupWatcher(chosen)
-    again.restore(saved)
-    assert again.members(0).tolist() == list(range(listings))
+    restored = GroupWatcher(chosen)
+    restored.restore(saved)
+    assert restored.members(0).tolist() == list(range(listings))
 
 
-def test_a_group_of_one_is_left_to_the_listing():
+def test_group_of_one_listing_has_no_evidence():
     groups = GroupWatcher(QUICK, [0, 1, 1])
     for t in range(1, 60):
         verdict = groups.step(a_minute(t), np.ones(3))
@@ -282,17 +286,17 @@ def test_a_group_of_one_is_left_to_the_listing():
     assert verdict.running[1]
 
 
-def test_input_is_left_untouched_and_the_same_minutes_give_the_same_verdicts():
+def test_step_keeps_its_input_and_is_deterministic():
     minute = a_minute(1)
     before = minute.orders.tobytes() + minute.units.tobytes() + minute.plan_units.tobytes()
     a_watcher().step(minute)
     assert before == minute.orders.tobytes() + minute.units.tobytes() + minute.plan_units.tobytes()
-    assert same(a_watcher(30), a_watcher(30))
+    assert have_equal_state(a_watcher(30), a_watcher(30))
 
 
-def test_a_minute_that_does_not_fit_is_refused_with_what_was_expected():
+def test_invalid_minute_is_refused():
     watcher = a_watcher(2)
-    with pytest.raises(ValueError, match="steps forward"):
+    with pytest.raises(ValueError, match="must be above"):
         watcher.step(a_minute(2))
     with pytest.raises(ValueError, match="expected 3 listings"):
         watcher.step(a_minute(3, listings=2))
@@ -302,7 +306,7 @@ def test_a_minute_that_does_not_fit_is_refused_with_what_was_expected():
         watcher.step(a_minute(3, price_factor=0.0))
 
 
-def test_settings_that_break_the_budget_are_refused():
+def test_settings_that_exceed_the_budget_are_refused():
     with pytest.raises(ValueError, match="weights must be"):
         Watcher(WatcherSettings(weights={"velocity": 0.9}))
     with pytest.raises(ValueError, match="own_share"):
@@ -311,7 +315,7 @@ def test_settings_that_break_the_budget_are_refused():
         WatcherSettings().threshold(0.0)
 
 
-def test_profiles_of_several_minutes_equal_each_minutes_profile_to_the_bit() -> None:
+def test_profiles_of_several_minutes_are_bit_identical_to_each_minutes_profile() -> None:
     random = np.random.default_rng(3)
     model = NullModel(WatcherSettings(), 0)
     model.grow([i % 5 for i in range(26)])
@@ -327,12 +331,12 @@ def test_profiles_of_several_minutes_equal_each_minutes_profile_to_the_bit() -> 
 
 
 def a_daily_minute(t: int, listings: int = 2, **fields: object) -> Minute:
-    """A minute of a shop that sells in the evening of a day that starts at t = 0."""
+    """Return a minute of listings that sell mostly in the evening; the day starts at t = 0."""
     rate = 0.2 + 1.8 * (t % 1440 > 1080)
     return a_minute(t, listings, rate=rate, **fields)
 
 
-def moved(minute: Minute, ticks: int, utc_offset: object) -> Minute:
+def in_local_time(minute: Minute, ticks: int, utc_offset: object) -> Minute:
     offset = np.array(np.broadcast_to(np.asarray(utc_offset, float), minute.orders.shape))
     return replace(minute, window_end_ms=minute.window_end_ms + ticks * TICK, utc_offset=offset)
 
@@ -340,21 +344,21 @@ def moved(minute: Minute, ticks: int, utc_offset: object) -> Minute:
 def after_a_day(utc_offset: object, ticks: int = 0) -> Watcher:
     watcher = a_watcher(listings=2)
     for t in range(1, 1440 + 5):
-        watcher.step(moved(a_daily_minute(t), ticks, utc_offset))
+        watcher.step(in_local_time(a_daily_minute(t), ticks, utc_offset))
     return watcher
 
 
-def test_the_daily_profile_is_of_the_markets_local_time():
+def test_daily_profile_follows_the_markets_local_time():
     in_utc, in_berlin = after_a_day(0.0), after_a_day(60.0, ticks=-60)
     for hour in range(24):
         end = (2 * 1440 + 60 * hour) * TICK
         expected = in_utc.null.profile(end)
         assert in_berlin.null.profile(end - 60 * TICK, np.full(2, 60.0)).tolist() == expected.tolist()
-        # After the clocks have changed the same local hour comes an hour later in UTC.
+        # After a change of the clocks the same local hour is an hour later in UTC.
         assert in_berlin.null.profile(end, np.zeros(2)).tolist() == expected.tolist()
 
 
-def test_listings_of_two_markets_have_a_profile_of_their_own_time_each():
+def test_listings_of_two_markets_have_profiles_in_their_own_local_time():
     watcher = a_watcher(listings=0)
     watcher.grow(2, [0, 1])
     for t in range(1, 1440 + 5):
@@ -368,25 +372,25 @@ def test_listings_of_two_markets_have_a_profile_of_their_own_time_each():
     assert profile[morning + 9 * 60 * TICK][1] > 4 * profile[morning][1], "21:00 is six hours earlier in UTC"
 
 
-def test_a_profile_learned_in_utc_is_the_same_in_local_time_after_a_turn():
+def test_shifted_profile_has_the_same_values_in_local_time():
     watcher = after_a_day(0.0)
     orders = watcher.null.daily.orders[0].tolist()
     before = [watcher.null.profile((2 * 1440 + 60 * hour) * TICK) for hour in range(24)]
     offset = np.full(2, -300.0)
-    watcher.null.turn(offset)
+    watcher.null.shift(offset)
     after = [watcher.null.profile((2 * 1440 + 60 * hour) * TICK, offset) for hour in range(24)]
     np.testing.assert_allclose(after, before, rtol=1e-9)
     assert watcher.null.daily.orders[0].tolist() == orders[5:] + orders[:5]
 
 
-def test_empty_columns_come_back_with_their_rows():
+def test_restored_empty_columns_keep_their_rows():
     columns = Columns({"profile": (2, 0.5)}, listings=0)
     columns.restore({"profile": []}, 0)
     columns.grow(1)
     assert columns["profile"].tolist() == [[0.5], [0.5]]
 
 
-def test_daily_profile_forgets_orders_and_exposure_alike():
+def test_daily_profile_discounts_orders_and_exposure_equally():
     daily = DailyProfiles(prior_orders=1.0, keep=0.5)
     daily.grow(1)
     one, none = np.ones(1), np.zeros(1)
