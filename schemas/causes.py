@@ -2,7 +2,8 @@
 
 To add one, add a member to :class:`Cause`. It carries its words for pricing managers and shoppers, a template
 for its detail in ``walras explain``, and how decisions treat it. Then request it where it arises
-(``RepricingRequests.add``). A test renders every cause with every outcome.
+(``RepricingRequests.add``). A test renders every cause with every outcome and needs an example in ``CAUSE_TEXTS``
+(tests/jobs/pricing/decision/test_explain.py).
 """
 
 from __future__ import annotations

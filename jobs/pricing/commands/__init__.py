@@ -3,7 +3,8 @@
 To add one, write a file in this folder with a subclass of :class:`CommandHandler`, add its instance to
 :data:`COMMANDS`, and its kind to :class:`schemas.events.CommandKind`, which is the input topic's contract. The
 check suite (tests/jobs/pricing/test_commands.py) runs over the tuple; a test fails for a class that is not in
-it.
+it. With ``help`` the handler gets a ``walras`` command; run ``make schemas`` and add its row to
+infra/docs/operations.md.
 """
 
 from __future__ import annotations

@@ -99,6 +99,8 @@ def _cause(cause: str, detail: Mapping[str, Any], currency: str) -> str:
 
 
 def _detail_text(cause: str, detail: Mapping[str, Any], currency: str) -> str:
+    if template := Cause[cause].detail:
+        return template.format_map(detail)
     match detail:
         case {"signal": signal, "effect": effect, "observed_orders": seen, "expected_orders": expected}:
             score = f", evidence score {detail['score']:.3f}" if "score" in detail else ""
@@ -124,7 +126,7 @@ def _detail_text(cause: str, detail: Mapping[str, Any], currency: str) -> str:
                 for name, (old, new) in sorted(detail.items())
                 if name in _CATALOG
             )
-    return Cause[cause].detail.format_map(detail)
+    return ""
 
 
 def _competitor(name: str, price: int, before: int | None, in_stock: bool, kind: str | None, currency: str) -> str:

@@ -82,7 +82,9 @@ def reprice(inputs: PricingInputs, guardrails: Sequence[Guardrail] = GUARDRAILS)
         return unchanged(situation, OutcomeCode.NOT_MATERIAL, verdict, gain)
     if pinned := verdict.pinned(Pin.TABLE):
         result = unchanged(situation, OutcomeCode.HELD, verdict, gain)
-        return replace(result, continue_at_ms=min(band.until_ms for band in pinned if band.until_ms))
+        return replace(
+            result, continue_at_ms=min((band.until_ms for band in pinned if band.until_ms), default=None)
+        )
     if verdict.pinned(Pin.MAIN) and inputs.current is not None:
         return _keep_main_prices(situation, verdict, worth, gain)
     return _publish(situation, verdict, proposal, on_grid, worth)

@@ -2,9 +2,10 @@
 
 To add one, write a file in this folder with a subclass of :class:`Guardrail`, and add its instance to
 :data:`GUARDRAILS`. The class carries everything that belongs to the rule: its code, its texts for operators, its
-band, its sentence in ``walras explain`` and, where it has numbers of its own, its section of the policy. The
-check suite (tests/jobs/pricing/test_guardrails.py) runs over the tuple; a test fails for a class that is not in
-it.
+band, its sentence in ``walras explain`` and, where it has numbers of its own, its section of the policy. Decisions
+recorded without the section are recomputed with its defaults, so these should bind nothing. The check suite
+(tests/jobs/pricing/test_guardrails.py) runs over the tuple and needs an example of a bound price in ``EXAMPLES``;
+test_explain.py needs one in ``WORLDS``. A test fails for a class that is not in the tuple.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from features.array_text import read_array
 from jobs.pricing.watcher.columns import Columns
 from jobs.pricing.watcher.minute import Bools, Floats, Indices, Ints
 from jobs.pricing.watcher.signals.base import LARGEST_STEP
@@ -132,5 +133,13 @@ class Detectors:
         return {"columns": self.state.snapshot()}
 
     def restore(self, saved: Mapping[str, Any], listings: int) -> None:
-        """Replace the state by a snapshot's."""
-        self.state.restore(saved["columns"], listings)
+        """Take a snapshot back; detectors that were added since start with no evidence.
+
+        Rows are by position, so a new signal is added at the end of ``SIGNALS``.
+        """
+        columns = dict(saved["columns"])
+        evidence = read_array(columns["evidence"], float)
+        if evidence.ndim == 2 and evidence.shape[0] < self.rows:
+            added = np.zeros((self.rows - evidence.shape[0], evidence.shape[1]))
+            columns["evidence"] = np.concatenate([evidence, added])
+        self.state.restore(columns, listings)

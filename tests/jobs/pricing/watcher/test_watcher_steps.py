@@ -397,3 +397,13 @@ def test_daily_profile_discounts_orders_and_exposure_equally():
     for minute_of_day in (1, 2):
         daily.learn(minute_of_day, np.zeros(1, np.intp), 4 * one, one, one, none, none)
     assert (daily.orders[0, 0], daily.exposure[0, 0]) == (6.0, 1.5)
+
+
+def test_a_detector_without_a_row_in_a_snapshot_starts_with_no_evidence() -> None:
+    watcher = a_watcher(minutes=30)
+    saved = watcher.detectors.snapshot()
+    saved["columns"]["evidence"] = saved["columns"]["evidence"][:-4]
+    again = a_watcher()
+    again.detectors.restore(saved, 3)
+    evidence = again.detectors.state["evidence"]
+    assert np.array_equal(evidence[:-4], saved["columns"]["evidence"]) and not evidence[-4:].any()
