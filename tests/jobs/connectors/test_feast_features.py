@@ -20,6 +20,7 @@ import redis
 from features.bucket_logic import Batch, Output
 from features.feature_logic import FeatureLogic
 from features.registry import FEATURES, PUBLIC_NAMES, SOURCE_001
+from features.settings import FeatureSettings
 from jobs.connectors.feast import features as ff
 from jobs.connectors.feast.feature_repo import TARGET, definitions_source
 from jobs.runtime.settings import Settings
@@ -32,7 +33,7 @@ T0 = 1_790_000_040_000
 def some_rows(listings: int, minutes: int, seed: int = 1) -> list[Output]:
     """Return feature rows of a small random market."""
     rng = random.Random(seed)
-    logic, rows = FeatureLogic(), []
+    logic, rows = FeatureLogic(FeatureSettings(emit_every_minutes=1)), []
     names = [f"sku-{i}" for i in range(listings)]
     base = ("acme", "web")
     catalog = tuple(CatalogEntry("e", 1, *base, s, s, "shoes", "margin", "USD", 1, True, 600, 999) for s in names)
