@@ -16,7 +16,6 @@ from features.books.sale_probability import DemandSettings
 from features.elasticity.settings import ElasticitySettings
 from features.segments.customers import SegmentSettings
 from features.settings import FeatureSettings
-from jobs.pricing.bucket.bucket_watch import watcher_settings
 from jobs.pricing.policy import Policy, member_sections
 from jobs.pricing.policy_section import PolicySection
 from jobs.pricing.policy_settings import (
@@ -25,6 +24,7 @@ from jobs.pricing.policy_settings import (
     feature_settings,
     rival_settings,
     segment_settings,
+    watcher_settings,
 )
 from jobs.pricing.watcher.settings import WatcherSettings
 

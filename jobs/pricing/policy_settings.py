@@ -1,4 +1,4 @@
-"""Settings objects of features, learning and rivals from the policy.
+"""Settings objects of features, learning, rivals and the watcher from the policy.
 
 A settings object belongs to its logic, which does not import the policy. Every business number has one key of the
 policy. A number that two logics need, such as the elasticity before data or the validity of an offer, has one key
@@ -14,6 +14,7 @@ from features.market_time import MarketTime
 from features.segments.customers import SegmentSettings
 from features.settings import FeatureSettings
 from jobs.pricing.policy import Policy
+from jobs.pricing.watcher.settings import WatcherSettings
 from schemas.time_units import MINUTE_MS
 
 
@@ -154,4 +155,34 @@ def demand_settings(policy: Policy) -> DemandSettings:
         profile_requests=own.profile_requests,
         segment_deviation_sd=beliefs.segment_deviation_sd,
         listing_deviation_sd=beliefs.listing_deviation_sd,
+    )
+
+
+def watcher_settings(policy: Policy) -> WatcherSettings:
+    """Return the watcher's settings.
+
+    >>> watcher_settings(Policy()) == WatcherSettings()
+    True
+    """
+    watch = policy.watch
+    return WatcherSettings(
+        false_alarm_every=watch.false_alarm_every,
+        own_share=watch.own_share,
+        group_share=watch.group_share,
+        weights=watch.weights,
+        rivals=watch.rivals_weight,
+        events=watch.events_weight,
+        level_ticks=watch.level_minutes,
+        warmup_ticks=watch.warmup_minutes,
+        hold_ticks=watch.hold_minutes,
+        relearn_ticks=watch.relearn_minutes,
+        reseed_ticks=watch.reseed_minutes,
+        block_ticks=watch.block_minutes,
+        start_phi=watch.start_dispersion,
+        prior_blocks=watch.prior_blocks,
+        merge_gap_ticks=watch.merge_gap_minutes,
+        session_lag_ticks=watch.session_lag_minutes,
+        fact_ticks=watch.fact_minutes,
+        full_mass_orders=watch.full_mass_orders,
+        profile_orders=watch.profile_orders,
     )

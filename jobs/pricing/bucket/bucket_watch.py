@@ -23,9 +23,9 @@ from jobs.pricing.bucket.requests import RepricingRequests
 from jobs.pricing.decision.inputs import DealCounts
 from jobs.pricing.guardrails.forward_buying import ForwardBuyingSettings
 from jobs.pricing.policy import Policy
-from jobs.pricing.policy_settings import market_time
+from jobs.pricing.policy_settings import market_time, watcher_settings
 from jobs.pricing.sale_target import target_part
-from jobs.pricing.watcher import GroupWatcher, Minute, Verdict, Watcher, WatcherSettings
+from jobs.pricing.watcher import GroupWatcher, Minute, Verdict, Watcher
 from schemas.causes import Cause
 from schemas.events import CatalogEntry, Cell, Evidence, Listing, category_key, group_key
 from schemas.time_units import MINUTE_MS
@@ -34,36 +34,6 @@ WORTH_RANKING = 0.05
 """Least score of a leading listing."""
 QUOTED_MEMORY = 0.97
 """Weight that past exposures keep per minute with exposures: about half an hour."""
-
-
-def watcher_settings(policy: Policy) -> WatcherSettings:
-    """Return the watcher's settings.
-
-    >>> watcher_settings(Policy()) == WatcherSettings()
-    True
-    """
-    watch = policy.watch
-    return WatcherSettings(
-        false_alarm_every=watch.false_alarm_every,
-        own_share=watch.own_share,
-        group_share=watch.group_share,
-        weights=watch.weights,
-        rivals=watch.rivals_weight,
-        events=watch.events_weight,
-        level_ticks=watch.level_minutes,
-        warmup_ticks=watch.warmup_minutes,
-        hold_ticks=watch.hold_minutes,
-        relearn_ticks=watch.relearn_minutes,
-        reseed_ticks=watch.reseed_minutes,
-        block_ticks=watch.block_minutes,
-        start_phi=watch.start_dispersion,
-        prior_blocks=watch.prior_blocks,
-        merge_gap_ticks=watch.merge_gap_minutes,
-        session_lag_ticks=watch.session_lag_minutes,
-        fact_ticks=watch.fact_minutes,
-        full_mass_orders=watch.full_mass_orders,
-        profile_orders=watch.profile_orders,
-    )
 
 
 class BucketWatch:

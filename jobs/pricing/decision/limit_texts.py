@@ -23,7 +23,7 @@ _REASON = re.compile(
 
 
 def binds(band: Mapping[str, Any], candidate_minor: int | None) -> bool:
-    """Return whether a band changed what was published: it holds, or the best price lies outside of it."""
+    """Return whether a band changed the decision: it holds the price, or the candidate lies outside of it."""
     low, high = band["low"], band["high"]
     outside = candidate_minor is not None and (
         (low is not None and candidate_minor < low) or (high is not None and candidate_minor > high)
