@@ -1,11 +1,12 @@
 """elasticity_job: a bucket's minutes → each listing's statistics → pooled and shrunk estimates.
 
 Topology only, in two steps. Per bucket, :class:`features.elasticity.elasticity_logic.ElasticityLogic` closes
-periods and updates its listings' statistics. Per category, :class:`features.elasticity.pooling_logic.PoolingLogic`
-takes the listings' cumulative statistics, whose order does not matter, pools products over markets and shrinks
-them in their category. Each call of the second step costs as much as the category is large, so the statistics that
-a period's end produces are buffered (decision 28). In a replay, where latency does not matter and wall time is not
-event time, each is processed by itself.
+periods, and every competing model updates its listings' statistics and forecasts their next orders. Per
+category, :class:`features.elasticity.pooling_logic.PoolingLogic` takes the listings' cumulative statistics,
+whose order does not matter, pools products over markets and shrinks them in their category, with the model
+whose forecasts score best. Each call of the second step costs as much as the category is large, so the
+statistics that a period's end produces are buffered (decision 28). In a replay, where latency does not matter
+and wall time is not event time, each is processed by itself.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from functools import partial
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import StatementSet, StreamTableEnvironment
 
-from features.elasticity.elasticity_logic import ElasticityLogic
-from features.elasticity.pooling_logic import PoolingLogic
+from features.elasticity.elasticity_logic import DRIFT, ElasticityLogic
+from features.elasticity.pooling_logic import ESTIMATES, MODEL_REPORTS, PoolingLogic
 from jobs.connectors.flink.bucket_function import host_in_flink
 from jobs.connectors.flink.bucket_tables import (
     batch_rows,
@@ -66,10 +67,10 @@ def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, se
     if settings.host_clock:
         seconds = STATISTICS_BUFFER_S if settings.all_buckets_live else SLOW_STATISTICS_BUFFER_S
         sums = buffer_facts(table_env, "sums", sums, seconds=seconds, as_one=True)
-    outputs_to_topics(statements, table_env, learned, (), settings)
+    outputs_to_topics(statements, table_env, learned, (DRIFT,), settings)
     sums_rows = union_rows(table_env, [sums])
     pooled = output_view(
         table_env, host_in_flink(sums_rows, partial(pooling_host, settings), f"{JOB}.pooled"), "pooled"
     )
-    outputs_to_topics(statements, table_env, pooled, ("estimates",), settings)
+    outputs_to_topics(statements, table_env, pooled, (ESTIMATES, MODEL_REPORTS), settings)
     return statements

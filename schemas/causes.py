@@ -67,6 +67,13 @@ class Cause(StrEnum):
     )
     COST_CHANGED = "COST_CHANGED", "the catalog entry changed", "costs have changed", "", True
     BELIEFS_MOVED = "BELIEFS_MOVED", "the demand estimate changed", "the demand estimate has changed"
+    DEMAND_CHANGED = (
+        "DEMAND_CHANGED",
+        "a change in how shoppers respond was confirmed",
+        "demand has changed",
+        "",
+        True,
+    )
     EVENT_STARTED = "EVENT_STARTED", "a calendar event started", "a seasonal price", "{event} ({kind})", True
     EVENT_ENDED = "EVENT_ENDED", "a calendar event ended", "a seasonal price has ended", "{event} ({kind})", True
     COMMAND = "COMMAND", "an operator's command", "set by the shop"

@@ -46,3 +46,15 @@ class Sufficiency(StrEnum):
     PROVISIONAL = "provisional"
     PRIOR = "prior"
     NOT_IDENTIFIED = "not_identified"
+
+
+class InsufficientReason(StrEnum):
+    """Why an estimate is not sufficient (science § 3, "Estimate states")."""
+
+    NO_DATA = "no_data"
+    NO_EXPOSURES = "no_exposures"
+    PRICE_NEVER_MOVED = "price_never_moved"
+    PRICE_HARDLY_MOVED = "price_hardly_moved"
+    TOO_FEW_ROWS = "too_few_rows"
+    TOO_FEW_PERIODS = "too_few_periods"
+    ERROR_TOO_LARGE = "error_too_large"

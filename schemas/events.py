@@ -467,7 +467,8 @@ class SegmentShare:
 class Estimate:
     """An estimated quantity with its mean, sd and n.
 
-    ``raw_mean`` and ``raw_se`` are the values before shrinkage.
+    ``raw_mean`` and ``raw_se`` are the values before shrinkage. ``reason`` states why an estimate is not
+    sufficient, empty where it is; ``model`` names the model that estimated it.
     """
 
     scope: str
@@ -486,6 +487,52 @@ class Estimate:
     sufficient: str
     window_end_ms: int
     extra: dict[str, float] = field(default_factory=dict)
+    reason: str = ""
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """The models of a category: the one whose estimates are used, and the rolling score of each.
+
+    A score is the mean log probability, in nats, that a model gave to a listing's next order count.
+    ``switched_from`` names the model in use before, empty without a switch in this period; ``reason`` states
+    why the model is in use. ``states`` counts the category's products by sufficiency.
+    """
+
+    tenant: str
+    category: str
+    window_end_ms: int
+    model: str
+    switched_from: str
+    reason: str
+    scores: dict[str, float] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    states: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DriftEvent:
+    """A confirmed change of demand, found by ADWIN on standardised residuals of orders given the forecast.
+
+    ``scope`` is listing, category or market, ``name`` its name, ``statistic`` level (sales at unchanged prices)
+    or price (the dependence of sales on the price). ``residual_before`` and ``residual_after`` are means of the
+    residual in standard deviations, over the whole window and its part after the change, of ``periods``
+    periods.
+    """
+
+    tenant: str
+    scope: str
+    name: str
+    bucket: int
+    statistic: str
+    residual_before: float
+    residual_after: float
+    periods: int
+    slope_shift: float
+    slope_shift_sd: float
+    listings: int
+    window_end_ms: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -369,6 +369,8 @@ TOPICS: dict[str, Topic] = {
         Topic("segments", events.SegmentShare, "tenant:customer:period", compacted=True),
         Topic("features", events.FeatureRow, "listing", event_time="window_end_ms"),
         Topic("estimates", events.Estimate, "estimate scope", event_time="window_end_ms", compacted=True),
+        Topic("models", events.ModelReport, "tenant/category", event_time="window_end_ms", compacted=True),
+        Topic("drift", events.DriftEvent, "scope/name", event_time="window_end_ms"),
         Topic("evidence", events.Evidence, "listing", event_time="window_end_ms"),
         Topic("decisions", events.Decision, "listing"),
         Topic("tables", events.PriceTableRecord, "listing", event_time="published_ms", compacted=True),

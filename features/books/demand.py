@@ -210,6 +210,12 @@ class DemandBook:
         )
         return mean + deviation.mean, float(np.hypot(sd, deviation.sd))
 
+    def fade(self, listing: str, keep: float) -> None:
+        """Multiply a listing's counts per price point by ``keep``, in (0, 1], after a change of its demand."""
+        i = self._listings.get(listing)
+        rows = [at for (ii, _, _), at in self._points.items() if ii == i]
+        self._counts[rows] *= np.float32(keep)
+
     def _age(self, elapsed_ms: int, now_ms: int) -> None:
         s = self.settings
         used = self._counts[: len(self._points)]

@@ -6,10 +6,10 @@ stock-out and the seasonal factor; 0 for scanner weeks).
 
 A model keeps statistics per series that are *additive* over the series of one product:
 
-  (1) A = Σ z_x z_x′,  c = Σ z_x z_y,  yy = Σ z_y²   (within; see within_sums.py)
-      A = precision of the slopes from the data alone,  c = A·(their slopes)   (poisson; see poisson.py)
+  (1) A = Σ z_x z_x′,  c = Σ z_x z_y,  yy = Σ z_y²   (log units; see models/within_sums.py)
+      A = precision of the slopes from the data alone,  c = A·(their slopes)   (counts; see models/poisson.py)
   (2) N informative rows, W periods with an informative row
-  (3) χ, χ_n: squared deviations of counts and their expectation, whose ratio is the dispersion φ (poisson)
+  (3) χ, χ_n: squared deviations of counts and their expectation, whose ratio is the dispersion φ (counts)
   (4) lo, hi: range of the own log price; without price variation the elasticity is not identified
 
 The statistics of a product are the sum over its series in sorted order, for any markets and buckets, so they
@@ -19,6 +19,7 @@ depend neither on the order of arrival nor on restarts. pooling.py computes b = 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -45,11 +46,31 @@ class PeriodRows(NamedTuple):
     group: Ints | None = None
 
 
+class Distribution(StrEnum):
+    """Distribution of the next period's count that a model forecasts.
+
+    ``COUNTS``: negative binomial with the expected count m and variance φ·m + m²(e^v − 1).
+    ``LOG_UNITS``: log units are normal with mean log m and variance v.
+    """
+
+    COUNTS = "counts"
+    LOG_UNITS = "log_units"
+
+
 class Expectation(NamedTuple):
-    """Result of learning per row: the expected count and the variance of its log (0 for within models)."""
+    """Forecast per row, made before the row is learned; each of shape (R,).
+
+    ``expected``: m, 0 without a forecast. ``variance``: v. ``dispersion``: φ of a count, 1 for log units.
+    """
 
     expected: Floats
     variance: Floats
+    dispersion: Floats
+
+    @classmethod
+    def none(cls, rows: int) -> Expectation:
+        """Return no forecast."""
+        return cls(np.zeros(rows), np.zeros(rows), np.ones(rows))
 
 
 class SeriesStatistics(NamedTuple):
@@ -70,15 +91,37 @@ class SeriesStatistics(NamedTuple):
         return SeriesStatistics(*(column[index] for column in self))
 
 
+class Adjustment(NamedTuple):
+    """What a confirmed change of demand does to the models of its listings (drift.py).
+
+    ``slope_shift``: added to the own slope; ``slope_variance``, ``level_variance``: added to the variance of slope
+    and of the level's log.
+    """
+
+    slope_shift: float
+    slope_variance: float
+    level_variance: float
+
+
 class SeriesModel(Protocol):
     """A model of all series of a bucket. features/elasticity/checks.py is its contract.
 
     ``learn`` changes nothing for a period that is not newer than the last one, because the period identifies the
     rows.
+
+    Attributes
+    ----------
+    name, version : identify the model and its snapshot.
+    distribution : of the counts that it forecasts; it also determines how statistics become errors (pooling.py).
+    forecasts : whether ``learn`` returns a forecast, so that the model can compete.
+    row_per_price : whether it learns a row per price and segment of a period, or one row per series.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
+    distribution: ClassVar[Distribution]
+    forecasts: ClassVar[bool]
+    row_per_price: ClassVar[bool]
 
     def grow(self, series: int) -> None:
         """Extend the state to this number of series."""
@@ -86,6 +129,10 @@ class SeriesModel(Protocol):
 
     def learn(self, rows: PeriodRows) -> Expectation:
         """Learn one period's rows and return their expectations."""
+        ...
+
+    def change(self, series: Ints, adjustment: Adjustment) -> None:
+        """Shift the own slope of these series and add variance to it and to the level (science § 11)."""
         ...
 
     def statistics(self) -> SeriesStatistics:

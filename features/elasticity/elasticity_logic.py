@@ -18,29 +18,41 @@ snapshot. Each step reads and writes the same fields.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import UTC
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from features.books.offers import RivalBook
 from features.books.products import CatalogBook, validate_cell
 from features.bucket_logic import Batch, Fact, Output, refuse_other_version
 from features.cells.availability import Availability
-from features.elasticity import model_for
-from features.elasticity.base import Ints, PeriodRows, SeriesModel
+from features.elasticity.base import Distribution, Expectation, Ints, PeriodRows, SeriesModel
+from features.elasticity.count_scores import count_variance, listing_totals, log_probability
+from features.elasticity.drift import MAX_LOG_VARIANCE, Change, DriftMonitor, Residuals, Scope
+from features.elasticity.models import competing_models
 from features.elasticity.seasonal import SeasonalFactors
 from features.elasticity.settings import ElasticitySettings
 from features.market_time import MarketTime
-from schemas.events import CatalogEntry, Listing, Offer
+from schemas.events import CatalogEntry, DriftEvent, Listing, Offer
 from schemas.time_units import HOUR_MS, MINUTE_MS
 
 SLOPES = 2
 """Own log price and the rivals' log reference price."""
 
 SUMS = "sums"
+DRIFT = "drift"
 RowKey = tuple[int, str, int]  # listing index, segment, price
 Row = list[float]  # exposures, orders, units, Σ weight · offer deviation, Σ weight
+
+
+class ListingChange(NamedTuple):
+    """The last confirmed change of a listing, and how far changes moved its slope so far, as a mean square."""
+
+    at_ms: int
+    slope_variance: float
 
 
 class ElasticityLogic:
@@ -59,7 +71,12 @@ class ElasticityLogic:
         self._catalog = CatalogBook()
         self._rivals = RivalBook(self.settings.rivals)
         self._availability = Availability()
-        self._model: SeriesModel = model_for(self.settings, SLOPES)
+        self._models: tuple[SeriesModel, ...] = competing_models(self.settings, SLOPES)
+        self._monitor = DriftMonitor(self.settings.drift)
+        self._changes: dict[int, ListingChange] = {}
+        self._unexposed: set[int] = set()  # listings with orders that no exposure explains
+        self._scores: dict[tuple[str, str], dict[str, list[float]]] = {}  # of the period learned last
+        self._drift: list[tuple[Change, str]] = []  # confirmed changes of that period, with their tenant
         self._factors: dict[str, SeasonalFactors] = {}
         self._market_time = MarketTime(self.settings.time_zones)
         self._time_ms = 0
@@ -111,7 +128,8 @@ class ElasticityLogic:
                 self._offer_centre.append(None)
                 self._cancellations.append(0.0)
                 self._sent_category.append("")
-                self._model.grow(len(self._keys))
+                for model in self._models:
+                    model.grow(len(self._keys))
         for offer in batch.offers:
             known = self._catalog.get(Listing.key_of(offer))
             if known is not None:
@@ -184,11 +202,16 @@ class ElasticityLogic:
 
     def _learn_counts(self, period: int, rows: dict[RowKey, Row]) -> set[int]:
         keys = sorted(key for key, row in rows.items() if row[0] > 0)
+        unexposed: set[int] = set()
         for key, row in sorted(rows.items()):
             if row[0] <= 0 and row[1] < 0:
                 self._cancellations[key[0]] -= row[1]
+            elif row[0] <= 0 and row[1] > 0 and key[0] not in self._unexposed:
+                unexposed.add(key[0])
+        self._unexposed |= unexposed
         if not keys:
-            return set()
+            self._scores, self._drift = {}, []
+            return unexposed
         series = np.array([key[0] for key in keys], np.int64)
         values = np.array([rows[key] for key in keys])
         quantity = np.array([self._net_orders(key[0], rows[key][1]) for key in keys])
@@ -206,11 +229,99 @@ class ElasticityLogic:
         for name, mask in groups.items():
             factors = self._factors.setdefault(name, SeasonalFactors())
             factor[mask] = factors.log_factor([level for level, m in zip(levels, mask, strict=True) if m])
-        learned = self._model.learn(PeriodRows(period, series, x, quantity, np.log(values[:, 0]) + factor))
-        for name, mask in groups.items():
-            mine = [level for level, m in zip(levels, mask, strict=True) if m]
-            self._factors[name].learn(mine, quantity[mask], learned.expected[mask], learned.variance[mask])
-        return set(series.tolist())
+        rows = PeriodRows(period, series, x, quantity, np.log(values[:, 0]) + factor)
+        learned = self._learn_models(rows, listing_rows(rows))
+        if self._models[0].row_per_price:
+            for name, mask in groups.items():
+                mine = [level for level, m in zip(levels, mask, strict=True) if m]
+                self._factors[name].learn(mine, quantity[mask], learned.expected[mask], learned.variance[mask])
+        return unexposed | set(series.tolist()) | {i for change, _ in self._drift for i in change.rows}
+
+    def _learn_models(self, by_price: PeriodRows, by_listing: PeriodRows) -> Expectation:
+        """Learn a period in every model, score their forecasts and observe the residuals of the first one.
+
+        Returns the first model's forecast of the rows that it learned.
+        """
+        learned = [model.learn(by_price if model.row_per_price else by_listing) for model in self._models]
+        self._scores, self._drift = {}, []
+        totals = [
+            listing_totals(by_price.series, by_price.quantity, forecast)[2] if model.row_per_price else forecast
+            for model, forecast in zip(self._models, learned, strict=True)
+        ]
+        known = np.all([total.expected > 0 for total in totals], axis=0)
+        if known.any():
+            self._score(by_listing, totals, known)
+            self._observe(by_price if self._models[0].row_per_price else by_listing, learned[0])
+        return learned[0]
+
+    def _score(self, rows: PeriodRows, totals: list[Expectation], known: NDArray[np.bool_]) -> None:
+        categories = [self._category_key(i) for i in rows.series.tolist()]
+        for model, total in zip(self._models, totals, strict=True):
+            scores = log_probability(model.distribution, rows.quantity, total)
+            for category, score, use in zip(categories, scores.tolist(), known.tolist(), strict=True):
+                if use:
+                    pair = self._scores.setdefault(category, {}).setdefault(model.name, [0.0, 0.0])
+                    pair[0] += score
+                    pair[1] += 1
+
+    def _observe(self, rows: PeriodRows, forecast: Expectation) -> None:
+        """Observe the residuals of forecasts that are precise enough, and adjust where a change is confirmed."""
+        log_units = self._models[0].distribution is Distribution.LOG_UNITS
+        if log_units:
+            used = np.flatnonzero((forecast.expected > 0) & (rows.quantity > 0))
+        else:
+            used = np.flatnonzero((forecast.expected > 0) & (forecast.variance < MAX_LOG_VARIANCE))
+        if not used.size:
+            return
+        expected, quantity = forecast.expected[used], rows.quantity[used]
+        if log_units:
+            residual, variance = np.log(quantity / expected), forecast.variance[used]
+            expected = np.ones(len(used))
+        else:
+            residual, variance = quantity - expected, count_variance(Expectation(*(c[used] for c in forecast)))
+        entries = [self._entry(i) for i in rows.series[used].tolist()]
+        found = self._monitor.observe(
+            Residuals(
+                residual,
+                variance,
+                expected,
+                forecast.dispersion[used] if not log_units else variance,
+                rows.x[used, 0],
+                [Listing.key_of(entry) for entry in entries],
+                [f"{entry.tenant}/{entry.category}" for entry in entries],
+                [f"{entry.tenant}/{entry.market}" for entry in entries],
+            )
+        )
+        for change in found:
+            self._adjust(change)
+
+    def _adjust(self, change: Change) -> None:
+        """Adjust the listings of a change's scope, also those without an exposure in the period."""
+        members = tuple(
+            i
+            for i, key in enumerate(self._keys)
+            if change.key == self._scope_key(change.scope, self._entry(i), key)
+        )
+        for model in self._models:
+            model.change(np.array(members, np.int64), change.adjustment)
+        added = change.adjustment.slope_shift**2 + change.adjustment.slope_variance
+        for i in members:
+            before = self._changes[i].slope_variance if i in self._changes else 0.0
+            self._changes[i] = ListingChange(0, before + added)
+        self._drift.append((change._replace(rows=members), self._entry(members[0]).tenant))
+
+    @staticmethod
+    def _scope_key(scope: Scope, entry: CatalogEntry, key: str) -> str:
+        match scope:
+            case Scope.MARKET:
+                return f"{entry.tenant}/{entry.market}"
+            case Scope.CATEGORY:
+                return f"{entry.tenant}/{entry.category}"
+        return key
+
+    def _category_key(self, i: int) -> tuple[str, str]:
+        entry = self._entry(i)
+        return entry.tenant, entry.category
 
     def _moment(self, market: str, period: int) -> tuple[str, str]:
         """Return hour of the day and weekday of a period's end in a market.
@@ -237,17 +348,16 @@ class ElasticityLogic:
         if not sold:
             return set()
         share = [max(1 - self._out_ms.get(i, 0.0) / self.settings.period_ms, 0.05) for i, _ in sold]
-        self._model.learn(
-            PeriodRows(
-                period,
-                np.array([i for i, _ in sold], np.int64),
-                np.array([[total[1] / total[3], total[2] / total[3]] for _, total in sold]),
-                np.array([total[0] for _, total in sold]),
-                np.log(share),
-                self._groups([i for i, _ in sold]) if self.settings.category_effects else None,
-            )
+        rows = PeriodRows(
+            period,
+            np.array([i for i, _ in sold], np.int64),
+            np.array([[total[1] / total[3], total[2] / total[3]] for _, total in sold]),
+            np.array([total[0] for _, total in sold]),
+            np.log(share),
+            self._groups([i for i, _ in sold]) if self.settings.category_effects else None,
         )
-        return {i for i, _ in sold}
+        self._learn_models(rows, rows)
+        return {i for i, _ in sold} | {i for change, _ in self._drift for i in change.rows}
 
     def _groups(self, series: list[int]) -> Ints:
         names = [self._entry(i).category for i in series]
@@ -270,7 +380,13 @@ class ElasticityLogic:
         return self._catalog[self._keys[i]]
 
     def _outputs(self, bucket: int, period: int, changed: set[int]) -> list[Output]:
-        """Return one output per category, with all listings that changed, are new, or have changed category."""
+        """Return one output per category, with all listings that changed, are new, or have changed category.
+
+        Confirmed changes of the period precede them, one output each.
+        """
+        end_ms = self._period_end(period)
+        outputs = [self._drift_output(change, tenant, bucket, end_ms) for change, tenant in self._drift]
+        self._drift = []
         grouped: dict[tuple[str, str], list[int]] = {}
         gone: dict[tuple[str, str], list[str]] = {}
         for i, key in enumerate(self._keys):
@@ -282,13 +398,11 @@ class ElasticityLogic:
             self._sent_category[i] = entry.category
             grouped.setdefault((entry.tenant, entry.category), []).append(i)
         if not grouped:
-            return []
-        statistics = self._model.statistics()
-        end_ms = self._period_end(period)
-        outputs = []
+            return outputs
+        statistics = {model.name: model.statistics() for model in self._models}
         for tenant, category in sorted(grouped.keys() | gone.keys()):
             index = sorted(grouped.get((tenant, category), []), key=lambda i: self._keys[i])
-            chosen = statistics.take(index)
+            changes = [self._changes.get(i, ListingChange(0, 0.0)) for i in index]
             value = {
                 "tenant": tenant,
                 "category": category,
@@ -300,10 +414,37 @@ class ElasticityLogic:
                 "listings": [self._keys[i] for i in index],
                 "price_groups": [self._entry(i).price_group for i in index],
                 "offer_centre": [self._offer_centre[i] for i in index],
-                **{name: column.tolist() for name, column in chosen._asdict().items()},
+                "changed_ms": [change.at_ms for change in changes],
+                "changed_variance": [change.slope_variance for change in changes],
+                "unexposed": [i in self._unexposed for i in index],
+                "scores": {name: list(pair) for name, pair in self._scores.get((tenant, category), {}).items()},
+                "models": {
+                    name: {column: values.tolist() for column, values in found.take(index)._asdict().items()}
+                    for name, found in statistics.items()
+                },
             }
             outputs.append(Output(SUMS, f"{tenant}/{category}", value, end_ms))
         return outputs
+
+    def _drift_output(self, change: Change, tenant: str, bucket: int, end_ms: int) -> Output:
+        """Return a confirmed change as a record, and note its time for its listings."""
+        for i in change.rows:
+            self._changes[i] = self._changes[i]._replace(at_ms=end_ms)
+        record = DriftEvent(
+            tenant=tenant,
+            scope=change.scope.value,
+            name=change.key.split("/", 1)[1],
+            bucket=bucket,
+            statistic=change.statistic.value,
+            residual_before=change.before,
+            residual_after=change.after,
+            periods=change.periods,
+            slope_shift=change.adjustment.slope_shift,
+            slope_shift_sd=change.adjustment.slope_variance**0.5,
+            listings=len(change.rows),
+            window_end_ms=end_ms,
+        )
+        return Output(DRIFT, f"{change.scope.value}/{change.key}", asdict(record), end_ms)
 
     # -- snapshot ------------------------------------------------------------------------------
 
@@ -333,7 +474,10 @@ class ElasticityLogic:
                 for key in self._keys
             },
             "availability": self._availability.snapshot(),
-            "model": self._model.snapshot(),
+            "models": {model.name: model.snapshot() for model in self._models},
+            "drift": self._monitor.snapshot(),
+            "unexposed": sorted(self._unexposed),
+            "changes": [[i, *change] for i, change in sorted(self._changes.items())],
             "factors": {name: factors.snapshot() for name, factors in self._factors.items()},
             "local_time": True,
             "price_centre": list(self._price_centre),
@@ -356,8 +500,20 @@ class ElasticityLogic:
             If the snapshot or the model's snapshot has another version.
         """
         refuse_other_version(self.name, self.version, snapshot)
-        self._model = model_for(self.settings, SLOPES)
-        self._model.restore(snapshot["model"])
+        self._models = competing_models(self.settings, SLOPES)
+        # A snapshot written before models competed has one model, the first.
+        kept = snapshot.get("models") or {self._models[0].name: snapshot["model"]}
+        for model in self._models:
+            if model.name in kept:
+                model.restore(kept[model.name])
+            model.grow(len(snapshot["rivals"]))
+        self._monitor = DriftMonitor(self.settings.drift)
+        if "drift" in snapshot:
+            self._monitor.restore(snapshot["drift"])
+        self._unexposed = {int(i) for i in snapshot.get("unexposed", [])}
+        self._changes = {
+            int(i): ListingChange(int(at), float(variance)) for i, at, variance in snapshot.get("changes", [])
+        }
         self._time_ms = int(snapshot["time_ms"])
         self._catalog, self._rivals = CatalogBook(), RivalBook(self.settings.rivals)
         for key, (at, category, group, currency, pack) in snapshot["catalog"].items():
@@ -395,3 +551,24 @@ class ElasticityLogic:
         self._pending = {(i, k, p): [float(v) for v in row] for i, k, p, *row in snapshot["pending"]}
         self._pending_period = snapshot["pending_period"]
         self._out_ms = {int(i): float(ms) for i, ms in snapshot["out_ms"]}
+
+
+def listing_rows(rows: PeriodRows) -> PeriodRows:
+    """Return one row per series from rows per price and segment.
+
+    Orders and exposures (with the seasonal factor) are added up, regressors are means weighted by exposures.
+
+    Examples
+    --------
+    >>> x, orders, exposures = np.array([[0.0], [0.1]]), np.array([1.0, 2.0]), np.array([30.0, 10.0])
+    >>> one = listing_rows(PeriodRows(3, np.array([5, 5]), x, orders, np.log(exposures)))
+    >>> one.series.tolist(), one.x.round(3).tolist(), one.quantity.tolist(),
+    np.exp(one.log_exposure).round().tolist() ([5], [[0.025]], [3.0], [40.0])
+    """
+    names, at = np.unique(rows.series, return_inverse=True)
+    exposures = np.exp(rows.log_exposure)
+    total = np.bincount(at, weights=exposures, minlength=len(names))
+    x = np.zeros((len(names), rows.x.shape[1]))
+    np.add.at(x, at, rows.x * exposures[:, None])
+    quantity = np.bincount(at, weights=rows.quantity, minlength=len(names))
+    return PeriodRows(rows.period, names, x / total[:, None], quantity, np.log(total))

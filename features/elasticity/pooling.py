@@ -3,19 +3,29 @@
 Per product, over its series: A, c, yy, N, χ, χ_n added in sorted order; W = the largest of the series'
 (a lower bound of their union, so that errors are not understated).
 
-  (1) b = (A + R)⁻¹(c + R r)         R: 0 on the own price; on controls ε (within) or the control's
-                                      prior precision (poisson), r its prior mean
-  (2) within   SE² = s²(A⁻¹)_pp · max(1, N/W),  s² = (yy − c′b)/(N − K − 1);   ×1.5² with one series
-      poisson  SE² = φ(A⁻¹)_pp,   φ = max(1, (Σχ + 20)/(Σχ_n + 20)) over the product, so raw estimates depend on
-               their own data only; shrinkage uses the category's φ = max(1, Σχ/Σχ_n) instead
-  (3) w = 1/(SE² + τ²),  μ = (Σwb + m₀/s₀²)/(Σw + 1/s₀²)
-  (4) τ̂² = τ² + (Σw(b − μ)² − (k − 1))/Σw²(b − μ)²     one Paule-Mandel step, not below 0
-  (5) τ² ← (4τ₀² + k_eff τ̂²)/(4 + k_eff),  k_eff = Σ(τ₀²/(τ₀² + SE²))²     ten rounds of (3-5)
-  (6) mean = (b/SE² + μ/τ²)/(1/SE² + 1/τ²),
-      var  = 1/(1/SE² + 1/τ²) + (SE²/(SE² + τ²))²·Var(μ),  Var(μ) = 1/(Σw + 1/s₀²)
+  (1) b = (A + R)⁻¹(c + R r)         R: 0 on the own price; on controls ε (log units) or the control's
+                                      prior precision (counts), r its prior mean
+  (2) log units  SE² = s̃²(A⁻¹)_pp · max(1, N/W);  ×1.5² with one series
+                 s² = (yy − c′b)/d with d = N − K − 1, moderated over the category: s̃² = (d₀s₀² + d·s²)/(d₀ + d),
+                 d₀ and s₀² fitted to the products' s² as scaled F (Smyth 2004, limma); with fewer than three
+                 products d₀ and s₀² are the settings' prior
+      counts     SE² = φ(A⁻¹)_pp,   φ = max(1, (Σχ + 20)/(Σχ_n + 20)) over the product, so raw estimates depend on
+                 their own data only; shrinkage uses the category's φ = max(1, Σχ/Σχ_n) instead
+  (3) log units  the published error is SE·t_.95(ν)/z_.95, ν = d₀ + max(1, min(d, W − K − 1)): an interval of
+                 ±1.645 errors has the width of Student's t
+  (4) w = 1/(SE² + τ²),  h = min(1, c/|√w(b − μ)|),  μ = (Σwhb + m₀/s₀²)/(Σwh + 1/s₀²)       Huber's weights, c = 2
+  (5) τ̂² = τ² + (ΣwΨ − (k − 1))/Σw·wΨ,  wΨ = min(w(b − μ)², c²)/κ, κ = E min(Z², c²)    one Paule-Mandel step, not
+      below 0; bounded, so that one product far away does not switch off the shrinkage of all others
+  (6) τ² ← (4τ₀² + k_eff τ̂²)/(4 + k_eff),  k_eff = Σ(τ₀²/(τ₀² + SE²))²     ten rounds of (4-6)
+  (7) mean = (b/SE² + μ/τ²)/(1/SE² + 1/τ²),
+      var  = 1/(1/SE² + 1/τ²) + (SE²/(SE² + τ²))²·Var(μ),  Var(μ) = 1/(Σwh + 1/s₀²)
 
-A product without data has mean μ and variance τ² + Var(μ). With the factor N/W (rows per active period) in (2), 90
-% intervals cover .88-.91 of the other half of real scanner data; without it they cover .15-.18.
+A product without data has mean μ and variance τ² + Var(μ).
+
+References
+----------
+Smyth (2004): Linear models and empirical Bayes methods for assessing differential expression in microarray
+experiments. Huber (1964): Robust estimation of a location parameter.
 """
 
 from __future__ import annotations
@@ -24,21 +34,28 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special, stats
 
-from features.elasticity.base import Floats, Ints, SeriesStatistics
+from features.elasticity.base import Distribution, Floats, Ints, SeriesStatistics
 from features.elasticity.settings import ElasticitySettings
-from schemas.codes import Sufficiency
+from schemas.codes import InsufficientReason, Sufficiency
 
 _RIDGE = 1e-9
 _MIN_PRICE_RANGE = 1e-9
 _MIN_INFORMATION = 0.02
 _PRIOR_SCATTER = 20.0
+_BOUND = 2.0
+"""c of (4) and (5): products further away than this many of their sd count with a bounded weight."""
+_BOUNDED_SQUARE = float(stats.chi2.cdf(_BOUND**2, 3) + _BOUND**2 * stats.chi2.sf(_BOUND**2, 1))
+"""κ of (5)."""
+_MAX_PRIOR_DF = 1_000.0
 
 
 class Products(NamedTuple):
     """Raw estimates per product; ``b`` and ``se`` are NaN where the elasticity is not identified.
 
-    ``se`` depends on the product's own data. Shrinkage uses ``category_se``.
+    ``se`` is that of (3). Shrinkage uses ``category_se``. ``price_range``: largest range of the own log price
+    within a series. ``df``: residual degrees of freedom d of log units, rows of counts.
     """
 
     b: Floats
@@ -48,8 +65,14 @@ class Products(NamedTuple):
     slope_se: Floats  # (P, K)
     rows: Floats
     periods: Floats
-    moved: NDArray[np.bool_]
+    price_range: Floats
+    df: Floats
     dispersion: float
+
+    @property
+    def moved(self) -> NDArray[np.bool_]:
+        """Whether the price of a product moved within a series."""
+        return self.price_range > _MIN_PRICE_RANGE
 
 
 class Shrunk(NamedTuple):
@@ -62,9 +85,13 @@ class Shrunk(NamedTuple):
 
 
 def pool_products(
-    statistics: SeriesStatistics, product: Ints, products: int, settings: ElasticitySettings
+    statistics: SeriesStatistics,
+    product: Ints,
+    products: int,
+    settings: ElasticitySettings,
+    distribution: Distribution | None = None,
 ) -> Products:
-    """Return the raw own-price elasticity and its error for every product (1, 2).
+    """Return the raw own-price elasticity and its error for every product (1-3).
 
     Parameters
     ----------
@@ -72,7 +99,11 @@ def pool_products(
     product : (S,) the product of each series, 0 .. products - 1.
     products : number of products.
     settings : kind of model, and priors of the controls.
+    distribution : of the model that the statistics come from; None: the default one of the settings' kind.
     """
+    if distribution is None:
+        distribution = Distribution.COUNTS if settings.kind == "poisson" else Distribution.LOG_UNITS
+    counts = distribution is Distribution.COUNTS
     k = statistics.c.shape[1]
     a, c = np.zeros((products, k, k)), np.zeros((products, k))
     np.add.at(a, product, statistics.a)
@@ -83,13 +114,14 @@ def pool_products(
     periods, series = np.zeros(products), np.zeros(products)
     np.maximum.at(periods, product, statistics.periods)
     np.add.at(series, product, (statistics.rows > 0).astype(np.float64))
-    moved = np.zeros(products, bool)
-    np.logical_or.at(moved, product, statistics.high - statistics.low > _MIN_PRICE_RANGE)
+    price_range = np.zeros(products)
+    np.maximum.at(price_range, product, statistics.high - statistics.low)
+    moved = price_range > _MIN_PRICE_RANGE
     dispersion, scatter = np.ones(products), 1.0
     diagonal = np.einsum("pii->pi", a)
     # The ridge keeps the matrix of a product without data invertible.
     ridge = np.maximum(_RIDGE * diagonal, 1e-12)
-    if settings.kind == "poisson":
+    if counts:
         dispersion = np.maximum(1.0, (chi + _PRIOR_SCATTER) / (chi_n + _PRIOR_SCATTER))
         scatter = max(1.0, float(chi.sum() / chi_n.sum())) if chi_n.sum() > 0 else 1.0
         ridge[:, 1:] = settings.rival_sd**-2
@@ -99,26 +131,79 @@ def pool_products(
     inverse = np.linalg.inv(a)
     slopes = np.einsum("pij,pj->pi", inverse, c)
     unit = np.maximum(np.einsum("pii->pi", inverse), 0.0)
-    if settings.kind == "poisson":
+    if counts:
         variance = dispersion[:, None] * unit
         known = moved & (1 / np.maximum(unit[:, 0], 1e-300) > _MIN_INFORMATION)
     else:
         free = rows - k - 1
         rest = np.maximum(yy - np.einsum("pi,pi->p", c, slopes), 0.0)
         s2 = np.divide(rest, free, out=np.full(products, np.nan), where=free > 0)
+        prior_df, prior_s2 = variance_prior(s2, free, settings)
+        moderated = (prior_df * prior_s2 + np.maximum(free, 0) * np.nan_to_num(s2)) / (
+            prior_df + np.maximum(free, 0)
+        )
         inflate = np.maximum(1.0, np.divide(rows, periods, out=np.ones(products), where=periods > 0))
         inflate = inflate * np.where(series <= 1, settings.single_series_factor**2, 1.0)
-        variance = unit * (s2 * inflate)[:, None]
+        nu = prior_df + np.maximum(1.0, np.minimum(free, periods - k - 1))
+        student = stats.t.ppf(0.95, nu) / stats.norm.ppf(0.95)
+        variance = unit * (moderated * inflate * student**2)[:, None]
         known = moved & (free > 0)
     variance = np.where(known[:, None], variance, np.nan)
     se = np.sqrt(variance)
     b = np.where(known, slopes[:, 0], np.nan)
-    category_se = se[:, 0] * np.sqrt(scatter / dispersion) if settings.kind == "poisson" else se[:, 0]
-    return Products(b, se[:, 0], category_se, slopes, se, rows, periods, moved, scatter)
+    category_se = se[:, 0] * np.sqrt(scatter / dispersion) if counts else se[:, 0]
+    df = rows if counts else np.maximum(rows - k - 1, 0.0)
+    return Products(b, se[:, 0], category_se, slopes, se, rows, periods, price_range, df, scatter)
+
+
+def variance_prior(s2: Floats, df: Floats, settings: ElasticitySettings) -> tuple[float, float]:
+    """Return d₀ and s₀² of (2), fitted to the products' residual variances by the moments of their logs.
+
+    Parameters
+    ----------
+    s2, df : residual variance and degrees of freedom per product; products with df ≤ 0 are left out.
+    settings : ``variance_prior_df`` and ``noise_variance``, used with fewer than three products.
+
+    Examples
+    --------
+    Equal variances give a strong prior, which two tiny samples cannot override:
+
+    >>> rng = np.random.default_rng(0)
+    >>> s2 = 0.2 * rng.chisquare(10, 200) / 10
+    >>> d0, s0 = variance_prior(s2, np.full(200, 10.0), ElasticitySettings())
+    >>> d0 > 20, round(s0, 1)
+    (True, 0.2)
+    """
+    usable = (df > 0) & np.isfinite(s2)
+    if usable.sum() < 3:
+        return settings.variance_prior_df, settings.noise_variance
+    half = df[usable] / 2
+    # A perfect fit has no logarithm; limma bounds it the same way.
+    values = np.maximum(s2[usable], 1e-5 * max(float(np.median(s2[usable])), 1e-12))
+    e = np.log(values) - special.digamma(half) + np.log(half)
+    excess = float(np.var(e, ddof=1) - np.mean(special.polygamma(1, half)))
+    if excess <= 0:
+        return _MAX_PRIOR_DF, float(np.exp(np.mean(e)))
+    d0 = min(2 * _inverse_trigamma(excess), _MAX_PRIOR_DF)
+    return d0, float(np.exp(np.mean(e) + special.digamma(d0 / 2) - np.log(d0 / 2)))
+
+
+def _inverse_trigamma(value: float) -> float:
+    """Return y with ψ′(y) = value, by Newton's method on 1/ψ′ (Smyth 2004, appendix)."""
+    if value > 1e7:
+        return float(value**-0.5)
+    y = 0.5 + 1 / value
+    for _ in range(50):
+        tri = float(special.polygamma(1, y))
+        step = tri * (1 - tri / value) / float(special.polygamma(2, y))
+        y += step
+        if abs(step) < 1e-8 * y:
+            break
+    return y
 
 
 def shrink(b: Floats, se: Floats, settings: ElasticitySettings | None = None) -> Shrunk:
-    """Shrink raw estimates to their category's mean (3-6); NaN means no data.
+    """Shrink raw estimates to their category's mean (4-7); NaN means no data.
 
     Examples
     --------
@@ -136,9 +221,10 @@ def shrink(b: Floats, se: Floats, settings: ElasticitySettings | None = None) ->
     mu, var_mu = s.m0, s.s0**2
     for _ in range(s.rounds if x.size else 0):
         w = 1 / (v + tau2)
-        mu = float((w @ x + s.m0 / s.s0**2) / (w.sum() + s.s0**-2))
-        var_mu = float(1 / (w.sum() + s.s0**-2))
-        q = w * (x - mu) ** 2
+        bounded = w * np.minimum(1.0, _BOUND / np.maximum(np.sqrt(w) * np.abs(x - mu), 1e-12))
+        mu = float((bounded @ x + s.m0 / s.s0**2) / (bounded.sum() + s.s0**-2))
+        var_mu = float(1 / (bounded.sum() + s.s0**-2))
+        q = np.minimum(w * (x - mu) ** 2, _BOUND**2) / _BOUNDED_SQUARE
         step = (float(q.sum()) - (x.size - 1)) / max(float((w * q).sum()), 1e-9)
         tau2 = (s.prior_weight * s.tau0**2 + k_eff * max(0.0, tau2 + step)) / (s.prior_weight + k_eff)
     mean = np.full(b.shape, mu)
@@ -149,27 +235,50 @@ def shrink(b: Floats, se: Floats, settings: ElasticitySettings | None = None) ->
     return Shrunk(mean, np.sqrt(variance), mu, float(np.sqrt(tau2)))
 
 
-def sufficiency(
-    b: float, se: float, periods: float, moved: bool, settings: ElasticitySettings
-) -> tuple[Sufficiency, int]:
-    """Return whether the data of an estimate suffice, and the number of active periods still needed.
+class State(NamedTuple):
+    """Whether the data of an estimate suffice, why not, and the number of active periods still needed."""
+
+    sufficiency: Sufficiency
+    reason: InsufficientReason | None
+    periods_missing: int
+
+
+def sufficiency(products: Products, p: int, settings: ElasticitySettings) -> State:
+    """Return the state of product ``p``.
 
     Examples
     --------
-    >>> sufficiency(-2.0, 0.3, 20, True, ElasticitySettings())
-    (<Sufficiency.SUFFICIENT: 'sufficient'>, 0)
-    >>> sufficiency(float("nan"), float("nan"), 40, False, ElasticitySettings())[0]
-    <Sufficiency.NOT_IDENTIFIED: 'not_identified'>
+    >>> def one(b: float, se: float, periods: float, price_range: float = 0.3, df: float = 40.0) -> Products:
+    ...     column = [np.array([value]) for value in (b, se, se)]
+    ...     rest = [np.array([value]) for value in (df + 3, periods, price_range, df)]
+    ...     return Products(*column, np.zeros((1, 2)), np.zeros((1, 2)), *rest, 1.0)
+    >>> sufficiency(one(-2.0, 0.3, 20), 0, ElasticitySettings())
+    State(sufficiency=<Sufficiency.SUFFICIENT: 'sufficient'>, reason=None, periods_missing=0)
+    >>> state = sufficiency(one(float("nan"), float("nan"), 40, price_range=0.0), 0, ElasticitySettings())
+    >>> state.sufficiency.value, state.reason.value
+    ('not_identified', 'price_never_moved')
+    >>> sufficiency(one(-2.0, 0.3, 20, df=3.0), 0, ElasticitySettings()).reason.value
+    'too_few_rows'
     """
-    s = settings
+    s, reasons = settings, InsufficientReason
+    b, se, periods = float(products.b[p]), float(products.se[p]), float(products.periods[p])
     missing = max(0, int(np.ceil(s.sufficient_periods - periods)))
-    if periods > 0 and not moved:
-        return Sufficiency.NOT_IDENTIFIED, missing
+    if periods > 0 and not products.moved[p]:
+        return State(Sufficiency.NOT_IDENTIFIED, reasons.PRICE_NEVER_MOVED, missing)
     if not (np.isfinite(b) and np.isfinite(se)):
-        return Sufficiency.PRIOR, max(1, missing)
+        return State(Sufficiency.PRIOR, reasons.TOO_FEW_ROWS if periods > 0 else reasons.NO_DATA, max(1, missing))
     if se >= s.sufficient_se and periods > 0:
         # Information is proportional to the periods: SE² decreases as 1/W.
         missing = max(missing, int(np.ceil(min(periods * ((se / s.sufficient_se) ** 2 - 1), 1e6))) + 1)
-    if missing == 0:
-        return Sufficiency.SUFFICIENT, 0
-    return (Sufficiency.PROVISIONAL if se < s.provisional_se else Sufficiency.PRIOR), missing
+    reason: InsufficientReason | None = None
+    if products.price_range[p] < s.sufficient_price_range:
+        reason = reasons.PRICE_HARDLY_MOVED
+    elif products.df[p] < s.sufficient_df:
+        reason, missing = reasons.TOO_FEW_ROWS, max(missing, int(np.ceil(s.sufficient_df - products.df[p])))
+    elif periods < s.sufficient_periods:
+        reason = reasons.TOO_FEW_PERIODS
+    elif se >= s.sufficient_se:
+        reason = reasons.ERROR_TOO_LARGE
+    if reason is None:
+        return State(Sufficiency.SUFFICIENT, None, 0)
+    return State(Sufficiency.PROVISIONAL if se < s.provisional_se else Sufficiency.PRIOR, reason, max(1, missing))

@@ -1,29 +1,36 @@
 """PoolingLogic: stage 2 of learning, from one category's statistics of all buckets to estimates.
 
-The key is tenant and category. The state contains each listing's newest cumulative statistics, by the end of their
-period. A product is a SKU over its markets; its statistics are sums over its listings in sorted order, so they do
-not depend on the order of arrival, on restarts or on repeats. The category's prior changes with every message. A
-listing's estimate is published again when the listing's own statistics changed, or when the new prior changed the
-rounded estimate (``emit_shift``).
+The key is tenant and category. The state contains each listing's newest cumulative statistics, by the end of
+their period. A product is a SKU over its markets; its statistics are sums over its listings in sorted order, so
+they do not depend on the order of arrival, on restarts or on repeats. Estimates come from the model with the
+best rolling score (contest.py). The category's prior changes with every message. An estimate is published
+again, for all listings of a product, when a reader would act on it: its rounded mean or error changed
+(``emit_shift``), or its state, or a change of demand was confirmed. Once per period the scores and states of
+the category are published as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from features.bucket_logic import Batch, Fact, Output, refuse_other_version
-from features.elasticity.base import Floats, SeriesStatistics
+from features.elasticity.base import Distribution, Floats, SeriesStatistics
+from features.elasticity.contest import Contest, ModelScore
 from features.elasticity.elasticity_logic import SUMS
-from features.elasticity.pooling import pool_products, shrink, sufficiency
+from features.elasticity.models import competing_models
+from features.elasticity.pooling import State, pool_products, shrink, sufficiency
 from features.elasticity.settings import ElasticitySettings
-from schemas.events import DEFAULT_SEGMENT, Estimate, Listing
+from schemas.codes import InsufficientReason, Sufficiency
+from schemas.events import DEFAULT_SEGMENT, Estimate, Listing, ModelReport
 
 NAME = "own_price_elasticity"
 ESTIMATES = "estimates"
+MODEL_REPORTS = "models"
 _COLUMNS = SeriesStatistics._fields
 
 
@@ -45,30 +52,60 @@ def quantized(mean: Floats, sd: Floats, settings: ElasticitySettings) -> Floats:
     return np.column_stack([m0 + np.round((mean - m0) / width) * width, quantized_sd])
 
 
-class _ListingState:
-    """Newest statistics of a listing, and its last published estimate (mean, sd)."""
+class Published(NamedTuple):
+    """What the readers of an estimate have: rounded mean and sd, state, and time of the last confirmed change."""
 
-    __slots__ = ("end_ms", "group", "offer_centre", "published", "statistics")
+    mean: float
+    sd: float
+    state: str
+    changed_ms: int
+
+
+class _ListingState:
+    """Newest statistics of a listing by model, its last confirmed change, and its last published estimate."""
+
+    __slots__ = (
+        "changed_ms",
+        "changed_variance",
+        "end_ms",
+        "group",
+        "offer_centre",
+        "published",
+        "statistics",
+        "unexposed",
+    )
 
     def __init__(
         self,
         end_ms: int,
         group: str,
         offer_centre: float | None,
-        statistics: list[Any],
-        published: list[float] | None = None,
+        statistics: Mapping[str, list[Any]],
+        published: Published | None = None,
+        changed_ms: int = 0,
+        changed_variance: float = 0.0,
+        unexposed: bool = False,
     ) -> None:
         self.end_ms = end_ms
         self.group = group
         self.offer_centre = offer_centre
         self.statistics = statistics
         self.published = published
+        self.changed_ms = changed_ms
+        self.changed_variance = changed_variance
+        self.unexposed = unexposed
+
+    def to_row(self) -> list[Any]:
+        """Return the state as a row of the snapshot."""
+        published = None if self.published is None else list(self.published)
+        row = [self.end_ms, self.group, self.offer_centre, published, self.statistics]
+        return [*row, self.changed_ms, self.changed_variance, self.unexposed]
 
 
 class _CategoryArrays:
     """Statistics of the category's listings as arrays in sorted order, kept between messages."""
 
-    def __init__(self, held: Mapping[str, _ListingState]) -> None:
+    def __init__(self, held: Mapping[str, _ListingState], models: Sequence[str]) -> None:
         self.keys = sorted(held)
         self.row = {key: at for at, key in enumerate(self.keys)}
         self.listings = [Listing.parse(key) for key in self.keys]
@@ -76,17 +113,31 @@ class _CategoryArrays:
         place = {sku: at for at, sku in enumerate(self.skus)}
         self.product = np.array([place[listing.sku] for listing in self.listings], np.int64)
         self.place = place
-        columns = zip(*(held[key].statistics for key in self.keys), strict=True)
-        self.statistics = SeriesStatistics(*(np.array(column, np.float64) for column in columns))
+        self.statistics = {}
+        for name in models:
+            width = max(
+                (len(held[key].statistics[name][1]) for key in self.keys if name in held[key].statistics),
+                default=0,
+            )
+            if width:
+                columns = zip(
+                    *(held[key].statistics.get(name) or _nothing(width) for key in self.keys), strict=True
+                )
+                self.statistics[name] = SeriesStatistics(*(np.array(column, np.float64) for column in columns))
         self.ends = np.array([held[key].end_ms for key in self.keys], np.int64)
-        self.published = np.array([held[key].published or [np.nan, np.nan] for key in self.keys])
 
     def update(self, key: str, held: _ListingState) -> None:
         """Replace the statistics in one listing's row."""
         at = self.row[key]
-        for column, value in zip(self.statistics, held.statistics, strict=True):
-            column[at] = value
+        for name, columns in self.statistics.items():
+            for column, value in zip(columns, held.statistics[name], strict=True):
+                column[at] = value
         self.ends[at] = held.end_ms
+
+
+def _nothing(width: int) -> list[Any]:
+    """Return the statistics of a listing that a model has not learned."""
+    return [np.zeros((width, width)).tolist(), [0.0] * width, *([0.0] * 7)]
 
 
 class PoolingLogic:
@@ -103,8 +154,16 @@ class PoolingLogic:
     def __init__(self, settings: ElasticitySettings | None = None) -> None:
         self.settings = settings or ElasticitySettings()
         self._tenant = ""
+        self._category = ""
         self._held: dict[str, _ListingState] = {}
         self._table: _CategoryArrays | None = None
+        self._distributions = {model.name: model.distribution for model in competing_models(self.settings)}
+        self._contest = self._new_contest()
+        self._states: list[State] = []
+
+    def _new_contest(self) -> Contest:
+        s = self.settings
+        return Contest(tuple(self._distributions), s.score_periods, s.switch_margin, s.switch_rows)
 
     def on_batch(self, batch: Batch) -> Iterable[Output]:
         """Return no output: this stage only processes facts of kind ``sums``."""
@@ -121,6 +180,8 @@ class PoolingLogic:
         if fact.kind != SUMS:
             return []
         changed: set[str] = set()
+        scored = self._contest.newest
+        end_ms = 0
         # The statistics of a single bucket have a column named ``rows``, so this key distinguishes the two forms.
         several = "period_end_ms" not in fact.value
         for value in fact.value["rows"] if several else [fact.value]:
@@ -130,11 +191,16 @@ class PoolingLogic:
                     f"got {value['kind']}; start stage 1 and stage 2 with the same settings"
                 )
             changed |= self._take(value)
-        return self._estimates(changed) if changed else []
+            end_ms = max(end_ms, int(value["period_end_ms"]))
+        outputs = self._estimates(changed) if changed else []
+        if self._contest.newest > scored:
+            outputs.append(self._report(end_ms))
+        return outputs
 
     def _take(self, value: Mapping[str, Any]) -> set[str]:
         """Store newer statistics; return the affected products."""
-        self._tenant = str(value["tenant"])
+        self._tenant, self._category = str(value["tenant"]), str(value["category"])
+        self._contest.add(int(value["bucket"]), int(value["period"]), value.get("scores", {}))
         end_ms, changed = int(value["period_end_ms"]), set()
         for key in value["gone"]:
             held = self._held.get(key)
@@ -142,17 +208,24 @@ class PoolingLogic:
                 del self._held[key]
                 self._table = None
                 changed.add(Listing.parse(key).sku)
+        # Statistics written before models competed are those of the first model.
+        models = value.get("models") or {next(iter(self._distributions)): value}
         for at, key in enumerate(value["listings"]):
             held = self._held.get(key)
             if held is not None and end_ms <= held.end_ms:
                 continue
-            statistics = [value[name][at] for name in _COLUMNS]
-            published = held.published if held is not None else None
             fresh = _ListingState(
-                end_ms, value["price_groups"][at], value["offer_centre"][at], statistics, published
+                end_ms,
+                value["price_groups"][at],
+                value["offer_centre"][at],
+                {name: [columns[column][at] for column in _COLUMNS] for name, columns in models.items()},
+                held.published if held is not None else None,
+                int(value["changed_ms"][at]) if "changed_ms" in value else 0,
+                float(value["changed_variance"][at]) if "changed_variance" in value else 0.0,
+                bool(value["unexposed"][at]) if "unexposed" in value else False,
             )
             self._held[key] = fresh
-            if held is None:
+            if held is None or held.statistics.keys() != fresh.statistics.keys():
                 self._table = None
             elif self._table is not None:
                 self._table.update(key, fresh)
@@ -164,30 +237,42 @@ class PoolingLogic:
         if not self._held:
             return []
         if self._table is None:
-            self._table = _CategoryArrays(self._held)
-        table = self._table
-        pooled = pool_products(table.statistics, table.product, len(table.skus), s)
+            self._table = _CategoryArrays(self._held, tuple(self._distributions))
+        table, model = self._table, self._contest.in_use
+        if model not in table.statistics:
+            model = next(iter(table.statistics))
+        pooled = pool_products(
+            table.statistics[model], table.product, len(table.skus), s, self._distributions[model]
+        )
         shrunk = shrink(pooled.b, pooled.category_se, s)
+        unexposed = {
+            p for p, key in zip(table.product.tolist(), table.keys, strict=True) if self._held[key].unexposed
+        }
+        self._states = [
+            State(Sufficiency.NOT_IDENTIFIED, InsufficientReason.NO_EXPOSURES, 1)
+            if pooled.periods[p] <= 0 and p in unexposed
+            else sufficiency(pooled, p, s)
+            for p in range(len(table.skus))
+        ]
         ends = np.zeros(len(table.skus), np.int64)
         np.maximum.at(ends, table.product, table.ends)
-        own = np.zeros(len(table.skus), bool)
-        if s.emit == "changed":
-            own[[table.place[sku] for sku in changed if sku in table.place]] = True
-        now = quantized(shrunk.mean, shrunk.sd, s)[table.product]
-        publish = np.flatnonzero(own[table.product] | (now != table.published).any(axis=1))
-        table.published[publish] = now[publish]
+        rounded = quantized(shrunk.mean, shrunk.sd, s).tolist()
+        own = {table.place[sku] for sku in changed if sku in table.place} if s.emit == "changed" else set()
+        rows = zip(table.listings, table.keys, table.product.tolist(), strict=True)
+        counts = self._distributions[model] is Distribution.COUNTS
         outputs = []
-        for at in publish.tolist():
-            listing, key, p = table.listings[at], table.keys[at], int(table.product[at])
-            held = self._held[key]
-            mean, sd = held.published = now[at].tolist()
+        for listing, key, p in rows:
+            held, state = self._held[key], self._states[p]
+            now = Published(*rounded[p], state.sufficiency.value, held.changed_ms)
+            if now == held.published and p not in own:
+                continue
+            held.published = now
             b, se = float(pooled.b[p]), float(pooled.se[p])
-            state, missing = sufficiency(b, se, float(pooled.periods[p]), bool(pooled.moved[p]), s)
             eta, eta_sd = float(pooled.slopes[p, 1]), float(pooled.slope_se[p, 1])
             if not np.isfinite(eta_sd) or pooled.rows[p] == 0:
                 eta, eta_sd = s.rival_mean, s.rival_sd
-            elif s.kind == "within":
-                # Scanner sums contain no prior of the controls, so that it is applied here.
+            elif not counts:
+                # Sums of log units contain no prior of the controls, so that it is applied here.
                 weight, prior = 1 / max(eta_sd, 1e-9) ** 2, 1 / s.rival_sd**2
                 eta = (eta * weight + s.rival_mean * prior) / (weight + prior)
                 eta_sd = float((weight + prior) ** -0.5)
@@ -197,8 +282,10 @@ class PoolingLogic:
                 "category_mean": shrunk.mu,
                 "category_sd": shrunk.tau,
                 "dispersion": pooled.dispersion,
-                "periods_missing": float(missing),
+                "periods_missing": float(state.periods_missing),
             }
+            if held.changed_ms:
+                extra["changed_ms"], extra["changed_sd"] = held.changed_ms, held.changed_variance**0.5
             if held.offer_centre is not None:
                 extra["mean_log_offer"] = held.offer_centre
             raw = bool(np.isfinite(b) and np.isfinite(se))
@@ -210,28 +297,60 @@ class PoolingLogic:
                 price_group=held.group,
                 name=NAME,
                 segment=DEFAULT_SEGMENT,
-                mean=mean,
-                sd=sd,
+                mean=now.mean,
+                sd=now.sd,
                 n=round(float(pooled.rows[p])),
                 raw_mean=b if raw else None,
                 raw_se=se if raw else None,
                 active_periods=round(float(pooled.periods[p])),
-                sufficient=state.value,
+                sufficient=state.sufficiency.value,
                 window_end_ms=int(ends[p]),
                 extra=extra,
+                reason=state.reason.value if state.reason is not None else "",
+                model=model,
             )
             outputs.append(Output(ESTIMATES, f"{key}|{NAME}|{DEFAULT_SEGMENT}", asdict(estimate), int(ends[p])))
         return outputs
+
+    def _report(self, end_ms: int) -> Output:
+        """Return the scores of the models, the one in use and the states of the category's products."""
+        scores, in_use = self._contest.scores(), self._contest.in_use
+        switches = self._contest.new_switches()
+        record = ModelReport(
+            tenant=self._tenant,
+            category=self._category,
+            window_end_ms=end_ms,
+            model=in_use,
+            switched_from=switches[-1].before if switches else "",
+            reason=self._why(scores, in_use),
+            scores={name: score.mean for name, score in sorted(scores.items())},
+            rows={name: score.rows for name, score in sorted(scores.items())},
+            states=dict(sorted(Counter(state.sufficiency.value for state in self._states).items())),
+        )
+        return Output(MODEL_REPORTS, f"{self._tenant}/{self._category}", asdict(record), end_ms)
+
+    def _why(self, scores: Mapping[str, ModelScore], in_use: str) -> str:
+        """Return why a model is in use, in one sentence."""
+        s, own = self.settings, scores.get(in_use)
+        others = {name: score for name, score in scores.items() if name != in_use}
+        if own is None or not others:
+            return "no other model competes" if own is not None else "no model has a score"
+        name, best = max(others.items(), key=lambda item: (item[1].mean, item[0]))
+        if own.rows < s.switch_rows:
+            return f"{own.rows} scores, a switch needs {s.switch_rows:g}"
+        ahead = own.mean - best.mean
+        if ahead >= 0:
+            return f"{ahead:.3f} nats per listing and period better than {name}"
+        return f"{name} is {-ahead:.3f} nats better, a switch needs {s.switch_margin:g}"
 
     def snapshot(self) -> dict[str, Any]:
         """Return versioned plain data without settings."""
         return {
             "v": self.version,
             "tenant": self._tenant,
-            "held": {
-                key: [h.end_ms, h.group, h.offer_centre, h.published, h.statistics]
-                for key, h in self._held.items()
-            },
+            "category": self._category,
+            "contest": self._contest.snapshot(),
+            "held": {key: held.to_row() for key, held in self._held.items()},
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
@@ -243,8 +362,14 @@ class PoolingLogic:
             If the snapshot has another version.
         """
         refuse_other_version(self.name, self.version, snapshot)
-        self._tenant = str(snapshot["tenant"])
-        self._held, self._table = {}, None
-        for key, (end_ms, group, offer_centre, published, statistics) in snapshot["held"].items():
-            published = list(published) if published is not None else None
-            self._held[key] = _ListingState(int(end_ms), group, offer_centre, list(statistics), published)
+        self._tenant, self._category = str(snapshot["tenant"]), str(snapshot.get("category", ""))
+        self._contest = self._new_contest()
+        if "contest" in snapshot:
+            self._contest.restore(snapshot["contest"])
+        self._held, self._table, self._states = {}, None, []
+        first = next(iter(self._distributions))
+        for key, (end_ms, group, offer_centre, published, statistics, *change) in snapshot["held"].items():
+            # Snapshots written before models competed hold the first model's statistics and mean and sd only.
+            known = Published(*published) if published is not None and len(published) == 4 else None
+            by_model = statistics if isinstance(statistics, Mapping) else {first: list(statistics)}
+            self._held[key] = _ListingState(int(end_ms), group, offer_centre, by_model, known, *change)

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from features.books.offers import RivalSettings
+from features.elasticity.drift import DriftSettings
 from schemas.time_units import HOUR_MS, MINUTE_MS, WEEK_MS
 
 _RIVALS = RivalSettings()
+_DRIFT = DriftSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,11 @@ class ElasticitySettings:
     ----------
     kind : ``poisson`` for markets with exposures (orders given exposures), ``within`` for scanner data
         (log units, one row per listing and period).
-    host : implementation of the within estimator, ``river`` (K ≤ 4) or ``sums``; ignored by ``poisson``.
+    host : implementation of the within estimator for ``within``, ``river`` (K ≤ 4) or ``sums``.
+    models : models that compete where there are exposures, the one used before any score first.
+    score_periods, switch_margin, switch_rows : a challenger replaces the model in use when its mean score per
+        listing and period over the last ``score_periods`` periods is higher by ``switch_margin`` nats, from at
+        least ``switch_rows`` scores.
     period_ms, period_offset_ms : length of a period, and start of the first one after the epoch
         (weeks that start on Monday: 4 days).
     order_lag_periods : 1: a period is learned one period later, so that orders placed after their price has been
@@ -35,12 +41,17 @@ class ElasticitySettings:
     rival_mean, rival_sd : prior of the rival elasticity.
     noise_variance : initial variance of log units for River's noise parameter.
     m0, s0, tau0, prior_weight, rounds : category prior and its shrinkage (m₀, s₀, τ₀, 4, ten rounds).
-    sufficient_periods, sufficient_se, provisional_se : thresholds of an estimate's sufficiency.
+    variance_prior_df : weight of ``noise_variance`` in the residual variance of a category with fewer than three
+        products, in degrees of freedom.
+    sufficient_periods, sufficient_se, provisional_se : thresholds of an estimate's sufficiency. sufficient_df,
+    sufficient_price_range : residual degrees of freedom (rows of counts), and range of the log price
+        within a series, that a sufficient estimate needs.
     single_series_factor : factor of the SE of a within product with one series.
     emit, emit_shift : published means are rounded to steps of ``emit_shift`` sd, sds to steps of this share.
         ``changed``: a listing is published when its product's statistics changed, and otherwise when its rounded
         value changed; ``moved``: only when its rounded value changed. ``moved`` suits products in many markets,
         where each market's listing changes the product's statistics.
+    drift : detection of changes, and what follows from one; see :class:`DriftSettings`.
     rivals : how offers are used.
     time_zones : IANA zone per market, for hours and weekdays; UTC where absent.
 
@@ -52,6 +63,10 @@ class ElasticitySettings:
 
     kind: Literal["poisson", "within"] = "poisson"
     host: Literal["river", "sums"] = "river"
+    models: tuple[str, ...] = ("poisson", "within_river", "logit_river")
+    score_periods: int = 168
+    switch_margin: float = 0.01
+    switch_rows: float = 200.0
     period_ms: int = HOUR_MS
     period_offset_ms: int = 0
     order_lag_periods: int = 1
@@ -69,12 +84,16 @@ class ElasticitySettings:
     tau0: float = 0.5
     prior_weight: float = 4.0
     rounds: int = 10
+    variance_prior_df: float = 3.0
     sufficient_periods: float = 12.0
     sufficient_se: float = 0.5
     provisional_se: float = 1.0
+    sufficient_df: float = 15.0
+    sufficient_price_range: float = 0.05
     single_series_factor: float = 1.5
-    emit: Literal["changed", "moved"] = "changed"
+    emit: Literal["changed", "moved"] = "moved"
     emit_shift: float = 0.1
+    drift: DriftSettings = _DRIFT
     rivals: RivalSettings = _RIVALS
     time_zones: Mapping[str, str] = field(default_factory=dict)
 

@@ -211,6 +211,56 @@ def ledger(
 
 
 @commands.command()
+def models(
+    category: Annotated[str, typer.Argument(help="tenant/category; by default all.", metavar="[CATEGORY]")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """List, per category, the elasticity model in use, the models' scores and changes of demand.
+
+    A score is the mean log probability, in nats, that a model gave to a listing's next order count; larger is
+    better. Exit code 1 if no category has a report yet: the first one follows the second hour of market time.
+    """
+    settings = Settings.load()
+    newest: dict[str, dict[str, Any]] = {}
+    for value in read_values(settings.kafka, "models"):
+        newest[f"{value['tenant']}/{value['category']}"] = value
+    found = {name: report for name, report in sorted(newest.items()) if not category or name == category}
+    events = [v for v in read_values(settings.kafka, "drift") if not category or _concerns(v, category)]
+    rows = [
+        (
+            name,
+            report["model"],
+            *(f"{report['scores'][each]:.3f}" if each in report["scores"] else "-" for each in _models(found)),
+            str(max(report["rows"].values(), default=0)),
+            " ".join(f"{n} {state}" for state, n in report["states"].items()),
+            report["reason"],
+        )
+        for name, report in found.items()
+    ]
+    head = ("category", "in use", *_models(found), "scores", "products", "why")
+    lines = [*columns([head, *rows])] if rows else ["no category has a report yet"]
+    lines += ["", f"{len(events)} confirmed changes of demand" + (", newest last:" if events else "")]
+    lines += [
+        f"  {format_time(v['window_end_ms'])}  {v['scope']} {v['name']}: {v['statistic']}, residual "
+        f"{v['residual_before']:+.2f} → {v['residual_after']:+.2f} sd over {v['periods']} periods, "
+        f"{v['listings']} listings"
+        for v in events[-20:]
+    ]
+    out({"categories": list(found.values()), "drift": events}, lines, as_json)
+    if not found:
+        raise typer.Exit(NO)
+
+
+def _models(reports: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the names of the scored models, sorted."""
+    return sorted({name for report in reports.values() for name in report["scores"]})
+
+
+def _concerns(event: dict[str, Any], category: str) -> bool:
+    return event["scope"] == "category" and f"{event['tenant']}/{event['name']}" == category
+
+
+@commands.command()
 def status(as_json: AsJson = False) -> None:
     """Show the health of each component. Exit code 1 if one has a problem."""
     settings = Settings.load()

@@ -33,7 +33,8 @@ from schemas.topics import TOPICS
 log = logging.getLogger(__name__)
 
 BACKLOG: Mapping[str, int] = {
-    "tables": WHOLE_TOPIC, "decisions": 500, "features": 500, "evidence": 500, "rejected": 50, "cells": 0
+    "tables": WHOLE_TOPIC, "decisions": 500, "features": 500, "evidence": 500, "rejected": 50, "cells": 0,
+    "models": WHOLE_TOPIC, "drift": 50,
 }  # fmt: skip
 """Existing records read first, per partition; tables are compacted, so all of them are read."""
 
@@ -72,7 +73,7 @@ class Change:
 
 
 class MarketView:
-    """Follows tables, decisions, features, evidence, rejected and cells, and keeps the newest records of each.
+    """Follows the topics of :data:`BACKLOG` and keeps the newest records of each.
 
     Parameters
     ----------
@@ -110,6 +111,8 @@ class MarketView:
         self._changes: deque[Change] = deque(maxlen=recent)
         self._decisions: deque[dict[str, Any]] = deque(maxlen=recent)
         self._rejected: deque[dict[str, Any]] = deque(maxlen=recent)
+        self._models: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._drift: deque[dict[str, Any]] = deque(maxlen=recent)
         self.totals: Counter[str] = Counter()
         self.rejected_codes: Counter[str] = Counter()
         self._ends: dict[str, tuple[float, int]] = {}
@@ -277,6 +280,12 @@ class MarketView:
         _remember(self._evidence, key, points, self._max_listings)
         self.totals["triggers"] += live and bool(value["triggered"])
 
+    def _take_models(self, value: dict[str, Any], live: bool) -> None:
+        _remember(self._models, f"{value['tenant']}/{value['category']}", value, self._max_listings)
+
+    def _take_drift(self, value: dict[str, Any], live: bool) -> None:
+        self._drift.append(value)
+
     def _take_rejected(self, value: dict[str, Any], live: bool) -> None:
         self.rejected_codes[value["code"]] += 1
         self._rejected.append(
@@ -284,6 +293,16 @@ class MarketView:
         )
 
     # ---- reading ----
+
+    def models(self) -> list[dict[str, Any]]:
+        """Return the newest report of each category's models, sorted by category."""
+        with self._lock:
+            return [self._models[key] for key in sorted(self._models)]
+
+    def drift(self, n: int = 10) -> list[dict[str, Any]]:
+        """Return the last confirmed changes of demand, newest first."""
+        with self._lock:
+            return list(self._drift)[: -n - 1 : -1]
 
     def changes(self, n: int = 20) -> list[Change]:
         """Return the last price changes, newest first."""
@@ -360,6 +379,8 @@ class MarketView:
                 | {"why": CAUSES.get(each["cause"], each["cause"]), "result": OUTCOMES.get(each["outcome"], "")}
                 for each in self.decisions(12)
             ],
+            "models": self.models()[:40],
+            "drift": self.drift(8),
             "rejected": dict(self.rejected_codes.most_common(8)),
             "refused": [[REJECTIONS.get(code, code), n] for code, n in self.rejected_codes.most_common(8)],
             "totals": dict(self.totals),

@@ -389,6 +389,37 @@ class Demand(PolicySection):
     )
 
 
+class Drift(PolicySection):
+    """Detection of changes in demand, and what follows from one (§ 11)."""
+
+    delta: Share = Field(
+        default=0.05,
+        gt=0,
+        lt=1.0,
+        description="δ of ADWIN for categories and markets; a smaller one finds fewer changes, fewer by chance",
+    )
+    listing_delta: Share = Field(default=0.001, gt=0, lt=1.0, description="δ of ADWIN for listings")
+    grace_periods: int = Field(default=24, ge=1, description="periods that a detector needs before its first test")
+    level_sd: Number = Field(
+        default=0.5, ge=0, description="sd that a change of the level adds to the log of the level"
+    )
+    slope_sd: Number = Field(default=1.5, gt=0, description="sd of changes of the elasticity before data")
+    minor_share: Share = Field(
+        default=0.2,
+        description="share of level_sd that a change of the elasticity adds to the level, and the other way",
+    )
+    spread: Share = Field(
+        default=0.3, description="sd of the listings' shifts around the common one, as a share of it"
+    )
+    keep_counts: Share = Field(
+        default=0.1, gt=0, description="share of the counts per price point that a change leaves"
+    )
+    far_propensity: Share = Field(
+        default=0.12, description="select probability of the lowest and highest allowed price after a change"
+    )
+    explore_minutes: int = Field(default=1_440, ge=0, description="minutes for which it applies")
+
+
 class Elasticity(PolicySection):
     """Learning of elasticities (§ 3); the priors that decisions use, too, are in ``beliefs``."""
 
@@ -397,6 +428,18 @@ class Elasticity(PolicySection):
         description="poisson: orders given exposures; within: scanner data, log units (§ 3)",
     )
     host: Literal["river", "sums"] = Field(default="river", description="host of the within estimator (§ 3)")
+    models: tuple[str, ...] = Field(
+        default=("poisson", "within_river", "logit_river"),
+        min_length=1,
+        description="models that compete where there are exposures, the one used before any score first (§ 3)",
+    )
+    score_periods: int = Field(
+        default=168, ge=1, description="length of the rolling score of a model, in periods (§ 3)"
+    )
+    switch_margin: Number = Field(
+        default=0.01, ge=0, description="advantage, in nats per listing and period, that replaces a model (§ 3)"
+    )
+    switch_rows: Number = Field(default=200.0, ge=1, description="scores that a replacement needs (§ 3)")
     period_minutes: int = Field(
         default=60, ge=1, description="length in minutes of a period, which is one row per listing (§ 3)"
     )
@@ -431,13 +474,24 @@ class Elasticity(PolicySection):
     single_series_factor: Number = Field(
         default=1.5, gt=0, description="factor of the SE of a product with one series (within, § 3)"
     )
+    variance_prior_df: Number = Field(
+        default=3.0,
+        gt=0,
+        description="weight of noise_variance in a category of fewer than three products, in degrees of freedom",
+    )
+    sufficient_df: Number = Field(
+        default=15.0, gt=0, description="residual degrees of freedom required for a sufficient estimate (§ 3)"
+    )
+    sufficient_price_range: Number = Field(
+        default=0.05, gt=0, description="range of the log price required for a sufficient estimate (§ 3)"
+    )
     sufficient_periods: Number = Field(
         default=12.0, gt=0, description="W: active periods required for a sufficient estimate (§ 3)"
     )
     sufficient_se: Number = Field(default=0.5, gt=0, description="largest SE of a sufficient estimate (§ 3)")
     provisional_se: Number = Field(default=1.0, gt=0, description="largest SE of a provisional estimate (§ 3)")
     tell: Literal["changed", "moved"] = Field(
-        default="changed",
+        default="moved",
         description="publish an estimate when its product's statistics changed, or only when it moved",
     )
     emit_shift: Number = Field(
@@ -681,6 +735,7 @@ class Policy(PolicySection):
     beliefs: Beliefs = Beliefs()
     demand: Demand = Demand()
     elasticity: Elasticity = Elasticity()
+    drift: Drift = Drift()
     features: Features = Features()
     tables: Tables = Tables()
     watch: Watch = Watch()

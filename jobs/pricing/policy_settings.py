@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from features.books.offers import RivalSettings
 from features.books.sale_probability import DemandSettings
+from features.elasticity.drift import DriftSettings
 from features.elasticity.settings import ElasticitySettings
 from features.market_time import MarketTime
 from features.segments.customers import SegmentSettings
@@ -45,6 +46,10 @@ def elasticity_settings(policy: Policy) -> ElasticitySettings:
     return ElasticitySettings(
         kind=own.kind,
         host=own.host,
+        models=own.models,
+        score_periods=own.score_periods,
+        switch_margin=own.switch_margin,
+        switch_rows=own.switch_rows,
         period_ms=own.period_minutes * MINUTE_MS,
         period_offset_ms=own.period_offset_minutes * MINUTE_MS,
         order_lag_periods=own.order_lag_periods,
@@ -62,6 +67,9 @@ def elasticity_settings(policy: Policy) -> ElasticitySettings:
         tau0=beliefs.elasticity_sd,
         prior_weight=own.prior_weight,
         rounds=own.rounds,
+        variance_prior_df=own.variance_prior_df,
+        sufficient_df=own.sufficient_df,
+        sufficient_price_range=own.sufficient_price_range,
         sufficient_periods=own.sufficient_periods,
         sufficient_se=own.sufficient_se,
         provisional_se=own.provisional_se,
@@ -70,6 +78,25 @@ def elasticity_settings(policy: Policy) -> ElasticitySettings:
         emit_shift=own.emit_shift,
         time_zones=dict(policy.local_time.time_zones),
         rivals=rival_settings(policy),
+        drift=drift_settings(policy),
+    )
+
+
+def drift_settings(policy: Policy) -> DriftSettings:
+    """Return the parameters of drift detection in learning.
+
+    >>> drift_settings(Policy()) == DriftSettings()
+    True
+    """
+    own = policy.drift
+    return DriftSettings(
+        delta=own.delta,
+        listing_delta=own.listing_delta,
+        level_sd=own.level_sd,
+        slope_sd=own.slope_sd,
+        minor_share=own.minor_share,
+        spread=own.spread,
+        grace_periods=own.grace_periods,
     )
 
 

@@ -16,7 +16,17 @@ from jobs.replay.records import Refused
 from schemas.events import Cell
 from schemas.topics import TOPICS
 
-STREAMS = ("cells", "features", "estimates", "evidence", "decisions", "tables", "rejected_cells")
+STREAMS = (
+    "cells",
+    "features",
+    "estimates",
+    "models",
+    "drift",
+    "evidence",
+    "decisions",
+    "tables",
+    "rejected_cells",
+)
 """Streams of which a run in one process has outputs."""
 _ROWS, _TEXT = 20_000, 8_000_000
 """Rows, and characters of JSON, after which a row group ends."""

@@ -200,7 +200,53 @@ class Stockpiling(ReferencePrice):
         self.household_stock *= np.exp(-1 / self._empties_min)
 
 
-FAMILIES: tuple[type[Logit], ...] = (Logit, Mixture, StepWillingness, ReferencePrice, Stockpiling)
+class ElasticityBreak(Logit):
+    """After three and a half days every customer becomes 1.8 times as price-sensitive; S⁰ at p_ref stays."""
+
+    name = "break"
+    _at_min, _factor = 5_040, 1.8
+
+    def __init__(self, parameters: DemandParameters) -> None:
+        super().__init__(parameters)
+        self.minutes = 0
+
+    def sensitivity(self) -> float:
+        """Return the factor of the own-price response, now."""
+        return self._factor if self.minutes >= self._at_min else 1.0
+
+    def probability(
+        self, listing: Array, segment: Array, latent_class: Array, price: Array, offer: Array, lift: Array | float
+    ) -> Array:
+        """Return :meth:`Logit.probability` with the present own-price response."""
+        t = self.parameters
+        own = t.own[listing, segment] * (self.sensitivity() - 1) * np.log(price / t.reference[listing])
+        return sigmoid(self._utility(listing, segment, price, offer) + own + lift)
+
+    def end_minute(self, shown: Array, extra: Array) -> None:
+        """Count the minutes."""
+        self.minutes += 1
+
+
+class ElasticityDrift(ElasticityBreak):
+    """Price sensitivity rises linearly to 1.5 times its first value within a week, and then stays."""
+
+    name = "drift"
+    _over_min, _factor = 10_080, 1.5
+
+    def sensitivity(self) -> float:
+        """Return the factor of the own-price response, now."""
+        return 1.0 + (self._factor - 1.0) * min(1.0, self.minutes / self._over_min)
+
+
+FAMILIES: tuple[type[Logit], ...] = (
+    Logit,
+    Mixture,
+    StepWillingness,
+    ReferencePrice,
+    Stockpiling,
+    ElasticityBreak,
+    ElasticityDrift,
+)
 """Every demand family; a configuration names one."""
 
 

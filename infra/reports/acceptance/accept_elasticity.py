@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from features.array_text import array_text
 from features.bucket_logic import Batch, parse_batch
 from features.elasticity import ElasticitySettings
 from features.elasticity.elasticity_logic import ElasticityLogic
@@ -197,7 +198,7 @@ def cost_figures(quick: bool) -> list[Figure]:
         batch = parse_batch(payload)
         cells += len(batch.cells)
         logic.on_batch(batch)
-        largest = max(largest, len(orjson.dumps(logic.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY)))
+        largest = max(largest, len(orjson.dumps(logic.snapshot(), default=array_text)))
     spent = time.process_time() - began
     return [
         at_least("cells learned per second on one core", cells / spent, 5_000),

@@ -9,7 +9,7 @@ import orjson
 
 from features.bucket_logic import Fact, Output
 from features.elasticity import ElasticitySettings
-from features.elasticity.pooling_logic import PoolingLogic
+from features.elasticity.pooling_logic import ESTIMATES, PoolingLogic
 from infra.reports.report import Figure, Limit
 from schemas.time_units import WEEK_MS
 
@@ -33,4 +33,5 @@ def pool_outputs(pool: PoolingLogic, outputs: Iterable[Output], estimates: dict[
         value = orjson.loads(orjson.dumps(output.value))
         fact = Fact(output.stream, value, output.event_time_ms, "", output.event_time_ms)
         for got in pool.on_fact(fact):
-            estimates[got.key] = got.value
+            if got.stream == ESTIMATES:
+                estimates[got.key] = got.value

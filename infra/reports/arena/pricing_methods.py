@@ -22,8 +22,8 @@ import numpy as np
 
 from features.books.offers import ReferenceOffer
 from features.bucket_logic import Batch, Fact, Output
-from features.elasticity.elasticity_logic import ElasticityLogic
-from features.elasticity.pooling_logic import PoolingLogic
+from features.elasticity.elasticity_logic import SUMS, ElasticityLogic
+from features.elasticity.pooling_logic import ESTIMATES, PoolingLogic
 from features.elasticity.settings import ElasticitySettings
 from jobs.pricing.bucket.decider import Decider, Trigger
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
@@ -88,8 +88,12 @@ class Walras:
         batch = Batch(0, end_ms, minute.cells, minute.offers, (), minute.catalog, now_ms=end_ms)
         outputs = list(self.logic.on_batch(batch))
         for sums in self.elasticity.on_batch(batch):
+            if sums.stream != SUMS:
+                continue
             pool = self.pools.setdefault(sums.key, PoolingLogic(LEARNING))
-            for estimate in pool.on_fact(Fact("sums", sums.value, end_ms, self._address("sums"), end_ms)):
+            for estimate in pool.on_fact(Fact(SUMS, sums.value, end_ms, self._address(SUMS), end_ms)):
+                if estimate.stream != ESTIMATES:
+                    continue
                 self.estimates[estimate.key] = estimate.value
                 outputs += self.logic.on_fact(
                     Fact("estimates", estimate.value, end_ms, self._address("estimates"), end_ms)

@@ -164,14 +164,19 @@ class BucketState:
         cause = Cause.STOCK_OUT if now.on_hand <= 0 else Cause.RESTOCKED
         requests.add(key, cause, {"on_hand": now.on_hand, "inbound": now.inbound})
 
-    def take_estimate(self, value: Mapping[str, Any], requests: RepricingRequests) -> None:
+    def take_estimate(self, value: Mapping[str, Any], requests: RepricingRequests) -> bool:
         """Take a listing's own-price elasticity; one for a listing not known yet is parked.
 
         A price that was best under old beliefs may not be under new ones, and while demand stays the same no
-        evidence shows it: an elasticity that moved enough since the last decision requests a repricing.
+        evidence shows it: an elasticity that moved enough since the last decision requests a repricing, and so
+        does a confirmed change of demand.
+
+        Returns
+        -------
+        Whether demand changed since the last estimate.
         """
         if value["name"] != "own_price_elasticity" or value["scope"] != "listing" or value["segment"] != "all":
-            return
+            return False
         key = Listing.key_in(value)
         extra = value.get("extra") or {}
         beliefs = self.policy.beliefs
@@ -181,21 +186,28 @@ class BucketState:
             float(value["sd"]),
             float(extra.get("rival_elasticity", beliefs.rival_elasticity)),
             float(extra.get("rival_elasticity_sd", 0.0)),
+            int(extra.get("changed_ms", 0)),
+            float(extra.get("changed_sd", 0.0)),
         )
         if not all(math.isfinite(number) for number in estimate) or estimate.sd <= 0:
-            return
+            return False
         state = self.states.get(key)
         if state is None:
             self._parked[key] = estimate
             if len(self._parked) > PARKED_ESTIMATES:
                 del self._parked[next(iter(self._parked))]
         elif state.estimate is None or state.estimate.window_end_ms <= estimate.window_end_ms:
+            changed = estimate.changed_ms > (state.estimate.changed_ms if state.estimate is not None else 0)
             state.estimate = estimate
             before, (eps, eps_sd, _, _) = state.decided_on, self.elasticity(key)
             moved = before is not None and abs(eps - before.elasticity) > beliefs.look_when_moved_sd * eps_sd
             if before is not None and state.has_table and moved:
                 detail = {"before": before.elasticity, "now": eps, "sd": eps_sd}
                 requests.add(key, Cause.BELIEFS_MOVED, detail)
+            if changed and state.has_table:
+                requests.replace(key, Cause.DEMAND_CHANGED, {"changed_ms": estimate.changed_ms})
+            return changed
+        return False
 
     def elasticity(self, key: str) -> tuple[float, float, float, float]:
         """Return ε, its sd, η, its sd, as believed now, within the policy's bounds.
@@ -203,17 +215,18 @@ class BucketState:
         ε is the estimate where there is one (else the policy's prior), combined with what the list price
         implies: a merchant who set a price P on a unit cost c believed in about ε = −P/(P − c), the elasticity
         for which P is best (Lerner), at most ``implied_elasticity_max``; right within ``list_price_sd`` of log
-        price, dε = ε(1 + ε) d log P.
+        price, dε = ε(1 + ε) d log P. The list price dates from before any change of demand, so that the sd which
+        changes added to ε is part of its error.
         """
         beliefs, state, entry = self.policy.beliefs, self.states.get(key), self.catalog.get(key)
         eps, eps_sd = beliefs.elasticity_mean, beliefs.elasticity_sd
-        eta, eta_sd = beliefs.rival_elasticity, 0.0
+        eta, eta_sd, changed_sd = beliefs.rival_elasticity, 0.0, 0.0
         if state is not None and state.estimate is not None:
-            _, eps, eps_sd, eta, eta_sd = state.estimate
+            _, eps, eps_sd, eta, eta_sd, _, changed_sd = state.estimate
         list_minor, cost_minor = (entry.list_minor, entry.cost_minor) if entry else (None, None)
         if list_minor and cost_minor and 0 < cost_minor < list_minor:
             implied = min(-list_minor / (list_minor - cost_minor), beliefs.implied_elasticity_max)
-            implied_sd = beliefs.list_price_sd * implied * (1 + implied)
+            implied_sd = math.hypot(beliefs.list_price_sd * implied * (1 + implied), changed_sd)
             weight, prior = eps_sd**-2, implied_sd**-2
             eps = (weight * eps + prior * implied) / (weight + prior)
             eps_sd = (weight + prior) ** -0.5

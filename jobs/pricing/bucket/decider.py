@@ -177,7 +177,12 @@ class Decider:
             elasticity=Belief(eps, eps_sd),
             rival_elasticity=Belief(eta, eta_sd),
             offer_centre=None if centre is None else -centre,
+            changed_ms=self._changed_ms(key),
         )
+
+    def _changed_ms(self, key: str) -> int | None:
+        estimate = self._bucket.states[key].estimate
+        return estimate.changed_ms or None if estimate is not None else None
 
     def _segment(self, key: str, name: str, share: float, elasticity: Belief) -> SegmentBeliefs:
         counts = self._book.counts(key, name)

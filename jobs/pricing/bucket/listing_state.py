@@ -56,13 +56,19 @@ class StockLevel(NamedTuple):
 
 
 class HeldEstimate(NamedTuple):
-    """Own-price elasticity and rival elasticity with their standard deviations, and the window's end."""
+    """Own-price elasticity and rival elasticity with their standard deviations, and the window's end.
+
+    ``changed_ms``: time of the last confirmed change of demand, 0 without one; ``changed_sd``: sd that changes
+    added to the elasticity so far.
+    """
 
     window_end_ms: int
     mean: float
     sd: float
     rival_mean: float
     rival_sd: float
+    changed_ms: int = 0
+    changed_sd: float = 0.0
 
 
 class OddCost(NamedTuple):

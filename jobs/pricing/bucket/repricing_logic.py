@@ -153,7 +153,8 @@ class RepricingLogic:
                 if event.start_ms <= self._time_ms < event.end_ms:
                     self._take_event_change(event, True, requests)
             case "estimates":
-                self._bucket.take_estimate(value, requests)
+                if self._bucket.take_estimate(value, requests):
+                    self._book.fade(Listing.key_in(value), self.policy.drift.keep_counts)
             case "commands":
                 trigger = Trigger(fact.address, at_ms, now_ms)
                 context = CommandContext(

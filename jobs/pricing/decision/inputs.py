@@ -84,7 +84,7 @@ class DemandBeliefs:
     """What is believed of the listing's demand.
 
     ``requests``: expected in the policy's period. ``offer_centre``: log price on which the counts' offer
-    deviations are centred; None without rivals.
+    deviations are centred; None without rivals. ``changed_ms``: time of the last confirmed change of demand.
     """
 
     requests: float
@@ -92,6 +92,7 @@ class DemandBeliefs:
     elasticity: Belief
     rival_elasticity: Belief
     offer_centre: float | None = None
+    changed_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from jobs.pricing.optimizer import explore
 from schemas.events import DEFAULT_SEGMENT
 from schemas.money import ceil_minor, floor_minor
 from schemas.price_table import PriceList
+from schemas.time_units import MINUTE_MS
 
 HALF_90 = 1.645
 """Standard deviations from the mean to either end of a 90 % interval."""
@@ -55,8 +56,12 @@ def build_table(
 def _far_propensity(inputs: PricingInputs) -> float:
     """Return the propensity of the farthest prices: above 0 only until the elasticity is known well enough.
 
-    They teach most while little is known; later they would be deals that some shoppers wait for.
+    They teach most while little is known; later they would be deals that some shoppers wait for. After a confirmed
+    change of demand they are shown more often for a bounded time, since old prices no longer teach.
     """
-    eps, exploring = inputs.beliefs.elasticity, inputs.policy.exploration
-    known = HALF_90 * eps.sd <= exploring.far_until * abs(eps.mean)
-    return 0.0 if known else exploring.far_propensity
+    eps, policy, changed_ms = inputs.beliefs.elasticity, inputs.policy, inputs.beliefs.changed_ms
+    known = HALF_90 * eps.sd <= policy.exploration.far_until * abs(eps.mean)
+    far = 0.0 if known else policy.exploration.far_propensity
+    if changed_ms is not None and inputs.at_ms < changed_ms + policy.drift.explore_minutes * MINUTE_MS:
+        far = max(far, policy.drift.far_propensity)
+    return far

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
-import features.elasticity as package
+import features.elasticity.models as package
 from features.elasticity import MODELS, ElasticitySettings, PoissonLaplace, WithinRiver, WithinSums, model_for
 from features.elasticity.base import PeriodRows
 from features.elasticity.checks import check_model
-from features.elasticity.poisson import _mode
-from features.elasticity.pooling import pool_products, shrink
+from features.elasticity.models.poisson import _mode
+from features.elasticity.pooling import pool_products, shrink, sufficiency
+from schemas.codes import Sufficiency
 
 WITH_FORGETTING = ElasticitySettings(forgetting_per_week=0.9, period_ms=86_400_000)
 WITHOUT_FORGETTING = ElasticitySettings(kind="within", forgetting_per_week=1.0)
@@ -47,7 +49,7 @@ def test_models_contains_all_model_classes() -> None:
     found = set()
     for module in pkgutil.iter_modules(package.__path__):
         for _, cls in inspect.getmembers(
-            importlib.import_module(f"features.elasticity.{module.name}"), inspect.isclass
+            importlib.import_module(f"features.elasticity.models.{module.name}"), inspect.isclass
         ):
             members = {"grow", "learn", "statistics"} <= set(dir(cls))
             if members and cls.__module__.startswith("features.elasticity") and cls.__name__ != "SeriesModel":
@@ -226,6 +228,36 @@ def test_standard_error_of_a_scanner_product_follows_its_formula() -> None:
     f = np.column_stack([np.ones(30), x])
     slopes, [rest], _, _ = np.linalg.lstsq(f, y, rcond=None)
     # N = 29, because the first row of a series only sets its level. K = 2.
-    se = np.sqrt(rest / (29 - 2 - 1) * np.diag(np.linalg.inv(f.T @ f)))[1:]
+    s, df = WITHOUT_FORGETTING, 29 - 2 - 1
+    # One product: the variance is moderated by the settings' prior, and the error has the width of Student's t.
+    variance = (s.variance_prior_df * s.noise_variance + rest) / (s.variance_prior_df + df)
+    student = stats.t.ppf(0.95, s.variance_prior_df + df) / stats.norm.ppf(0.95)
+    se = student * np.sqrt(variance * np.diag(np.linalg.inv(f.T @ f)))[1:]
     np.testing.assert_allclose(got.slopes[0], slopes[1:], rtol=1e-6)
-    np.testing.assert_allclose(got.slope_se[0], se * WITHOUT_FORGETTING.single_series_factor, rtol=1e-6)
+    np.testing.assert_allclose(got.slope_se[0], se * s.single_series_factor, rtol=1e-6)
+
+
+def test_perfect_fit_to_a_few_rows_is_no_precise_estimate() -> None:
+    rng = np.random.default_rng(6)
+    model, products = WithinSums(WITHOUT_FORGETTING, 1), 40
+    for t in range(12):
+        x = rng.normal(0, 0.1, products)
+        y = 3 - 2 * x + rng.normal(0, 0.3, products)
+        # The first product's rows lie on a line.
+        y[0] = 3 - 25 * x[0]
+        model.learn(PeriodRows(t, np.arange(products), x[:, None], np.exp(y), np.zeros(products)))
+    got = pool_products(model.statistics(), np.arange(products), products, WITHOUT_FORGETTING)
+    assert got.b[0] == pytest.approx(-25, abs=1e-6)
+    assert got.se[0] > 0.15 * float(np.median(got.se))
+    assert sufficiency(got, 0, WITHOUT_FORGETTING).sufficiency is not Sufficiency.SUFFICIENT
+
+
+def test_one_outlier_does_not_switch_off_the_shrinkage() -> None:
+    rng = np.random.default_rng(7)
+    b, se = rng.normal(-2.0, 0.5, 200), np.full(200, 0.4)
+    observed = b + rng.normal(0, 0.4, 200)
+    clean = shrink(observed, se)
+    spoilt = shrink(np.append(observed, 174.0), np.append(se, 0.04))
+    assert spoilt.tau < 1.15 * clean.tau
+    assert spoilt.mu == pytest.approx(clean.mu, abs=0.1)
+

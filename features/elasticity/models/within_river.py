@@ -6,6 +6,9 @@ The estimator of within_sums.py as an incremental River model (science § 3). Pe
   (2) the regression learns (prior_sd·z_x, z_y − m₀ z_x1): the features are scaled by the prior sd, and the prior
       mean m₀ of the own price is subtracted from y; alpha = 1, beta = 1/σ²
   (3) the sums follow from its posterior:  A = (S − I)/(β·sd²),  c = S·m/(β·sd) + m₀ A[:, 0]
+  (4) forecast of a row before it is learned: log units ~ N(ȳ + m₀·d_x1 + m′(sd·d_x), v),
+      v = s²·(1 + 1/n) + d_x′Σd_x·sd², with s² the mean of squared errors r²/(1 + 1/n), shrunk to the initial
+      noise variance with a weight of five rows
 
 Limits of River 0.23 and how this module handles them: an alpha other than 1 initialises both precision and
 covariance with 1/alpha, so alpha is 1; ``smoothing`` invalidates the posterior sd, so forgetting scales the
@@ -22,17 +25,24 @@ from typing import Any, ClassVar
 import numpy as np
 from river import linear_model, stats
 
+from features.array_text import read_array
 from features.bucket_logic import refuse_other_version
 from features.elasticity.base import (
+    Adjustment,
+    Distribution,
     Expectation,
     Floats,
+    Ints,
     PeriodRows,
     SeriesStatistics,
 )
+from features.elasticity.models.within_sums import MEAN_ROWS, common_deviation, fading, own_weight
 from features.elasticity.settings import ElasticitySettings
-from features.elasticity.within_sums import common_deviation, own_weight
 
 MAX_SLOPES = 4
+_MAX_LOG = 20.0
+NOISE_ROWS = 5.0
+"""Weight of the initial noise variance in a series' noise variance, in rows."""
 
 
 def export_regression(model: linear_model.BayesianLinearRegression, k: int) -> tuple[Floats, Floats, Floats]:
@@ -88,6 +98,9 @@ class WithinRiver:
 
     name: ClassVar[str] = "within_river"
     version: ClassVar[int] = 1
+    distribution: ClassVar[Distribution] = Distribution.LOG_UNITS
+    forecasts: ClassVar[bool] = True
+    row_per_price: ClassVar[bool] = False
 
     def __init__(self, settings: ElasticitySettings | None = None, slopes: int = 2) -> None:
         if slopes > MAX_SLOPES:
@@ -98,6 +111,7 @@ class WithinRiver:
         self._period = -1
         self._means: list[list[stats.Mean]] = []
         self._regressions: list[linear_model.BayesianLinearRegression] = []
+        self._noise: list[stats.Mean] = []
         self._sums: list[list[float]] = []  # yy, rows, periods, low, high
         self._last: list[int] = []
 
@@ -106,18 +120,22 @@ class WithinRiver:
         while len(self._means) < series:
             self._means.append([stats.Mean() for _ in range(self._k + 1)])
             self._regressions.append(linear_model.BayesianLinearRegression(alpha=1, beta=self._beta))
+            self._noise.append(stats.Mean())
             self._sums.append([0.0, 0.0, 0.0, 0.0, 0.0])
             self._last.append(-1)
 
     def learn(self, rows: PeriodRows) -> Expectation:
-        """Learn one period's rows; rows without a sale are skipped, because log 0 is undefined."""
-        nothing = np.zeros(len(rows.series))
+        """Learn one period's rows and return their forecasts.
+
+        A row without a sale has a forecast, but nothing is learned from it, because log 0 is undefined.
+        """
         if rows.period <= self._period:
-            return Expectation(nothing, nothing)
+            return Expectation.none(len(rows.series))
         self._period = rows.period
+        forecast = self._forecast(rows)
         sold = np.flatnonzero(rows.quantity > 0)
         if sold.size == 0:
-            return Expectation(nothing, nothing)
+            return forecast
         series = rows.series[sold].tolist()
         if series != sorted(series):
             raise ValueError("rows: expected rows sorted by series, got unsorted rows")
@@ -130,6 +148,8 @@ class WithinRiver:
             if n:
                 d[at] = [value - mean.get() for value, mean in zip(u[at].tolist(), self._means[i], strict=True)]
                 g[at] = n / (n + 1)
+                error = u[at, -1] - np.log(forecast.expected[sold[at]])
+                self._noise[i].update(float(error * error / (1 + 1 / n)))
             for value, mean in zip(u[at].tolist(), self._means[i], strict=True):
                 mean.update(value)
             sums, own = self._sums[i], float(u[at, 0])
@@ -144,7 +164,56 @@ class WithinRiver:
             if count[at] > 1e-9:
                 self._learn_deviation(i, z[at].tolist(), float(count[at]), first=i not in counted)
                 counted.add(i)
-        return Expectation(nothing, nothing)
+        return forecast
+
+    def _forecast(self, rows: PeriodRows) -> Expectation:
+        """Return the forecast of each row's units (4); a series without a row has the prior of the level."""
+        s, k = self.settings, self._k
+        forecast = Expectation.none(len(rows.series))
+        for at, i in enumerate(rows.series.tolist()):
+            self.grow(i + 1)
+            means, n = self._means[i], self._means[i][0].n
+            if not n:
+                level, variance = float(np.log(s.conversion)), s.conversion_sd**2 + s.noise_variance
+            else:
+                d = [value - means[j].get() for j, value in enumerate(rows.x[at].tolist())]
+                posterior: Any = self._regressions[i].predict_one(
+                    {j: s.prior_sd * d[j] for j in range(k)}, with_dist=True
+                )
+                # River's variance contains the fixed noise 1/β, which the learned noise replaces.
+                spread = max(posterior.sigma**2 - 1 / self._beta, 0.0)
+                level = means[k].get() + s.prior_mean * d[0] + posterior.mu
+                variance = self._noise_variance(i) * (1 + 1 / n) + spread
+            forecast.expected[at] = np.exp(np.clip(level + rows.log_exposure[at], -_MAX_LOG, _MAX_LOG))
+            forecast.variance[at] = variance
+        return forecast
+
+    def _noise_variance(self, i: int) -> float:
+        mean = self._noise[i]
+        return (NOISE_ROWS * self.settings.noise_variance + mean.n * mean.get()) / (NOISE_ROWS + mean.n)
+
+    def change(self, series: Ints, adjustment: Adjustment) -> None:
+        """Shift the own slope of these series, and fade their posteriors so that its variance grows.
+
+        The mean of a series keeps the weight of at most ``MEAN_ROWS`` rows, so that it follows a new level.
+        """
+        if not len(series):
+            return
+        got = self.statistics().take(series)
+        faded = fading(got.a, got.yy, got.rows, self.settings, adjustment.slope_variance)
+        shift = adjustment.slope_shift
+        for at, (i, keep) in enumerate(zip(np.asarray(series).tolist(), faded.tolist(), strict=True)):
+            precision, covariance, mean = export_regression(self._regressions[i], self._k)
+            # The part of the slope that the data carry shifts; the prior's part stays.
+            data = precision - np.eye(self._k)
+            mean = mean + covariance @ data[:, 0] * (shift / self.settings.prior_sd)
+            self._regressions[i] = import_regression(precision, covariance, mean, self._beta)
+            self._sums[i][0] += 2 * shift * got.c[at, 0] + shift**2 * got.a[at, 0, 0]
+            self._fade(i, keep)
+            if adjustment.level_variance > 0:
+                self._means[i] = [
+                    stats.Mean._from_state(min(mean.n, MEAN_ROWS), mean.get()) for mean in self._means[i]
+                ]
 
     def _learn_deviation(self, i: int, z: list[float], count: float, *, first: bool) -> None:
         s = self.settings
@@ -157,7 +226,10 @@ class WithinRiver:
 
     def _forget(self, i: int, period: int) -> None:
         gap = period - self._last[i] if self._last[i] >= 0 else 0
-        keep = self.settings.forgetting**gap
+        self._fade(i, self.settings.forgetting**gap)
+        self._last[i] = period
+
+    def _fade(self, i: int, keep: float) -> None:
         if keep < 1:
             precision, _, mean = export_regression(self._regressions[i], self._k)
             faded = np.eye(self._k) + keep * (precision - np.eye(self._k))
@@ -166,7 +238,6 @@ class WithinRiver:
             covariance = (covariance + covariance.T) / 2
             self._regressions[i] = import_regression(faded, covariance, mean, self._beta)
             self._sums[i][:3] = [keep * value for value in self._sums[i][:3]]
-        self._last[i] = period
 
     def statistics(self) -> SeriesStatistics:
         """Return the sums that correspond to River's posteriors (3)."""
@@ -181,19 +252,20 @@ class WithinRiver:
         return SeriesStatistics(a, c, yy, rows, periods, np.zeros(s), np.zeros(s), low, high)
 
     def snapshot(self) -> dict[str, Any]:
-        """Return versioned plain data: means and regressions as numbers, matrices as lower triangles."""
+        """Return versioned plain data: means and regressions as arrays, matrices as lower triangles."""
         k, low = self._k, np.tril_indices(self._k)
         exported = [export_regression(model, k) for model in self._regressions]
         return {
             "v": self.version,
             "period": self._period,
-            "n": [means[0].n for means in self._means],
-            "means": [[mean.get() for mean in means] for means in self._means],
-            "precision": [p[low].tolist() for p, _, _ in exported],
-            "covariance": [v[low].tolist() for _, v, _ in exported],
-            "slopes": [m.tolist() for _, _, m in exported],
-            "sums": [list(sums) for sums in self._sums],
-            "last": list(self._last),
+            "n": np.array([means[0].n for means in self._means], np.float64),
+            "means": np.array([[mean.get() for mean in means] for means in self._means], np.float64),
+            "precision": np.array([p[low] for p, _, _ in exported], np.float64),
+            "covariance": np.array([v[low] for _, v, _ in exported], np.float64),
+            "slopes": np.array([m for _, _, m in exported], np.float64),
+            "noise": np.array([[mean.n, mean.get()] for mean in self._noise], np.float64),
+            "sums": np.array(self._sums, np.float64),
+            "last": np.array(self._last, np.int64),
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
@@ -205,19 +277,26 @@ class WithinRiver:
             If the snapshot has another version.
         """
         refuse_other_version(self.name, self.version, snapshot)
-        self._period = int(snapshot["period"])
-        self._means = [
-            [stats.Mean._from_state(n, float(value)) for value in row]
-            for n, row in zip(snapshot["n"], snapshot["means"], strict=True)
-        ]
-        self._regressions = [
-            import_regression(self._square(p), self._square(v), np.array(m), self._beta)
-            for p, v, m in zip(snapshot["precision"], snapshot["covariance"], snapshot["slopes"], strict=True)
-        ]
-        self._sums = [[float(value) for value in sums] for sums in snapshot["sums"]]
-        self._last = [int(value) for value in snapshot["last"]]
+        k = self._k
+        triangle = k * (k + 1) // 2
 
-    def _square(self, packed: list[float]) -> Floats:
+        def read(name: str, columns: int) -> Floats:
+            return read_array(snapshot[name], np.float64).reshape(-1, columns)
+
+        self._period = int(snapshot["period"])
+        rows = zip(read("n", 1).ravel().tolist(), read("means", k + 1).tolist(), strict=True)
+        self._means = [[stats.Mean._from_state(n, value) for value in row] for n, row in rows]
+        posteriors = zip(read("precision", triangle), read("covariance", triangle), read("slopes", k), strict=True)
+        self._regressions = [
+            import_regression(self._square(p), self._square(v), m, self._beta) for p, v, m in posteriors
+        ]
+        # A snapshot written before the noise was kept starts at the initial noise variance.
+        noise = read("noise", 2).tolist() if "noise" in snapshot else [[0.0, 0.0] for _ in self._means]
+        self._noise = [stats.Mean._from_state(n, value) for n, value in noise]
+        self._sums = read("sums", 5).tolist()
+        self._last = read_array(snapshot["last"], np.int64).tolist()
+
+    def _square(self, packed: Floats) -> Floats:
         low = np.tril_indices(self._k)
         full = np.zeros((self._k, self._k))
         full[low] = packed

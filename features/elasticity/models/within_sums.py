@@ -25,6 +25,8 @@ import numpy as np
 from features.array_text import read_array
 from features.bucket_logic import refuse_other_version
 from features.elasticity.base import (
+    Adjustment,
+    Distribution,
     Expectation,
     Floats,
     Ints,
@@ -36,6 +38,9 @@ from features.elasticity.base import (
     unpacked,
 )
 from features.elasticity.settings import ElasticitySettings
+
+MEAN_ROWS = 4.0
+"""Largest weight of a series' mean after a change of its level, in rows."""
 
 
 class WithinSums:
@@ -57,6 +62,9 @@ class WithinSums:
 
     name: ClassVar[str] = "within_sums"
     version: ClassVar[int] = 1
+    distribution: ClassVar[Distribution] = Distribution.LOG_UNITS
+    forecasts: ClassVar[bool] = False
+    row_per_price: ClassVar[bool] = False
 
     def __init__(self, settings: ElasticitySettings | None = None, slopes: int = 2) -> None:
         self.settings = settings or ElasticitySettings(kind="within", host="sums")
@@ -84,13 +92,13 @@ class WithinSums:
 
     def learn(self, rows: PeriodRows) -> Expectation:
         """Learn one period's rows; rows without a sale are skipped, because log 0 is undefined."""
-        nothing = np.zeros(len(rows.series))
+        nothing = Expectation.none(len(rows.series))
         if rows.period <= self._period:
-            return Expectation(nothing, nothing)
+            return nothing
         self._period = rows.period
         sold = np.flatnonzero(rows.quantity > 0)
         if sold.size == 0:
-            return Expectation(nothing, nothing)
+            return nothing
         i = rows.series[sold]
         self.grow(int(i[-1]) + 1)
         u = np.column_stack([rows.x[sold], np.log(rows.quantity[sold]) - rows.log_exposure[sold]])
@@ -114,7 +122,27 @@ class WithinSums:
         informed = np.zeros(len(self._n), bool)
         informed[i[count > 1e-9]] = True
         self._sums[:, 1] += informed
-        return Expectation(nothing, nothing)
+        return nothing
+
+    def change(self, series: Ints, adjustment: Adjustment) -> None:
+        """Shift the own slope of these series, and fade their sums so that its variance grows.
+
+        The shift makes the sums those of rows whose own slope was different by it. The mean of a series keeps
+        the weight of at most :data:`MEAN_ROWS` rows, so that it follows a new level.
+        """
+        k, rows = self._k, self._sums[series, 0]
+        faded = fading(
+            self._zz[series, :k, :k], self._zz[series, k, k], rows, self.settings, adjustment.slope_variance
+        )
+        shift, zz = adjustment.slope_shift, self._zz[series]
+        zz[:, k, k] += 2 * shift * zz[:, 0, k] + shift**2 * zz[:, 0, 0]
+        zz[:, :k, k] += shift * zz[:, :k, 0]
+        zz[:, k, :k] = zz[:, :k, k]
+        self._zz[series] = zz
+        self._zz[series] *= faded[:, None, None]
+        self._sums[series] *= faded[:, None]
+        if adjustment.level_variance > 0:
+            self._n[series] = np.minimum(self._n[series], MEAN_ROWS)
 
     def _deviate(self, i: Ints, u: Floats, d: Floats, g: Floats, at: Ints) -> None:
         n = self._n[i]
@@ -201,3 +229,24 @@ def own_weight(g: Floats, group: Ints) -> Floats:
     _, code = np.unique(group, return_inverse=True)
     total = np.bincount(code, weights=g)[code]
     return np.divide(g, total, out=np.zeros_like(g), where=total > 0)
+
+
+def fading(a: Floats, yy: Floats, rows: Floats, settings: ElasticitySettings, slope_variance: float) -> Floats:
+    """Return the factor of each series' sums that adds a variance to its own slope, in (0, 1].
+
+    With v the variance of the own slope, scaling the sums by v/(v + added) adds ``slope_variance`` to it.
+
+    Parameters
+    ----------
+    a, yy, rows : sums of S series, shapes (S, K, K), (S,), (S,).
+    settings : prior sd of the slope and noise variance, for series without data.
+
+    Examples
+    --------
+    >>> sums = np.array([[[4.0]]]), np.array([10.0]), np.array([10.0])
+    >>> fading(*sums, ElasticitySettings(), 0.25).round(1).tolist()
+    [0.5]
+    """
+    noise = np.divide(yy, rows, out=np.full(len(rows), settings.noise_variance), where=rows > 0)
+    variance = 1 / (a[:, 0, 0] / np.maximum(noise, 1e-9) + settings.prior_sd**-2)
+    return np.asarray(variance / (variance + slope_variance))

@@ -9,7 +9,9 @@ State per series: mean m and covariance V of (level, slopes), prior N(m₀, V₀
   (4) χ += (q − e^μ)² − e^{2μ}(e^v − 1),  χ_n += e^μ,  where v < .3;   φ = max(1, Σχ/Σχ_n), see pooling.py
   (5) forgetting over g periods: V⁻¹ ← λ^g V⁻¹ + (1 − λ^g) V₀⁻¹, and the mean likewise: the prior replaces
       forgotten data, so V contains exactly one prior at any time
-  (6) statistics: A = (V_slopes)⁻¹ − (V₀_slopes)⁻¹, c = (V_slopes)⁻¹ m − (V₀_slopes)⁻¹ m₀, without the prior
+  (6) forecast of a row before it is learned: mean e^(μ + v/2), log variance v, dispersion (Σχ + 20)/(Σχ_n + 20)
+  (7) a change shifts the own slope and adds variance to it and to the level; N, W, χ, χ_n fade as the precision
+  (8) statistics: A = (V_slopes)⁻¹ − (V₀_slopes)⁻¹, c = (V_slopes)⁻¹ m − (V₀_slopes)⁻¹ m₀, without the prior
 
 The dispersion φ of (4) is a property of the category, which spans buckets. It multiplies the variance when
 products are pooled, which is equivalent to dividing every log-likelihood by it here. Regressions on log(q + .5)
@@ -27,6 +29,8 @@ from scipy.special import wrightomega
 from features.array_text import read_array
 from features.bucket_logic import refuse_other_version
 from features.elasticity.base import (
+    Adjustment,
+    Distribution,
     Expectation,
     Floats,
     Ints,
@@ -41,6 +45,8 @@ from features.elasticity.settings import ElasticitySettings
 
 _MAX_LOG = 20.0
 _MAX_LOG_VARIANCE = 0.3
+_PRIOR_COUNTS = 20.0
+"""Weight of dispersion 1 in a series' dispersion, in expected orders."""
 
 
 class PoissonLaplace:
@@ -64,6 +70,9 @@ class PoissonLaplace:
 
     name: ClassVar[str] = "poisson"
     version: ClassVar[int] = 1
+    distribution: ClassVar[Distribution] = Distribution.COUNTS
+    forecasts: ClassVar[bool] = True
+    row_per_price: ClassVar[bool] = True
 
     def __init__(self, settings: ElasticitySettings | None = None, slopes: int = 2) -> None:
         self.settings = s = settings or ElasticitySettings()
@@ -91,22 +100,32 @@ class PoissonLaplace:
 
     def learn(self, rows: PeriodRows) -> Expectation:
         """Learn one period's rows, all with exposures above 0; return the expectation of each row."""
-        expected, variance = np.zeros(len(rows.series)), np.zeros(len(rows.series))
+        expected, variance, dispersion = forecast = Expectation.none(len(rows.series))
         if rows.period <= self._period:
-            return Expectation(expected, variance)
+            return forecast
         self._period = rows.period
         if rows.series.size == 0:
-            return Expectation(expected, variance)
+            return forecast
         self.grow(int(rows.series[-1]) + 1)
         rank = ranks(rows.series)
         self._forget(rows.series[rank == 0], rows.period)
+        chi, chi_n = self._sums[rows.series, 2:].T
+        dispersion[:] = np.maximum(1.0, (chi + _PRIOR_COUNTS) / (chi_n + _PRIOR_COUNTS))
         for r in range(int(rank.max()) + 1):
             at = np.flatnonzero(rank == r)
             i = rows.series[at]
             expected[at], variance[at] = self._step(i, rows.x[at], rows.quantity[at], rows.log_exposure[at])
             if r == 0:
                 self._sums[i, 1] += 1
-        return Expectation(expected, variance)
+        return forecast
+
+    def change(self, series: Ints, adjustment: Adjustment) -> None:
+        """Shift the own slope of these series and add variance to it and to the level (7)."""
+        before = self._v[series, 1, 1]
+        self._m[series, 1] += adjustment.slope_shift
+        self._v[series, 0, 0] += adjustment.level_variance
+        self._v[series, 1, 1] += adjustment.slope_variance
+        self._sums[series] *= (before / self._v[series, 1, 1])[:, None]
 
     def _forget(self, i: Ints, period: int) -> None:
         keep = self.settings.forgetting ** elapsed(period, self._last[i])
@@ -142,7 +161,7 @@ class PoissonLaplace:
         return np.exp(np.minimum(mu + v / 2, _MAX_LOG)), v
 
     def statistics(self) -> SeriesStatistics:
-        """Return the slopes' precision and its product with the slopes, both without the prior (6)."""
+        """Return the slopes' precision and its product with the slopes, both without the prior (8)."""
         s = len(self._last)
         precision = np.linalg.inv(self._v[:, 1:, 1:]) if s else np.zeros((0, self._k, self._k))
         p0 = self._p0[1:, 1:]
