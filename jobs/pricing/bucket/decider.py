@@ -17,25 +17,30 @@ from features.bucket_logic import Output
 from jobs.pricing.bucket.bucket_state import BucketState
 from jobs.pricing.bucket.control import Control
 from jobs.pricing.bucket.listing_state import KEPT_TABLES, DecidedOn, PublishedPrice
+from jobs.pricing.bucket.price_experience import known_price, published, started
 from jobs.pricing.bucket.requests import RepricingRequest
 from jobs.pricing.decision.inputs import (
     Belief,
     Controls,
     CurrentTable,
     DemandBeliefs,
+    Experience,
     Habits,
     PricingInputs,
     Product,
     SegmentBeliefs,
+    StepResult,
     Target,
 )
 from jobs.pricing.decision.reprice import reprice
 from jobs.pricing.decision.result import PricingDecision
 from jobs.pricing.decision.serialization import decision_record, inputs_record
 from jobs.pricing.guardrails import GUARDRAIL_OF
+from jobs.pricing.guardrails.extrapolation import step_result
 from jobs.pricing.policy import Policy
 from jobs.pricing.policy_settings import market_time
 from jobs.pricing.sale_target import target_part
+from jobs.pricing.strategies.cold_start import ColdStartSettings
 from schemas.causes import Cause
 from schemas.codes import OutcomeCode
 from schemas.events import Decision, Listing
@@ -81,6 +86,9 @@ class Decider:
                 # Shoppers see the list price so far; the first price is the cold-start strategy's.
                 detail = detail | {"after": cause.value}
             cause = Cause.COLD_START
+        if state.table is not None and state.experience.low_minor is None:
+            # A snapshot without experience: the range starts at the price in force.
+            state.experience = started(state.experience, state.table.default_minor)
         decision_id = _hash(key, cause.value, trigger.address)
         inputs = self.inputs(key, RepricingRequest(cause, detail), trigger.at_ms, decision_id, approved_minor)
         result = reprice(inputs)
@@ -109,6 +117,7 @@ class Decider:
         self._remember(key, result, decision_id, cause, trigger.at_ms)
         if table is None:
             return outputs + self._update_rivals_price(key, trigger)
+        self._learn_prices(key, inputs, result.outcome, table)
         self._count_change(key, table, trigger.at_ms)
         outputs.append(self.write(key, table, trigger))
         return outputs
@@ -141,11 +150,38 @@ class Decider:
             controls=Controls(
                 self._control.frozen(listing, at_ms), self._control.emergency(entry, at_ms), approved_minor
             ),
-            habits=Habits(
-                None if state.usual_log is None else math.exp(state.usual_log), self._bucket.bought(entry)
-            ),
+            habits=Habits(self._usual_minor(key), self._bucket.bought(entry)),
+            experience=self._experience(key),
             policy=self.policy,
         )
+
+    def _usual_minor(self, key: str) -> float | None:
+        """Return the price that shoppers are used to; before the first table that is the known price itself."""
+        state = self._bucket.states[key]
+        return None if state.usual_log is None or not state.has_table else math.exp(state.usual_log)
+
+    def _experience(self, key: str) -> Experience:
+        state = self._bucket.states[key]
+        seen, estimate = state.experience, state.estimate
+        start_minor = seen.start_minor
+        if not state.has_table:
+            start_minor = known_price(seen, self.policy.section(ColdStartSettings).least_orders)
+        return Experience(
+            sufficient=estimate is not None and estimate.sufficient,
+            start_minor=start_minor,
+            low_minor=seen.low_minor,
+            high_minor=seen.high_minor,
+            step=self.step_result(key),
+        )
+
+    def step_result(self, key: str) -> StepResult | None:
+        """Return what the listing's last step outside its observed prices brought; None without one."""
+        state, entry = self._bucket.states[key], self._bucket.catalog[key]
+        step = state.experience.step
+        if step is None:
+            return None
+        counts = [self._book.counts(key, name) for name in self.policy.segments.names]
+        return step_result(*step, counts, (entry.cost_minor or 0) * self.policy.objective.cost_weight)
 
     def _current(self, key: str, at_ms: int) -> CurrentTable | None:
         entry, state = self._bucket.catalog[key], self._bucket.states[key]
@@ -230,6 +266,27 @@ class Decider:
             table, version=state.last_version, published_ms=now_ms, expires_ms=now_ms + life_ms
         )
         return Output("tables", key, new.to_record(), trigger.at_ms)
+
+    def _learn_prices(self, key: str, inputs: PricingInputs, outcome: OutcomeCode, table: PriceTable) -> None:
+        """Note the prices of a new table that lie outside the observed ones; a first price starts their range."""
+        state, experience = self._bucket.states[key], inputs.experience
+        seen, main = state.experience, table.default_minor
+        if state.table is None:
+            seen = started(seen, main)
+        lists = (price_list for of_arm in table.table.values() for price_list in of_arm.values())
+        state.experience = published(
+            seen,
+            {price for price_list in lists for price in price_list.prices},
+            main,
+            main if state.table is None else state.table.default_minor,
+            bounded=(
+                experience is not None
+                and not experience.sufficient
+                and inputs.controls.approved_minor is None
+                and not inputs.cause.ignores_pace
+                and outcome is not OutcomeCode.HARD_OVER_PACE
+            ),
+        )
 
     def _count_change(self, key: str, table: PriceTable, at_ms: int) -> None:
         """Count the change for pace limits and keep its price for a rollback."""

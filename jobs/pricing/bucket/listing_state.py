@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from features.books.offers import RivalOffer
+from jobs.pricing.bucket.price_experience import PriceExperience
 from jobs.pricing.decision.inputs import DealCounts
 from schemas.price_table import PriceTable
 
@@ -56,13 +57,17 @@ class StockLevel(NamedTuple):
 
 
 class HeldEstimate(NamedTuple):
-    """Own-price elasticity and rival elasticity with their standard deviations, and the window's end."""
+    """Own-price elasticity and rival elasticity with their standard deviations, and the window's end.
+
+    ``sufficient``: whether the estimate's state is; True in snapshots without it, whose prices no range bounded.
+    """
 
     window_end_ms: int
     mean: float
     sd: float
     rival_mean: float
     rival_sd: float
+    sufficient: bool = True
 
 
 class OddCost(NamedTuple):
@@ -117,6 +122,7 @@ class ListingState:
     decision that awaits an operator: decision_id, what ("price" or "cost"), price_minor, until_ms. ``history``:
     newest last. ``continue_after``: the cause of the change that goes on at ``continue_at_ms``. ``usual_log``:
     log of the price that shoppers are used to. ``bought``: orders and units at deals, and at all other prices.
+    ``experience``: the observed prices, and the last step outside them.
     ``kept_table``: the table, or its record until it is first needed; the last field, as it is the last value
     of a row.
     """
@@ -145,6 +151,7 @@ class ListingState:
     usual_log: float | None = None
     bought: DealCounts = field(default_factory=DealCounts)
     requested_on: dict[str, RequestedOn] = field(default_factory=dict)
+    experience: PriceExperience = field(default_factory=PriceExperience)
     kept_table: PriceTable | Mapping[str, Any] | None = None
 
     @property
@@ -226,6 +233,8 @@ _WRITERS: tuple[tuple[str, Callable[[Any], Any]], ...] = tuple(
         if name in ("offers", "requested_on")
         else _as_lists
         if name in ("history", "early_offers")
+        else PriceExperience.to_row
+        if name == "experience"
         else _as_list
         if name in _LISTS
         else _same,
@@ -245,6 +254,7 @@ _READER_OF: dict[str, Callable[[Any], Any]] = dict.fromkeys(_PLAIN, _same) | {
     "early_stock": _reader(StockLevel),
     "bought": _reader(DealCounts),
     "requested_on": lambda rows: {name: RequestedOn(*row) for name, row in rows.items()},
+    "experience": PriceExperience.of_row,
 }
 _READERS = (*(_READER_OF[name] for name in _PLAIN), _same)
 ROW = (*_PLAIN, "table")

@@ -75,6 +75,7 @@ def some_inputs(policy: Policy | None = None, **changes: Any) -> PricingInputs:
         "approved_minor": None,
         "usual_minor": None,
         "bought": None,
+        "experience": None,
         "policy_hash": policy.hash,
         "policy": policy.to_dict(),
     }
