@@ -109,8 +109,8 @@ class RepricingLogic:
             self._book.learn_segment_deviations(self._elasticity_of)
         bought: dict[tuple[str, str], DealCounts] = {}
         for key in self._hourly_turns(before_ms, at_ms):
-            self._request_on_growth(key, requests)
             self._request_on_step(key, requests)
+            self._request_on_growth(key, requests)
             self._request_on_deals(key, requests, bought)
         self._time_ms = at_ms
         outputs = self._watch.step(at_ms, cells, empty, requests)
