@@ -118,6 +118,13 @@ def a_current(default_minor: int, **changes: Any) -> dict[str, Any]:
     } | changes
 
 
+def an_experience(low_minor: int | None, high_minor: int | None, **changes: Any) -> dict[str, Any]:
+    """Return the record of a range of observed prices with an estimate that is not sufficient."""
+    return {
+        "sufficient": False, "start_minor": None, "low_minor": low_minor, "high_minor": high_minor, "step": None,
+    } | changes  # fmt: skip
+
+
 def an_offer_row(price_minor: int, at_ms: int, competitor: str = "rival", kind: str = "rival") -> dict[str, Any]:
     """Return an offer as inputs record it."""
     return {
