@@ -12,11 +12,15 @@ newest of them with enough orders.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobs.pricing.guardrails.extrapolation import ExtrapolationSettings
+from schemas.events import Cell, Listing
 from schemas.money import ceil_minor, floor_minor
+
+if TYPE_CHECKING:
+    from jobs.pricing.bucket.listing_state import ListingState
 
 KEPT_PRICES = 8
 """Prices of orders that are kept before the first table."""
@@ -104,6 +108,23 @@ def observed(
         if (positive.orders or positive.exposures) and positive.price_minor not in experience.tested:
             experience = _widened(experience, positive, settings)
     return experience
+
+
+def observe_cells(
+    states: Mapping[str, ListingState], cells: Iterable[Cell], settings: ExtrapolationSettings
+) -> None:
+    """Add a minute's cells to the experience of their listings, which are among ``states``."""
+    counts: dict[str, dict[int, PriceCount]] = {}
+    for cell in cells:
+        key, price = Listing.key_of(cell), cell.price_minor
+        state = states[key]
+        if state.has_table and (state.experience.contains(price) or price in state.experience.tested):
+            continue
+        _, orders, exposures = counts.setdefault(key, {}).get(price, PriceCount(price, 0, 0))
+        counts[key][price] = PriceCount(price, orders + cell.orders, exposures + cell.exposures)
+    for key, of_listing in counts.items():
+        state = states[key]
+        state.experience = observed(state.experience, of_listing.values(), settings, has_table=state.has_table)
 
 
 def known_price(experience: PriceExperience, least_orders: int) -> int | None:

@@ -8,8 +8,9 @@ command) the listing is repriced at once, outside the false-alarm budget.
 Event time (a minute's end, a fact's time) decides everything; the Clock's time (``now_ms``) only stamps versions,
 publication and expiry. A decision's id is a hash of listing, cause and address, so that a repeat is recognised.
 
-Parts: :mod:`bucket_state` (what is known), :mod:`bucket_watch` (evidence), :mod:`decider` (decisions and tables),
-:mod:`jobs.pricing.commands` (operators' commands), :mod:`control` (freezes, calendar); the demand book counts.
+Parts: :mod:`bucket_state` (what is known), :mod:`bucket_watch` (evidence), :mod:`price_experience` (observed
+prices), :mod:`input_collector` and :mod:`decider` (decisions and tables), :mod:`jobs.pricing.commands` (operators'
+commands), :mod:`control` (freezes, calendar); the demand book counts.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from jobs.pricing.bucket.bucket_state import BucketState
 from jobs.pricing.bucket.bucket_watch import BucketWatch
 from jobs.pricing.bucket.control import Control, applies
 from jobs.pricing.bucket.decider import Decider, Trigger
-from jobs.pricing.bucket.price_experience import PriceCount, grown, observed
+from jobs.pricing.bucket.input_collector import InputCollector
+from jobs.pricing.bucket.price_experience import grown, observe_cells
 from jobs.pricing.bucket.requests import RepricingRequests
 from jobs.pricing.commands import CommandContext, apply_command
 from jobs.pricing.decision.inputs import DealCounts
@@ -36,7 +38,7 @@ from jobs.pricing.guardrails.forward_buying import is_bought_ahead
 from jobs.pricing.policy import Policy
 from jobs.pricing.policy_settings import demand_settings, market_time
 from schemas.causes import Cause
-from schemas.events import CalendarEvent, CatalogEntry, Cell, Command, Listing, Offer, Stock, bucket_of
+from schemas.events import CalendarEvent, CatalogEntry, Command, Listing, Offer, Stock, bucket_of
 from schemas.time_units import DAY_MS, HOUR_MS, MINUTE_MS
 from schemas.topics import TOPICS
 
@@ -78,6 +80,7 @@ class RepricingLogic:
         self._control = Control()
         self._watch = BucketWatch(self.policy, self._bucket, self._book)
         self._decider = decider(self.policy, self._bucket, self._book, self._control)
+        self._collector = InputCollector(self.policy, self._bucket, self._book, self._control)
         self._extrapolation = self.policy.section(ExtrapolationSettings)
         self._seen: dict[str, int] = {}
         self._own_minute: dict[
@@ -104,7 +107,7 @@ class RepricingLogic:
         empty = {key for key, state in states.items() if state.stock and state.stock.on_hand <= 0}
         offers = {key: self._bucket.recorded_rivals_mean(key, at_ms) for key in {Listing.key_of(c) for c in cells}}
         self._book.observe(dataclasses.replace(batch, cells=tuple(cells)), offer_of=offers.get, out_of_stock=empty)
-        self._observe_prices(cells)
+        observe_cells(states, cells, self._extrapolation)
         if at_ms // HOUR_MS != before_ms // HOUR_MS:
             self._book.learn_segment_deviations(self._elasticity_of)
         bought: dict[tuple[str, str], DealCounts] = {}
@@ -174,22 +177,6 @@ class RepricingLogic:
             outputs += self._decider.decide(key, requests[key], trigger)
         return outputs
 
-    def _observe_prices(self, cells: Iterable[Cell]) -> None:
-        """Add a minute's prices to what is known of each listing's."""
-        seen: dict[str, dict[int, PriceCount]] = {}
-        for cell in cells:
-            key, price = Listing.key_of(cell), cell.price_minor
-            state = self._bucket.states[key]
-            if state.has_table and (state.experience.contains(price) or price in state.experience.tested):
-                continue
-            _, orders, exposures = seen.setdefault(key, {}).get(price, PriceCount(price, 0, 0))
-            seen[key][price] = PriceCount(price, orders + cell.orders, exposures + cell.exposures)
-        for key, counts in seen.items():
-            state = self._bucket.states[key]
-            state.experience = observed(
-                state.experience, counts.values(), self._extrapolation, has_table=state.has_table
-            )
-
     def _repeated(self, address: str) -> bool:
         """Return whether a fact was taken already; offsets of a partition are in order."""
         partition, _, offset = address.rpartition("-")
@@ -232,7 +219,7 @@ class RepricingLogic:
 
     def _request_on_step(self, key: str, requests: RepricingRequests) -> None:
         """Widen the range of observed prices and request a repricing where the last step outside it paid."""
-        result, state = self._decider.step_result(key), self._bucket.states[key]
+        result, state = self._collector.step_result(key), self._bucket.states[key]
         if result is None or not brought_gain(result, self._extrapolation):
             return
         state.experience = seen = grown(state.experience, self.policy.limits.max_step)

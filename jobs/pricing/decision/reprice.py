@@ -157,8 +157,12 @@ def _publish(
     )
     within = verdict if plan is None else replace(verdict, plan=plan)
     result = priced(situation, OutcomeCode.PUBLISHED, within, table, worth)
-    if situation.needs_gain and result.gain and result.gain.mean <= 0 and situation.is_legal(verdict.hard):
-        return unchanged(situation, OutcomeCode.NOT_MATERIAL, verdict, result.gain)
+    if situation.needs_gain and result.gain and situation.is_legal(verdict.hard):
+        # Where the range of experience excludes the candidate, its gain is not that of the change that is left.
+        cut = any(verdict.candidate_minor not in intersect([b]) for b in verdict.pinned(Pin.SHOWN_PRICES))
+        small = cut and not is_material(situation, result.gain, worth, inputs.current_shares())
+        if result.gain.mean <= 0 or small:
+            return unchanged(situation, OutcomeCode.NOT_MATERIAL, verdict, result.gain)
     return result
 
 

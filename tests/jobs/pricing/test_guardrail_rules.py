@@ -201,7 +201,7 @@ def counts(*rows: tuple[int, float, float]) -> PointCounts:
 
 def test_gain_of_a_step_compares_the_profit_per_exposure_at_both_prices() -> None:
     same = step_result(1000, 1100, [counts((1000, 1000, 40), (1100, 1000, 32))], 600.0)
-    worse, better = (step_result(1000, 1100, [counts((1000, 1000, 40), (1100, 1000, y))], 600.0) for y in (20, 45))
+    worse, better = (step_result(1000, 1100, [counts((1000, 1000, 40), (1100, 1000, y))], 600.0) for y in (18, 50))
     assert same.confidence == pytest.approx(0.5, abs=0.02) and same.orders == 32
     assert worse.confidence is not None and better.confidence is not None
     assert worse.confidence < 0.05 and better.confidence > 0.95
