@@ -222,7 +222,7 @@ def _end(counts: Sequence[PriceCount], otherwise: int | None, settings: Extrapol
 
 
 def _with_range(experience: PriceExperience, low: int, high: int) -> PriceExperience:
-    """Set the range; what lies inside it is dropped."""
+    """Set the range, and drop counts and prices inside it."""
     return experience._replace(
         low_minor=low,
         high_minor=high,
