@@ -30,7 +30,7 @@ OUTCOMES: Mapping[str, str] = {
     OutcomeCode.TARGET_BELOW_DEMAND: (
         "the prices with the lowest demand were published; demand still exceeds the sale target"
     ),
-    OutcomeCode.COLD_START: "the first prices were published by the cold-start rule",
+    OutcomeCode.COLD_START: "the first prices were published",
 }
 """Outcome of a decision."""
 

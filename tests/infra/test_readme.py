@@ -39,12 +39,12 @@ def test_readme_is_short() -> None:
 def explanation_of_a_rivals_move() -> str:
     """Return what ``walras explain`` prints of a known value item whose rival has lowered its price."""
     logic, table = RepricingLogic(), None
-    for minute in range(1, 120):
+    for minute in range(1, 180):
         end_ms = START_MS + minute * MINUTE_MS
         facts: dict[str, Any] = {"catalog": (ENTRY,), "offers": (OFFER,)} if minute == 1 else {}
         for output in logic.on_batch(Batch(0, end_ms, now_ms=end_ms + 1_000, **facts)):
             table = output.value if output.stream == "tables" else table
-    at_ms = START_MS + 119 * MINUTE_MS + 30_000
+    at_ms = START_MS + 179 * MINUTE_MS + 30_000
     lower = dataclasses.replace(OFFER, event_id="e3", event_time_ms=at_ms, price_minor=2150)
     fact = Fact("offers", dataclasses.asdict(lower), at_ms, "pricing.offers.v1-0-17", at_ms + 20)
     found = {output.stream: orjson.loads(orjson.dumps(output.value)) for output in logic.on_fact(fact)}

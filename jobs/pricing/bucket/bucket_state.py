@@ -28,6 +28,7 @@ from jobs.pricing.bucket.rival_offers import (
 from jobs.pricing.decision.inputs import DealCounts
 from jobs.pricing.policy import Policy
 from schemas.causes import Cause
+from schemas.codes import Sufficiency
 from schemas.events import CatalogEntry, Listing, Offer, Stock
 from schemas.time_units import MINUTE_MS
 
@@ -186,6 +187,7 @@ class BucketState:
             float(value["sd"]),
             float(extra.get("rival_elasticity", beliefs.rival_elasticity)),
             float(extra.get("rival_elasticity_sd", 0.0)),
+            value["sufficient"] == Sufficiency.SUFFICIENT,
             int(extra.get("changed_ms", 0)),
             float(extra.get("changed_sd", 0.0)),
         )
@@ -222,7 +224,7 @@ class BucketState:
         eps, eps_sd = beliefs.elasticity_mean, beliefs.elasticity_sd
         eta, eta_sd, changed_sd = beliefs.rival_elasticity, 0.0, 0.0
         if state is not None and state.estimate is not None:
-            _, eps, eps_sd, eta, eta_sd, _, changed_sd = state.estimate
+            _, eps, eps_sd, eta, eta_sd, _, _, changed_sd = state.estimate
         list_minor, cost_minor = (entry.list_minor, entry.cost_minor) if entry else (None, None)
         if list_minor and cost_minor and 0 < cost_minor < list_minor:
             implied = min(-list_minor / (list_minor - cost_minor), beliefs.implied_elasticity_max)

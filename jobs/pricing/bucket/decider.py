@@ -1,14 +1,13 @@
 """Decider: from a listing and a cause to a decision, and to a price table where there is a new one.
 
-It collects a decision's inputs, calls :func:`jobs.pricing.decision.reprice.reprice`, counts changes, and writes
-tables: every write is a new version, a renewal keeps its table id.
+It computes a decision from the inputs that :mod:`jobs.pricing.bucket.input_collector` collects, counts changes and
+writes tables: every write is a new version, a renewal keeps its table id.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -16,31 +15,22 @@ from features.books.demand import DemandBook
 from features.bucket_logic import Output
 from jobs.pricing.bucket.bucket_state import BucketState
 from jobs.pricing.bucket.control import Control
+from jobs.pricing.bucket.input_collector import InputCollector
 from jobs.pricing.bucket.listing_state import KEPT_TABLES, DecidedOn, PublishedPrice
+from jobs.pricing.bucket.price_experience import published, started
 from jobs.pricing.bucket.requests import RepricingRequest
-from jobs.pricing.decision.inputs import (
-    Belief,
-    Controls,
-    CurrentTable,
-    DemandBeliefs,
-    Habits,
-    PricingInputs,
-    Product,
-    SegmentBeliefs,
-    Target,
-)
+from jobs.pricing.decision.inputs import PricingInputs
 from jobs.pricing.decision.reprice import reprice
 from jobs.pricing.decision.result import PricingDecision
 from jobs.pricing.decision.serialization import decision_record, inputs_record
 from jobs.pricing.guardrails import GUARDRAIL_OF
 from jobs.pricing.policy import Policy
 from jobs.pricing.policy_settings import market_time
-from jobs.pricing.sale_target import target_part
 from schemas.causes import Cause
 from schemas.codes import OutcomeCode
 from schemas.events import Decision, Listing
 from schemas.price_table import PriceTable, next_version
-from schemas.time_units import DAY_MS, MINUTE_MS
+from schemas.time_units import MINUTE_MS
 
 
 class Trigger(NamedTuple):
@@ -64,6 +54,7 @@ class Decider:
         self.policy = policy
         self._bucket, self._book, self._control = bucket, book, control
         self._market_time = market_time(policy)
+        self._collector = InputCollector(policy, bucket, book, control)
 
     def decide(
         self, key: str, request: RepricingRequest, trigger: Trigger, approved_minor: int | None = None
@@ -81,8 +72,13 @@ class Decider:
                 # Shoppers see the list price so far; the first price is the cold-start strategy's.
                 detail = detail | {"after": cause.value}
             cause = Cause.COLD_START
+        if state.table is not None and state.experience.low_minor is None:
+            # A snapshot without experience: the range starts at the price in force.
+            state.experience = started(state.experience, state.table.default_minor)
         decision_id = _hash(key, cause.value, trigger.address)
-        inputs = self.inputs(key, RepricingRequest(cause, detail), trigger.at_ms, decision_id, approved_minor)
+        inputs = self._collector.collect(
+            key, RepricingRequest(cause, detail), trigger.at_ms, decision_id, approved_minor
+        )
         result = reprice(inputs)
         table = self._new_table(key, result, decision_id, trigger.now_ms)
         decision = Decision(
@@ -109,103 +105,10 @@ class Decider:
         self._remember(key, result, decision_id, cause, trigger.at_ms)
         if table is None:
             return outputs + self._update_rivals_price(key, trigger)
+        self._learn_prices(key, inputs, result.outcome, table)
         self._count_change(key, table, trigger.at_ms)
         outputs.append(self.write(key, table, trigger))
         return outputs
-
-    def inputs(
-        self, key: str, request: RepricingRequest, at_ms: int, decision_id: str, approved_minor: int | None
-    ) -> PricingInputs:
-        """Return everything that a decision on this listing depends on now."""
-        entry, state, listing = self._bucket.catalog[key], self._bucket.states[key], Listing.parse(key)
-        return PricingInputs(
-            listing=listing,
-            at_ms=at_ms,
-            cause=request.cause,
-            cause_detail=request.detail,
-            seed=int(decision_id[:8], 16),
-            currency=entry.currency,
-            product=Product(
-                cost_minor=entry.cost_minor,
-                trusted_cost_minor=state.trusted_cost_minor,
-                list_minor=entry.list_minor,
-                floor_minor=entry.floor_minor,
-                ceiling_minor=entry.ceiling_minor,
-                pack_size=entry.pack_size,
-                role=entry.role,
-            ),
-            current=self._current(key, at_ms),
-            offers=self._bucket.offers(state),
-            beliefs=self._beliefs(key, at_ms),
-            target=self._target(key, at_ms),
-            controls=Controls(
-                self._control.frozen(listing, at_ms), self._control.emergency(entry, at_ms), approved_minor
-            ),
-            habits=Habits(
-                None if state.usual_log is None else math.exp(state.usual_log), self._bucket.bought(entry)
-            ),
-            policy=self.policy,
-        )
-
-    def _current(self, key: str, at_ms: int) -> CurrentTable | None:
-        entry, state = self._bucket.catalog[key], self._bucket.states[key]
-        if state.table is None:
-            return None
-        tables, day = state.table.table, self._market_time.day(entry.market, at_ms)
-        return CurrentTable(
-            default_minor=state.table.default_minor,
-            prices=tables.get(self.policy.tables.arm) or tables[min(tables)],
-            last_change_ms=state.last_change_ms,
-            changes_today=state.changes_today if state.day == day.number else 0,
-            day_ends_ms=day.ends_ms,
-        )
-
-    def _beliefs(self, key: str, at_ms: int) -> DemandBeliefs:
-        entry, policy = self._bucket.catalog[key], self.policy
-        period_ms = policy.objective.period_minutes * MINUTE_MS
-        shares = self._book.segment_shares(key)
-        known = sum(shares.get(name, 0.0) for name in policy.segments.names)
-        eps, eps_sd, eta, eta_sd = self._bucket.elasticity(key)
-        centre = self._book.offer_deviation(key, 1.0)
-        return DemandBeliefs(
-            requests=self._book.requests_expected(key, at_ms, period_ms)
-            * self._control.demand_factor(entry, at_ms),
-            segments={
-                name: self._segment(key, name, shares.get(name, 0.0) / known, Belief(eps, eps_sd))
-                for name in policy.segments.names
-            },
-            elasticity=Belief(eps, eps_sd),
-            rival_elasticity=Belief(eta, eta_sd),
-            offer_centre=None if centre is None else -centre,
-            changed_ms=self._changed_ms(key),
-        )
-
-    def _changed_ms(self, key: str) -> int | None:
-        estimate = self._bucket.states[key].estimate
-        return estimate.changed_ms or None if estimate is not None else None
-
-    def _segment(self, key: str, name: str, share: float, elasticity: Belief) -> SegmentBeliefs:
-        counts = self._book.counts(key, name)
-        mean, sd = self._book.segment_elasticity(name, counts, elasticity)
-        return SegmentBeliefs(
-            share=share,
-            units_per_order=self._book.units_per_order(counts),
-            counts=counts,
-            elasticity=Belief(min(mean, self.policy.beliefs.elasticity_max), sd),
-        )
-
-    def _target(self, key: str, at_ms: int) -> Target:
-        """Return the period's target: of a sale target, else of stock that must last until more comes."""
-        state, period_ms = self._bucket.states[key], self.policy.objective.period_minutes * MINUTE_MS
-        target, stock = state.target, state.stock_now
-        if target is not None and at_ms < target.until_ms:
-            part = target_part(self.policy, self._book, key, at_ms, period_ms, target.until_ms)
-            return Target(max(0.0, target.units_left * part), "sale_target")
-        if self.policy.objective.stock_as_target and stock is not None and stock.on_hand > 0:
-            lead_ms = stock.lead_time_days * DAY_MS
-            if lead_ms > 0:
-                return Target(stock.on_hand * min(1.0, period_ms / lead_ms), "stock")
-        return Target()
 
     def _new_table(self, key: str, result: PricingDecision, decision_id: str, now_ms: int) -> PriceTable | None:
         if result.table is None:
@@ -235,6 +138,27 @@ class Decider:
             table, version=state.last_version, published_ms=now_ms, expires_ms=now_ms + life_ms
         )
         return Output("tables", key, new.to_record(), trigger.at_ms)
+
+    def _learn_prices(self, key: str, inputs: PricingInputs, outcome: OutcomeCode, table: PriceTable) -> None:
+        """Note the prices of a new table that lie outside the observed ones; a first price starts their range."""
+        state, experience = self._bucket.states[key], inputs.experience
+        seen, main = state.experience, table.default_minor
+        if state.table is None:
+            seen = started(seen, main)
+        lists = (price_list for of_arm in table.table.values() for price_list in of_arm.values())
+        state.experience = published(
+            seen,
+            {price for price_list in lists for price in price_list.prices},
+            main,
+            main if state.table is None else state.table.default_minor,
+            bounded=(
+                experience is not None
+                and not experience.sufficient
+                and inputs.controls.approved_minor is None
+                and not inputs.cause.ignores_pace
+                and outcome is not OutcomeCode.HARD_OVER_PACE
+            ),
+        )
 
     def _count_change(self, key: str, table: PriceTable, at_ms: int) -> None:
         """Count the change for pace limits and keep its price for a rollback."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from features.books.offers import RivalOffer
+from jobs.pricing.bucket.price_experience import PriceExperience
 from jobs.pricing.decision.inputs import DealCounts
 from schemas.price_table import PriceTable
 
@@ -58,6 +59,7 @@ class StockLevel(NamedTuple):
 class HeldEstimate(NamedTuple):
     """Own-price elasticity and rival elasticity with their standard deviations, and the window's end.
 
+    ``sufficient``: whether the estimate's state is; True in snapshots without it, whose prices no range bounded.
     ``changed_ms``: time of the last confirmed change of demand, 0 without one; ``changed_sd``: sd that changes
     added to the elasticity so far.
     """
@@ -67,6 +69,7 @@ class HeldEstimate(NamedTuple):
     sd: float
     rival_mean: float
     rival_sd: float
+    sufficient: bool = True
     changed_ms: int = 0
     changed_sd: float = 0.0
 
@@ -123,6 +126,7 @@ class ListingState:
     decision that awaits an operator: decision_id, what ("price" or "cost"), price_minor, until_ms. ``history``:
     newest last. ``continue_after``: the cause of the change that goes on at ``continue_at_ms``. ``usual_log``:
     log of the price that shoppers are used to. ``bought``: orders and units at deals, and at all other prices.
+    ``experience``: the observed prices, and the last step outside them.
     ``kept_table``: the table, or its record until it is first needed; the last field, as it is the last value
     of a row.
     """
@@ -151,6 +155,7 @@ class ListingState:
     usual_log: float | None = None
     bought: DealCounts = field(default_factory=DealCounts)
     requested_on: dict[str, RequestedOn] = field(default_factory=dict)
+    experience: PriceExperience = field(default_factory=PriceExperience)
     kept_table: PriceTable | Mapping[str, Any] | None = None
 
     @property
@@ -232,6 +237,8 @@ _WRITERS: tuple[tuple[str, Callable[[Any], Any]], ...] = tuple(
         if name in ("offers", "requested_on")
         else _as_lists
         if name in ("history", "early_offers")
+        else PriceExperience.to_row
+        if name == "experience"
         else _as_list
         if name in _LISTS
         else _same,
@@ -251,6 +258,7 @@ _READER_OF: dict[str, Callable[[Any], Any]] = dict.fromkeys(_PLAIN, _same) | {
     "early_stock": _reader(StockLevel),
     "bought": _reader(DealCounts),
     "requested_on": lambda rows: {name: RequestedOn(*row) for name, row in rows.items()},
+    "experience": PriceExperience.of_row,
 }
 _READERS = (*(_READER_OF[name] for name in _PLAIN), _same)
 ROW = (*_PLAIN, "table")

@@ -8,8 +8,9 @@ command) the listing is repriced at once, outside the false-alarm budget.
 Event time (a minute's end, a fact's time) decides everything; the Clock's time (``now_ms``) only stamps versions,
 publication and expiry. A decision's id is a hash of listing, cause and address, so that a repeat is recognised.
 
-Parts: :mod:`bucket_state` (what is known), :mod:`bucket_watch` (evidence), :mod:`decider` (decisions and tables),
-:mod:`jobs.pricing.commands` (operators' commands), :mod:`control` (freezes, calendar); the demand book counts.
+Parts: :mod:`bucket_state` (what is known), :mod:`bucket_watch` (evidence), :mod:`price_experience` (observed
+prices), :mod:`input_collector` and :mod:`decider` (decisions and tables), :mod:`jobs.pricing.commands` (operators'
+commands), :mod:`control` (freezes, calendar); the demand book counts.
 """
 
 from __future__ import annotations
@@ -27,9 +28,12 @@ from jobs.pricing.bucket.bucket_state import BucketState
 from jobs.pricing.bucket.bucket_watch import BucketWatch
 from jobs.pricing.bucket.control import Control, applies
 from jobs.pricing.bucket.decider import Decider, Trigger
+from jobs.pricing.bucket.input_collector import InputCollector
+from jobs.pricing.bucket.price_experience import grown, observe_cells
 from jobs.pricing.bucket.requests import RepricingRequests
 from jobs.pricing.commands import CommandContext, apply_command
 from jobs.pricing.decision.inputs import DealCounts
+from jobs.pricing.guardrails.extrapolation import ExtrapolationSettings, brought_gain
 from jobs.pricing.guardrails.forward_buying import is_bought_ahead
 from jobs.pricing.policy import Policy
 from jobs.pricing.policy_settings import demand_settings, market_time
@@ -57,13 +61,13 @@ class RepricingLogic:
 
     Examples
     --------
-    A listing becomes known, and gets its first table by the cold-start rule.
+    A listing becomes known, and gets its first table at the list price.
 
     >>> logic = RepricingLogic()
     >>> entry = CatalogEntry("e", 1, "acme", "web", "s1", "s1", "shoes", "margin", "USD", 1, True, 700, 1000)
     >>> outputs = list(logic.on_batch(Batch(0, 60_000, catalog=(entry,), now_ms=60_500)))
     >>> [output.stream for output in outputs], outputs[1].value["default_minor"]
-    (['decisions', 'tables'], '999')
+    (['decisions', 'tables'], '1000')
     """
 
     name = "repricing"
@@ -76,6 +80,8 @@ class RepricingLogic:
         self._control = Control()
         self._watch = BucketWatch(self.policy, self._bucket, self._book)
         self._decider = decider(self.policy, self._bucket, self._book, self._control)
+        self._collector = InputCollector(self.policy, self._bucket, self._book, self._control)
+        self._extrapolation = self.policy.section(ExtrapolationSettings)
         self._seen: dict[str, int] = {}
         self._own_minute: dict[
             str, int
@@ -101,10 +107,12 @@ class RepricingLogic:
         empty = {key for key, state in states.items() if state.stock and state.stock.on_hand <= 0}
         offers = {key: self._bucket.recorded_rivals_mean(key, at_ms) for key in {Listing.key_of(c) for c in cells}}
         self._book.observe(dataclasses.replace(batch, cells=tuple(cells)), offer_of=offers.get, out_of_stock=empty)
+        observe_cells(states, cells, self._extrapolation)
         if at_ms // HOUR_MS != before_ms // HOUR_MS:
             self._book.learn_segment_deviations(self._elasticity_of)
         bought: dict[tuple[str, str], DealCounts] = {}
         for key in self._hourly_turns(before_ms, at_ms):
+            self._request_on_step(key, requests)
             self._request_on_growth(key, requests)
             self._request_on_deals(key, requests, bought)
         self._time_ms = at_ms
@@ -209,6 +217,19 @@ class RepricingLogic:
         counted, before, beliefs = self._book.requests(key), state.decided_on.requests, self.policy.beliefs
         if counted >= max(beliefs.least_requests, beliefs.look_when_grown * before):
             requests.add(key, Cause.BELIEFS_MOVED, {"requests": counted, "before": before})
+
+    def _request_on_step(self, key: str, requests: RepricingRequests) -> None:
+        """Widen the range of observed prices and request a repricing where the last step outside it paid."""
+        result, state = self._collector.step_result(key), self._bucket.states[key]
+        if result is None or not brought_gain(result, self._extrapolation):
+            return
+        state.experience = seen = grown(state.experience, self.policy.limits.max_step)
+        detail = {
+            "range_low_minor": seen.low_minor,
+            "range_high_minor": seen.high_minor,
+            "confidence": result.confidence,
+        }
+        requests.add(key, Cause.BELIEFS_MOVED, detail)
 
     def _request_on_deals(
         self, key: str, requests: RepricingRequests, bought_of: dict[tuple[str, str], DealCounts]

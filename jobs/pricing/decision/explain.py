@@ -116,6 +116,11 @@ def _detail_text(cause: str, detail: Mapping[str, Any], currency: str) -> str:
                 f"customers stock up at deals such as {money(lowest, currency)} instead of the usual "
                 f"{money(usual, currency)}"
             )
+        case {"range_low_minor": low, "range_high_minor": high, "confidence": confidence}:
+            return (
+                f"the last step outside the observed prices brought a gain (probability {confidence:.0%}); "
+                f"prices from {money(low, currency)} to {money(high, currency)} now count as observed"
+            )
         case {"planned_ms": _, "after": after}:
             return f"first cause: {CAUSES[after]}" if after in CAUSES else ""
         case {"command": command, "operator": operator}:

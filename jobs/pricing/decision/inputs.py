@@ -33,6 +33,19 @@ class Belief(NamedTuple):
     sd: float
 
 
+class StepResult(NamedTuple):
+    """What a step outside the observed prices brought.
+
+    ``from_minor``: the main price before it. ``orders``: counted at ``to_minor``. ``confidence``: P(gain > 0);
+    None while one of the two prices has no exposures.
+    """
+
+    from_minor: int
+    to_minor: int
+    orders: float
+    confidence: float | None
+
+
 class DealCounts(NamedTuple):
     """Orders and units at deals, and at all other prices, of a listing's category."""
 
@@ -125,11 +138,29 @@ class Habits:
 
 
 @dataclass(frozen=True, slots=True)
+class Experience:
+    """Which prices of the listing are known, and how well its elasticity is.
+
+    ``sufficient``: whether the estimate of the elasticity is. ``start_minor``: before the first table the price of
+    the shop's orders, None without enough of them; afterwards the main price of the first table. ``low_minor``,
+    ``high_minor``: the lowest and highest observed price. ``step``: what the last step outside them brought.
+    """
+
+    sufficient: bool = False
+    start_minor: int | None = None
+    low_minor: int | None = None
+    high_minor: int | None = None
+    step: StepResult | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PricingInputs:
     """All inputs of one decision on one listing.
 
     ``cause_detail``: plain values that describe the cause. ``seed``: of Thompson's draw. ``offers``: the
-    comparable offers known, one per rival. ``policy``: the one that the decision runs under.
+    comparable offers known, one per rival. ``policy``: the one that the decision runs under. ``experience`` is
+    None in records from before prices were observed; no range bounds prices then, and a listing without a table
+    starts by the cold-start rule.
     """
 
     listing: Listing
@@ -145,6 +176,7 @@ class PricingInputs:
     target: Target = Target()
     controls: Controls = Controls()
     habits: Habits = Habits()
+    experience: Experience | None = None
     cause_detail: Mapping[str, Any] = field(default_factory=dict)
 
     def reference(self, *, rivals_only: bool = False) -> ReferenceOffer | None:
@@ -154,14 +186,33 @@ class PricingInputs:
 
     @property
     def shown_minor(self) -> int | None:
-        """The price that shoppers see: the table's main price, else the list price; None if that is unusable."""
-        shown = self.current.default_minor if self.current else self.product.list_minor
+        """The price that shoppers see: the table's main price, else that of orders, else the list price.
+
+        None if there is none, or it is unusable.
+        """
+        ordered = self.experience.start_minor if self.experience else None
+        shown = self.current.default_minor if self.current else ordered or self.product.list_minor
         return shown if shown and shown > 0 else None  # type: ignore[return-value]
 
     @property
     def ignores_pace(self) -> bool:
         """Whether pace limits are left aside: when settling, whose prices must not depend on the path."""
         return self.cause.ignores_pace or self.shown_minor is None
+
+    @property
+    def is_start(self) -> bool:
+        """Whether this is a listing's first price, with what is known of its prices on record."""
+        return self.cause is Cause.COLD_START and self.experience is not None
+
+    @property
+    def base_minor(self) -> float | None:
+        """The price of which the grid's step and the default ceiling are shares.
+
+        The list price; without one, the first known price; None before there is one.
+        """
+        if self.product.list_minor is not None or self.experience is None:
+            return self.product.list_minor
+        return self.experience.start_minor
 
     def current_shares(self) -> Shares | None:
         """Return the select probabilities in force; None without a table."""

@@ -28,7 +28,7 @@ def binds(band: Mapping[str, Any], candidate_minor: int | None) -> bool:
     outside = candidate_minor is not None and (
         (low is not None and candidate_minor < low) or (high is not None and candidate_minor > high)
     )
-    holds = band["kind"] == Kind.HOLD or band["keeps"] != Pin.NOTHING
+    holds = band["kind"] == Kind.HOLD or band["keeps"] not in (Pin.NOTHING, Pin.SHOWN_PRICES)
     return outside or holds or GUARDRAIL_OF[band["code"]].requests_approval
 
 

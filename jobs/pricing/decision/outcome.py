@@ -160,6 +160,10 @@ def priced(
     )
     stepping = strategy.continues and not approval_ms and verdict.candidate_minor not in verdict.allowed
     goes_on = stepping and not same and any(GUARDRAIL_OF[b.code].cuts_short for b in verdict.bands)
+    # The first price is the known one; beside cheaper rivals the role's bound applies after the gap.
+    goes_on = goes_on or (
+        inputs.is_start and situation.follow_minor is not None and default > situation.follow_minor
+    )
     return PricingDecision(
         outcome=outcome,
         table=None if same else table,

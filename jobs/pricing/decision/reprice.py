@@ -57,7 +57,7 @@ def reprice(inputs: PricingInputs, guardrails: Sequence[Guardrail] = GUARDRAILS)
     situation = assess(inputs)
     bands = _bands(situation, guardrails)
     hard = intersect(band for band in bands if band.kind is Kind.HARD)
-    if any(band.kind is Kind.HOLD for band in bands) or inputs.shown_minor is None:
+    if any(band.kind is Kind.HOLD for band in bands) or (inputs.shown_minor is None and not inputs.is_start):
         return held(situation, bands, hard)
     if hard.empty:
         return unpriceable(situation, bands, hard)
@@ -112,16 +112,16 @@ def candidate_prices(situation: Situation, hard: AllowedPrices) -> list[int]:
     above the price that its role allows is searched from that price downwards.
     """
     inputs, grid = situation.inputs, situation.inputs.policy.grid
-    list_minor, settling = inputs.product.list_minor or 0.0, inputs.cause.ignores_pace
+    base_minor, settling = inputs.base_minor or 0.0, inputs.cause.ignores_pace
     shown = inputs.shown_minor
-    centre = hard.nearest(round(list_minor if settling or shown is None else shown))
+    centre = hard.nearest(round(base_minor if settling or shown is None else shown))
     span = grid.span_share * (2 if settling else 1)
     low = max(hard.low, round(centre * (1 - span)))
     high = round(centre * (1 + span)) if hard.high is None else min(hard.high, round(centre * (1 + span)))
     if situation.follow_minor is not None and not situation.strategy.by_rule:
         high = max(hard.low, min(high, situation.follow_minor))
         low = max(hard.low, min(low, round(high * (1 - span))))
-    return price_grid(low, high, list_minor, grid) or [hard.nearest(min(centre, high))]
+    return price_grid(low, high, base_minor, grid) or [hard.nearest(min(centre, high))]
 
 
 def _bands(
@@ -150,14 +150,19 @@ def _publish(
     valuation = value_prices(inputs, points, situation.offers_mean_minor) if searched else None
     context = StrategyContext(inputs, chosen, valuation, situation.rivals_mean_minor)
     refined, plan = strategy.refine(proposal, context)
-    shown = intersect_yielding(verdict.allowed, (b for b in verdict.bands if b.pin is Pin.TABLE_PRICES))
+    of_table = (Pin.TABLE_PRICES, Pin.SHOWN_PRICES)
+    shown = intersect_yielding(verdict.allowed, (b for b in verdict.bands if b.pin in of_table))
     table = build_table(
         inputs, refined.shares, shown, follow_minor=situation.follow_minor, explored=strategy.explores
     )
     within = verdict if plan is None else replace(verdict, plan=plan)
     result = priced(situation, OutcomeCode.PUBLISHED, within, table, worth)
-    if situation.needs_gain and result.gain and result.gain.mean <= 0 and situation.is_legal(verdict.hard):
-        return unchanged(situation, OutcomeCode.NOT_MATERIAL, verdict, result.gain)
+    if situation.needs_gain and result.gain and situation.is_legal(verdict.hard):
+        # Where the range of experience excludes the candidate, its gain is not that of the change that is left.
+        cut = any(verdict.candidate_minor not in intersect([b]) for b in verdict.pinned(Pin.SHOWN_PRICES))
+        small = cut and not is_material(situation, result.gain, worth, inputs.current_shares())
+        if result.gain.mean <= 0 or small:
+            return unchanged(situation, OutcomeCode.NOT_MATERIAL, verdict, result.gain)
     return result
 
 
@@ -173,7 +178,8 @@ def _keep_main_prices(
         return replace(unchanged(situation, OutcomeCode.HELD, verdict, gain), review=True)
     mains = {segment: {verdict.allowed.nearest(prices.default): 1.0} for segment, prices in current.items()}
     filled: Shares = {s: mains.get(s) or mains.get(DEFAULT_SEGMENT) or mains[min(mains)] for s in segments}
-    table = build_table(inputs, filled, verdict.allowed, follow_minor=situation.follow_minor, explored=True)
+    shown = intersect_yielding(verdict.allowed, verdict.pinned(Pin.SHOWN_PRICES))
+    table = build_table(inputs, filled, shown, follow_minor=situation.follow_minor, explored=True)
     return replace(priced(situation, OutcomeCode.HELD, verdict, table, worth), review=True)
 
 
@@ -181,11 +187,13 @@ def _override_pace(situation: Situation, verdict: GuardrailVerdict, worth: Valua
     """Publish the nearest price within the hard bands at once, against pace limits."""
     inputs, hard = situation.inputs, verdict.hard
     shown = inputs.shown_minor or verdict.candidate_minor or hard.low
-    list_minor, grid = inputs.product.list_minor or 0.0, inputs.policy.grid
-    price = round_to_ending(hard.nearest(shown), hard, list_minor, grid, up=shown < hard.low)
+    price = round_to_ending(
+        hard.nearest(shown), hard, inputs.base_minor or 0.0, inputs.policy.grid, up=shown < hard.low
+    )
     single = Proposal.single(price, inputs.policy.segments.names).shares
+    explored = intersect_yielding(hard, verdict.pinned(Pin.SHOWN_PRICES))
     table = build_table(
-        inputs, single, hard, follow_minor=situation.follow_minor, explored=True, within_step_of=price
+        inputs, single, explored, follow_minor=situation.follow_minor, explored=True, within_step_of=price
     )
     result = priced(situation, OutcomeCode.HARD_OVER_PACE, verdict, table, worth)
     return replace(result, alert=True, continue_at_ms=after_the_gap_ms(inputs))

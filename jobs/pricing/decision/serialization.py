@@ -17,10 +17,12 @@ from jobs.pricing.decision.inputs import (
     CurrentTable,
     DealCounts,
     DemandBeliefs,
+    Experience,
     Habits,
     PricingInputs,
     Product,
     SegmentBeliefs,
+    StepResult,
     Table,
     Target,
 )
@@ -74,9 +76,21 @@ def inputs_record(inputs: PricingInputs) -> dict[str, Any]:
         "approved_minor": inputs.controls.approved_minor,
         "usual_minor": inputs.habits.usual_minor,
         "bought": None if bought is None else list(bought),
+        "experience": None if inputs.experience is None else _experience_record(inputs.experience),
         "policy_hash": inputs.policy.hash,
         "policy": inputs.policy.to_dict(),
     }
+
+
+def _experience_record(experience: Experience) -> dict[str, Any]:
+    step = experience.step
+    names = ("sufficient", "start_minor", "low_minor", "high_minor")
+    return {name: getattr(experience, name) for name in names} | {"step": None if step is None else step._asdict()}
+
+
+def _read_experience(record: Mapping[str, Any]) -> Experience:
+    step = record["step"]
+    return Experience(**{**record, "step": None if step is None else StepResult(**step)})
 
 
 def _segment_record(segment: SegmentBeliefs) -> dict[str, Any]:
@@ -126,6 +140,7 @@ def read_inputs(record: Mapping[str, Any]) -> PricingInputs:
         target=Target(record["target_units"], record["target_from"]),
         controls=Controls(record["frozen"], record["surge_ban"], record["approved_minor"]),
         habits=Habits(record.get("usual_minor"), DealCounts(*bought) if bought else None),
+        experience=None if record.get("experience") is None else _read_experience(record["experience"]),
         policy=recorded_policy(record["policy"]),
     )
 

@@ -43,7 +43,7 @@ def build_table(
         low, high = max(low, ceil_minor(centre * (1 - step))), min(high, floor_minor(centre * (1 + step)))
     high = high if allowed.high is None else min(high, allowed.high)
     high = high if follow_minor is None else min(high, max(follow_minor, max(chosen)))
-    points = sorted(chosen | set(price_grid(low, high, inputs.product.list_minor or 0.0, policy.grid)))
+    points = sorted(chosen | set(price_grid(low, high, inputs.base_minor or min(chosen), policy.grid)))
     exploring, segments = policy.exploration, policy.segments
     table = {}
     for segment in (main_segment(segments.names),) if segments.uniform else segments.names:

@@ -26,6 +26,7 @@ from jobs.pricing.guardrails.base import (
     money,
 )
 from jobs.pricing.guardrails.confidence import LowConfidence
+from jobs.pricing.guardrails.extrapolation import Extrapolation
 from jobs.pricing.guardrails.forward_buying import ForwardBuying
 from jobs.pricing.guardrails.frozen import Frozen
 from jobs.pricing.guardrails.inputs import CostMissing, InputInvalid
@@ -48,6 +49,7 @@ GUARDRAILS: tuple[Guardrail, ...] = (
     MinGap(),
     MaxChanges(),
     ForwardBuying(),
+    Extrapolation(),
     LowConfidence(),
 )
 GUARDRAIL_OF: Mapping[str, Guardrail] = {guardrail.code: guardrail for guardrail in GUARDRAILS}

@@ -42,13 +42,15 @@ class Pin(StrEnum):
     """It bounds the chosen prices, as far as the other bands leave room; exploration around them is exempt."""
     TABLE_PRICES = "table_prices"
     """It bounds chosen and explored prices, as far as the other bands leave room."""
+    SHOWN_PRICES = "shown_prices"
+    """As ``TABLE_PRICES``, and also the prices explored where the main prices stay or pace is overridden."""
     MAIN = "main"
     """The main prices stay; exploration around them is exempt."""
     TABLE = "table"
     """The whole table stays as it is."""
 
 
-YIELDING = frozenset({Pin.CHOICE, Pin.TABLE_PRICES})
+YIELDING = frozenset({Pin.CHOICE, Pin.TABLE_PRICES, Pin.SHOWN_PRICES})
 """Bands that bound new prices only as far as all others leave room."""
 
 

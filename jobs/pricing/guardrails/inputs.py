@@ -77,7 +77,9 @@ class InputInvalid(Guardrail):
     def band(self, context: GuardrailContext, policy: Policy) -> Band | None:
         """Hold on a list price ≤ 0, an unknown currency, or a cost beyond the jump that the policy trusts."""
         product, currency = context.inputs.product, context.inputs.currency
-        if not _usable(product.list_minor):
+        # A listing may have no list price: it starts at the price of its orders, or by the cold-start rule.
+        has_none = product.list_minor is None and context.inputs.experience is not None
+        if not has_none and not _usable(product.list_minor):
             detail = f"list price: expected an amount above 0, got {product.list_minor!r}"
             return Band(self.code, self.kind, detail, alert=True)
         if product.list_minor is not None and product.list_minor > MAX_PRICE_MINOR:
@@ -108,9 +110,10 @@ class InputInvalid(Guardrail):
         """Name the input that cannot be used."""
         product, margin = limit.inputs.product, limit.policy.margin
         list_minor, cost, trusted = product.list_minor, product.cost_minor, product.trusted_cost_minor
-        if list_minor is None or not _usable(list_minor):
+        has_none = list_minor is None and limit.inputs.experience is not None
+        if not has_none and not _usable(list_minor):
             return "the list price is missing or not above 0"
-        if list_minor > MAX_PRICE_MINOR:
+        if list_minor is not None and list_minor > MAX_PRICE_MINOR:
             largest = limit.money(MAX_PRICE_MINOR)
             return f"the list price {limit.money(list_minor)} is above the largest price, {largest}"
         if limit.inputs.currency not in EXPONENTS:

@@ -10,7 +10,7 @@ from schemas.money import ceil_minor, floor_minor
 
 
 class FloorCeiling(Guardrail):
-    """The catalog's minimum and maximum; without a maximum, a multiple of the list price.
+    """The catalog's minimum and maximum; without a maximum, a multiple of the list price, else of the first price.
 
     Both ends always: a check of one end alone let prices run away at the other (2010), and two sellers who
     multiply each other's price are stopped by nothing else (2011: 23.7 million).
@@ -23,14 +23,16 @@ class FloorCeiling(Guardrail):
 
     def band(self, context: GuardrailContext, policy: Policy) -> Band | None:
         """Return the catalog's band; an end that is missing or not above 0 counts as absent, not as zero."""
-        product, currency = context.inputs.product, context.inputs.currency
+        product, currency, base_minor = context.inputs.product, context.inputs.currency, context.inputs.base_minor
         low = ceil_minor(product.floor_minor or 0) if _amount(product.floor_minor) else None
         if _amount(product.ceiling_minor):
             high = floor_minor(product.ceiling_minor or 0)
             where = "catalog"
-        elif _amount(product.list_minor):
-            high = floor_minor((product.list_minor or 0) * policy.limits.ceiling_over_list)
-            where = f"{policy.limits.ceiling_over_list:g} × list price"
+        elif _amount(base_minor):
+            high = floor_minor((base_minor or 0) * policy.limits.ceiling_over_list)
+            where = (
+                f"{policy.limits.ceiling_over_list:g} × {'first' if product.list_minor is None else 'list'} price"
+            )
         else:
             return None
         detail = f"floor {money(low, currency)}, ceiling {money(high, currency)} ({where})"
@@ -40,7 +42,8 @@ class FloorCeiling(Guardrail):
         """Name the prices and where the ceiling comes from."""
         own = _amount(limit.inputs.product.ceiling_minor)
         multiple = limit.policy.limits.ceiling_over_list
-        where = "from the catalog" if own else f"{multiple:g} times the list price at most"
+        base = "first" if limit.inputs.product.list_minor is None else "list"
+        where = "from the catalog" if own else f"{multiple:g} times the {base} price at most"
         return f"{limit.prices} ({where})"
 
 

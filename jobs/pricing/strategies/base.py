@@ -32,8 +32,8 @@ class StrategyContext:
 
     def rounded(self, price_minor: float) -> int:
         """Return the allowed price with the policy's ending that is nearest below, else above, else without it."""
-        grid, list_minor = self.inputs.policy.grid, self.inputs.product.list_minor or 0
-        return round_to_ending(round(price_minor), self.allowed, list_minor, grid, up=False)
+        grid, base_minor = self.inputs.policy.grid, self.inputs.base_minor or price_minor
+        return round_to_ending(round(price_minor), self.allowed, base_minor, grid, up=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,5 +26,5 @@ class MatchRival(PriceRule):
         """Return the rivals' mean × ratio."""
         inputs, mean = context.inputs, context.rivals_mean_minor
         if mean is None:
-            return inputs.shown_minor or inputs.product.list_minor or 0.0
+            return inputs.shown_minor or inputs.base_minor or 0.0
         return mean * inputs.policy.section(MatchRivalSettings).ratio

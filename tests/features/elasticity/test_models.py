@@ -260,4 +260,3 @@ def test_one_outlier_does_not_switch_off_the_shrinkage() -> None:
     spoilt = shrink(np.append(observed, 174.0), np.append(se, 0.04))
     assert spoilt.tau < 1.15 * clean.tau
     assert spoilt.mu == pytest.approx(clean.mu, abs=0.1)
-

@@ -29,7 +29,8 @@ def a_context(**changes: Any) -> GuardrailContext:
     ----------
     changes : values of the product, of ``current_minor`` (None: no table), ``last_change_ms``, ``changes_today``,
         ``rivals_mean_minor`` (None: no rivals), ``rivals_fresh``, ``cause``, ``currency``, ``frozen``,
-        ``surge_ban``, ``approved_minor``, ``usual_minor``, ``bought``, ``candidate_minor``, ``confidence``.
+        ``surge_ban``, ``approved_minor``, ``usual_minor``, ``bought``, ``candidate_minor``, ``confidence``,
+        ``experience``.
     """
     product = replace(BASE.product, **{name: changes.pop(name, value) for name, value in PRODUCT.items()})
     shown, last, today = (
@@ -48,6 +49,7 @@ def a_context(**changes: Any) -> GuardrailContext:
         cause=changes.pop("cause", Cause.EVIDENCE),
         currency=changes.pop("currency", "USD"),
         controls=Controls(*(changes.pop(name, None) for name in ("frozen", "surge_ban", "approved_minor"))),
+        experience=changes.pop("experience", None),
         habits=Habits(changes.pop("usual_minor", None), None if bought is None else DealCounts(*bought)),
     )
     candidate, confidence = changes.pop("candidate_minor", 1050), changes.pop("confidence", 0.9)

@@ -75,6 +75,7 @@ def some_inputs(policy: Policy | None = None, **changes: Any) -> PricingInputs:
         "approved_minor": None,
         "usual_minor": None,
         "bought": None,
+        "experience": None,
         "policy_hash": policy.hash,
         "policy": policy.to_dict(),
     }
@@ -115,6 +116,13 @@ def a_current(default_minor: int, **changes: Any) -> dict[str, Any]:
         "changes_today": 0,
         "day_ends_ms": START_MS + 86_400_000,
     } | changes
+
+
+def an_experience(low_minor: int | None, high_minor: int | None, **changes: Any) -> dict[str, Any]:
+    """Return the record of a range of observed prices with an estimate that is not sufficient."""
+    return {
+        "sufficient": False, "start_minor": None, "low_minor": low_minor, "high_minor": high_minor, "step": None,
+    } | changes  # fmt: skip
 
 
 def an_offer_row(price_minor: int, at_ms: int, competitor: str = "rival", kind: str = "rival") -> dict[str, Any]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import numpy as np
 import pytest
 
-from jobs.pricing.decision.inputs import DealCounts
+from features.books.sale_probability import PointCounts
+from jobs.pricing.decision.inputs import DealCounts, Experience
 from jobs.pricing.guardrails import AllowedPrices, Band, Kind, Pin, forward_buying, intersect
+from jobs.pricing.guardrails.extrapolation import step_result
 from jobs.pricing.policy import Policy
 from schemas.causes import Cause
 from tests.jobs.pricing.guardrail_builders import AT_MS, MINUTE_MS, a_context, bands_of
@@ -154,6 +157,68 @@ def test_forward_buying_is_believed_at_the_least_z() -> None:
     bought = DealCounts(5, 16, 100, 120)
     policy = Policy.from_dict({"forward_buying": {"least_z": forward_buying.units_z(bought)}})
     assert forward_buying.is_bought_ahead(900, 1000.0, bought, policy)
+
+
+# -- range of experience ------------------------------------------------------------------------
+
+
+def extrapolation(**changes: Any) -> Band | None:
+    """Return the band of the range 8.00 to 10.00 for a candidate that does not matter."""
+    experience = Experience(low_minor=800, high_minor=1000)
+    return bands_of(a_context(**{"experience": experience, **changes})).get("EXTRAPOLATION")
+
+
+def test_prices_stay_within_fifteen_per_cent_of_the_observed_ones() -> None:
+    band = extrapolation()
+    assert band is not None and (band.low, band.high, band.pin) == (680, 1150, Pin.SHOWN_PRICES)
+
+
+def test_range_of_a_listing_without_observed_prices_is_the_current_price() -> None:
+    band = extrapolation(experience=Experience(), current_minor=1200)
+    assert band is not None and (band.low, band.high) == (1020, 1380)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"experience": None},
+        {"experience": Experience(sufficient=True, low_minor=800, high_minor=1000)},
+        {"current_minor": None},
+        {"approved_minor": 2000},
+        {"cause": Cause.SETTLE},
+    ],
+    ids=["no record", "sufficient", "first price", "operator's price", "settle"],
+)
+def test_range_of_experience_does_not_bound(change: dict[str, Any]) -> None:
+    assert extrapolation(**change) is None
+
+
+def counts(*rows: tuple[int, float, float]) -> PointCounts:
+    """Return counts per price point; a row is price, exposures and orders."""
+    prices, n, y = (np.array(column) for column in zip(*rows, strict=True))
+    return PointCounts(prices, n * 1.0, y * 1.0, y * 1.0, n * 0.0)
+
+
+def test_gain_of_a_step_compares_the_profit_per_exposure_at_both_prices() -> None:
+    same = step_result(1000, 1100, [counts((1000, 1000, 40), (1100, 1000, 32))], 600.0)
+    worse, better = (step_result(1000, 1100, [counts((1000, 1000, 40), (1100, 1000, y))], 600.0) for y in (18, 50))
+    assert same.confidence == pytest.approx(0.5, abs=0.02) and same.orders == 32
+    assert worse.confidence is not None and better.confidence is not None
+    assert worse.confidence < 0.05 and better.confidence > 0.95
+
+
+def test_gain_of_a_step_compares_within_segments() -> None:
+    # The dearer price was shown to the segment that buys more: pooled, it would look better than it is.
+    few, many = counts((1000, 900, 18), (1100, 100, 1)), counts((1000, 100, 20), (1100, 900, 120))
+    result = step_result(1000, 1100, [few, many], 600.0)
+    assert result.confidence is not None and result.confidence < 0.5
+
+
+@pytest.mark.parametrize("rows", [((1000, 900, 18),), ((1100, 900, 18),), ((1000, 0, 0), (1100, 900, 18))])
+def test_gain_of_a_step_without_exposures_at_both_prices_is_not_known(
+    rows: tuple[tuple[int, int, int], ...],
+) -> None:
+    assert step_result(1000, 1100, [counts(*rows)], 600.0).confidence is None
 
 
 # -- intersections ------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.pricing import guardrails as package
+from jobs.pricing.decision.inputs import Experience, StepResult
 from jobs.pricing.decision.limit_texts import limit_text
 from jobs.pricing.decision.serialization import band_record, inputs_record
 from jobs.pricing.guardrails import (
@@ -56,6 +57,19 @@ contexts = st.builds(
     confidence=st.one_of(st.none(), st.floats(0, 1)),
     usual_minor=st.one_of(st.none(), st.floats(1, 6000)),
     bought=st.one_of(st.none(), st.tuples(*[st.integers(0, 400)] * 4)),
+    experience=st.one_of(
+        st.none(),
+        st.builds(
+            Experience,
+            sufficient=st.booleans(),
+            start_minor=st.one_of(st.none(), st.integers(1, 6000)),
+            low_minor=st.one_of(st.none(), st.integers(1, 1000)),
+            high_minor=st.one_of(st.none(), st.integers(1000, 6000)),
+            step=st.one_of(
+                st.none(), st.builds(StepResult, st.just(1000), st.just(1100), st.floats(0, 50), st.floats(0, 1))
+            ),
+        ),
+    ),
 )
 EXAMPLES = (
     a_context(cost_minor=None),
@@ -68,6 +82,7 @@ EXAMPLES = (
     a_context(usual_minor=1100.0, bought=(5, 16, 100, 120)),
     a_context(usual_minor=1100.0, bought=(0, 0, 9, 9)),
     a_context(confidence=0.1),
+    a_context(experience=Experience(low_minor=900, high_minor=1000)),
 )
 """Contexts in which every guardrail returns a band at least once."""
 

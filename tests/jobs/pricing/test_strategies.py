@@ -30,7 +30,7 @@ from jobs.pricing.strategies import (
 )
 from schemas.events import Role
 from tests.jobs.pricing.members import extra_file, member_classes
-from tests.jobs.pricing.pricing_builders import START_MS, a_current, an_offer_row, some_inputs
+from tests.jobs.pricing.pricing_builders import START_MS, a_current, an_experience, an_offer_row, some_inputs
 from tests.jobs.pricing.strategy_builders import a_context, proposal_of, refined
 
 ALL = pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda strategy: strategy.name)
@@ -62,6 +62,10 @@ worlds = st.fixed_dictionaries(
         "requests": st.floats(0, 10_000),
         "target_units": st.one_of(st.none(), st.floats(0, 100)),
         "approved_minor": st.integers(500, 4000),
+        "experience": st.one_of(
+            st.none(),
+            st.builds(an_experience, st.none(), st.none(), start_minor=st.sampled_from([None, 1849, 1999])),
+        ),
     }
 )
 ranges = st.tuples(st.integers(900, 3000), st.integers(0, 1500)).map(lambda pair: (pair[0], sum(pair)))

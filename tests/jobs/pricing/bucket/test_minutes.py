@@ -15,7 +15,6 @@ from jobs.pricing.decision.explain import explain
 from jobs.pricing.decision.reprice import recompute
 from jobs.pricing.ports import InMemoryPriceTables
 from schemas.causes import Cause
-from schemas.codes import OutcomeCode
 from schemas.events import CatalogEntry
 from schemas.price_table import PriceTable
 from tests.jobs.pricing.bucket_builders import (
@@ -25,7 +24,6 @@ from tests.jobs.pricing.bucket_builders import (
     a_command,
     a_running_logic,
     decision_of,
-    price_of,
     state_value,
 )
 from tests.jobs.pricing.pricing_builders import (
@@ -45,28 +43,7 @@ def snapshot_bytes(logic: RepricingLogic) -> bytes:
     return orjson.dumps(logic.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-# -- first prices -------------------------------------------------------------------------------
-
-
-def test_first_price_is_the_list_price_that_shoppers_see() -> None:
-    _, outputs = a_running_logic()
-    decision = decision_of(outputs)
-    assert decision["cause"] == Cause.COLD_START and decision["result"]["outcome"] == OutcomeCode.COLD_START
-    assert price_of(outputs) == 1999
-
-
-def test_first_table_explores_neighbouring_prices() -> None:
-    decision = decision_of(a_running_logic()[1])
-    assert all(len(prices["p"]) > 1 for prices in decision["result"]["table"].values())
-
-
-def test_first_price_is_lowered_towards_the_rivals_mean_within_a_step() -> None:
-    at_ms = START_MS + MINUTE_MS
-    batch = Batch(0, at_ms, catalog=(a_catalog_entry(),), offers=(an_offer(1710, START_MS),), now_ms=at_ms)
-    # One decision for both requests: a new rival, and a listing without a table.
-    decision = decision_of(list(RepricingLogic().on_batch(batch)))
-    assert decision["cause"] == Cause.COLD_START and decision["result"]["candidate_minor"] == 1699
-    assert 1999 * 0.9 <= decision["result"]["default_minor"] <= 1999 * 0.95
+# -- listings without a cost --------------------------------------------------------------------
 
 
 def a_logic_without_a_cost() -> tuple[RepricingLogic, list[Output]]:

@@ -1,8 +1,8 @@
 """Snapshots of RepricingLogic: a restart changes nothing, and snapshots of earlier versions are restored.
 
 ``repricing.v1.json`` holds a snapshot, a decision, and the outputs of :func:`go_on` from that snapshot and from
-the older ``repricing_snapshot_before_0042.json``. After a deliberate change of decisions,
-``python -m tests.jobs.pricing.bucket.test_repricing_snapshots`` writes these outputs again.
+the older ``repricing_snapshot_before_0042.json`` and ``repricing_snapshot_before_0051.json``. After a deliberate
+change of decisions, ``python -m tests.jobs.pricing.bucket.test_repricing_snapshots`` writes these outputs again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ from jobs.pricing.bucket.listing_state import ROW, ListingState
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.pricing.policy import Policy
 from schemas.price_table import PriceTable
-from tests.jobs.pricing.bucket_builders import DAY_MS, RivalFeed, a_cell, a_command, a_running_logic, state_value
+from tests.jobs.pricing.bucket_builders import (
+    DAY_MS,
+    RivalFeed,
+    a_cell,
+    a_command,
+    a_running_logic,
+    state_value,
+)
 from tests.jobs.pricing.pricing_builders import (
     MINUTE_MS,
     START_MS,
@@ -38,7 +45,12 @@ SNAPSHOTS = Path(__file__).parents[3] / "golden" / "snapshots"
 STORED = SNAPSHOTS / "repricing.v1.json"
 VERSION_1 = orjson.loads(STORED.read_bytes())
 BEFORE_0042 = orjson.loads((SNAPSHOTS / "repricing_snapshot_before_0042.json").read_bytes())
-CONTINUED = {"continued": VERSION_1["snapshot"], "continued_before_0042": BEFORE_0042}
+BEFORE_0051 = orjson.loads((SNAPSHOTS / "repricing_snapshot_before_0051.json").read_bytes())
+CONTINUED = {
+    "continued": VERSION_1["snapshot"],
+    "continued_before_0042": BEFORE_0042,
+    "continued_before_0051": BEFORE_0051,
+}
 """Key of the stored outputs → the snapshot that they follow."""
 
 
@@ -128,6 +140,19 @@ def test_odd_cost_of_a_snapshot_before_0042_is_confirmed_within_the_tolerance() 
     at_ms = START_MS + DAY_MS
     logic.on_fact(a_fact("catalog", a_catalog_entry(at_ms=at_ms, cost_minor=2480), at_ms, 2))
     assert state_value(logic, "trusted_cost_minor") == 2480
+
+
+def test_estimate_of_a_snapshot_before_0051_counts_as_sufficient() -> None:
+    rows = dict(zip(BEFORE_0051["bucket"]["index"], BEFORE_0051["bucket"]["states"], strict=True))
+    at = BEFORE_0051["bucket"]["state_row"].index("estimate")
+    estimated = {key for key, row in rows.items() if row[at] is not None}
+    settle = replace(a_command("settle"), event_time_ms=BEFORE_0051["time_ms"])
+    outputs = list(restored(BEFORE_0051).on_fact(a_fact("commands", settle, BEFORE_0051["time_ms"], 3000)))
+    found = {
+        each["inputs"]["listing"]: each["inputs"]["experience"]["sufficient"]
+        for each in of_stream(outputs, "decisions")
+    }
+    assert estimated and {key for key, sufficient in found.items() if sufficient} == estimated & found.keys()
 
 
 def test_snapshot_whose_rows_are_mappings_is_restored() -> None:

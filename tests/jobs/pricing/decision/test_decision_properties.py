@@ -14,13 +14,14 @@ from jobs.audit.recompute import same_bytes
 from jobs.pricing.decision.inputs import PricingInputs
 from jobs.pricing.decision.reprice import recompute, recompute_without_offer, reprice
 from jobs.pricing.decision.serialization import InputsError, inputs_record, read_inputs
-from jobs.pricing.guardrails import GUARDRAILS, Guardrail
+from jobs.pricing.guardrails import GUARDRAILS, Band, Guardrail, Kind, intersect
 from schemas.codes import OutcomeCode
 from schemas.price_table import FULL
 from tests.jobs.pricing.pricing_builders import (
     START_MS,
     a_current,
     a_record,
+    an_experience,
     an_offer_row,
     prices_of,
     some_inputs,
@@ -48,6 +49,16 @@ worlds = st.fixed_dictionaries(
         "approved_minor": st.one_of(st.none(), st.none(), st.integers(500, 4000)),
         "usual_minor": st.one_of(st.none(), st.floats(900, 3500)),
         "bought": st.sampled_from([None, TOO_FEW, BOUGHT_AHEAD, AS_USUAL]),
+        "experience": st.one_of(
+            st.none(),
+            st.builds(
+                an_experience,
+                st.one_of(st.none(), st.integers(700, 1999)),
+                st.one_of(st.none(), st.integers(1999, 3000)),
+                sufficient=st.booleans(),
+                start_minor=st.one_of(st.none(), st.integers(700, 3000)),
+            ),
+        ),
     }
 )
 
@@ -87,6 +98,27 @@ def test_published_prices_lie_within_a_step_unless_hard_bands_override_pace(worl
         assert inputs.shown_minor is not None
         low, high = 0.9 * inputs.shown_minor - 1e-6, 1.1 * inputs.shown_minor + 1e-6
         assert all(low <= p <= high for p in prices)
+
+
+@settings(max_examples=60, deadline=None)
+@given(worlds)
+def test_new_prices_lie_within_the_range_of_experience_where_firm_bands_leave_room(world: dict[str, Any]) -> None:
+    inputs = inputs_of(world | {"bought": None})
+    result = reprice(inputs)
+    bands = [band for band in result.bands if band.code == "EXTRAPOLATION"]
+    assert (
+        bands
+        or inputs.experience is None
+        or inputs.experience.sufficient
+        or result.candidate_minor is None
+        or (inputs.ignores_pace or inputs.current is None or inputs.controls.approved_minor is not None)
+    )
+    if not bands or result.table is None or result.outcome is OutcomeCode.HARD_OVER_PACE:
+        return
+    assert result.allowed is not None and inputs.current is not None
+    both = intersect([bands[0], Band("ALLOWED", Kind.PACE, "", *result.allowed)])
+    kept = {price_list.default for price_list in inputs.current.prices.values()} if result.review else set()
+    assert both.empty or all(price in both for price in prices_of(result) - kept)
 
 
 @settings(max_examples=40, deadline=None)

@@ -42,6 +42,8 @@ CAUSE_TEXTS: tuple[tuple[Cause, dict[str, Any], str], ...] = (
      "elasticity -1.61 ± 0.20, -2.00 at the last decision"),
     (Cause.BELIEFS_MOVED, {"lowest_minor": 900, "usual_minor": 1000, "bought": [9, 12, 80, 81]},
      "customers stock up at deals such as 9.00 USD instead of the usual 10.00 USD"),
+    (Cause.BELIEFS_MOVED, {"range_low_minor": 900, "range_high_minor": 1100, "confidence": 0.72},
+     "the last step outside the observed prices brought a gain (probability 72%); prices from 9.00 USD to 11.00"),
     (Cause.EVENT_STARTED, {"event": "spring sale", "kind": "campaign"},
      "A calendar event started: spring sale (campaign)."),
     (Cause.EVENT_ENDED, {"event": "spring sale", "kind": "campaign"}, "A calendar event ended: spring sale"),
@@ -77,6 +79,15 @@ WORLDS: dict[str, dict[str, Any]] = {
     "changed often": {"current": a_current(1999, changes_today=9)},
     "stocked up": {"elasticity": {"mean": -9.0, "sd": 0.05}, "usual_minor": 2000.0, "bought": (40, 120, 400, 480)},
     "few deals": {"elasticity": {"mean": -9.0, "sd": 0.05}, "usual_minor": 2000.0, "bought": (0, 0, 400, 480)},
+    "near the known prices": {
+        "experience": {
+            "sufficient": False,
+            "start_minor": 1999,
+            "low_minor": 1949,
+            "high_minor": 1999,
+            "step": {"from_minor": 1999, "to_minor": 2099, "orders": 7.0, "confidence": 0.4},
+        }
+    },
     "unsure": {"elasticity": {"mean": -2.7, "sd": 0.9}},
     "scarce": {"target_units": 1.0, "target_from": "stock"},
     "with a reference": {"offers": [an_offer_row(900, START_MS - 1, "shelf", "reference")]},
