@@ -6,6 +6,7 @@ category: products over markets, shrinkage) → ``estimates``.
 
 =================  =================================================================================
 base.py            interface of a model (PeriodRows, SeriesStatistics, SeriesModel)
+controls.py        regressors besides the own price: reference prices, covariates
 poisson.py         counts with zeros, given exposures: online Laplace approximation
 within_sums.py     log units within a series, as plain sums: the reference, and the model for K > 4
 within_river.py    the same estimator in River: means and Bayesian regression
@@ -24,7 +25,7 @@ from __future__ import annotations
 from features.elasticity.base import SeriesModel
 from features.elasticity.poisson import PoissonLaplace
 from features.elasticity.settings import ElasticitySettings
-from features.elasticity.within_river import WithinRiver
+from features.elasticity.within_river import MAX_SLOPES, WithinRiver
 from features.elasticity.within_sums import WithinSums
 
 MODELS: tuple[type[SeriesModel], ...] = (PoissonLaplace, WithinRiver, WithinSums)
@@ -32,10 +33,11 @@ MODELS: tuple[type[SeriesModel], ...] = (PoissonLaplace, WithinRiver, WithinSums
 
 
 def model_for(settings: ElasticitySettings, slopes: int = 2) -> SeriesModel:
-    """Return the model that the settings select."""
+    """Return the model that the settings select; more regressors than River is for are learned as plain sums."""
     if settings.kind == "poisson":
         return PoissonLaplace(settings, slopes)
-    return WithinRiver(settings, slopes) if settings.host == "river" else WithinSums(settings, slopes)
+    river = settings.host == "river" and slopes <= MAX_SLOPES
+    return WithinRiver(settings, slopes) if river else WithinSums(settings, slopes)
 
 
 __all__ = [

@@ -1,7 +1,8 @@
 """ElasticityLogic: stage 1 of learning, from one bucket's minutes to cumulative statistics per listing.
 
 The rows of a period are counted per (listing, segment, quoted price): exposures times the share of the minute in
-stock, orders, units, and the rivals' reference price as a log deviation from the first observed one. After the end
+stock, orders, units, and the controls (reference prices as log deviations from the first observed ones, and
+covariates; see controls.py). After the end
 of a period the model learns its rows, and the stream ``sums`` gets one output per category with the cumulative
 statistics of each listing whose statistics changed. Stage 2 (pooling_logic.py) keeps the newest statistics per
 listing, so the order of arrival and repeats change nothing.
@@ -29,18 +30,15 @@ from features.bucket_logic import Batch, Fact, Output, refuse_other_version
 from features.cells.availability import Availability
 from features.elasticity import model_for
 from features.elasticity.base import Ints, PeriodRows, SeriesModel
+from features.elasticity.controls import Controls, CountRow
 from features.elasticity.seasonal import SeasonalFactors
 from features.elasticity.settings import ElasticitySettings
 from features.market_time import MarketTime
 from schemas.events import CatalogEntry, Listing, Offer
 from schemas.time_units import HOUR_MS, MINUTE_MS
 
-SLOPES = 2
-"""Own log price and the rivals' log reference price."""
-
 SUMS = "sums"
 RowKey = tuple[int, str, int]  # listing index, segment, price
-Row = list[float]  # exposures, orders, units, Σ weight · offer deviation, Σ weight
 
 
 class ElasticityLogic:
@@ -58,8 +56,9 @@ class ElasticityLogic:
         self.settings = settings or ElasticitySettings()
         self._catalog = CatalogBook()
         self._rivals = RivalBook(self.settings.rivals)
+        self._controls = Controls(self.settings)
         self._availability = Availability()
-        self._model: SeriesModel = model_for(self.settings, SLOPES)
+        self._model: SeriesModel = model_for(self.settings, self.settings.slopes)
         self._factors: dict[str, SeasonalFactors] = {}
         self._market_time = MarketTime(self.settings.time_zones)
         self._time_ms = 0
@@ -70,9 +69,9 @@ class ElasticityLogic:
         self._offer_centre: list[float | None] = []
         self._cancellations: list[float] = []
         self._sent_category: list[str] = []  # category of each listing's last output, "" before the first
-        self._open: dict[RowKey, Row] = {}
+        self._open: dict[RowKey, CountRow] = {}
         self._open_period: int | None = None
-        self._pending: dict[RowKey, Row] = {}
+        self._pending: dict[RowKey, CountRow] = {}
         self._pending_period: int | None = None
         self._out_ms: dict[int, float] = {}
 
@@ -116,9 +115,12 @@ class ElasticityLogic:
             known = self._catalog.get(Listing.key_of(offer))
             if known is not None:
                 self._rivals.observe(offer, currency=known.currency, pack_size=known.pack_size)
+        for covariate in batch.covariates:
+            if Listing.key_of(covariate) in self._index:
+                self._controls.observe(covariate)
 
     def _count(self, batch: Batch, shares: Mapping[str, float]) -> None:
-        deviation: dict[str, float] = {}
+        controls: dict[str, list[float]] = {}
         scanner = self.settings.kind == "within"
         for key, share in shares.items():
             if scanner and key in self._index:
@@ -130,19 +132,21 @@ class ElasticityLogic:
             key = Listing.key_of(cell)
             if validate_cell(cell, self._catalog) is not None:
                 continue
-            if key not in deviation:
-                deviation[key] = self._offer_deviation(key, batch.window_end_ms)
+            if key not in controls:
+                reference = self._offer_deviation(key, batch.window_end_ms)
+                controls[key] = self._controls.values(
+                    self._catalog[key], reference, self._rivals, batch.window_end_ms
+                )
             exposures = cell.exposures * shares.get(key, 1.0)
             weight = max(cell.units, 0) if scanner else exposures
             row_key = (self._index[key], cell.segment, cell.price_minor)
             row = self._open.get(row_key)
             if row is None:
-                row = self._open[row_key] = [0.0, 0.0, 0.0, 0.0, 0.0]
-            row[0] += exposures
-            row[1] += cell.orders
-            row[2] += cell.units
-            row[3] += weight * deviation[key]
-            row[4] += weight
+                row = self._open[row_key] = CountRow.empty(self.settings.slopes - 1)
+            row.exposures += exposures
+            row.orders += cell.orders
+            row.units += cell.units
+            row.observe(controls[key], weight)
 
     def _offer_deviation(self, key: str, now_ms: int) -> float:
         """Return the log of the fresh rivals' reference price minus the first one's; 0 without one."""
@@ -174,30 +178,26 @@ class ElasticityLogic:
             return self._outputs(bucket, period, self._learn_counts(period, rows))
         for key, row in rows.items():
             before = self._pending.get(key)
-            if row[0] <= 0 and row[1] and before is not None:
-                before[1] += row[1]
-                row[1] = 0.0
+            if row.exposures <= 0 and row.orders and before is not None:
+                before.orders += row.orders
+                row.orders = 0.0
         due, due_period = self._pending, self._pending_period
         self._pending, self._pending_period = rows, period
         changed = self._learn_counts(due_period, due) if due_period is not None else set()
         return self._outputs(bucket, period, changed)
 
-    def _learn_counts(self, period: int, rows: dict[RowKey, Row]) -> set[int]:
-        keys = sorted(key for key, row in rows.items() if row[0] > 0)
-        for key, row in sorted(rows.items()):
-            if row[0] <= 0 and row[1] < 0:
-                self._cancellations[key[0]] -= row[1]
+    def _learn_counts(self, period: int, rows: dict[RowKey, CountRow]) -> set[int]:
+        keys = sorted(key for key, row in rows.items() if row.exposures > 0)
+        for key in sorted(rows):
+            row = rows[key]
+            if row.exposures <= 0 and row.orders < 0:
+                self._cancellations[key[0]] -= row.orders
         if not keys:
             return set()
         series = np.array([key[0] for key in keys], np.int64)
-        values = np.array([rows[key] for key in keys])
-        quantity = np.array([self._net_orders(key[0], rows[key][1]) for key in keys])
-        x = np.column_stack(
-            [
-                [self._log_price(i, price) for i, _, price in keys],
-                np.divide(values[:, 3], values[:, 4], out=np.zeros(len(keys)), where=values[:, 4] > 0),
-            ]
-        )
+        exposures = np.array([rows[key].exposures for key in keys])
+        quantity = np.array([self._net_orders(key[0], rows[key].orders) for key in keys])
+        x = np.array([[self._log_price(i, price), *rows[i, name, price].means()] for i, name, price in keys])
         moments = {market: self._moment(market, period) for market in {self._entry(key[0]).market for key in keys}}
         levels = [(*moments[self._entry(i).market], segment) for i, segment, _ in keys]
         categories = [self._entry(i).category for i in series.tolist()]
@@ -206,7 +206,7 @@ class ElasticityLogic:
         for name, mask in groups.items():
             factors = self._factors.setdefault(name, SeasonalFactors())
             factor[mask] = factors.log_factor([level for level, m in zip(levels, mask, strict=True) if m])
-        learned = self._model.learn(PeriodRows(period, series, x, quantity, np.log(values[:, 0]) + factor))
+        learned = self._model.learn(PeriodRows(period, series, x, quantity, np.log(exposures) + factor))
         for name, mask in groups.items():
             mine = [level for level, m in zip(levels, mask, strict=True) if m]
             self._factors[name].learn(mine, quantity[mask], learned.expected[mask], learned.variance[mask])
@@ -223,31 +223,33 @@ class ElasticityLogic:
             str(local.weekday) if self.settings.period_ms <= 24 * HOUR_MS else "",
         )
 
-    def _learn_scanner(self, period: int, rows: dict[RowKey, Row]) -> set[int]:
-        """Learn one row per listing: log units per time in stock, at the units' mean log price."""
-        sums: dict[int, list[float]] = {}
-        for (i, _, price), row in sorted(rows.items()):
-            units = row[2]
-            total = sums.setdefault(i, [0.0, 0.0, 0.0, 0.0])
-            total[0] += units
-            total[1] += max(units, 0.0) * self._log_price(i, price)
-            total[2] += row[3]
-            total[3] += max(units, 0.0)
-        sold = [(i, total) for i, total in sorted(sums.items()) if total[0] > 0 and total[3] > 0]
+    def _learn_scanner(self, period: int, rows: dict[RowKey, CountRow]) -> set[int]:
+        """Learn one row per listing: log units per time in stock, at the units' mean log price and controls."""
+        units: dict[int, float] = {}
+        means: dict[int, CountRow] = {}  # own log price and controls, weighted by the units sold
+        for i, segment, price in sorted(rows):
+            row = rows[i, segment, price]
+            sales = max(row.units, 0.0)
+            units[i] = units.get(i, 0.0) + row.units
+            mean = means.setdefault(i, CountRow.empty(self.settings.slopes))
+            mean.weight += sales
+            for at, total in enumerate([sales * self._log_price(i, price), *row.controls]):
+                mean.controls[at] += total
+        sold = [i for i in sorted(units) if units[i] > 0 and means[i].weight > 0]
         if not sold:
             return set()
-        share = [max(1 - self._out_ms.get(i, 0.0) / self.settings.period_ms, 0.05) for i, _ in sold]
+        share = [max(1 - self._out_ms.get(i, 0.0) / self.settings.period_ms, 0.05) for i in sold]
         self._model.learn(
             PeriodRows(
                 period,
-                np.array([i for i, _ in sold], np.int64),
-                np.array([[total[1] / total[3], total[2] / total[3]] for _, total in sold]),
-                np.array([total[0] for _, total in sold]),
+                np.array(sold, np.int64),
+                np.array([means[i].means() for i in sold]),
+                np.array([units[i] for i in sold]),
                 np.log(share),
-                self._groups([i for i, _ in sold]) if self.settings.category_effects else None,
+                self._groups(sold) if self.settings.category_effects else None,
             )
         )
-        return {i for i, _ in sold}
+        return set(sold)
 
     def _groups(self, series: list[int]) -> Ints:
         names = [self._entry(i).category for i in series]
@@ -302,7 +304,9 @@ class ElasticityLogic:
                 "offer_centre": [self._offer_centre[i] for i in index],
                 **{name: column.tolist() for name, column in chosen._asdict().items()},
             }
-            outputs.append(Output(SUMS, f"{tenant}/{category}", value, end_ms))
+            # Statistics of other regressors are pooled under a key, and therefore in a state, of their own.
+            key = "|".join((f"{tenant}/{category}", *self.settings.control_names))
+            outputs.append(Output(SUMS, key, value, end_ms))
         return outputs
 
     # -- snapshot ------------------------------------------------------------------------------
@@ -340,15 +344,19 @@ class ElasticityLogic:
             "offer_centre": list(self._offer_centre),
             "debt": list(self._cancellations),
             "announced": list(self._sent_category),
-            "open": [[*key, *row] for key, row in self._open.items()],
+            "open": [[*key, *row.to_list()] for key, row in self._open.items()],
             "open_period": self._open_period,
-            "pending": [[*key, *row] for key, row in self._pending.items()],
+            "pending": [[*key, *row.to_list()] for key, row in self._pending.items()],
             "pending_period": self._pending_period,
             "out_ms": [[i, ms] for i, ms in self._out_ms.items()],
+            **self._controls.snapshot(),
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Restore the state from a snapshot.
+
+        If competitors or covariates of the settings have changed, the statistics of the former regressors and the
+        rows of open periods are dropped, and learning starts from the prior. Everything else is kept.
 
         Raises
         ------
@@ -356,8 +364,10 @@ class ElasticityLogic:
             If the snapshot or the model's snapshot has another version.
         """
         refuse_other_version(self.name, self.version, snapshot)
-        self._model = model_for(self.settings, SLOPES)
-        self._model.restore(snapshot["model"])
+        same_regressors = self._controls.restore(snapshot)
+        self._model = model_for(self.settings, self.settings.slopes)
+        if same_regressors:
+            self._model.restore(snapshot["model"])
         self._time_ms = int(snapshot["time_ms"])
         self._catalog, self._rivals = CatalogBook(), RivalBook(self.settings.rivals)
         for key, (at, category, group, currency, pack) in snapshot["catalog"].items():
@@ -390,8 +400,12 @@ class ElasticityLogic:
         self._offer_centre = list(snapshot["offer_centre"])
         self._cancellations = [float(value) for value in snapshot["debt"]]
         self._sent_category = list(snapshot["announced"])
-        self._open = {(i, k, p): [float(v) for v in row] for i, k, p, *row in snapshot["open"]}
+        self._open = {(i, k, p): CountRow.from_list(row) for i, k, p, *row in snapshot["open"]}
         self._open_period = snapshot["open_period"]
-        self._pending = {(i, k, p): [float(v) for v in row] for i, k, p, *row in snapshot["pending"]}
+        self._pending = {(i, k, p): CountRow.from_list(row) for i, k, p, *row in snapshot["pending"]}
         self._pending_period = snapshot["pending_period"]
         self._out_ms = {int(i): float(ms) for i, ms in snapshot["out_ms"]}
+        if not same_regressors:
+            self._model.grow(len(self._keys))
+            self._open, self._pending = {}, {}
+            self._sent_category = [""] * len(self._keys)
