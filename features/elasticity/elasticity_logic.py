@@ -2,10 +2,9 @@
 
 The rows of a period are counted per (listing, segment, quoted price): exposures times the share of the minute in
 stock, orders, units, and the controls (reference prices as log deviations from the first observed ones, and
-covariates; see controls.py). After the end
-of a period the model learns its rows, and the stream ``sums`` gets one output per category with the cumulative
-statistics of each listing whose statistics changed. Stage 2 (pooling_logic.py) keeps the newest statistics per
-listing, so the order of arrival and repeats change nothing.
+covariates; see controls.py). After the end of a period the model learns its rows, and the stream ``sums`` gets one
+output per category with the cumulative statistics of each listing whose statistics changed. Stage 2
+(pooling_logic.py) keeps the newest statistics per listing, so the order of arrival and repeats change nothing.
 
 Poisson: an order may be placed after its price has been replaced. A period is therefore learned one period later
 (``order_lag_periods``), and orders at a price without exposures in their own period are added to the row of the
