@@ -94,6 +94,21 @@ def test_display_is_separated_from_the_price_cuts_that_it_accompanies() -> None:
     assert without < -2.5
 
 
+def test_display_is_separated_from_price_cuts_in_counts() -> None:
+    rng = np.random.default_rng(5)
+    batches, _ = a_shop_with_displays(5, hours=300)
+    shown, display = [], 0.0
+    for batch in batches:
+        display = batch.covariates[0].value if batch.covariates else display
+        price = batch.cells[0].price_minor
+        orders = int(rng.poisson(2_000 * 0.05 * (price / 1000) ** -2 * np.exp(0.6 * display)))
+        shown.append(replace(batch, cells=(replace(batch.cells[0], exposures=2_000, orders=orders),)))
+    counts = ElasticitySettings(forgetting_per_week=1.0)
+    named = replace(counts, covariates=("display",))
+    assert estimate(learned(shown, named), named)["raw_mean"] == pytest.approx(-2.0, abs=0.15)
+    assert estimate(learned(shown, counts), counts)["raw_mean"] < -2.4
+
+
 def test_covariates_that_the_settings_do_not_name_change_nothing() -> None:
     batches, _ = a_shop_with_displays(2, hours=30)
     assert learned(batches, SCANNER) == learned([replace(b, covariates=()) for b in batches], SCANNER)
