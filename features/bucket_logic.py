@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from schemas.events import CatalogEntry, Cell, Offer, Stock
+from schemas.events import CatalogEntry, Cell, Covariate, Offer, Stock
 
 
 class SnapshotError(ValueError):
@@ -68,18 +68,24 @@ class Batch:
     offers: tuple[Offer, ...] = ()
     stock: tuple[Stock, ...] = ()
     catalog: tuple[CatalogEntry, ...] = ()
+    covariates: tuple[Covariate, ...] = ()
     now_ms: int = 0
 
 
 _CELL_FIELDS = tuple(Cell.__dataclass_fields__)
-_FACT_TYPES: dict[str, type] = {"offers": Offer, "stock": Stock, "catalog": CatalogEntry}
+_FACT_TYPES: dict[str, type] = {
+    "offers": Offer,
+    "stock": Stock,
+    "catalog": CatalogEntry,
+    "covariates": Covariate,
+}
 
 
 def parse_batch(payload: str | bytes, now_ms: int = 0) -> Batch:
     """Decode a `cells` value: ``{"bucket": .., "window_end_ms": .., "rows": [..]}``.
 
-    A row is ``{"kind": "cell", ...cell fields}`` or ``{"kind": "offers"|"stock"|"catalog", "p": partition,
-    "o": offset, ...record fields}``. The batch is in canonical order for any order of the rows.
+    A row is ``{"kind": "cell", ...cell fields}`` or ``{"kind": "offers"|"stock"|"catalog"|"covariates", "p":
+    partition, "o": offset, ...record fields}``. The batch is in canonical order for any order of the rows.
 
     Raises
     ------
@@ -98,7 +104,7 @@ def parse_batch(payload: str | bytes, now_ms: int = 0) -> Batch:
             record = _FACT_TYPES[kind](**row)
             facts[kind].append((record.event_time_ms, partition, offset, record))
         else:
-            raise ValueError(f"cells row: expected kind cell, offers, stock or catalog; got {kind!r}")
+            raise ValueError(f"cells row: expected kind cell, {', '.join(_FACT_TYPES)}; got {kind!r}")
     cells.sort(key=lambda c: (c.tenant, c.market, c.sku, c.arm, c.segment, c.price_minor, c.currency))
     ordered = {kind: tuple(r[3] for r in sorted(rows, key=lambda r: r[:3])) for kind, rows in facts.items()}
     return Batch(value["bucket"], value["window_end_ms"], tuple(cells), now_ms=now_ms, **ordered)

@@ -346,6 +346,25 @@ class Stock:
 
 
 @dataclass(frozen=True, slots=True)
+class Covariate:
+    """A named number about a listing from a time on, for example ``display`` 1 while it is on display.
+
+    The value applies until the next record of the same listing and name. The policy lists the names that enter
+    learning (``elasticity.covariates``).
+    """
+
+    event_id: str
+    event_time_ms: int
+    tenant: str
+    market: str
+    sku: str
+    price_group: str
+    name: str
+    value: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class CalendarEvent:
     """A holiday, weather event, campaign, emergency or other event.
 
@@ -630,10 +649,10 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class CellBatch:
-    """Cells and facts (offers, stock levels, catalog entries) of one minute of one bucket.
+    """Cells and facts (offers, stock levels, catalog entries, covariates) of one minute of one bucket.
 
-    ``kind`` of a row is cell, offers, stock or catalog. The row of a fact also contains its Kafka partition ``p``
-    and offset ``o``. ``rows`` is empty for a minute without events.
+    ``kind`` of a row is cell, offers, stock, catalog or covariates. The row of a fact also contains its Kafka
+    partition ``p`` and offset ``o``. ``rows`` is empty for a minute without events.
     """
 
     bucket: int

@@ -68,7 +68,7 @@ def topic_schema(topic: Topic) -> dict[str, Any]:
     """Return the published schema of a stream."""
     schema = record_schema(topic.record, topic.checks)
     if topic.record is events.CellBatch:
-        facts = [TOPICS[name] for name in ("offers", "stock", "catalog")]
+        facts = [TOPICS[name] for name in ("offers", "stock", "catalog", "covariates")]
         schema["properties"]["rows"]["items"] = {
             "anyOf": [record_schema(events.Cell), *(record_schema(t.record, t.checks) for t in facts)]
         }

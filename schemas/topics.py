@@ -26,7 +26,11 @@ FUTURE_TOLERANCE_MS = MINUTE_MS
 OLDEST_MS = 315_532_800_000
 """Minimum event time: 1980-01-01."""
 MAX_LINE_BYTES = 65_536
+MAX_NAME_LENGTH = 64
+"""Maximum length of tenants, markets, competitors, sources and names of covariates."""
 MAX_PRICE_MINOR = 10_000_000_000
+MAX_COVARIATE = 1_000.0
+"""Largest absolute value of a covariate. A measure of another size is sent in another unit or as its log."""
 MAX_COUNT = 10_000_000
 """Maximum of an order line's quantity, line number and pack size.
 
@@ -253,7 +257,7 @@ def _text(field: str, *, required: bool = True, max_len: int = 128, characters: 
 
 
 def _name(field: str, *, required: bool = True) -> Check:
-    return _text(field, required=required, max_len=64, characters=NAME)
+    return _text(field, required=required, max_len=MAX_NAME_LENGTH, characters=NAME)
 
 
 def _id(field: str, *, required: bool = True, max_len: int = 128) -> Check:
@@ -336,6 +340,13 @@ TOPICS: dict[str, Topic] = {
                 _ID, _TIME, *_LISTING, Check("on_hand", BIGINT, low=0, high=10**12),
                 Check("inbound", BIGINT, low=0, high=10**12),
                 Check("lead_time_days", DOUBLE, low=0.0, high=3650.0),
+            ),
+        ),
+        Topic(
+            "covariates", events.Covariate, "tenant/market/price_group", input=True,
+            checks=(
+                _ID, _TIME, *_LISTING, _name("name"),
+                Check("value", DOUBLE, low=-MAX_COVARIATE, high=MAX_COVARIATE), _id("source", max_len=64),
             ),
         ),
         Topic(

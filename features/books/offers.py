@@ -247,6 +247,16 @@ class RivalBook:
         comparable = (row for row in offers.values() if _is_comparable(row, currency, pack_size, self._settings))
         return reference_of(map(_rival_offer, comparable), now_ms, self._settings.validity_ms)
 
+    def effective_minor(
+        self, listing_key: str, competitor: str, now_ms: int, *, currency: str, pack_size: int = 1
+    ) -> int | None:
+        """Return price plus shipping of one competitor's fresh, comparable offer in stock, or None without one."""
+        row = self._offers.get(listing_key, {}).get(competitor)
+        if row is None or not _is_comparable(row, currency, pack_size, self._settings):
+            return None
+        found = reference_of([_rival_offer(row)], now_ms, self._settings.validity_ms)
+        return found.min_minor if found is not None and found.fresh else None
+
     def offers(self, listing_key: str) -> tuple[Offer, ...]:
         """Return a listing's stored offers, sorted by rival."""
         held, listing = self._offers.get(listing_key, {}), Listing.parse(listing_key)

@@ -49,7 +49,7 @@ from schemas.topics import (
     Topic,
 )
 
-FACTS = ("offers", "stock", "catalog")
+FACTS = ("offers", "stock", "catalog", "covariates")
 """Inputs whose records are part of the minute's batch."""
 
 GROUP = ("tenant", "market", "sku", "price_group", "arm", "segment", "price_minor", "currency")

@@ -84,13 +84,17 @@ def listing_totals(series: Ints, quantity: Floats, forecast: Expectation) -> tup
     ([7], [3.0], [4.0], [0.35])
     """
     names, at = np.unique(series, return_inverse=True)
-    expected = np.bincount(at, weights=forecast.expected, minlength=len(names))
-    weighted = np.bincount(at, weights=forecast.expected * forecast.variance, minlength=len(names))
-    spread = np.bincount(at, weights=forecast.expected * forecast.dispersion, minlength=len(names))
+    expected = _sum_by(at, forecast.expected, len(names))
+    weighted = _sum_by(at, forecast.expected * forecast.variance, len(names))
+    spread = _sum_by(at, forecast.expected * forecast.dispersion, len(names))
     known = expected > 0
     total = Expectation(
         expected,
         np.divide(weighted, expected, out=np.zeros(len(names)), where=known),
         np.divide(spread, expected, out=np.ones(len(names)), where=known),
     )
-    return names, np.bincount(at, weights=quantity, minlength=len(names)), total
+    return names, _sum_by(at, quantity, len(names)), total
+
+
+def _sum_by(at: Ints, values: Floats, size: int) -> Floats:
+    return np.asarray(np.bincount(at, weights=values, minlength=size), np.float64)

@@ -1,10 +1,10 @@
 """ElasticityLogic: stage 1 of learning, from one bucket's minutes to cumulative statistics per listing.
 
 The rows of a period are counted per (listing, segment, quoted price): exposures times the share of the minute in
-stock, orders, units, and the rivals' reference price as a log deviation from the first observed one. After the end
-of a period the model learns its rows, and the stream ``sums`` gets one output per category with the cumulative
-statistics of each listing whose statistics changed. Stage 2 (pooling_logic.py) keeps the newest statistics per
-listing, so the order of arrival and repeats change nothing.
+stock, orders, units, and the controls (reference prices as log deviations from the first observed ones, and
+covariates; see controls.py). After the end of a period the model learns its rows, and the stream ``sums`` gets one
+output per category with the cumulative statistics of each listing whose statistics changed. Stage 2
+(pooling_logic.py) keeps the newest statistics per listing, so the order of arrival and repeats change nothing.
 
 Poisson: an order may be placed after its price has been replaced. A period is therefore learned one period later
 (``order_lag_periods``), and orders at a price without exposures in their own period are added to the row of the
@@ -30,6 +30,7 @@ from features.books.products import CatalogBook, validate_cell
 from features.bucket_logic import Batch, Fact, Output, refuse_other_version
 from features.cells.availability import Availability
 from features.elasticity.base import Distribution, Expectation, Ints, PeriodRows, SeriesModel
+from features.elasticity.controls import Controls, CountRow
 from features.elasticity.count_scores import count_variance, listing_totals, log_probability
 from features.elasticity.drift import MAX_LOG_VARIANCE, Change, DriftMonitor, Residuals, Scope
 from features.elasticity.models import competing_models
@@ -39,13 +40,9 @@ from features.market_time import MarketTime
 from schemas.events import CatalogEntry, DriftEvent, Listing, Offer
 from schemas.time_units import HOUR_MS, MINUTE_MS
 
-SLOPES = 2
-"""Own log price and the rivals' log reference price."""
-
 SUMS = "sums"
 DRIFT = "drift"
 RowKey = tuple[int, str, int]  # listing index, segment, price
-Row = list[float]  # exposures, orders, units, Σ weight · offer deviation, Σ weight
 
 
 class ListingChange(NamedTuple):
@@ -70,8 +67,9 @@ class ElasticityLogic:
         self.settings = settings or ElasticitySettings()
         self._catalog = CatalogBook()
         self._rivals = RivalBook(self.settings.rivals)
+        self._controls = Controls(self.settings)
         self._availability = Availability()
-        self._models: tuple[SeriesModel, ...] = competing_models(self.settings, SLOPES)
+        self._models: tuple[SeriesModel, ...] = competing_models(self.settings, self.settings.slopes)
         self._monitor = DriftMonitor(self.settings.drift)
         self._changes: dict[int, ListingChange] = {}
         self._unexposed: set[int] = set()  # listings with orders that no exposure explains
@@ -87,9 +85,9 @@ class ElasticityLogic:
         self._offer_centre: list[float | None] = []
         self._cancellations: list[float] = []
         self._sent_category: list[str] = []  # category of each listing's last output, "" before the first
-        self._open: dict[RowKey, Row] = {}
+        self._open: dict[RowKey, CountRow] = {}
         self._open_period: int | None = None
-        self._pending: dict[RowKey, Row] = {}
+        self._pending: dict[RowKey, CountRow] = {}
         self._pending_period: int | None = None
         self._out_ms: dict[int, float] = {}
 
@@ -134,9 +132,12 @@ class ElasticityLogic:
             known = self._catalog.get(Listing.key_of(offer))
             if known is not None:
                 self._rivals.observe(offer, currency=known.currency, pack_size=known.pack_size)
+        for covariate in batch.covariates:
+            if Listing.key_of(covariate) in self._index:
+                self._controls.observe(covariate)
 
     def _count(self, batch: Batch, shares: Mapping[str, float]) -> None:
-        deviation: dict[str, float] = {}
+        controls: dict[str, list[float]] = {}
         scanner = self.settings.kind == "within"
         for key, share in shares.items():
             if scanner and key in self._index:
@@ -148,19 +149,21 @@ class ElasticityLogic:
             key = Listing.key_of(cell)
             if validate_cell(cell, self._catalog) is not None:
                 continue
-            if key not in deviation:
-                deviation[key] = self._offer_deviation(key, batch.window_end_ms)
+            if key not in controls:
+                reference = self._offer_deviation(key, batch.window_end_ms)
+                controls[key] = self._controls.values(
+                    self._catalog[key], reference, self._rivals, batch.window_end_ms
+                )
             exposures = cell.exposures * shares.get(key, 1.0)
             weight = max(cell.units, 0) if scanner else exposures
             row_key = (self._index[key], cell.segment, cell.price_minor)
             row = self._open.get(row_key)
             if row is None:
-                row = self._open[row_key] = [0.0, 0.0, 0.0, 0.0, 0.0]
-            row[0] += exposures
-            row[1] += cell.orders
-            row[2] += cell.units
-            row[3] += weight * deviation[key]
-            row[4] += weight
+                row = self._open[row_key] = CountRow.empty(self.settings.slopes - 1)
+            row.exposures += exposures
+            row.orders += cell.orders
+            row.units += cell.units
+            row.observe(controls[key], weight)
 
     def _offer_deviation(self, key: str, now_ms: int) -> float:
         """Return the log of the fresh rivals' reference price minus the first one's; 0 without one."""
@@ -192,35 +195,31 @@ class ElasticityLogic:
             return self._outputs(bucket, period, self._learn_counts(period, rows))
         for key, row in rows.items():
             before = self._pending.get(key)
-            if row[0] <= 0 and row[1] and before is not None:
-                before[1] += row[1]
-                row[1] = 0.0
+            if row.exposures <= 0 and row.orders and before is not None:
+                before.orders += row.orders
+                row.orders = 0.0
         due, due_period = self._pending, self._pending_period
         self._pending, self._pending_period = rows, period
         changed = self._learn_counts(due_period, due) if due_period is not None else set()
         return self._outputs(bucket, period, changed)
 
-    def _learn_counts(self, period: int, rows: dict[RowKey, Row]) -> set[int]:
-        keys = sorted(key for key, row in rows.items() if row[0] > 0)
+    def _learn_counts(self, period: int, rows: dict[RowKey, CountRow]) -> set[int]:
+        keys = sorted(key for key, row in rows.items() if row.exposures > 0)
         unexposed: set[int] = set()
-        for key, row in sorted(rows.items()):
-            if row[0] <= 0 and row[1] < 0:
-                self._cancellations[key[0]] -= row[1]
-            elif row[0] <= 0 and row[1] > 0 and key[0] not in self._unexposed:
+        for key in sorted(rows):
+            row = rows[key]
+            if row.exposures <= 0 and row.orders < 0:
+                self._cancellations[key[0]] -= row.orders
+            elif row.exposures <= 0 and row.orders > 0 and key[0] not in self._unexposed:
                 unexposed.add(key[0])
         self._unexposed |= unexposed
         if not keys:
             self._scores, self._drift = {}, []
             return unexposed
         series = np.array([key[0] for key in keys], np.int64)
-        values = np.array([rows[key] for key in keys])
-        quantity = np.array([self._net_orders(key[0], rows[key][1]) for key in keys])
-        x = np.column_stack(
-            [
-                [self._log_price(i, price) for i, _, price in keys],
-                np.divide(values[:, 3], values[:, 4], out=np.zeros(len(keys)), where=values[:, 4] > 0),
-            ]
-        )
+        exposures = np.array([rows[key].exposures for key in keys])
+        quantity = np.array([self._net_orders(key[0], rows[key].orders) for key in keys])
+        x = np.array([[self._log_price(i, price), *rows[i, name, price].means()] for i, name, price in keys])
         moments = {market: self._moment(market, period) for market in {self._entry(key[0]).market for key in keys}}
         levels = [(*moments[self._entry(i).market], segment) for i, segment, _ in keys]
         categories = [self._entry(i).category for i in series.tolist()]
@@ -229,8 +228,8 @@ class ElasticityLogic:
         for name, mask in groups.items():
             factors = self._factors.setdefault(name, SeasonalFactors())
             factor[mask] = factors.log_factor([level for level, m in zip(levels, mask, strict=True) if m])
-        rows = PeriodRows(period, series, x, quantity, np.log(values[:, 0]) + factor)
-        learned = self._learn_models(rows, listing_rows(rows))
+        by_price = PeriodRows(period, series, x, quantity, np.log(exposures) + factor)
+        learned = self._learn_models(by_price, listing_rows(by_price))
         if self._models[0].row_per_price:
             for name, mask in groups.items():
                 mine = [level for level, m in zip(levels, mask, strict=True) if m]
@@ -334,30 +333,32 @@ class ElasticityLogic:
             str(local.weekday) if self.settings.period_ms <= 24 * HOUR_MS else "",
         )
 
-    def _learn_scanner(self, period: int, rows: dict[RowKey, Row]) -> set[int]:
-        """Learn one row per listing: log units per time in stock, at the units' mean log price."""
-        sums: dict[int, list[float]] = {}
-        for (i, _, price), row in sorted(rows.items()):
-            units = row[2]
-            total = sums.setdefault(i, [0.0, 0.0, 0.0, 0.0])
-            total[0] += units
-            total[1] += max(units, 0.0) * self._log_price(i, price)
-            total[2] += row[3]
-            total[3] += max(units, 0.0)
-        sold = [(i, total) for i, total in sorted(sums.items()) if total[0] > 0 and total[3] > 0]
+    def _learn_scanner(self, period: int, rows: dict[RowKey, CountRow]) -> set[int]:
+        """Learn one row per listing: log units per time in stock, at the units' mean log price and controls."""
+        units: dict[int, float] = {}
+        means: dict[int, CountRow] = {}  # own log price and controls, weighted by the units sold
+        for i, segment, price in sorted(rows):
+            row = rows[i, segment, price]
+            sales = max(row.units, 0.0)
+            units[i] = units.get(i, 0.0) + row.units
+            mean = means.setdefault(i, CountRow.empty(self.settings.slopes))
+            mean.weight += sales
+            for at, total in enumerate([sales * self._log_price(i, price), *row.controls]):
+                mean.controls[at] += total
+        sold = [i for i in sorted(units) if units[i] > 0 and means[i].weight > 0]
         if not sold:
             return set()
-        share = [max(1 - self._out_ms.get(i, 0.0) / self.settings.period_ms, 0.05) for i, _ in sold]
-        rows = PeriodRows(
+        share = [max(1 - self._out_ms.get(i, 0.0) / self.settings.period_ms, 0.05) for i in sold]
+        learned = PeriodRows(
             period,
-            np.array([i for i, _ in sold], np.int64),
-            np.array([[total[1] / total[3], total[2] / total[3]] for _, total in sold]),
-            np.array([total[0] for _, total in sold]),
+            np.array(sold, np.int64),
+            np.array([means[i].means() for i in sold]),
+            np.array([units[i] for i in sold]),
             np.log(share),
-            self._groups([i for i, _ in sold]) if self.settings.category_effects else None,
+            self._groups(sold) if self.settings.category_effects else None,
         )
-        self._learn_models(rows, rows)
-        return {i for i, _ in sold} | {i for change, _ in self._drift for i in change.rows}
+        self._learn_models(learned, learned)
+        return set(sold) | {i for change, _ in self._drift for i in change.rows}
 
     def _groups(self, series: list[int]) -> Ints:
         names = [self._entry(i).category for i in series]
@@ -423,7 +424,9 @@ class ElasticityLogic:
                     for name, found in statistics.items()
                 },
             }
-            outputs.append(Output(SUMS, f"{tenant}/{category}", value, end_ms))
+            # Statistics of other regressors are pooled under a key, and therefore in a state, of their own.
+            key = "|".join((f"{tenant}/{category}", *self.settings.control_names))
+            outputs.append(Output(SUMS, key, value, end_ms))
         return outputs
 
     def _drift_output(self, change: Change, tenant: str, bucket: int, end_ms: int) -> Output:
@@ -484,15 +487,19 @@ class ElasticityLogic:
             "offer_centre": list(self._offer_centre),
             "debt": list(self._cancellations),
             "announced": list(self._sent_category),
-            "open": [[*key, *row] for key, row in self._open.items()],
+            "open": [[*key, *row.to_list()] for key, row in self._open.items()],
             "open_period": self._open_period,
-            "pending": [[*key, *row] for key, row in self._pending.items()],
+            "pending": [[*key, *row.to_list()] for key, row in self._pending.items()],
             "pending_period": self._pending_period,
             "out_ms": [[i, ms] for i, ms in self._out_ms.items()],
+            **self._controls.snapshot(),
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Restore the state from a snapshot.
+
+        If competitors or covariates of the settings have changed, the statistics of the former regressors and the
+        rows of open periods are dropped, and learning starts from the prior. Everything else is kept.
 
         Raises
         ------
@@ -500,20 +507,22 @@ class ElasticityLogic:
             If the snapshot or the model's snapshot has another version.
         """
         refuse_other_version(self.name, self.version, snapshot)
-        self._models = competing_models(self.settings, SLOPES)
-        # A snapshot written before models competed has one model, the first.
-        kept = snapshot.get("models") or {self._models[0].name: snapshot["model"]}
-        for model in self._models:
-            if model.name in kept:
-                model.restore(kept[model.name])
-            model.grow(len(snapshot["rivals"]))
+        same_regressors = self._controls.restore(snapshot)
+        self._models = competing_models(self.settings, self.settings.slopes)
         self._monitor = DriftMonitor(self.settings.drift)
-        if "drift" in snapshot:
-            self._monitor.restore(snapshot["drift"])
         self._unexposed = {int(i) for i in snapshot.get("unexposed", [])}
-        self._changes = {
-            int(i): ListingChange(int(at), float(variance)) for i, at, variance in snapshot.get("changes", [])
-        }
+        self._changes = {}
+        if same_regressors:
+            # A snapshot written before models competed has one model, the first.
+            kept = snapshot.get("models") or {self._models[0].name: snapshot["model"]}
+            for model in self._models:
+                if model.name in kept:
+                    model.restore(kept[model.name])
+            if "drift" in snapshot:
+                self._monitor.restore(snapshot["drift"])
+            self._changes = {int(i): ListingChange(int(at), float(v)) for i, at, v in snapshot.get("changes", [])}
+        for model in self._models:
+            model.grow(len(snapshot["rivals"]))
         self._time_ms = int(snapshot["time_ms"])
         self._catalog, self._rivals = CatalogBook(), RivalBook(self.settings.rivals)
         for key, (at, category, group, currency, pack) in snapshot["catalog"].items():
@@ -546,11 +555,14 @@ class ElasticityLogic:
         self._offer_centre = list(snapshot["offer_centre"])
         self._cancellations = [float(value) for value in snapshot["debt"]]
         self._sent_category = list(snapshot["announced"])
-        self._open = {(i, k, p): [float(v) for v in row] for i, k, p, *row in snapshot["open"]}
+        self._open = {(i, k, p): CountRow.from_list(row) for i, k, p, *row in snapshot["open"]}
         self._open_period = snapshot["open_period"]
-        self._pending = {(i, k, p): [float(v) for v in row] for i, k, p, *row in snapshot["pending"]}
+        self._pending = {(i, k, p): CountRow.from_list(row) for i, k, p, *row in snapshot["pending"]}
         self._pending_period = snapshot["pending_period"]
         self._out_ms = {int(i): float(ms) for i, ms in snapshot["out_ms"]}
+        if not same_regressors:
+            self._open, self._pending = {}, {}
+            self._sent_category = [""] * len(self._keys)
 
 
 def listing_rows(rows: PeriodRows) -> PeriodRows:
@@ -562,13 +574,15 @@ def listing_rows(rows: PeriodRows) -> PeriodRows:
     --------
     >>> x, orders, exposures = np.array([[0.0], [0.1]]), np.array([1.0, 2.0]), np.array([30.0, 10.0])
     >>> one = listing_rows(PeriodRows(3, np.array([5, 5]), x, orders, np.log(exposures)))
-    >>> one.series.tolist(), one.x.round(3).tolist(), one.quantity.tolist(),
-    np.exp(one.log_exposure).round().tolist() ([5], [[0.025]], [3.0], [40.0])
+    >>> one.series.tolist(), one.x.round(3).tolist(), one.quantity.tolist()
+    ([5], [[0.025]], [3.0])
+    >>> np.exp(one.log_exposure).round().tolist()
+    [40.0]
     """
     names, at = np.unique(rows.series, return_inverse=True)
     exposures = np.exp(rows.log_exposure)
-    total = np.bincount(at, weights=exposures, minlength=len(names))
+    total = np.asarray(np.bincount(at, weights=exposures, minlength=len(names)), np.float64)
     x = np.zeros((len(names), rows.x.shape[1]))
     np.add.at(x, at, rows.x * exposures[:, None])
-    quantity = np.bincount(at, weights=rows.quantity, minlength=len(names))
+    quantity = np.asarray(np.bincount(at, weights=rows.quantity, minlength=len(names)), np.float64)
     return PeriodRows(rows.period, names, x / total[:, None], quantity, np.log(total))

@@ -210,8 +210,8 @@ def shrink(b: Floats, se: Floats, settings: ElasticitySettings | None = None) ->
     A precise estimate stays, an imprecise one moves to the category's mean, a missing one equals that mean.
 
     >>> got = shrink(np.array([-1.0, -1.2, 3.0, np.nan]), np.array([0.1, 0.1, 2.0, np.nan]))
-    >>> got.mean.round(1).tolist(), bool(got.sd[0] < got.sd[2] < got.sd[3])
-    ([-1.0, -1.2, -0.2, -1.1], True)
+    >>> got.mean.round(2).tolist(), bool(got.sd[0] < got.sd[2] < got.sd[3])
+    ([-1.0, -1.2, -0.13, -1.15], True)
     """
     s = settings or ElasticitySettings()
     known = np.isfinite(b) & np.isfinite(se)

@@ -157,7 +157,9 @@ class PoolingLogic:
         self._category = ""
         self._held: dict[str, _ListingState] = {}
         self._table: _CategoryArrays | None = None
-        self._distributions = {model.name: model.distribution for model in competing_models(self.settings)}
+        self._distributions = {
+            model.name: model.distribution for model in competing_models(self.settings, self.settings.slopes)
+        }
         self._contest = self._new_contest()
         self._states: list[State] = []
 
@@ -263,7 +265,7 @@ class PoolingLogic:
         outputs = []
         for listing, key, p in rows:
             held, state = self._held[key], self._states[p]
-            now = Published(*rounded[p], state.sufficiency.value, held.changed_ms)
+            now = Published(rounded[p][0], rounded[p][1], state.sufficiency.value, held.changed_ms)
             if now == held.published and p not in own:
                 continue
             held.published = now

@@ -53,6 +53,10 @@ class ElasticitySettings:
         where each market's listing changes the product's statistics.
     drift : detection of changes, and what follows from one; see :class:`DriftSettings`.
     rivals : how offers are used.
+    reference_competitors : competitors whose prices are regressors of their own, in this order; none: the mean
+        reference price is one regressor.
+    covariates : names of the covariates that are regressors, in this order.
+    max_covariates : covariates kept per listing, used or not.
     time_zones : IANA zone per market, for hours and weekdays; UTC where absent.
 
     Raises
@@ -95,6 +99,9 @@ class ElasticitySettings:
     emit_shift: float = 0.1
     drift: DriftSettings = _DRIFT
     rivals: RivalSettings = _RIVALS
+    reference_competitors: tuple[str, ...] = ()
+    covariates: tuple[str, ...] = ()
+    max_covariates: int = 16
     time_zones: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -109,6 +116,14 @@ class ElasticitySettings:
             ),
             "order_lag_periods": (self.order_lag_periods in (0, 1), "0 or 1"),
             "forgetting_per_week": (0 < self.forgetting_per_week <= 1, "above 0, at most 1"),
+            "reference_competitors": (
+                _are_distinct(self.reference_competitors, self.rivals.max_rivals),
+                f"at most {self.rivals.max_rivals} different names, the offers kept per listing",
+            ),
+            "covariates": (
+                _are_distinct(self.covariates, self.max_covariates),
+                f"at most {self.max_covariates} different names, the covariates kept per listing",
+            ),
             "conversion": (0 < self.conversion < 1, "a share between 0 and 1"),
         }
         positive = ("prior_sd", "conversion_sd", "rival_sd", "noise_variance", "s0", "tau0", "rounds")
@@ -116,6 +131,32 @@ class ElasticitySettings:
         for name, (holds, expected) in expectations.items():
             if not holds:
                 raise ValueError(f"elasticity settings: {name}: expected {expected}, got {getattr(self, name)!r}")
+
+    @property
+    def control_names(self) -> tuple[str, ...]:
+        """Return the names of competitors and covariates that are regressors; empty by default.
+
+        Statistics with other names belong to another model and are never pooled with these.
+
+        Examples
+        --------
+        >>> ElasticitySettings(reference_competitors=("shop-b",), covariates=("display",)).control_names
+        ('competitor:shop-b', 'display')
+        """
+        return (*(f"competitor:{name}" for name in self.reference_competitors), *self.covariates)
+
+    @property
+    def slopes(self) -> int:
+        """Return K, the number of regressors: own price, reference prices, covariates.
+
+        Examples
+        --------
+        >>> ElasticitySettings().slopes
+        2
+        >>> ElasticitySettings(reference_competitors=("b", "c", "d"), covariates=("display",)).slopes
+        5
+        """
+        return 1 + max(1, len(self.reference_competitors)) + len(self.covariates)
 
     @property
     def forgetting(self) -> float:
@@ -127,3 +168,7 @@ class ElasticitySettings:
         0.99
         """
         return float(self.forgetting_per_week ** (self.period_ms / WEEK_MS))
+
+
+def _are_distinct(names: tuple[str, ...], most: int) -> bool:
+    return len(names) <= most and len(set(names)) == len(names) and all(names)

@@ -27,6 +27,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from jobs.pricing.policy_section import Number, PolicySection, Share
 from schemas.events import DEFAULT_ARM
+from schemas.topics import IDENTIFIER, MAX_NAME_LENGTH, NAME
 
 SectionT = TypeVar("SectionT", bound=PolicySection)
 
@@ -490,6 +491,19 @@ class Elasticity(PolicySection):
     )
     sufficient_se: Number = Field(default=0.5, gt=0, description="largest SE of a sufficient estimate (§ 3)")
     provisional_se: Number = Field(default=1.0, gt=0, description="largest SE of a provisional estimate (§ 3)")
+    reference_competitors: tuple[str, ...] = Field(
+        default=(),
+        description="competitors whose prices are regressors of their own; none: the mean reference price (§ 3)",
+    )
+    covariates: tuple[str, ...] = Field(
+        default=(), description="covariates that are regressors, in this order (§ 3, 'Covariates')"
+    )
+    max_covariates: int = Field(
+        default=16,
+        ge=1,
+        le=64,
+        description="covariates kept per listing; the one with the oldest record is removed first",
+    )
     tell: Literal["changed", "moved"] = Field(
         default="moved",
         description="publish an estimate when its product's statistics changed, or only when it moved",
@@ -497,6 +511,28 @@ class Elasticity(PolicySection):
     emit_shift: Number = Field(
         default=0.1, gt=0, description="step of published means, in sd, and of published sds, as a share (§ 3)"
     )
+
+    @model_validator(mode="after")
+    def _usable_names(self) -> Elasticity:
+        names = {
+            "covariates": (self.covariates, NAME),
+            "reference_competitors": (self.reference_competitors, IDENTIFIER),
+        }
+        for key, (listed, characters) in names.items():
+            for name in listed:
+                if not characters.allows(name) or len(name) > MAX_NAME_LENGTH:
+                    raise ValueError(
+                        f"{key}: expected names of 1 to {MAX_NAME_LENGTH} characters: {characters.words}; "
+                        f"got {name!r}"
+                    )
+            if len(set(listed)) != len(listed):
+                raise ValueError(f"{key}: expected different names, got {', '.join(listed)}")
+        if len(self.covariates) > self.max_covariates:
+            raise ValueError(
+                f"covariates: expected at most max_covariates {self.max_covariates} names, "
+                f"got {len(self.covariates)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _sufficient_is_stricter(self) -> Elasticity:
@@ -753,6 +789,15 @@ class Policy(PolicySection):
         return content | {
             k: v if isinstance(v, members[k]) else members[k].model_validate(v) for k, v in read.items()
         }
+
+    @model_validator(mode="after")
+    def _offers_of_named_competitors_are_kept(self) -> Policy:
+        named, kept = len(self.elasticity.reference_competitors), self.market.max_rivals
+        if named > kept:
+            raise ValueError(
+                f"elasticity.reference_competitors: expected at most market.max_rivals {kept} names, got {named}"
+            )
+        return self
 
     def section(self, kind: type[SectionT]) -> SectionT:
         """Return the section that a guardrail or strategy declares."""

@@ -78,6 +78,9 @@ def elasticity_settings(policy: Policy) -> ElasticitySettings:
         emit_shift=own.emit_shift,
         time_zones=dict(policy.local_time.time_zones),
         rivals=rival_settings(policy),
+        reference_competitors=own.reference_competitors,
+        covariates=own.covariates,
+        max_covariates=own.max_covariates,
         drift=drift_settings(policy),
     )
 

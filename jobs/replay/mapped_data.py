@@ -80,7 +80,7 @@ class MappedData:
             try:
                 self._make(i, entry)
             except duckdb.Error as error:
-                raise MappingError(f"streams.{i} ({entry.stream} from {entry.source}): {error}") from error
+                raise MappingError(f"{mapping.place(i)} ({entry.stream} from {entry.source}): {error}") from error
         self._refuse_untaken()
 
     def close(self) -> None:

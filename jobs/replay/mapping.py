@@ -12,6 +12,12 @@ that ``once_per`` of a primary entry drops, or that breaks the contract is repor
 so that every row is accounted for: rows = primary records + refused rows + rows dropped by ``once_per``. Types and
 limits of all fields are refusal_lines in ``jobs/replay/mappings/LIMITS.md``.
 
+``covariates`` of an entry maps further columns of its rows to covariates of the row's listing, for example
+``covariates: {display: disp, promotion: CAST(deal AS BIGINT)}``. Each name becomes a record of stream
+``covariates`` with the time of the row's own record, so that the value applies from that minute on. An expression
+must give a whole number or a DOUBLE. A value that is NULL or beyond the limits is refused, and the row's other
+records are kept. The policy lists the names that enter learning (``elasticity.covariates``).
+
 ``policy`` overrides keys of the default policy for a replay of the data: weekly periods for weekly data, offers
 that are valid for a month. :meth:`Mapping.policy_over` merges it.
 """
@@ -26,15 +32,22 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jobs.pricing.policy import Policy, PolicyError
-from schemas.topics import INPUTS, Topic
+from schemas.topics import INPUTS, MAX_NAME_LENGTH, NAME, Topic
 
 STREAMS: dict[str, Topic] = {topic.name: topic for topic in INPUTS if topic.name != "ticks"}
 """Streams that a mapping can make; the replay itself sends ticks."""
+COVARIATES = "covariates"
+_LISTING_FIELDS = ("event_id", "event_time_ms", "tenant", "market", "sku", "price_group")
 _FIELDS = {name: frozenset(check.field for check in topic.checks) for name, topic in STREAMS.items()}
 
 
 class MappingError(ValueError):
     """An unusable mapping; the message has the file, the key, what was expected and what was given."""
+
+
+def _text(value: str) -> str:
+    """Return a text as an SQL literal."""
+    return "'" + value.replace("'", "''") + "'"
 
 
 class Source(BaseModel):
@@ -62,6 +75,27 @@ class Entry(BaseModel):
     once_per: str | None = Field(None, description="SQL expression: only the first row of each value is used")
     repeat: str = Field("1", description="SQL expression: records made of a row; `n` counts them from 0")
     fields: dict[str, str]
+    covariates: dict[str, str] = Field(
+        default_factory=dict, description="covariate: SQL expression of its value for the row's listing"
+    )
+
+    def covariate_entries(self, source: str) -> list[Entry]:
+        """Return an entry of stream covariates for each covariate, on the same rows and with the same times.
+
+        Parameters
+        ----------
+        source : value of the records' field ``source``.
+        """
+        shared = {name: sql for name, sql in self.fields.items() if name in _LISTING_FIELDS}
+        event_id = self.fields.get("event_id")
+        entries = []
+        for name, value in self.covariates.items():
+            fields = shared | {"name": _text(name), "value": value, "source": _text(source)}
+            if event_id is not None:
+                fields["event_id"] = f"({event_id}) || {_text(f'-{name}')}"
+            changes = {"stream": COVARIATES, "primary": False, "fields": fields, "covariates": {}}
+            entries.append(self.model_copy(update=changes))
+        return entries
 
 
 class Mapping(BaseModel):
@@ -85,6 +119,9 @@ class Mapping(BaseModel):
     def load(cls, path: Path) -> Mapping:
         """Read and validate a mapping file.
 
+        The entries of stream covariates that the entries' sections ``covariates`` describe follow the file's own
+        entries in ``streams``.
+
         Raises
         ------
         MappingError
@@ -101,7 +138,18 @@ class Mapping(BaseModel):
             mapping._check(f"{path}: streams.{i}", entry)
         mapping._check_constants(path)
         mapping.policy_over(Policy(), source=str(path))
-        return mapping
+        more = [made for entry in mapping.streams for made in entry.covariate_entries(mapping.name)]
+        return mapping.model_copy(update={"streams": [*mapping.streams, *more]})
+
+    def place(self, i: int) -> str:
+        """Return the key of ``streams[i]`` in the file, for messages."""
+        made = [f"streams.{at}.covariates.{name}" for at, e in enumerate(self.streams) for name in e.covariates]
+        return f"streams.{i}" if i < self._declared else made[i - self._declared]
+
+    @property
+    def _declared(self) -> int:
+        """Return the number of entries in the file; those of its sections ``covariates`` follow."""
+        return len(self.streams) - sum(len(entry.covariates) for entry in self.streams)
 
     def policy_over(self, base: Policy, *, source: str = "mapping") -> Policy:
         """Return the policy of a replay: ``base`` overridden by this mapping's keys.
@@ -117,16 +165,25 @@ class Mapping(BaseModel):
             raise MappingError(str(error)) from error
 
     def check_learning(self, policy: Policy) -> None:
-        """Refuse a mapping of orders without exposures under a policy that learns from exposures.
+        """Refuse a mapping that lacks what the policy learns from: exposures, or a named covariate.
 
-        Such a run can learn nothing, whatever the data, and its prices would be taken for learned ones: an error,
-        not a warning.
+        Such a run learns nothing, or estimates of another model, and its prices would be taken for learned ones:
+        an error, not a warning.
 
         Raises
         ------
         MappingError
-            Naming the policy's key and both remedies.
+            Naming the policy's key and the remedies.
         """
+        listed = {name for entry in self.streams for name in entry.covariates}
+        direct = any(entry.stream == COVARIATES for entry in self.streams[: self._declared])
+        missing = [name for name in policy.elasticity.covariates if name not in listed]
+        if missing and not direct:
+            raise MappingError(
+                f"policy.elasticity.covariates: expected some of the mapping's covariates "
+                f"({', '.join(sorted(listed)) or 'it has none'}), got {', '.join(missing)}. Add each to a section "
+                "`covariates` of an entry, or set `policy: {elasticity: {covariates: []}}`"
+            )
         made = {entry.stream for entry in self.streams}
         if policy.elasticity.kind == "poisson" and "orders" in made and "quotes" not in made:
             raise MappingError(
@@ -142,6 +199,18 @@ class Mapping(BaseModel):
         if entry.source not in self.sources:
             known = ", ".join(self.sources)
             raise MappingError(f"{where}.from: expected one of {known}; got {entry.source!r}")
+        if entry.covariates and (entry.stream == COVARIATES or "price_group" not in _FIELDS[entry.stream]):
+            listing = ", ".join(n for n, fields in _FIELDS.items() if "price_group" in fields and n != COVARIATES)
+            raise MappingError(
+                f"{where}.covariates: expected an entry of one of {listing}, whose records name a listing; "
+                f"got an entry of {entry.stream}"
+            )
+        for name in entry.covariates:
+            if not NAME.allows(name) or len(name) > MAX_NAME_LENGTH:
+                raise MappingError(
+                    f"{where}.covariates: expected names of at most {MAX_NAME_LENGTH} characters: {NAME.words}; "
+                    f"got {name!r}"
+                )
         allowed = _FIELDS[entry.stream]
         if unknown := sorted(set(entry.fields) - allowed):
             raise MappingError(

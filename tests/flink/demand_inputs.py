@@ -58,6 +58,7 @@ def broken_inputs(t: int) -> list[tuple[str, Any, str, str]]:
         ("clicks", a_click(t, customer="a" * 1000), "customer", "TOO_LONG"),
         ("clicks", a_click(t, market="web/eu"), "market", "BAD_CHARACTERS"),
         ("clicks", a_click(t, customer="a|b"), "customer", "BAD_CHARACTERS"),
+        ("covariates", a_fact(t, name="display", value=1001, source="shelf"), "value", ranged),
         ("clicks", a_click(t, session="a\nb"), "session", "BAD_CHARACTERS"),
         ("clicks", a_click(t, sku="\x85"), "sku", "BAD_CHARACTERS"),
         ("clicks", a_click(t, price_minor="1000"), "price_minor", missing),
@@ -114,6 +115,8 @@ def good_inputs(t: int) -> list[tuple[str, Any, int]]:
         ("offers", a_fact(t, competitor="rival", price_minor=950, shipping_minor=0, in_stock=True, currency="USD",
                           pack_size=1, source="feed", match_confidence=0.9)),
         ("stock", a_fact(t, on_hand=5, inbound=0, lead_time_days=1.5)),
+        ("covariates", a_fact(t, name="display", value=0.75, source="shelf")),
+        ("covariates", a_fact(t, name="temperature", value=-3, source="weather")),
         ("catalog", a_fact(t, category="shoes", role="kvi", currency="USD", pack_size=1, active=True)),
     ]  # fmt: skip
     late = [("clicks", a_click(t - 15_000), t), ("clicks", a_click(t - 3 * 3_600_000), t + 1000)]

@@ -163,7 +163,9 @@ def test_batch_contains_the_facts_of_its_bucket(run: Run) -> None:
     bucket = bucket_of(f"{run.tenant}/web/s1", run.settings.buckets)
     batch = json.loads(run.batches()[bucket, run.t + MINUTE])
     facts = {row["kind"]: row for row in batch["rows"] if row["kind"] != "cell"}
-    assert set(facts) == {"offers", "stock", "catalog"}
+    assert set(facts) == {"offers", "stock", "catalog", "covariates"}
+    covariates = {row["name"]: row["value"] for row in batch["rows"] if row["kind"] == "covariates"}
+    assert covariates == {"display": 0.75, "temperature": -3.0}
     assert (facts["offers"]["match_confidence"], facts["offers"]["in_stock"]) == (0.9, True)
     assert facts["catalog"]["cost_minor"] is None
 

@@ -57,7 +57,7 @@ def test_bucket_is_failing_until_a_batch_succeeds_and_no_job_restarts(
     until("every logic's bucket FAILING", lambda: _failing(running_jobs) == {(x, str(bucket)) for x in LOGICS})
     (newest, *_) = reversed(listed("repricing", "batch"))
     shown = walras("show", newest["id"]).stdout
-    assert "expected kind cell, offers, stock or catalog; got 'nonsense'" in shown
+    assert "expected kind cell, offers, stock, catalog, covariates; got 'nonsense'" in shown
     assert '"kind": "nonsense"' in shown
     assert walras("replay", newest["id"]).exit_code == 1
 

@@ -190,7 +190,8 @@ class WithinRiver:
 
     def _noise_variance(self, i: int) -> float:
         mean = self._noise[i]
-        return (NOISE_ROWS * self.settings.noise_variance + mean.n * mean.get()) / (NOISE_ROWS + mean.n)
+        total = NOISE_ROWS * self.settings.noise_variance + mean.n * mean.get()
+        return float(total / (NOISE_ROWS + mean.n))
 
     def change(self, series: Ints, adjustment: Adjustment) -> None:
         """Shift the own slope of these series, and fade their posteriors so that its variance grows.

@@ -24,6 +24,7 @@ from features.elasticity import ElasticitySettings
 from features.elasticity.elasticity_logic import ElasticityLogic
 from features.elasticity.pooling_logic import PoolingLogic
 from features.segments.customers import Z_90
+from infra.reports.acceptance.named_covariates import covariate_figures
 from infra.reports.acceptance.orange_juice import (
     JUICE,
     bds_figures,
@@ -212,6 +213,7 @@ def measure(quick: bool = False, seed: int = 0, folder: Path | None = None) -> I
     juice = load_juice(folder)
     yield from juice_figures(juice, quick)
     yield from replay_figures(juice, quick)
+    yield from covariate_figures(juice, folder, quick)
     yield from bds_figures(folder, quick)
     yield from count_figures(quick, seed)
     yield from cost_figures(quick)

@@ -96,10 +96,7 @@ def juice_figures(juice: Juice, quick: bool) -> list[Figure]:
     narrow = fit(WithinSums(REFERENCE, 4), juice, juice.narrow, every, brands)
     half = fit(WithinSums(REFERENCE, 4), juice, juice.narrow, every[: len(every) // 2], brands)
     tenth = fit(WithinSums(REFERENCE, 4), juice, juice.narrow, every[: len(every) // 10], brands)
-    labels = [
-        sufficiency(b, se, w, bool(moved), REFERENCE)[0]
-        for b, se, w, moved in zip(tenth.b, tenth.se, tenth.periods, tenth.moved, strict=True)
-    ]
+    labels = [sufficiency(tenth, brand, REFERENCE).sufficiency for brand in brands]
     error = np.abs(narrow.b - juice.reference)
     some = [0, 10] if quick else brands
     river = fit(WithinRiver(REFERENCE, 4), juice, juice.narrow, every[:40] if quick else every, some)

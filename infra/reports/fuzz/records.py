@@ -50,7 +50,8 @@ _BROKEN = (
     b'{"event_id": "e", "event_id": 5}', b'{"tick": "yes"}', b'{"tick": true}', b"x" * (MAX_LINE_BYTES + 1),
 )  # fmt: skip
 _WEIGHTS = {
-    "quotes": 30, "clicks": 30, "orders": 15, "offers": 8, "stock": 6, "catalog": 6, "calendar": 2, "commands": 3,
+    "quotes": 30, "clicks": 30, "orders": 15, "offers": 8, "stock": 6, "catalog": 6, "covariates": 4,
+    "calendar": 2, "commands": 3,
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import pytest
 from features.elasticity import WithinSums
 from features.segments.customers import Z_90
 from infra.reports.acceptance import accept_elasticity as accept
-from infra.reports.acceptance import orange_juice
+from infra.reports.acceptance import named_covariates, orange_juice
 from infra.reports.acceptance.stages import REFERENCE
 from infra.reports.recorded_data import data_folder
 from tests.generated_data import Weeks, write_weeks
@@ -31,11 +31,15 @@ def weeks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Weeks, Path]:
     scope="module",
     params=["generated", pytest.param("recorded", marks=pytest.mark.recorded(str(orange_juice.JUICE.parent)))],
 )
-def juice(request: pytest.FixtureRequest) -> Any:
+def folder(request: pytest.FixtureRequest) -> Path:
+    """Return the data folder of the orange-juice data."""
+    return data_folder() if request.param == "recorded" else request.getfixturevalue("weeks")[1]
+
+
+@pytest.fixture(scope="module")
+def juice(folder: Path) -> Any:
     """Return the rows of the orange-juice data."""
-    if request.param == "recorded":
-        return orange_juice.load_juice(data_folder())
-    return orange_juice.load_juice(request.getfixturevalue("weeks")[1])
+    return orange_juice.load_juice(folder)
 
 
 def test_estimates_match_the_references(juice: Any) -> None:
@@ -46,6 +50,11 @@ def test_estimates_match_the_references(juice: Any) -> None:
 def test_both_stages_match_the_batch_regression(juice: Any) -> None:
     missed = [figure.line() for figure in orange_juice.replay_figures(juice, quick=True) if not figure.ok]
     assert missed == []
+
+
+def test_named_covariates_and_competitors_reach_the_references(juice: Any, folder: Path) -> None:
+    figures = named_covariates.covariate_figures(juice, folder, quick=True)
+    assert [figure.line() for figure in figures if not figure.ok] == []
 
 
 def test_estimates_match_the_elasticities_of_the_generator(weeks: tuple[Weeks, Path]) -> None:

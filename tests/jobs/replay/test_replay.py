@@ -112,6 +112,77 @@ def test_shipped_mapping_has_provenance(path: Path) -> None:
     assert Mapping.load(path).provenance
 
 
+def with_covariates(tmp_path: Path, section: str, policy: str = "{}") -> Mapping:
+    """Return the mapping of one stream with a section of covariates."""
+    mapping, _ = a_folder(tmp_path)
+    text = mapping.read_text() + f"    covariates: {section}\npolicy: {policy}\n"
+    mapping.write_text(text)
+    return Mapping.load(mapping)
+
+
+def test_covariates_of_an_entry_become_records_of_its_listing(tmp_path: Path) -> None:
+    mapping = with_covariates(tmp_path, "{display: CAST(price > 1 AS BIGINT), cost: price / 2}")
+    with MappedData(mapping, tmp_path) as mapped:
+        made = [orjson.loads(r.value) | {"key": r.key} for r in mapped.records() if r.stream == "covariates"]
+        order = orjson.loads(next(r.value for r in mapped.records() if r.stream == "orders"))
+        assert mapped.balance()[0].balances
+    [first, second] = [c for c in made if c["sku"] == "a"]
+    assert first == {
+        "event_id": "row-1-display", "event_time_ms": order["event_time_ms"], "tenant": "t", "market": "m",
+        "sku": "a", "price_group": "a", "name": "display", "value": 1.0, "source": "mine", "key": "t/m/a",
+    }  # fmt: skip
+    assert (second["name"], second["value"]) == ("cost", 0.75)
+
+
+def test_covariate_beyond_its_limits_is_refused_alone(tmp_path: Path) -> None:
+    mapping = with_covariates(tmp_path, "{display: '1', views: price * 800, note: kind}")
+    with MappedData(mapping, tmp_path) as mapped:
+        refused = {
+            (r.row, r.stream, r.field, r.code, r.got) for r in mapped.refusals() if r.stream == "covariates"
+        }
+        assert mapped.counts["covariates"] == 2
+        assert mapped.counts["orders"] == 1
+    assert refused == {
+        (1, "covariates", "value", "OUT_OF_RANGE", "1200.0"),
+        (2, "covariates", "value", "OUT_OF_RANGE", "-1600.0"),
+        (1, "covariates", "value", "MISSING_OR_WRONG_TYPE", "sale"),
+        (2, "covariates", "value", "MISSING_OR_WRONG_TYPE", "sale"),
+    }
+
+
+def test_missing_column_of_a_covariate_is_named(tmp_path: Path) -> None:
+    mapping = with_covariates(tmp_path, "{display: '1', promotion: deal}")
+    with pytest.raises(MappingError, match=r"streams\.0\.covariates\.promotion \(covariates from sales\).*deal"):
+        MappedData(mapping, tmp_path)
+
+
+def test_invalid_name_of_a_covariate_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MappingError, match=r"streams\.0\.covariates: expected names of at most 64.*'in store'"):
+        with_covariates(tmp_path, "{in store: '1'}")
+
+
+def test_covariates_need_an_entry_with_a_listing(tmp_path: Path) -> None:
+    mapping, _ = a_folder(tmp_path)
+    entry = """  - stream: commands
+    from: sales
+    fields: {event_id: "'c'", event_time_ms: "1", kind: "'settle'", operator: "'o'"}
+    covariates: {display: '1'}
+"""
+    mapping.write_text(mapping.read_text() + entry)
+    with pytest.raises(MappingError, match=r"streams\.1\.covariates: expected an entry of one of quotes, clicks"):
+        Mapping.load(mapping)
+
+
+def test_policy_may_name_only_covariates_that_the_mapping_makes(tmp_path: Path) -> None:
+    policy = "{elasticity: {kind: within, covariates: [display, promotion]}}"
+    mapping = with_covariates(tmp_path, "{display: '1'}", policy)
+    with pytest.raises(MappingError, match=r"covariates \(display\), got promotion"):
+        mapping.check_learning(mapping.policy_over(Policy()))
+    policy = "{elasticity: {kind: within, covariates: [display]}}"
+    mapping = with_covariates(tmp_path, "{display: '1'}", policy)
+    mapping.check_learning(mapping.policy_over(Policy()))
+
+
 def generated_weeks(root: Path) -> Answer:
     return write_weeks(root, stores=2, weeks=8).answer
 

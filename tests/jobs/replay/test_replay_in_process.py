@@ -141,6 +141,7 @@ def test_mapped_tables_give_the_same_outputs_as_a_platforms_lines(tmp_path: Path
     more = {
         "offers": {"competitor": "'rival'", "shipping_minor": "0", "in_stock": "true", "source": "'list'",
                    "match_confidence": "1e0", "price_minor": PRICE, **LISTING},
+        "covariates": {"name": "'display'", "value": "quantity % 2", "source": "'shelf'", **LISTING},
         "stock": {"on_hand": "quantity", "inbound": "0", "lead_time_days": "1", **LISTING},
         "calendar": {"kind": "'campaign'", "name": "'sale'", "zone": "''", "categories": "'toys'",
                      "start_ms": AT, "end_ms": f"{AT} + 3600000", "expected_factor": "1.5e0"},
@@ -153,7 +154,8 @@ def test_mapped_tables_give_the_same_outputs_as_a_platforms_lines(tmp_path: Path
          "fields": {"event_id": f"'{name}' || row_number", "event_time_ms": AT, **fields}}
         for name, fields in more.items()
     ]  # fmt: skip
-    data = mapped(tmp_path, weeks(3), streams=[CATALOG, ORDERS, *streams])
+    learning = {"elasticity": {"kind": "within", "period_minutes": 1440, "covariates": ["display"]}}
+    data = mapped(tmp_path, weeks(3), streams=[CATALOG, ORDERS, *streams], policy=learning)
     assert set(data.counts) == {"catalog", "orders", *more}
     policy = data.mapping.policy_over(Policy())
     by_lines = list(Chain(policy, 3, facts=REPLAY_FACTS).run(lines_of(data)))
