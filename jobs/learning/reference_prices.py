@@ -1,0 +1,145 @@
+"""Reference price and time in stock of a listing at the minutes of its cells, as elasticity_job computes them.
+
+Only listings with offers or stock levels have such minutes; all others have a constant reference price and are
+always in stock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from features.books.offers import RivalBook
+from features.elasticity.settings import ElasticitySettings
+from schemas.events import Listing, Offer
+from schemas.time_units import MINUTE_MS
+
+MinuteFact = tuple[int, int, dict[str, Any]]
+"""Series, end of the minute, record with ``own_currency`` and ``own_pack`` of its listing."""
+_OFFER = tuple(Offer.__dataclass_fields__)
+
+
+class Moment(NamedTuple):
+    """A minute with cells: log reference price as a deviation from the first one, and the share in stock."""
+
+    series: int
+    window_end_ms: int
+    deviation: float
+    share: float
+
+
+@dataclass(slots=True)
+class OutOfStock:
+    """Times out of stock per series: [start, end) in epoch milliseconds, end None while it lasts."""
+
+    spans: dict[int, list[tuple[int, int | None]]] = field(default_factory=dict)
+
+    def share(self, series: int, start_ms: int, end_ms: int) -> float:
+        """Return the share of [start, end) in stock."""
+        out = sum(
+            max(0, min(end_ms if end is None else end, end_ms) - max(start, start_ms))
+            for start, end in self.spans.get(series, ())
+        )
+        return 1 - out / (end_ms - start_ms)
+
+    def by_period(self, period_ms: int, offset_ms: int, last_ms: int) -> dict[tuple[int, int], float]:
+        """Return the milliseconds out of stock by (series, period) until ``last_ms``.
+
+        Examples
+        --------
+        >>> OutOfStock({0: [(30, 70)]}).by_period(50, 0, 100)
+        {(0, 0): 20.0, (0, 1): 20.0}
+        """
+        found: dict[tuple[int, int], float] = {}
+        for series, spans in self.spans.items():
+            for start, end in spans:
+                stop = min(last_ms if end is None else end, last_ms)
+                for period in range((start - offset_ms) // period_ms, (stop - 1 - offset_ms) // period_ms + 1):
+                    low = period * period_ms + offset_ms
+                    part = min(stop, low + period_ms) - max(start, low)
+                    if part > 0:
+                        found[series, period] = found.get((series, period), 0.0) + part
+        return found
+
+
+def out_of_stock(levels: Iterable[MinuteFact]) -> OutOfStock:
+    """Return the times out of stock from stock levels by series and time; without a level a listing is in stock.
+
+    A level that arrives late counts from the start of the minute in which it counts.
+    """
+    found = OutOfStock()
+    for series, of_series in groupby(levels, key=itemgetter(0)):
+        newest: int | None = None
+        since: int | None = None
+        spans: list[tuple[int, int | None]] = []
+        for _, window_end_ms, level in of_series:
+            at_ms = int(level["event_time_ms"])
+            if newest is not None and at_ms < newest:
+                continue
+            newest = at_ms
+            from_ms = min(max(at_ms, window_end_ms - MINUTE_MS), window_end_ms)
+            if level["on_hand"] <= 0:
+                since = from_ms if since is None else since
+            elif since is not None:
+                spans.append((since, from_ms))
+                since = None
+        if since is not None:
+            spans.append((since, None))
+        if spans:
+            found.spans[series] = spans
+    return found
+
+
+def moments_of(
+    minutes: Iterable[tuple[int, int]],
+    offers: Iterable[MinuteFact],
+    out: OutOfStock,
+    settings: ElasticitySettings,
+) -> Iterator[Moment]:
+    """Yield the moment of every minute.
+
+    Parameters
+    ----------
+    minutes : series and end of the minutes with cells, ascending.
+    offers : valid offers by series and time, in canonical order within a minute.
+    out : times out of stock; they shorten the exposures (poisson) or the period (within, by period).
+    """
+    waiting = _Ahead(offers)
+    for series, of_series in groupby(minutes, key=itemgetter(0)):
+        book = RivalBook(settings.rivals)
+        centre: float | None = None
+        entry: tuple[str, int, str] | None = None
+        for _, end_ms in of_series:
+            for offer, entry in waiting.until(series, end_ms):
+                book.observe(offer, currency=entry[0], pack_size=entry[1])
+            deviation = 0.0
+            if entry is not None:
+                got = book.reference(entry[2], end_ms, currency=entry[0], pack_size=entry[1])
+                if got is not None and got.fresh and got.mean_minor > 0:
+                    log_price = float(np.log(got.mean_minor))
+                    centre = log_price if centre is None else centre
+                    deviation = log_price - centre
+            share = 1.0 if settings.kind == "within" else out.share(series, end_ms - MINUTE_MS, end_ms)
+            yield Moment(series, end_ms, deviation, share)
+
+
+class _Ahead:
+    """Offers in order, read up to a series and minute."""
+
+    def __init__(self, offers: Iterable[MinuteFact]) -> None:
+        self._offers = iter(offers)
+        self._next = next(self._offers, None)
+
+    def until(self, series: int, end_ms: int) -> Iterator[tuple[Offer, tuple[str, int, str]]]:
+        """Yield the series' offers of minutes up to this one with the currency, pack size and key of its listing."""
+        while self._next is not None and self._next[:2] <= (series, end_ms):
+            of, _, record = self._next
+            if of == series:
+                offer = Offer(**{name: record[name] for name in _OFFER})
+                yield offer, (record["own_currency"], record["own_pack"], Listing.key_of(offer))
+            self._next = next(self._offers, None)
