@@ -134,13 +134,13 @@ def lagged_response(
     periods, code = np.unique(at, return_inverse=True)
     share = d * r * inverse[of]
     key, cell = np.unique(of * max(len(periods), 1) + code, return_inverse=True)
-    sums = np.bincount(cell, weights=share, minlength=len(key))
+    sums = _sum(share, cell, len(key))
     owner = key // max(len(periods), 1)
     active = np.bincount(owner, minlength=products)
     total, squares = _sum(sums, owner, products), _sum(sums * sums, owner, products)
     known = moved & (active >= MIN_PERIODS) & (squares > 0)
     z = np.divide(total, np.sqrt(squares), out=np.full(products, np.nan), where=known)
-    scores = np.bincount(code, weights=share, minlength=len(periods))
+    scores = _sum(share, code, len(periods))
     return LaggedResponse(pairs, np.where(known, total, np.nan), z, periods, scores)
 
 
@@ -258,7 +258,7 @@ def instrument_verdict(result: Instrumented) -> Endogeneity:
 
 
 def _sum(values: Floats, group: Ints, groups: int) -> Floats:
-    return np.bincount(group, weights=values, minlength=groups)
+    return np.asarray(np.bincount(group, weights=values, minlength=groups), np.float64)
 
 
 def _deviation(values: Floats, series: Ints) -> Floats:

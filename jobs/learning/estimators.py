@@ -107,7 +107,9 @@ def pooled_estimates(
         identified = bool(np.isfinite(b) and np.isfinite(se))
         state, missing = sufficiency(b, se, float(pooled.periods[p]), bool(pooled.moved[p]), settings)
         mean, sd = float(shrunk.mean[p]), float(shrunk.sd[p])
-        rival, rival_sd = _rival(float(pooled.slopes[p, 1]), float(pooled.slope_se[p, 1]), pooled.rows[p], settings)
+        rival, rival_sd = _rival(
+            float(pooled.slopes[p, 1]), float(pooled.slope_se[p, 1]), pooled.rows[p], settings
+        )
         found.append(
             ProductEstimate(
                 raw=b if identified else None,

@@ -110,7 +110,8 @@ class History:
         )
         self.out_ms = self._add_periods()
         first, last, self.rows = self._all("SELECT min(period), max(period), count(*) FROM period_rows")[0]
-        self.first_period, self.last_period = (first, last) if first is not None else (0, -1)
+        self.first_period: int = 0 if first is None else first
+        self.last_period: int = -1 if last is None else last
 
     # -- building the tables -----------------------------------------------------------------------
 
@@ -177,7 +178,9 @@ FROM (
         s = self._settings
         out = out_of_stock(self._facts("stock"))
         offers = self._facts("offers")
-        self._duck.execute("CREATE TABLE moments (series BIGINT, window_end_ms BIGINT, deviation DOUBLE, share DOUBLE)")
+        self._duck.execute(
+            "CREATE TABLE moments (series BIGINT, window_end_ms BIGINT, deviation DOUBLE, share DOUBLE)"
+        )
         for chunk in batched(moments_of(self._minutes_with_facts(), offers, out, s), BATCH_ROWS):
             table = pa.table(dict(zip(Moment._fields, zip(*chunk, strict=True), strict=True)))
             self._duck.register("arriving", table)
@@ -257,7 +260,9 @@ FROM (
         held: list[PriceRows] = []
         for batch in found.to_arrow_reader(BATCH_ROWS):
             columns = [batch.column(i).to_numpy(zero_copy_only=False) for i in range(batch.num_columns)]
-            rows = PriceRows(*(c.astype(np.int64) for c in columns[:4]), *(c.astype(np.float64) for c in columns[4:]))
+            rows = PriceRows(
+                *(c.astype(np.int64) for c in columns[:4]), *(c.astype(np.float64) for c in columns[4:])
+            )
             held = [_joined([*held, rows])]
             mark = getattr(held[0], whole)
             ends = np.flatnonzero(np.diff(mark)) + 1

@@ -136,7 +136,7 @@ class _Ahead:
         self._next = next(self._offers, None)
 
     def until(self, series: int, end_ms: int) -> Iterator[tuple[Offer, tuple[str, int, str]]]:
-        """Yield the series' offers of minutes up to this one with the currency, pack size and key of its listing."""
+        """Yield the series' offers until a minute, each with its listing's currency, pack size and key."""
         while self._next is not None and self._next[:2] <= (series, end_ms):
             of, _, record = self._next
             if of == series:

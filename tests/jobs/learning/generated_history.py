@@ -72,7 +72,13 @@ def write(folder: Path, *, exposures: bool, hours: int = 30, items: int = 5, see
                 at = START_MS + hour * HOUR_MS
                 price = int(regular * rng.choice([0.8, 0.9, 1.0])) if item < items - 1 else regular
                 if item == 0 and rng.random() < 0.5:
-                    add("offer", at + int(rng.integers(HOUR_MS)), market, item, int(regular * rng.uniform(0.7, 1.2)))
+                    add(
+                        "offer",
+                        at + int(rng.integers(HOUR_MS)),
+                        market,
+                        item,
+                        int(regular * rng.uniform(0.7, 1.2)),
+                    )
                 if item == 1 and rng.random() < 0.3:
                     add("stock", at + int(rng.integers(HOUR_MS // 2)), market, item, price, 0)
                     add("stock", at + int(rng.integers(HOUR_MS // 2, HOUR_MS)), market, item, price, 9)
