@@ -70,7 +70,7 @@ def mapping_init(
     ] = None,
 ) -> None:
     """Propose a mapping for a file of sales, with questions as comments."""
-    from jobs.learning.proposal import ProposalError, propose
+    from jobs.learning.proposals.proposal import ProposalError, propose
 
     try:
         text = propose(file)

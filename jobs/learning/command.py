@@ -144,7 +144,7 @@ def _write(
     out: Path, results: Results, history: History, learned: Learned, mapped: MappedData, progress: Progress
 ) -> tuple[Path, ...]:
     # Imported here, since matplotlib takes a second to import.
-    from jobs.learning.report import report_page
+    from jobs.learning.page.report import report_page
 
     out.mkdir(parents=True, exist_ok=True)
     paths = write_parquet(results, mapped.refusals(), out)

@@ -70,6 +70,7 @@ class MappedData:
         self._scratch = tempfile.TemporaryDirectory(prefix="replay-", dir=scratch)
         self.duck = duckdb.connect(str(Path(self._scratch.name) / "replay.duckdb"))
         self.duck.execute("SET TimeZone = 'UTC'")
+        self.duck.execute("SET enable_progress_bar = false")
         self.duck.execute(f"SET memory_limit = '{memory}'")
         for name, source in mapping.sources.items():
             self._open(name, source, files[name] if files is not None else [folder / source.file], limit)

@@ -9,10 +9,10 @@ from pathlib import Path
 import jinja2
 
 from features.elasticity.endogeneity import Endogeneity
-from jobs.learning.charts import demand_chart, elasticity_chart
-from jobs.learning.demand_points import demand_points
 from jobs.learning.history import History
 from jobs.learning.learner import Learned
+from jobs.learning.page.charts import demand_chart, elasticity_chart
+from jobs.learning.page.demand_points import demand_points
 from jobs.learning.results import CategoryResult, ProductResult, Refusals, Results
 from schemas.codes import RejectCode, Sufficiency
 from schemas.money import EXPONENTS
@@ -165,7 +165,7 @@ def _lagged(item: ProductResult | CategoryResult) -> str:
     if item.lagged_correlation is None or item.lagged_z is None:
         return "not tested"
     word = "yes" if item.endogeneity is Endogeneity.SHOWN else "no sign"
-    return f"{word} ({item.lagged_correlation:+.2f}, z {item.lagged_z:+.1f})".replace("-", "−")
+    return f"{word} (ρ {item.lagged_correlation:+.2f}, z {item.lagged_z:+.1f})".replace("-", "−")
 
 
 def _sentence(product: ProductResult) -> str:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jobs.learning.demand_points import DemandPoints
+from jobs.learning.page.demand_points import DemandPoints
 from jobs.learning.results import ProductResult
 from schemas.codes import Sufficiency
 from schemas.money import EXPONENTS
@@ -69,7 +68,8 @@ def demand_chart(product: ProductResult, points: DemandPoints, kind: str) -> str
         axes.plot(points.price / unit, points.demand, ".", color="#c4cad3", ms=3, zorder=1)
         low, high = float(points.bin_price.min()), float(points.bin_price.max())
         if points.price.size:
-            low, high = min(low, float(points.price.min())), max(high, float(points.price.max()))
+            ends = np.quantile(points.price, (0.01, 0.99))
+            low, high = min(low, float(ends[0])), max(high, float(ends[1]))
         price = low + (high - low) * _CURVE
         estimate, colour = product.estimate, COLOURS[product.state]
         curves = [
@@ -82,7 +82,8 @@ def demand_chart(product: ProductResult, points: DemandPoints, kind: str) -> str
         axes.scatter(points.bin_price / unit, points.bin_demand, s=size, color=_INK, zorder=4, lw=0)
         if product.optimal is not None:
             axes.axvline(product.optimal.price / unit, color="#2e7d4f", lw=1.2, ls="--", zorder=2)
-        _limit_demand(axes, points, curves[0])
+        axes.set_xlim(low - 0.03 * (high - low), high + 0.03 * (high - low))
+        _limit_demand(axes, points)
         axes.grid(color=_GRID, lw=0.6)
         axes.set_axisbelow(True)
         axes.set_xlabel(f"price, {product.currency}")
@@ -90,12 +91,12 @@ def demand_chart(product: ProductResult, points: DemandPoints, kind: str) -> str
         return _image(figure)
 
 
-def _limit_demand(axes: Axes, points: DemandPoints, curve: Any) -> None:
-    """Leave the highest twentieth of the single rows out of the axis, so that the curve fills it."""
-    tops = [float(points.bin_demand.max()), float(curve.max())]
+def _limit_demand(axes: Axes, points: DemandPoints) -> None:
+    """Leave the highest twentieth of the single rows out of the axis, so that the bins fill it."""
+    tops = [1.25 * float(points.bin_demand.max())]
     if points.demand.size:
         tops.append(float(np.quantile(points.demand, 0.95)))
-    axes.set_ylim(0, 1.08 * max(tops))
+    axes.set_ylim(0, 1.05 * max(tops))
 
 
 def _short(text: str) -> str:
