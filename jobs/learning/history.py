@@ -152,10 +152,9 @@ FROM (
         """Create ``placed``: the cells of known listings in their currency that learning reads."""
         # The parts of the cell query that learning reads: without sessions, which take as long as all others.
         names = f"window_end_ms, {', '.join(GROUP)}"
-        known = self._known(
-            f"SELECT {names}, exposures, 0 AS orders, 0 AS units FROM quotes_counted WHERE exposures <> 0 "
-            f"UNION ALL SELECT {names}, 0 AS exposures, orders, units FROM orders_counted WHERE orders <> 0 OR units <> 0"
-        )
+        shown = f"SELECT {names}, exposures, 0 AS orders, 0 AS units FROM quotes_counted WHERE exposures <> 0"
+        sold = f"SELECT {names}, 0 AS exposures, orders, units FROM orders_counted WHERE orders <> 0 OR units <> 0"
+        known = self._known(f"{shown} UNION ALL {sold}")
         self._duck.execute(
             "CREATE TABLE placed AS SELECT series, window_end_ms, segment, price_minor, exposures, orders, units "
             f"FROM ({known}) WHERE own_currency IS NOT NULL AND own_currency = currency"

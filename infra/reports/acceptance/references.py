@@ -48,11 +48,11 @@ CANNOT = {
     "are given as log quantity = pounds. `walras learn` takes logs of units and leaves out rows without a sale; "
     "with exposures the Poisson model uses them.",
     "Yogurt": "A multinomial logit compares all prices of one choice. The estimators have the own price and one "
-    "reference price, and no feature. The own elasticities of the Poisson model are shown beside the logit's.",
+    "reference price. The own elasticities of the Poisson model are beside the logit's.",
     "CigarettesSW": "The instrument is given. `walras learn` has no column for an instrument; its test of lagged "
     "residuals needs more than two years.",
     "fish": "Price and quantity are set at the same auction, so that the test of lagged residuals sees nothing. "
-    "The difference from the two-stage estimate is large but not beyond chance with 97 days: suspected, not shown.",
+    "The difference from the two-stage estimate is large and may be chance in 97 days: suspected, not shown.",
     "pizzaplace": "No price changes, so that there is nothing to learn from.",
     "Nevo": "Random coefficients are not expressible. The logit with product effects is: the log of a share less "
     "the log of the outside share is log units less log exposure. Two quarters are too few for the lagged test.",
@@ -238,8 +238,8 @@ def pizza_mapping() -> Mapping:
     at, price = "epoch_ms(CAST(date AS TIMESTAMP))", "CAST(round(price * 100) AS BIGINT)"
     catalog: dict[str, Any] = {
         "stream": "catalog", "from": "lines", "once_per": "name || '-' || size",
-        "fields": {"event_id": "'c' || row_number", "event_time_ms": "1420000000000", **listing, "category": "type",
-                   "list_minor": price},
+        "fields": {"event_id": "'c' || row_number", "event_time_ms": "1420000000000", **listing,
+                   "category": "type", "list_minor": price},
     }  # fmt: skip
     orders: dict[str, Any] = {
         "stream": "orders", "from": "lines", "primary": True,

@@ -86,7 +86,7 @@ class Guesses:
         """Return the time as an SQL expression in epoch milliseconds, and a question; empty if it is plain."""
         column = self.date
         if column.is_time:
-            return f"epoch_ms(CAST({column.sql} AS TIMESTAMP))", ""
+            return f"epoch_ms(CAST({column.sql} AS TIMESTAMP))", self._format_question(column)
         if column.is_number:
             low = int(float(column.low))
             if 19_000_101 <= low <= 21_001_231:
@@ -109,6 +109,19 @@ class Guesses:
             f"{self.file.path}: {column.name}: expected dates, got {column.low!r} to {column.high!r}; "
             "write them as YYYY-MM-DD"
         )
+
+    def _format_question(self, column: Column) -> str:
+        """Return a question where the reader of CSV files has guessed the order of day and month."""
+        if self.file.path.suffix.lower() == ".parquet":
+            return ""
+        found = self.duck.execute(
+            "SELECT coalesce(DateFormat, '') || ' ' || coalesce(TimestampFormat, '') FROM sniff_csv(?)",
+            [str(self.file.path)],
+        ).fetchall()[0][0]
+        guessed = re.search(r"%d[/.-]%m[/.-]%[Yy]|%m[/.-]%d[/.-]%[Yy]", found)
+        if guessed is None:
+            return ""
+        return f"{column.name} is read as {guessed[0]}. Is the order of day and month right?"
 
     def _spacing(self) -> Spacing:
         rows = self.duck.execute(

@@ -1,6 +1,8 @@
 """Mapping files, one per kind of recorded data; :mod:`jobs.replay.mapping` describes the format.
 
-To add one: copy the nearest file, name your columns, and run ``python -m jobs.replay --mapping my.yaml --data
-folder --check``, which maps and validates every row and sends nothing. ``LIMITS.md`` in this folder lists type and
-limit of every field, generated from the contracts (also printed by ``python -m jobs.replay --limits``).
+To add one: let ``walras mapping init`` propose one or copy the nearest file, name your columns, and run
+``python -m jobs.replay --mapping my.yaml --data folder --check``, which maps and validates every row and sends
+nothing.
+``LIMITS.md`` in this folder lists type and limit of every field, generated from the contracts (also printed by
+``python -m jobs.replay --limits``). ``infra/docs/mappings.md`` is the page for authors of mappings.
 """
