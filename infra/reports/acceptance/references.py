@@ -110,8 +110,8 @@ def package_folder(name: str) -> Path:
 
 def near(name: str, value: float, reference: float) -> Figure:
     """Return a figure that must be within ``TOLERANCE`` of a published one."""
-    ends = sorted((reference * (1 - TOLERANCE), reference * (1 + TOLERANCE)))
-    return Figure(name, value, limit=Limit(*ends), peer=reference)
+    low, high = sorted((reference * (1 - TOLERANCE), reference * (1 + TOLERANCE)))
+    return Figure(name, value, limit=Limit(low, high), peer=reference)
 
 
 def verdict(name: str, found: Endogeneity, expected: Sequence[Endogeneity], value: float) -> Figure:

@@ -39,7 +39,7 @@ def learned(folder: Path) -> dict[str, Any]:
     began = time.perf_counter()
     mapping = Mapping.load(folder / "scanner.yaml")
     done = learn_files(
-        mapping, [folder / "weeks.csv"], Policy(), out=folder / "out", memory=Settings().replay_memory
+        mapping, [folder / "weeks.csv"], Policy(), out=folder / "out", memory=Settings.load().replay_memory
     )
     took_s = time.perf_counter() - began
     used = resource.getrusage(resource.RUSAGE_SELF)

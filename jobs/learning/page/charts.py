@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -23,7 +24,7 @@ COLOURS = {
     Sufficiency.NOT_IDENTIFIED: "#b5493b",
 }
 _INK, _GRID = "#30343b", "#e3e6ea"
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "path", "svg.hashsalt": "walras", "font.size": 9, "axes.edgecolor": "#9aa1ab",
     "axes.labelcolor": _INK, "text.color": _INK, "xtick.color": _INK, "ytick.color": _INK,
     "axes.spines.top": False, "axes.spines.right": False,

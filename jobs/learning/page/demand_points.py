@@ -65,12 +65,12 @@ def demand_points(history: History, learned: Learned, product: ProductResult) ->
             share = share_in_stock(rows, history.out_ms, learned.settings.period_ms)
             demand = np.log(rows.sold) - np.log(share) - facts.level[rows.series] - offered
             mean = np.bincount(bins, weights=demand) / count
-            weight = count.astype(np.float64)
+            weight: Floats = count.astype(np.float64)
             x = np.bincount(bins, weights=deviation) / count
         else:
             expected = rows.exposures * np.exp(facts.level[rows.series] + offered)
             mean = np.log(np.bincount(bins, weights=rows.sold) / np.bincount(bins, weights=expected))
-            weight = np.bincount(bins, weights=rows.exposures)
+            weight = np.asarray(np.bincount(bins, weights=rows.exposures), np.float64)
             x = np.bincount(bins, weights=deviation * rows.exposures) / weight
             demand = np.zeros(0)
     used = used & np.isfinite(mean)
