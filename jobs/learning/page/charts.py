@@ -37,15 +37,16 @@ def elasticity_chart(products: Sequence[ProductResult]) -> str:
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(8.4, 0.9 + 0.27 * len(products)))
         axes = figure.subplots()
-        shown = [p.estimate for p in products]
-        ends = np.array([[e.low, e.high] for e in shown] + [[e.raw, e.raw] for e in shown if e.raw is not None])
-        low, high = float(np.quantile(ends[:, 0], 0.02)), float(np.quantile(ends[:, 1], 0.98))
-        low, high = min(low - 0.4, -1.2), max(high + 0.4, 0.2)
+        # Raw estimates far outside of the shrunk intervals are drawn at the edge.
+        low = min(min(p.estimate.low for p in products) - 0.8, -1.5)
+        high = max(max(p.estimate.high for p in products) + 0.8, 0.3)
         for row, product in enumerate(products):
             e, colour = product.estimate, COLOURS[product.state]
             if e.raw is not None and e.raw_low is not None and e.raw_high is not None:
                 axes.plot([e.raw_low, e.raw_high], [row + 0.16] * 2, color="#b9bfc8", lw=1.2)
-                axes.plot(np.clip(e.raw, low, high), row + 0.16, "o", mfc="white", mec="#7d8590", ms=4)
+                mark = "<" if e.raw < low else ">" if e.raw > high else "o"
+                inside = float(np.clip(e.raw, low, high))
+                axes.plot(inside, row + 0.16, mark, mfc="white", mec="#7d8590", ms=4, clip_on=False)
             axes.plot([e.low, e.high], [row - 0.12] * 2, color=colour, lw=2.4, solid_capstyle="butt")
             axes.plot(e.mean, row - 0.12, "o", color=colour, ms=5)
         axes.axvline(-1, color=_INK, lw=0.8, ls=":")
@@ -83,7 +84,8 @@ def demand_chart(product: ProductResult, points: DemandPoints, kind: str) -> str
         axes.scatter(points.bin_price / unit, points.bin_demand, s=size, color=_INK, zorder=4, lw=0)
         if product.optimal is not None:
             axes.axvline(product.optimal.price / unit, color="#2e7d4f", lw=1.2, ls="--", zorder=2)
-        axes.set_xlim(low - 0.03 * (high - low), high + 0.03 * (high - low))
+        margin = 0.03 * (high - low)
+        axes.set_xlim((low - margin) / unit, (high + margin) / unit)
         _limit_demand(axes, points)
         axes.grid(color=_GRID, lw=0.6)
         axes.set_axisbelow(True)

@@ -82,7 +82,6 @@ def report_page(
         name=results.name,
         description=description,
         accounts=results.accounts,
-        refused=sum(each.count for each in results.accounts.refusals),
         products_in_all=len(results.products),
         categories_in_all=len(results.categories),
         categories=results.categories[:SHOWN_CATEGORIES],
@@ -102,7 +101,9 @@ def report_page(
         fixed=lambda value: "–" if value is None else f"{value:.2f}".replace("-", "−"),
         money=_money,
         best=_best,
+        best_interval=_best_interval,
         lagged=_lagged,
+        lagged_short=_lagged_short,
         meaning=_meaning,
     )
 
@@ -155,10 +156,14 @@ def _best(product: ProductResult) -> str:
     if best is None:
         return "–"
     sign = {"lowest": "≤ ", "highest": "≥ ", "": ""}[best.bound]
-    text = f"{sign}{_money(best.price, product)} {product.currency}"
-    if best.lowest != best.highest:
-        text += f" ({_money(best.lowest, product)} to {_money(best.highest, product)})"
-    return text
+    return f"{sign}{_money(best.price, product)} {product.currency}"
+
+
+def _best_interval(product: ProductResult) -> str:
+    best = product.optimal
+    if best is None or best.lowest == best.highest:
+        return ""
+    return f"{_money(best.lowest, product)} to {_money(best.highest, product)}"
 
 
 def _lagged(item: ProductResult | CategoryResult) -> str:
@@ -166,6 +171,13 @@ def _lagged(item: ProductResult | CategoryResult) -> str:
         return "not tested"
     word = "yes" if item.endogeneity is Endogeneity.SHOWN else "no sign"
     return f"{word} (ρ {item.lagged_correlation:+.2f}, z {item.lagged_z:+.1f})".replace("-", "−")
+
+
+def _lagged_short(product: ProductResult) -> str:
+    if product.lagged_z is None:
+        return "not tested"
+    word = "yes" if product.endogeneity is Endogeneity.SHOWN else "no sign"
+    return f"{word}, z {product.lagged_z:+.1f}".replace("-", "−")
 
 
 def _sentence(product: ProductResult) -> str:
