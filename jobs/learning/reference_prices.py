@@ -6,15 +6,14 @@ always in stock.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from features.books.offers import RivalBook
+from features.books.offers import RivalBook, RivalSettings
 from features.elasticity.settings import ElasticitySettings
 from schemas.events import Listing, Offer
 from schemas.time_units import MINUTE_MS
@@ -22,6 +21,16 @@ from schemas.time_units import MINUTE_MS
 MinuteFact = tuple[int, int, dict[str, Any]]
 """Series, end of the minute, record with ``own_currency`` and ``own_pack`` of its listing."""
 _OFFER = tuple(Offer.__dataclass_fields__)
+_ALWAYS = 1 << 62
+"""A time after all others, epoch milliseconds."""
+
+
+class _Entry(NamedTuple):
+    """Currency, pack size and key of a listing."""
+
+    currency: str
+    pack_size: int
+    key: str
 
 
 class Moment(NamedTuple):
@@ -111,21 +120,53 @@ def moments_of(
     """
     waiting = _Ahead(offers)
     for series, of_series in groupby(minutes, key=itemgetter(0)):
-        book = RivalBook(settings.rivals)
-        centre: float | None = None
-        entry: tuple[str, int, str] | None = None
+        prices = _ReferencePrices(settings.rivals)
         for _, end_ms in of_series:
             for offer, entry in waiting.until(series, end_ms):
-                book.observe(offer, currency=entry[0], pack_size=entry[1])
-            deviation = 0.0
-            if entry is not None:
-                got = book.reference(entry[2], end_ms, currency=entry[0], pack_size=entry[1])
-                if got is not None and got.fresh and got.mean_minor > 0:
-                    log_price = float(np.log(got.mean_minor))
-                    centre = log_price if centre is None else centre
-                    deviation = log_price - centre
+                prices.observe(offer, entry)
             share = 1.0 if settings.kind == "within" else out.share(series, end_ms - MINUTE_MS, end_ms)
-            yield Moment(series, end_ms, deviation, share)
+            yield Moment(series, end_ms, prices.deviation(end_ms), share)
+
+
+class _ReferencePrices:
+    """Log reference price of one listing as a deviation from the first one, as elasticity_logic.py computes it.
+
+    Between two offers it changes only when an offer ends to be fresh, so that it is kept until then.
+    """
+
+    def __init__(self, settings: RivalSettings) -> None:
+        self._book = RivalBook(settings)
+        self._validity_ms = settings.validity_ms
+        self._entry: _Entry | None = None
+        self._centre: float | None = None
+        self._fresh_until: dict[str, int] = {}
+        self._kept, self._kept_until = 0.0, -1
+
+    def observe(self, offer: Offer, entry: _Entry) -> None:
+        self._entry = entry
+        self._book.observe(offer, currency=entry.currency, pack_size=entry.pack_size)
+        self._fresh_until[offer.competitor] = offer.event_time_ms + (offer.validity_ms or self._validity_ms)
+        self._kept_until = -1
+
+    def deviation(self, now_ms: int) -> float:
+        """Return the deviation at a time; 0 without a fresh offer."""
+        entry = self._entry
+        if entry is None:
+            return 0.0
+        if now_ms > self._kept_until:
+            self._kept = self._computed(entry, now_ms)
+            ends = [end for end in self._fresh_until.values() if end >= now_ms]
+            self._kept_until = min(ends) if ends else _ALWAYS
+        return self._kept
+
+    def _computed(self, entry: _Entry, now_ms: int) -> float:
+        got = self._book.reference(entry.key, now_ms, currency=entry.currency, pack_size=entry.pack_size)
+        if got is None or not got.fresh or got.mean_minor <= 0:
+            return 0.0
+        log_price = math.log(got.mean_minor)
+        if self._centre is None:
+            self._centre = log_price
+        return log_price - self._centre
 
 
 class _Ahead:
@@ -135,11 +176,11 @@ class _Ahead:
         self._offers = iter(offers)
         self._next = next(self._offers, None)
 
-    def until(self, series: int, end_ms: int) -> Iterator[tuple[Offer, tuple[str, int, str]]]:
+    def until(self, series: int, end_ms: int) -> Iterator[tuple[Offer, _Entry]]:
         """Yield the series' offers until a minute, each with its listing's currency, pack size and key."""
         while self._next is not None and self._next[:2] <= (series, end_ms):
             of, _, record = self._next
             if of == series:
                 offer = Offer(**{name: record[name] for name in _OFFER})
-                yield offer, (record["own_currency"], record["own_pack"], Listing.key_of(offer))
+                yield offer, _Entry(record["own_currency"], record["own_pack"], Listing.key_of(offer))
             self._next = next(self._offers, None)

@@ -122,6 +122,8 @@ class Results:
         return Counter(product.state.value for product in self.products)
 
 
+FEW_TIMES = 4
+"""Times the present periods that an estimate may lack before larger price changes are named first."""
 _REPEATED, _CATALOG = "orders.order_id", "catalog"
 _AFTER = (_REPEATED, _CATALOG)
 """Reasons that refuse a record after its row was mapped."""
@@ -226,10 +228,10 @@ def missing_text(estimate: ProductEstimate, rows: int, kind: str) -> str:
         return "sales" if kind == "within" else "exposures"
     if estimate.state is Sufficiency.NOT_IDENTIFIED or not estimate.moved:
         return "price changes: the price never changed within a market"
-    number = estimate.periods_missing
-    if number > 10_000:
-        return "price changes: the price hardly moved"
-    return f"{number} more period{'s' if number != 1 else ''} with sales"
+    number, unit = estimate.periods_missing, "sales" if kind == "within" else "exposures"
+    more = f"{number:,} more period{'s' if number != 1 else ''} with {unit}"
+    # Information grows with the square of price changes: far from enough periods, only larger changes help.
+    return more if number <= FEW_TIMES * max(estimate.periods, 1) else f"larger price changes, or {more}"
 
 
 def _known(value: float) -> float | None:

@@ -58,6 +58,7 @@ def elasticity_chart(products: Sequence[ProductResult]) -> str:
         axes.grid(axis="x", color=_GRID, lw=0.6)
         axes.set_axisbelow(True)
         axes.set_xlabel("own-price elasticity with 90 % interval")
+        figure.tight_layout()
         return _image(figure)
 
 
@@ -91,6 +92,7 @@ def demand_chart(product: ProductResult, points: DemandPoints, kind: str) -> str
         axes.set_axisbelow(True)
         axes.set_xlabel(f"price, {product.currency}")
         axes.set_ylabel("units per period" if kind == "within" else "orders per exposure")
+        figure.subplots_adjust(left=0.17, right=0.97, bottom=0.17, top=0.97)
         return _image(figure)
 
 
@@ -108,7 +110,6 @@ def _short(text: str) -> str:
 
 def _image(figure: Figure) -> str:
     """Return the figure as a data URL, without a date, so that equal figures give equal text."""
-    figure.tight_layout()
     file = io.BytesIO()
     figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     return "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode()
