@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from infra.local.config import ROOT
 from infra.reports.acceptance import references
 from infra.reports.acceptance.references import (
     CANNOT,
@@ -97,6 +100,14 @@ def test_missing_packages_are_a_wrong_use(
     assert "no_such_package is missing: `make references`" in capsys.readouterr().err
     with pytest.raises(UsageError, match="expected the package no_such_package"):
         package_folder("no_such_package")
+
+
+def test_the_reference_packages_are_pinned_apart_from_the_product() -> None:
+    group = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["reference"]
+    apart, product = ((ROOT / name).read_text() for name in ("requirements-reference.lock", "requirements.lock"))
+    assert sorted(each.partition("==")[0] for each in group) == sorted(references.PACKAGES)
+    for pinned in group:
+        assert f"{pinned} " in apart and f"{pinned.partition('==')[0]}==" not in product
 
 
 def test_every_data_set_states_what_cannot_be_expressed() -> None:

@@ -19,8 +19,10 @@ SETTINGS = ElasticitySettings(kind="within")
 
 
 def offer(at_ms: int, competitor: str, price: int, **more: Any) -> Offer:
-    given: dict[str, Any] = {"shipping_minor": 0, "in_stock": True, "currency": "USD", "pack_size": 1, "source": "s",
-                             "match_confidence": 1.0} | more  # fmt: skip
+    given: dict[str, Any] = {
+        "shipping_minor": 0, "in_stock": True, "currency": "USD", "pack_size": 1, "source": "s",
+        "match_confidence": 1.0,
+    } | more  # fmt: skip
     return Offer("e", at_ms, "shop", "web", "tea", "tea", competitor, price, **given)
 
 
