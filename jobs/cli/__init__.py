@@ -3,8 +3,9 @@
 Exit codes of every command: 0 yes or done; 1 no (a difference, no such listing, a component with a problem); 2
 wrong use; 3 a required component does not answer. ``--json`` prints data.
 
-To add a command: one function in :mod:`jobs.cli.queries`, or in :mod:`jobs.cli.operator_commands` if it changes
-something; :mod:`jobs.cli.quarantine` is a command group of its own.
+To add a command: one function in :mod:`jobs.cli.queries`, in :mod:`jobs.cli.operator_commands` if it changes
+something, or in :mod:`jobs.cli.learning` if it needs no running part; :mod:`jobs.cli.quarantine` is a command group
+of its own.
 """
 
 from __future__ import annotations

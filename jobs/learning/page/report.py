@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from schemas.money import EXPONENTS
 TEMPLATE = Path(__file__).with_name("report.html")
 SHOWN_CATEGORIES, SHOWN_PRODUCTS, SHOWN_CURVES = 25, 40, 18
 """Most categories, products and demand curves on the page; the Parquet files hold all."""
+CHANCE = 0.0027
+"""Share of exogenous products whose |z| reaches 3 by chance."""
 CHART_PRODUCTS = 30
 """Most products in the chart of elasticities."""
 _LEGEND = (
@@ -118,15 +121,16 @@ def _warnings(results: Results) -> list[str]:
     for category in results.categories[:SHOWN_CATEGORIES]:
         if category.endogeneity is Endogeneity.SHOWN:
             found.append(
-                f"{category.category}: price changes follow the demand of the period before: "
-                f"{_lagged(category)}. "
+                f"{category.category}: price changes follow the demand of the period before, {_lagged(category)}. "
                 "Its elasticities are biased; do not set prices from them without an experiment."
             )
-    products = sum(p.endogeneity is Endogeneity.SHOWN for p in results.products)
-    if products:
+    tested = sum(p.endogeneity is not Endogeneity.NOT_TESTED for p in results.products)
+    flagged = sum(p.endogeneity is Endogeneity.SHOWN for p in results.products)
+    chance = CHANCE * tested
+    if flagged > chance + 3 * math.sqrt(chance):
         found.append(
-            f"{products:,} of {len(results.products):,} products have prices that follow demand. About "
-            f"{0.0027 * len(results.products):.1f} products reach this by chance."
+            f"{flagged:,} of {tested:,} tested products have prices that follow demand ({chance:.1f} by chance). "
+            "Their elasticities are biased."
         )
     return found
 

@@ -131,6 +131,27 @@ def test_several_files_of_one_source_are_one_history(tmp_path: Path) -> None:
     assert one["products"] == two["products"]
 
 
+def test_prices_that_follow_the_demand_of_the_week_before_are_warned_of(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    rows = []
+    for item in range(4):
+        before = 0.0
+        for week in range(150):
+            price = 10 * float(np.exp(0.5 * before + rng.normal(0, 0.03)))
+            before = float(rng.normal(0, 0.2))
+            units = rng.poisson(200 * (price / 10) ** ELASTICITY * np.exp(before))
+            rows.append(
+                ((pd.Timestamp("2022-01-03") + pd.Timedelta(weeks=week)).date(), item, round(price, 2), units)
+            )
+    file = tmp_path / "sales.csv"
+    pd.DataFrame(rows, columns=["week", "sku", "price", "units"]).to_csv(file, index=False)
+    done = run("learn", "--mapping", proposed(file), file, "--out", tmp_path / "out")
+    assert "endogeneity shown" in done.stdout
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "all: price changes follow the demand of the period before, yes" in page
+    assert "4 of 4 tested products have prices that follow demand" in page
+
+
 def two_sources() -> Mapping:
     given = mapping({})
     more = given.sources | {"stock": given.sources["rows"].model_copy(update={"file": "stock.csv"})}
