@@ -4,8 +4,8 @@ Exit codes of every command: 0 yes or done; 1 no (a difference, no such listing,
 wrong use; 3 a required component does not answer. ``--json`` prints data.
 
 To add a command: one function in :mod:`jobs.cli.queries`, in :mod:`jobs.cli.operator_commands` if it changes
-something, or in :mod:`jobs.cli.learning` if it needs no running part; :mod:`jobs.cli.quarantine` is a command group
-of its own.
+something, or in :mod:`jobs.cli.learning` if it needs no running part; :mod:`jobs.cli.quarantine` is a group of its
+own.
 """
 
 from __future__ import annotations

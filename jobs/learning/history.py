@@ -256,7 +256,7 @@ FROM (
 
     def _pieces(self, order: str, whole: str, which: str = "true", at_least: int = 1) -> Iterator[PriceRows]:
         """Yield pieces of at least so many rows that separate no rows of equal ``whole``."""
-        codes = ", ".join(f"'{name}'" for name in self.segments)
+        codes = ", ".join("'" + name.replace("'", "''") + "'" for name in self.segments)
         found = self._duck.cursor().sql(
             f"SELECT period, series, list_position([{codes}], segment) - 1 AS segment, price_minor AS price, "
             f"exposures, orders, units, weighted_offer, weight FROM period_rows WHERE {which} ORDER BY {order}"
