@@ -139,14 +139,15 @@ class _ReferencePrices:
         self._validity_ms = settings.validity_ms
         self._entry: _Entry | None = None
         self._centre: float | None = None
-        self._fresh_until: dict[str, int] = {}
+        self._fresh_until: list[int] = []
         self._kept, self._kept_until = 0.0, -1
 
     def observe(self, offer: Offer, entry: _Entry) -> None:
         self._entry = entry
-        self._book.observe(offer, currency=entry.currency, pack_size=entry.pack_size)
-        self._fresh_until[offer.competitor] = offer.event_time_ms + (offer.validity_ms or self._validity_ms)
-        self._kept_until = -1
+        # An offer that is not comparable leaves the stored one, and its validity, in place.
+        if self._book.observe(offer, currency=entry.currency, pack_size=entry.pack_size):
+            self._fresh_until.append(offer.event_time_ms + (offer.validity_ms or self._validity_ms))
+            self._kept_until = -1
 
     def deviation(self, now_ms: int) -> float:
         """Return the deviation at a time; 0 without a fresh offer."""
@@ -155,8 +156,8 @@ class _ReferencePrices:
             return 0.0
         if now_ms > self._kept_until:
             self._kept = self._computed(entry, now_ms)
-            ends = [end for end in self._fresh_until.values() if end >= now_ms]
-            self._kept_until = min(ends) if ends else _ALWAYS
+            self._fresh_until = [end for end in self._fresh_until if end >= now_ms]
+            self._kept_until = min(self._fresh_until, default=_ALWAYS)
         return self._kept
 
     def _computed(self, entry: _Entry, now_ms: int) -> float:
