@@ -25,6 +25,7 @@ CHANCE = 0.0027
 """Share of exogenous products whose |z| reaches 3 by chance."""
 CHART_PRODUCTS = 30
 """Most products in the chart of elasticities."""
+_USABLE = (Sufficiency.SUFFICIENT, Sufficiency.PROVISIONAL)
 _LEGEND = (
     (Sufficiency.SUFFICIENT, "enough data to be used alone"),
     (Sufficiency.PROVISIONAL, "usable, with a wide interval"),
@@ -112,8 +113,9 @@ def report_page(
 
 
 def _to_draw(products: list[ProductResult]) -> list[ProductResult]:
-    """Return the products with curves: of the highest revenue, those whose price moved."""
-    return [p for p in products if p.estimate.raw is not None and p.low_price != p.high_price][:SHOWN_CURVES]
+    """Return the products with curves: those whose price moved, with usable estimates first, by revenue."""
+    moved = [p for p in products if p.estimate.raw is not None and p.low_price != p.high_price]
+    return sorted(moved, key=lambda p: p.state not in _USABLE)[:SHOWN_CURVES]
 
 
 def _warnings(results: Results) -> list[str]:
