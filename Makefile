@@ -5,6 +5,7 @@ ENV    := .walras/env
 RUN    := $(ENV)/bin/python
 LOCAL  := $(RUN) -m infra.local
 REPLAY_HOME := .walras/replay
+REFERENCE := .walras/reference
 REPLAY := $(LOCAL) --home $(REPLAY_HOME)
 STAMP  := $(ENV)/.stamp
 PURE   := schemas features jobs infra tests
@@ -17,7 +18,7 @@ export GX_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
 .PHONY: help env run up down status logs clean test check fmt lint types contracts quick platform replay \
-        bench chaos fuzz accept-watcher accept-elasticity arena behaviour results lock jars jars-lock schemas
+        bench chaos fuzz accept-watcher accept-elasticity references arena behaviour results lock jars jars-lock schemas
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +91,10 @@ accept-watcher: env  ## acceptance of the watcher by simulation, with its pictur
 accept-elasticity: env  ## acceptance of the elasticities on recorded and simulated data (minutes; ARGS=--quick)
 	@$(RUN) -m infra.reports accept-elasticity $(ARGS)
 
+references: env  ## published elasticities of other data sets (installs requirements-reference.lock into REFERENCE)
+	@$(RUN) -m pip install -q --require-hashes --no-deps --upgrade --target $(REFERENCE) -r requirements-reference.lock
+	@PYTHONPATH=$(REFERENCE) $(RUN) -m infra.reports references $(ARGS)
+
 arena: env  ## Walras against simple pricing methods and a clairvoyant on simulated demand (half an hour; ARGS=--quick)
 	@$(RUN) -m infra.reports arena $(ARGS)
 
@@ -119,3 +124,5 @@ jars-lock: env  ## resolve the jars' coordinates and write their checksums
 lock: env  ## resolve pyproject.toml and write requirements.lock with hashes
 	@$(ENV)/bin/uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --group dev \
 	  --custom-compile-command "make lock" -q pyproject.toml -o requirements.lock
+	@$(ENV)/bin/uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --group reference \
+	  --constraint requirements.lock --custom-compile-command "make lock" -q -o requirements-reference.lock

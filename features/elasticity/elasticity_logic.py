@@ -250,7 +250,8 @@ class ElasticityLogic:
         known = np.all([total.expected > 0 for total in totals], axis=0)
         if known.any():
             self._score(by_listing, totals, known)
-            self._observe(by_price if self._models[0].row_per_price else by_listing, learned[0])
+            if self._models[0].distribution is Distribution.COUNTS:
+                self._observe(by_price if self._models[0].row_per_price else by_listing, learned[0])
         return learned[0]
 
     def _score(self, rows: PeriodRows, totals: list[Expectation], known: NDArray[np.bool_]) -> None:
@@ -265,26 +266,17 @@ class ElasticityLogic:
 
     def _observe(self, rows: PeriodRows, forecast: Expectation) -> None:
         """Observe the residuals of forecasts that are precise enough, and adjust where a change is confirmed."""
-        log_units = self._models[0].distribution is Distribution.LOG_UNITS
-        if log_units:
-            used = np.flatnonzero((forecast.expected > 0) & (rows.quantity > 0))
-        else:
-            used = np.flatnonzero((forecast.expected > 0) & (forecast.variance < MAX_LOG_VARIANCE))
+        used = np.flatnonzero((forecast.expected > 0) & (forecast.variance < MAX_LOG_VARIANCE))
         if not used.size:
             return
-        expected, quantity = forecast.expected[used], rows.quantity[used]
-        if log_units:
-            residual, variance = np.log(quantity / expected), forecast.variance[used]
-            expected = np.ones(len(used))
-        else:
-            residual, variance = quantity - expected, count_variance(Expectation(*(c[used] for c in forecast)))
+        precise = Expectation(*(column[used] for column in forecast))
         entries = [self._entry(i) for i in rows.series[used].tolist()]
         found = self._monitor.observe(
             Residuals(
-                residual,
-                variance,
-                expected,
-                forecast.dispersion[used] if not log_units else variance,
+                rows.quantity[used] - precise.expected,
+                count_variance(precise),
+                precise.expected,
+                precise.dispersion,
                 rows.x[used, 0],
                 [Listing.key_of(entry) for entry in entries],
                 [f"{entry.tenant}/{entry.category}" for entry in entries],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from infra.reports.acceptance.accept_elasticity import AcceptElasticity
 from infra.reports.acceptance.accept_watcher import AcceptWatcher
+from infra.reports.acceptance.references import References
 from infra.reports.arena.arena import Arena
 from infra.reports.behaviour import Behaviour
 from infra.reports.benchmarks.program import Benchmarks
@@ -17,6 +18,7 @@ PROGRAMS: tuple[Program, ...] = (
     Fuzz(),
     AcceptWatcher(),
     AcceptElasticity(),
+    References(),
     Arena(),
     Behaviour(),
 )

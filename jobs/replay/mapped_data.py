@@ -48,6 +48,7 @@ class MappedData:
     limit : use only the first so many rows of each source (0: all).
     memory : DuckDB's ``memory_limit``.
     scratch : folder for the temporary database; None: the system's.
+    files : paths of each source, read one after another as one table; None: the source's file in ``folder``.
 
     Raises
     ------
@@ -63,14 +64,16 @@ class MappedData:
         limit: int = 0,
         memory: str = "512MB",
         scratch: Path | None = None,
+        files: dict[str, list[Path]] | None = None,
     ) -> None:
         self.mapping = mapping
         self._scratch = tempfile.TemporaryDirectory(prefix="replay-", dir=scratch)
         self.duck = duckdb.connect(str(Path(self._scratch.name) / "replay.duckdb"))
         self.duck.execute("SET TimeZone = 'UTC'")
+        self.duck.execute("SET enable_progress_bar = false")
         self.duck.execute(f"SET memory_limit = '{memory}'")
         for name, source in mapping.sources.items():
-            self._open(name, source, folder, limit)
+            self._open(name, source, files[name] if files is not None else [folder / source.file], limit)
         self.duck.execute("SET enable_external_access = false")
         self.duck.execute(
             "CREATE TABLE refusals (source VARCHAR, file VARCHAR, row_number BIGINT, stream VARCHAR, "
@@ -96,19 +99,20 @@ class MappedData:
 
     # -- reading the files -------------------------------------------------------------------------
 
-    def _open(self, name: str, source: Source, folder: Path, limit: int) -> None:
-        path = folder / source.file
-        if not path.is_file():
-            raise MappingError(f"sources.{name}.file: expected {source.file} in {folder}, found none")
+    def _open(self, name: str, source: Source, paths: list[Path], limit: int) -> None:
+        for path in paths:
+            if not path.is_file():
+                raise MappingError(f"sources.{name}.file: expected {path.name} in {path.parent}, found none")
+        texts = [str(path) for path in paths]
         try:
             reader = (
-                self.duck.from_parquet(str(path))
-                if path.suffix == ".parquet"
-                else self.duck.read_csv(str(path), header=True, dtype=source.types or None, sample_size=-1)  # type: ignore[arg-type]
+                self.duck.from_parquet(texts)
+                if paths[0].suffix == ".parquet"
+                else self.duck.read_csv(texts, header=True, dtype=source.types or None, sample_size=-1)  # type: ignore[arg-type]
             )
             (reader.limit(limit) if limit else reader).create_view("file", replace=True)
         except duckdb.Error as error:
-            raise MappingError(f"sources.{name}.file: {path}: {error}") from error
+            raise MappingError(f"sources.{name}.file: {', '.join(texts)}: {error}") from error
         more = "".join(f', ({expression}) AS "{column}"' for column, expression in source.columns.items())
         numbered = "SELECT row_number() OVER () AS row_number, * FROM file"
         try:

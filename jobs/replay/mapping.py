@@ -10,7 +10,8 @@ conversion is hidden in code.
 Exactly one *primary* entry may apply to a row of a source that has primary entries. A row to which none applies,
 that ``once_per`` of a primary entry drops, or that breaks the contract is reported by file, row, field and code,
 so that every row is accounted for: rows = primary records + refused rows + rows dropped by ``once_per``. Types and
-limits of all fields are refusal_lines in ``jobs/replay/mappings/LIMITS.md``.
+limits of all fields are listed in ``jobs/replay/mappings/LIMITS.md``. ``infra/docs/mappings.md`` describes the key
+by which a repeated order line is refused, cancellations and returns, and when sales need ``kind: within``.
 
 ``covariates`` of an entry maps further columns of its rows to covariates of the row's listing, for example
 ``covariates: {display: disp, promotion: CAST(deal AS BIGINT)}``. Each name becomes a record of stream

@@ -22,7 +22,12 @@ from tests.infra.documents import DOCS, ROOT, check_command, commands_in
 
 ARCHITECTURE = (DOCS / "architecture.md").read_text()
 OPERATIONS = (DOCS / "operations.md").read_text()
-PAGES = {"README.md": (ROOT / "README.md").read_text(), "architecture": ARCHITECTURE, "operations": OPERATIONS}
+PAGES = {
+    "README.md": (ROOT / "README.md").read_text(),
+    "architecture": ARCHITECTURE,
+    "operations": OPERATIONS,
+    "mappings": (DOCS / "mappings.md").read_text(),
+}
 HEADINGS = (
     "The way of the data", "What runs where", "Streams", "Buckets and state", "Serving contract in Redis",
     "Guarantees", "Failures and restarts", "Offline data", "Packages", "Adding a thing",

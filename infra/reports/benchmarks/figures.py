@@ -31,6 +31,8 @@ LIMITS: dict[str, Limit] = {
     "state_per_listing": Limit(at_most=8_000),
     "taskmanager_100k": Limit(at_most=4_000),
     "cells_learned_per_s": Limit(at_least=5_000),
+    "history_rows_per_s": Limit(at_least=20_000),
+    "history_memory": Limit(at_most=1_500),
 }
 """Limits by figure; demand_job_archived is measured beside demand_job and has no limit of its own."""
 

@@ -64,6 +64,17 @@ def learning(quick: bool, home: Path) -> list[Figure]:
     ]
 
 
+def history(quick: bool, home: Path) -> list[Figure]:
+    """Measure the rows per second and the memory of `walras learn` on generated scanner rows."""
+    from infra.reports.benchmarks import bench_history
+
+    found = bench_history.measure(home / "history", items=100 if quick else 4_000, weeks=60 if quick else 400)
+    return [
+        benchmark_figure("history_rows_per_s", found["rows_per_second"], "1/s", None, found),
+        benchmark_figure("history_memory", found["peak_mb"], "MB"),
+    ]
+
+
 def demand(quick: bool, home: Path) -> list[Figure]:
     """Measure demand_job beside Kafka → JSON → blackhole, without and with the archive (a, b)."""
     from infra.reports.benchmarks import bench_demand
@@ -88,9 +99,9 @@ def growth(quick: bool, home: Path) -> list[Figure]:
 Group = Callable[[bool, Path], list[Figure]]
 GROUPS: dict[str, Group] = {
     "reprice": reprice, "quotes": quotes, "state": state, "learning": learning,
-    "demand": demand, "pipeline": pipeline, "growth": growth,
+    "history": history, "demand": demand, "pipeline": pipeline, "growth": growth,
 }  # fmt: skip
-WITHOUT_PLATFORM = ("reprice", "quotes", "state", "learning")
+WITHOUT_PLATFORM = ("reprice", "quotes", "state", "learning", "history")
 """Groups that need no platform, selected by ``--only pure``."""
 
 

@@ -1,0 +1,1 @@
+"""The HTML page of `walras learn`: charts, points of demand, text."""

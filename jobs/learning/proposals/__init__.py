@@ -1,0 +1,1 @@
+"""Proposed mappings: roles of a file's columns, guesses from its values, the text with its questions."""
