@@ -13,6 +13,7 @@ import yaml
 
 from features.books.offers import RivalSettings
 from features.books.sale_probability import DemandSettings
+from features.elasticity.drift import DriftSettings
 from features.elasticity.settings import ElasticitySettings
 from features.segments.customers import SegmentSettings
 from features.settings import FeatureSettings
@@ -20,6 +21,7 @@ from jobs.pricing.policy import Policy, member_sections
 from jobs.pricing.policy_section import PolicySection
 from jobs.pricing.policy_settings import (
     demand_settings,
+    drift_settings,
     elasticity_settings,
     feature_settings,
     rival_settings,
@@ -36,6 +38,7 @@ SETTINGS = {
     RivalSettings: rival_settings,
     DemandSettings: demand_settings,
     ElasticitySettings: elasticity_settings,
+    DriftSettings: drift_settings,
     FeatureSettings: feature_settings,
     SegmentSettings: segment_settings,
     WatcherSettings: watcher_settings,

@@ -10,8 +10,11 @@ models/            the models, and how to add one
 count_scores.py    score of a forecast: the log probability of the count that came
 contest.py         rolling scores per category, and which model's estimates are used
 drift.py           ADWIN on residuals per listing, category and market; what follows from a change
+adwin.py           River's ADWIN as numbers, for snapshots
+endogeneity.py     warnings that prices followed demand
 controls.py        regressors besides the own price: reference prices, covariates
 pooling.py         products from series, shrinkage to the category, sufficiency
+category_state.py  statistics and published estimates of a category's listings
 seasonal.py        factors of hour, weekday and segment
 checks.py          the contract of all models
 =================  =================================================================================

@@ -2,8 +2,10 @@
 
 Each bucket reports, per period and model, the sum and number of its listings' scores (count_scores.py). A
 rolling mean over the last periods, weighted by these numbers, is a River statistic (``utils.Rolling`` of
-``stats.Mean``). A challenger replaces the model in use when its mean is higher by a margin, from enough scores
-(hysteresis).
+``stats.Mean``). A challenger replaces the model in use when, from enough scores, its mean is higher by a margin
+and the mean of the periods' differences is at least :data:`LEAST_T` of its standard errors above 0 (River's
+``stats.Var``). The first model, whose errors are the most reliable, returns as soon as its mean is the higher
+one again (hysteresis).
 
 Sums are integers (micro-nats), so that they do not depend on the order in which buckets arrive. The choice is
 recomputed from the kept periods at each report, so that a late bucket gives the same choice as a punctual one.
@@ -18,6 +20,7 @@ from typing import Any, NamedTuple
 from river import stats, utils
 
 MICRO = 1_000_000
+LEAST_T = 3.0
 
 
 class ModelScore(NamedTuple):
@@ -48,13 +51,13 @@ class Contest:
 
     Examples
     --------
-    >>> contest = Contest(("poisson", "logit_river"), periods=24, margin=0.01, rows=3)
-    >>> for period in range(3):
-    ...     _ = contest.add(0, period, {"poisson": (-2.0, 2), "logit_river": (-1.8, 2)})
+    >>> contest = Contest(("poisson", "logit_river"), periods=24, margin=0.01, rows=6)
+    >>> for period in range(4):
+    ...     _ = contest.add(0, period, {"poisson": (-2.0, 2), "logit_river": (-1.8 + period % 2 / 100, 2)})
     >>> contest.in_use, [(s.period, s.before, s.after) for s in contest.new_switches()]
-    ('logit_river', [(1, 'poisson', 'logit_river')])
+    ('logit_river', [(2, 'poisson', 'logit_river')])
     >>> contest.scores()["poisson"]
-    ModelScore(mean=-1.0, rows=6)
+    ModelScore(mean=-1.0, rows=8)
     """
 
     def __init__(self, models: Sequence[str], periods: int, margin: float, rows: float) -> None:
@@ -114,25 +117,44 @@ class Contest:
         """Return choice, scores and switches after the kept periods up to ``until`` (all: None)."""
         rolling = {name: utils.Rolling(stats.Mean(), window_size=self._window) for name in self.models}
         counts = {name: utils.Rolling(stats.Sum(), window_size=self._window) for name in self.models}
+        leads = self._leads()
         scores: dict[str, ModelScore] = {}
         switches = []
         for period in periods:
             if until is not None and period > until:
                 break
-            for name, (total, rows) in sorted(self._kept[period].items()):
-                if rows:
-                    rolling[name].update(total / MICRO / rows, w=rows)
-                    counts[name].update(rows)
-                    scores[name] = ModelScore(round(rolling[name].get(), 9), int(counts[name].get()))
-            current = scores.get(in_use)
-            if current is None:
-                continue
-            able = [(score.mean, name) for name, score in scores.items() if score.rows >= self._rows]
-            best = max(able, default=(current.mean, in_use))
-            if best[0] > current.mean + self._margin and current.rows >= self._rows:
-                switches.append(Switch(period, in_use, best[1], dict(scores)))
-                in_use = best[1]
+            means = {
+                name: total / MICRO / rows for name, (total, rows) in sorted(self._kept[period].items()) if rows
+            }
+            for name, mean in means.items():
+                rows = self._kept[period][name][1]
+                rolling[name].update(mean, w=rows)
+                counts[name].update(rows)
+                scores[name] = ModelScore(round(rolling[name].get(), 9), int(counts[name].get()))
+                if in_use in means:
+                    leads[name].update(mean - means[in_use])
+            after = self._choice(in_use, scores, leads)
+            if after != in_use:
+                switches.append(Switch(period, in_use, after, dict(scores)))
+                in_use, leads = after, self._leads()
         return in_use, scores, switches
+
+    def _leads(self) -> dict[str, Any]:
+        """Return rolling statistics of the models' leads over the one in use."""
+        return {name: utils.Rolling(stats.Var(), window_size=self._window) for name in self.models}
+
+    def _choice(self, in_use: str, scores: Mapping[str, ModelScore], leads: Mapping[str, Any]) -> str:
+        """Return the model to use after a period."""
+        current, first = scores.get(in_use), scores.get(self.models[0])
+        if current is None or current.rows < self._rows:
+            return in_use
+        if in_use != self.models[0] and first is not None and first.mean > current.mean:
+            return self.models[0]
+        best, name = max((score.mean, name) for name, score in scores.items() if score.rows >= self._rows)
+        spread = leads[name]
+        periods, error = spread.mean.n, (spread.get() / max(spread.mean.n, 1)) ** 0.5
+        sure = periods > 1 and best - current.mean >= max(self._margin, LEAST_T * error)
+        return name if sure and name != in_use else in_use
 
     def _fold(self, newest: int) -> None:
         """Drop periods older than twice the window, and keep the choice that they led to."""

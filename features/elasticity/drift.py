@@ -28,13 +28,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
-from river import drift
-from river.drift import adwin_c
 
 from features.array_text import read_array
+from features.elasticity.adwin import export_adwin, import_adwin, new_adwin
 from features.elasticity.base import Adjustment, Floats
 
 CLIP = 6.0
@@ -44,8 +43,6 @@ LEAST_PERIODS, HISTORY = 6, 168
 """Fewest and most periods of (3)."""
 MAX_LOG_VARIANCE = 0.1
 """Largest log variance of a forecast whose residual is observed. An uncertain level errs in one direction."""
-_HELPER_STATE = 15
-"""Numbers of River's ADWIN that precede its buckets."""
 
 
 class Scope(StrEnum):
@@ -117,63 +114,6 @@ class Change(NamedTuple):
     rows: tuple[int, ...]
 
 
-def export_adwin(detector: drift.ADWIN) -> list[float]:
-    """Return River's ADWIN as numbers: its counters, then per row of buckets their number, totals and variances.
-
-    Examples
-    --------
-    >>> one = drift.ADWIN(delta=0.002, clock=1)
-    >>> for k in range(40):
-    ...     _ = one.update(float(k % 5))
-    >>> twin = import_adwin(export_adwin(one), 0.002, 10)
-    >>> one.update(3.0)
-    >>> twin.update(3.0)
-    >>> export_adwin(one) == export_adwin(twin)
-    True
-    """
-    _, _, state = cast(Any, detector._helper.__reduce__())
-    numbers = [float(value) for value in state[:_HELPER_STATE]]
-    for bucket in state[_HELPER_STATE]["bucket_deque"]:
-        used, _, totals, variances = bucket.__reduce__()[2]
-        numbers += [float(used), *totals[:used].tolist(), *variances[:used].tolist()]
-    return numbers
-
-
-def import_adwin(numbers: Sequence[float], delta: float, grace: int) -> drift.ADWIN:
-    """Return River's ADWIN from :func:`export_adwin`; the inverse of that function."""
-    detector = new_adwin(delta, grace)
-    helper: Any = detector._helper
-    template = list(helper.__reduce__()[2])
-    state = [type(a)(b) for a, b in zip(template[:_HELPER_STATE], numbers[:_HELPER_STATE], strict=True)]
-    buckets, at = type(template[_HELPER_STATE]["bucket_deque"])(), _HELPER_STATE
-    bucket_class = cast(Any, adwin_c.Bucket)
-    make, arguments, (_, size, empty, _) = bucket_class(max_size=detector.max_buckets).__reduce__()
-    while at < len(numbers):
-        used = int(numbers[at])
-        bucket = make(*arguments)
-        totals, variances = empty.copy(), empty.copy()
-        totals[:used] = numbers[at + 1 : at + 1 + used]
-        variances[:used] = numbers[at + 1 + used : at + 1 + 2 * used]
-        bucket.__setstate_cython__((used, size, totals, variances))
-        buckets.append(bucket)
-        at += 1 + 2 * used
-    helper.__setstate_cython__((*state, {"bucket_deque": buckets}))
-    return detector
-
-
-def new_adwin(delta: float, grace: int) -> drift.ADWIN:
-    """Return an ADWIN that tests after every value, from ``grace`` values on."""
-    return drift.ADWIN(delta=delta, clock=1, grace_period=grace)
-
-
-class _Detector:
-    """ADWIN over one statistic of a scope, with the last periods' Σr x̃, Σm x̃² and Σφm x̃²."""
-
-    def __init__(self, delta: float, grace: int) -> None:
-        self.adwin = new_adwin(delta, grace)
-        self.sums: deque[tuple[float, float, float]] = deque(maxlen=HISTORY)
-
-
 def centred_prices(residuals: Residuals) -> Floats:
     """Return each row's log price less its listing's mean of the period, weighted by the expected counts.
 
@@ -187,6 +127,14 @@ def centred_prices(residuals: Residuals) -> Floats:
     total = np.bincount(at, weights=residuals.expected)
     mean = np.bincount(at, weights=residuals.expected * residuals.log_price) / np.maximum(total, 1e-12)
     return np.asarray(residuals.log_price - mean[at])
+
+
+class _Detector:
+    """ADWIN over one statistic of a scope, with the last periods' Σr x̃, Σm x̃² and Σφm x̃²."""
+
+    def __init__(self, delta: float, grace: int) -> None:
+        self.adwin = new_adwin(delta, grace)
+        self.sums: deque[tuple[float, float, float]] = deque(maxlen=HISTORY)
 
 
 class DriftMonitor:

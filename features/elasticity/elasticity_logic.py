@@ -279,8 +279,8 @@ class ElasticityLogic:
                 precise.dispersion,
                 rows.x[used, 0],
                 [Listing.key_of(entry) for entry in entries],
-                [f"{entry.tenant}/{entry.category}" for entry in entries],
-                [f"{entry.tenant}/{entry.market}" for entry in entries],
+                ["/".join((entry.tenant, entry.category)) for entry in entries],
+                ["/".join((entry.tenant, entry.market)) for entry in entries],
             )
         )
         for change in found:
@@ -305,9 +305,9 @@ class ElasticityLogic:
     def _scope_key(scope: Scope, entry: CatalogEntry, key: str) -> str:
         match scope:
             case Scope.MARKET:
-                return f"{entry.tenant}/{entry.market}"
+                return "/".join((entry.tenant, entry.market))
             case Scope.CATEGORY:
-                return f"{entry.tenant}/{entry.category}"
+                return "/".join((entry.tenant, entry.category))
         return key
 
     def _category_key(self, i: int) -> tuple[str, str]:

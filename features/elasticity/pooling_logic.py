@@ -12,14 +12,15 @@ the category are published as well.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from features.bucket_logic import Batch, Fact, Output, refuse_other_version
 from features.elasticity.base import Distribution, Floats, SeriesStatistics
+from features.elasticity.category_state import CategoryArrays, ListingState, Published
 from features.elasticity.contest import Contest, ModelScore
 from features.elasticity.elasticity_logic import SUMS
 from features.elasticity.models import competing_models
@@ -52,94 +53,6 @@ def quantized(mean: Floats, sd: Floats, settings: ElasticitySettings) -> Floats:
     return np.column_stack([m0 + np.round((mean - m0) / width) * width, quantized_sd])
 
 
-class Published(NamedTuple):
-    """What the readers of an estimate have: rounded mean and sd, state, and time of the last confirmed change."""
-
-    mean: float
-    sd: float
-    state: str
-    changed_ms: int
-
-
-class _ListingState:
-    """Newest statistics of a listing by model, its last confirmed change, and its last published estimate."""
-
-    __slots__ = (
-        "changed_ms",
-        "changed_variance",
-        "end_ms",
-        "group",
-        "offer_centre",
-        "published",
-        "statistics",
-        "unexposed",
-    )
-
-    def __init__(
-        self,
-        end_ms: int,
-        group: str,
-        offer_centre: float | None,
-        statistics: Mapping[str, list[Any]],
-        published: Published | None = None,
-        changed_ms: int = 0,
-        changed_variance: float = 0.0,
-        unexposed: bool = False,
-    ) -> None:
-        self.end_ms = end_ms
-        self.group = group
-        self.offer_centre = offer_centre
-        self.statistics = statistics
-        self.published = published
-        self.changed_ms = changed_ms
-        self.changed_variance = changed_variance
-        self.unexposed = unexposed
-
-    def to_row(self) -> list[Any]:
-        """Return the state as a row of the snapshot."""
-        published = None if self.published is None else list(self.published)
-        row = [self.end_ms, self.group, self.offer_centre, published, self.statistics]
-        return [*row, self.changed_ms, self.changed_variance, self.unexposed]
-
-
-class _CategoryArrays:
-    """Statistics of the category's listings as arrays in sorted order, kept between messages."""
-
-    def __init__(self, held: Mapping[str, _ListingState], models: Sequence[str]) -> None:
-        self.keys = sorted(held)
-        self.row = {key: at for at, key in enumerate(self.keys)}
-        self.listings = [Listing.parse(key) for key in self.keys]
-        self.skus = sorted({listing.sku for listing in self.listings})
-        place = {sku: at for at, sku in enumerate(self.skus)}
-        self.product = np.array([place[listing.sku] for listing in self.listings], np.int64)
-        self.place = place
-        self.statistics = {}
-        for name in models:
-            width = max(
-                (len(held[key].statistics[name][1]) for key in self.keys if name in held[key].statistics),
-                default=0,
-            )
-            if width:
-                columns = zip(
-                    *(held[key].statistics.get(name) or _nothing(width) for key in self.keys), strict=True
-                )
-                self.statistics[name] = SeriesStatistics(*(np.array(column, np.float64) for column in columns))
-        self.ends = np.array([held[key].end_ms for key in self.keys], np.int64)
-
-    def update(self, key: str, held: _ListingState) -> None:
-        """Replace the statistics in one listing's row."""
-        at = self.row[key]
-        for name, columns in self.statistics.items():
-            for column, value in zip(columns, held.statistics[name], strict=True):
-                column[at] = value
-        self.ends[at] = held.end_ms
-
-
-def _nothing(width: int) -> list[Any]:
-    """Return the statistics of a listing that a model has not learned."""
-    return [np.zeros((width, width)).tolist(), [0.0] * width, *([0.0] * 7)]
-
-
 class PoolingLogic:
     """Pooling of one category (a :class:`features.bucket_logic.BucketLogic`, keyed by tenant/category).
 
@@ -155,8 +68,8 @@ class PoolingLogic:
         self.settings = settings or ElasticitySettings()
         self._tenant = ""
         self._category = ""
-        self._held: dict[str, _ListingState] = {}
-        self._table: _CategoryArrays | None = None
+        self._held: dict[str, ListingState] = {}
+        self._table: CategoryArrays | None = None
         self._distributions = {
             model.name: model.distribution for model in competing_models(self.settings, self.settings.slopes)
         }
@@ -216,7 +129,7 @@ class PoolingLogic:
             held = self._held.get(key)
             if held is not None and end_ms <= held.end_ms:
                 continue
-            fresh = _ListingState(
+            fresh = ListingState(
                 end_ms,
                 value["price_groups"][at],
                 value["offer_centre"][at],
@@ -239,7 +152,7 @@ class PoolingLogic:
         if not self._held:
             return []
         if self._table is None:
-            self._table = _CategoryArrays(self._held, tuple(self._distributions))
+            self._table = CategoryArrays(self._held, tuple(self._distributions))
         table, model = self._table, self._contest.in_use
         if model not in table.statistics:
             model = next(iter(table.statistics))
@@ -329,7 +242,7 @@ class PoolingLogic:
             rows={name: score.rows for name, score in sorted(scores.items())},
             states=dict(sorted(Counter(state.sufficiency.value for state in self._states).items())),
         )
-        return Output(MODEL_REPORTS, f"{self._tenant}/{self._category}", asdict(record), end_ms)
+        return Output(MODEL_REPORTS, "/".join((self._tenant, self._category)), asdict(record), end_ms)
 
     def _why(self, scores: Mapping[str, ModelScore], in_use: str) -> str:
         """Return why a model is in use, in one sentence."""
@@ -374,4 +287,4 @@ class PoolingLogic:
             # Snapshots written before models competed hold the first model's statistics and mean and sd only.
             known = Published(*published) if published is not None and len(published) == 4 else None
             by_model = statistics if isinstance(statistics, Mapping) else {first: list(statistics)}
-            self._held[key] = _ListingState(int(end_ms), group, offer_centre, by_model, known, *change)
+            self._held[key] = ListingState(int(end_ms), group, offer_centre, by_model, known, *change)

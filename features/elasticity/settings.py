@@ -27,8 +27,8 @@ class ElasticitySettings:
     host : implementation of the within estimator for ``within``, ``river`` (K ≤ 4) or ``sums``.
     models : models that compete where there are exposures, the one used before any score first.
     score_periods, switch_margin, switch_rows : a challenger replaces the model in use when its mean score per
-        listing and period over the last ``score_periods`` periods is higher by ``switch_margin`` nats, from at
-        least ``switch_rows`` scores.
+        listing and period over the last ``score_periods`` periods is higher by ``switch_margin`` nats and by
+        three standard errors, from at least ``switch_rows`` scores; the first model returns when it leads.
     period_ms, period_offset_ms : length of a period, and start of the first one after the epoch
         (weeks that start on Monday: 4 days).
     order_lag_periods : 1: a period is learned one period later, so that orders placed after their price has been
@@ -69,8 +69,8 @@ class ElasticitySettings:
     host: Literal["river", "sums"] = "river"
     models: tuple[str, ...] = ("poisson", "within_river", "logit_river")
     score_periods: int = 168
-    switch_margin: float = 0.01
-    switch_rows: float = 200.0
+    switch_margin: float = 0.05
+    switch_rows: float = 1000.0
     period_ms: int = HOUR_MS
     period_offset_ms: int = 0
     order_lag_periods: int = 1

@@ -221,9 +221,8 @@ def models(
     better. Exit code 1 if no category has a report yet: the first one follows the second hour of market time.
     """
     settings = Settings.load()
-    newest: dict[str, dict[str, Any]] = {}
-    for value in read_values(settings.kafka, "models"):
-        newest[f"{value['tenant']}/{value['category']}"] = value
+    reports = read_values(settings.kafka, "models")
+    newest = {"/".join((value["tenant"], value["category"])): value for value in reports}
     found = {name: report for name, report in sorted(newest.items()) if not category or name == category}
     events = [v for v in read_values(settings.kafka, "drift") if not category or _concerns(v, category)]
     rows = [
@@ -238,7 +237,7 @@ def models(
         for name, report in found.items()
     ]
     head = ("category", "in use", *_models(found), "scores", "products", "why")
-    lines = [*columns([head, *rows])] if rows else ["no category has a report yet"]
+    lines = [*(columns([head, *rows]) if rows else ["no category has a report yet"])]
     lines += ["", f"{len(events)} confirmed changes of demand" + (", newest last:" if events else "")]
     lines += [
         f"  {format_time(v['window_end_ms'])}  {v['scope']} {v['name']}: {v['statistic']}, residual "
@@ -257,7 +256,7 @@ def _models(reports: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def _concerns(event: dict[str, Any], category: str) -> bool:
-    return event["scope"] == "category" and f"{event['tenant']}/{event['name']}" == category
+    return event["scope"] == "category" and "/".join((event["tenant"], event["name"])) == category
 
 
 @commands.command()

@@ -281,7 +281,7 @@ class MarketView:
         self.totals["triggers"] += live and bool(value["triggered"])
 
     def _take_models(self, value: dict[str, Any], live: bool) -> None:
-        _remember(self._models, f"{value['tenant']}/{value['category']}", value, self._max_listings)
+        _remember(self._models, "/".join((value["tenant"], value["category"])), value, self._max_listings)
 
     def _take_drift(self, value: dict[str, Any], live: bool) -> None:
         self._drift.append(value)

@@ -133,6 +133,11 @@ class Exploration(PolicySection):
         description="minimum select probability of the lowest and highest allowed price within a step "
         "(decision 19)",
     )
+    far_budget: Share = Field(
+        default=0.001,
+        description="share of a segment's value that showing its lowest or highest price may cost (§ 7)",
+    )
+    far_most: Share = Field(default=0.1, description="largest select probability that far_budget gives (§ 7)")
     far_until: Share = Field(
         default=0.25,
         description="the far prices are explored while the half width of the elasticity's 90 % interval exceeds "
@@ -438,9 +443,9 @@ class Elasticity(PolicySection):
         default=168, ge=1, description="length of the rolling score of a model, in periods (§ 3)"
     )
     switch_margin: Number = Field(
-        default=0.01, ge=0, description="advantage, in nats per listing and period, that replaces a model (§ 3)"
+        default=0.05, ge=0, description="advantage, in nats per listing and period, that replaces a model (§ 3)"
     )
-    switch_rows: Number = Field(default=200.0, ge=1, description="scores that a replacement needs (§ 3)")
+    switch_rows: Number = Field(default=1_000.0, ge=1, description="scores that a replacement needs (§ 3)")
     period_minutes: int = Field(
         default=60, ge=1, description="length in minutes of a period, which is one row per listing (§ 3)"
     )

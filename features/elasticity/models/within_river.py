@@ -35,6 +35,7 @@ from features.elasticity.base import (
     Ints,
     PeriodRows,
     SeriesStatistics,
+    unpacked,
 )
 from features.elasticity.models.within_sums import MEAN_ROWS, common_deviation, fading, own_weight
 from features.elasticity.settings import ElasticitySettings
@@ -167,15 +168,14 @@ class WithinRiver:
         return forecast
 
     def _forecast(self, rows: PeriodRows) -> Expectation:
-        """Return the forecast of each row's units (4); a series without a row has the prior of the level."""
+        """Return the forecasts (4); a series without a row has the prior of the level."""
         s, k = self.settings, self._k
         forecast = Expectation.none(len(rows.series))
         for at, i in enumerate(rows.series.tolist()):
             self.grow(i + 1)
             means, n = self._means[i], self._means[i][0].n
-            if not n:
-                level, variance = float(np.log(s.conversion)), s.conversion_sd**2 + s.noise_variance
-            else:
+            level, variance = float(np.log(s.conversion)), s.conversion_sd**2 + s.noise_variance
+            if n:
                 d = [value - means[j].get() for j, value in enumerate(rows.x[at].tolist())]
                 posterior: Any = self._regressions[i].predict_one(
                     {j: s.prior_sd * d[j] for j in range(k)}, with_dist=True
@@ -212,9 +212,8 @@ class WithinRiver:
             self._sums[i][0] += 2 * shift * got.c[at, 0] + shift**2 * got.a[at, 0, 0]
             self._fade(i, keep)
             if adjustment.level_variance > 0:
-                self._means[i] = [
-                    stats.Mean._from_state(min(mean.n, MEAN_ROWS), mean.get()) for mean in self._means[i]
-                ]
+                kept = [(min(mean.n, MEAN_ROWS), mean.get()) for mean in self._means[i]]
+                self._means[i] = [stats.Mean._from_state(n, value) for n, value in kept]
 
     def _learn_deviation(self, i: int, z: list[float], count: float, *, first: bool) -> None:
         s = self.settings
@@ -298,8 +297,5 @@ class WithinRiver:
         self._last = read_array(snapshot["last"], np.int64).tolist()
 
     def _square(self, packed: Floats) -> Floats:
-        low = np.tril_indices(self._k)
-        full = np.zeros((self._k, self._k))
-        full[low] = packed
-        full.T[low] = packed
-        return full
+        whole: Floats = unpacked(packed, 1, self._k)[0]
+        return whole

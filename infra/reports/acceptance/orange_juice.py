@@ -146,7 +146,7 @@ def replay_figures(juice: Juice, quick: bool) -> list[Figure]:
             "rival": rival,
         }
     )
-    settings = replace(REFERENCE, host="river")
+    settings = replace(REFERENCE, host="river", emit="changed")
     buckets: dict[int, ElasticityLogic] = {b: ElasticityLogic(settings) for b in range(4)}
     pool, estimates, seen = PoolingLogic(settings), dict[str, dict[str, Any]](), set[str]()
     for week, part in rows.groupby("week", sort=True):

@@ -1,5 +1,8 @@
 """BucketState: a bucket's listings with their catalog entries, rivals, stock levels and estimates.
 
+The file exceeds 300 lines because each kind of fact has a method that takes it and requests repricings. They write
+the same listing states, which the snapshot below them lists.
+
 Taking a fact changes what is known and may request a repricing, with its cause; other modules decide. Offers
 and stock levels come twice, alone and in the batch of their minute; :mod:`jobs.pricing.bucket.rival_offers`
 describes how the two are combined.

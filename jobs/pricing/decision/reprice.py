@@ -153,7 +153,12 @@ def _publish(
     of_table = (Pin.TABLE_PRICES, Pin.SHOWN_PRICES)
     shown = intersect_yielding(verdict.allowed, (b for b in verdict.bands if b.pin in of_table))
     table = build_table(
-        inputs, refined.shares, shown, follow_minor=situation.follow_minor, explored=strategy.explores
+        inputs,
+        refined.shares,
+        shown,
+        follow_minor=situation.follow_minor,
+        explored=strategy.explores,
+        offers_mean_minor=situation.offers_mean_minor,
     )
     within = verdict if plan is None else replace(verdict, plan=plan)
     result = priced(situation, OutcomeCode.PUBLISHED, within, table, worth)
@@ -179,7 +184,14 @@ def _keep_main_prices(
     mains = {segment: {verdict.allowed.nearest(prices.default): 1.0} for segment, prices in current.items()}
     filled: Shares = {s: mains.get(s) or mains.get(DEFAULT_SEGMENT) or mains[min(mains)] for s in segments}
     shown = intersect_yielding(verdict.allowed, verdict.pinned(Pin.SHOWN_PRICES))
-    table = build_table(inputs, filled, shown, follow_minor=situation.follow_minor, explored=True)
+    table = build_table(
+        inputs,
+        filled,
+        shown,
+        follow_minor=situation.follow_minor,
+        explored=True,
+        offers_mean_minor=situation.offers_mean_minor,
+    )
     return replace(priced(situation, OutcomeCode.HELD, verdict, table, worth), review=True)
 
 
@@ -193,7 +205,13 @@ def _override_pace(situation: Situation, verdict: GuardrailVerdict, worth: Valua
     single = Proposal.single(price, inputs.policy.segments.names).shares
     explored = intersect_yielding(hard, verdict.pinned(Pin.SHOWN_PRICES))
     table = build_table(
-        inputs, single, explored, follow_minor=situation.follow_minor, explored=True, within_step_of=price
+        inputs,
+        single,
+        explored,
+        follow_minor=situation.follow_minor,
+        explored=True,
+        offers_mean_minor=situation.offers_mean_minor,
+        within_step_of=price,
     )
     result = priced(situation, OutcomeCode.HARD_OVER_PACE, verdict, table, worth)
     return replace(result, alert=True, continue_at_ms=after_the_gap_ms(inputs))

@@ -216,7 +216,7 @@ def recorded_policy(content: Mapping[str, Any]) -> Policy:
     """
     content = without_moved_keys(content)
     watch = {name: value for name, value in content.get("watch", {}).items() if name != "facts_per_month"}
-    exploration = {"far_until": 0.0, **content.get("exploration", {})}
+    exploration = {"far_until": 0.0, "far_budget": 0.0, **content.get("exploration", {})}
     margin = {"cost_jump_scale": "share", **content.get("margin", {})}
     return Policy.from_dict({**content, "exploration": exploration, "margin": margin, "watch": watch})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobs.pricing.decision.inputs import PricingInputs, Shares, Table, main_segment
+from jobs.pricing.decision.valuation import Valuation, value_prices
 from jobs.pricing.grid import price_grid
 from jobs.pricing.guardrails import AllowedPrices
 from jobs.pricing.optimizer import explore
@@ -22,6 +23,7 @@ def build_table(
     *,
     follow_minor: int | None,
     explored: bool,
+    offers_mean_minor: float | None,
     within_step_of: int | None = None,
 ) -> Table:
     """Return price lists over the chosen prices and the allowed grid prices around them.
@@ -31,6 +33,7 @@ def build_table(
     shares : chosen prices by segment.
     follow_minor : explored prices do not exceed it, unless a chosen one does.
     explored : whether neighbouring prices get a share.
+    offers_mean_minor : mean over the offers, for the expected sales at the farthest prices.
     within_step_of : explored prices stay within one step of this price; None: of the chosen prices.
     """
     policy = inputs.policy
@@ -45,23 +48,39 @@ def build_table(
     high = high if follow_minor is None else min(high, max(follow_minor, max(chosen)))
     points = sorted(chosen | set(price_grid(low, high, inputs.base_minor or min(chosen), policy.grid)))
     exploring, segments = policy.exploration, policy.segments
+    ends = sorted({points[0], points[-1]} | chosen)
+    worth = value_prices(inputs, ends, offers_mean_minor) if mode == "bounded" else None
     table = {}
     for segment in (main_segment(segments.names),) if segments.uniform else segments.names:
         row = [shares[segment].get(p, 0.0) for p in points]
-        q = explore([row], mode, exploring.propensity, exploring.neighbours, _far_propensity(inputs))[0]
+        lowest, highest = (_far_propensity(inputs, worth, segment, shares, end) for end in (points[0], points[-1]))
+        q = explore([row], mode, exploring.propensity, exploring.neighbours, (lowest, highest))[0]
         table[segment] = PriceList.from_propensities(points, q)
     return {DEFAULT_SEGMENT: table[main_segment(segments.names)]} if segments.uniform else table
 
 
-def _far_propensity(inputs: PricingInputs) -> float:
-    """Return the propensity of the farthest prices: above 0 only until the elasticity is known well enough.
+def _far_propensity(
+    inputs: PricingInputs, worth: Valuation | None, segment: str, shares: Shares, price: int
+) -> float:
+    """Return the least propensity of a segment's lowest or highest price.
 
-    They teach most while little is known; later they would be deals that some shoppers wait for. After a confirmed
-    change of demand they are shown more often for a bounded time, since old prices no longer teach.
+    It is ``far_propensity`` until the elasticity is known well enough, ``drift.far_propensity`` for a bounded time
+    after a confirmed change of demand, and otherwise what costs ``far_budget`` of the segment's value, at most
+    ``far_most``: a price that is expected to earn nearly as much as the chosen one teaches at little cost.
     """
     eps, policy, changed_ms = inputs.beliefs.elasticity, inputs.policy, inputs.beliefs.changed_ms
-    known = HALF_90 * eps.sd <= policy.exploration.far_until * abs(eps.mean)
-    far = 0.0 if known else policy.exploration.far_propensity
+    exploring = policy.exploration
+    known = HALF_90 * eps.sd <= exploring.far_until * abs(eps.mean)
+    far = 0.0 if known else exploring.far_propensity
     if changed_ms is not None and inputs.at_ms < changed_ms + policy.drift.explore_minutes * MINUTE_MS:
         far = max(far, policy.drift.far_propensity)
-    return far
+    if worth is None or exploring.far_budget <= 0:
+        return far
+    values = dict(zip(worth.prices, worth.values(worth.sales())[worth.segments.index(segment)], strict=True))
+    chosen = sum(share * values[p] for p, share in sorted(shares[segment].items()))
+    loss = chosen - values[price]
+    if chosen <= 0:
+        return far
+    return max(
+        far, exploring.far_most if loss <= 0 else min(exploring.far_most, exploring.far_budget * chosen / loss)
+    )

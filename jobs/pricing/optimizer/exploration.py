@@ -17,7 +17,9 @@ SMALLEST_SHARE = 1e-9
 """A share below this is rounding error of the optimizer, not a price."""
 
 
-def keep_neighbours(shares: Sequence[float], propensity: float, neighbours: int, far: float = 0.0) -> list[float]:
+def keep_neighbours(
+    shares: Sequence[float], propensity: float, neighbours: int, far: tuple[float, float] = (0.0, 0.0)
+) -> list[float]:
     """Return one segment's select probabilities, with a least propensity for neighbours of its chosen prices.
 
     Parameters
@@ -38,9 +40,9 @@ def keep_neighbours(shares: Sequence[float], propensity: float, neighbours: int,
     played = sorted({n for t in chosen for n in range(t - neighbours, t + neighbours + 1) if 0 <= n < len(shares)})
     total = sum(shares[t] for t in chosen)
     kept = dict.fromkeys(played, propensity)
-    for end in (0, len(shares) - 1):
-        if far > 0.0 and end not in chosen:
-            kept[end] = max(far, kept.get(end, 0.0))
+    for end, least in zip((0, len(shares) - 1), far, strict=True):
+        if least > 0.0 and end not in chosen:
+            kept[end] = max(least, kept.get(end, 0.0))
     rest = 1.0 - sum(kept.values())
     if rest < 0.0:
         raise ValueError(f"{len(kept)} prices cannot each keep a propensity of {propensity}")
@@ -52,7 +54,11 @@ def keep_neighbours(shares: Sequence[float], propensity: float, neighbours: int,
 
 
 def explore(
-    shares: Sequence[Sequence[float]], mode: str, propensity: float, neighbours: int, far: float = 0.0
+    shares: Sequence[Sequence[float]],
+    mode: str,
+    propensity: float,
+    neighbours: int,
+    far: tuple[float, float] = (0.0, 0.0),
 ) -> list[list[float]]:
     """Return select probabilities per segment; ``bounded`` adds neighbours, and every mode drops rounding errors.
 

@@ -174,9 +174,9 @@ def test_mode_none_adds_no_price() -> None:
 
 
 def test_farthest_allowed_prices_have_their_own_propensity() -> None:
-    q = keep_neighbours([0.0, 0.0, 0.0, 1.0, 0.0, 0.0], 0.02, 1, far=0.04)
+    q = keep_neighbours([0.0, 0.0, 0.0, 1.0, 0.0, 0.0], 0.02, 1, far=(0.04, 0.04))
     assert q == pytest.approx([0.04, 0.0, 0.02, 0.88, 0.02, 0.04])
-    assert keep_neighbours([1.0], 0.02, 1, far=0.04) == [1.0]
+    assert keep_neighbours([1.0], 0.02, 1, far=(0.04, 0.04)) == [1.0]
 
 
 def test_propensities_that_sum_to_more_than_one_are_refused() -> None:

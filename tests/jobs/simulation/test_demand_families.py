@@ -111,5 +111,7 @@ def test_low_price_sells_more_units_now_and_fewer_orders_later() -> None:
 
 
 def test_unknown_family_is_refused_with_the_list_of_families() -> None:
-    with pytest.raises(ValueError, match="logit, mixture, step, reference, stockpiling; got 'probit'"):
+    with pytest.raises(
+        ValueError, match="logit, mixture, step, reference, stockpiling, break, drift; got 'probit'"
+    ):
         demand.family_named("probit", TASTES)
