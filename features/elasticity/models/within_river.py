@@ -297,5 +297,4 @@ class WithinRiver:
         self._last = read_array(snapshot["last"], np.int64).tolist()
 
     def _square(self, packed: Floats) -> Floats:
-        whole: Floats = unpacked(packed, 1, self._k)[0]
-        return whole
+        return np.asarray(unpacked(packed, 1, self._k)[0])

@@ -179,7 +179,8 @@ def test_target_below_the_least_sales_is_reported_with_its_shadow_price() -> Non
 def test_farthest_prices_are_explored_until_the_elasticity_is_known() -> None:
     shown = {}
     for sd in (0.5, 0.05):
-        result = reprice(some_inputs(elasticity={"mean": -2.5, "sd": sd}))
+        policy = Policy.from_dict({"exploration": {"far_budget": 0.0}})
+        result = reprice(some_inputs(policy, elasticity={"mean": -2.5, "sd": sd}))
         assert result.table is not None
         prices = result.table["all"].prices
         shown[sd] = prices[-1] / prices[0]
