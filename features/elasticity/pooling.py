@@ -13,10 +13,11 @@ Per product, over its series: A, c, yy, N, χ, χ_n added in sorted order; W = t
                  their own data only; shrinkage uses the category's φ = max(1, Σχ/Σχ_n) instead
   (3) log units  the published error is SE·t_.95(ν)/z_.95, ν = d₀ + max(1, min(d, W − K − 1)): an interval of
                  ±1.645 errors has the width of Student's t
-  (4) w = 1/(SE² + τ²),  h = min(1, c/|√w(b − μ)|),  μ = (Σwhb + m₀/s₀²)/(Σwh + 1/s₀²)       Huber's weights, c = 2
+  (4) w = 1/(SE₀² + τ²),  SE₀ the error without the factor 1.5 and without Student's t,
+       h = min(1, c/|√w(b − μ)|),  μ = (Σwhb + m₀/s₀²)/(Σwh + 1/s₀²)       Huber's weights, c = 2
   (5) τ̂² = τ² + (ΣwΨ − (k − 1))/Σw·wΨ,  wΨ = min(w(b − μ)², c²)/κ, κ = E min(Z², c²)    one Paule-Mandel step, not
       below 0; bounded, so that one product far away does not switch off the shrinkage of all others
-  (6) τ² ← (4τ₀² + k_eff τ̂²)/(4 + k_eff),  k_eff = Σ(τ₀²/(τ₀² + SE²))²     ten rounds of (4-6)
+  (6) τ² ← (4τ₀² + k_eff τ̂²)/(4 + k_eff),  k_eff = Σ(τ₀²/(τ₀² + SE₀²))²    ten rounds of (4-6)
   (7) mean = (b/SE² + μ/τ²)/(1/SE² + 1/τ²),
       var  = 1/(1/SE² + 1/τ²) + (SE²/(SE² + τ²))²·Var(μ),  Var(μ) = 1/(Σwh + 1/s₀²)
 
@@ -54,13 +55,15 @@ _MAX_PRIOR_DF = 1_000.0
 class Products(NamedTuple):
     """Raw estimates per product; ``b`` and ``se`` are NaN where the elasticity is not identified.
 
-    ``se`` is that of (3). Shrinkage uses ``category_se``. ``price_range``: largest range of the own log price
-    within a series. ``df``: residual degrees of freedom d of log units, rows of counts.
+    ``se`` is that of (3). Shrinkage uses ``category_se``, and ``sampling_se`` for the variance between
+    products: the error without the factor of one series and Student's t. ``price_range``: largest range of the
+    own log price within a series. ``df``: residual degrees of freedom d of log units, rows of counts.
     """
 
     b: Floats
     se: Floats
     category_se: Floats
+    sampling_se: Floats
     slopes: Floats  # (P, K) all slopes, controls too
     slope_se: Floats  # (P, K)
     rows: Floats
@@ -143,17 +146,18 @@ def pool_products(
             prior_df + np.maximum(free, 0)
         )
         inflate = np.maximum(1.0, np.divide(rows, periods, out=np.ones(products), where=periods > 0))
-        inflate = inflate * np.where(series <= 1, settings.single_series_factor**2, 1.0)
         nu = prior_df + np.maximum(1.0, np.minimum(free, periods - k - 1))
         student = stats.t.ppf(0.95, nu) / stats.norm.ppf(0.95)
-        variance = unit * (moderated * inflate * student**2)[:, None]
+        widening = student * np.where(series <= 1, settings.single_series_factor, 1.0)
+        variance = unit * (moderated * inflate * widening**2)[:, None]
         known = moved & (free > 0)
     variance = np.where(known[:, None], variance, np.nan)
     se = np.sqrt(variance)
     b = np.where(known, slopes[:, 0], np.nan)
     category_se = se[:, 0] * np.sqrt(scatter / dispersion) if counts else se[:, 0]
+    sampling_se = category_se if counts else se[:, 0] / widening
     df = rows if counts else np.maximum(rows - k - 1, 0.0)
-    return Products(b, se[:, 0], category_se, slopes, se, rows, periods, price_range, df, scatter)
+    return Products(b, se[:, 0], category_se, sampling_se, slopes, se, rows, periods, price_range, df, scatter)
 
 
 def variance_prior(s2: Floats, df: Floats, settings: ElasticitySettings) -> tuple[float, float]:
@@ -202,8 +206,16 @@ def _inverse_trigamma(value: float) -> float:
     return y
 
 
-def shrink(b: Floats, se: Floats, settings: ElasticitySettings | None = None) -> Shrunk:
+def shrink(
+    b: Floats, se: Floats, settings: ElasticitySettings | None = None, sampling_se: Floats | None = None
+) -> Shrunk:
     """Shrink raw estimates to their category's mean (4-7); NaN means no data.
+
+    Parameters
+    ----------
+    b, se : raw estimates and their errors, shape (P,).
+    sampling_se : the errors that (4-6) use; None: ``se``. With errors that are wider than the scatter of the
+        estimates, the variance between products would seem to be 0, and intervals would be too narrow.
 
     Examples
     --------
@@ -215,12 +227,12 @@ def shrink(b: Floats, se: Floats, settings: ElasticitySettings | None = None) ->
     """
     s = settings or ElasticitySettings()
     known = np.isfinite(b) & np.isfinite(se)
-    x, v = b[known], se[known] ** 2
-    v = np.maximum(v, 1e-12)
-    tau2, k_eff = s.tau0**2, float(((s.tau0**2 / (s.tau0**2 + v)) ** 2).sum())
+    x, v = b[known], np.maximum(se[known] ** 2, 1e-12)
+    sampled = v if sampling_se is None else np.maximum(sampling_se[known] ** 2, 1e-12)
+    tau2, k_eff = s.tau0**2, float(((s.tau0**2 / (s.tau0**2 + sampled)) ** 2).sum())
     mu, var_mu = s.m0, s.s0**2
     for _ in range(s.rounds if x.size else 0):
-        w = 1 / (v + tau2)
+        w = 1 / (sampled + tau2)
         bounded = w * np.minimum(1.0, _BOUND / np.maximum(np.sqrt(w) * np.abs(x - mu), 1e-12))
         mu = float((bounded @ x + s.m0 / s.s0**2) / (bounded.sum() + s.s0**-2))
         var_mu = float(1 / (bounded.sum() + s.s0**-2))
@@ -249,7 +261,7 @@ def sufficiency(products: Products, p: int, settings: ElasticitySettings) -> Sta
     Examples
     --------
     >>> def one(b: float, se: float, periods: float, price_range: float = 0.3, df: float = 40.0) -> Products:
-    ...     column = [np.array([value]) for value in (b, se, se)]
+    ...     column = [np.array([value]) for value in (b, se, se, se)]
     ...     rest = [np.array([value]) for value in (df + 3, periods, price_range, df)]
     ...     return Products(*column, np.zeros((1, 2)), np.zeros((1, 2)), *rest, 1.0)
     >>> sufficiency(one(-2.0, 0.3, 20), 0, ElasticitySettings())

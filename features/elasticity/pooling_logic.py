@@ -159,7 +159,7 @@ class PoolingLogic:
         pooled = pool_products(
             table.statistics[model], table.product, len(table.skus), s, self._distributions[model]
         )
-        shrunk = shrink(pooled.b, pooled.category_se, s)
+        shrunk = shrink(pooled.b, pooled.category_se, s, pooled.sampling_se)
         unexposed = {
             p for p, key in zip(table.product.tolist(), table.keys, strict=True) if self._held[key].unexposed
         }

@@ -114,7 +114,7 @@ def pooled_estimates(
     product : (S,) product of each series, 0 .. products - 1.
     """
     pooled = pool_products(statistics, product, products, settings)
-    shrunk = shrink(pooled.b, pooled.category_se, settings)
+    shrunk = shrink(pooled.b, pooled.category_se, settings, pooled.sampling_se)
     found = []
     for p in range(products):
         b, se, state = float(pooled.b[p]), float(pooled.se[p]), sufficiency(pooled, p, settings)

@@ -5,6 +5,7 @@ poisson.py        counts with zeros, given exposures: online Laplace approximati
 within_river.py   log units within a series, in River: means and Bayesian linear regression
 logit_river.py    logit utility per exposure, in River: logistic regression
 within_sums.py    the estimator of within_river as plain sums: the reference, and the model for K > 4
+river_adapter.py  River's regressor interface over a model, for River's metrics and progressive validation
 ================  ============================================================================================
 
 To add a model: add one file with a class that implements :class:`features.elasticity.base.SeriesModel`, and add

@@ -24,6 +24,8 @@ from features.elasticity import ElasticitySettings
 from features.elasticity.elasticity_logic import ElasticityLogic
 from features.elasticity.pooling_logic import PoolingLogic
 from features.segments.customers import Z_90
+from infra.reports.acceptance.demand_changes import change_figures
+from infra.reports.acceptance.intervals import interval_figures
 from infra.reports.acceptance.named_covariates import covariate_figures
 from infra.reports.acceptance.orange_juice import (
     JUICE,
@@ -216,6 +218,8 @@ def measure(quick: bool = False, seed: int = 0, folder: Path | None = None) -> I
     yield from covariate_figures(juice, folder, quick)
     yield from bds_figures(folder, quick)
     yield from count_figures(quick, seed)
+    yield from interval_figures(juice, quick)
+    yield from change_figures(quick)
     yield from cost_figures(quick)
 
 
