@@ -74,7 +74,9 @@ def simulate(
     rng = np.random.default_rng(seed)
     beta = rng.normal(-2, 0.4, products)
     level = np.log(0.05) + rng.normal(0, 0.3, products)
-    settings = ElasticitySettings(period_ms=DAY_MS, forgetting_per_week=1.0, conversion=0.05)
+    settings = ElasticitySettings(
+        period_ms=DAY_MS, forgetting_per_week=1.0, conversion=0.05, models=("poisson",), emit="changed"
+    )
     logics = {b: ElasticityLogic(settings) for b in range(buckets)}
     pool, estimates, scores = PoolingLogic(settings), dict[str, dict[str, Any]](), dict[int, Score]()
     names = [("shop", "web-us-usd", f"p{i:03d}", f"p{i:03d}") for i in range(products)]

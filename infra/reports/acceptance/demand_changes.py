@@ -39,7 +39,9 @@ class ChangingMarket:
     def __init__(self, seed: int, listings: int, steeper_from: int) -> None:
         self._rng = np.random.default_rng(seed)
         self._from = steeper_from
-        self._names = [("shop", "web-us-usd", f"p{i:03d}", f"p{i:03d}") for i in range(listings)]
+        self._names: list[tuple[str, str, str, str]] = [
+            ("shop", "web-us-usd", f"p{i:03d}", f"p{i:03d}") for i in range(listings)
+        ]
         self._elasticity = np.minimum(self._rng.normal(-2.0, 0.4, listings), -1.2)
         self._main = self._rng.integers(1_000, 9_000, listings)
         self.price = np.round(self._main[:, None] * FACTORS).astype(np.int64)
@@ -58,7 +60,7 @@ class ChangingMarket:
         return tuple(
             Cell(*self._names[i], "base", "all", int(self.price[i, j]), "USD", exposures=int(exposures[i, j]),
                  orders=int(orders[i, j]), units=int(orders[i, j]))
-            for i, j in np.argwhere(exposures > 0)
+            for i, j in ((int(a), int(b)) for a, b in np.argwhere(exposures > 0))
         )  # fmt: skip
 
 
