@@ -86,7 +86,7 @@ class Guesses:
         """Return the time as an SQL expression in epoch milliseconds, and a question; empty if it is plain."""
         column = self.date
         if column.is_time:
-            return f"epoch_ms(CAST({column.sql} AS TIMESTAMP))", self._format_question(column)
+            return f"epoch_ms(TRY_CAST({column.sql} AS TIMESTAMP))", self._format_question(column)
         if column.is_number:
             low = int(float(column.low))
             if 19_000_101 <= low <= 21_001_231:
