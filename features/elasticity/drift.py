@@ -15,7 +15,7 @@ confidence parameter δ. z is clipped to ±``CLIP`` and scaled by ``SCALE``, so 
 bound, which is made for values in [0, 1], is small beside the other.
 
 A change of (2) comes with the shift of the slope that explains it, by one scoring step over the last k periods; k,
-at least six, is where the change most likely began, the maximum of (Σr x̃)²/Σφm x̃²:
+at least twelve, is where the change most likely began, the maximum of (Σr x̃)²/Σφm x̃²:
 
   (3) Δ = Σr x̃/Σm x̃²,  SE² = Σφm x̃²/(Σm x̃²)²,  shrunk to 0 with the prior sd ``slope_sd``
 
@@ -39,7 +39,7 @@ from features.elasticity.base import Adjustment, Floats
 CLIP = 6.0
 """Bound of |z|: one bulk order is no change."""
 SCALE = 4.0
-LEAST_PERIODS, HISTORY = 6, 168
+LEAST_PERIODS, HISTORY = 12, 168
 """Fewest and most periods of (3)."""
 MAX_LOG_VARIANCE = 0.1
 """Largest log variance of a forecast whose residual is observed. An uncertain level errs in one direction."""
@@ -78,7 +78,7 @@ class DriftSettings(NamedTuple):
     delta: float = 0.05
     listing_delta: float = 0.001
     level_sd: float = 0.5
-    slope_sd: float = 1.5
+    slope_sd: float = 1.0
     minor_share: float = 0.2
     spread: float = 0.3
     grace_periods: int = 24

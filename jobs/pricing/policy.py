@@ -409,7 +409,7 @@ class Drift(PolicySection):
     level_sd: Number = Field(
         default=0.5, ge=0, description="sd that a change of the level adds to the log of the level"
     )
-    slope_sd: Number = Field(default=1.5, gt=0, description="sd of changes of the elasticity before data")
+    slope_sd: Number = Field(default=1.0, gt=0, description="sd of changes of the elasticity before data")
     minor_share: Share = Field(
         default=0.2,
         description="share of level_sd that a change of the elasticity adds to the level, and the other way",
