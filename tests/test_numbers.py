@@ -44,6 +44,10 @@ SETTINGS = {
     WatcherSettings: watcher_settings,
 }
 """Settings class → function that makes it from the policy."""
+POLICY_FILES = {
+    ROOT / "jobs" / "pricing" / f"policy{part}.py" for part in ("", "_features", "_learning", "_watch")
+}
+"""Files that declare the sections."""
 READ_BY_SECTION = {
     ("strategies", "by_role"),
     *(("roles", name) for name in ("kvi", "traffic", "margin", "long_tail")),
@@ -73,7 +77,7 @@ def sections() -> dict[str, type[PolicySection]]:
 def attributes_read() -> set[str]:
     """Return the names of all attributes that the packages read outside policy.py."""
     paths = (path for package in READERS for path in (ROOT / package).rglob("*.py"))
-    trees = (ast.parse(path.read_text()) for path in paths if path != ROOT / "jobs" / "pricing" / "policy.py")
+    trees = (ast.parse(path.read_text()) for path in paths if path not in POLICY_FILES)
     nodes = (node for tree in trees for node in ast.walk(tree))
     return {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)}
 

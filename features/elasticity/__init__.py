@@ -9,8 +9,7 @@ base.py            interface of a model (PeriodRows, Expectation, SeriesStatisti
 models/            the models, and how to add one
 count_scores.py    score of a forecast: the log probability of the count that came
 contest.py         rolling scores per category, and which model's estimates are used
-drift.py           ADWIN on residuals per listing, category and market; what follows from a change
-adwin.py           River's ADWIN as numbers, for snapshots
+drift/             changes of demand: detection by ADWIN, and what follows from a change
 endogeneity.py     warnings that prices followed demand
 controls.py        regressors besides the own price: reference prices, covariates
 pooling.py         products from series, shrinkage to the category, sufficiency

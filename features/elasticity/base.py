@@ -92,7 +92,7 @@ class SeriesStatistics(NamedTuple):
 
 
 class Adjustment(NamedTuple):
-    """What a confirmed change of demand does to the models of its listings (drift.py).
+    """What a confirmed change of demand does to the models of its listings (drift/).
 
     ``slope_shift``: added to the own slope; ``slope_variance``, ``level_variance``: added to the variance of slope
     and of the level's log.

@@ -33,8 +33,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from features.array_text import read_array
-from features.elasticity.adwin import export_adwin, import_adwin, new_adwin
 from features.elasticity.base import Adjustment, Floats
+from features.elasticity.drift.adwin import export_adwin, import_adwin, new_adwin
 
 CLIP = 6.0
 """Bound of |z|: one bulk order is no change."""
