@@ -113,7 +113,11 @@ class Drift(PolicySection):
         default=0.05,
         gt=0,
         lt=1.0,
-        description="δ of ADWIN for categories and markets; a smaller one finds fewer changes, fewer by chance",
+        description="δ of ADWIN for categories and the level of markets; a smaller one finds fewer changes, fewer "
+        "by chance",
+    )
+    market_delta: Share = Field(
+        default=0.3, gt=0, lt=1.0, description="δ of ADWIN for the dependence on the price in a whole market"
     )
     listing_delta: Share = Field(default=0.001, gt=0, lt=1.0, description="δ of ADWIN for listings")
     grace_periods: int = Field(default=24, ge=1, description="periods that a detector needs before its first test")

@@ -94,6 +94,7 @@ def drift_settings(policy: Policy) -> DriftSettings:
     own = policy.drift
     return DriftSettings(
         delta=own.delta,
+        market_delta=own.market_delta,
         listing_delta=own.listing_delta,
         level_sd=own.level_sd,
         slope_sd=own.slope_sd,

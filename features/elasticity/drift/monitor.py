@@ -65,9 +65,10 @@ class DriftSettings(NamedTuple):
 
     Parameters
     ----------
-    delta, listing_delta : confidence parameter of ADWIN for categories and markets, and for listings; smaller
-    finds
-        less, and less by chance.
+    delta, listing_delta : confidence parameter of ADWIN for categories and the level of markets, and for listings;
+        smaller finds less, and less by chance.
+    market_delta : for the dependence on the price in a market. There are few markets, so that a larger one finds
+        little by chance.
     level_sd, slope_sd : sd of changes of the log of the level and of the own slope before data.
     minor_share : share of ``level_sd`` that a change of the price statistic adds to the level, and of ``slope_sd``
         that a change of the level adds to the slope.
@@ -76,6 +77,7 @@ class DriftSettings(NamedTuple):
     """
 
     delta: float = 0.05
+    market_delta: float = 0.3
     listing_delta: float = 0.001
     level_sd: float = 0.5
     slope_sd: float = 1.0
@@ -238,8 +240,9 @@ class DriftMonitor:
         return found
 
     def _delta(self, key: str) -> float:
-        of_listing = key.startswith(Scope.LISTING.value)
-        return self.settings.listing_delta if of_listing else self.settings.delta
+        if key.startswith(f"{Scope.MARKET.value}|{Statistic.PRICE.value}|"):
+            return self.settings.market_delta
+        return self.settings.listing_delta if key.startswith(Scope.LISTING.value) else self.settings.delta
 
     def _restart(self, scope: Scope, name: str) -> None:
         """Restart a scope's detectors, because the forecasts adapt to the change from here on."""
