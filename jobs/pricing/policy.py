@@ -141,9 +141,9 @@ class Exploration(PolicySection):
     )
     far_most: Share = Field(default=0.1, description="largest select probability that far_budget gives (§ 7)")
     far_until: Share = Field(
-        default=0.25,
+        default=0.5,
         description="the far prices are explored while the half width of the elasticity's 90 % interval exceeds "
-        "this share of it (decision 19)",
+        "this share of it (decision 57)",
     )
 
 
