@@ -11,6 +11,7 @@ import orjson
 
 from jobs.pricing.decision.reprice import recompute, recompute_without_offer
 from jobs.pricing.decision.serialization import InputsError
+from jobs.pricing.policies import PolicyCatalog
 
 
 def same_bytes(ours: Any, recorded: Any) -> bool:
@@ -34,12 +35,14 @@ class Audit:
     outcomes : number of decisions by (cause, outcome).
     moved : of the reproduced decisions, by (cause, outcome), those with another default price or another table
         when no rival is known.
+    policies : policies by the hash that decisions record.
     """
 
     differing: list[str] = field(default_factory=list)
     refusals: dict[str, str] = field(default_factory=dict)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     moved: Counter[tuple[str, str]] = field(default_factory=Counter)
+    policies: PolicyCatalog = field(default_factory=PolicyCatalog)
     _seen: set[str] = field(default_factory=set)
 
     @property
@@ -56,21 +59,23 @@ class Audit:
         what = (decision["cause"], result["outcome"])
         self.outcomes[what] += 1
         try:
-            same = same_bytes(recompute(decision), result)
+            same = same_bytes(recompute(decision, self.policies), result)
         except InputsError as error:
             self.refusals[name] = str(error)
             same = False
         if not same:
             self.differing.append(name)
         elif without_offer:
-            again = recompute_without_offer(decision)
+            again = recompute_without_offer(decision, self.policies)
             same_price = again["default_minor"] == result["default_minor"]
             self.moved[what] += not (same_price and same_bytes(again["table"], result["table"]))
 
     @classmethod
-    def of(cls, decisions: Iterable[Mapping[str, Any]], *, without_offer: bool = False) -> Audit:
+    def of(
+        cls, decisions: Iterable[Mapping[str, Any]], policies: PolicyCatalog, *, without_offer: bool = False
+    ) -> Audit:
         """Return the audit of several decisions."""
-        audit = cls()
+        audit = cls(policies=policies)
         for decision in decisions:
             audit.check(decision, without_offer=without_offer)
         return audit

@@ -14,6 +14,7 @@ from jobs.pricing.bucket.control import Control, covers, scope_of
 from jobs.pricing.bucket.decider import Decider, Trigger
 from jobs.pricing.bucket.listing_state import ListingState
 from jobs.pricing.bucket.requests import RepricingRequest
+from jobs.pricing.policies import PolicyBook
 from schemas.causes import Cause
 from schemas.events import Command, Listing
 
@@ -28,6 +29,7 @@ class CommandContext:
     book: DemandBook
     control: Control
     decider: Decider
+    policies: PolicyBook
 
     @property
     def covered(self) -> list[str]:
