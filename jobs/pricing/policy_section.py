@@ -6,11 +6,12 @@ Members of kinds (guardrails, strategies) import ``Field`` from here, so that py
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, TypeVar, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_serializer, model_validator
 
-__all__ = ["Field", "Number", "PolicySection", "Share"]
+__all__ = ["Field", "Number", "PolicySection", "Share", "as_stated", "check_section"]
 
 
 def _finite(value: float) -> float:
@@ -23,6 +24,19 @@ Number = Annotated[float, AfterValidator(_finite)]
 """A finite number."""
 Share = Annotated[float, AfterValidator(_finite), Field(ge=0.0, le=1.0)]
 """A fraction between 0 and 1: 0.10 is ten per cent."""
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def check_section(method: Method) -> Method:
+    """Decorate a method that checks keys of a section together: it raises ValueError or returns the section."""
+    return cast(Method, model_validator(mode="after")(method))
+
+
+def as_stated(method: Method) -> Method:
+    """Decorate a method that returns a section as plain data, for one whose absent keys are not written."""
+    return cast(Method, model_serializer(mode="plain")(method))
 
 
 class PolicySection(BaseModel):

@@ -65,7 +65,9 @@ class BucketState:
         state = self.states.get(key)
         is_new = state is None
         if state is None:
-            state = self.states[key] = ListingState(entry.price_group, estimate=self._parked.pop(key, None))
+            state = self.states[key] = ListingState(
+                entry.price_group, estimate=self._parked.pop(key, None), since_ms=entry.event_time_ms
+            )
             self.index.append(key)
         self._means.pop(key, None)
         state.price_group = entry.price_group

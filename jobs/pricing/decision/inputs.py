@@ -154,13 +154,28 @@ class Experience:
 
 
 @dataclass(frozen=True, slots=True)
+class ListingAttributes:
+    """What rules and bandits read of a listing beside its demand; None: not known.
+
+    ``on_hand``: units. ``cover_days``: days that they last at the expected sales. ``age_days``: since the first
+    catalog entry. ``hour``: of the market's day, 0 to 23.
+    """
+
+    category: str = ""
+    on_hand: int | None = None
+    cover_days: float | None = None
+    age_days: float | None = None
+    hour: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PricingInputs:
     """All inputs of one decision on one listing.
 
     ``cause_detail``: plain values that describe the cause. ``seed``: of Thompson's draw. ``offers``: the
     comparable offers known, one per rival. ``policy``: the one that the decision runs under. ``experience`` is
     None in records from before prices were observed; no range bounds prices then, and a listing without a table
-    starts by the cold-start rule.
+    starts by the cold-start rule. ``attributes`` is None in records from before rules read them.
     """
 
     listing: Listing
@@ -177,6 +192,7 @@ class PricingInputs:
     controls: Controls = Controls()
     habits: Habits = Habits()
     experience: Experience | None = None
+    attributes: ListingAttributes | None = None
     cause_detail: Mapping[str, Any] = field(default_factory=dict)
 
     def reference(self, *, rivals_only: bool = False) -> ReferenceOffer | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from features.books.offers import ReferenceOffer
@@ -62,7 +62,11 @@ class Situation:
             wanted |= {p for prices_of in self.inputs.current.prices.values() for p in prices_of.prices}
         if known is not None and len(wanted) == len(known.prices):
             return known
-        return value_prices(self.inputs, sorted(wanted), self.offers_mean_minor)
+        return self.at(sorted(wanted))
+
+    def at(self, prices: Sequence[int]) -> Valuation:
+        """Return the valuation of prices, ascending, in the strategy's objective."""
+        return self.strategy.objective(value_prices(self.inputs, prices, self.offers_mean_minor))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +159,8 @@ def priced(
         outcome = OutcomeCode.COLD_START
     elif outcome is OutcomeCode.PUBLISHED and verdict.plan.below_demand:
         outcome = OutcomeCode.TARGET_BELOW_DEMAND
+    elif outcome is OutcomeCode.PUBLISHED and verdict.plan.above_demand:
+        outcome = OutcomeCode.TARGET_ABOVE_DEMAND
     approval_ms = max(
         (b.until_ms or 0 for b in verdict.bands if GUARDRAIL_OF[b.code].requests_approval), default=0
     )

@@ -31,7 +31,7 @@ from jobs.pricing.decision.outcome import (
 from jobs.pricing.decision.result import PricingDecision
 from jobs.pricing.decision.serialization import decision_record, read_inputs
 from jobs.pricing.decision.table import build_table
-from jobs.pricing.decision.valuation import Gain, Valuation, value_prices
+from jobs.pricing.decision.valuation import Gain, Valuation
 from jobs.pricing.grid import price_grid, round_to_ending
 from jobs.pricing.guardrails import (
     GUARDRAILS,
@@ -46,7 +46,7 @@ from jobs.pricing.guardrails import (
     intersect_yielding,
 )
 from jobs.pricing.guardrails.forward_buying import is_bought_ahead
-from jobs.pricing.strategies import Proposal, StrategyContext, solve_profit, strategy_of
+from jobs.pricing.strategies import Proposal, StrategyContext, strategy_of
 from schemas.codes import OutcomeCode
 from schemas.events import DEFAULT_SEGMENT
 from schemas.money import floor_minor
@@ -63,9 +63,9 @@ def reprice(inputs: PricingInputs, guardrails: Sequence[Guardrail] = GUARDRAILS)
         return unpriceable(situation, bands, hard)
 
     grid = candidate_prices(situation, hard)
-    on_grid = value_prices(inputs, grid, situation.offers_mean_minor)
+    on_grid = situation.at(grid)
     context = StrategyContext(inputs, hard, on_grid, situation.rivals_mean_minor)
-    plan = solve_profit(inputs, on_grid)
+    plan = situation.strategy.plan(inputs, on_grid)
     proposal = situation.strategy.propose(context, plan)
     candidate, before = proposal.candidate_minor, inputs.current_shares()
     worth = situation.value({*grid, candidate}, on_grid)
@@ -118,7 +118,7 @@ def candidate_prices(situation: Situation, hard: AllowedPrices) -> list[int]:
     span = grid.span_share * (2 if settling else 1)
     low = max(hard.low, round(centre * (1 - span)))
     high = round(centre * (1 + span)) if hard.high is None else min(hard.high, round(centre * (1 + span)))
-    if situation.follow_minor is not None and not situation.strategy.by_rule:
+    if situation.follow_minor is not None and situation.strategy.searches:
         high = max(hard.low, min(high, situation.follow_minor))
         low = max(hard.low, min(low, round(high * (1 - span))))
     return price_grid(low, high, base_minor, grid) or [hard.nearest(min(centre, high))]
@@ -146,8 +146,7 @@ def _publish(
     inputs, strategy = situation.inputs, situation.strategy
     chosen = intersect_yielding(verdict.allowed, (b for b in verdict.bands if b.pin in YIELDING))
     points = [p for p in on_grid.prices if p in chosen]
-    searched = points and not strategy.by_rule
-    valuation = value_prices(inputs, points, situation.offers_mean_minor) if searched else None
+    valuation = situation.at(points) if points and strategy.searches else None
     context = StrategyContext(inputs, chosen, valuation, situation.rivals_mean_minor)
     refined, plan = strategy.refine(proposal, context)
     of_table = (Pin.TABLE_PRICES, Pin.SHOWN_PRICES)

@@ -19,6 +19,7 @@ from jobs.pricing.decision.inputs import (
     DemandBeliefs,
     Experience,
     Habits,
+    ListingAttributes,
     PricingInputs,
     Product,
     SegmentBeliefs,
@@ -52,7 +53,7 @@ def inputs_record(inputs: PricingInputs) -> dict[str, Any]:
         "cause_detail": dict(inputs.cause_detail),
         "seed": inputs.seed,
         "currency": inputs.currency,
-        "catalog": {name: getattr(product, name) for name in Product.__dataclass_fields__},
+        "catalog": _fields(product),
         "current": None
         if current is None
         else {
@@ -77,9 +78,14 @@ def inputs_record(inputs: PricingInputs) -> dict[str, Any]:
         "usual_minor": inputs.habits.usual_minor,
         "bought": None if bought is None else list(bought),
         "experience": None if inputs.experience is None else _experience_record(inputs.experience),
+        "attributes": None if inputs.attributes is None else _fields(inputs.attributes),
         "policy_hash": inputs.policy.hash,
         "policy": inputs.policy.to_dict(),
     }
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__dataclass_fields__}
 
 
 def _experience_record(experience: Experience) -> dict[str, Any]:
@@ -141,6 +147,7 @@ def read_inputs(record: Mapping[str, Any]) -> PricingInputs:
         controls=Controls(record["frozen"], record["surge_ban"], record["approved_minor"]),
         habits=Habits(record.get("usual_minor"), DealCounts(*bought) if bought else None),
         experience=None if record.get("experience") is None else _read_experience(record["experience"]),
+        attributes=None if record.get("attributes") is None else ListingAttributes(**record["attributes"]),
         policy=recorded_policy(record["policy"]),
     )
 

@@ -23,9 +23,16 @@ from jobs.pricing.strategies.cost_plus import CostPlus
 from jobs.pricing.strategies.match_rival import MatchRival
 from jobs.pricing.strategies.operator_price import OperatorPrice
 from jobs.pricing.strategies.profit_lp import ProfitLp
+from jobs.pricing.strategies.revenue_lp import RevenueLp
+from jobs.pricing.strategies.rule_table import RuleTable
+from jobs.pricing.strategies.target_lp import TargetLp
+from jobs.pricing.strategies.thompson import Thompson
 from schemas.causes import Cause
 
-STRATEGIES: tuple[Strategy, ...] = (ProfitLp(), ColdStart(), CostPlus(), MatchRival(), OperatorPrice())
+STRATEGIES: tuple[Strategy, ...] = (
+    ProfitLp(), RevenueLp(), TargetLp(), Thompson(), ColdStart(), CostPlus(), MatchRival(), RuleTable(),
+    OperatorPrice(),
+)  # fmt: skip
 _BY_NAME = {strategy.name: strategy for strategy in STRATEGIES}
 
 
