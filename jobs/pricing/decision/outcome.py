@@ -16,6 +16,9 @@ from schemas.causes import Cause
 from schemas.codes import OutcomeCode
 from schemas.time_units import MINUTE_MS
 
+Known = dict[tuple[int, ...], Valuation]
+"""Prices, ascending → their valuation in the policy's objective."""
+
 
 @dataclass(frozen=True, slots=True)
 class Situation:
@@ -24,7 +27,8 @@ class Situation:
     ``reference``: the reference price over rivals and references, which demand responds to. ``rivals``: the one
     over rivals alone, which bounds prices. ``follow_minor``: the highest price that the listing's role allows
     beside its fresh rivals. ``exempt_from_gain``: the current table must change even without an expected gain,
-    since it lies above ``follow_minor`` or holds a deal that is bought ahead.
+    since it lies above ``follow_minor`` or holds a deal that is bought ahead. ``known``: valuations so far of
+    the same beliefs, which shadow strategies share.
     """
 
     inputs: PricingInputs
@@ -33,6 +37,7 @@ class Situation:
     rivals: ReferenceOffer | None
     follow_minor: int | None
     exempt_from_gain: bool
+    known: Known = field(default_factory=dict)
 
     @property
     def offers_mean_minor(self) -> float | None:
@@ -66,7 +71,10 @@ class Situation:
 
     def at(self, prices: Sequence[int]) -> Valuation:
         """Return the valuation of prices, ascending, in the strategy's objective."""
-        return self.strategy.objective(value_prices(self.inputs, prices, self.offers_mean_minor))
+        key = tuple(prices)
+        if key not in self.known:
+            self.known[key] = value_prices(self.inputs, key, self.offers_mean_minor)
+        return self.strategy.objective(self.known[key])
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +215,7 @@ def _reason(situation: Situation, outcome: OutcomeCode, price: int | None, verdi
         why += f" {detail['signal']} ×{detail['effect']:g}"
     before = inputs.shown_minor if inputs.current else None
     candidate = verdict.candidate_minor
-    binding = [band.code for band in verdict.bands if candidate and _binds(band, candidate)]
+    binding = [band.code for band in verdict.bands if candidate and binds(band, candidate)]
     limited = f" ({', '.join(binding)})" if binding else ""
     if price is None:
         return f"{why}: {outcome.value}{limited}"
@@ -216,7 +224,8 @@ def _reason(situation: Situation, outcome: OutcomeCode, price: int | None, verdi
     return f"{why}: {outcome.value} {money(before, inputs.currency)} → {money(price, inputs.currency)}{limited}"
 
 
-def _binds(band: Band, candidate: int) -> bool:
+def binds(band: Band, candidate: int) -> bool:
+    """Return whether a band excludes the candidate, holds the price, or pins it."""
     if band.kind is Kind.HOLD or band.pin in (Pin.MAIN, Pin.TABLE) or GUARDRAIL_OF[band.code].requests_approval:
         return True
     return (band.low is not None and candidate < band.low) or (band.high is not None and candidate > band.high)

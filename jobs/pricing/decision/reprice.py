@@ -9,17 +9,21 @@ Steps (science § 7, § 8):
    other, the nearest price within the hard bands is published at once (HARD_OVER_PACE). If hard bands exclude each
    other, the price is held and a notification is sent (UNPRICEABLE).
 5. Build the table: the strategy's prices within all bands, and neighbouring prices for exploration.
+
+The same steps compute the policy's shadow strategies, whose results are recorded beside the decision.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from jobs.pricing.decision.inputs import PricingInputs, Shares
 from jobs.pricing.decision.outcome import (
     GuardrailVerdict,
+    Known,
     Situation,
     after_the_gap_ms,
     held,
@@ -30,6 +34,7 @@ from jobs.pricing.decision.outcome import (
 )
 from jobs.pricing.decision.result import PricingDecision
 from jobs.pricing.decision.serialization import decision_record, read_inputs
+from jobs.pricing.decision.shadows import with_shadows
 from jobs.pricing.decision.table import build_table
 from jobs.pricing.decision.valuation import Gain, Valuation
 from jobs.pricing.grid import price_grid, round_to_ending
@@ -46,15 +51,29 @@ from jobs.pricing.guardrails import (
     intersect_yielding,
 )
 from jobs.pricing.guardrails.forward_buying import is_bought_ahead
-from jobs.pricing.strategies import Proposal, StrategyContext, strategy_of
+from jobs.pricing.strategies import Proposal, Strategy, StrategyContext, strategy_of
 from schemas.codes import OutcomeCode
 from schemas.events import DEFAULT_SEGMENT
 from schemas.money import floor_minor
 
 
 def reprice(inputs: PricingInputs, guardrails: Sequence[Guardrail] = GUARDRAILS) -> PricingDecision:
-    """Decide on one listing's prices; the module's docstring lists the steps."""
-    situation = assess(inputs)
+    """Decide on one listing's prices, and compute the policy's shadow strategies beside it."""
+    strategy = strategy_of(inputs)
+    again = partial(decide, guardrails=guardrails, known={})
+    return with_shadows(again(inputs, strategy), inputs, strategy, again)
+
+
+def decide(
+    inputs: PricingInputs, strategy: Strategy, guardrails: Sequence[Guardrail], known: Known
+) -> PricingDecision:
+    """Decide on one listing's prices by a strategy; the module's docstring lists the steps.
+
+    Parameters
+    ----------
+    known : valuations of the same beliefs so far; new ones are added.
+    """
+    situation = replace(assess(inputs, strategy), known=known)
     bands = _bands(situation, guardrails)
     hard = intersect(band for band in bands if band.kind is Kind.HARD)
     if any(band.kind is Kind.HOLD for band in bands) or (inputs.shown_minor is None and not inputs.is_start):
@@ -90,7 +109,7 @@ def reprice(inputs: PricingInputs, guardrails: Sequence[Guardrail] = GUARDRAILS)
     return _publish(situation, verdict, proposal, on_grid, worth)
 
 
-def assess(inputs: PricingInputs) -> Situation:
+def assess(inputs: PricingInputs, strategy: Strategy) -> Situation:
     """Return what every step reads: rivals, strategy, the role's bound, and whether a gain is required."""
     policy, rivals = inputs.policy, inputs.reference(rivals_only=True)
     ratio = policy.roles.follow_ratio(inputs.product.role or "")
@@ -102,7 +121,7 @@ def assess(inputs: PricingInputs) -> Situation:
     if inputs.current is not None and not inputs.ignores_pace:
         lowest = min(min(prices.prices) for prices in inputs.current.prices.values())
         exempt = exempt or is_bought_ahead(lowest, inputs.habits.usual_minor, inputs.habits.bought, policy)
-    return Situation(inputs, strategy_of(inputs), inputs.reference(), rivals, follow, exempt)
+    return Situation(inputs, strategy, inputs.reference(), rivals, follow, exempt)
 
 
 def candidate_prices(situation: Situation, hard: AllowedPrices) -> list[int]:

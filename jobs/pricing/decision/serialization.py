@@ -27,7 +27,7 @@ from jobs.pricing.decision.inputs import (
     Table,
     Target,
 )
-from jobs.pricing.decision.result import PricingDecision
+from jobs.pricing.decision.result import PricingDecision, ShadowDecision
 from jobs.pricing.guardrails import Band
 from jobs.pricing.policy import Policy, without_moved_keys
 from schemas.causes import Cause
@@ -165,6 +165,9 @@ def _read_segment(record: Mapping[str, Any]) -> SegmentBeliefs:
 def decision_record(decision: PricingDecision) -> dict[str, Any]:
     """Return a result as plain data: a decision's ``result``."""
     reference, gain = decision.reference, decision.gain
+    beside: dict[str, Any] = {}
+    if decision.shadows:
+        beside = {"strategy": decision.strategy, "shadows": [shadow_record(each) for each in decision.shadows]}
     return {
         "outcome": decision.outcome.value,
         "table": None if decision.table is None else table_record(decision.table),
@@ -189,6 +192,21 @@ def decision_record(decision: PricingDecision) -> dict[str, Any]:
         "review": decision.review,
         "approval_until_ms": decision.approval_until_ms,
         "reason": decision.reason,
+        **beside,
+    }
+
+
+def shadow_record(shadow: ShadowDecision) -> dict[str, Any]:
+    """Return a shadow as plain data."""
+    gain = shadow.gain
+    return {
+        "strategy": shadow.strategy,
+        "outcome": shadow.outcome.value,
+        "candidate_minor": shadow.candidate_minor,
+        "price_minor": shadow.price_minor,
+        "gain_minor": gain.mean if gain else None,
+        "gain_sd_minor": gain.sd if gain else None,
+        "bound_by": list(shadow.bound_by),
     }
 
 

@@ -36,6 +36,15 @@ STRATEGIES: tuple[Strategy, ...] = (
 _BY_NAME = {strategy.name: strategy for strategy in STRATEGIES}
 
 
+def strategy_named(name: str) -> Strategy:
+    """Return the strategy of a name.
+
+    >>> strategy_named("cost_plus").by_rule
+    True
+    """
+    return _BY_NAME[name]
+
+
 def strategy_of(inputs: PricingInputs) -> Strategy:
     """Return the strategy of a decision: an operator's price, the first price, or the policy's for the role."""
     chosen = inputs.policy.strategies
@@ -48,5 +57,5 @@ def strategy_of(inputs: PricingInputs) -> Strategy:
 
 __all__ = [
     "STRATEGIES", "PriceRule", "ProfitPlan", "Proposal", "Strategy", "StrategyContext", "main_price",
-    "solve_profit", "strategy_of",
+    "solve_profit", "strategy_named", "strategy_of",
 ]  # fmt: skip
