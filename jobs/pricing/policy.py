@@ -301,6 +301,10 @@ class Strategies(PolicySection):
                 raise ValueError(f"expected strategies among {', '.join(sorted(known))}, got {name!r}")
         return self
 
+    def named(self) -> frozenset[str]:
+        """Return the names of all strategies that the policy uses, shadows included."""
+        return frozenset((self.cold_start, self.default, *self.by_role.values(), *self.shadow))
+
     def of_role(self, role: str | None) -> str:
         """Return the name of a role's strategy.
 

@@ -18,6 +18,7 @@ from features.books.offers import RivalOffer, reference_of
 from features.books.products import CatalogBook
 from jobs.pricing.bucket.cost_trust import trust_cost
 from jobs.pricing.bucket.listing_state import ROW, HeldEstimate, ListingState, StockLevel
+from jobs.pricing.bucket.price_bandits import PriceBandits
 from jobs.pricing.bucket.requests import RepricingRequests
 from jobs.pricing.bucket.rival_offers import (
     Held,
@@ -52,6 +53,7 @@ class BucketState:
         self.catalog = CatalogBook()
         self.states: dict[str, ListingState] = {}
         self.index: list[str] = []
+        self.bandits = PriceBandits(policy)
         self._parked: dict[str, HeldEstimate] = {}
         self._means: dict[str, tuple[int, int, float | None]] = {}
         self._ahead: set[str] = set()  # listings with a fact received ahead of its minute
@@ -288,7 +290,8 @@ class BucketState:
 
     def snapshot(self) -> dict[str, Any]:
         """Return plain data."""
-        return {
+        bandits = self.bandits.snapshot()
+        return ({"bandits": bandits} if bandits else {}) | {
             "index": list(self.index),
             "state_row": list(ROW),
             "states": [self.states[key].to_row() for key in self.index],
@@ -310,4 +313,5 @@ class BucketState:
         self.states = dict(zip(self.index, states, strict=True))
         self.catalog.restore(snapshot["catalog"])
         self._parked = {key: HeldEstimate(*row) for key, row in snapshot["parked"].items()}
+        self.bandits.restore(snapshot.get("bandits", {}))
         self._ahead = {key for key, s in self.states.items() if s.early_offers or s.early_stock is not None}

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from features.books.offers import ReferenceOffer, RivalOffer, reference_of
+from features.books.price_bandit import ArmBelief
 from features.books.sale_probability import PointCounts
 from jobs.pricing.policy import Policy
 from schemas.causes import Cause
@@ -176,6 +177,7 @@ class PricingInputs:
     comparable offers known, one per rival. ``policy``: the one that the decision runs under. ``experience`` is
     None in records from before prices were observed; no range bounds prices then, and a listing without a table
     starts by the cold-start rule. ``attributes`` is None in records from before rules read them.
+    ``arms``: steps of the contextual bandit with their beliefs; None where no strategy of the policy reads them.
     """
 
     listing: Listing
@@ -193,6 +195,7 @@ class PricingInputs:
     habits: Habits = Habits()
     experience: Experience | None = None
     attributes: ListingAttributes | None = None
+    arms: tuple[tuple[int, ArmBelief], ...] | None = None
     cause_detail: Mapping[str, Any] = field(default_factory=dict)
 
     def reference(self, *, rivals_only: bool = False) -> ReferenceOffer | None:

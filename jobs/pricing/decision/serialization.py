@@ -9,7 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from features.array_text import array_text, read_array
 from features.books.offers import RivalOffer
+from features.books.price_bandit import ArmBelief
 from features.books.sale_probability import PointCounts
 from jobs.pricing.decision.inputs import (
     Belief,
@@ -79,6 +83,7 @@ def inputs_record(inputs: PricingInputs) -> dict[str, Any]:
         "bought": None if bought is None else list(bought),
         "experience": None if inputs.experience is None else _experience_record(inputs.experience),
         "attributes": None if inputs.attributes is None else _fields(inputs.attributes),
+        "arms": None if inputs.arms is None else {str(step): _arm_record(arm) for step, arm in inputs.arms},
         "policy_hash": inputs.policy.hash,
         "policy": inputs.policy.to_dict(),
     }
@@ -86,6 +91,19 @@ def inputs_record(inputs: PricingInputs) -> dict[str, Any]:
 
 def _fields(value: Any) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__dataclass_fields__}
+
+
+def _arm_record(arm: ArmBelief) -> list[str]:
+    return [array_text(np.array(numbers, np.float64)) for numbers in arm]
+
+
+def _read_arms(record: Mapping[str, Any] | None) -> tuple[tuple[int, ArmBelief], ...] | None:
+    if record is None:
+        return None
+    read = {
+        int(step): (tuple(read_array(each, np.float64).tolist()) for each in arm) for step, arm in record.items()
+    }
+    return tuple((step, ArmBelief(*numbers)) for step, numbers in sorted(read.items()))
 
 
 def _experience_record(experience: Experience) -> dict[str, Any]:
@@ -148,6 +166,7 @@ def read_inputs(record: Mapping[str, Any]) -> PricingInputs:
         habits=Habits(record.get("usual_minor"), DealCounts(*bought) if bought else None),
         experience=None if record.get("experience") is None else _read_experience(record["experience"]),
         attributes=None if record.get("attributes") is None else ListingAttributes(**record["attributes"]),
+        arms=_read_arms(record.get("arms")),
         policy=recorded_policy(record["policy"]),
     )
 

@@ -19,6 +19,7 @@ from jobs.pricing.strategies.base import (
     solve_profit,
 )
 from jobs.pricing.strategies.cold_start import ColdStart
+from jobs.pricing.strategies.contextual_bandit import ContextualBandit
 from jobs.pricing.strategies.cost_plus import CostPlus
 from jobs.pricing.strategies.match_rival import MatchRival
 from jobs.pricing.strategies.operator_price import OperatorPrice
@@ -31,7 +32,7 @@ from schemas.causes import Cause
 
 STRATEGIES: tuple[Strategy, ...] = (
     ProfitLp(), RevenueLp(), TargetLp(), Thompson(), ColdStart(), CostPlus(), MatchRival(), RuleTable(),
-    OperatorPrice(),
+    ContextualBandit(), OperatorPrice(),
 )  # fmt: skip
 _BY_NAME = {strategy.name: strategy for strategy in STRATEGIES}
 

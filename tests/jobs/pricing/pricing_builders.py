@@ -77,6 +77,7 @@ def some_inputs(policy: Policy | None = None, **changes: Any) -> PricingInputs:
         "bought": None,
         "experience": None,
         "attributes": None,
+        "arms": None,
         "policy_hash": policy.hash,
         "policy": policy.to_dict(),
     }
