@@ -215,7 +215,7 @@ def _reason(situation: Situation, outcome: OutcomeCode, price: int | None, verdi
         why += f" {detail['signal']} ×{detail['effect']:g}"
     before = inputs.shown_minor if inputs.current else None
     candidate = verdict.candidate_minor
-    binding = [band.code for band in verdict.bands if candidate and binds(band, candidate)]
+    binding = [band.code for band in verdict.bands if candidate and _binds(band, candidate)]
     limited = f" ({', '.join(binding)})" if binding else ""
     if price is None:
         return f"{why}: {outcome.value}{limited}"
@@ -224,8 +224,7 @@ def _reason(situation: Situation, outcome: OutcomeCode, price: int | None, verdi
     return f"{why}: {outcome.value} {money(before, inputs.currency)} → {money(price, inputs.currency)}{limited}"
 
 
-def binds(band: Band, candidate: int) -> bool:
-    """Return whether a band excludes the candidate, holds the price, or pins it."""
+def _binds(band: Band, candidate: int) -> bool:
     if band.kind is Kind.HOLD or band.pin in (Pin.MAIN, Pin.TABLE) or GUARDRAIL_OF[band.code].requests_approval:
         return True
     return (band.low is not None and candidate < band.low) or (band.high is not None and candidate > band.high)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from jobs.pricing.decision.inputs import PricingInputs, shares_of
-from jobs.pricing.decision.outcome import binds
+from jobs.pricing.decision.limit_texts import bound_by
 from jobs.pricing.decision.result import PricingDecision, ShadowDecision
+from jobs.pricing.decision.serialization import band_record
 from jobs.pricing.decision.valuation import Gain, value_prices
-from jobs.pricing.guardrails import Kind
 from jobs.pricing.strategies import Strategy, strategy_named
 
 Decide = Callable[[PricingInputs, Strategy], PricingDecision]
@@ -40,20 +40,11 @@ def with_shadows(
             candidate_minor=result.candidate_minor,
             price_minor=result.default_minor,
             gain=gain,
-            bound_by=_bound_by(result),
+            bound_by=bound_by(map(band_record, result.bands), result.candidate_minor),
         )
         for (name, result), gain in zip(results, gains, strict=True)
     )
     return replace(decision, strategy=strategy.name, shadows=tuple(shadows))
-
-
-def _bound_by(result: PricingDecision) -> tuple[str, ...]:
-    """Return the codes of the bands that exclude the candidate; without one those that prevent it, sorted."""
-    candidate = result.candidate_minor
-    if candidate is None:
-        holds = [band.code for band in result.bands if band.kind is Kind.HOLD]
-        return tuple(sorted(holds or (band.code for band in result.bands)))
-    return tuple(sorted(band.code for band in result.bands if binds(band, candidate)))
 
 
 def _gains(inputs: PricingInputs, results: list[PricingDecision], multiplier: float) -> list[Gain | None]:

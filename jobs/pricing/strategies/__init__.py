@@ -9,6 +9,7 @@ the tuple; a test fails for a class that is not in it. The policy's section ``st
 from __future__ import annotations
 
 from jobs.pricing.decision.inputs import PricingInputs
+from jobs.pricing.policy import Policy
 from jobs.pricing.strategies.base import (
     PriceRule,
     ProfitPlan,
@@ -48,15 +49,20 @@ def strategy_named(name: str) -> Strategy:
 
 def strategy_of(inputs: PricingInputs) -> Strategy:
     """Return the strategy of a decision: an operator's price, the first price, or the policy's for the role."""
-    chosen = inputs.policy.strategies
-    if inputs.controls.approved_minor is not None:
+    return strategy_in_force(
+        inputs.policy, inputs.cause, inputs.product.role, approved=inputs.controls.approved_minor is not None
+    )
+
+
+def strategy_in_force(policy: Policy, cause: Cause, role: str | None, *, approved: bool) -> Strategy:
+    """Return the strategy of a decision by its cause and role; ``approved``: whether an operator set the price."""
+    chosen = policy.strategies
+    if approved:
         return _BY_NAME[OperatorPrice.name]
-    if inputs.cause is Cause.COLD_START:
-        return _BY_NAME[chosen.cold_start]
-    return _BY_NAME[chosen.of_role(inputs.product.role)]
+    return _BY_NAME[chosen.cold_start if cause is Cause.COLD_START else chosen.of_role(role)]
 
 
 __all__ = [
     "STRATEGIES", "PriceRule", "ProfitPlan", "Proposal", "Strategy", "StrategyContext", "main_price",
-    "solve_profit", "strategy_named", "strategy_of",
+    "solve_profit", "strategy_in_force", "strategy_named", "strategy_of",
 ]  # fmt: skip
