@@ -78,7 +78,7 @@ class InputCollector:
             habits=Habits(self._usual_minor(key), self._bucket.bought(entry)),
             experience=self._experience(key),
             attributes=self._attributes(key, at_ms, beliefs),
-            arms=self._bucket.bandits.beliefs(entry),
+            bandit=self._bucket.bandits.inputs(key, entry),
             policy=self.policy,
         )
 

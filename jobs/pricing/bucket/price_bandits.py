@@ -16,20 +16,30 @@ import numpy as np
 
 from features.array_text import read_array
 from features.books.price_bandit import ArmBelief, ArmModel, learn_reward
-from jobs.pricing.decision.inputs import PricingInputs
+from jobs.pricing.decision.inputs import BanditInputs, PricingInputs
+from jobs.pricing.decision.result import PricingDecision
 from jobs.pricing.grid import grid_step
 from jobs.pricing.policy import Policy
+from jobs.pricing.strategies import strategy_of
 from jobs.pricing.strategies.contextual_bandit import (
     ContextualBandit,
     ContextualBanditSettings,
     bandit_context,
-    mean_profit,
+    list_price_profit,
 )
+from schemas.codes import OutcomeCode
 from schemas.events import CatalogEntry, Cell, Listing
+
+_AS_CHOSEN = (OutcomeCode.PUBLISHED, OutcomeCode.UNCHANGED)
+"""Outcomes of a decision that went as far towards the chosen price as bands allow."""
 
 
 class Pull(NamedTuple):
-    """A step whose reward is being counted; ``baseline``: the listing's mean profit per request at its start."""
+    """A step whose reward is being counted.
+
+    ``baseline``: believed profit per request at the list price. ``requests``, ``profit_minor``: at this price so
+    far.
+    """
 
     step: int
     price_minor: int
@@ -59,34 +69,43 @@ class PriceBandits:
         self._arms: dict[str, dict[int, ArmModel]] = {}
         self._pulls: dict[str, Pull] = {}
 
-    def beliefs(self, entry: CatalogEntry) -> tuple[tuple[int, ArmBelief], ...] | None:
-        """Return what a decision reads: steps, ascending, with their beliefs; None if the bandit is not used."""
+    def inputs(self, key: str, entry: CatalogEntry) -> BanditInputs | None:
+        """Return what a decision reads; None if the policy does not use the bandit."""
         if not self.active:
             return None
         arms = self._arms.get(_category(entry), {})
-        return tuple((step, arms[step].belief) for step in self._settings.steps if step in arms)
+        known = tuple((step, arms[step].belief) for step in self._settings.steps if step in arms)
+        return BanditInputs(self._in_force(entry) and key in self._pulls, known)
 
     def awaits_decision(self, key: str, entry: CatalogEntry) -> bool:
         """Return whether the bandit prices a listing and its last step has its reward."""
-        in_force = self.active and self._policy.strategies.of_role(entry.role) == ContextualBandit.name
-        return in_force and key not in self._pulls
+        return self._in_force(entry) and key not in self._pulls
 
-    def start(self, key: str, inputs: PricingInputs, price_minor: int | None) -> None:
-        """Start a pull after a decision that set or kept the main price; an open one of that price goes on."""
-        if not self.active or inputs.current is None or price_minor is None:
+    def _in_force(self, entry: CatalogEntry) -> bool:
+        return self.active and self._policy.strategies.of_role(entry.role) == ContextualBandit.name
+
+    def start(self, key: str, inputs: PricingInputs, result: PricingDecision) -> None:
+        """Start a pull after a decision that set or kept the main price; an open one of that price goes on.
+
+        The arm is the step that was made. Where the bandit chose a step that pace bands cut short, it is the
+        chosen one: its reward is what they leave of it.
+        """
+        current, price = inputs.current, result.default_minor
+        if not self.active or current is None or price is None:
             return
-        if key in self._pulls and self._pulls[key].price_minor == price_minor:
+        if key in self._pulls and self._pulls[key].price_minor == price:
             return
         self._pulls.pop(key, None)
-        steps = (price_minor - inputs.current.default_minor) / grid_step(
-            inputs.base_minor or 0.0, self._policy.grid
-        )
-        step, baseline = round(steps), mean_profit(inputs)
+        made, policy = price, self._policy
+        if result.outcome in _AS_CHOSEN and strategy_of(inputs).name == ContextualBandit.name:
+            made = price if result.candidate_minor is None else result.candidate_minor
+        step = round((made - current.default_minor) / grid_step(inputs.base_minor or 0.0, policy.grid))
+        baseline = list_price_profit(inputs)
         if step not in self._settings.steps or baseline <= 0:
             return
         rivals = inputs.reference(rivals_only=True)
         context = bandit_context(inputs, rivals.mean_minor if rivals and rivals.fresh else None)
-        self._pulls[key] = Pull(step, price_minor, baseline, context)
+        self._pulls[key] = Pull(step, price, baseline, context)
 
     def observe(
         self, cells: Iterable[Cell], catalog: Mapping[str, CatalogEntry], out_of_stock: Collection[str]

@@ -170,6 +170,18 @@ class ListingAttributes:
 
 
 @dataclass(frozen=True, slots=True)
+class BanditInputs:
+    """What the contextual bandit reads of its state.
+
+    ``waiting``: whether the reward of the last step is still being counted. ``arms``: steps, ascending, with what
+    is believed of each; a step without a reward is absent.
+    """
+
+    waiting: bool = False
+    arms: tuple[tuple[int, ArmBelief], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PricingInputs:
     """All inputs of one decision on one listing.
 
@@ -177,7 +189,7 @@ class PricingInputs:
     comparable offers known, one per rival. ``policy``: the one that the decision runs under. ``experience`` is
     None in records from before prices were observed; no range bounds prices then, and a listing without a table
     starts by the cold-start rule. ``attributes`` is None in records from before rules read them.
-    ``arms``: steps of the contextual bandit with their beliefs; None where no strategy of the policy reads them.
+    ``bandit`` is None where no strategy of the policy reads it.
     """
 
     listing: Listing
@@ -195,7 +207,7 @@ class PricingInputs:
     habits: Habits = Habits()
     experience: Experience | None = None
     attributes: ListingAttributes | None = None
-    arms: tuple[tuple[int, ArmBelief], ...] | None = None
+    bandit: BanditInputs | None = None
     cause_detail: Mapping[str, Any] = field(default_factory=dict)
 
     def reference(self, *, rivals_only: bool = False) -> ReferenceOffer | None:

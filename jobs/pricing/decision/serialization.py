@@ -16,6 +16,7 @@ from features.books.offers import RivalOffer
 from features.books.price_bandit import ArmBelief
 from features.books.sale_probability import PointCounts
 from jobs.pricing.decision.inputs import (
+    BanditInputs,
     Belief,
     Controls,
     CurrentTable,
@@ -83,7 +84,7 @@ def inputs_record(inputs: PricingInputs) -> dict[str, Any]:
         "bought": None if bought is None else list(bought),
         "experience": None if inputs.experience is None else _experience_record(inputs.experience),
         "attributes": None if inputs.attributes is None else _fields(inputs.attributes),
-        "arms": None if inputs.arms is None else {str(step): _arm_record(arm) for step, arm in inputs.arms},
+        "bandit": None if inputs.bandit is None else _bandit_record(inputs.bandit),
         "policy_hash": inputs.policy.hash,
         "policy": inputs.policy.to_dict(),
     }
@@ -93,17 +94,17 @@ def _fields(value: Any) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__dataclass_fields__}
 
 
-def _arm_record(arm: ArmBelief) -> list[str]:
-    return [array_text(np.array(numbers, np.float64)) for numbers in arm]
+def _bandit_record(bandit: BanditInputs) -> dict[str, Any]:
+    arms = {str(step): [array_text(np.array(numbers, np.float64)) for numbers in arm] for step, arm in bandit.arms}
+    return {"waiting": bandit.waiting, "arms": arms}
 
 
-def _read_arms(record: Mapping[str, Any] | None) -> tuple[tuple[int, ArmBelief], ...] | None:
-    if record is None:
-        return None
-    read = {
-        int(step): (tuple(read_array(each, np.float64).tolist()) for each in arm) for step, arm in record.items()
-    }
-    return tuple((step, ArmBelief(*numbers)) for step, numbers in sorted(read.items()))
+def _read_bandit(record: Mapping[str, Any]) -> BanditInputs:
+    arms = (
+        (int(step), ArmBelief(*(tuple(read_array(each, np.float64).tolist()) for each in arm)))
+        for step, arm in record["arms"].items()
+    )
+    return BanditInputs(record["waiting"], tuple(sorted(arms)))
 
 
 def _experience_record(experience: Experience) -> dict[str, Any]:
@@ -166,7 +167,7 @@ def read_inputs(record: Mapping[str, Any]) -> PricingInputs:
         habits=Habits(record.get("usual_minor"), DealCounts(*bought) if bought else None),
         experience=None if record.get("experience") is None else _read_experience(record["experience"]),
         attributes=None if record.get("attributes") is None else ListingAttributes(**record["attributes"]),
-        arms=_read_arms(record.get("arms")),
+        bandit=None if record.get("bandit") is None else _read_bandit(record["bandit"]),
         policy=recorded_policy(record["policy"]),
     )
 

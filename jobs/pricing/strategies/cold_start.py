@@ -47,8 +47,8 @@ class ColdStart(PriceRule):
     """The first price of a listing without a table: the known price, else one from cost and rivals.
 
     The latter is :func:`cold_start_price`. The known price is that of the shop's orders, else the list price. The
-    price of orders comes first: it is what customers pay, whatever the catalog states. Only hard bands move a known
-    price; it is not rounded either.
+    price of orders comes first: it is what customers pay, whatever the catalog states. Only hard bands move a
+    known price; it is not rounded either.
     """
 
     name = "cold_start"

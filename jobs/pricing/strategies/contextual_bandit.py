@@ -8,7 +8,7 @@ Arms are steps on the price grid from the current price. The context of a listin
 with P the current price, P₀ the list price, ō the rivals' fresh mean, d = ``limits.max_step`` and s the prior's
 standard deviation; l, g and w lie within ±3, and g and w are 0 where they are not known. With l and l² in the
 context of every arm, profit may be a quadratic function of the log price. The reward is the profit per request at
-the chosen price, relative to the listing's mean b: r = profit / (requests · b) − 1.
+the chosen price, relative to the believed one b at P₀: r = profit / (requests · b) − 1.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import ClassVar
 
 from features.books.price_bandit import choose_arm
 from jobs.pricing.decision.inputs import PricingInputs
+from jobs.pricing.decision.valuation import value_prices
 from jobs.pricing.grid import grid_step
 from jobs.pricing.policy_section import Field, Number, PolicySection, check_section
 from jobs.pricing.strategies.base import PriceRule, StrategyContext
@@ -33,7 +34,7 @@ class ContextualBanditSettings(PolicySection):
     key: ClassVar[str] = "contextual_bandit"
 
     steps: tuple[int, ...] = Field(
-        default=(-2, -1, 0, 1, 2), min_length=2, max_length=9, description="arms: steps on the price grid (§ 7)"
+        default=(-4, -2, 0, 2, 4), min_length=2, max_length=9, description="arms: steps on the price grid (§ 7)"
     )
     least_requests: int = Field(
         default=500, ge=1, description="price requests at the chosen price before its reward is learned (§ 7)"
@@ -53,6 +54,9 @@ class ContextualBanditSettings(PolicySection):
 class ContextualBandit(PriceRule):
     """The current price moved by the step that LinUCB chooses; without beliefs about any step a drawn one.
 
+    While the reward of the last step is being counted, the price is kept. Steps to prices outside the hard bands
+    are not chosen.
+
     References
     ----------
     Li, Chu, Langford, Schapire: A contextual-bandit approach to personalized news article recommendation (2010).
@@ -67,11 +71,12 @@ class ContextualBandit(PriceRule):
         """Return the current price plus the chosen step."""
         inputs = context.inputs
         settings, shown = inputs.policy.section(ContextualBanditSettings), inputs.shown_minor
-        if shown is None or inputs.arms is None:
+        if shown is None or inputs.bandit is None or inputs.bandit.waiting:
             return shown or inputs.base_minor or 0.0
         x = bandit_context(inputs, context.rivals_mean_minor)
-        step = choose_arm(dict(inputs.arms), settings.steps, x, settings.noise_sd, inputs.seed)
-        return shown + step * grid_step(inputs.base_minor or 0.0, inputs.policy.grid)
+        size = grid_step(inputs.base_minor or 0.0, inputs.policy.grid)
+        steps = [step for step in settings.steps if step == 0 or shown + step * size in context.allowed]
+        return shown + size * choose_arm(dict(inputs.bandit.arms), steps, x, settings.noise_sd, inputs.seed)
 
 
 def bandit_context(inputs: PricingInputs, rivals_mean_minor: float | None) -> tuple[float, ...]:
@@ -89,17 +94,13 @@ def bandit_context(inputs: PricingInputs, rivals_mean_minor: float | None) -> tu
     return tuple(policy.section(ContextualBanditSettings).prior_sd * x for x in numbers)
 
 
-def mean_profit(inputs: PricingInputs) -> float:
-    """Return b: the listing's profit per request over all counted prices, shrunk to the prior; minor units."""
-    policy, cost = inputs.policy, inputs.product.cost_minor or 0.0
-    requests = policy.demand.prior_exposures
-    profit = requests * policy.beliefs.conversion * ((inputs.base_minor or cost) - cost)
-    for segment in inputs.beliefs.segments.values():
-        counts = segment.counts
-        requests += math.fsum(counts.exposures.tolist())
-        sold = zip(counts.orders.tolist(), counts.prices.tolist(), strict=True)
-        profit += segment.units_per_order * math.fsum(orders * (price - cost) for orders, price in sold)
-    return profit / requests
+def list_price_profit(inputs: PricingInputs) -> float:
+    """Return b: the believed profit per request at the list price, else at the current one; minor units."""
+    price = round(inputs.base_minor or inputs.shown_minor or 0)
+    reference = inputs.reference()
+    worth = value_prices(inputs, [price], reference.mean_minor if reference and reference.fresh else None)
+    _, value = worth.expect({segment: {price: 1.0} for segment in worth.segments})
+    return value / inputs.beliefs.requests if inputs.beliefs.requests > 0 else 0.0
 
 
 def _log_ratio(a: float, b: float) -> float:

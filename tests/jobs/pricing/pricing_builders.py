@@ -77,7 +77,7 @@ def some_inputs(policy: Policy | None = None, **changes: Any) -> PricingInputs:
         "bought": None,
         "experience": None,
         "attributes": None,
-        "arms": None,
+        "bandit": None,
         "policy_hash": policy.hash,
         "policy": policy.to_dict(),
     }

@@ -44,7 +44,7 @@ def bandit_state(logic: RepricingLogic) -> dict[str, Any]:
 def test_rewards_are_learned_per_category_and_step(a_run: tuple[RepricingLogic, list[Any]]) -> None:
     state = bandit_state(a_run[0])
     assert list(state["arms"]) == ["acme/web-us-usd/shoes"]
-    assert set(state["arms"]["acme/web-us-usd/shoes"]) <= {"-2", "-1", "0", "1", "2"}
+    assert set(state["arms"]["acme/web-us-usd/shoes"]) <= {"-4", "-2", "0", "2", "4"}
     assert len(state["arms"]["acme/web-us-usd/shoes"]) >= 3
     assert set(state["pulls"]) <= {"acme/web-us-usd/s0", "acme/web-us-usd/s1"}
 
@@ -55,6 +55,14 @@ def test_bandit_requests_a_decision_after_each_reward(a_run: tuple[RepricingLogi
     assert len(decisions) > 15 and len(prices) > 3
 
 
+def test_price_is_kept_while_a_reward_is_counted(a_run: tuple[RepricingLogic, list[Any]]) -> None:
+    decisions = [value for stream, _, value in a_run[1] if stream == "decisions"]
+    waiting = [value for value in decisions if value["inputs"]["bandit"]["waiting"]]
+    assert waiting
+    for value in waiting:
+        assert value["result"]["candidate_minor"] == value["inputs"]["current"]["default_minor"]
+
+
 def test_restart_changes_no_output(a_run: tuple[RepricingLogic, list[Any]]) -> None:
     logic, outputs = run(BANDIT, 700, restart_at=433)
     assert outputs == a_run[1]
@@ -63,7 +71,7 @@ def test_restart_changes_no_output(a_run: tuple[RepricingLogic, list[Any]]) -> N
 
 def test_decisions_recompute_from_the_arms_in_their_records(a_run: tuple[RepricingLogic, list[Any]]) -> None:
     decisions = [value for stream, _, value in a_run[1] if stream == "decisions"]
-    assert any(value["inputs"]["arms"] for value in decisions)
+    assert any(value["inputs"]["bandit"]["arms"] for value in decisions)
     audit = Audit.of(decisions)
     assert audit.recomputed == len(decisions) and audit.differing == []
 
@@ -81,7 +89,17 @@ def test_shadow_bandit_learns_from_the_steps_of_the_strategy_in_force() -> None:
 def test_policy_without_the_bandit_keeps_and_records_nothing() -> None:
     logic, outputs = run(Policy(), 120)
     assert bandit_state(logic) == {}
-    assert all(value["inputs"]["arms"] is None for stream, _, value in outputs if stream == "decisions")
+    assert all(value["inputs"]["bandit"] is None for stream, _, value in outputs if stream == "decisions")
+
+
+def test_step_cut_short_by_a_limit_is_rewarded_as_the_chosen_one() -> None:
+    policy = BANDIT.overridden({"limits": {"max_step": 0.05}})
+    logic, outputs = run(policy, 700)
+    decisions = [value for stream, _, value in outputs if stream == "decisions"]
+    cut = [
+        d for d in decisions if d["published"] and d["result"]["candidate_minor"] != d["result"]["default_minor"]
+    ]
+    assert cut and {"-4", "4"} & set(bandit_state(logic)["arms"]["acme/web-us-usd/shoes"])
 
 
 def test_a_pull_counts_requests_and_profit_at_its_price_alone() -> None:
