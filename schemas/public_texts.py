@@ -30,6 +30,9 @@ OUTCOMES: Mapping[str, str] = {
     OutcomeCode.TARGET_BELOW_DEMAND: (
         "the prices with the lowest demand were published; demand still exceeds the sale target"
     ),
+    OutcomeCode.TARGET_ABOVE_DEMAND: (
+        "the prices with the highest demand were published; they still sell less than the target"
+    ),
     OutcomeCode.COLD_START: "the first prices were published",
 }
 """Outcome of a decision."""
@@ -37,6 +40,7 @@ OUTCOMES: Mapping[str, str] = {
 ADVICE: Mapping[str, str] = {
     OutcomeCode.UNPRICEABLE: "correct the cost, the floor or the ceiling, or end the hold on the price",
     OutcomeCode.TARGET_BELOW_DEMAND: "raise the ceiling or the sale target if possible",
+    OutcomeCode.TARGET_ABOVE_DEMAND: "lower the target, the floor or the smallest margin if possible",
 }
 """Recommended action for outcomes that need one."""
 

@@ -4,8 +4,8 @@ Exit codes of every command: 0 yes or done; 1 no (a difference, no such listing,
 wrong use; 3 a required component does not answer. ``--json`` prints data.
 
 To add a command: one function in :mod:`jobs.cli.queries`, in :mod:`jobs.cli.operator_commands` if it changes
-something, or in :mod:`jobs.cli.learning` if it needs no running part; :mod:`jobs.cli.quarantine` is a group of its
-own.
+something, or in :mod:`jobs.cli.learning` if it needs no running part; :mod:`jobs.cli.quarantine` and
+:mod:`jobs.cli.strategies` are groups of their own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import typer
 
 # Imported for the commands that they declare.
-from jobs.cli import learning, operator_commands, policy, quarantine, queries, recompute  # noqa: F401
+from jobs.cli import learning, operator_commands, policy, quarantine, queries, recompute, strategies  # noqa: F401
 from jobs.cli.base import UNREACHED, WRONG_USE, commands
 from jobs.monitoring.health import UNREACHABLE
 from jobs.runtime.settings import SETTINGS_ERRORS

@@ -353,14 +353,23 @@ class Strategies(PolicySection):
     cold_start: str = Field(default="cold_start", description="proposes the first price of a listing (§ 5)")
     default: str = Field(default="profit_lp", description="proposes all later prices (§ 7)")
     by_role: dict[str, str] = Field(default_factory=dict, description="role → strategy, in place of the default")
+    shadow: tuple[str, ...] = Field(
+        default=(), description="computed with every decision and recorded beside it, never published (§ 7)"
+    )
 
     @model_validator(mode="after")
     def _known(self) -> Strategies:
         known = strategy_names()
-        for name in (self.cold_start, self.default, *self.by_role.values()):
+        if len(set(self.shadow)) != len(self.shadow):
+            raise ValueError(f"expected distinct shadow strategies, got {', '.join(self.shadow)}")
+        for name in (self.cold_start, self.default, *self.by_role.values(), *self.shadow):
             if name not in known:
                 raise ValueError(f"expected strategies among {', '.join(sorted(known))}, got {name!r}")
         return self
+
+    def named(self) -> frozenset[str]:
+        """Return the names of all strategies that the policy uses, shadows included."""
+        return frozenset((self.cold_start, self.default, *self.by_role.values(), *self.shadow))
 
     def of_role(self, role: str | None) -> str:
         """Return the name of a role's strategy.

@@ -6,11 +6,14 @@ Members of kinds (guardrails, strategies) import ``Field`` from here, so that py
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, ClassVar
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, TypeVar, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_serializer, model_validator
 
-__all__ = ["DEPLOYMENT", "Field", "Number", "PolicySection", "Share", "is_deployment_field"]
+__all__ = [
+    "DEPLOYMENT", "Field", "Number", "PolicySection", "Share", "as_stated", "check_section", "is_deployment_field",
+]  # fmt: skip
 
 
 def _finite(value: float) -> float:
@@ -27,6 +30,17 @@ Share = Annotated[float, AfterValidator(_finite), Field(ge=0.0, le=1.0)]
 
 DEPLOYMENT: dict[str, Any] = {"deployment": True}
 """``json_schema_extra`` of a field in a live section that only the policy file sets."""
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def check_section(method: Method) -> Method:
+    """Decorate a method that checks keys of a section together: it raises ValueError or returns the section."""
+    return cast(Method, model_validator(mode="after")(method))
+
+
+def as_stated(method: Method) -> Method:
+    """Decorate a method that returns a section as plain data, for one whose absent keys are not written."""
+    return cast(Method, model_serializer(mode="plain")(method))
 
 
 class PolicySection(BaseModel):

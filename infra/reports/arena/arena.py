@@ -26,12 +26,14 @@ from infra.reports.arena.comparison import Comparison, MethodRun
 from infra.reports.arena.market import market_config
 from infra.reports.arena.picture import draw
 from infra.reports.arena.pricing_methods import (
+    LEARNING_STRATEGIES,
     METHODS,
     SCHEDULE_POLICY,
     PricingMethod,
     RulePricing,
     ScheduledRepricing,
     Walras,
+    strategy_policy,
 )
 from infra.reports.program import Program, UsageError
 from infra.reports.report import Report, write_json
@@ -57,6 +59,8 @@ def make_method(name: str, market: CountMarket) -> PricingMethod:
     ValueError
         If the name is unknown.
     """
+    if name in LEARNING_STRATEGIES:
+        return Walras(market, strategy_policy(name), ScheduledRepricing)
     match name.split("_"):
         case ["walras"]:
             return Walras(market)
@@ -228,5 +232,6 @@ class Arena(Program):
         comparison = run_all(options.families.split(","), seeds, days, listings, methods, write)
         report = Report(self.name)
         report.add(*comparison.figures())
+        print("\n".join(comparison.table_lines()))
         print(f"written: {options.out}/arena.json, arena.png")
         return report

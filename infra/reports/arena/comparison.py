@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from infra.reports.arena.pricing_methods import RULES
+from infra.reports.arena.pricing_methods import LEARNING_STRATEGIES, METHODS, RULES
 from infra.reports.report import Figure, Limit, provenance
 
 MIN_SHARE = {"logit": 0.90}
@@ -84,7 +84,25 @@ class Comparison:
                 found.append(_figure(family, claim, (mean, low, high), mean > 0, "> 0"))
                 gains = [run["walras"].per_request / run["hourly"].per_request - 1 for run in seeds.values()]
                 found.append(_figure(family, "profit over hourly", interval(gains), None, "shown, not judged"))
+            for name in (name for name in LEARNING_STRATEGIES if name in methods):
+                claim = f"{SHARE} by {name}"
+                found.append(_figure(family, claim, interval(self.share(family, name)), None, "shown, not judged"))
         return found
+
+    def table_lines(self) -> list[str]:
+        """Return the mean share of the clairvoyant's profit as lines: a method per row, a family per column."""
+        families = list(self.runs)
+        methods = [
+            name for name in METHODS if all(name in next(iter(runs.values())) for runs in self.runs.values())
+        ]
+        width = max(map(len, methods), default=0)
+        head = "  ".join(["method".ljust(width), *families])
+        return [head] + [
+            "  ".join(
+                [name.ljust(width), *(f"{np.mean(self.share(f, name)):.3f}".rjust(len(f)) for f in families)]
+            )
+            for name in methods
+        ]
 
     def document(self) -> dict[str, Any]:
         """Return the content of arena.json."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 
@@ -24,9 +25,7 @@ def draw(comparison: Comparison, path: Path) -> None:
         for name in METHODS
         if name != "clairvoyant" and name in next(iter(comparison.runs[families[0]].values()))
     ]
-    colours = dict(
-        zip(METHODS, ("#1b6ca8", "#7a9a01", "#e6c9a8", "#d9a066", "#c8803d", "#8a5a2b", "#c8553d"), strict=False)
-    )
+    colours = dict(zip(METHODS, itertools.cycle(pyplot.get_cmap("tab20")(range(20))), strict=False))
     figure, (left, middle, right) = pyplot.subplots(1, 3, figsize=(15, 4.4), width_ratios=(2.2, 1.2, 1.6))
     width = 0.8 / len(methods)
     for j, method in enumerate(methods):

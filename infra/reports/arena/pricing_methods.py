@@ -6,6 +6,8 @@ guardrails: hard bands, the role's bound relative to rivals, and at most one ste
 - ``walras``: evidence, rules and beliefs, as deployed.
 - ``hourly``: the same beliefs, optimizer and guardrails on a fixed schedule: every listing is optimized at each
   full hour, a better price is shown, and no request between is handled.
+- ``revenue_lp``, ``target_lp``, ``thompson`` and the other strategies of ``jobs.pricing.strategies``: on the same
+  schedule in place of the profit LP.
 - ``cost_plus_15`` … ``cost_plus_50``: cost times 1.15 … 1.5. ``match_rival``: the rivals' mean.
 - ``clairvoyant`` (:mod:`infra.reports.arena.clairvoyant`): knows demand, costs and rivals.
 """
@@ -31,15 +33,31 @@ from jobs.pricing.bucket.requests import RepricingRequest
 from jobs.pricing.decision.inputs import Belief, CurrentTable, DemandBeliefs, PricingInputs, Product
 from jobs.pricing.guardrails import GUARDRAILS, AllowedPrices, GuardrailContext, Kind, intersect
 from jobs.pricing.policy import Policy
-from jobs.pricing.strategies import PriceRule, StrategyContext
+from jobs.pricing.strategies import STRATEGIES, PriceRule, StrategyContext
 from jobs.simulation.count_market import LABELS, CountMarket, Minute, Shown
 from schemas.causes import Cause
 from schemas.events import DEFAULT_SEGMENT
 from schemas.price_table import FULL, PriceList, PriceTable
 from schemas.time_units import MINUTE_MS, MINUTES_PER_HOUR
 
+METHOD_OF = {"profit_lp": "walras", "cost_plus": "cost_plus_40"}
+"""Strategies that run under another name; every other one runs under its own."""
 RULES = ("cost_plus_15", "cost_plus_25", "cost_plus_40", "cost_plus_50", "match_rival")
-METHODS = ("walras", "hourly", *RULES, "clairvoyant")
+LEARNING_STRATEGIES = tuple(
+    strategy.name
+    for strategy in STRATEGIES
+    if strategy.selectable and strategy.name not in METHOD_OF and strategy.name not in RULES
+)
+"""Strategies that run with beliefs and guardrails on the fixed schedule."""
+METHODS = ("walras", "hourly", *LEARNING_STRATEGIES, *RULES, "clairvoyant")
+ROWS = ({"role": "kvi", "rival_ratio": 1.0}, {"role": "traffic", "rival_ratio": 1.05}, {"markup": 0.4})
+STRATEGY_SECTIONS: dict[str, Any] = {
+    "target_lp": {"units": 150.0},
+    "rule_table": {"rows": ROWS},
+    "contextual_bandit": {"least_requests": 100},
+}
+"""The policy's sections of strategies on the fixed schedule; stock is unlimited, and a listing has two visits a
+minute."""
 SCHEDULE_POLICY = Policy.from_dict({"materiality": {"min_gain_share": 0.0}, "limits": {"min_gap_minutes": 0}})
 """Policy of the fixed schedule: any gain in the mean is enough, and the hour is the gap between two changes."""
 LEARNING = ElasticitySettings(conversion=0.05)
@@ -137,6 +155,11 @@ class Walras:
                 share[i, lab, : len(widths)] = widths
         self._shown = Shown(price, share)
         return self._shown
+
+
+def strategy_policy(name: str) -> Policy:
+    """Return the policy of a strategy on the fixed schedule."""
+    return SCHEDULE_POLICY.overridden({"strategies": {"default": name}, **STRATEGY_SECTIONS})
 
 
 class ScheduledRepricing(RepricingLogic):

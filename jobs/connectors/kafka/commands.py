@@ -59,18 +59,48 @@ def parse_until(text: str, now_ms: int) -> int:
     OperatorError
         If the text is neither, or the time has passed.
     """
+    duration_ms = _duration_ms(text)
+    if duration_ms is not None:
+        return now_ms + duration_ms
+    until_ms = _iso_ms("until", text)
+    if until_ms <= now_ms:
+        raise OperatorError(f"until: expected a time after the run's now ({_iso(now_ms)}), got {text!r}")
+    return until_ms
+
+
+def parse_since(text: str, now_ms: int) -> int:
+    """Parse a point in run time, epoch ms: ``90m``, ``2h``, ``3d`` before now, or an ISO date and time (UTC).
+
+    >>> parse_since("2h", 7_200_000), parse_since("2026-11-27", 1_800_000_000_000)
+    (0, 1795737600000)
+
+    Raises
+    ------
+    OperatorError
+        If the text is neither, or the time is yet to come.
+    """
+    duration_ms = _duration_ms(text)
+    since_ms = _iso_ms("since", text) if duration_ms is None else now_ms - duration_ms
+    if since_ms > now_ms:
+        raise OperatorError(f"since: expected a time before the run's now ({_iso(now_ms)}), got {text!r}")
+    return since_ms
+
+
+def _duration_ms(text: str) -> int | None:
     given = re.fullmatch(r"(\d+)([smhd])", text)
-    if given:
-        return now_ms + int(given[1]) * UNITS_MS[given[2]]
+    return int(given[1]) * UNITS_MS[given[2]] if given else None
+
+
+def _iso_ms(name: str, text: str) -> int:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise OperatorError(f"until: expected 90m, 2h, 3d or 2026-11-27T09:00; got {text!r}") from None
-    until_ms = round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
-    if until_ms <= now_ms:
-        now = datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="seconds")
-        raise OperatorError(f"until: expected a time after the run's now ({now}), got {text!r}")
-    return until_ms
+        raise OperatorError(f"{name}: expected 90m, 2h, 3d or 2026-11-27T09:00; got {text!r}") from None
+    return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _iso(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="seconds")
 
 
 def make_command(kind: CommandKind, target: Target, *, operator: str, now_ms: int, **more: Any) -> Command:

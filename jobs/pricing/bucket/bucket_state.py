@@ -18,6 +18,7 @@ from features.books.offers import RivalOffer, reference_of
 from features.books.products import CatalogBook
 from jobs.pricing.bucket.cost_trust import trust_cost
 from jobs.pricing.bucket.listing_state import ROW, HeldEstimate, ListingState, StockLevel
+from jobs.pricing.bucket.price_bandits import PriceBandits
 from jobs.pricing.bucket.requests import RepricingRequests
 from jobs.pricing.bucket.rival_offers import (
     Held,
@@ -29,7 +30,7 @@ from jobs.pricing.bucket.rival_offers import (
     take_early,
 )
 from jobs.pricing.decision.inputs import DealCounts
-from jobs.pricing.policy import Policy
+from jobs.pricing.policies import PolicyBook
 from schemas.causes import Cause
 from schemas.codes import Sufficiency
 from schemas.events import CatalogEntry, Listing, Offer, Stock
@@ -44,14 +45,15 @@ class BucketState:
 
     Parameters
     ----------
-    policy : the business numbers; not part of the snapshot.
+    policies : the business numbers, by scope; not part of the snapshot.
     """
 
-    def __init__(self, policy: Policy) -> None:
-        self.policy = policy
+    def __init__(self, policies: PolicyBook) -> None:
+        self.policy = policies.base
         self.catalog = CatalogBook()
         self.states: dict[str, ListingState] = {}
         self.index: list[str] = []
+        self.bandits = PriceBandits(policies)
         self._parked: dict[str, HeldEstimate] = {}
         self._means: dict[str, tuple[int, int, float | None]] = {}
         self._ahead: set[str] = set()  # listings with a fact received ahead of its minute
@@ -65,7 +67,9 @@ class BucketState:
         state = self.states.get(key)
         is_new = state is None
         if state is None:
-            state = self.states[key] = ListingState(entry.price_group, estimate=self._parked.pop(key, None))
+            state = self.states[key] = ListingState(
+                entry.price_group, estimate=self._parked.pop(key, None), since_ms=entry.event_time_ms
+            )
             self.index.append(key)
         self._means.pop(key, None)
         state.price_group = entry.price_group
@@ -286,7 +290,8 @@ class BucketState:
 
     def snapshot(self) -> dict[str, Any]:
         """Return plain data."""
-        return {
+        bandits = self.bandits.snapshot()
+        return ({"bandits": bandits} if bandits else {}) | {
             "index": list(self.index),
             "state_row": list(ROW),
             "states": [self.states[key].to_row() for key in self.index],
@@ -308,4 +313,5 @@ class BucketState:
         self.states = dict(zip(self.index, states, strict=True))
         self.catalog.restore(snapshot["catalog"])
         self._parked = {key: HeldEstimate(*row) for key, row in snapshot["parked"].items()}
+        self.bandits.restore(snapshot.get("bandits", {}))
         self._ahead = {key for key, s in self.states.items() if s.early_offers or s.early_stock is not None}

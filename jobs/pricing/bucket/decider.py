@@ -105,6 +105,7 @@ class Decider:
         believed = inputs.beliefs.elasticity
         state.decided_on = DecidedOn(believed.mean, believed.sd, self._book.requests(key))
         self._remember(key, result, decision_id, cause, trigger.at_ms)
+        self._bucket.bandits.start(key, inputs, result)
         if table is None:
             return outputs + self._update_rivals_price(key, trigger)
         self._learn_prices(key, inputs, result.outcome, table)

@@ -16,6 +16,7 @@ from jobs.pricing.decision.inputs import (
     DemandBeliefs,
     Experience,
     Habits,
+    ListingAttributes,
     PricingInputs,
     Product,
     SegmentBeliefs,
@@ -51,6 +52,7 @@ class InputCollector:
     ) -> PricingInputs:
         """Return everything that a decision on this listing depends on now."""
         entry, state, listing = self._bucket.catalog[key], self._bucket.states[key], Listing.parse(key)
+        beliefs = self._beliefs(key, at_ms)
         return PricingInputs(
             listing=listing,
             at_ms=at_ms,
@@ -69,13 +71,15 @@ class InputCollector:
             ),
             current=self._current(key, at_ms),
             offers=self._bucket.offers(state),
-            beliefs=self._beliefs(key, at_ms),
+            beliefs=beliefs,
             target=self._target(key, at_ms),
             controls=Controls(
                 self._control.frozen(listing, at_ms), self._control.emergency(entry, at_ms), approved_minor
             ),
             habits=Habits(self._usual_minor(key), self._bucket.bought(entry)),
             experience=self._experience(key),
+            attributes=self._attributes(key, at_ms, beliefs),
+            bandit=self._bucket.bandits.inputs(key, entry),
             policy=self._policy_of(key),
         )
 
@@ -86,6 +90,27 @@ class InputCollector:
         """Return the price that shoppers are used to; before the first table that is the known price itself."""
         state = self._bucket.states[key]
         return None if state.usual_log is None or not state.has_table else math.exp(state.usual_log)
+
+    def _attributes(self, key: str, at_ms: int, beliefs: DemandBeliefs) -> ListingAttributes:
+        """Return what rules read of a listing; ``cover_days`` at the mean conversion over all prices."""
+        entry, state, policy = self._bucket.catalog[key], self._bucket.states[key], self.policy
+        stock, prior = state.stock_now, policy.demand.prior_exposures
+        cover_days = None
+        if stock is not None:
+            sold = 0.0
+            for segment in beliefs.segments.values():
+                orders = math.fsum(segment.counts.orders.tolist()) + prior * policy.beliefs.conversion
+                exposures = math.fsum(segment.counts.exposures.tolist()) + prior
+                sold += segment.share * segment.units_per_order * max(orders, 0.0) / exposures
+            per_day = sold * beliefs.requests * DAY_MS / (policy.objective.period_minutes * MINUTE_MS)
+            cover_days = stock.on_hand / per_day if per_day > 0 else None
+        return ListingAttributes(
+            category=entry.category,
+            on_hand=None if stock is None else stock.on_hand,
+            cover_days=cover_days,
+            age_days=None if state.since_ms is None else max(0.0, (at_ms - state.since_ms) / DAY_MS),
+            hour=self._market_time.hour(entry.market, at_ms).hour,
+        )
 
     def _experience(self, key: str) -> Experience:
         state = self._bucket.states[key]

@@ -126,7 +126,8 @@ class ListingState:
     decision that awaits an operator: decision_id, what ("price" or "cost"), price_minor, until_ms. ``history``:
     newest last. ``continue_after``: the cause of the change that goes on at ``continue_at_ms``. ``usual_log``:
     log of the price that shoppers are used to. ``bought``: orders and units at deals, and at all other prices.
-    ``experience``: the observed prices, and the last step outside them.
+    ``experience``: the observed prices, and the last step outside them. ``since_ms``: time of the first catalog
+    entry; None in snapshots without it.
     ``kept_table``: the table, or its record until it is first needed; the last field, as it is the last value
     of a row.
     """
@@ -156,6 +157,7 @@ class ListingState:
     bought: DealCounts = field(default_factory=DealCounts)
     requested_on: dict[str, RequestedOn] = field(default_factory=dict)
     experience: PriceExperience = field(default_factory=PriceExperience)
+    since_ms: int | None = None
     kept_table: PriceTable | Mapping[str, Any] | None = None
 
     @property

@@ -79,11 +79,11 @@ class RepricingLogic:
 
     def __init__(self, policy: Policy | None = None, decider: type[Decider] = Decider) -> None:
         self.policy = policy or Policy()
-        self._bucket = BucketState(self.policy)
+        self._policies = PolicyBook(self.policy)
+        self._bucket = BucketState(self._policies)
         self._book = DemandBook(demand_settings(self.policy), market_time(self.policy))
         self._control = Control()
         self._watch = BucketWatch(self.policy, self._bucket, self._book)
-        self._policies = PolicyBook(self.policy)
         self._decider = decider(self._policies, self._bucket, self._book, self._control)
         self._collector = InputCollector(self._policies, self._bucket, self._book, self._control)
         self._extrapolation = self.policy.section(ExtrapolationSettings)
@@ -114,6 +114,7 @@ class RepricingLogic:
         offers = {key: self._bucket.recorded_rivals_mean(key, at_ms) for key in {Listing.key_of(c) for c in cells}}
         self._book.observe(dataclasses.replace(batch, cells=tuple(cells)), offer_of=offers.get, out_of_stock=empty)
         observe_cells(states, cells, self._extrapolation)
+        self._bucket.bandits.observe(cells, self._bucket.catalog, empty)
         if at_ms // HOUR_MS != before_ms // HOUR_MS:
             self._book.learn_segment_deviations(self._elasticity_of)
         bought: dict[tuple[str, str], DealCounts] = {}
@@ -219,7 +220,7 @@ class RepricingLogic:
         return [key for key, minute in self._own_minute.items() if minute in due]
 
     def _request_on_growth(self, key: str, requests: RepricingRequests) -> None:
-        """Request a repricing where the counts grew much since the last decision.
+        """Request a repricing where the counts grew much since the last decision, or a bandit has its reward.
 
         Often at first, then less and less often, as a logarithm of the counts; never without new requests.
         """
@@ -227,7 +228,8 @@ class RepricingLogic:
         if not state.has_table or state.decided_on is None:
             return
         counted, before, beliefs = self._book.requests(key), state.decided_on.requests, self.policy.beliefs
-        if counted >= max(beliefs.least_requests, beliefs.look_when_grown * before):
+        has_more = counted >= max(beliefs.least_requests, beliefs.look_when_grown * before)
+        if has_more or self._bucket.bandits.awaits_decision(key, self._bucket.catalog[key]):
             requests.add(key, Cause.BELIEFS_MOVED, {"requests": counted, "before": before})
 
     def _request_on_step(self, key: str, requests: RepricingRequests) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from features.books.offers import ReferenceOffer, RivalOffer, reference_of
+from features.books.price_bandit import ArmBelief
 from features.books.sale_probability import PointCounts
 from jobs.pricing.policy import Policy
 from schemas.causes import Cause
@@ -154,13 +155,41 @@ class Experience:
 
 
 @dataclass(frozen=True, slots=True)
+class ListingAttributes:
+    """What rules and bandits read of a listing beside its demand; None: not known.
+
+    ``on_hand``: units. ``cover_days``: days that they last at the expected sales. ``age_days``: since the first
+    catalog entry. ``hour``: of the market's day, 0 to 23.
+    """
+
+    category: str = ""
+    on_hand: int | None = None
+    cover_days: float | None = None
+    age_days: float | None = None
+    hour: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BanditInputs:
+    """What the contextual bandit reads of its state.
+
+    ``waiting``: whether the reward of the last step is still being counted. ``arms``: steps, ascending, with what
+    is believed of each; a step without a reward is absent.
+    """
+
+    waiting: bool = False
+    arms: tuple[tuple[int, ArmBelief], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PricingInputs:
     """All inputs of one decision on one listing.
 
     ``cause_detail``: plain values that describe the cause. ``seed``: of Thompson's draw. ``offers``: the
     comparable offers known, one per rival. ``policy``: the one that the decision runs under. ``experience`` is
     None in records from before prices were observed; no range bounds prices then, and a listing without a table
-    starts by the cold-start rule.
+    starts by the cold-start rule. ``attributes`` is None in records from before rules read them.
+    ``bandit`` is None where no strategy of the policy reads it.
     """
 
     listing: Listing
@@ -177,6 +206,8 @@ class PricingInputs:
     controls: Controls = Controls()
     habits: Habits = Habits()
     experience: Experience | None = None
+    attributes: ListingAttributes | None = None
+    bandit: BanditInputs | None = None
     cause_detail: Mapping[str, Any] = field(default_factory=dict)
 
     def reference(self, *, rivals_only: bool = False) -> ReferenceOffer | None:

@@ -7,7 +7,7 @@ guardrail from the band's numbers, the decision's inputs and its policy.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jobs.pricing.decision.inputs import PricingInputs
@@ -30,6 +30,18 @@ def binds(band: Mapping[str, Any], candidate_minor: int | None) -> bool:
     )
     holds = band["kind"] == Kind.HOLD or band["keeps"] not in (Pin.NOTHING, Pin.SHOWN_PRICES)
     return outside or holds or GUARDRAIL_OF[band["code"]].requests_approval
+
+
+def bound_by(bands: Iterable[Mapping[str, Any]], candidate_minor: int | None) -> tuple[str, ...]:
+    """Return the codes of the bands that changed a decision, sorted.
+
+    Without a candidate and without a hold it is the hard bands, which have no common price.
+    """
+    bands = list(bands)
+    binding = {band["code"] for band in bands if binds(band, candidate_minor)}
+    if not binding and candidate_minor is None:
+        binding = {band["code"] for band in bands if band["kind"] == Kind.HARD}
+    return tuple(sorted(binding))
 
 
 def limit_text(band: Mapping[str, Any], inputs: PricingInputs, candidate_minor: int | None) -> str:

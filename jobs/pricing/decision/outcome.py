@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from features.books.offers import ReferenceOffer
@@ -16,6 +16,9 @@ from schemas.causes import Cause
 from schemas.codes import OutcomeCode
 from schemas.time_units import MINUTE_MS
 
+Known = dict[tuple[int, ...], Valuation]
+"""Prices, ascending → their valuation in the policy's objective."""
+
 
 @dataclass(frozen=True, slots=True)
 class Situation:
@@ -24,7 +27,8 @@ class Situation:
     ``reference``: the reference price over rivals and references, which demand responds to. ``rivals``: the one
     over rivals alone, which bounds prices. ``follow_minor``: the highest price that the listing's role allows
     beside its fresh rivals. ``exempt_from_gain``: the current table must change even without an expected gain,
-    since it lies above ``follow_minor`` or holds a deal that is bought ahead.
+    since it lies above ``follow_minor`` or holds a deal that is bought ahead. ``known``: valuations so far of
+    the same beliefs, which shadow strategies share.
     """
 
     inputs: PricingInputs
@@ -33,6 +37,7 @@ class Situation:
     rivals: ReferenceOffer | None
     follow_minor: int | None
     exempt_from_gain: bool
+    known: Known = field(default_factory=dict)
 
     @property
     def offers_mean_minor(self) -> float | None:
@@ -62,7 +67,14 @@ class Situation:
             wanted |= {p for prices_of in self.inputs.current.prices.values() for p in prices_of.prices}
         if known is not None and len(wanted) == len(known.prices):
             return known
-        return value_prices(self.inputs, sorted(wanted), self.offers_mean_minor)
+        return self.at(sorted(wanted))
+
+    def at(self, prices: Sequence[int]) -> Valuation:
+        """Return the valuation of prices, ascending, in the strategy's objective."""
+        key = tuple(prices)
+        if key not in self.known:
+            self.known[key] = value_prices(self.inputs, key, self.offers_mean_minor)
+        return self.strategy.objective(self.known[key])
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +167,8 @@ def priced(
         outcome = OutcomeCode.COLD_START
     elif outcome is OutcomeCode.PUBLISHED and verdict.plan.below_demand:
         outcome = OutcomeCode.TARGET_BELOW_DEMAND
+    elif outcome is OutcomeCode.PUBLISHED and verdict.plan.above_demand:
+        outcome = OutcomeCode.TARGET_ABOVE_DEMAND
     approval_ms = max(
         (b.until_ms or 0 for b in verdict.bands if GUARDRAIL_OF[b.code].requests_approval), default=0
     )

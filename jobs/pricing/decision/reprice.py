@@ -9,17 +9,21 @@ Steps (science § 7, § 8):
    other, the nearest price within the hard bands is published at once (HARD_OVER_PACE). If hard bands exclude each
    other, the price is held and a notification is sent (UNPRICEABLE).
 5. Build the table: the strategy's prices within all bands, and neighbouring prices for exploration.
+
+The same steps compute the policy's shadow strategies, whose results are recorded beside the decision.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from jobs.pricing.decision.inputs import PricingInputs, Shares
 from jobs.pricing.decision.outcome import (
     GuardrailVerdict,
+    Known,
     Situation,
     after_the_gap_ms,
     held,
@@ -30,8 +34,9 @@ from jobs.pricing.decision.outcome import (
 )
 from jobs.pricing.decision.result import PricingDecision
 from jobs.pricing.decision.serialization import decision_record, read_inputs
+from jobs.pricing.decision.shadows import with_shadows
 from jobs.pricing.decision.table import build_table
-from jobs.pricing.decision.valuation import Gain, Valuation, value_prices
+from jobs.pricing.decision.valuation import Gain, Valuation
 from jobs.pricing.grid import price_grid, round_to_ending
 from jobs.pricing.guardrails import (
     GUARDRAILS,
@@ -47,15 +52,29 @@ from jobs.pricing.guardrails import (
 )
 from jobs.pricing.guardrails.forward_buying import is_bought_ahead
 from jobs.pricing.policy import Policy
-from jobs.pricing.strategies import Proposal, StrategyContext, solve_profit, strategy_of
+from jobs.pricing.strategies import Proposal, Strategy, StrategyContext, strategy_of
 from schemas.codes import OutcomeCode
 from schemas.events import DEFAULT_SEGMENT
 from schemas.money import floor_minor
 
 
 def reprice(inputs: PricingInputs, guardrails: Sequence[Guardrail] = GUARDRAILS) -> PricingDecision:
-    """Decide on one listing's prices; the module's docstring lists the steps."""
-    situation = assess(inputs)
+    """Decide on one listing's prices, and compute the policy's shadow strategies beside it."""
+    strategy = strategy_of(inputs)
+    again = partial(decide, guardrails=guardrails, known={})
+    return with_shadows(again(inputs, strategy), inputs, strategy, again)
+
+
+def decide(
+    inputs: PricingInputs, strategy: Strategy, guardrails: Sequence[Guardrail], known: Known
+) -> PricingDecision:
+    """Decide on one listing's prices by a strategy; the module's docstring lists the steps.
+
+    Parameters
+    ----------
+    known : valuations of the same beliefs so far; new ones are added.
+    """
+    situation = replace(assess(inputs, strategy), known=known)
     bands = _bands(situation, guardrails)
     hard = intersect(band for band in bands if band.kind is Kind.HARD)
     if any(band.kind is Kind.HOLD for band in bands) or (inputs.shown_minor is None and not inputs.is_start):
@@ -64,9 +83,9 @@ def reprice(inputs: PricingInputs, guardrails: Sequence[Guardrail] = GUARDRAILS)
         return unpriceable(situation, bands, hard)
 
     grid = candidate_prices(situation, hard)
-    on_grid = value_prices(inputs, grid, situation.offers_mean_minor)
+    on_grid = situation.at(grid)
     context = StrategyContext(inputs, hard, on_grid, situation.rivals_mean_minor)
-    plan = solve_profit(inputs, on_grid)
+    plan = situation.strategy.plan(inputs, on_grid)
     proposal = situation.strategy.propose(context, plan)
     candidate, before = proposal.candidate_minor, inputs.current_shares()
     worth = situation.value({*grid, candidate}, on_grid)
@@ -91,7 +110,7 @@ def reprice(inputs: PricingInputs, guardrails: Sequence[Guardrail] = GUARDRAILS)
     return _publish(situation, verdict, proposal, on_grid, worth)
 
 
-def assess(inputs: PricingInputs) -> Situation:
+def assess(inputs: PricingInputs, strategy: Strategy) -> Situation:
     """Return what every step reads: rivals, strategy, the role's bound, and whether a gain is required."""
     policy, rivals = inputs.policy, inputs.reference(rivals_only=True)
     ratio = policy.roles.follow_ratio(inputs.product.role or "")
@@ -103,7 +122,7 @@ def assess(inputs: PricingInputs) -> Situation:
     if inputs.current is not None and not inputs.ignores_pace:
         lowest = min(min(prices.prices) for prices in inputs.current.prices.values())
         exempt = exempt or is_bought_ahead(lowest, inputs.habits.usual_minor, inputs.habits.bought, policy)
-    return Situation(inputs, strategy_of(inputs), inputs.reference(), rivals, follow, exempt)
+    return Situation(inputs, strategy, inputs.reference(), rivals, follow, exempt)
 
 
 def candidate_prices(situation: Situation, hard: AllowedPrices) -> list[int]:
@@ -119,7 +138,7 @@ def candidate_prices(situation: Situation, hard: AllowedPrices) -> list[int]:
     span = grid.span_share * (2 if settling else 1)
     low = max(hard.low, round(centre * (1 - span)))
     high = round(centre * (1 + span)) if hard.high is None else min(hard.high, round(centre * (1 + span)))
-    if situation.follow_minor is not None and not situation.strategy.by_rule:
+    if situation.follow_minor is not None and situation.strategy.searches:
         high = max(hard.low, min(high, situation.follow_minor))
         low = max(hard.low, min(low, round(high * (1 - span))))
     return price_grid(low, high, base_minor, grid) or [hard.nearest(min(centre, high))]
@@ -147,8 +166,7 @@ def _publish(
     inputs, strategy = situation.inputs, situation.strategy
     chosen = intersect_yielding(verdict.allowed, (b for b in verdict.bands if b.pin in YIELDING))
     points = [p for p in on_grid.prices if p in chosen]
-    searched = points and not strategy.by_rule
-    valuation = value_prices(inputs, points, situation.offers_mean_minor) if searched else None
+    valuation = situation.at(points) if points and strategy.searches else None
     context = StrategyContext(inputs, chosen, valuation, situation.rivals_mean_minor)
     refined, plan = strategy.refine(proposal, context)
     of_table = (Pin.TABLE_PRICES, Pin.SHOWN_PRICES)

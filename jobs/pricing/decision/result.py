@@ -12,13 +12,31 @@ from schemas.codes import OutcomeCode
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowDecision:
+    """What another strategy would have decided on the same inputs; it is recorded and never published.
+
+    ``price_minor``: main price that it would set, the current one where it would publish nothing. ``gain``: of its
+    prices over the current table, in the policy's objective; None without a table. ``bound_by``: codes of the
+    guardrails that excluded the candidate.
+    """
+
+    strategy: str
+    outcome: OutcomeCode
+    candidate_minor: int | None
+    price_minor: int | None
+    gain: Gain | None
+    bound_by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PricingDecision:
     """The result of one repricing; ``table`` is None when nothing new is published.
 
     ``bands``: in the guardrails' order. ``hard``, ``allowed``: prices within the hard bands, and within all of
     them. ``gain``: per period over the current table. ``continue_at_ms``: when a change that a pace limit cut
     short goes on. ``alert``: a notification is sent. ``review``: an operator should look at it.
-    ``follow_minor``: the highest price that the listing's role allows beside its rivals.
+    ``follow_minor``: the highest price that the listing's role allows beside its rivals. ``strategy``: the one in
+    force, stated where ``shadows`` were computed beside it.
     """
 
     outcome: OutcomeCode
@@ -40,6 +58,8 @@ class PricingDecision:
     review: bool = False
     approval_until_ms: int | None = None
     reason: str = ""
+    strategy: str = ""
+    shadows: tuple[ShadowDecision, ...] = ()
 
     @property
     def published(self) -> bool:

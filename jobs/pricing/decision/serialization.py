@@ -10,9 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from features.array_text import array_text, read_array
 from features.books.offers import RivalOffer
+from features.books.price_bandit import ArmBelief
 from features.books.sale_probability import PointCounts
 from jobs.pricing.decision.inputs import (
+    BanditInputs,
     Belief,
     Controls,
     CurrentTable,
@@ -20,6 +25,7 @@ from jobs.pricing.decision.inputs import (
     DemandBeliefs,
     Experience,
     Habits,
+    ListingAttributes,
     PricingInputs,
     Product,
     SegmentBeliefs,
@@ -27,7 +33,7 @@ from jobs.pricing.decision.inputs import (
     Table,
     Target,
 )
-from jobs.pricing.decision.result import PricingDecision
+from jobs.pricing.decision.result import PricingDecision, ShadowDecision
 from jobs.pricing.guardrails import Band
 from jobs.pricing.policy import Policy, without_moved_keys
 from schemas.causes import Cause
@@ -53,7 +59,7 @@ def inputs_record(inputs: PricingInputs) -> dict[str, Any]:
         "cause_detail": dict(inputs.cause_detail),
         "seed": inputs.seed,
         "currency": inputs.currency,
-        "catalog": {name: getattr(product, name) for name in Product.__dataclass_fields__},
+        "catalog": _fields(product),
         "current": None
         if current is None
         else {
@@ -78,8 +84,27 @@ def inputs_record(inputs: PricingInputs) -> dict[str, Any]:
         "usual_minor": inputs.habits.usual_minor,
         "bought": None if bought is None else list(bought),
         "experience": None if inputs.experience is None else _experience_record(inputs.experience),
+        "attributes": None if inputs.attributes is None else _fields(inputs.attributes),
+        "bandit": None if inputs.bandit is None else _bandit_record(inputs.bandit),
         "policy_hash": inputs.policy.hash,
     }
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__dataclass_fields__}
+
+
+def _bandit_record(bandit: BanditInputs) -> dict[str, Any]:
+    arms = {str(step): [array_text(np.array(numbers, np.float64)) for numbers in arm] for step, arm in bandit.arms}
+    return {"waiting": bandit.waiting, "arms": arms}
+
+
+def _read_bandit(record: Mapping[str, Any]) -> BanditInputs:
+    arms = (
+        (int(step), ArmBelief(*(tuple(read_array(each, np.float64).tolist()) for each in arm)))
+        for step, arm in record["arms"].items()
+    )
+    return BanditInputs(record["waiting"], tuple(sorted(arms)))
 
 
 def _experience_record(experience: Experience) -> dict[str, Any]:
@@ -150,6 +175,8 @@ def read_inputs(record: Mapping[str, Any], policies: Mapping[str, Policy]) -> Pr
         controls=Controls(record["frozen"], record["surge_ban"], record["approved_minor"]),
         habits=Habits(record.get("usual_minor"), DealCounts(*bought) if bought else None),
         experience=None if record.get("experience") is None else _read_experience(record["experience"]),
+        attributes=None if record.get("attributes") is None else ListingAttributes(**record["attributes"]),
+        bandit=None if record.get("bandit") is None else _read_bandit(record["bandit"]),
         policy=policy,
     )
 
@@ -167,6 +194,9 @@ def _read_segment(record: Mapping[str, Any]) -> SegmentBeliefs:
 def decision_record(decision: PricingDecision) -> dict[str, Any]:
     """Return a result as plain data: a decision's ``result``."""
     reference, gain = decision.reference, decision.gain
+    beside: dict[str, Any] = {}
+    if decision.shadows:
+        beside = {"strategy": decision.strategy, "shadows": [shadow_record(each) for each in decision.shadows]}
     return {
         "outcome": decision.outcome.value,
         "table": None if decision.table is None else table_record(decision.table),
@@ -191,6 +221,21 @@ def decision_record(decision: PricingDecision) -> dict[str, Any]:
         "review": decision.review,
         "approval_until_ms": decision.approval_until_ms,
         "reason": decision.reason,
+        **beside,
+    }
+
+
+def shadow_record(shadow: ShadowDecision) -> dict[str, Any]:
+    """Return a shadow as plain data."""
+    gain = shadow.gain
+    return {
+        "strategy": shadow.strategy,
+        "outcome": shadow.outcome.value,
+        "candidate_minor": shadow.candidate_minor,
+        "price_minor": shadow.price_minor,
+        "gain_minor": gain.mean if gain else None,
+        "gain_sd_minor": gain.sd if gain else None,
+        "bound_by": list(shadow.bound_by),
     }
 
 

@@ -12,7 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import betaincinv
 
+_LEVELS = 1_021
+"""Uniform numbers per segment of :func:`draw_at_prices`; a prime, so that grid prices never share one."""
 SMALLEST_SHARE = 1e-9
 """A share below this is rounding error of the optimizer, not a price."""
 
@@ -87,4 +90,32 @@ def draw_probabilities(
     """
     rng = np.random.Generator(np.random.PCG64(seed))
     drawn = rng.beta(np.asarray(successes, dtype=np.float64), np.asarray(failures, dtype=np.float64))
+    return [[float(p) for p in of_segment] for of_segment in np.minimum.accumulate(drawn, axis=1)]
+
+
+def draw_at_prices(
+    successes: Sequence[Sequence[float]], failures: Sequence[Sequence[float]], prices: Sequence[int], seed: int
+) -> list[list[float]]:
+    """Draw sale probabilities as :func:`draw_probabilities` does, with a level per price and not per position.
+
+    A price has the same quantile of its posterior whichever other prices are drawn with it.
+
+    Parameters
+    ----------
+    successes, failures : parameters of the Beta posteriors [K][T].
+    prices : ascending, minor units [T].
+
+    Returns
+    -------
+    Probabilities [K][T], non-increasing in price.
+
+    Examples
+    --------
+    >>> both = draw_at_prices([[8.0, 2.0]], [[2.0, 8.0]], [899, 999], 7)
+    >>> both[0][:1] == draw_at_prices([[8.0]], [[2.0]], [899], 7)[0]
+    True
+    """
+    uniform = np.random.Generator(np.random.PCG64(seed)).random((len(successes), _LEVELS))
+    levels = uniform[:, np.asarray(prices, dtype=np.int64) % _LEVELS]
+    drawn = betaincinv(np.asarray(successes, dtype=np.float64), np.asarray(failures, dtype=np.float64), levels)
     return [[float(p) for p in of_segment] for of_segment in np.minimum.accumulate(drawn, axis=1)]

@@ -23,6 +23,10 @@ the point (0, 0), belongs to every segment's points.
 If even the least-selling points sell more than T, (B) and (C=) contradict each other; the solution is
 those points with ``below_demand`` set (science § 7, TARGET_BELOW_DEMAND).
 
+With (B) as an equality, Σ Σ s_tk x_tk = T, the whole hull is walked, its falling part too; λ is then negative
+where units are sold that cost more than they bring. If even the best-selling points sell less than T, the solution
+is those points with ``above_demand`` set (TARGET_ABOVE_DEMAND).
+
 Source: science § 7; 003 § K equations 2-8 with (C) added; Dantzig's LP bound for knapsacks.
 """
 
@@ -42,7 +46,9 @@ class Plan(NamedTuple):
     """One listing's solution.
 
     ``shares[k][t]`` sums to 1 over t under (C=); ``sales`` and ``value`` are expected units and worth of
-    the period; ``multiplier`` ≥ 0 is (B)'s, 0 when T does not bind.
+    the period; ``multiplier`` is (B)'s: 0 when T does not bind, negative only under the equality.
+    ``below_demand``: even the prices that sell least sell more than T. ``above_demand``: even those that sell most
+    sell less.
     """
 
     shares: list[list[float]]
@@ -50,6 +56,7 @@ class Plan(NamedTuple):
     value: float
     multiplier: float
     below_demand: bool
+    above_demand: bool = False
 
 
 class Plans(NamedTuple):
@@ -62,8 +69,11 @@ class Plans(NamedTuple):
     below_demand: NDArray[np.bool_]
 
 
-def _hull(sales: Sequence[float], values: Sequence[float], closed: bool) -> list[int]:
-    """Return indices of the rising part of the upper hull from the least-selling point on; -1 is closing."""
+def _hull(sales: Sequence[float], values: Sequence[float], closed: bool, whole: bool = False) -> list[int]:
+    """Return indices of the upper hull from the least-selling point on; -1 is closing.
+
+    Only the rising part, unless ``whole``.
+    """
     points = [(s, -v, t) for t, (s, v) in enumerate(zip(sales, values, strict=True))]
     if closed:
         points.append((0.0, -0.0, -1))
@@ -81,7 +91,7 @@ def _hull(sales: Sequence[float], values: Sequence[float], closed: bool) -> list
         hull.append(point)
     rising = [hull[0][2]]
     for (_, v0, _), (_, v1, t1) in itertools.pairwise(hull):
-        if v1 >= v0:  # -value does not fall: selling more is worth no more
+        if v1 >= v0 and not whole:  # -value does not fall: selling more is worth no more
             break
         rising.append(t1)
     return rising
@@ -93,6 +103,7 @@ def solve_one(
     target: float | None = None,
     *,
     may_close: bool = False,
+    equal: bool = False,
 ) -> Plan:
     """Solve one listing, in plain floats: the quick path, and bit for bit the same everywhere.
 
@@ -101,6 +112,7 @@ def solve_one(
     sales, values : [K][T], as above; finite, sales ≥ 0.
     target : T; None for no limit.
     may_close : (C≤) instead of (C=).
+    equal : (B) as an equality; nothing changes without a target.
 
     Raises
     ------
@@ -117,6 +129,13 @@ def solve_one(
     ([[0.5, 0.5]], 75.0, 650.0, 6.0)
     >>> solve_one([[100.0, 50.0]], [[800.0, 500.0]], 20.0).below_demand
     True
+
+    At a cost of 7 the price of 10 is best; to sell 75 units all the same costs 1 a unit at the margin.
+
+    >>> solve_one([[100.0, 50.0]], [[100.0, 150.0]], 75.0, equal=True).multiplier
+    -1.0
+    >>> solve_one([[100.0, 50.0]], [[100.0, 150.0]], 120.0, equal=True).above_demand
+    True
     """
     if (
         not sales
@@ -124,7 +143,8 @@ def solve_one(
         or any(not s or len(s) != len(v) for s, v in zip(sales, values, strict=True))
     ):
         raise ValueError("expected at least one segment and one price, and as many values as sales")
-    hulls = [_hull(s, v, may_close) for s, v in zip(sales, values, strict=True)]
+    equal = equal and target is not None
+    hulls = [_hull(s, v, may_close, equal) for s, v in zip(sales, values, strict=True)]
 
     def point(k: int, t: int) -> tuple[float, float]:
         return (0.0, 0.0) if t < 0 else (sales[k][t], values[k][t])
@@ -156,6 +176,9 @@ def solve_one(
         if room > 0:
             mixed = k, room / width
         break
+    else:
+        multiplier = -edges[-1][0] if equal and edges else 0.0
+    above_demand = equal and mixed is None and room > 1e-12 * max(1.0, least)
     shares = [[0.0] * len(s) for s in sales]
     total_sales = total_value = 0.0
     for k, hull in enumerate(hulls):
@@ -168,7 +191,7 @@ def solve_one(
             s, v = point(k, t)
             total_sales += weight * s
             total_value += weight * v
-    return Plan(shares, total_sales, total_value, multiplier, below_demand)
+    return Plan(shares, total_sales, total_value, multiplier, below_demand, above_demand)
 
 
 def solve_many(

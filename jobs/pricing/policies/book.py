@@ -39,6 +39,7 @@ class PolicyBook:
         self._pending: list[PolicyPatch] = []
         self._published: set[str] = set()
         self._merged: dict[tuple[PolicyScope, ...], Policy] = {}
+        self._named: frozenset[str] | None = None
 
     def take(self, command: Command) -> None:
         """Accept a ``policy`` command; it holds from its minute on.
@@ -73,7 +74,7 @@ class PolicyBook:
                 self._documents.pop(patch.scope, None)
         if due:
             self._pending = self._pending[len(due) :]
-            self._merged = {}
+            self._merged, self._named = {}, None
         return bool(due)
 
     def of(self, entry: CatalogEntry) -> Policy:
@@ -88,6 +89,13 @@ class PolicyBook:
         if known is None:
             known = self._merged[scopes] = self._merge(scopes)
         return known
+
+    def named_strategies(self) -> frozenset[str]:
+        """Return the strategies that the base policy or any scope's document names."""
+        if self._named is None:
+            stated = [self.base, *(self._merge((scope,)) for scope in sorted(self._documents))]
+            self._named = frozenset(name for policy in stated for name in policy.strategies.named())
+        return self._named
 
     def scopes_of(self, entry: CatalogEntry) -> list[str]:
         """Return the scopes with a document that cover a listing, wide ones first, as text."""
@@ -126,7 +134,8 @@ class PolicyBook:
         """
         self._documents = {PolicyScope.parse(text): value for text, value in snapshot["documents"].items()}
         self._pending = [PolicyPatch.from_record(record) for record in snapshot["pending"]]
-        self._published, self._merged = set(snapshot["published"]), {}
+        self._published = set(snapshot["published"])
+        self._merged, self._named = {}, None
 
 
 __all__ = ["PatchError", "PolicyBook"]

@@ -9,6 +9,7 @@ the tuple; a test fails for a class that is not in it. The policy's section ``st
 from __future__ import annotations
 
 from jobs.pricing.decision.inputs import PricingInputs
+from jobs.pricing.policy import Policy
 from jobs.pricing.strategies.base import (
     PriceRule,
     ProfitPlan,
@@ -19,27 +20,49 @@ from jobs.pricing.strategies.base import (
     solve_profit,
 )
 from jobs.pricing.strategies.cold_start import ColdStart
+from jobs.pricing.strategies.contextual_bandit import ContextualBandit
 from jobs.pricing.strategies.cost_plus import CostPlus
 from jobs.pricing.strategies.match_rival import MatchRival
 from jobs.pricing.strategies.operator_price import OperatorPrice
 from jobs.pricing.strategies.profit_lp import ProfitLp
+from jobs.pricing.strategies.revenue_lp import RevenueLp
+from jobs.pricing.strategies.rule_table import RuleTable
+from jobs.pricing.strategies.target_lp import TargetLp
+from jobs.pricing.strategies.thompson import Thompson
 from schemas.causes import Cause
 
-STRATEGIES: tuple[Strategy, ...] = (ProfitLp(), ColdStart(), CostPlus(), MatchRival(), OperatorPrice())
+STRATEGIES: tuple[Strategy, ...] = (
+    ProfitLp(), RevenueLp(), TargetLp(), Thompson(), ColdStart(), CostPlus(), MatchRival(), RuleTable(),
+    ContextualBandit(), OperatorPrice(),
+)  # fmt: skip
 _BY_NAME = {strategy.name: strategy for strategy in STRATEGIES}
+
+
+def strategy_named(name: str) -> Strategy:
+    """Return the strategy of a name.
+
+    >>> strategy_named("cost_plus").by_rule
+    True
+    """
+    return _BY_NAME[name]
 
 
 def strategy_of(inputs: PricingInputs) -> Strategy:
     """Return the strategy of a decision: an operator's price, the first price, or the policy's for the role."""
-    chosen = inputs.policy.strategies
-    if inputs.controls.approved_minor is not None:
+    return strategy_in_force(
+        inputs.policy, inputs.cause, inputs.product.role, approved=inputs.controls.approved_minor is not None
+    )
+
+
+def strategy_in_force(policy: Policy, cause: Cause, role: str | None, *, approved: bool) -> Strategy:
+    """Return the strategy of a decision by its cause and role; ``approved``: whether an operator set the price."""
+    chosen = policy.strategies
+    if approved:
         return _BY_NAME[OperatorPrice.name]
-    if inputs.cause is Cause.COLD_START:
-        return _BY_NAME[chosen.cold_start]
-    return _BY_NAME[chosen.of_role(inputs.product.role)]
+    return _BY_NAME[chosen.cold_start if cause is Cause.COLD_START else chosen.of_role(role)]
 
 
 __all__ = [
     "STRATEGIES", "PriceRule", "ProfitPlan", "Proposal", "Strategy", "StrategyContext", "main_price",
-    "solve_profit", "strategy_of",
+    "solve_profit", "strategy_in_force", "strategy_named", "strategy_of",
 ]  # fmt: skip

@@ -41,12 +41,13 @@ class ProfitPlan:
     """Solution of the pricing LP (science § 7 A-D).
 
     ``multiplier``: shadow price of the target, minor units per unit. ``below_demand``: even the prices that sell
-    least sell more than the target.
+    least sell more than the target. ``above_demand``: a target that must be met is more than any prices sell.
     """
 
     shares: Shares
     multiplier: float
     below_demand: bool
+    above_demand: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,8 @@ class Strategy(ABC):
     Attributes
     ----------
     name : as the policy's section ``strategies`` names it.
-    by_rule : whether the price follows from a rule, so that a change needs no expected gain.
+    by_rule : whether a change needs no expected gain, because the price follows from a rule or from a draw.
+    searches : whether it chooses among the grid prices, so that :meth:`refine` gets their valuation.
     continues : whether a change that the step limit cut short goes on after the minimum gap.
     explores : whether neighbouring prices are shown to a few shoppers.
     selectable : whether the policy may name it.
@@ -77,14 +79,23 @@ class Strategy(ABC):
 
     name: ClassVar[str]
     by_rule: ClassVar[bool] = True
+    searches: ClassVar[bool] = False
     continues: ClassVar[bool] = True
     explores: ClassVar[bool] = True
     selectable: ClassVar[bool] = True
     settings: ClassVar[type[PolicySection] | None] = None
 
+    def objective(self, worth: Valuation) -> Valuation:
+        """Return the valuation in what the strategy maximises; by default the policy's objective."""
+        return worth
+
+    def plan(self, inputs: PricingInputs, worth: Valuation) -> ProfitPlan:
+        """Return the LP's solution over a valuation's prices; by default that of highest expected profit."""
+        return solve_profit(inputs, worth)
+
     @abstractmethod
     def propose(self, context: StrategyContext, plan: ProfitPlan) -> Proposal:
-        """Propose prices within the hard bands. ``plan``: the profit LP's solution over them. Pure."""
+        """Propose prices within the hard bands. ``plan``: the result of :meth:`plan` over them. Pure."""
 
     def refine(self, proposal: Proposal, context: StrategyContext) -> tuple[Proposal, ProfitPlan | None]:
         """Return the proposal within all bands, and the LP's solution there if one was computed."""
@@ -107,20 +118,39 @@ class PriceRule(Strategy):
 
 def solve_profit(inputs: PricingInputs, worth: Valuation) -> ProfitPlan:
     """Solve the pricing LP over a valuation's prices: shares per segment that maximise expected profit."""
+    thompson = inputs.policy.exploration.mode == "thompson"
+    return solve_lp(inputs, worth, draw_probabilities(*worth.beta(), inputs.seed) if thompson else None)
+
+
+def solve_lp(
+    inputs: PricingInputs,
+    worth: Valuation,
+    drawn: Sequence[Sequence[float]] | None = None,
+    *,
+    target_units: float | None = None,
+) -> ProfitPlan:
+    """Solve the pricing LP with given sale probabilities and a given target.
+
+    Parameters
+    ----------
+    drawn : sale probabilities [K][T] in place of the posterior means.
+    target_units : units that must be sold in the period; None: at most the inputs' target is sold.
+    """
     policy = inputs.policy
-    drawn = draw_probabilities(*worth.beta(), inputs.seed) if policy.exploration.mode == "thompson" else None
     sales = worth.sales(drawn)
     values = worth.values(sales)
     names = policy.segments.names
     if policy.segments.uniform:
         sales, values = [_column_sums(sales)], [_column_sums(values)]
-    plan = solve_one(sales, values, inputs.target.units, may_close=policy.objective.may_close)
+    equal = target_units is not None
+    target = target_units if equal else inputs.target.units
+    plan = solve_one(sales, values, target, may_close=policy.objective.may_close, equal=equal)
     rows = plan.shares * (len(names) if policy.segments.uniform else 1)
     shares = {
         segment: {p: x for p, x in zip(worth.prices, row, strict=True) if x > 0}
         for segment, row in zip(names, rows, strict=True)
     }
-    return ProfitPlan(shares, plan.multiplier, plan.below_demand)
+    return ProfitPlan(shares, plan.multiplier, plan.below_demand, plan.above_demand)
 
 
 def main_price(plan: ProfitPlan, segments: tuple[str, ...], fallback: int) -> int:

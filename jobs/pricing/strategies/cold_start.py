@@ -45,10 +45,11 @@ def cold_start_price(
 
 
 class ColdStart(PriceRule):
-    """The first price of a listing without a table: the known price, else :func:`cold_start_price`.
+    """The first price of a listing without a table: the known price, else one from cost and rivals.
 
-    The known price is that of the shop's orders, else the list price. The price of orders comes first: it is what
-    customers pay, whatever the catalog states. Only hard bands move a known price; it is not rounded either.
+    The latter is :func:`cold_start_price`. The known price is that of the shop's orders, else the list price. The
+    price of orders comes first: it is what customers pay, whatever the catalog states. Only hard bands move a
+    known price; it is not rounded either.
     """
 
     name = "cold_start"

@@ -1,4 +1,7 @@
-"""profit_lp: the prices that maximise expected profit, by the linear program of science § 7."""
+"""profit_lp: the prices that maximise expected profit, by the linear program of science § 7.
+
+The other linear programs are subclasses that replace the objective or the plan.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ from jobs.pricing.strategies.base import (
     Strategy,
     StrategyContext,
     main_price,
-    solve_profit,
 )
 
 
@@ -17,6 +19,7 @@ class ProfitLp(Strategy):
 
     name = "profit_lp"
     by_rule = False
+    searches = True
 
     def propose(self, context: StrategyContext, plan: ProfitPlan) -> Proposal:
         """Propose the plan; the candidate is the main segment's price of the largest share."""
@@ -28,5 +31,5 @@ class ProfitLp(Strategy):
         """Solve again over the prices that all bands allow; without one on the grid, the nearest price."""
         if context.valuation is None:
             return super().refine(proposal, context)
-        plan = solve_profit(context.inputs, context.valuation)
+        plan = self.plan(context.inputs, context.valuation)
         return Proposal(proposal.candidate_minor, plan.shares), plan

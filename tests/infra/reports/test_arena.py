@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infra.reports.arena.arena import START_MS, make_method, run_all
+from infra.reports.arena.arena import FAMILY_NAMES, START_MS, make_method, run_all, run_market
+from infra.reports.arena.comparison import Comparison
 from infra.reports.arena.market import market_config
+from infra.reports.arena.pricing_methods import METHOD_OF, METHODS
 from infra.reports.program import run_program
 from infra.reports.programs import PROGRAMS
+from jobs.pricing.strategies import STRATEGIES
 from jobs.simulation.count_market import CountMarket, Shown
 
 
@@ -22,6 +25,18 @@ def test_walras_exceeds_cost_plus_and_keeps_its_share_of_the_clairvoyant(tmp_pat
     written = json.loads((tmp_path / "arena.json").read_text())
     assert written["accepted"] and written["seeds"] == {"logit": [3], "step": [3]}
     assert (tmp_path / "arena.png").stat().st_size > 0
+
+
+def test_every_strategy_runs_in_every_family_and_is_in_the_table() -> None:
+    strategies = [METHOD_OF.get(each.name, each.name) for each in STRATEGIES if each.selectable]
+    assert set(strategies) <= set(METHODS)
+    comparison = Comparison(0.05, 1)
+    for family in FAMILY_NAMES:
+        comparison.runs[family] = {1: run_market(family, 1, 0.05, 1, strategies)}
+    head, *rows = comparison.table_lines()
+    assert head.split() == ["method", *FAMILY_NAMES]
+    assert {row.split()[0] for row in rows} == {*strategies, "clairvoyant"}
+    assert all(0 < float(share) < 1.5 for row in rows for share in row.split()[1:])
 
 
 def test_arrivals_depend_on_the_seed_and_not_on_prices() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -11,11 +12,13 @@ from typer.testing import CliRunner
 from jobs import cli
 from jobs.audit.ledger import balance_ledger
 from jobs.audit.recompute import same_bytes
-from jobs.cli import queries
+from jobs.cli import queries, strategies
 from jobs.connectors.redis.price_tables import RedisPriceTables
+from jobs.pricing.policy import Policy
 from schemas.events import Listing
 from schemas.price_table import PriceList, PriceTable, unit_draw
 from schemas.topics import TOPICS
+from tests.jobs.pricing.pricing_builders import START_MS, a_record, some_inputs
 
 
 def a_table(sku: str = "sku-1") -> PriceTable:
@@ -84,6 +87,8 @@ def test_unknown_listing_is_not_searched_for_in_unlimited_topics(
         (["freeze", "a", "--until", "tomorrow"], "90m, 2h, 3d"),
         (["manual-price", "a/b/c", "cheap", "USD"], "decimal number"),
         (["manual-price", "a/b/c", "0", "USD"], "price_minor: OUT_OF_RANGE"),
+        (["strategies", "compare", "a//c"], "tenant/market/sku"),
+        (["strategies", "compare", "--since", "yesterday"], "90m, 2h, 3d"),
         (["data-check", "nonsense"], "expected one of features, quotes"),
         (["data-check", "features", "no-such-folder"], "at least one Parquet file"),
     ],
@@ -91,6 +96,39 @@ def test_unknown_listing_is_not_searched_for_in_unlimited_topics(
 def test_wrong_use_exits_with_2_and_the_expected_form(walras: Any, words: list[str], expected: str) -> None:
     result = walras(*words)
     assert result.exit_code == 2 and expected in result.stderr
+
+
+def a_decision(sku: str, at_ms: int) -> dict[str, Any]:
+    policy = Policy.from_dict({"strategies": {"shadow": ["cost_plus"]}})
+    record = a_record(some_inputs(policy, listing=f"acme/web-us-usd/{sku}", at_ms=at_ms))
+    return record | {"decision_id": f"{sku}-{at_ms}", "tenant": "acme"}
+
+
+@pytest.fixture
+def decisions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decisions of two listings, the second an hour before the run's now."""
+    now_ms = START_MS + 10 * 3_600_000
+    monkeypatch.setenv("WALRAS_CLOCK", f"sim:{now_ms}:{round(time.time() * 1000)}:1")
+    log = [a_decision("s1", START_MS), a_decision("s2", now_ms - 3_600_000)]
+    monkeypatch.setattr(strategies, "read_values", lambda bootstrap, name: iter(log))
+
+
+def test_strategies_are_compared_in_a_scope_and_since_a_time(walras: Any, decisions: None) -> None:
+    data = json.loads(walras("strategies", "compare", "--json").stdout)
+    assert data["decisions"] == 2
+    assert [(row["strategy"], row["in_force"]) for row in data["results"]] == [
+        ("profit_lp", True), ("cost_plus", False),
+    ]  # fmt: skip
+    assert json.loads(walras("strategies", "compare", "--since", "2h", "--json").stdout)["decisions"] == 1
+    text = walras("strategies", "compare", "acme/web-us-usd/s1").stdout
+    assert "cost_plus" in text and "18.49 USD" in text and "STEP_LIMIT 100%" in text and "1 decision\n" in text
+    assert walras("strategies", "compare", "other").exit_code == 1
+
+
+def test_strategies_are_listed_with_their_use(walras: Any) -> None:
+    found = {row["name"]: row for row in json.loads(walras("strategies", "list", "--json").stdout)}
+    assert found["profit_lp"]["used_for"] == ["default"] and found["rule_table"]["settings"] == "rule_table"
+    assert "profit_lp" in walras("strategies", "list").stdout
 
 
 def test_missing_table_exits_with_1(walras: Any) -> None:

@@ -77,6 +77,8 @@ def some_inputs(policy: Policy | None = None, **changes: Any) -> PricingInputs:
         "usual_minor": None,
         "bought": None,
         "experience": None,
+        "attributes": None,
+        "bandit": None,
         "policy_hash": policy.hash,
         "policy": policy.to_dict(),
     }

@@ -6,7 +6,7 @@ from jobs.pricing.decision.inputs import PricingInputs
 from jobs.pricing.decision.valuation import value_prices
 from jobs.pricing.grid import price_grid
 from jobs.pricing.guardrails import AllowedPrices
-from jobs.pricing.strategies import Proposal, Strategy, StrategyContext, solve_profit
+from jobs.pricing.strategies import Proposal, Strategy, StrategyContext
 
 
 def a_context(inputs: PricingInputs, low: int, high: int) -> StrategyContext:
@@ -22,11 +22,11 @@ def a_context(inputs: PricingInputs, low: int, high: int) -> StrategyContext:
 
 
 def proposal_of(strategy: Strategy, context: StrategyContext) -> Proposal:
-    """Return a strategy's proposal, with the profit LP's plan over the context's prices."""
+    """Return a strategy's proposal, with its plan over the context's prices."""
     valuation = context.valuation
     if valuation is None:
         valuation = value_prices(context.inputs, [context.allowed.low], context.rivals_mean_minor)
-    return strategy.propose(context, solve_profit(context.inputs, valuation))
+    return strategy.propose(context, strategy.plan(context.inputs, strategy.objective(valuation)))
 
 
 def refined(strategy: Strategy, context: StrategyContext, low: int, high: int) -> Proposal:

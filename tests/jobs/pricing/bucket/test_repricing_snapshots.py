@@ -119,21 +119,23 @@ def test_snapshot_of_version_1_is_restored_without_a_loss() -> None:
 
 
 def with_estimates_of_now(snapshot: dict[str, Any]) -> dict[str, Any]:
-    """Return a snapshot with what was added since: fields of estimates, and policies without a patch."""
+    """Return a snapshot with what was added since: fields of estimates and rows, policies without a patch."""
     at, bucket = ROW.index("estimate"), snapshot["bucket"]
 
     def of_now(row: list[Any] | None) -> list[Any] | None:
         return None if row is None else list(HeldEstimate(*row))
 
-    states = [[*row[:at], of_now(row[at]), *row[at + 1 :]] for row in bucket["states"]]
+    states = [[*row[:at], of_now(row[at]), *row[at + 1 : -1], None, row[-1]] for row in bucket["states"]]
     parked = {key: of_now(row) for key, row in bucket["parked"].items()}
     policies = {"documents": {}, "pending": [], "published": []}
-    return snapshot | {"bucket": bucket | {"states": states, "parked": parked}, "policies": policies}
+    now = bucket | {"states": states, "parked": parked, "state_row": list(ROW)}
+    return snapshot | {"bucket": now, "policies": policies}
 
 
 def test_snapshot_of_version_1_holds_every_kind_of_listing_state() -> None:
-    states = [dict(zip(ROW, row, strict=True)) for row in VERSION_1["snapshot"]["bucket"]["states"]]
-    empty = {name for name in ROW if not any(state[name] for state in states)}
+    names = VERSION_1["snapshot"]["bucket"]["state_row"]
+    states = [dict(zip(names, row, strict=True)) for row in VERSION_1["snapshot"]["bucket"]["states"]]
+    empty = {name for name in names if not any(state[name] for state in states)}
     assert empty == {"needs_start"}, "every listing has a table"
 
 
