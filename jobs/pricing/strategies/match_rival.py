@@ -18,11 +18,15 @@ class MatchRivalSettings(PolicySection):
 
     to: Literal["mean", "lowest", "named"] = Field(
         default="mean",
-        description="price that is matched: the rivals' mean, their lowest, or that of competitor (§ 7)",
+        description="price that is matched: the rivals' mean, their lowest, or that of competitor (science § 7)",
     )
-    competitor: str = Field(default="", description="competitor whose price is matched, with to: named (§ 7)")
+    competitor: str = Field(
+        default="", description="competitor whose price is matched, with to: named (science § 7)"
+    )
     ratio: Number = Field(default=1.0, gt=0.0, description="price over the matched price")
-    offset_minor: int = Field(default=0, description="minor units added after the ratio; negative: below (§ 7)")
+    offset_minor: int = Field(
+        default=0, description="minor units added after the ratio; negative: below (science § 7)"
+    )
 
     @check_section
     def _named(self) -> MatchRivalSettings:

@@ -79,7 +79,7 @@ class RuleTableSettings(PolicySection):
     rows: tuple[RuleRow, ...] = Field(
         default=(RuleRow(markup=0.40),),
         min_length=1,
-        description="conditions, and a markup or rival_ratio; the first match counts, the last row has none (§ 7)",
+        description="conditions, and a markup or rival_ratio; the first match counts, the last row has none (science § 7)",
     )
 
     @check_section

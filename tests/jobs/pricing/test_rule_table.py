@@ -95,7 +95,7 @@ def test_offset_is_added_after_the_ratio() -> None:
 
 
 def test_named_rival_without_a_fresh_offer_keeps_the_current_price() -> None:
-    assert matched(to="named", competitor="c") == 1999 and matched(to="named", competitor="nobody") == 1999
+    assert matched(to="named", competitor="c") == 1999 and matched(to="named", competitor="z") == 1999
 
 
 @pytest.mark.parametrize("section", [{"to": "named"}, {"competitor": "a"}, {"to": "highest"}])
