@@ -62,5 +62,5 @@ def _matched_minor(inputs: PricingInputs, settings: MatchRivalSettings) -> float
     named = settings.to == "named"
     offers = [offer for offer in inputs.offers if not named or offer.competitor == settings.competitor]
     validity_ms = inputs.policy.market.offer_validity_minutes * MINUTE_MS
-    found = reference_of(offers, inputs.at_ms, validity_ms, rivals_only=not named)
+    found = reference_of(offers, inputs.at_ms, validity_ms, rivals_only=True)
     return found.min_minor if found is not None and found.fresh else None
