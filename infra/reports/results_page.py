@@ -364,6 +364,12 @@ def arena(folder: Path) -> Iterator[str]:
             "over matching the rival", "over hourly repricing",
             "price changes per listing and day: Walras, hourly")  # fmt: skip
     yield from table(head, rows)
+    methods = list(next(iter(report["families"].values())))
+    shares = [
+        (name, *(f"{_mean(of[name]['share_of_clairvoyant']):.3f}" for of in report["families"].values()))
+        for name in methods
+    ]
+    yield from table(("share of the clairvoyant's profit by", *report["families"]), shares)
     yield (
         f"{len(judged) - len(missed)} of {len(judged)} judged lines hold"
         + (f"; missed: {'; '.join(missed)}." if missed else ".")

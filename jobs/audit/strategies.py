@@ -110,7 +110,7 @@ def compare_strategies(
             continue
         seen.add(decision["decision_id"])
         category = (inputs.get("attributes") or {}).get("category", "")
-        where = (f"{decision['tenant']}/{category}", inputs["currency"])
+        where = ("/".join((decision["tenant"], category)), inputs["currency"])
         in_force = result.get("strategy") or _in_force(inputs, policies)
         price = result["default_minor"]
         gain = (result["gain_minor"], result["gain_sd_minor"]) if decision["published"] else (0.0, 0.0)

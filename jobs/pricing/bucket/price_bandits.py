@@ -115,7 +115,7 @@ class PriceBandits:
         self, cells: Iterable[Cell], catalog: Mapping[str, CatalogEntry], out_of_stock: Collection[str]
     ) -> None:
         """Count a minute's requests and profit at the prices of open pulls; learn the complete rewards."""
-        if not self._pulls:
+        if not (self.active and self._pulls):
             return
         touched = set()
         for cell in cells:
@@ -164,7 +164,7 @@ class PriceBandits:
 
 
 def _category(entry: CatalogEntry) -> str:
-    return f"{entry.tenant}/{entry.market}/{entry.category}"
+    return "/".join((entry.tenant, entry.market, entry.category))
 
 
 def _numbers(arm: ArmModel) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from jobs.pricing.commands import HANDLER_OF
 from jobs.pricing.decision.inputs import PricingInputs
-from jobs.pricing.decision.limit_texts import binds, limit_text
+from jobs.pricing.decision.limit_texts import binds, limit_text, shadow_text
 from jobs.pricing.decision.serialization import read_inputs
 from jobs.pricing.decision.times import time_text
 from jobs.pricing.guardrails import money
@@ -74,6 +74,7 @@ def explain(decision: Mapping[str, Any], policies: Mapping[str, Policy]) -> str:
         )
     lines.append(_line("prices", _prices(inputs, decision)))
     lines.append(_line("gain", _gain(inputs, result)))
+    lines += [_line("shadow", shadow_text(each, inputs.currency)) for each in result.get("shadows", ())]
     lines += [_line("" if i else "next", text) for i, text in enumerate(_next(inputs, decision))]
     lines.append(_line("record", f"policy {inputs.policy.name}, {decision['inputs']['policy_hash']}"))
     return "\n".join(fill(each, WIDTH, subsequent_indent=_INDENT) for line in lines for each in line.split("\n"))

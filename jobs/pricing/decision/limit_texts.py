@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jobs.pricing.decision.inputs import PricingInputs
-from jobs.pricing.guardrails import GUARDRAIL_OF, Kind, LimitRecord, Pin
+from jobs.pricing.guardrails import GUARDRAIL_OF, Kind, LimitRecord, Pin, money
 from jobs.pricing.watcher.signals import signal_text
 from schemas.codes import OutcomeCode
 from schemas.public_texts import CAUSES, OUTCOMES
@@ -55,6 +55,16 @@ def limit_text(band: Mapping[str, Any], inputs: PricingInputs, candidate_minor: 
     text = f"{guardrail.title}: {guardrail.text(LimitRecord(band, inputs, candidate_minor))}"
     advice = guardrail.advice if binds(band, candidate_minor) else ""
     return f"{text}; {advice}." if advice else f"{text}."
+
+
+def shadow_text(shadow: Mapping[str, Any], currency: str) -> str:
+    """Return one shadow of a decision as a sentence: its price, its gain, and the limits that changed it."""
+    price, gain = shadow["price_minor"], shadow["gain_minor"]
+    text = f"{shadow['strategy']} would set {'no price' if price is None else money(price, currency)}"
+    if gain is not None:
+        text += f", expected gain {money(gain, currency)} ± {money(shadow['gain_sd_minor'], currency)}"
+    titles = [GUARDRAIL_OF[code].title.lower() for code in shadow["bound_by"]]
+    return f"{text}; limited by: {', '.join(titles)}." if titles else f"{text}."
 
 
 def reason_text(reason: str) -> str:

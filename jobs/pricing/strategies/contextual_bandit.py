@@ -34,14 +34,21 @@ class ContextualBanditSettings(PolicySection):
     key: ClassVar[str] = "contextual_bandit"
 
     steps: tuple[int, ...] = Field(
-        default=(-4, -2, 0, 2, 4), min_length=2, max_length=9, description="arms: steps on the price grid (§ 7)"
+        default=(-4, -2, 0, 2, 4),
+        min_length=2,
+        max_length=9,
+        description="arms: steps on the price grid (science § 7)",
     )
     least_requests: int = Field(
-        default=500, ge=1, description="price requests at the chosen price before its reward is learned (§ 7)"
+        default=500,
+        ge=1,
+        description="price requests at the chosen price before its reward is learned (science § 7)",
     )
-    noise_sd: Number = Field(default=0.3, gt=0, description="σ: sd of one reward, as a share of the profit (§ 7)")
+    noise_sd: Number = Field(
+        default=0.3, gt=0, description="σ: sd of one reward, as a share of the profit (science § 7)"
+    )
     prior_sd: Number = Field(
-        default=0.1, gt=0, description="s: sd of a weight before data, as a share of the profit (§ 7)"
+        default=0.1, gt=0, description="s: sd of a weight before data, as a share of the profit (science § 7)"
     )
 
     @check_section

@@ -19,11 +19,15 @@ class MatchRivalSettings(PolicySection):
 
     to: Literal["mean", "lowest", "named"] = Field(
         default="mean",
-        description="price that is matched: the rivals' mean, their lowest, or that of competitor (§ 7)",
+        description="price that is matched: the rivals' mean, their lowest, or that of competitor (science § 7)",
     )
-    competitor: str = Field(default="", description="competitor whose price is matched, with to: named (§ 7)")
+    competitor: str = Field(
+        default="", description="competitor whose price is matched, with to: named (science § 7)"
+    )
     ratio: Number = Field(default=1.0, gt=0.0, description="price over the matched price")
-    offset_minor: int = Field(default=0, description="minor units added after the ratio; negative: below (§ 7)")
+    offset_minor: int = Field(
+        default=0, description="minor units added after the ratio; negative: below (science § 7)"
+    )
 
     @check_section
     def _named(self) -> MatchRivalSettings:
@@ -59,5 +63,5 @@ def _matched_minor(inputs: PricingInputs, settings: MatchRivalSettings) -> float
     named = settings.to == "named"
     offers = [offer for offer in inputs.offers if not named or offer.competitor == settings.competitor]
     validity_ms = inputs.policy.market.offer_validity_minutes * MINUTE_MS
-    found = reference_of(offers, inputs.at_ms, validity_ms, rivals_only=not named)
+    found = reference_of(offers, inputs.at_ms, validity_ms, rivals_only=True)
     return found.min_minor if found is not None and found.fresh else None

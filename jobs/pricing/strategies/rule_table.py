@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from jobs.pricing.decision.inputs import ListingAttributes, PricingInputs
 from jobs.pricing.policy_section import Field, Number, PolicySection, as_stated, check_section
 from jobs.pricing.strategies.base import PriceRule, StrategyContext
+from schemas.events import Role
 
 _CONDITIONS = (
     "role", "category", "least_stock", "most_stock", "least_cover_days", "most_cover_days", "least_age_days",
@@ -31,6 +32,16 @@ class RuleRow(PolicySection):
     )
     markup: Number | None = Field(default=None, ge=0, description="share of the cost that is added to it")
     rival_ratio: Number | None = Field(default=None, gt=0, description="price over the rivals' fresh mean")
+
+    @check_section
+    def _can_match(self) -> RuleRow:
+        if self.role is not None and self.role not in set(Role):
+            raise ValueError(f"expected a role among {', '.join(sorted(Role))}, got {self.role!r}")
+        for what in ("stock", "cover_days", "age_days"):
+            least, most = getattr(self, f"least_{what}"), getattr(self, f"most_{what}")
+            if least is not None and most is not None and least > most:
+                raise ValueError(f"expected least_{what} ≤ most_{what}, got {least} and {most}")
+        return self
 
     @check_section
     def _one_price(self) -> RuleRow:
@@ -80,7 +91,7 @@ class RuleTableSettings(PolicySection):
     rows: tuple[RuleRow, ...] = Field(
         default=(RuleRow(markup=0.40),),
         min_length=1,
-        description="conditions, and a markup or rival_ratio; the first match counts, the last row has none (§ 7)",
+        description="conditions and a markup or rival_ratio; the first match counts (science § 7)",
     )
 
     @check_section

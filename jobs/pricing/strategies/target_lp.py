@@ -20,10 +20,12 @@ class TargetLpSettings(PolicySection):
     units: Number | None = Field(
         default=None,
         gt=0,
-        description="units to sell per listing and period; null: stock_share of the stock (§ 7)",
+        description="units to sell per listing and period; null: stock_share of the stock (science § 7)",
     )
     stock_share: Share = Field(
-        default=0.1, gt=0, description="share of the stock on hand to sell in the period, without units (§ 7)"
+        default=0.1,
+        gt=0,
+        description="share of the stock on hand to sell in the period, without units (science § 7)",
     )
 
 

@@ -63,6 +63,11 @@ def test_decision_by_a_table_recomputes_from_its_record() -> None:
         ([{"markup": 0.1}, {"markup": 0.4}], "got none in row 1"),
         ([{"markup": 0.1, "rival_ratio": 1.0}, {"markup": 0.4}], "expected either markup or rival_ratio"),
         ([{"role": "kvi"}, {"markup": 0.4}], "expected either markup or rival_ratio"),
+        ([{"role": "vip", "markup": 0.1}, {"markup": 0.4}], "expected a role among kvi"),
+        (
+            [{"least_stock": 9, "most_stock": 3, "markup": 0.1}, {"markup": 0.4}],
+            "expected least_stock ≤ most_stock",
+        ),
         ([{"colour": "red", "markup": 0.1}, {"markup": 0.4}], "colour"),
     ],
 )
@@ -96,7 +101,8 @@ def test_offset_is_added_after_the_ratio() -> None:
 
 
 def test_named_rival_without_a_fresh_offer_keeps_the_current_price() -> None:
-    assert matched(to="named", competitor="c") == 1999 and matched(to="named", competitor="nobody") == 1999
+    assert matched(to="named", competitor="c") == 1999 and matched(to="named", competitor="d") == 1999
+    assert matched(to="named", competitor="z") == 1999
 
 
 @pytest.mark.parametrize("section", [{"to": "named"}, {"competitor": "a"}, {"to": "highest"}])

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.audit.recompute import Audit
+from jobs.pricing.decision.explain import explain
 from jobs.pricing.decision.reprice import reprice
 from jobs.pricing.decision.result import PricingDecision
 from jobs.pricing.decision.serialization import decision_record
@@ -105,6 +106,13 @@ def test_shadow_does_not_follow_an_operators_price() -> None:
 def test_strategy_in_force_has_no_shadow_of_its_own() -> None:
     decision = reprice(some_inputs(with_policy({"shadow": ["profit_lp", "match_rival"]})))
     assert decision.strategy == "profit_lp" and [each.strategy for each in decision.shadows] == ["match_rival"]
+
+
+def test_explanation_has_a_line_per_shadow() -> None:
+    text = explain(a_record(some_inputs(with_policy({"shadow": ["cost_plus", "match_rival"]}))))
+    lines = [line.split(maxsplit=1)[1] for line in text.splitlines() if line.startswith("  shadow")]
+    assert lines[0].startswith("cost_plus would set 18.49 USD, expected gain")
+    assert lines[1].startswith("match_rival would set 18.99 USD")
 
 
 def test_decision_without_shadows_is_recorded_as_before() -> None:
