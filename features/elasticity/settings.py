@@ -169,6 +169,16 @@ class ElasticitySettings:
         """
         return float(self.forgetting_per_week ** (self.period_ms / WEEK_MS))
 
+    def period_end(self, period: int) -> int:
+        """Return the end of a period in event time, in milliseconds.
+
+        Examples
+        --------
+        >>> ElasticitySettings(period_ms=HOUR_MS).period_end(0)
+        3600000
+        """
+        return (period + 1) * self.period_ms + self.period_offset_ms
+
 
 def _are_distinct(names: tuple[str, ...], most: int) -> bool:
     return len(names) <= most and len(set(names)) == len(names) and all(names)

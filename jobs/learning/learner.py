@@ -1,6 +1,6 @@
 """Learner: a history's periods through the estimators as arrays, and what the rows say of each listing.
 
-Two passes over the rows. The first learns period by period, with the rules of elasticity_logic.py: orders at a
+Two passes over the rows. The first learns period by period, with the rules of period_counts.py: orders at a
 price that was not shown in their own period count with the exposures of the period before, cancellations are set
 against the listing's next orders, and conversion has factors of hour, weekday and segment. All listings are one
 bucket, so that category effects and factors are those of the whole category. The second pass is
@@ -126,7 +126,7 @@ class _Learner:
     # -- first pass: counts given exposures ----------------------------------------------------
 
     def _shifted(self) -> Iterator[PriceRows]:
-        """Yield the periods with late orders moved to the row of the period before (elasticity_logic.py)."""
+        """Yield the periods with late orders moved to the row of the period before (period_counts.py)."""
         before: PriceRows | None = None
         for rows in self.history.by_period():
             if before is None or not self.settings.order_lag_periods:

@@ -10,7 +10,7 @@ import numpy as np
 from jobs.learning.history import Floats, Ints, PriceRows
 
 MIN_SHARE_IN_STOCK = 0.05
-"""Smallest share of a period in stock by which units are divided (elasticity_logic.py)."""
+"""Smallest share of a period in stock by which units are divided (period_counts.py)."""
 
 
 class ListingRows(NamedTuple):

@@ -14,7 +14,7 @@ from features.bucket_logic import Batch, Fact, Output
 from features.elasticity import ElasticitySettings, WithinRiver, WithinSums, model_for
 from features.elasticity.controls import CountRow
 from features.elasticity.elasticity_logic import ElasticityLogic
-from features.elasticity.pooling_logic import PoolingLogic
+from features.elasticity.pooling.pooling_logic import PoolingLogic
 from schemas.events import CatalogEntry, Cell, Covariate, Offer
 from schemas.time_units import HOUR_MS
 

@@ -19,7 +19,7 @@ from features.array_text import array_text
 from features.bucket_logic import Batch, Fact, Output, SnapshotError
 from features.elasticity import ElasticitySettings, competing_models
 from features.elasticity.elasticity_logic import ElasticityLogic
-from features.elasticity.pooling_logic import PoolingLogic
+from features.elasticity.pooling.pooling_logic import PoolingLogic
 from schemas.events import CatalogEntry, Cell, Estimate, Offer, Stock
 
 HOUR = 3_600_000
@@ -319,7 +319,7 @@ def test_elasticity_snapshot_of_version_1_is_restored(name: str) -> None:
     settings = logic.settings
     model = competing_models(settings)[0]
     model.restore(stored["model"])
-    for one, two in zip(logic._models[0].statistics(), model.statistics(), strict=True):
+    for one, two in zip(logic._learning.models[0].statistics(), model.statistics(), strict=True):
         np.testing.assert_array_equal(one, two)
     again = through_json(logic.snapshot())
     kept = stored.keys() - {"model", "local_time"}

@@ -11,7 +11,7 @@ import pytest
 
 from features.bucket_logic import Batch, Fact, Output, parse_batch
 from features.elasticity.elasticity_logic import ElasticityLogic
-from features.elasticity.pooling_logic import ESTIMATES, PoolingLogic
+from features.elasticity.pooling.pooling_logic import ESTIMATES, PoolingLogic
 from jobs.hosting.cell_query import CellQuery
 from jobs.learning.estimators import ElasticitySettings, ProductEstimate
 from jobs.learning.history import History

@@ -1,4 +1,4 @@
-"""From series to products, and from products to their category (science § 3).
+"""Raw estimates of products from the statistics of their series (science § 3).
 
 Per product, over its series: A, c, yy, N, χ, χ_n added in sorted order; W = the largest of the series'
 (a lower bound of their union, so that errors are not understated).
@@ -10,23 +10,14 @@ Per product, over its series: A, c, yy, N, χ, χ_n added in sorted order; W = t
                  d₀ and s₀² fitted to the products' s² as scaled F (Smyth 2004, limma); with fewer than three
                  products d₀ and s₀² are the settings' prior
       counts     SE² = φ(A⁻¹)_pp,   φ = max(1, (Σχ + 20)/(Σχ_n + 20)) over the product, so raw estimates depend on
-                 their own data only; shrinkage uses the category's φ = max(1, Σχ/Σχ_n) instead
+                 their own data only; shrinkage (shrinkage.py) uses the category's φ = max(1, Σχ/Σχ_n) instead
   (3) log units  the published error is SE·t_.95(ν)/z_.95, ν = d₀ + max(1, min(d, W − K − 1)): an interval of
                  ±1.645 errors has the width of Student's t
-  (4) w = 1/(SE₀² + τ²),  SE₀ the error without the factor 1.5 and without Student's t,
-       h = min(1, c/|√w(b − μ)|),  μ = (Σwhb + m₀/s₀²)/(Σwh + 1/s₀²)       Huber's weights, c = 2
-  (5) τ̂² = τ² + (ΣwΨ − (k − 1))/Σw·wΨ,  wΨ = min(w(b − μ)², c²)/κ, κ = E min(Z², c²)    one Paule-Mandel step, not
-      below 0; bounded, so that one product far away does not switch off the shrinkage of all others
-  (6) τ² ← (4τ₀² + k_eff τ̂²)/(4 + k_eff),  k_eff = Σ(τ₀²/(τ₀² + SE₀²))²    ten rounds of (4-6)
-  (7) mean = (b/SE² + μ/τ²)/(1/SE² + 1/τ²),
-      var  = 1/(1/SE² + 1/τ²) + (SE²/(SE² + τ²))²·Var(μ),  Var(μ) = 1/(Σwh + 1/s₀²)
-
-A product without data has mean μ and variance τ² + Var(μ).
 
 References
 ----------
 Smyth (2004): Linear models and empirical Bayes methods for assessing differential expression in microarray
-experiments. Huber (1964): Robust estimation of a location parameter.
+experiments.
 """
 
 from __future__ import annotations
@@ -39,16 +30,11 @@ from scipy import special, stats
 
 from features.elasticity.base import Distribution, Floats, Ints, SeriesStatistics
 from features.elasticity.settings import ElasticitySettings
-from schemas.codes import InsufficientReason, Sufficiency
 
 _RIDGE = 1e-9
 _MIN_PRICE_RANGE = 1e-9
 _MIN_INFORMATION = 0.02
 _PRIOR_SCATTER = 20.0
-_BOUND = 2.0
-"""c of (4) and (5): products further away than this many of their sd count with a bounded weight."""
-_BOUNDED_SQUARE = float(stats.chi2.cdf(_BOUND**2, 3) + _BOUND**2 * stats.chi2.sf(_BOUND**2, 1))
-"""κ of (5)."""
 _MAX_PRIOR_DF = 1_000.0
 
 
@@ -76,15 +62,6 @@ class Products(NamedTuple):
     def moved(self) -> NDArray[np.bool_]:
         """Whether the price of a product moved within a series."""
         return self.price_range > _MIN_PRICE_RANGE
-
-
-class Shrunk(NamedTuple):
-    """Estimates after shrinkage, and the category prior that was used."""
-
-    mean: Floats
-    sd: Floats
-    mu: float
-    tau: float
 
 
 def pool_products(
@@ -204,93 +181,3 @@ def _inverse_trigamma(value: float) -> float:
         if abs(step) < 1e-8 * y:
             break
     return y
-
-
-def shrink(
-    b: Floats, se: Floats, settings: ElasticitySettings | None = None, sampling_se: Floats | None = None
-) -> Shrunk:
-    """Shrink raw estimates to their category's mean (4-7); NaN means no data.
-
-    Parameters
-    ----------
-    b, se : raw estimates and their errors, shape (P,).
-    sampling_se : the errors that (4-6) use; None: ``se``. With errors that are wider than the scatter of the
-        estimates, the variance between products would seem to be 0, and intervals would be too narrow.
-
-    Examples
-    --------
-    A precise estimate stays, an imprecise one moves to the category's mean, a missing one equals that mean.
-
-    >>> got = shrink(np.array([-1.0, -1.2, 3.0, np.nan]), np.array([0.1, 0.1, 2.0, np.nan]))
-    >>> got.mean.round(2).tolist(), bool(got.sd[0] < got.sd[2] < got.sd[3])
-    ([-1.0, -1.2, -0.13, -1.15], True)
-    """
-    s = settings or ElasticitySettings()
-    known = np.isfinite(b) & np.isfinite(se)
-    x, v = b[known], np.maximum(se[known] ** 2, 1e-12)
-    sampled = v if sampling_se is None else np.maximum(sampling_se[known] ** 2, 1e-12)
-    tau2, k_eff = s.tau0**2, float(((s.tau0**2 / (s.tau0**2 + sampled)) ** 2).sum())
-    mu, var_mu = s.m0, s.s0**2
-    for _ in range(s.rounds if x.size else 0):
-        w = 1 / (sampled + tau2)
-        bounded = w * np.minimum(1.0, _BOUND / np.maximum(np.sqrt(w) * np.abs(x - mu), 1e-12))
-        mu = float((bounded @ x + s.m0 / s.s0**2) / (bounded.sum() + s.s0**-2))
-        var_mu = float(1 / (bounded.sum() + s.s0**-2))
-        q = np.minimum(w * (x - mu) ** 2, _BOUND**2) / _BOUNDED_SQUARE
-        step = (float(q.sum()) - (x.size - 1)) / max(float((w * q).sum()), 1e-9)
-        tau2 = (s.prior_weight * s.tau0**2 + k_eff * max(0.0, tau2 + step)) / (s.prior_weight + k_eff)
-    mean = np.full(b.shape, mu)
-    variance = np.full(b.shape, tau2 + var_mu)
-    own = 1 / (1 / v + 1 / tau2)
-    mean[known] = own * (x / v + mu / tau2)
-    variance[known] = own + (v / (v + tau2)) ** 2 * var_mu
-    return Shrunk(mean, np.sqrt(variance), mu, float(np.sqrt(tau2)))
-
-
-class State(NamedTuple):
-    """Whether the data of an estimate suffice, why not, and the number of active periods still needed."""
-
-    sufficiency: Sufficiency
-    reason: InsufficientReason | None
-    periods_missing: int
-
-
-def sufficiency(products: Products, p: int, settings: ElasticitySettings) -> State:
-    """Return the state of product ``p``.
-
-    Examples
-    --------
-    >>> def one(b: float, se: float, periods: float, price_range: float = 0.3, df: float = 40.0) -> Products:
-    ...     column = [np.array([value]) for value in (b, se, se, se)]
-    ...     rest = [np.array([value]) for value in (df + 3, periods, price_range, df)]
-    ...     return Products(*column, np.zeros((1, 2)), np.zeros((1, 2)), *rest, 1.0)
-    >>> sufficiency(one(-2.0, 0.3, 20), 0, ElasticitySettings())
-    State(sufficiency=<Sufficiency.SUFFICIENT: 'sufficient'>, reason=None, periods_missing=0)
-    >>> state = sufficiency(one(float("nan"), float("nan"), 40, price_range=0.0), 0, ElasticitySettings())
-    >>> state.sufficiency.value, state.reason.value
-    ('not_identified', 'price_never_moved')
-    >>> sufficiency(one(-2.0, 0.3, 20, df=3.0), 0, ElasticitySettings()).reason.value
-    'too_few_rows'
-    """
-    s, reasons = settings, InsufficientReason
-    b, se, periods = float(products.b[p]), float(products.se[p]), float(products.periods[p])
-    missing = max(0, int(np.ceil(s.sufficient_periods - periods)))
-    if periods > 0 and not products.moved[p]:
-        return State(Sufficiency.NOT_IDENTIFIED, reasons.PRICE_NEVER_MOVED, missing)
-    if not (np.isfinite(b) and np.isfinite(se)):
-        return State(Sufficiency.PRIOR, reasons.TOO_FEW_ROWS if periods > 0 else reasons.NO_DATA, max(1, missing))
-    if se >= s.sufficient_se and periods > 0:
-        # Information is proportional to the periods: SE² decreases as 1/W.
-        missing = max(missing, int(np.ceil(min(periods * ((se / s.sufficient_se) ** 2 - 1), 1e6))) + 1)
-    reason: InsufficientReason | None = None
-    if products.price_range[p] < s.sufficient_price_range:
-        reason = reasons.PRICE_HARDLY_MOVED
-    elif products.df[p] < s.sufficient_df:
-        reason, missing = reasons.TOO_FEW_ROWS, max(missing, int(np.ceil(s.sufficient_df - products.df[p])))
-    elif periods < s.sufficient_periods:
-        reason = reasons.TOO_FEW_PERIODS
-    elif se >= s.sufficient_se:
-        reason = reasons.ERROR_TOO_LARGE
-    if reason is None:
-        return State(Sufficiency.SUFFICIENT, None, 0)
-    return State(Sufficiency.PROVISIONAL if se < s.provisional_se else Sufficiency.PRIOR, reason, max(1, missing))

@@ -20,11 +20,13 @@ import numpy as np
 
 from features.bucket_logic import Batch, Fact, Output, refuse_other_version
 from features.elasticity.base import Distribution, Floats, SeriesStatistics
-from features.elasticity.category_state import CategoryArrays, ListingState, Published
-from features.elasticity.contest import Contest, ModelScore
 from features.elasticity.elasticity_logic import SUMS
 from features.elasticity.models import competing_models
-from features.elasticity.pooling import State, pool_products, shrink, sufficiency
+from features.elasticity.pooling.category_state import CategoryArrays, ListingState, Published
+from features.elasticity.pooling.contest import Contest, ModelScore
+from features.elasticity.pooling.products import pool_products
+from features.elasticity.pooling.shrinkage import shrink
+from features.elasticity.pooling.sufficiency import State, sufficiency
 from features.elasticity.settings import ElasticitySettings
 from schemas.codes import InsufficientReason, Sufficiency
 from schemas.events import DEFAULT_SEGMENT, Estimate, Listing, ModelReport
