@@ -55,6 +55,7 @@ class InsufficientReason(StrEnum):
     NO_EXPOSURES = "no_exposures"
     PRICE_NEVER_MOVED = "price_never_moved"
     PRICE_HARDLY_MOVED = "price_hardly_moved"
+    MOVED_WITH_COVARIATES = "moved_with_covariates"
     TOO_FEW_ROWS = "too_few_rows"
     TOO_FEW_PERIODS = "too_few_periods"
     ERROR_TOO_LARGE = "error_too_large"

@@ -46,6 +46,8 @@ class ElasticitySettings:
     sufficient_periods, sufficient_se, provisional_se : thresholds of an estimate's sufficiency. sufficient_df,
     sufficient_price_range : residual degrees of freedom (rows of counts), and range of the log price
         within a series, that a sufficient estimate needs.
+    max_covariate_correlation : largest multiple correlation of the own log price with the covariates at which the
+        two are told apart, 0 to 1.
     single_series_factor : factor of the SE of a within product with one series.
     emit, emit_shift : published means are rounded to steps of ``emit_shift`` sd, sds to steps of this share.
         ``changed``: a listing is published when its product's statistics changed, and otherwise when its rounded
@@ -94,6 +96,7 @@ class ElasticitySettings:
     provisional_se: float = 1.0
     sufficient_df: float = 15.0
     sufficient_price_range: float = 0.05
+    max_covariate_correlation: float = 0.95
     single_series_factor: float = 1.5
     emit: Literal["changed", "moved"] = "moved"
     emit_shift: float = 0.1

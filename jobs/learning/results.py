@@ -226,6 +226,8 @@ def missing_text(estimate: ProductEstimate, rows: int, kind: str) -> str:
         return ""
     if not rows:
         return "sales" if kind == "within" else "exposures"
+    if estimate.reason is InsufficientReason.MOVED_WITH_COVARIATES:
+        return "price changes without a change of a covariate: the price moved only with a covariate"
     if estimate.state is Sufficiency.NOT_IDENTIFIED or not estimate.moved:
         return "price changes: the price never changed within a market"
     if estimate.reason is InsufficientReason.PRICE_HARDLY_MOVED:

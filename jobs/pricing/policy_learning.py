@@ -207,6 +207,12 @@ class Elasticity(PolicySection):
     )
     sufficient_se: Number = Field(default=0.5, gt=0, description="largest SE of a sufficient estimate (§ 3)")
     provisional_se: Number = Field(default=1.0, gt=0, description="largest SE of a provisional estimate (§ 3)")
+    max_covariate_correlation: Share = Field(
+        default=0.95,
+        gt=0,
+        description="largest multiple correlation of price and covariates of an identified estimate (§ 3); "
+        ".95 is a variance inflation of 10 (Marquardt 1970)",
+    )
     reference_competitors: tuple[str, ...] = Field(
         default=(),
         description="competitors whose prices are regressors of their own; none: the mean reference price (§ 3)",

@@ -73,6 +73,7 @@ def elasticity_settings(policy: Policy) -> ElasticitySettings:
         sufficient_periods=own.sufficient_periods,
         sufficient_se=own.sufficient_se,
         provisional_se=own.provisional_se,
+        max_covariate_correlation=own.max_covariate_correlation,
         single_series_factor=own.single_series_factor,
         emit=own.tell,
         emit_shift=own.emit_shift,

@@ -27,7 +27,7 @@ def sufficiency(products: Products, p: int, settings: ElasticitySettings) -> Sta
     >>> def one(b: float, se: float, periods: float, price_range: float = 0.3, df: float = 40.0) -> Products:
     ...     column = [np.array([value]) for value in (b, se, se, se)]
     ...     rest = [np.array([value]) for value in (df + 3, periods, price_range, df)]
-    ...     return Products(*column, np.zeros((1, 2)), np.zeros((1, 2)), *rest, 1.0)
+    ...     return Products(*column, np.zeros((1, 2)), np.zeros((1, 2)), *rest, 1.0, np.zeros(1))
     >>> sufficiency(one(-2.0, 0.3, 20), 0, ElasticitySettings())
     State(sufficiency=<Sufficiency.SUFFICIENT: 'sufficient'>, reason=None, periods_missing=0)
     >>> state = sufficiency(one(float("nan"), float("nan"), 40, price_range=0.0), 0, ElasticitySettings())
@@ -41,6 +41,12 @@ def sufficiency(products: Products, p: int, settings: ElasticitySettings) -> Sta
     missing = max(0, int(np.ceil(s.sufficient_periods - periods)))
     if periods > 0 and not products.moved[p]:
         return State(Sufficiency.NOT_IDENTIFIED, reasons.PRICE_NEVER_MOVED, missing)
+    # With hardly more rows than regressors any price moves with the covariates.
+    if (
+        products.covariate_correlation[p] > s.max_covariate_correlation
+        and products.df[p] > products.slopes.shape[1]
+    ):
+        return State(Sufficiency.NOT_IDENTIFIED, reasons.MOVED_WITH_COVARIATES, missing)
     if not (np.isfinite(b) and np.isfinite(se)):
         return State(Sufficiency.PRIOR, reasons.TOO_FEW_ROWS if periods > 0 else reasons.NO_DATA, max(1, missing))
     if se >= s.sufficient_se and periods > 0:
