@@ -48,6 +48,21 @@ class Sufficiency(StrEnum):
     NOT_IDENTIFIED = "not_identified"
 
 
+class Endogeneity(StrEnum):
+    """What is known of the endogeneity of prices (science § 3, "Identification")."""
+
+    NOT_TESTED = "not_tested"
+    NO_SIGN = "no_sign"
+    SUSPECTED = "suspected"
+    SHOWN = "shown"
+
+
+class EstimateWarning(StrEnum):
+    """What may bias an estimate, whatever its sufficiency (science § 3, "Identification")."""
+
+    PRICES_FOLLOWED_DEMAND = "prices_followed_demand"
+
+
 class InsufficientReason(StrEnum):
     """Why an estimate is not sufficient (science § 3, "Estimate states")."""
 

@@ -113,6 +113,7 @@ class ElasticityLogic:
                 "changed_variance": [change.slope_variance for change in changes],
                 "unexposed": [i in self._counts.unexposed for i in index],
                 "scores": {name: list(pair) for name, pair in learning.scores.get((tenant, category), {}).items()},
+                "lagged": learning.responses.moments((tenant, category)),
                 "models": {
                     name: {column: values.tolist() for column, values in found.take(index)._asdict().items()}
                     for name, found in statistics.items()

@@ -4,6 +4,7 @@
 (2) every model forecasts the rows and learns them; the first one's forecasts teach the seasonal factors
 (3) scores: log probability of each listing's count under every model's forecast (count_scores.py)
 (4) drift: residuals of the first model; a confirmed change adjusts all models of its listings (drift/)
+(5) endogeneity: price changes beside the first model's residuals of the period before (price_response.py)
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from features.elasticity.drift import MAX_LOG_VARIANCE, Change, DriftMonitor, Re
 from features.elasticity.listing_index import ListingIndex
 from features.elasticity.models import competing_models
 from features.elasticity.period_counts import ClosedPeriod
+from features.elasticity.price_response import PriceResponses, standardised_residuals
 from features.elasticity.seasonal import SeasonalFactors
 from features.elasticity.settings import ElasticitySettings
 from features.market_time import MarketTime
@@ -54,6 +56,7 @@ class PeriodLearning:
     models : the competing models, the first one in use before any score.
     changes : last confirmed change per listing number; without an entry there was none.
     scores : per (tenant, category) and model: sum and number of the scores of the period learned last.
+    responses : moments of price changes and residuals of the period learned last.
     """
 
     def __init__(self, settings: ElasticitySettings) -> None:
@@ -61,6 +64,7 @@ class PeriodLearning:
         self.models: tuple[SeriesModel, ...] = competing_models(settings, settings.slopes)
         self.changes: dict[int, ListingChange] = {}
         self.scores: dict[tuple[str, str], dict[str, list[float]]] = {}
+        self.responses = PriceResponses()
         self._confirmed: list[TenantChange] = []
         self._monitor = DriftMonitor(settings.drift)
         self._factors: dict[str, SeasonalFactors] = {}
@@ -75,6 +79,7 @@ class PeriodLearning:
         """Learn a closed period; return the numbers of the listings whose statistics changed."""
         rows = closed.rows
         self.scores, self._confirmed = {}, []
+        self.responses.clear()
         if rows is None:
             return set(closed.unexposed)
         if self.settings.kind == "within":
@@ -131,6 +136,10 @@ class PeriodLearning:
             listing_totals(by_price.series, by_price.quantity, forecast)[2] if model.row_per_price else forecast
             for model, forecast in zip(self.models, learned, strict=True)
         ]
+        if self.models[0].forecasts:
+            residual = standardised_residuals(self.models[0].distribution, by_listing.quantity, totals[0])
+            categories = [listings.category_key(i) for i in by_listing.series.tolist()]
+            self.responses.observe(by_listing, residual, categories)
         known = np.all([total.expected > 0 for total in totals], axis=0)
         if known.any():
             self._score(by_listing, totals, known, listings)
@@ -194,13 +203,14 @@ class PeriodLearning:
         return {
             "models": {model.name: model.snapshot() for model in self.models},
             "drift": self._monitor.snapshot(),
+            "lagged": self.responses.snapshot(),
             "changes": [[i, *change] for i, change in sorted(self.changes.items())],
             "factors": {name: factors.snapshot() for name, factors in self._factors.items()},
             "local_time": True,
         }
 
     def restore(self, snapshot: Mapping[str, Any], listings: ListingIndex, same_regressors: bool) -> None:
-        """Restore the state; with other regressors the statistics are dropped, and learning starts anew.
+        """Restore the state; with other regressors the statistics are dropped, and learning starts from the prior.
 
         Raises
         ------
@@ -210,6 +220,7 @@ class PeriodLearning:
         self.models = competing_models(self.settings, self.settings.slopes)
         self._monitor = DriftMonitor(self.settings.drift)
         self.scores, self._confirmed, self.changes = {}, [], {}
+        self.responses = PriceResponses()
         if same_regressors:
             # A snapshot written before models competed has one model, the first.
             kept = snapshot.get("models") or {self.models[0].name: snapshot["model"]}
@@ -218,6 +229,8 @@ class PeriodLearning:
                     model.restore(kept[model.name])
             if "drift" in snapshot:
                 self._monitor.restore(snapshot["drift"])
+            # A snapshot written before prices were tested starts the test with its next period.
+            self.responses.restore(snapshot.get("lagged", []))
             self.changes = {int(i): ListingChange(int(at), float(v)) for i, at, v in snapshot.get("changes", [])}
         self.grow(len(listings))
         self._factors = {}

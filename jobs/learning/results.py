@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.elasticity.endogeneity import Endogeneity, lagged_verdict, pooled_response
+from features.elasticity.endogeneity import lagged_verdict, pooled_response
 from jobs.learning.estimators import ProductEstimate
 from jobs.learning.history import Counted, History
 from jobs.learning.learner import Learned
 from jobs.learning.optimal_price import OptimalPrice, optimal_price
 from jobs.replay.mapped_data import MappedData
 from jobs.replay.records import Balance
-from schemas.codes import InsufficientReason, RejectCode, Sufficiency
+from schemas.codes import Endogeneity, InsufficientReason, RejectCode, Sufficiency
 
 
 @dataclass(frozen=True, slots=True)

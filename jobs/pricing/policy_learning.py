@@ -226,6 +226,15 @@ class Elasticity(PolicySection):
         le=64,
         description="covariates kept per listing; the one with the oldest record is removed first",
     )
+    endogeneity_periods: int = Field(
+        default=168, ge=1, description="periods of the test whether prices followed demand (§ 3, 'Identification')"
+    )
+    endogeneity_z: Number = Field(
+        default=4.0, gt=0, description="smallest |z| of its warning, in standard errors (decision 58)"
+    )
+    endogeneity_correlation: Share = Field(
+        default=0.1, description="smallest |ρ| of its warning; a weaker answer hardly moves an estimate (§ 3)"
+    )
     tell: Literal["changed", "moved"] = Field(
         default="moved",
         description="publish an estimate when its product's statistics changed, or only when it moved",

@@ -82,6 +82,9 @@ def elasticity_settings(policy: Policy) -> ElasticitySettings:
         reference_competitors=own.reference_competitors,
         covariates=own.covariates,
         max_covariates=own.max_covariates,
+        endogeneity_periods=own.endogeneity_periods,
+        endogeneity_z=own.endogeneity_z,
+        endogeneity_correlation=own.endogeneity_correlation,
         drift=drift_settings(policy),
     )
 

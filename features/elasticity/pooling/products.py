@@ -14,8 +14,8 @@ Per product, over its series: A, c, yy, N, χ, χ_n added in sorted order; W = t
   (3) log units  the published error is SE·t_.95(ν)/z_.95, ν = d₀ + max(1, min(d, W − K − 1)): an interval of
                  ±1.645 errors has the width of Student's t
   (4) R² = a′B⁻a/A_pp               a, B: covariates with the own price, and among themselves, in A
-      with R above ``max_covariate_correlation`` own price and covariates cannot be told apart: a price that moved
-      only with a promotion. The variance inflation is 1/(1 − R²), 10 at R = .95
+      with R above ``max_covariate_correlation`` the effects of price and covariates are not separable: the price
+      moved only with a promotion. The variance inflation is 1/(1 − R²), 10 at R = .95
 
 References
 ----------
@@ -138,7 +138,7 @@ def pool_products(
         variance = unit * (moderated * inflate * widening**2)[:, None]
         known = moved & (free > 0)
     se = np.sqrt(np.where(known[:, None], variance, np.nan))
-    # Slopes of the reference prices are identified also where own price and covariates are not told apart.
+    # Slopes of the reference prices are identified also where own price and covariates are not separable.
     se[~apart, 0] = np.nan
     se[~apart, k - covariates :] = np.nan
     b = np.where(known & apart, slopes[:, 0], np.nan)

@@ -300,11 +300,11 @@ def test_error_of_an_invalid_setting_names_the_field() -> None:
         ElasticitySettings(period_ms=90_001)
 
 
-def test_snapshot_has_at_most_1700_bytes_per_listing() -> None:
+def test_snapshot_has_at_most_1800_bytes_per_listing() -> None:
     logic = ElasticityLogic()
     for batch in a_market(4, buckets=1, hours=6):
         logic.on_batch(batch)
-    assert len(orjson.dumps(logic.snapshot(), default=array_text)) / 8 < 1_700
+    assert len(orjson.dumps(logic.snapshot(), default=array_text)) / 8 < 1_800
 
 
 SNAPSHOTS = Path(__file__).parents[2] / "golden" / "snapshots"
