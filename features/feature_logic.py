@@ -33,12 +33,12 @@ from features.rows import RowInputs
 from features.segments.customers import SEGMENTS
 from features.settings import FeatureSettings
 from features.windows import LocalTime
-from schemas.events import Listing, category_key
+from schemas.events import OWN_PRICE_ELASTICITY, Listing, category_key
 from schemas.time_units import MINUTE_MS
 
 __all__ = ["ELASTICITY", "FeatureLogic", "FeatureSettings"]
 
-ELASTICITY = "own_price_elasticity"
+ELASTICITY = OWN_PRICE_ELASTICITY
 _PENDING_PER_KEY = 8
 
 

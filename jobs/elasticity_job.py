@@ -1,12 +1,12 @@
 """elasticity_job: a bucket's minutes → each listing's statistics → pooled and shrunk estimates.
 
 Topology only, in two steps. Per bucket, :class:`features.elasticity.elasticity_logic.ElasticityLogic` closes
-periods, and every competing model updates its listings' statistics and forecasts their next orders. Per
-category, :class:`features.elasticity.pooling_logic.PoolingLogic` takes the listings' cumulative statistics,
-whose order does not matter, pools products over markets and shrinks them in their category, with the model
-whose forecasts score best. Each call of the second step costs as much as the category is large, so the
-statistics that a period's end produces are buffered (decision 28). In a replay, where latency does not matter
-and wall time is not event time, each is processed by itself.
+periods, and every competing model updates its listings' statistics and forecasts their next orders. Per category,
+:class:`features.elasticity.pooling.pooling_logic.PoolingLogic` takes the listings' cumulative statistics, whose
+order does not matter, pools products over markets and shrinks them in their category, with the model whose
+forecasts score best. Each call of the second step costs as much as the category is large, so the statistics that a
+period's end produces are buffered (decision 28). In a replay, where latency does not matter and wall time is not
+event time, each is processed by itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import StatementSet, StreamTableEnvironment
 
 from features.elasticity.elasticity_logic import DRIFT, ElasticityLogic
-from features.elasticity.pooling_logic import ESTIMATES, MODEL_REPORTS, PoolingLogic
+from features.elasticity.pooling.pooling_logic import ESTIMATES, MODEL_REPORTS, PoolingLogic
 from jobs.connectors.flink.bucket_function import host_in_flink
 from jobs.connectors.flink.bucket_tables import (
     batch_rows,

@@ -49,6 +49,21 @@ class Sufficiency(StrEnum):
     NOT_IDENTIFIED = "not_identified"
 
 
+class Endogeneity(StrEnum):
+    """What is known of the endogeneity of prices (science § 3, "Identification")."""
+
+    NOT_TESTED = "not_tested"
+    NO_SIGN = "no_sign"
+    SUSPECTED = "suspected"
+    SHOWN = "shown"
+
+
+class EstimateWarning(StrEnum):
+    """What may bias an estimate, whatever its sufficiency (science § 3, "Identification")."""
+
+    PRICES_FOLLOWED_DEMAND = "prices_followed_demand"
+
+
 class InsufficientReason(StrEnum):
     """Why an estimate is not sufficient (science § 3, "Estimate states")."""
 
@@ -56,6 +71,7 @@ class InsufficientReason(StrEnum):
     NO_EXPOSURES = "no_exposures"
     PRICE_NEVER_MOVED = "price_never_moved"
     PRICE_HARDLY_MOVED = "price_hardly_moved"
+    MOVED_WITH_COVARIATES = "moved_with_covariates"
     TOO_FEW_ROWS = "too_few_rows"
     TOO_FEW_PERIODS = "too_few_periods"
     ERROR_TOO_LARGE = "error_too_large"

@@ -19,6 +19,8 @@ from typing import Any, Protocol
 
 DEFAULT_SEGMENT = "all"
 DEFAULT_ARM = "base"
+OWN_PRICE_ELASTICITY = "own_price_elasticity"
+"""Name of the estimate of a listing's own-price elasticity."""
 
 
 class ClickKind(StrEnum):
@@ -494,7 +496,8 @@ class Estimate:
     """An estimated quantity with its mean, sd and n.
 
     ``raw_mean`` and ``raw_se`` are the values before shrinkage. ``reason`` states why an estimate is not
-    sufficient, empty where it is; ``model`` names the model that estimated it.
+    sufficient, empty where it is; ``model`` names the model that estimated it. ``warning`` states what may bias
+    the estimate, empty without a sign of it; a sufficient estimate may have one.
     """
 
     scope: str
@@ -515,6 +518,7 @@ class Estimate:
     extra: dict[str, float] = field(default_factory=dict)
     reason: str = ""
     model: str = ""
+    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -523,7 +527,9 @@ class ModelReport:
 
     A score is the mean log probability, in nats, that a model gave to a listing's next order count.
     ``switched_from`` names the model in use before, empty without a switch in this period; ``reason`` states
-    why the model is in use. ``states`` counts the category's products by sufficiency.
+    why the model is in use. ``states`` counts the category's products by sufficiency. ``endogeneity`` is
+    not_tested, no_sign or shown: whether price changes followed the residuals of the period before, with the
+    correlation and z of that test.
     """
 
     tenant: str
@@ -535,6 +541,9 @@ class ModelReport:
     scores: dict[str, float] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     states: dict[str, int] = field(default_factory=dict)
+    endogeneity: str = "not_tested"
+    lagged_correlation: float | None = None
+    lagged_z: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

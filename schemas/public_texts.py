@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from schemas.causes import Cause
-from schemas.codes import OutcomeCode, RejectCode, Sufficiency
+from schemas.codes import EstimateWarning, InsufficientReason, OutcomeCode, RejectCode, Sufficiency
 from schemas.events import Role
 
 SHOPPER_CAUSES: Mapping[str, str] = {cause: cause.shopper_text for cause in Cause}
@@ -66,9 +66,28 @@ SUFFICIENCY: Mapping[str, str] = {
     Sufficiency.SUFFICIENT: "sufficient data",
     Sufficiency.PROVISIONAL: "first estimate",
     Sufficiency.PRIOR: "assumed, no data yet",
-    Sufficiency.NOT_IDENTIFIED: "not identified, because the price never changed",
+    Sufficiency.NOT_IDENTIFIED: "not identified by the price changes so far",
 }
 """Degree to which the data behind an estimate suffice."""
+
+INSUFFICIENT: Mapping[str, str] = {
+    InsufficientReason.NO_DATA: "no data yet",
+    InsufficientReason.NO_EXPOSURES: "there are orders and no quotes",
+    InsufficientReason.PRICE_NEVER_MOVED: "the price never changed",
+    InsufficientReason.PRICE_HARDLY_MOVED: "the price hardly changed",
+    InsufficientReason.MOVED_WITH_COVARIATES: "the price changed only with a promotion or another covariate",
+    InsufficientReason.TOO_FEW_ROWS: "too few observations",
+    InsufficientReason.TOO_FEW_PERIODS: "too few periods with data",
+    InsufficientReason.ERROR_TOO_LARGE: "the standard error is too large",
+}
+"""Why an estimate is not sufficient."""
+
+WARNINGS: Mapping[str, str] = {
+    EstimateWarning.PRICES_FOLLOWED_DEMAND: (
+        "prices of the category followed the demand of the period before, so that the elasticity may be biased"
+    ),
+}
+"""What may bias an estimate."""
 
 ROLES: Mapping[str, str] = {
     Role.KVI: "known value item",

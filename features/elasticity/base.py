@@ -13,7 +13,7 @@ A model keeps statistics per series that are *additive* over the series of one p
   (4) lo, hi: range of the own log price; without price variation the elasticity is not identified
 
 The statistics of a product are the sum over its series in sorted order, for any markets and buckets, so they
-depend neither on the order of arrival nor on restarts. pooling.py computes b = A⁻¹c and its error.
+depend neither on the order of arrival nor on restarts. pooling/products.py computes b = A⁻¹c and its error.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class SeriesModel(Protocol):
     Attributes
     ----------
     name, version : identify the model and its snapshot.
-    distribution : of the counts that it forecasts; it also determines how statistics become errors (pooling.py).
+    distribution : of the counts that it forecasts; it also determines how statistics become errors (pooling/).
     forecasts : whether ``learn`` returns a forecast, so that the model can compete.
     row_per_price : whether it learns a row per price and segment of a period, or one row per series.
     """

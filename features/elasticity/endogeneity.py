@@ -33,13 +33,13 @@ Econometric analysis of cross section and panel data, § 6.2.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.elasticity.base import Floats, Ints
+from schemas.codes import Endogeneity
 
 MIN_Z = 3.0
 """Smallest |z| of a sign of endogeneity: at most .3 % of exogenous products reach it by chance."""
@@ -51,15 +51,6 @@ MIN_FIRST_STAGE_F = 10.0
 """Smallest F of instruments that are strong enough."""
 MATERIAL_SHARE = 0.25
 """Difference of two-stage and plain estimate, as a share of the two-stage one, from which it is suspected."""
-
-
-class Endogeneity(StrEnum):
-    """What is known of the endogeneity of a price."""
-
-    NOT_TESTED = "not_tested"
-    NO_SIGN = "no_sign"
-    SUSPECTED = "suspected"
-    SHOWN = "shown"
 
 
 class LaggedResponse(NamedTuple):

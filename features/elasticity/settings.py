@@ -46,11 +46,15 @@ class ElasticitySettings:
     sufficient_periods, sufficient_se, provisional_se : thresholds of an estimate's sufficiency. sufficient_df,
     sufficient_price_range : residual degrees of freedom (rows of counts), and range of the log price
         within a series, that a sufficient estimate needs.
+    max_covariate_correlation : largest multiple correlation of the own log price with the covariates at which
+        their effects are separable, 0 to 1.
     single_series_factor : factor of the SE of a within product with one series.
     emit, emit_shift : published means are rounded to steps of ``emit_shift`` sd, sds to steps of this share.
         ``changed``: a listing is published when its product's statistics changed, and otherwise when its rounded
         value changed; ``moved``: only when its rounded value changed. ``moved`` suits products in many markets,
         where each market's listing changes the product's statistics.
+    endogeneity_periods, endogeneity_z, endogeneity_correlation : periods of the test whether prices followed
+        demand, and the smallest |z| and |ρ| of a warning.
     drift : detection of changes, and what follows from one; see :class:`DriftSettings`.
     rivals : how offers are used.
     reference_competitors : competitors whose prices are regressors of their own, in this order; none: the mean
@@ -94,9 +98,13 @@ class ElasticitySettings:
     provisional_se: float = 1.0
     sufficient_df: float = 15.0
     sufficient_price_range: float = 0.05
+    max_covariate_correlation: float = 0.95
     single_series_factor: float = 1.5
     emit: Literal["changed", "moved"] = "moved"
     emit_shift: float = 0.1
+    endogeneity_periods: int = 168
+    endogeneity_z: float = 4.0
+    endogeneity_correlation: float = 0.1
     drift: DriftSettings = _DRIFT
     rivals: RivalSettings = _RIVALS
     reference_competitors: tuple[str, ...] = ()
@@ -168,6 +176,16 @@ class ElasticitySettings:
         0.99
         """
         return float(self.forgetting_per_week ** (self.period_ms / WEEK_MS))
+
+    def period_end(self, period: int) -> int:
+        """Return the end of a period in event time, in milliseconds.
+
+        Examples
+        --------
+        >>> ElasticitySettings(period_ms=HOUR_MS).period_end(0)
+        3600000
+        """
+        return (period + 1) * self.period_ms + self.period_offset_ms
 
 
 def _are_distinct(names: tuple[str, ...], most: int) -> bool:

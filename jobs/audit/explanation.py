@@ -16,7 +16,7 @@ from jobs.pricing.decision.explain import explain as explain_decision
 from jobs.pricing.decision.limit_texts import reason_text
 from jobs.pricing.policy import Policy
 from schemas.money import Money
-from schemas.public_texts import SUFFICIENCY
+from schemas.public_texts import INSUFFICIENT, SUFFICIENCY, WARNINGS
 
 _PUBLIC = {spec.name: spec.public for spec in FEATURES}
 _LABELS = {
@@ -95,13 +95,26 @@ def explanation_text(explanation: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def learned_state(features: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how far the estimates of a listing can be trusted, from its `features` record."""
+def learned_state(features: Mapping[str, Any], estimate: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return how far the estimates of a listing can be trusted, from its newest records.
+
+    Parameters
+    ----------
+    features : its `features` record.
+    estimate : its `estimates` record of the elasticity, with the reason of its state and a warning, or None.
+    """
     learned: dict[str, Any] = {"at": format_time(int(features[EVENT_TIMESTAMP]))}
     for what, state, missing in _LEARNED:
         learned[what] = {"state": features[_PUBLIC[state]]}
         if missing is not None:
             learned[what]["missing"] = int(features[_PUBLIC[missing]])
+    if estimate is not None:
+        # Features contain an estimate some minutes later, so that both state and reason are the record's.
+        learned["elasticity"] = {
+            "state": estimate["sufficient"],
+            "reason": estimate.get("reason", ""),
+            "warning": estimate.get("warning", ""),
+        }
     return learned
 
 
@@ -110,7 +123,11 @@ def _sufficiency(learned: Mapping[str, Any]) -> list[str]:
     for what, _, _ in _LEARNED:
         missing = learned[what].get("missing", 0)
         more = f"; {missing:,} more price requests make it sufficient" if missing else ""
-        lines.append(f"{what}: {SUFFICIENCY[learned[what]['state']]}{more}")
+        reason, warning = learned[what].get("reason"), learned[what].get("warning")
+        why = f" ({INSUFFICIENT[reason]})" if reason else ""
+        lines.append(f"{what}: {SUFFICIENCY[learned[what]['state']]}{why}{more}")
+        if warning:
+            lines.append(f"{what}: warning: {WARNINGS[warning]}")
     return lines
 
 

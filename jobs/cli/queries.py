@@ -20,7 +20,7 @@ from jobs.monitoring.health import component_health
 from jobs.pricing.decision.limit_texts import reason_text
 from jobs.runtime.pseudonym import pseudonym
 from jobs.runtime.settings import Settings
-from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT
+from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT, OWN_PRICE_ELASTICITY
 from schemas.money import Money
 from schemas.price_table import price_key, segment_key
 from schemas.topics import INPUTS, TOPICS
@@ -30,7 +30,8 @@ from schemas.topics import INPUTS, TOPICS
 def explain(listing: ListingKey, as_json: AsJson = False) -> None:
     """Explain a listing's price: its table, what is learned, and the newest decision.
 
-    Reads the ends of the `tables`, `decisions` and `features` topics. --json includes the decision's whole record.
+    Reads the ends of the `tables`, `decisions`, `features` and `estimates` topics. --json includes the decision's
+    whole record.
     """
     settings, key = Settings.load(), parse_listing(listing).key
 
@@ -42,12 +43,14 @@ def explain(listing: ListingKey, as_json: AsJson = False) -> None:
     if found["tables"] or last("catalog", "event_time_ms"):
         found["decisions"] = last("decisions", "decided_at_ms")
         found["features"] = last("features", EVENT_TIMESTAMP)
-    learned = found["features"]
+    learned, topic = found["features"], TOPICS["estimates"].topic
+    own = f"{key}|{OWN_PRICE_ELASTICITY}|{DEFAULT_SEGMENT}"
+    estimate = learned and newest(settings.kafka, topic, lambda record: record.key == own, "window_end_ms")
     explanation = explain_price(
         key,
         found["decisions"],
         found["tables"],
-        learned and learned_state(learned),
+        learned and learned_state(learned, estimate),
         PolicyTopic(settings.kafka),
     )
     out(explanation, [explanation_text(explanation)], as_json)
@@ -165,55 +168,6 @@ def ledger(
     out({"balanced": not bad, "partitions": data}, [*columns([head, *rows]), verdict], as_json)
     if bad or not found:
         raise typer.Exit(NO)
-
-
-@commands.command()
-def models(
-    category: Annotated[str, typer.Argument(help="tenant/category; by default all.", metavar="[CATEGORY]")] = "",
-    as_json: AsJson = False,
-) -> None:
-    """List, per category, the elasticity model in use, the models' scores and changes of demand.
-
-    A score is the mean log probability, in nats, that a model gave to a listing's next order count; larger is
-    better. Exit code 1 if no category has a report yet: the first one follows the second hour of market time.
-    """
-    settings = Settings.load()
-    reports = read_values(settings.kafka, "models")
-    newest = {"/".join((value["tenant"], value["category"])): value for value in reports}
-    found = {name: report for name, report in sorted(newest.items()) if not category or name == category}
-    events = [v for v in read_values(settings.kafka, "drift") if not category or _concerns(v, category)]
-    rows = [
-        (
-            name,
-            report["model"],
-            *(f"{report['scores'][each]:.3f}" if each in report["scores"] else "-" for each in _models(found)),
-            str(max(report["rows"].values(), default=0)),
-            " ".join(f"{n} {state}" for state, n in report["states"].items()),
-            report["reason"],
-        )
-        for name, report in found.items()
-    ]
-    head = ("category", "in use", *_models(found), "scores", "products", "why")
-    lines = [*(columns([head, *rows]) if rows else ["no category has a report yet"])]
-    lines += ["", f"{len(events)} confirmed changes of demand" + (", newest last:" if events else "")]
-    lines += [
-        f"  {format_time(v['window_end_ms'])}  {v['scope']} {v['name']}: {v['statistic']}, residual "
-        f"{v['residual_before']:+.2f} → {v['residual_after']:+.2f} sd over {v['periods']} periods, "
-        f"{v['listings']} listings"
-        for v in events[-20:]
-    ]
-    out({"categories": list(found.values()), "drift": events}, lines, as_json)
-    if not found:
-        raise typer.Exit(NO)
-
-
-def _models(reports: dict[str, dict[str, Any]]) -> list[str]:
-    """Return the names of the scored models, sorted."""
-    return sorted({name for report in reports.values() for name in report["scores"]})
-
-
-def _concerns(event: dict[str, Any], category: str) -> bool:
-    return event["scope"] == "category" and "/".join((event["tenant"], event["name"])) == category
 
 
 @commands.command()

@@ -23,7 +23,7 @@ import orjson
 
 from features.bucket_logic import BucketLogic, Output
 from features.elasticity.elasticity_logic import SUMS, ElasticityLogic
-from features.elasticity.pooling_logic import ESTIMATES, PoolingLogic
+from features.elasticity.pooling.pooling_logic import ESTIMATES, PoolingLogic
 from features.feature_logic import FeatureLogic
 from jobs.hosting.cell_query import CellQuery, FactLine, Lines
 from jobs.hosting.host import BATCH, Host, HostedBucket

@@ -6,6 +6,7 @@ features/elasticity, period by period as arrays) → :mod:`results` → JSON, Pa
 
 ===================  ==============================================================================
 history.py           cells of the files as rows per listing and period, in a temporary DuckDB file
+covariate_values.py  values of covariates at the cells' minutes
 reference_prices.py  reference price and time out of stock of a listing at its cells' minutes
 estimators.py        the only module that calls the estimators of features/elasticity
 learner.py           the first pass: learns the periods
@@ -19,6 +20,6 @@ page                 the HTML page
 proposals            proposed mappings
 ===================  ==============================================================================
 
-Further regressors (promotion, display) enter as columns of ``PeriodRows.x`` in learner.py; their number is
-``estimators.SLOPES``.
+Regressors are the own price, the reference price and the covariates that the policy names, columns of
+``PeriodRows.x`` in learner.py.
 """

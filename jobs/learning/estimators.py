@@ -21,11 +21,11 @@ from schemas.codes import InsufficientReason, Sufficiency
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-SLOPES = 2
-"""Own log price and log reference price; files are learned without covariates."""
+MAX_EFFECT_SE = 100.0
+"""Largest standard error of a covariate's effect; a larger one means that the covariate did not vary."""
 
 __all__ = [
-    "SLOPES",
+    "CovariateEffect",
     "ElasticitySettings",
     "Expectation",
     "PeriodRows",
@@ -40,6 +40,15 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
+class CovariateEffect:
+    """Effect of a covariate on log demand per unit of its value; None where it is not identified."""
+
+    name: str
+    slope: float | None
+    se: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class ProductEstimate:
     """What is learned of a product.
 
@@ -51,6 +60,7 @@ class ProductEstimate:
     rows, periods : informative rows, and periods with one.
     state, reason, periods_missing : sufficiency, why it is not sufficient, and periods missing until it is.
     moved : whether the price moved within a listing.
+    covariates : effects of the covariates, from the product's own data.
     """
 
     raw: float | None
@@ -69,6 +79,7 @@ class ProductEstimate:
     reason: InsufficientReason | None
     periods_missing: int
     moved: bool
+    covariates: tuple[CovariateEffect, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +98,20 @@ def learning_settings(settings: ElasticitySettings) -> ElasticitySettings:
     Raises
     ------
     ValueError
-        If the policy names covariates or competitors as regressors.
+        If the policy names competitors as regressors.
     """
-    if settings.slopes != SLOPES:
-        named = ", ".join((*settings.reference_competitors, *settings.covariates))
+    if settings.reference_competitors:
         raise ValueError(
-            "policy: elasticity: walras learn expects no covariates and no reference_competitors, "
-            f"got {named}; replay the file with `python -m jobs.replay --alone` to learn with them"
+            "policy: elasticity: walras learn expects no reference_competitors, "
+            f"got {', '.join(settings.reference_competitors)}; replay the file with "
+            "`python -m jobs.replay --alone` to learn with them"
         )
     return replace(settings, host="sums")
 
 
 def new_model(settings: ElasticitySettings) -> SeriesModel:
     """Return a model without data."""
-    return model_for(settings, SLOPES)
+    return model_for(settings, settings.slopes)
 
 
 def pooled_estimates(
@@ -141,9 +152,18 @@ def pooled_estimates(
                 reason=state.reason,
                 periods_missing=state.periods_missing,
                 moved=bool(pooled.moved[p]),
+                covariates=_effects(pooled.slopes[p], pooled.slope_se[p], settings),
             )
         )
     return CategoryEstimate(shrunk.mu, shrunk.tau, pooled.dispersion, tuple(found))
+
+
+def _effects(slopes: Floats, errors: Floats, settings: ElasticitySettings) -> tuple[CovariateEffect, ...]:
+    first, found = len(slopes) - len(settings.covariates), []
+    for name, slope, se in zip(settings.covariates, slopes[first:].tolist(), errors[first:].tolist(), strict=True):
+        known = bool(np.isfinite(se)) and se <= MAX_EFFECT_SE
+        found.append(CovariateEffect(name, slope if known else None, se if known else None))
+    return tuple(found)
 
 
 def _rival(eta: float, sd: float, rows: float, settings: ElasticitySettings) -> tuple[float, float]:

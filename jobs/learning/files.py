@@ -29,6 +29,7 @@ PRODUCTS = pa.schema(
         ("low_price_minor", _FLOAT), ("high_price_minor", _FLOAT), ("last_price_minor", _FLOAT),
         ("optimal_price_minor", _FLOAT), ("optimal_lowest_minor", _FLOAT), ("optimal_highest_minor", _FLOAT),
         ("optimal_bound", _TEXT), ("optimal_gain", _FLOAT),
+        ("covariates", pa.list_(pa.struct([("name", _TEXT), ("slope", _FLOAT), ("se", _FLOAT)]))),
     ]
 )  # fmt: skip
 """Columns of ``products.parquet``; money in minor units, prices of the product's largest listing."""
@@ -59,7 +60,7 @@ def product_record(product: ProductResult) -> dict[str, Any]:
         "high_price_minor": product.high_price, "last_price_minor": product.last_price,
         "optimal_price_minor": best and best.price, "optimal_lowest_minor": best and best.lowest,
         "optimal_highest_minor": best and best.highest, "optimal_bound": best and best.bound,
-        "optimal_gain": best and best.gain,
+        "optimal_gain": best and best.gain, "covariates": [asdict(effect) for effect in learned.covariates],
     }  # fmt: skip
 
 

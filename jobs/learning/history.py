@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from features.cells.query import FACTS, GOOD, GROUP
 from features.elasticity.settings import ElasticitySettings
 from jobs.hosting.cell_query import CellQuery
+from jobs.learning.covariate_values import add_covariates
 from jobs.learning.reference_prices import Moment, moments_of, out_of_stock
 from jobs.replay.mapped_data import MappedData
 from schemas.codes import RejectCode
@@ -59,7 +60,7 @@ class PriceRows(NamedTuple):
     """Rows per series, period, segment and price, as arrays of one length.
 
     ``weighted_offer`` is the sum over cells of weight times log reference price (as a deviation); the weight is
-    the exposures (poisson) or the units (within).
+    the exposures (poisson) or the units (within). ``weighted_covariates`` (R, C) are those of the covariates.
     """
 
     period: Ints
@@ -71,6 +72,7 @@ class PriceRows(NamedTuple):
     units: Floats
     weighted_offer: Floats
     weight: Floats
+    weighted_covariates: Floats
 
     def take(self, index: Any) -> PriceRows:
         """Return the selected rows."""
@@ -104,6 +106,7 @@ class History:
         self._number_series()
         self.series = self._read_series()
         self._place_cells()
+        add_covariates(self._duck, settings.covariates)
         self.counts = self._count_records()
         self.segments: tuple[str, ...] = tuple(
             row[0] for row in self._all("SELECT DISTINCT segment FROM placed ORDER BY 1")
@@ -192,23 +195,27 @@ FROM (
             self._duck.unregister("arriving")
         period = f"(window_end_ms - 1 - {s.period_offset_ms}) // {s.period_ms}"
         key = "series, period, segment, price_minor"
+
+        def weighted(by: str) -> str:
+            named = range(len(s.covariates))
+            return "".join(f", sum({by} * value_{at} ORDER BY stamp) AS weighted_{at}" for at in named)
+
         seen = "SELECT DISTINCT series FROM moments"
         weight = "greatest(units, 0)" if s.kind == "within" else "exposures * share"
+        always, stamp = weight.replace(" * share", ""), "(window_end_ms, exposures, orders, units)"
         # Listings without facts need integer sums alone; the others are added in the order of time.
         self._duck.execute(
             f"""
 CREATE TABLE period_rows AS
 SELECT {key}, CAST(sum(exposures) AS DOUBLE) AS exposures, CAST(sum(orders) AS DOUBLE) AS orders,
   CAST(sum(units) AS DOUBLE) AS units, CAST(0 AS DOUBLE) AS weighted_offer,
-  CAST(sum({weight.replace(" * share", "")}) AS DOUBLE) AS weight
-FROM (SELECT *, {period} AS period FROM placed WHERE series NOT IN ({seen})) GROUP BY {key}
+  CAST(sum({always}) AS DOUBLE) AS weight{weighted(always)}
+FROM (SELECT *, {period} AS period, {stamp} AS stamp FROM placed WHERE series NOT IN ({seen})) GROUP BY {key}
 UNION ALL
 SELECT {key}, sum(exposures * share ORDER BY stamp), CAST(sum(orders) AS DOUBLE), CAST(sum(units) AS DOUBLE),
-  sum({weight} * deviation ORDER BY stamp), sum(CAST({weight} AS DOUBLE) ORDER BY stamp)
-FROM (
-  SELECT *, {period} AS period, (window_end_ms, exposures, orders, units) AS stamp
-  FROM placed JOIN moments USING (series, window_end_ms)
-) GROUP BY {key}"""
+  sum({weight} * deviation ORDER BY stamp), sum(CAST({weight} AS DOUBLE) ORDER BY stamp){weighted(weight)}
+FROM (SELECT *, {period} AS period, {stamp} AS stamp FROM placed JOIN moments USING (series, window_end_ms))
+GROUP BY {key}"""
         )
         self._duck.execute("DROP TABLE placed")
         return out.by_period(s.period_ms, s.period_offset_ms, self._last_ms())
@@ -256,18 +263,21 @@ FROM (
 
     def _pieces(self, order: str, whole: str, which: str = "true", at_least: int = 1) -> Iterator[PriceRows]:
         """Yield pieces of at least so many rows that separate no rows of equal ``whole``."""
+        more = "".join(f", weighted_{at}" for at in range(len(self._settings.covariates)))
         codes = ", ".join("'" + name.replace("'", "''") + "'" for name in self.segments)
         found = self._duck.cursor().sql(
             f"SELECT period, series, list_position([{codes}], segment) - 1 AS segment, price_minor AS price, "
-            f"exposures, orders, units, weighted_offer, weight FROM period_rows WHERE {which} ORDER BY {order}"
+            f"exposures, orders, units, weighted_offer, weight{more} FROM period_rows "
+            f"WHERE {which} ORDER BY {order}"
         )
         held: list[PriceRows] = []
         for batch in found.to_arrow_reader(BATCH_ROWS):
             columns = [batch.column(i).to_numpy(zero_copy_only=False) for i in range(batch.num_columns)]
-            rows = PriceRows(
-                *(c.astype(np.int64) for c in columns[:4]), *(c.astype(np.float64) for c in columns[4:])
-            )
-            held = [_joined([*held, rows])]
+            numbers = [column.astype(np.float64) for column in columns[4:]]
+            covariates = np.array(numbers[5:]).reshape(len(numbers) - 5, batch.num_rows).T
+            whole_numbers = [column.astype(np.int64) for column in columns[:4]]
+            rows = PriceRows(*[*whole_numbers, *numbers[:5], covariates])
+            held = [PriceRows(*(np.concatenate(parts) for parts in zip(*held, rows, strict=True)))]
             mark = getattr(held[0], whole)
             ends = np.flatnonzero(np.diff(mark)) + 1
             start = 0
@@ -287,9 +297,3 @@ def batched(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
     """Yield the items in lists of at most ``size``."""
     while chunk := list(islice(items, size)):
         yield chunk
-
-
-def _joined(parts: list[PriceRows]) -> PriceRows:
-    if len(parts) == 1:
-        return parts[0]
-    return PriceRows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))

@@ -1,6 +1,6 @@
 """Learner: a history's periods through the estimators as arrays, and what the rows say of each listing.
 
-Two passes over the rows. The first learns period by period, with the rules of elasticity_logic.py: orders at a
+Two passes over the rows. The first learns period by period, with the rules of period_counts.py: orders at a
 price that was not shown in their own period count with the exposures of the period before, cancellations are set
 against the listing's next orders, and conversion has factors of hour, weekday and segment. All listings are one
 bucket, so that category effects and factors are those of the whole category. The second pass is
@@ -113,7 +113,9 @@ class _Learner:
             PeriodRows(
                 int(found.period[0]),
                 found.series,
-                np.column_stack([found.log_price - self.price_centre[found.series], found.log_offer]),
+                np.column_stack(
+                    [found.log_price - self.price_centre[found.series], found.log_offer, found.covariates]
+                ),
                 found.sold,
                 np.log(self._share(found)),
                 self.category_of[found.series] if self.settings.category_effects else None,
@@ -126,7 +128,7 @@ class _Learner:
     # -- first pass: counts given exposures ----------------------------------------------------
 
     def _shifted(self) -> Iterator[PriceRows]:
-        """Yield the periods with late orders moved to the row of the period before (elasticity_logic.py)."""
+        """Yield the periods with late orders moved to the row of the period before (period_counts.py)."""
         before: PriceRows | None = None
         for rows in self.history.by_period():
             if before is None or not self.settings.order_lag_periods:
@@ -153,7 +155,11 @@ class _Learner:
         self._set_centres(rows)
         quantity = self._net_orders(rows.series, rows.orders)
         x = np.column_stack(
-            [np.log(rows.price) - self.price_centre[rows.series], _ratio(rows.weighted_offer, rows.weight)]
+            [
+                np.log(rows.price) - self.price_centre[rows.series],
+                _ratio(rows.weighted_offer, rows.weight),
+                *(_ratio(weighted, rows.weight) for weighted in rows.weighted_covariates.T),
+            ]
         )
         category, level = self.category_of[rows.series], self._levels(rows)
         factor = np.zeros(rows.series.size)
@@ -202,14 +208,15 @@ class _Learner:
     def _results(self) -> Learned:
         statistics = self.model.statistics()
         estimates: list[tuple[int, CategoryEstimate]] = []
-        slopes = np.full((len(self.products), 2), np.nan)
+        slopes = np.full((len(self.products), self.settings.slopes), np.nan)
         for code in range(len(self.category_names)):
             mine = np.flatnonzero(self.category_of == code)
             first = int(self.product_of[mine[0]])
-            own = self.product_of[mine] - first
-            estimate = pooled_estimates(statistics.take(mine), own, int(own.max()) + 1, self.settings)
+            product = self.product_of[mine] - first
+            estimate = pooled_estimates(statistics.take(mine), product, int(product.max()) + 1, self.settings)
             for p, each in enumerate(estimate.products):
-                slopes[first + p] = (np.nan if each.raw is None else each.raw), each.rival
+                own = np.nan if each.raw is None else each.raw
+                slopes[first + p] = own, each.rival, *(effect.slope or 0.0 for effect in each.covariates)
             estimates.append((first, estimate))
         residuals = Residuals(
             self.history, self.settings, self.product_of, self.category_of, slopes, len(estimates)

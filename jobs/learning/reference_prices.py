@@ -129,7 +129,7 @@ def moments_of(
 
 
 class _ReferencePrices:
-    """Log reference price of one listing as a deviation from the first one, as elasticity_logic.py computes it.
+    """Log reference price of one listing as a deviation from the first one, as period_counts.py computes it.
 
     Between two offers it changes only when an offer ends to be fresh, so that it is kept until then.
     """

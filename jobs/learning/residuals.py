@@ -25,7 +25,8 @@ class SeriesFacts:
     """What the rows say of all S series; 0 or NaN for a series without rows. Prices in minor units.
 
     ``mean_log_price`` is the mean over its rows, ``last_price`` that of the newest row. ``level`` is the log of
-    units per period (within) or of orders per exposure (poisson) at the mean log price.
+    units per period (within) or of orders per exposure (poisson) at the mean log price and the mean covariates,
+    ``mean_covariates`` (S, C).
     """
 
     rows: Ints
@@ -36,6 +37,7 @@ class SeriesFacts:
     last_price: Floats
     mean_log_price: Floats
     level: Floats
+    mean_covariates: Floats
 
 
 class Residuals:
@@ -44,7 +46,8 @@ class Residuals:
     Parameters
     ----------
     product_of, category_of : (S,) product and category of each series.
-    slopes : (P, 2) own-price and rival elasticity of each product; NaN where not identified.
+    slopes : (P, K) own-price and rival elasticity and slopes of the covariates of each product; the own-price
+        elasticity is NaN where not identified.
     categories : number of categories.
 
     Attributes
@@ -69,9 +72,9 @@ class Residuals:
         self.category_of = category_of
         self.slopes = slopes
         size = len(product_of)
-        self.facts = SeriesFacts(
-            np.zeros(size, np.int64), np.zeros(size), np.zeros(size), *(np.full(size, np.nan) for _ in range(5))
-        )
+        unknown = [np.full(size, np.nan) for _ in range(5)]
+        covariates = np.zeros((size, slopes.shape[1] - 2))
+        self.facts = SeriesFacts(np.zeros(size, np.int64), *[np.zeros(size), np.zeros(size), *unknown, covariates])
         self.correlation, self.z = np.full(len(slopes), np.nan), np.full(len(slopes), np.nan)
         self.by_category: list[list[LaggedResponse]] = [[] for _ in range(categories)]
 
@@ -120,6 +123,7 @@ class Residuals:
         counts = end - start + 1
         self.facts.last_price[mine] = np.exp(found.log_price[end])
         self.facts.mean_log_price[mine] = np.add.reduceat(found.log_price, start) / counts
+        self.facts.mean_covariates[mine] = np.add.reduceat(found.covariates, start, axis=0) / counts[:, None]
         explained = self._explained(found)
         if self.settings.kind == "within":
             level = np.add.reduceat(self._log_demand(found) - explained, start) / counts
@@ -130,11 +134,15 @@ class Residuals:
         return found
 
     def _explained(self, rows: ListingRows) -> Floats:
-        """Return what own price and reference price explain of log demand; 0 where the slope is not identified."""
+        """Return what own price, reference price and covariates explain of log demand.
+
+        It is 0 for an own price whose slope is not identified.
+        """
         slope = self.slopes[self.product_of[rows.series]]
         own = np.where(np.isfinite(slope[:, 0]), slope[:, 0], 0.0)
+        named = np.einsum("rc,rc->r", slope[:, 2:], rows.covariates - self.facts.mean_covariates[rows.series])
         return np.asarray(
-            own * (rows.log_price - self.facts.mean_log_price[rows.series]) + slope[:, 1] * rows.log_offer
+            own * (rows.log_price - self.facts.mean_log_price[rows.series]) + slope[:, 1] * rows.log_offer + named
         )
 
     def _test(self, code: int, rows: ListingRows) -> None:

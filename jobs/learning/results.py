@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.elasticity.endogeneity import Endogeneity, lagged_verdict, pooled_response
+from features.elasticity.endogeneity import lagged_verdict, pooled_response
 from jobs.learning.estimators import ProductEstimate
 from jobs.learning.history import Counted, History
 from jobs.learning.learner import Learned
 from jobs.learning.optimal_price import OptimalPrice, optimal_price
 from jobs.replay.mapped_data import MappedData
 from jobs.replay.records import Balance
-from schemas.codes import InsufficientReason, RejectCode, Sufficiency
+from schemas.codes import Endogeneity, InsufficientReason, RejectCode, Sufficiency
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +226,8 @@ def missing_text(estimate: ProductEstimate, rows: int, kind: str) -> str:
         return ""
     if not rows:
         return "sales" if kind == "within" else "exposures"
+    if estimate.reason is InsufficientReason.MOVED_WITH_COVARIATES:
+        return "price changes without a change of a covariate: the price moved only with a covariate"
     if estimate.state is Sufficiency.NOT_IDENTIFIED or not estimate.moved:
         return "price changes: the price never changed within a market"
     if estimate.reason is InsufficientReason.PRICE_HARDLY_MOVED:

@@ -236,6 +236,12 @@ class Elasticity(PolicySection):
     )
     sufficient_se: Number = Field(default=0.5, gt=0, description="largest SE of a sufficient estimate (§ 3)")
     provisional_se: Number = Field(default=1.0, gt=0, description="largest SE of a provisional estimate (§ 3)")
+    max_covariate_correlation: Share = Field(
+        default=0.95,
+        gt=0,
+        description="largest multiple correlation of price and covariates of an identified estimate (§ 3); "
+        ".95 is a variance inflation of 10 (Marquardt 1970)",
+    )
     reference_competitors: tuple[str, ...] = Field(
         default=(),
         description="competitors whose prices are regressors of their own; none: the mean reference price (§ 3)",
@@ -248,6 +254,15 @@ class Elasticity(PolicySection):
         ge=1,
         le=64,
         description="covariates kept per listing; the one with the oldest record is removed first",
+    )
+    endogeneity_periods: int = Field(
+        default=168, ge=1, description="periods of the test whether prices followed demand (§ 3, 'Identification')"
+    )
+    endogeneity_z: Number = Field(
+        default=4.0, gt=0, description="smallest |z| of its warning, in standard errors (decision 58)"
+    )
+    endogeneity_correlation: Share = Field(
+        default=0.1, description="smallest |ρ| of its warning; a weaker answer hardly moves an estimate (§ 3)"
     )
     tell: Literal["changed", "moved"] = Field(
         default="moved",

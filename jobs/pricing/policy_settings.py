@@ -73,6 +73,7 @@ def elasticity_settings(policy: Policy) -> ElasticitySettings:
         sufficient_periods=own.sufficient_periods,
         sufficient_se=own.sufficient_se,
         provisional_se=own.provisional_se,
+        max_covariate_correlation=own.max_covariate_correlation,
         single_series_factor=own.single_series_factor,
         emit=own.tell,
         emit_shift=own.emit_shift,
@@ -81,6 +82,9 @@ def elasticity_settings(policy: Policy) -> ElasticitySettings:
         reference_competitors=own.reference_competitors,
         covariates=own.covariates,
         max_covariates=own.max_covariates,
+        endogeneity_periods=own.endogeneity_periods,
+        endogeneity_z=own.endogeneity_z,
+        endogeneity_correlation=own.endogeneity_correlation,
         drift=drift_settings(policy),
     )
 

@@ -6,7 +6,7 @@ State per series: mean m and covariance V of (level, slopes), prior N(m₀, V₀
   (1) μ = m′f + log e + log s,   v = f′Vf
   (2) η solves (q − e^η) − (η − μ)/v = 0            by Wright's omega function, exactly
   (3) m ← m + Vf(η − μ)/v,   V ← V − Vf f′V/(e^{−η} + v)
-  (4) χ += (q − e^μ)² − e^{2μ}(e^v − 1),  χ_n += e^μ,  where v < .3;   φ = max(1, Σχ/Σχ_n), see pooling.py
+  (4) χ += (q − e^μ)² − e^{2μ}(e^v − 1),  χ_n += e^μ,  where v < .3;   φ = max(1, Σχ/Σχ_n), see pooling/
   (5) forgetting over g periods: V⁻¹ ← λ^g V⁻¹ + (1 − λ^g) V₀⁻¹, and the mean likewise: the prior replaces
       forgotten data, so V contains exactly one prior at any time
   (6) forecast of a row before it is learned: mean e^(μ + v/2), log variance v, dispersion (Σχ + 20)/(Σχ_n + 20)

@@ -22,7 +22,7 @@ from features.array_text import array_text
 from features.bucket_logic import Batch, parse_batch
 from features.elasticity import ElasticitySettings
 from features.elasticity.elasticity_logic import ElasticityLogic
-from features.elasticity.pooling_logic import PoolingLogic
+from features.elasticity.pooling.pooling_logic import PoolingLogic
 from features.segments.customers import Z_90
 from infra.reports.acceptance.demand_changes import change_figures
 from infra.reports.acceptance.intervals import interval_figures

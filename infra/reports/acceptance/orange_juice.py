@@ -20,7 +20,7 @@ from features.elasticity import SeriesModel, WithinRiver, WithinSums
 from features.elasticity.base import PeriodRows
 from features.elasticity.elasticity_logic import ElasticityLogic
 from features.elasticity.pooling import Products, pool_products, sufficiency
-from features.elasticity.pooling_logic import PoolingLogic
+from features.elasticity.pooling.pooling_logic import PoolingLogic
 from features.segments.customers import Z_90
 from infra.reports.acceptance.stages import REFERENCE, START_MS, at_least, at_most, pool_outputs
 from infra.reports.report import Figure

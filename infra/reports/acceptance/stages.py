@@ -9,7 +9,7 @@ import orjson
 
 from features.bucket_logic import Fact, Output
 from features.elasticity import ElasticitySettings
-from features.elasticity.pooling_logic import ESTIMATES, PoolingLogic
+from features.elasticity.pooling.pooling_logic import ESTIMATES, PoolingLogic
 from infra.reports.report import Figure, Limit
 from schemas.time_units import WEEK_MS
 

@@ -25,7 +25,7 @@ import numpy as np
 from features.books.offers import ReferenceOffer
 from features.bucket_logic import Batch, Fact, Output
 from features.elasticity.elasticity_logic import SUMS, ElasticityLogic
-from features.elasticity.pooling_logic import ESTIMATES, PoolingLogic
+from features.elasticity.pooling.pooling_logic import ESTIMATES, PoolingLogic
 from features.elasticity.settings import ElasticitySettings
 from jobs.pricing.bucket.decider import Decider, Trigger
 from jobs.pricing.bucket.repricing_logic import RepricingLogic

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from features.elasticity.elasticity_logic import ElasticityLogic
-from features.elasticity.pooling_logic import PoolingLogic
+from features.elasticity.pooling.pooling_logic import PoolingLogic
 from features.feature_logic import FeatureLogic
 from features.segments.customers import SegmentLogic
 from infra.reports.inputs.cell_batches import MINUTE_MS, START_MS, batches

@@ -41,7 +41,7 @@ def demand_points(history: History, learned: Learned, product: ProductResult) ->
     """Return the points of a product; None without two usable rows.
 
     Each row is moved by its listing's mean log price and level to those of the largest listing, and by what the
-    reference price explains.
+    reference price and the covariates explain.
     """
     facts, number = learned.facts, learned.product_of[product.series]
     mine = np.flatnonzero(learned.product_of == number)
@@ -53,7 +53,9 @@ def demand_points(history: History, learned: Learned, product: ProductResult) ->
     if rows.series.size < 2:
         return None
     deviation = rows.log_price - facts.mean_log_price[rows.series]
-    offered = product.estimate.rival * rows.log_offer
+    effects = np.array([effect.slope or 0.0 for effect in product.estimate.covariates])
+    named = (rows.covariates - facts.mean_covariates[rows.series]) @ effects
+    others = product.estimate.rival * rows.log_offer + named
     centre_price = float(np.exp(facts.mean_log_price[product.series]))
     level = float(facts.level[product.series])
     edges = np.unique(np.quantile(deviation, np.linspace(0, 1, BINS + 1)))
@@ -63,12 +65,12 @@ def demand_points(history: History, learned: Learned, product: ProductResult) ->
     with np.errstate(invalid="ignore", divide="ignore"):
         if kind == "within":
             share = share_in_stock(rows, history.out_ms, learned.settings.period_ms)
-            demand = np.log(rows.sold) - np.log(share) - facts.level[rows.series] - offered
+            demand = np.log(rows.sold) - np.log(share) - facts.level[rows.series] - others
             mean = np.bincount(bins, weights=demand) / count
             weight: Floats = count.astype(np.float64)
             x = np.bincount(bins, weights=deviation) / count
         else:
-            expected = rows.exposures * np.exp(facts.level[rows.series] + offered)
+            expected = rows.exposures * np.exp(facts.level[rows.series] + others)
             mean = np.log(np.bincount(bins, weights=rows.sold) / np.bincount(bins, weights=expected))
             weight = np.asarray(np.bincount(bins, weights=rows.exposures), np.float64)
             x = np.bincount(bins, weights=deviation * rows.exposures) / weight

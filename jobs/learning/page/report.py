@@ -9,13 +9,12 @@ from pathlib import Path
 
 import jinja2
 
-from features.elasticity.endogeneity import Endogeneity
 from jobs.learning.history import History
 from jobs.learning.learner import Learned
 from jobs.learning.page.charts import demand_chart, elasticity_chart
 from jobs.learning.page.demand_points import demand_points
 from jobs.learning.results import CategoryResult, ProductResult, Refusals, Results
-from schemas.codes import RejectCode, Sufficiency
+from schemas.codes import Endogeneity, RejectCode, Sufficiency
 from schemas.money import EXPONENTS
 
 TEMPLATE = Path(__file__).with_name("report.html")

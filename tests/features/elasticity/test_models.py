@@ -10,15 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 import features.elasticity.models as package
 from features.elasticity import MODELS, ElasticitySettings, PoissonLaplace, WithinRiver, WithinSums, model_for
 from features.elasticity.base import PeriodRows
 from features.elasticity.checks import check_model
 from features.elasticity.models.poisson import _mode
-from features.elasticity.pooling import pool_products, shrink, sufficiency
-from schemas.codes import Sufficiency
 
 WITH_FORGETTING = ElasticitySettings(forgetting_per_week=0.9, period_ms=86_400_000)
 WITHOUT_FORGETTING = ElasticitySettings(kind="within", forgetting_per_week=1.0)
@@ -156,15 +153,6 @@ def test_poisson_filter_equals_batch_maximum_likelihood_for_large_samples() -> N
     assert abs(se / cov[1, 1] ** 0.5 - 1) < 0.02
 
 
-def test_product_with_a_constant_price_is_not_identified() -> None:
-    model = PoissonLaplace(WITH_FORGETTING, 2)
-    for t in range(20):
-        model.learn(PeriodRows(t, np.array([0]), np.zeros((1, 2)), np.array([5.0]), np.log([100.0])))
-    got = pool_products(model.statistics(), np.array([0]), 1, WITH_FORGETTING)
-    assert not got.moved[0]
-    assert np.isnan(got.b[0])
-
-
 def test_series_after_a_long_gap_starts_from_the_prior() -> None:
     old, new = PoissonLaplace(WITH_FORGETTING, 2), PoissonLaplace(WITH_FORGETTING, 2)
     x = np.array([[0.1, 0.0]])
@@ -174,89 +162,3 @@ def test_series_after_a_long_gap_starts_from_the_prior() -> None:
     old.learn(late)
     new.learn(late)
     np.testing.assert_allclose(old.snapshot()["m"], new.snapshot()["m"], rtol=1e-6)
-
-
-def test_rival_elasticity_with_a_constant_rival_price_is_the_prior() -> None:
-    settings = ElasticitySettings(rival_mean=0.7, rival_sd=0.3)
-    model = PoissonLaplace(settings, 2)
-    for t in range(40):
-        x = np.array([[0.1 * (-1) ** t, 0.0]])
-        model.learn(PeriodRows(t, np.array([0]), x, np.array([50.0]), np.log([1000.0])))
-    got = pool_products(model.statistics(), np.array([0]), 1, settings)
-    assert got.slopes[0, 1] == pytest.approx(0.7, abs=1e-6)
-    assert got.slope_se[0, 1] == pytest.approx(0.3, rel=0.01)
-
-
-def test_category_without_data_has_its_prior() -> None:
-    got = shrink(np.array([np.nan]), np.array([np.nan]), ElasticitySettings(m0=-1.5, s0=0.8, tau0=0.6))
-    assert (got.mean[0], got.mu, got.tau) == (-1.5, -1.5, pytest.approx(0.6))
-    assert got.sd[0] == pytest.approx(1.0)
-
-
-def test_category_mean_weights_the_prior_by_its_precision() -> None:
-    s = ElasticitySettings(m0=-3.0, s0=0.8, tau0=0.6, rounds=1)
-    got = shrink(np.array([-1.0]), np.array([0.8]), s)
-    # One estimate of variance .64 + .36 against a prior of variance .64.
-    assert got.mu == pytest.approx((-1.0 / 1.0 - 3.0 / 0.64) / (1 / 1.0 + 1 / 0.64))
-
-
-def test_category_sd_is_estimated_from_many_precise_estimates() -> None:
-    b = np.random.default_rng(2).normal(-2.0, 0.9, 800)
-    got = shrink(b, np.full(800, 0.05))
-    assert got.tau == pytest.approx(0.9, rel=0.05)
-
-
-def test_rival_elasticity_is_estimated_from_rivals_price_changes() -> None:
-    settings = ElasticitySettings(forgetting_per_week=1.0)
-    model = PoissonLaplace(settings, 2)
-    for t in range(200):
-        x = np.array([[0.1 * (-1) ** t, 0.1 * (-1) ** (t // 2)]])
-        q = np.round(1e4 * np.exp(x @ [-2.0, 1.5]))
-        model.learn(PeriodRows(t, np.array([0]), x, q, np.log([1e5])))
-    got = pool_products(model.statistics(), np.array([0]), 1, settings)
-    assert got.slopes[0] == pytest.approx([-2.0, 1.5], abs=0.05)
-
-
-def test_standard_error_of_a_scanner_product_follows_its_formula() -> None:
-    rng = np.random.default_rng(4)
-    x, noise = rng.normal(0, 0.1, (30, 2)), rng.normal(0, 0.2, 30)
-    y = 5 + x @ [-2.0, 0.5] + noise
-    model = WithinSums(WITHOUT_FORGETTING, 2)
-    for t in range(30):
-        model.learn(PeriodRows(t, np.array([0]), x[t : t + 1], np.exp(y[t : t + 1]), np.zeros(1)))
-    got = pool_products(model.statistics(), np.array([0]), 1, WITHOUT_FORGETTING)
-    f = np.column_stack([np.ones(30), x])
-    slopes, [rest], _, _ = np.linalg.lstsq(f, y, rcond=None)
-    # N = 29, because the first row of a series only sets its level. K = 2.
-    s, df = WITHOUT_FORGETTING, 29 - 2 - 1
-    # One product: the variance is moderated by the settings' prior, and the error has the width of Student's t.
-    variance = (s.variance_prior_df * s.noise_variance + rest) / (s.variance_prior_df + df)
-    student = stats.t.ppf(0.95, s.variance_prior_df + df) / stats.norm.ppf(0.95)
-    se = student * np.sqrt(variance * np.diag(np.linalg.inv(f.T @ f)))[1:]
-    np.testing.assert_allclose(got.slopes[0], slopes[1:], rtol=1e-6)
-    np.testing.assert_allclose(got.slope_se[0], se * s.single_series_factor, rtol=1e-6)
-
-
-def test_perfect_fit_to_a_few_rows_is_no_precise_estimate() -> None:
-    rng = np.random.default_rng(6)
-    model, products = WithinSums(WITHOUT_FORGETTING, 1), 40
-    for t in range(12):
-        x = rng.normal(0, 0.1, products)
-        y = 3 - 2 * x + rng.normal(0, 0.3, products)
-        # The first product's rows lie on a line.
-        y[0] = 3 - 25 * x[0]
-        model.learn(PeriodRows(t, np.arange(products), x[:, None], np.exp(y), np.zeros(products)))
-    got = pool_products(model.statistics(), np.arange(products), products, WITHOUT_FORGETTING)
-    assert got.b[0] == pytest.approx(-25, abs=1e-6)
-    assert got.se[0] > 0.15 * float(np.median(got.se))
-    assert sufficiency(got, 0, WITHOUT_FORGETTING).sufficiency is not Sufficiency.SUFFICIENT
-
-
-def test_one_outlier_does_not_switch_off_the_shrinkage() -> None:
-    rng = np.random.default_rng(7)
-    b, se = rng.normal(-2.0, 0.5, 200), np.full(200, 0.4)
-    observed = b + rng.normal(0, 0.4, 200)
-    clean = shrink(observed, se)
-    spoilt = shrink(np.append(observed, 174.0), np.append(se, 0.04))
-    assert spoilt.tau < 1.15 * clean.tau
-    assert spoilt.mu == pytest.approx(clean.mu, abs=0.1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+import pytest
 
 from features.bucket_logic import Batch
 from features.feature_logic import FeatureLogic
@@ -64,6 +65,33 @@ def test_explanation_has_the_requests_missing_per_estimate() -> None:
     assert "sale probability at this price: first estimate; 1,784 more price requests make it sufficient" in text
     assert "share of myopic shoppers: first estimate; 81 more price requests make it sufficient" in text
     assert "elasticity: assumed, no data yet" in text
+
+
+def a_feature_row() -> dict[str, Any]:
+    logic = FeatureLogic(FeatureSettings(emit_every_minutes=1))
+    entry = CatalogEntry("e1", START_MS, *WHERE, "shoes", "margin", "USD", 1, True, 1200, 1999)
+    [row, *_] = [output.value for output in logic.on_batch(Batch(0, START_MS + 60_000, catalog=(entry,)))]
+    return dict(orjson.loads(orjson.dumps(row)))
+
+
+@pytest.mark.parametrize(
+    ("estimate", "expected"),
+    [
+        (
+            {"sufficient": "not_identified", "reason": "moved_with_covariates", "warning": ""},
+            "elasticity: not identified by the price changes so far (the price changed only with a promotion",
+        ),
+        (
+            {"sufficient": "sufficient", "reason": "", "warning": "prices_followed_demand"},
+            "elasticity: warning: prices of the category followed the demand of the period before",
+        ),
+        ({"sufficient": "provisional"}, "elasticity: first estimate"),
+    ],
+)
+def test_explanation_has_reason_and_warning_of_the_elasticity(estimate: dict[str, str], expected: str) -> None:
+    row = a_feature_row()
+    text = explanation_text(explain_price(row["listing"], None, None, learned_state(row, estimate)))
+    assert expected in text
 
 
 def test_unpublished_newer_decision_is_noted() -> None:

@@ -17,10 +17,11 @@ CONSTANTS: dict[str, Any] = {
     "active": True, "pack_size": 1, "shipping_minor": 0, "in_stock": True, "match_confidence": 1.0,
     "competitor": "rival", "source": "list", "propensity": 1.0, "version": 0, "inbound": 0, "lead_time_days": 1.0,
 }  # fmt: skip
+COVARIATES = ("promotion", "display")
 LISTING = {"market": "market", "sku": "sku", "price_group": "sku", "event_time_ms": "at_ms"}
 
 
-def stream(name: str, where: str, primary: bool = True, **fields: str) -> dict[str, Any]:
+def stream(name: str, where: str, /, primary: bool = True, **fields: str) -> dict[str, Any]:
     """Return an entry of the source ``rows``."""
     given = {"event_id": f"'{name}-' || row_number", **LISTING, **fields}
     return {"stream": name, "from": "rows", "primary": primary, "where": where, "fields": given}
@@ -48,13 +49,20 @@ def mapping(policy: dict[str, Any], **changes: Any) -> Mapping:
                 stream("quotes", "what = 'quote'", **quote),
                 stream("offers", "what = 'offer'", price_minor="price", source="'crawler'"),
                 stream("stock", "what = 'stock'", on_hand="quantity"),
+                *(stream("covariates", f"what = '{name}'", name=f"'{name}'", value="quantity", source="'shelf'")
+                  for name in COVARIATES),
             ],
         } | changes
     )  # fmt: skip
 
 
-def write(folder: Path, *, exposures: bool, hours: int = 30, items: int = 5, seed: int = 1) -> None:
-    """Write ``rows.csv``: sales of items in two markets, with offers, stock-outs, returns and late orders."""
+def write(
+    folder: Path, *, exposures: bool, hours: int = 30, items: int = 5, seed: int = 1, covariates: bool = False
+) -> None:
+    """Write ``rows.csv``: sales of items in two markets, with offers, stock-outs, returns and late orders.
+
+    With ``covariates`` the third item has promotions and displays.
+    """
     rng = np.random.default_rng(seed)
     rows: list[dict[str, Any]] = []
 
@@ -79,6 +87,10 @@ def write(folder: Path, *, exposures: bool, hours: int = 30, items: int = 5, see
                         item,
                         int(regular * rng.uniform(0.7, 1.2)),
                     )
+                if item == 2 and covariates:
+                    shown = int(rng.random() < 0.5)
+                    for name in COVARIATES:
+                        add(name, at + int(rng.integers(HOUR_MS)), market, item, price, shown)
                 if item == 1 and rng.random() < 0.3:
                     add("stock", at + int(rng.integers(HOUR_MS // 2)), market, item, price, 0)
                     add("stock", at + int(rng.integers(HOUR_MS // 2, HOUR_MS)), market, item, price, 9)

@@ -152,6 +152,69 @@ def test_prices_that_follow_the_demand_of_the_week_before_are_warned_of(tmp_path
     assert "4 of 4 tested products have prices that follow demand" in page
 
 
+def promoted_sales(folder: Path, alone: float) -> Path:
+    """Write weekly sales of four products: cuts of 20 %, a share of them without the promotion that adds .6."""
+    rng = np.random.default_rng(7)
+    rows = []
+    for week in range(150):
+        for item in range(4):
+            cut = rng.random() < 0.4
+            promotion = int(cut and rng.random() >= alone)
+            price = 8.0 if cut else 10.0
+            units = rng.poisson(200 * (price / 10) ** ELASTICITY * np.exp(0.6 * promotion))
+            day = (pd.Timestamp("2022-01-03") + pd.Timedelta(weeks=week)).date()
+            rows.append((day, f"item {item}", price, int(units), promotion))
+    file = folder / "sales.csv"
+    pd.DataFrame(rows, columns=["week", "sku", "price", "units", "promotion"]).to_csv(file, index=False)
+    return file
+
+
+def promoted_mapping(file: Path, covariates: list[str]) -> Path:
+    """Return the file of a proposed mapping with the column ``promotion`` as a covariate of its orders."""
+    file.with_name("proposed.yaml").unlink(missing_ok=True)
+    target = proposed(file)
+    chosen = yaml.safe_load(target.read_text())
+    orders = next(entry for entry in chosen["streams"] if entry["stream"] == "orders")
+    orders["covariates"] = {"promotion": "promotion"}
+    chosen["policy"].setdefault("elasticity", {})["covariates"] = covariates
+    target.write_text(yaml.safe_dump(chosen, sort_keys=False))
+    return target
+
+
+def products_of(file: Path, chosen: Path) -> pd.DataFrame:
+    out = file.parent / "out"
+    done = run("learn", "--mapping", chosen, file, "--out", out)
+    assert done.exit_code == 0, done.output
+    return pq.read_table(out / "products.parquet").to_pandas()
+
+
+def test_a_covariate_of_the_mapping_is_separated_from_the_price_cuts_it_accompanies(tmp_path: Path) -> None:
+    file = promoted_sales(tmp_path, alone=0.5)
+    products = products_of(file, promoted_mapping(file, ["promotion"]))
+    assert products["raw"].between(ELASTICITY - 0.4, ELASTICITY + 0.4).all()
+    effects = [row[0] for row in products["covariates"]]
+    assert {effect["name"] for effect in effects} == {"promotion"}
+    assert np.mean([effect["slope"] for effect in effects]) == pytest.approx(0.6, abs=0.05)
+    without = products_of(file, promoted_mapping(file, []))
+    assert (without["raw"] < ELASTICITY - 0.7).all()
+    assert all(len(row) == 0 for row in without["covariates"])
+
+
+def test_prices_that_moved_only_with_a_promotion_are_not_identified(tmp_path: Path) -> None:
+    file = promoted_sales(tmp_path, alone=0.0)
+    products = products_of(file, promoted_mapping(file, ["promotion"]))
+    assert (products["state"] == "not_identified").all()
+    assert products["missing"].str.contains("the price moved only with a covariate").all()
+    assert products["raw"].isna().all() and products["optimal_price_minor"].isna().all()
+
+
+def test_a_covariate_that_the_mapping_lacks_is_refused(tmp_path: Path) -> None:
+    file = promoted_sales(tmp_path, alone=0.5)
+    done = run("learn", "--mapping", promoted_mapping(file, ["display"]), file)
+    assert done.exit_code == 2
+    assert "expected some of the mapping's covariates (promotion), got display" in done.stderr
+
+
 def two_sources() -> Mapping:
     given = mapping({})
     more = given.sources | {"stock": given.sources["rows"].model_copy(update={"file": "stock.csv"})}

@@ -11,7 +11,7 @@ import pytest
 
 from features.bucket_logic import Batch, Fact, Output, parse_batch
 from features.elasticity.elasticity_logic import ElasticityLogic
-from features.elasticity.pooling_logic import ESTIMATES, PoolingLogic
+from features.elasticity.pooling.pooling_logic import ESTIMATES, PoolingLogic
 from jobs.hosting.cell_query import CellQuery
 from jobs.learning.estimators import ElasticitySettings, ProductEstimate
 from jobs.learning.history import History
@@ -31,6 +31,8 @@ CASES = {
     "poisson": {"kind": "poisson", "period_minutes": 60},
     "poisson without lag": {"kind": "poisson", "period_minutes": 60, "order_lag_periods": 0},
     "poisson by day": {"kind": "poisson", "period_minutes": 1440},
+    "within with covariates": WITHIN | {"covariates": ["promotion", "display"]},
+    "poisson with covariates": {"kind": "poisson", "period_minutes": 60, "covariates": ["display"]},
 }
 
 
@@ -73,7 +75,12 @@ def learned(chosen: Mapping, folder: Path) -> Results:
 @pytest.mark.parametrize("case", CASES)
 def test_estimates_equal_those_of_the_stream(case: str, tmp_path: Path) -> None:
     policy = {"elasticity": CASES[case]}
-    write(tmp_path, exposures=CASES[case]["kind"] == "poisson", hours=72 if "day" in case else 30)
+    write(
+        tmp_path,
+        exposures=CASES[case]["kind"] == "poisson",
+        hours=72 if "day" in case else 30,
+        covariates="covariates" in CASES[case],
+    )
     streamed = stream_estimates(mapping(policy), tmp_path)
     results = learned(mapping(policy), tmp_path)
     assert {p.sku for p in results.products} == {sku for _, sku in streamed}

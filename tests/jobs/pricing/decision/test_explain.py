@@ -14,7 +14,7 @@ from jobs.pricing.guardrails import GUARDRAILS, Guardrail
 from jobs.pricing.watcher.signals import SIGNALS, Signal
 from schemas import public_texts
 from schemas.causes import Cause
-from schemas.codes import OutcomeCode, RejectCode, Sufficiency
+from schemas.codes import EstimateWarning, InsufficientReason, OutcomeCode, RejectCode, Sufficiency
 from schemas.events import CommandKind, OfferKind, Role
 from tests.jobs.pricing.pricing_builders import (
     START_MS,
@@ -168,6 +168,7 @@ def test_explanation_of_every_limit_names_it(guardrail: Guardrail) -> None:
     [
         (Cause, public_texts.CAUSES), (Cause, public_texts.SHOPPER_CAUSES), (OutcomeCode, public_texts.OUTCOMES),
         (RejectCode, public_texts.REJECTIONS), (Sufficiency, public_texts.SUFFICIENCY), (Role, public_texts.ROLES),
+        (InsufficientReason, public_texts.INSUFFICIENT), (EstimateWarning, public_texts.WARNINGS),
     ],
 )  # fmt: skip
 def test_every_code_has_a_public_text(codes: Any, texts: Any) -> None:

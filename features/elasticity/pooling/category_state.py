@@ -12,12 +12,13 @@ from schemas.events import Listing
 
 
 class Published(NamedTuple):
-    """What the readers of an estimate have: rounded mean and sd, state, and time of the last confirmed change."""
+    """What readers of an estimate have: rounded mean and sd, state, time of the last confirmed change, warning."""
 
     mean: float
     sd: float
     state: str
     changed_ms: int
+    warning: str = ""
 
 
 class ListingState:

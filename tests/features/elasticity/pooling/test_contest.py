@@ -10,9 +10,9 @@ import pytest
 from river import linear_model
 
 from features.elasticity.base import PeriodRows
-from features.elasticity.contest import Contest
 from features.elasticity.elasticity_logic import ElasticityLogic
 from features.elasticity.models import LogitRiver, WithinRiver, competing_models
+from features.elasticity.pooling.contest import Contest
 from features.elasticity.settings import ElasticitySettings
 from jobs.pricing.policy import Policy
 from jobs.pricing.policy_settings import elasticity_settings
@@ -43,8 +43,8 @@ def test_default_of_the_elasticity_job_learns_through_river() -> None:
     kinds = {type(model) for model in competing_models(settings)}
     assert {WithinRiver, LogitRiver} <= kinds
     logic = ElasticityLogic(settings)
-    assert {type(model) for model in logic._models} == kinds
-    model = next(model for model in logic._models if isinstance(model, WithinRiver))
+    assert {type(model) for model in logic._learning.models} == kinds
+    model = next(model for model in logic._learning.models if isinstance(model, WithinRiver))
     model.grow(1)
     assert isinstance(model._regressions[0], linear_model.BayesianLinearRegression)
     rows = [PeriodRows(p, np.array([0]), np.array([[x, 0.0]]), np.array([q]), np.zeros(1)) for p, x, q in

@@ -5,8 +5,8 @@ their period. A product is a SKU over its markets; its statistics are sums over 
 they do not depend on the order of arrival, on restarts or on repeats. Estimates come from the model with the
 best rolling score (contest.py). The category's prior changes with every message. An estimate is published
 again, for all listings of a product, when a reader would act on it: its rounded mean or error changed
-(``emit_shift``), or its state, or a change of demand was confirmed. Once per period the scores and states of
-the category are published as well.
+(``emit_shift``), or its state or warning, or a change of demand was confirmed. Once per period the scores and
+states of the category, and whether its prices followed demand (price_response.py), are published as well.
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ import numpy as np
 
 from features.bucket_logic import Batch, Fact, Output, refuse_other_version
 from features.elasticity.base import Distribution, Floats, SeriesStatistics
-from features.elasticity.category_state import CategoryArrays, ListingState, Published
-from features.elasticity.contest import Contest, ModelScore
 from features.elasticity.elasticity_logic import SUMS
 from features.elasticity.models import competing_models
-from features.elasticity.pooling import State, pool_products, shrink, sufficiency
+from features.elasticity.pooling.category_state import CategoryArrays, ListingState, Published
+from features.elasticity.pooling.contest import Contest
+from features.elasticity.pooling.products import pool_products
+from features.elasticity.pooling.shrinkage import shrink
+from features.elasticity.pooling.sufficiency import State, sufficiency
+from features.elasticity.price_response import CategoryResponse
 from features.elasticity.settings import ElasticitySettings
-from schemas.codes import InsufficientReason, Sufficiency
-from schemas.events import DEFAULT_SEGMENT, Estimate, Listing, ModelReport
+from schemas.codes import Endogeneity, EstimateWarning, InsufficientReason, Sufficiency
+from schemas.events import DEFAULT_SEGMENT, OWN_PRICE_ELASTICITY, Estimate, Listing, ModelReport
 
-NAME = "own_price_elasticity"
 ESTIMATES = "estimates"
 MODEL_REPORTS = "models"
 _COLUMNS = SeriesStatistics._fields
@@ -74,6 +76,7 @@ class PoolingLogic:
             model.name: model.distribution for model in competing_models(self.settings, self.settings.slopes)
         }
         self._contest = self._new_contest()
+        self._response = CategoryResponse(self.settings)
         self._states: list[State] = []
 
     def _new_contest(self) -> Contest:
@@ -116,6 +119,7 @@ class PoolingLogic:
         """Store newer statistics; return the affected products."""
         self._tenant, self._category = str(value["tenant"]), str(value["category"])
         self._contest.add(int(value["bucket"]), int(value["period"]), value.get("scores", {}))
+        self._response.add(int(value["bucket"]), int(value["period"]), value.get("lagged", ()))
         end_ms, changed = int(value["period_end_ms"]), set()
         for key in value["gone"]:
             held = self._held.get(key)
@@ -169,6 +173,8 @@ class PoolingLogic:
             else sufficiency(pooled, p, s)
             for p in range(len(table.skus))
         ]
+        shown = self._response.result().verdict is Endogeneity.SHOWN
+        warning = EstimateWarning.PRICES_FOLLOWED_DEMAND.value if shown else ""
         ends = np.zeros(len(table.skus), np.int64)
         np.maximum.at(ends, table.product, table.ends)
         rounded = quantized(shrunk.mean, shrunk.sd, s).tolist()
@@ -178,7 +184,7 @@ class PoolingLogic:
         outputs = []
         for listing, key, p in rows:
             held, state = self._held[key], self._states[p]
-            now = Published(rounded[p][0], rounded[p][1], state.sufficiency.value, held.changed_ms)
+            now = Published(rounded[p][0], rounded[p][1], state.sufficiency.value, held.changed_ms, warning)
             if now == held.published and p not in own:
                 continue
             held.published = now
@@ -210,7 +216,7 @@ class PoolingLogic:
                 market=listing.market,
                 sku=listing.sku,
                 price_group=held.group,
-                name=NAME,
+                name=OWN_PRICE_ELASTICITY,
                 segment=DEFAULT_SEGMENT,
                 mean=now.mean,
                 sd=now.sd,
@@ -223,40 +229,35 @@ class PoolingLogic:
                 extra=extra,
                 reason=state.reason.value if state.reason is not None else "",
                 model=model,
+                warning=warning,
             )
-            outputs.append(Output(ESTIMATES, f"{key}|{NAME}|{DEFAULT_SEGMENT}", asdict(estimate), int(ends[p])))
+            outputs.append(
+                Output(
+                    ESTIMATES, f"{key}|{OWN_PRICE_ELASTICITY}|{DEFAULT_SEGMENT}", asdict(estimate), int(ends[p])
+                )
+            )
         return outputs
 
     def _report(self, end_ms: int) -> Output:
         """Return the scores of the models, the one in use and the states of the category's products."""
-        scores, in_use = self._contest.scores(), self._contest.in_use
-        switches = self._contest.new_switches()
+        scores = self._contest.scores()
+        switches, response = self._contest.new_switches(), self._response.result()
+        tested = response.verdict is not Endogeneity.NOT_TESTED
         record = ModelReport(
             tenant=self._tenant,
             category=self._category,
             window_end_ms=end_ms,
-            model=in_use,
+            model=self._contest.in_use,
             switched_from=switches[-1].before if switches else "",
-            reason=self._why(scores, in_use),
+            reason=self._contest.reason(),
             scores={name: score.mean for name, score in sorted(scores.items())},
             rows={name: score.rows for name, score in sorted(scores.items())},
             states=dict(sorted(Counter(state.sufficiency.value for state in self._states).items())),
+            endogeneity=response.verdict.value,
+            lagged_correlation=response.correlation if tested else None,
+            lagged_z=response.z if tested else None,
         )
         return Output(MODEL_REPORTS, "/".join((self._tenant, self._category)), asdict(record), end_ms)
-
-    def _why(self, scores: Mapping[str, ModelScore], in_use: str) -> str:
-        """Return why a model is in use, in one sentence."""
-        s, own = self.settings, scores.get(in_use)
-        others = {name: score for name, score in scores.items() if name != in_use}
-        if own is None or not others:
-            return "no other model competes" if own is not None else "no model has a score"
-        name, best = max(others.items(), key=lambda item: (item[1].mean, item[0]))
-        if own.rows < s.switch_rows:
-            return f"{own.rows} scores, a switch needs {s.switch_rows:g}"
-        ahead = own.mean - best.mean
-        if ahead >= 0:
-            return f"{ahead:.3f} nats per listing and period better than {name}"
-        return f"{name} is {-ahead:.3f} nats better, a switch needs {s.switch_margin:g}"
 
     def snapshot(self) -> dict[str, Any]:
         """Return versioned plain data without settings."""
@@ -265,6 +266,7 @@ class PoolingLogic:
             "tenant": self._tenant,
             "category": self._category,
             "contest": self._contest.snapshot(),
+            "response": self._response.snapshot(),
             "held": {key: held.to_row() for key, held in self._held.items()},
         }
 
@@ -281,10 +283,13 @@ class PoolingLogic:
         self._contest = self._new_contest()
         if "contest" in snapshot:
             self._contest.restore(snapshot["contest"])
+        self._response = CategoryResponse(self.settings)
+        if "response" in snapshot:
+            self._response.restore(snapshot["response"])
         self._held, self._table, self._states = {}, None, []
         first = next(iter(self._distributions))
         for key, (end_ms, group, offer_centre, published, statistics, *change) in snapshot["held"].items():
             # Snapshots written before models competed hold the first model's statistics and mean and sd only.
-            known = Published(*published) if published is not None and len(published) == 4 else None
+            known = Published(*published) if published is not None and len(published) >= 4 else None
             by_model = statistics if isinstance(statistics, Mapping) else {first: list(statistics)}
             self._held[key] = ListingState(int(end_ms), group, offer_centre, by_model, known, *change)

@@ -100,6 +100,21 @@ class Contest:
         """Return the rolling scores by model; a model without a score is absent."""
         return self._evaluate()[1]
 
+    def reason(self) -> str:
+        """Return why the model is in use, in one sentence."""
+        in_use, scores, _ = self._evaluate()
+        own = scores.get(in_use)
+        others = {name: score for name, score in scores.items() if name != in_use}
+        if own is None or not others:
+            return "no other model competes" if own is not None else "no model has a score"
+        name, best = max(others.items(), key=lambda item: (item[1].mean, item[0]))
+        if own.rows < self._rows:
+            return f"{own.rows} scores, a switch needs {self._rows:g}"
+        ahead = own.mean - best.mean
+        if ahead >= 0:
+            return f"{ahead:.3f} nats per listing and period better than {name}"
+        return f"{name} is {-ahead:.3f} nats better, a switch needs {self._margin:g}"
+
     def new_switches(self) -> list[Switch]:
         """Return the switches of periods after those of the last call."""
         found = [switch for switch in self._evaluate()[2] if switch.period > self._reported]

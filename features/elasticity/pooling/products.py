@@ -1,4 +1,4 @@
-"""From series to products, and from products to their category (science § 3).
+"""Raw estimates of products from the statistics of their series (science § 3).
 
 Per product, over its series: A, c, yy, N, χ, χ_n added in sorted order; W = the largest of the series'
 (a lower bound of their union, so that errors are not understated).
@@ -10,23 +10,18 @@ Per product, over its series: A, c, yy, N, χ, χ_n added in sorted order; W = t
                  d₀ and s₀² fitted to the products' s² as scaled F (Smyth 2004, limma); with fewer than three
                  products d₀ and s₀² are the settings' prior
       counts     SE² = φ(A⁻¹)_pp,   φ = max(1, (Σχ + 20)/(Σχ_n + 20)) over the product, so raw estimates depend on
-                 their own data only; shrinkage uses the category's φ = max(1, Σχ/Σχ_n) instead
+                 their own data only; shrinkage (shrinkage.py) uses the category's φ = max(1, Σχ/Σχ_n) instead
   (3) log units  the published error is SE·t_.95(ν)/z_.95, ν = d₀ + max(1, min(d, W − K − 1)): an interval of
                  ±1.645 errors has the width of Student's t
-  (4) w = 1/(SE₀² + τ²),  SE₀ the error without the factor 1.5 and without Student's t,
-       h = min(1, c/|√w(b − μ)|),  μ = (Σwhb + m₀/s₀²)/(Σwh + 1/s₀²)       Huber's weights, c = 2
-  (5) τ̂² = τ² + (ΣwΨ − (k − 1))/Σw·wΨ,  wΨ = min(w(b − μ)², c²)/κ, κ = E min(Z², c²)    one Paule-Mandel step, not
-      below 0; bounded, so that one product far away does not switch off the shrinkage of all others
-  (6) τ² ← (4τ₀² + k_eff τ̂²)/(4 + k_eff),  k_eff = Σ(τ₀²/(τ₀² + SE₀²))²    ten rounds of (4-6)
-  (7) mean = (b/SE² + μ/τ²)/(1/SE² + 1/τ²),
-      var  = 1/(1/SE² + 1/τ²) + (SE²/(SE² + τ²))²·Var(μ),  Var(μ) = 1/(Σwh + 1/s₀²)
-
-A product without data has mean μ and variance τ² + Var(μ).
+  (4) R² = a′B⁻a/A_pp               a, B: covariates with the own price, and among themselves, in A
+      with R above ``max_covariate_correlation`` the effects of price and covariates are not separable: the price
+      moved only with a promotion. The variance inflation is 1/(1 − R²), 10 at R = .95
 
 References
 ----------
 Smyth (2004): Linear models and empirical Bayes methods for assessing differential expression in microarray
-experiments. Huber (1964): Robust estimation of a location parameter.
+experiments. Marquardt (1970): Generalized inverses, ridge regression, biased linear estimation, and nonlinear
+estimation, on variance inflation.
 """
 
 from __future__ import annotations
@@ -39,16 +34,11 @@ from scipy import special, stats
 
 from features.elasticity.base import Distribution, Floats, Ints, SeriesStatistics
 from features.elasticity.settings import ElasticitySettings
-from schemas.codes import InsufficientReason, Sufficiency
 
 _RIDGE = 1e-9
 _MIN_PRICE_RANGE = 1e-9
 _MIN_INFORMATION = 0.02
 _PRIOR_SCATTER = 20.0
-_BOUND = 2.0
-"""c of (4) and (5): products further away than this many of their sd count with a bounded weight."""
-_BOUNDED_SQUARE = float(stats.chi2.cdf(_BOUND**2, 3) + _BOUND**2 * stats.chi2.sf(_BOUND**2, 1))
-"""κ of (5)."""
 _MAX_PRIOR_DF = 1_000.0
 
 
@@ -58,6 +48,7 @@ class Products(NamedTuple):
     ``se`` is that of (3). Shrinkage uses ``category_se``, and ``sampling_se`` for the variance between
     products: the error without the factor of one series and Student's t. ``price_range``: largest range of the
     own log price within a series. ``df``: residual degrees of freedom d of log units, rows of counts.
+    ``covariate_correlation``: R of (4), 0 without covariates.
     """
 
     b: Floats
@@ -71,20 +62,12 @@ class Products(NamedTuple):
     price_range: Floats
     df: Floats
     dispersion: float
+    covariate_correlation: Floats
 
     @property
     def moved(self) -> NDArray[np.bool_]:
         """Whether the price of a product moved within a series."""
         return self.price_range > _MIN_PRICE_RANGE
-
-
-class Shrunk(NamedTuple):
-    """Estimates after shrinkage, and the category prior that was used."""
-
-    mean: Floats
-    sd: Floats
-    mu: float
-    tau: float
 
 
 def pool_products(
@@ -120,6 +103,9 @@ def pool_products(
     price_range = np.zeros(products)
     np.maximum.at(price_range, product, statistics.high - statistics.low)
     moved = price_range > _MIN_PRICE_RANGE
+    covariates = len(settings.covariates)
+    correlation = covariate_correlation(a, covariates)
+    apart = correlation <= settings.max_covariate_correlation
     dispersion, scatter = np.ones(products), 1.0
     diagonal = np.einsum("pii->pi", a)
     # The ridge keeps the matrix of a product without data invertible.
@@ -151,13 +137,47 @@ def pool_products(
         widening = student * np.where(series <= 1, settings.single_series_factor, 1.0)
         variance = unit * (moderated * inflate * widening**2)[:, None]
         known = moved & (free > 0)
-    variance = np.where(known[:, None], variance, np.nan)
-    se = np.sqrt(variance)
-    b = np.where(known, slopes[:, 0], np.nan)
+    se = np.sqrt(np.where(known[:, None], variance, np.nan))
+    # Slopes of the reference prices are identified also where own price and covariates are not separable.
+    se[~apart, 0] = np.nan
+    se[~apart, k - covariates :] = np.nan
+    b = np.where(known & apart, slopes[:, 0], np.nan)
     category_se = se[:, 0] * np.sqrt(scatter / dispersion) if counts else se[:, 0]
     sampling_se = category_se if counts else se[:, 0] / widening
     df = rows if counts else np.maximum(rows - k - 1, 0.0)
-    return Products(b, se[:, 0], category_se, sampling_se, slopes, se, rows, periods, price_range, df, scatter)
+    return Products(
+        b, se[:, 0], category_se, sampling_se, slopes, se, rows, periods, price_range, df, scatter, correlation
+    )
+
+
+def covariate_correlation(a: Floats, covariates: int) -> Floats:
+    """Return the multiple correlation R of own price and covariates per product (4), 0 to 1.
+
+    Parameters
+    ----------
+    a : (P, K, K) information matrices of the slopes, own price first, covariates last.
+    covariates : number of covariates; 0 gives a correlation of 0.
+
+    Examples
+    --------
+    Price cuts of 20 % with every promotion and none without, and cuts that half of the promotions accompany:
+
+    >>> always = np.array([[0.04, 0.0, -0.2], [0.0, 0.01, 0.0], [-0.2, 0.0, 1.0]])
+    >>> half = np.array([[0.04, 0.0, -0.1], [0.0, 0.01, 0.0], [-0.1, 0.0, 0.5]])
+    >>> covariate_correlation(np.array([always, half]), 1).round(3).tolist()
+    [1.0, 0.707]
+    """
+    found = np.zeros(len(a))
+    if not covariates or not len(a):
+        return found
+    scale = np.sqrt(np.maximum(np.einsum("pii->pi", a), 0.0))
+    inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
+    unit = a * inverse[:, :, None] * inverse[:, None, :]
+    first = a.shape[1] - covariates
+    own, among = unit[:, 0, first:], unit[:, first:, first:]
+    explained = np.einsum("pi,pij,pj->p", own, np.linalg.pinv(among, rcond=1e-9, hermitian=True), own)
+    found[:] = np.sqrt(np.clip(explained, 0.0, 1.0))
+    return found
 
 
 def variance_prior(s2: Floats, df: Floats, settings: ElasticitySettings) -> tuple[float, float]:
@@ -204,93 +224,3 @@ def _inverse_trigamma(value: float) -> float:
         if abs(step) < 1e-8 * y:
             break
     return y
-
-
-def shrink(
-    b: Floats, se: Floats, settings: ElasticitySettings | None = None, sampling_se: Floats | None = None
-) -> Shrunk:
-    """Shrink raw estimates to their category's mean (4-7); NaN means no data.
-
-    Parameters
-    ----------
-    b, se : raw estimates and their errors, shape (P,).
-    sampling_se : the errors that (4-6) use; None: ``se``. With errors that are wider than the scatter of the
-        estimates, the variance between products would seem to be 0, and intervals would be too narrow.
-
-    Examples
-    --------
-    A precise estimate stays, an imprecise one moves to the category's mean, a missing one equals that mean.
-
-    >>> got = shrink(np.array([-1.0, -1.2, 3.0, np.nan]), np.array([0.1, 0.1, 2.0, np.nan]))
-    >>> got.mean.round(2).tolist(), bool(got.sd[0] < got.sd[2] < got.sd[3])
-    ([-1.0, -1.2, -0.13, -1.15], True)
-    """
-    s = settings or ElasticitySettings()
-    known = np.isfinite(b) & np.isfinite(se)
-    x, v = b[known], np.maximum(se[known] ** 2, 1e-12)
-    sampled = v if sampling_se is None else np.maximum(sampling_se[known] ** 2, 1e-12)
-    tau2, k_eff = s.tau0**2, float(((s.tau0**2 / (s.tau0**2 + sampled)) ** 2).sum())
-    mu, var_mu = s.m0, s.s0**2
-    for _ in range(s.rounds if x.size else 0):
-        w = 1 / (sampled + tau2)
-        bounded = w * np.minimum(1.0, _BOUND / np.maximum(np.sqrt(w) * np.abs(x - mu), 1e-12))
-        mu = float((bounded @ x + s.m0 / s.s0**2) / (bounded.sum() + s.s0**-2))
-        var_mu = float(1 / (bounded.sum() + s.s0**-2))
-        q = np.minimum(w * (x - mu) ** 2, _BOUND**2) / _BOUNDED_SQUARE
-        step = (float(q.sum()) - (x.size - 1)) / max(float((w * q).sum()), 1e-9)
-        tau2 = (s.prior_weight * s.tau0**2 + k_eff * max(0.0, tau2 + step)) / (s.prior_weight + k_eff)
-    mean = np.full(b.shape, mu)
-    variance = np.full(b.shape, tau2 + var_mu)
-    own = 1 / (1 / v + 1 / tau2)
-    mean[known] = own * (x / v + mu / tau2)
-    variance[known] = own + (v / (v + tau2)) ** 2 * var_mu
-    return Shrunk(mean, np.sqrt(variance), mu, float(np.sqrt(tau2)))
-
-
-class State(NamedTuple):
-    """Whether the data of an estimate suffice, why not, and the number of active periods still needed."""
-
-    sufficiency: Sufficiency
-    reason: InsufficientReason | None
-    periods_missing: int
-
-
-def sufficiency(products: Products, p: int, settings: ElasticitySettings) -> State:
-    """Return the state of product ``p``.
-
-    Examples
-    --------
-    >>> def one(b: float, se: float, periods: float, price_range: float = 0.3, df: float = 40.0) -> Products:
-    ...     column = [np.array([value]) for value in (b, se, se, se)]
-    ...     rest = [np.array([value]) for value in (df + 3, periods, price_range, df)]
-    ...     return Products(*column, np.zeros((1, 2)), np.zeros((1, 2)), *rest, 1.0)
-    >>> sufficiency(one(-2.0, 0.3, 20), 0, ElasticitySettings())
-    State(sufficiency=<Sufficiency.SUFFICIENT: 'sufficient'>, reason=None, periods_missing=0)
-    >>> state = sufficiency(one(float("nan"), float("nan"), 40, price_range=0.0), 0, ElasticitySettings())
-    >>> state.sufficiency.value, state.reason.value
-    ('not_identified', 'price_never_moved')
-    >>> sufficiency(one(-2.0, 0.3, 20, df=3.0), 0, ElasticitySettings()).reason.value
-    'too_few_rows'
-    """
-    s, reasons = settings, InsufficientReason
-    b, se, periods = float(products.b[p]), float(products.se[p]), float(products.periods[p])
-    missing = max(0, int(np.ceil(s.sufficient_periods - periods)))
-    if periods > 0 and not products.moved[p]:
-        return State(Sufficiency.NOT_IDENTIFIED, reasons.PRICE_NEVER_MOVED, missing)
-    if not (np.isfinite(b) and np.isfinite(se)):
-        return State(Sufficiency.PRIOR, reasons.TOO_FEW_ROWS if periods > 0 else reasons.NO_DATA, max(1, missing))
-    if se >= s.sufficient_se and periods > 0:
-        # Information is proportional to the periods: SE² decreases as 1/W.
-        missing = max(missing, int(np.ceil(min(periods * ((se / s.sufficient_se) ** 2 - 1), 1e6))) + 1)
-    reason: InsufficientReason | None = None
-    if products.price_range[p] < s.sufficient_price_range:
-        reason = reasons.PRICE_HARDLY_MOVED
-    elif products.df[p] < s.sufficient_df:
-        reason, missing = reasons.TOO_FEW_ROWS, max(missing, int(np.ceil(s.sufficient_df - products.df[p])))
-    elif periods < s.sufficient_periods:
-        reason = reasons.TOO_FEW_PERIODS
-    elif se >= s.sufficient_se:
-        reason = reasons.ERROR_TOO_LARGE
-    if reason is None:
-        return State(Sufficiency.SUFFICIENT, None, 0)
-    return State(Sufficiency.PROVISIONAL if se < s.provisional_se else Sufficiency.PRIOR, reason, max(1, missing))
