@@ -1,16 +1,20 @@
-"""Decisions recomputed from their own records: whether each is reproduced, and what rivals' offers changed."""
+"""Decisions recomputed from their own records: whether each is reproduced, and what rivals' offers changed.
+
+The joint decision of a price group is recomputed from the records of all its members, which embed what it fixed.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
+from jobs.pricing.decision.group_plan import plan_group
 from jobs.pricing.decision.reprice import recompute, recompute_without_offer
-from jobs.pricing.decision.serialization import InputsError
+from jobs.pricing.decision.serialization import InputsError, read_inputs
 
 
 def same_bytes(ours: Any, recorded: Any) -> bool:
@@ -23,13 +27,34 @@ def same_bytes(ours: Any, recorded: Any) -> bool:
     return orjson.dumps(ours, option=option) == orjson.dumps(recorded, option=option)
 
 
+def same_joint_decision(members: Collection[Mapping[str, Any]]) -> bool:
+    """Return whether the joint decision of a price group follows from its members' own inputs, bit for bit.
+
+    Parameters
+    ----------
+    members : the decisions of all members with one ``plan_id``, as read from the topic.
+
+    Raises
+    ------
+    InputsError
+        If a record is of another version.
+    """
+    terms = [member["inputs"]["group"] for member in members]
+    again = plan_group(
+        (read_inputs(member["inputs"]) for member in members), terms[0]["plan_id"], terms[0]["requested_by"]
+    )
+    return all(same_bytes(again.to_record(), each) for each in terms)
+
+
 @dataclass(slots=True)
 class Audit:
     """Result of checking decisions; a repeated decision counts once.
 
     Attributes
     ----------
-    differing : ids of decisions that are not reproduced from their record.
+    differing : ids of decisions that are not reproduced from their record, or whose joint decision is not reproduced
+        from the records of all members.
+    joint : number of joint decisions of price groups recomputed from all members' records.
     refusals : by decision id, why a record could not be recomputed.
     outcomes : number of decisions by (cause, outcome).
     moved : of the reproduced decisions, by (cause, outcome), those with another default price or another table
@@ -40,12 +65,19 @@ class Audit:
     refusals: dict[str, str] = field(default_factory=dict)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     moved: Counter[tuple[str, str]] = field(default_factory=Counter)
+    joint: int = 0
     _seen: set[str] = field(default_factory=set)
+    _of_plan: dict[str, dict[str, Mapping[str, Any]]] = field(default_factory=dict)
 
     @property
     def recomputed(self) -> int:
         """Number of decisions checked."""
         return len(self._seen)
+
+    @property
+    def incomplete(self) -> int:
+        """Number of joint decisions of which some members' records are missing; these are not recomputed."""
+        return len(self._of_plan)
 
     def check(self, decision: Mapping[str, Any], *, without_offer: bool = False) -> None:
         """Check one decision as read from the topic."""
@@ -57,6 +89,7 @@ class Audit:
         self.outcomes[what] += 1
         try:
             same = same_bytes(recompute(decision), result)
+            self._check_group(decision)
         except InputsError as error:
             self.refusals[name] = str(error)
             same = False
@@ -66,6 +99,20 @@ class Audit:
             again = recompute_without_offer(decision)
             same_price = again["default_minor"] == result["default_minor"]
             self.moved[what] += not (same_price and same_bytes(again["table"], result["table"]))
+
+    def _check_group(self, decision: Mapping[str, Any]) -> None:
+        """Keep a member's record, and recompute the joint decision once all members' records are there."""
+        terms = decision["inputs"].get("group")
+        if terms is None:
+            return
+        found = self._of_plan.setdefault(terms["plan_id"], {})
+        found[decision["inputs"]["listing"]] = decision
+        if len(found) < len(terms["members"]):
+            return
+        del self._of_plan[terms["plan_id"]]
+        self.joint += 1
+        if not same_joint_decision(found.values()):
+            self.differing += [each["decision_id"] for each in found.values()]
 
     @classmethod
     def of(cls, decisions: Iterable[Mapping[str, Any]], *, without_offer: bool = False) -> Audit:

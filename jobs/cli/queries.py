@@ -82,11 +82,17 @@ def recompute(
     audit = Audit.of(asked, without_offer=without_offer)
     for name, why in audit.refusals.items():
         typer.echo(f"walras: {name}: {why}", err=True)
-    data: dict[str, Any] = {"recomputed": audit.recomputed, "differing": audit.differing}
+    joint = {"joint": audit.joint, "incomplete_groups": audit.incomplete}
+    data: dict[str, Any] = {"recomputed": audit.recomputed, "differing": audit.differing} | joint
     lines = [
         f"{audit.recomputed} decisions recomputed, {len(audit.differing)} differ",
         *(f"  {name}" for name in audit.differing[:50]),
     ]
+    if every and (audit.joint or audit.incomplete):
+        lines.append(
+            f"{audit.joint} joint decisions of price groups recomputed from all members' records; of "
+            f"{audit.incomplete} some records are missing"
+        )
     if without_offer:
         data["different_without_offer"] = audit.moved.total()
         lines.append(f"{audit.moved.total()} differ without the rivals' offers")

@@ -30,7 +30,7 @@ _INDENT = " " * (_LABEL + 2)
 _NEXT_LINE = "\n" + _INDENT
 _CATALOG = {
     "cost_minor": "cost", "list_minor": "list price", "floor_minor": "floor", "ceiling_minor": "ceiling",
-    "active": "for sale", "trusted_cost_minor": "confirmed cost",
+    "active": "for sale", "trusted_cost_minor": "confirmed cost", "price_group": "price group",
 }  # fmt: skip
 _SEGMENTS = {
     "all": "customers not yet known (all)",
@@ -154,6 +154,8 @@ def _command(command: str, operator: str, detail: Mapping[str, Any]) -> str:
 def _amount(name: str, value: Any, currency: str) -> str:
     if value is None:
         return "none"
+    if isinstance(value, str):
+        return value
     return money(value, currency) if name.endswith("_minor") else ("yes" if value else "no")
 
 

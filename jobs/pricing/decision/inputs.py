@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from features.books.offers import ReferenceOffer, RivalOffer, reference_of
 from features.books.sale_probability import PointCounts
+from jobs.pricing.decision.group_terms import GroupTerms
 from jobs.pricing.policy import Policy
 from schemas.causes import Cause
 from schemas.events import DEFAULT_SEGMENT, Listing
@@ -70,13 +71,18 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class CurrentTable:
-    """The price table in force. ``default_minor``: its main price; ``day_ends_ms``: end of the market's day."""
+    """The price table in force.
+
+    ``default_minor``: its main price; ``day_ends_ms``: end of the market's day; ``table_id``: empty in records from
+    before it was recorded.
+    """
 
     default_minor: int
     prices: Table
     last_change_ms: int | None = None
     changes_today: int = 0
     day_ends_ms: int | None = None
+    table_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +166,8 @@ class PricingInputs:
     ``cause_detail``: plain values that describe the cause. ``seed``: of Thompson's draw. ``offers``: the
     comparable offers known, one per rival. ``policy``: the one that the decision runs under. ``experience`` is
     None in records from before prices were observed; no range bounds prices then, and a listing without a table
-    starts by the cold-start rule.
+    starts by the cold-start rule. ``group``: what the joint decision of its price group fixed; None for a listing
+    that is decided alone.
     """
 
     listing: Listing
@@ -177,6 +184,7 @@ class PricingInputs:
     controls: Controls = Controls()
     habits: Habits = Habits()
     experience: Experience | None = None
+    group: GroupTerms | None = None
     cause_detail: Mapping[str, Any] = field(default_factory=dict)
 
     def reference(self, *, rivals_only: bool = False) -> ReferenceOffer | None:

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from jobs.pricing.decision.group_member import decide_member, gain_of
 from jobs.pricing.decision.inputs import PricingInputs, Shares
 from jobs.pricing.decision.outcome import (
     GuardrailVerdict,
@@ -53,9 +54,15 @@ from schemas.money import floor_minor
 
 
 def reprice(inputs: PricingInputs, guardrails: Sequence[Guardrail] = GUARDRAILS) -> PricingDecision:
-    """Decide on one listing's prices; the module's docstring lists the steps."""
+    """Decide on one listing's prices; the module's docstring lists the steps.
+
+    A member of a price group has the prices that the group's joint decision fixed (``inputs.group``).
+    """
     situation = assess(inputs)
-    bands = _bands(situation, guardrails)
+    if (terms := inputs.group) is not None:
+        own = bands_of(situation, guardrails, terms.candidate_minor, gain_of(terms))
+        return decide_member(situation, terms, own)
+    bands = bands_of(situation, guardrails)
     hard = intersect(band for band in bands if band.kind is Kind.HARD)
     if any(band.kind is Kind.HOLD for band in bands) or (inputs.shown_minor is None and not inputs.is_start):
         return held(situation, bands, hard)
@@ -71,7 +78,7 @@ def reprice(inputs: PricingInputs, guardrails: Sequence[Guardrail] = GUARDRAILS)
     worth = situation.value({*grid, candidate}, on_grid)
     gain = worth.gain(proposal.shares, before, plan.multiplier) if before else None
 
-    bands = _bands(situation, guardrails, candidate, gain)
+    bands = bands_of(situation, guardrails, candidate, gain)
     verdict = GuardrailVerdict.of(bands, candidate, plan)
     if verdict.hard.empty:
         return unpriceable(situation, bands, verdict.hard, candidate)
@@ -124,7 +131,7 @@ def candidate_prices(situation: Situation, hard: AllowedPrices) -> list[int]:
     return price_grid(low, high, base_minor, grid) or [hard.nearest(min(centre, high))]
 
 
-def _bands(
+def bands_of(
     situation: Situation,
     guardrails: Sequence[Guardrail],
     candidate_minor: int | None = None,

@@ -11,6 +11,7 @@ from typing import Any
 
 from features.books.offers import RivalOffer
 from features.books.sale_probability import PointCounts
+from jobs.pricing.decision.group_terms import GroupTerms
 from jobs.pricing.decision.inputs import (
     Belief,
     Controls,
@@ -61,6 +62,7 @@ def inputs_record(inputs: PricingInputs) -> dict[str, Any]:
             "last_change_ms": current.last_change_ms,
             "changes_today": current.changes_today,
             "day_ends_ms": current.day_ends_ms,
+            "table_id": current.table_id,
         },
         "offers": [offer._asdict() for offer in inputs.offers],
         "offer_centre": beliefs.offer_centre,
@@ -77,6 +79,7 @@ def inputs_record(inputs: PricingInputs) -> dict[str, Any]:
         "usual_minor": inputs.habits.usual_minor,
         "bought": None if bought is None else list(bought),
         "experience": None if inputs.experience is None else _experience_record(inputs.experience),
+        "group": None if inputs.group is None else inputs.group.to_record(),
         "policy_hash": inputs.policy.hash,
         "policy": inputs.policy.to_dict(),
     }
@@ -127,6 +130,7 @@ def read_inputs(record: Mapping[str, Any]) -> PricingInputs:
             current["last_change_ms"],
             current["changes_today"],
             current["day_ends_ms"],
+            current.get("table_id", ""),
         ),
         offers=tuple(RivalOffer(*(offer.get(name) for name in RivalOffer._fields)) for offer in record["offers"]),
         beliefs=DemandBeliefs(
@@ -141,6 +145,7 @@ def read_inputs(record: Mapping[str, Any]) -> PricingInputs:
         controls=Controls(record["frozen"], record["surge_ban"], record["approved_minor"]),
         habits=Habits(record.get("usual_minor"), DealCounts(*bought) if bought else None),
         experience=None if record.get("experience") is None else _read_experience(record["experience"]),
+        group=None if record.get("group") is None else GroupTerms.from_record(record["group"]),
         policy=recorded_policy(record["policy"]),
     )
 
