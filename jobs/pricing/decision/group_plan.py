@@ -128,7 +128,7 @@ class _JointDecision:
         hard = _common(each.hard for each in self.members)
         blank = GroupTerms(plan_id, requested_by, (), OutcomeCode.HELD, hard.low, hard.high)
         if any(each.held is not None for each in self.members):
-            return self._kept(blank, OutcomeCode.HELD, hard, None)
+            return self._kept(blank, OutcomeCode.HELD, None)
         if hard.empty:
             return replace(blank, outcome=OutcomeCode.UNPRICEABLE, members=self._terms_of(None, None))
         return self._optimize(blank, hard)
@@ -168,12 +168,12 @@ class _JointDecision:
         if allowed.empty or (not legal and (pins[Pin.TABLE] or pins[Pin.MAIN])):
             return self._override_pace(blank, lead, hard, pins[Pin.SHOWN_PRICES], plan)
         if legal and not self._is_material(lead, gain, worth):
-            return self._kept(blank, OutcomeCode.NOT_MATERIAL, hard, plan)
+            return self._kept(blank, OutcomeCode.NOT_MATERIAL, plan)
         if pins[Pin.TABLE]:
             until_ms = min((band.until_ms for band in pins[Pin.TABLE] if band.until_ms), default=None)
-            return replace(self._kept(blank, OutcomeCode.HELD, hard, plan), continue_at_ms=until_ms)
+            return replace(self._kept(blank, OutcomeCode.HELD, plan), continue_at_ms=until_ms)
         if pins[Pin.MAIN] and self.settled:
-            return replace(self._kept(blank, OutcomeCode.HELD, hard, plan), review=True)
+            return replace(self._kept(blank, OutcomeCode.HELD, plan), review=True)
         chosen = intersect_yielding(allowed, (band for v in verdicts for band in v.bands if band.pin in YIELDING))
         if not lead.strategy.by_rule and (points := [price for price in grid if price in chosen]):
             plan, shares = self._solve([_value(each, points) for each in members])
@@ -187,7 +187,7 @@ class _JointDecision:
         cut = any(candidate not in intersect([band]) for band in pins[Pin.SHOWN_PRICES])
         small = cut and not self._is_material(lead, after, worth)
         if after is not None and not self._free(lead) and legal and (after.mean <= 0 or small):
-            return self._kept(blank, OutcomeCode.NOT_MATERIAL, hard, plan)
+            return self._kept(blank, OutcomeCode.NOT_MATERIAL, plan)
         bands = [band for verdict in verdicts for band in verdict.bands]
         approving = any(GUARDRAIL_OF[band.code].requests_approval for band in bands)
         stepping = lead.strategy.continues and not approving and candidate not in allowed
@@ -332,10 +332,8 @@ class _JointDecision:
             blank, outcome=outcome, prices=table, table_id=table_id, members=self._terms_of(table, plan)
         )
 
-    def _kept(
-        self, blank: GroupTerms, outcome: OutcomeCode, hard: AllowedPrices, plan: GroupPlan | None
-    ) -> GroupTerms:
-        """Return the terms of a group whose table stays; members that join get it where their hard bands allow it."""
+    def _kept(self, blank: GroupTerms, outcome: OutcomeCode, plan: GroupPlan | None) -> GroupTerms:
+        """Return the terms of a group whose table stays; other members join it where all hard bands allow it."""
         current = self.lead.inputs.current if self.settled else None
         prices = None if current is None else current.prices
         return replace(
@@ -349,14 +347,17 @@ class _JointDecision:
     def _terms_of(
         self, table: Table | None, plan: GroupPlan | None, hard: Sequence[AllowedPrices] = ()
     ) -> tuple[MemberTerms, ...]:
-        """Return every listing's terms; a member joins a table that its hard bands allow."""
+        """Return every listing's terms; members join a table that all hard bands allow."""
         terms = []
+        common = _common(hard or [each.hard for each in self.members] or [AllowedPrices(1, None)])
         inside = {each.inputs.listing.key: i for i, each in enumerate(self.members)}
         main = None if table is None else table[main_segment(tuple(table))].default
         for each in self.everyone:
             i = inside.get(each.inputs.listing.key)
             own = hard[i] if hard and i is not None else each.hard
-            fits = table is not None and all(p in own for of_segment in table.values() for p in of_segment.prices)
+            fits = table is not None and all(
+                p in common for of_segment in table.values() for p in of_segment.prices
+            )
             moves = bool(self.settled) or each.inputs.shown_minor != main
             terms.append(
                 MemberTerms(

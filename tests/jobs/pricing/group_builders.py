@@ -17,8 +17,8 @@ GROUP = "shirt"
 
 def a_member(sku: str, policy: Policy | None = None, **changes: Any) -> PricingInputs:
     """Return inputs of one listing of a group; the values are those of ``some_inputs``."""
-    table = changes.pop("table", 1999)
-    current = None if table is None else a_current(table, table_id=changes.pop("table_id", "t1"))
+    table, table_id = changes.pop("table", 1999), changes.pop("table_id", "t1")
+    current = None if table is None else a_current(table, table_id=table_id)
     current = changes.pop("current", current)
     return replace(some_inputs(policy, current=current, **changes), listing=Listing("acme", "web-us-usd", sku))
 

@@ -76,6 +76,7 @@ def some_inputs(policy: Policy | None = None, **changes: Any) -> PricingInputs:
         "usual_minor": None,
         "bought": None,
         "experience": None,
+        "group": None,
         "policy_hash": policy.hash,
         "policy": policy.to_dict(),
     }
