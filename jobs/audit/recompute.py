@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
 from jobs.pricing.decision.group_plan import plan_group
-from jobs.pricing.decision.reprice import recompute, recompute_without_offer
-from jobs.pricing.decision.serialization import InputsError, read_inputs
+from jobs.pricing.decision.reprice import recompute, recompute_without_offer, reprice
+from jobs.pricing.decision.serialization import InputsError, decision_record, read_inputs
 
 
 def same_bytes(ours: Any, recorded: Any) -> bool:
@@ -89,18 +89,23 @@ class Audit:
         self.outcomes[what] += 1
         try:
             same = same_bytes(recompute(decision), result)
-            self._check_group(decision)
+            self._check_group(decision, without_offer)
         except InputsError as error:
             self.refusals[name] = str(error)
             same = False
         if not same:
             self.differing.append(name)
-        elif without_offer:
-            again = recompute_without_offer(decision)
-            same_price = again["default_minor"] == result["default_minor"]
-            self.moved[what] += not (same_price and same_bytes(again["table"], result["table"]))
+        elif without_offer and decision["inputs"].get("group") is None:
+            self._compare(decision, recompute_without_offer(decision))
 
-    def _check_group(self, decision: Mapping[str, Any]) -> None:
+    def _compare(self, decision: Mapping[str, Any], again: Mapping[str, Any]) -> None:
+        """Count a decision that has another default price or another table without rivals."""
+        result = decision["result"]
+        same_price = again["default_minor"] == result["default_minor"]
+        what = (decision["cause"], result["outcome"])
+        self.moved[what] += not (same_price and same_bytes(again["table"], result["table"]))
+
+    def _check_group(self, decision: Mapping[str, Any], without_offer: bool) -> None:
         """Keep a member's record, and recompute the joint decision once all members' records are there."""
         terms = decision["inputs"].get("group")
         if terms is None:
@@ -113,6 +118,11 @@ class Audit:
         self.joint += 1
         if not same_joint_decision(found.values()):
             self.differing += [each["decision_id"] for each in found.values()]
+        elif without_offer:
+            inputs = [replace(read_inputs(each["inputs"]), offers=()) for each in found.values()]
+            again = plan_group(inputs, terms["plan_id"], terms["requested_by"])
+            for member, each in zip(inputs, found.values(), strict=True):
+                self._compare(each, decision_record(reprice(replace(member, group=again))))
 
     @classmethod
     def of(cls, decisions: Iterable[Mapping[str, Any]], *, without_offer: bool = False) -> Audit:
