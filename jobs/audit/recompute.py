@@ -52,8 +52,8 @@ class Audit:
 
     Attributes
     ----------
-    differing : ids of decisions that are not reproduced from their record, or whose joint decision is not reproduced
-        from the records of all members.
+    differing : ids of decisions that are not reproduced from their record, or whose joint decision is not
+        reproduced from the records of all members.
     joint : number of joint decisions of price groups recomputed from all members' records.
     refusals : by decision id, why a record could not be recomputed.
     outcomes : number of decisions by (cause, outcome).

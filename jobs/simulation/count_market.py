@@ -278,8 +278,9 @@ class CountMarket:
         listing, rivals = self.listings[i], self._rivals
         return Offer(
             event_id=f"o-{i}-{r}-{self.minutes}", event_time_ms=self.now_ms, tenant=listing.tenant,
-            market=listing.market, sku=listing.sku, price_group=self.world.price_group[i], competitor=rivals.names[r],
-            price_minor=int(rivals.price[i, r]), shipping_minor=int(rivals.shipping[i, r]),
+            market=listing.market, sku=listing.sku, price_group=self.world.price_group[i],
+            competitor=rivals.names[r], price_minor=int(rivals.price[i, r]),
+            shipping_minor=int(rivals.shipping[i, r]),
             in_stock=bool(rivals.in_stock[i, r]), currency=self.world.currency[i], pack_size=1,
             source="simulated", match_confidence=1.0,
         )  # fmt: skip

@@ -7,8 +7,8 @@ price cost·ε/(1+ε) is within ±20 % of the list price: list prices are plausi
 customers have the steeper ε_k, so that the sales-weighted mean over both segments is ε:  ε = Σ_k w_k ε_k, ε_myopic
 = h·ε_strategic,  w_k the segment's share of the visits.
 
-A share of the products is sold in two to four sizes or colours. These are consecutive SKUs of one price group, with
-one list price, category and role, and with demand, cost and stock of their own.
+A share of the products is sold in two to four sizes or colours. These are consecutive SKUs of one price group,
+with one list price, category and role, and with demand, cost and stock of their own.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Decider: from a listing and a cause to a decision, and to a price table where there is a new one.
 
-It computes a decision from the inputs that :mod:`jobs.pricing.bucket.input_collector` collects, counts changes and
-writes tables: every write is a new version, a renewal keeps its table id. The listings of a price group are decided
-together whenever one of them is to be repriced, and their tables have one table id.
+It computes a decision from the inputs that :mod:`jobs.pricing.bucket.input_collector` collects, counts changes
+and writes tables: every write is a new version, a renewal keeps its table id. The listings of a price group are
+decided together whenever one of them is to be repriced, and their tables have one table id.
 
 The file exceeds 300 lines because a decision, alone or in a group, reads and writes the same listing states.
 Split, a reader of one half would have to know which states the other half changes.

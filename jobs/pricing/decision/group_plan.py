@@ -2,15 +2,18 @@
 
 Steps (science § 7, "Price groups"):
 
-1. The table that most members have is the group's. Members with another table or without one *join*: they take the
-   group's prices at once, and their own pace limits do not count. A member that is held holds the group; one that is
-   held and was never priced stays outside.
+1. The table that most members have is the group's. Members with another table or without one *join*: they take
+   the group's prices at once, and their own pace limits do not count. A member that is held holds the group; one
+   that is held and was never priced stays outside.
 2. Hard bands of all members are intersected. Without a common price every member is UNPRICEABLE.
 3. The candidate: the pricing LP over the common grid, with each member's own demand, cost, stock and minimum sales
    (:mod:`jobs.pricing.optimizer.group_lp`); or a rule's price, the one that most members' rules give.
 4. All bands of all members are intersected, and the outcome follows as for a single listing, with the gain of the
    group: the sum over members, whose errors count as independent.
 5. The table: the LP again within all bands, and neighbouring prices for exploration, one list per segment for all.
+
+The file exceeds 300 lines because all steps of one joint decision read the same members.
+Split, each part would need most of them as arguments.
 """
 
 from __future__ import annotations
@@ -218,7 +221,7 @@ class _JointDecision:
         return replace(lead, strategy=strategy, follow_minor=min(bounds, default=None), exempt_from_gain=exempt)
 
     def _free(self, lead: Situation) -> bool:
-        """Return whether a change needs no gain: no member has the group's table, a rule, or a cause without one."""
+        """Return whether a change needs no gain: by a rule or a cause without one, or without a group's table."""
         needs = [each.inputs.cause.needs_gain for each in self.settled]
         return lead.strategy.by_rule or lead.exempt_from_gain or not needs or not all(needs)
 

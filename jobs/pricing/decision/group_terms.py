@@ -17,7 +17,7 @@ from schemas.price_table import PriceList
 class MemberTerms(NamedTuple):
     """One member of the joint decision.
 
-    ``listing``: its key. ``low``, ``high``: prices within its hard bands, minor units, ``high`` None: no upper end.
+    ``listing``: its key. ``low``, ``high``: prices within its hard bands, minor units; None: no upper end.
     ``joins``: it takes the group's prices at once, whatever its own pace limits. ``held``: what holds it, None if
     nothing does. ``multiplier``: its shadow price, minor units per unit. ``below_demand``: it sells more than its
     target at every price. ``below_minimum``: its minimum sales are out of reach.
@@ -38,12 +38,12 @@ class GroupTerms:
     """What a joint decision fixed.
 
     ``plan_id``: names the decision. ``requested_by``: key of the member that was to be repriced. ``outcome``: of
-    the group. ``table_id``, ``prices``: the table that members have from now on; None where nothing is published.
-    ``hard_low``, ``hard_high``: prices within all members' hard bands; empty where they exclude each other.
-    ``allowed_low``, ``allowed_high``: within the pace limits too. ``candidate_minor``: the best common price before
-    pace limits. ``gain_minor``, ``gain_sd_minor``, ``confidence``: gain of the group per period; None where none was
-    computed. ``objective_minor``: the LP's. ``continue_at_ms``: when a change that a pace limit cut short goes on.
-    ``review``: an operator should look at it.
+    the group. ``table_id``, ``prices``: the table that members have from now on; None where nothing is
+    published. ``hard_low``, ``hard_high``: prices within all members' hard bands; empty where they exclude each
+    other. ``allowed_low``, ``allowed_high``: within the pace limits too. ``candidate_minor``: the best common
+    price before pace limits. ``gain_minor``, ``gain_sd_minor``, ``confidence``: gain of the group per period; None
+    where none was computed or required. ``objective_minor``: the LP's. ``continue_at_ms``: when a change that a
+    pace limit cut short goes on. ``review``: an operator should look at it.
     """
 
     plan_id: str
@@ -85,7 +85,7 @@ class GroupTerms:
 
     @property
     def conflicting(self) -> tuple[MemberTerms, ...]:
-        """The members whose hard bands have no common price: those of the highest low and of the lowest high end."""
+        """The members whose hard bands exclude each other: of the highest lower and of the lowest upper end."""
         if self.hard_high is None or self.hard_low <= self.hard_high:
             return ()
         ends = (self.hard_low, self.hard_high)

@@ -73,8 +73,8 @@ class Product:
 class CurrentTable:
     """The price table in force.
 
-    ``default_minor``: its main price; ``day_ends_ms``: end of the market's day; ``table_id``: empty in records from
-    before it was recorded.
+    ``default_minor``: its main price; ``day_ends_ms``: end of the market's day; ``table_id``: empty in records
+    from before it was recorded.
     """
 
     default_minor: int

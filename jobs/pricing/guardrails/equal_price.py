@@ -55,11 +55,8 @@ def _sentence(terms: GroupTerms, member: MemberTerms, currency: str) -> str:
         return "the listing takes the prices of its group at once, whatever its own limits on the pace"
     if terms.outcome is OutcomeCode.HELD and terms.holders:
         return "the group is held with " + "; ".join(f"{each.listing}: {each.held}" for each in terms.holders)
-    others = len(terms.members) - 1
-    return (
-        f"one price with {others} other listing{'s' if others > 1 else ''}, {_range(terms.hard_low, terms.hard_high, currency)}"
-        " by the hard limits of all"
-    )
+    others, common = len(terms.members) - 1, _range(terms.hard_low, terms.hard_high, currency)
+    return f"one price with {others} other listing{'s' if others > 1 else ''}, {common} by the hard limits of all"
 
 
 def _range(low: int, high: int | None, currency: str) -> str:

@@ -12,5 +12,6 @@ from jobs.pricing.optimizer.group_lp import GroupMember, GroupPlan, solve_group
 from jobs.pricing.optimizer.hull import Plan, Plans, solve_many, solve_one
 
 __all__ = [
-    "GroupMember", "GroupPlan", "Plan", "Plans", "explore", "keep_neighbours", "solve_group", "solve_many", "solve_one",
+    "GroupMember", "GroupPlan", "Plan", "Plans", "explore", "keep_neighbours", "solve_group", "solve_many",
+    "solve_one",
 ]  # fmt: skip

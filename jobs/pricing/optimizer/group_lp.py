@@ -18,9 +18,9 @@ The dual of member i's rows is what one more unit of it would be worth, the shad
 
 Rows that contradict each other:
 
-* A member whose T_i is below what its least-selling prices sell is *scarce*: no price keeps (B). A higher price of
-  the whole group would cost the other members and not keep it either. Its row is left out, and its value at price p
-  is reduced to the share min(1, T_i/Σ_k s_ikp) of its demand that it can serve.
+* A member whose T_i is below what its least-selling prices sell is *scarce*: no price keeps (B). A higher price
+  of the whole group would cost the other members and not keep it either. Its row is left out, and its value at
+  price p is reduced to the share min(1, T_i/Σ_k s_ikp) of its demand that it can serve.
 * If (M) contradicts (B), the minima are lowered by the smallest sum of relative shortfalls, Σ_i z_i/m_i, which is
   a linear program of its own. The result names the members whose minimum was lowered.
 
@@ -50,7 +50,7 @@ Floats = NDArray[np.float64]
 
 
 class GroupMember(NamedTuple):
-    """One member's data: ``sales`` and ``values`` are [K][P]; ``at_most`` is T_i, ``at_least`` is m_i, in units."""
+    """One member's data: ``sales`` and ``values`` [K][P]; ``at_most`` T_i and ``at_least`` m_i in units."""
 
     sales: Sequence[Sequence[float]]
     values: Sequence[Sequence[float]]
@@ -160,8 +160,8 @@ def _arrays(members: Sequence[GroupMember]) -> tuple[Floats, Floats, Floats, Flo
 def _served(sales: Floats, values: Floats, most: Floats, is_scarce: NDArray[np.bool_]) -> Floats:
     """Return the values, for scarce members those of the share of demand that they can serve at each price."""
     demand = np.maximum(sales.sum(axis=1), 1e-300)
-    share = np.where(is_scarce[:, None], np.minimum(1.0, most[:, None] / demand), 1.0)
-    return values * share[:, None, :]
+    share: Floats = np.where(is_scarce[:, None], np.minimum(1.0, most[:, None] / demand), 1.0)
+    return np.asarray(values * share[:, None, :])
 
 
 def _reachable_minima(sales: Floats, most: Floats, least: Floats) -> Floats:
@@ -224,8 +224,8 @@ def _solve(
 
 def _cleaned(x: Floats) -> Floats:
     """Return shares without rounding errors; each row sums to 1."""
-    x = np.where(x > TIE, x, 0.0)
-    return x / x.sum(axis=1, keepdims=True)
+    kept: Floats = np.where(x > TIE, x, 0.0)
+    return np.asarray(kept / kept.sum(axis=1, keepdims=True))
 
 
 def _best_single_prices(total: Floats, scale: float) -> Floats:

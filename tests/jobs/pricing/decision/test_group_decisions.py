@@ -116,14 +116,12 @@ def test_every_group_has_one_price_within_all_hard_bands_or_the_reason_why_not(
         assert terms.conflicting and all(result.table is None and result.alert for _, result in inside)
         [text] = {band.detail for _, result in inside for band in result.bands if band.code == "EQUAL_PRICE"}
         assert all(member.listing in text for member in terms.conflicting)
-    for inputs, result in zip(members, results, strict=True):
+    for _inputs, result in zip(members, results, strict=True):
         hard = intersect(band for band in result.bands if band.kind is Kind.HARD)
         assert result.table is None or all(p in hard for each in result.table.values() for p in each.prices)
     if (
-        terms.outcome is OutcomeCode.HELD
-        and terms.candidate_minor is None
-        or terms.outcome is OutcomeCode.UNPRICEABLE
-    ):
+        terms.outcome is OutcomeCode.HELD and terms.candidate_minor is None
+    ) or terms.outcome is OutcomeCode.UNPRICEABLE:
         return
     # Decided: all members have the same lists under the same table id.
     assert (
