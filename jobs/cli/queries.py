@@ -82,17 +82,11 @@ def recompute(
     audit = Audit.of(asked, without_offer=without_offer)
     for name, why in audit.refusals.items():
         typer.echo(f"walras: {name}: {why}", err=True)
-    joint = {"joint": audit.joint, "incomplete_groups": audit.incomplete}
-    data: dict[str, Any] = {"recomputed": audit.recomputed, "differing": audit.differing} | joint
-    lines = [
-        f"{audit.recomputed} decisions recomputed, {len(audit.differing)} differ",
-        *(f"  {name}" for name in audit.differing[:50]),
-    ]
-    if every and (audit.joint or audit.incomplete):
-        lines.append(
-            f"{audit.joint} joint decisions of price groups recomputed from all members' records; of "
-            f"{audit.incomplete} some records are missing"
-        )
+    data: dict[str, Any] = {"recomputed": audit.recomputed, "differing": audit.differing, "joint": audit.joint}
+    lines = [f"{audit.recomputed} decisions recomputed, {len(audit.differing)} differ"]
+    lines += [f"  {name}" for name in audit.differing[:50]]
+    if every:
+        lines.append(f"{audit.joint} joint decisions recomputed; records are missing of {audit.incomplete}")
     if without_offer:
         data["different_without_offer"] = audit.moved.total()
         lines.append(f"{audit.moved.total()} differ without the rivals' offers")

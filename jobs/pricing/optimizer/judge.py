@@ -28,7 +28,7 @@ STATUS = {
 
 
 TOLERANCES = "primal_feasibility_tolerance: 1e-9 dual_feasibility_tolerance: 1e-9"
-"""GLOP's parameters: tighter than its defaults, so that prices of nearly equal value are told apart."""
+"""GLOP's parameters: tighter than its defaults, to distinguish prices of nearly equal value."""
 
 
 class NotOptimalError(RuntimeError):
