@@ -68,7 +68,7 @@ batch.
 """
 CHANGE_FILTER_TTL = "24 h"
 """How long a subject's previous fact is kept; after that its next fact counts as changed."""
-STREAMS = ("evidence", "decisions", "tables")
+STREAMS = ("evidence", "decisions", "tables", "policies", "policy_changes")
 
 
 def repricing_host(settings: Settings) -> Host:

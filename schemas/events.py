@@ -389,7 +389,10 @@ class Command:
     """A command of an operator. Without ``market`` or ``sku`` it applies to all of them.
 
     ``price_minor`` belongs to manual_price, ``units`` and ``until_ms`` to sale_target, ``until_ms`` to freeze,
-    ``decision_id`` to approve and reject, ``version`` to rollback.
+    ``decision_id`` to approve and reject, ``version`` to rollback. ``selection``, ``changes``, ``from_ms`` and
+    ``replaces`` belong to policy (:mod:`jobs.pricing.policies`): listings within the market as ``category=shoes``
+    (role, price_group, sku), section → key → value as a JSON object, the minute from which they hold, and whether
+    they replace the scope's former changes.
     """
 
     event_id: str
@@ -405,6 +408,10 @@ class Command:
     decision_id: str | None = None
     version: int | None = None
     reason: str | None = None
+    selection: str | None = None
+    changes: str | None = None
+    from_ms: int | None = None
+    replaces: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -574,7 +581,8 @@ class Evidence:
 class Decision:
     """A pricing decision with all its inputs.
 
-    ``inputs`` and the policy of that time are sufficient to recompute ``result`` bit for bit.
+    ``inputs`` and the policy whose hash they record (``policies``) are sufficient to recompute ``result`` bit for
+    bit.
     """
 
     decision_id: str
@@ -591,6 +599,40 @@ class Decision:
     published: bool
     version: int
     table_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyContent:
+    """A policy that decisions refer to by its hash. Each bucket writes it before the first decision that uses it.
+
+    ``content`` holds all keys, section by section.
+    """
+
+    hash: str
+    content: dict[str, Any]
+    event_time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChanged:
+    """A policy patch as accepted or refused; each bucket writes the same record.
+
+    ``selection``, ``changes``, ``from_ms`` and ``replaces`` are those of :class:`Command`; ``problem`` says why a
+    refused patch cannot be applied.
+    """
+
+    command_id: str
+    event_time_ms: int
+    tenant: str
+    market: str
+    selection: str
+    changes: str
+    from_ms: int
+    replaces: bool
+    operator: str
+    reason: str
+    accepted: bool
+    problem: str
 
 
 @dataclass(frozen=True, slots=True)

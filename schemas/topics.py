@@ -31,6 +31,8 @@ MAX_NAME_LENGTH = 64
 MAX_PRICE_MINOR = 10_000_000_000
 MAX_COVARIATE = 1_000.0
 """Largest absolute value of a covariate. A measure of another size is sent in another unit or as its log."""
+MAX_CHANGES_LENGTH = 16_384
+"""Maximum length of a policy patch's changes, as JSON."""
 MAX_COUNT = 10_000_000
 """Maximum of an order line's quantity, line number and pack size.
 
@@ -370,6 +372,10 @@ TOPICS: dict[str, Topic] = {
                 _id("decision_id", required=False, max_len=64),
                 Check("version", BIGINT, required=False, low=0),
                 Check("reason", STRING, required=False, max_len=1024),
+                _id("selection", required=False, max_len=160),
+                Check("changes", STRING, required=False, max_len=MAX_CHANGES_LENGTH),
+                Check("from_ms", BIGINT, required=False, low=OLDEST_MS),
+                Check("replaces", BOOLEAN, required=False),
             ),
         ),
         Topic(
@@ -384,6 +390,8 @@ TOPICS: dict[str, Topic] = {
         Topic("drift", events.DriftEvent, "scope/name", event_time="window_end_ms"),
         Topic("evidence", events.Evidence, "listing", event_time="window_end_ms"),
         Topic("decisions", events.Decision, "listing"),
+        Topic("policies", events.PolicyContent, "hash", compacted=True),
+        Topic("policy_changes", events.PolicyChanged, "command_id", compacted=True),
         Topic("tables", events.PriceTableRecord, "listing", event_time="published_ms", compacted=True),
         Topic("rejected", events.Rejected, "topic-partition-offset", event_time="kafka_ts_ms"),
         Topic("quarantine", events.Quarantined, "logic/bucket"),

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from features.registry import EVENT_TIMESTAMP, FEATURES
 from jobs.pricing.decision.explain import explain as explain_decision
 from jobs.pricing.decision.limit_texts import reason_text
+from jobs.pricing.policy import Policy
 from schemas.money import Money
 from schemas.public_texts import SUFFICIENCY
 
@@ -35,6 +37,7 @@ def explain_price(
     decision: Mapping[str, Any] | None,
     table: Mapping[str, Any] | None,
     learned: Mapping[str, Any] | None = None,
+    policies: Mapping[str, Policy] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Return the explanation of a price as data: headline, price, estimates, the decision's story and record.
 
@@ -44,6 +47,7 @@ def explain_price(
     decision : newest decision about the listing, or None.
     table : newest `tables` record, or None.
     learned : :func:`learned_state` of the newest `features` record, or None.
+    policies : policies by hash; not needed where the decision embeds its policy.
     """
     explanation: dict[str, Any] = {"listing": listing, "headline": f"{listing}: no price and no decision is known"}
     if table is not None:
@@ -65,7 +69,7 @@ def explain_price(
         explanation["learned"] = learned
     explanation["decision"] = decision
     if decision is not None:
-        explanation["story"] = explain_decision(decision)
+        explanation["story"] = explain_decision(decision, policies)
         if table is not None and decision["decision_id"] != table["decision_id"]:
             explanation["note"] = (
                 "This decision is newer than the price above: it published none, or its prices are not served yet."

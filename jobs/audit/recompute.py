@@ -15,6 +15,8 @@ import orjson
 from jobs.pricing.decision.group_plan import plan_group
 from jobs.pricing.decision.reprice import recompute, recompute_without_offer, reprice
 from jobs.pricing.decision.serialization import InputsError, decision_record, read_inputs
+from jobs.pricing.policies import PolicyCatalog
+from jobs.pricing.policy import Policy
 
 
 def same_bytes(ours: Any, recorded: Any) -> bool:
@@ -27,12 +29,13 @@ def same_bytes(ours: Any, recorded: Any) -> bool:
     return orjson.dumps(ours, option=option) == orjson.dumps(recorded, option=option)
 
 
-def same_joint_decision(members: Collection[Mapping[str, Any]]) -> bool:
+def same_joint_decision(members: Collection[Mapping[str, Any]], policies: Mapping[str, Policy]) -> bool:
     """Return whether the joint decision of a price group follows from its members' own inputs, bit for bit.
 
     Parameters
     ----------
     members : the decisions of all members with one ``plan_id``, as read from the topic.
+    policies : policies by hash.
 
     Raises
     ------
@@ -41,7 +44,9 @@ def same_joint_decision(members: Collection[Mapping[str, Any]]) -> bool:
     """
     terms = [member["inputs"]["group"] for member in members]
     again = plan_group(
-        (read_inputs(member["inputs"]) for member in members), terms[0]["plan_id"], terms[0]["requested_by"]
+        (read_inputs(member["inputs"], policies) for member in members),
+        terms[0]["plan_id"],
+        terms[0]["requested_by"],
     )
     return all(same_bytes(again.to_record(), each) for each in terms)
 
@@ -59,6 +64,7 @@ class Audit:
     outcomes : number of decisions by (cause, outcome).
     moved : of the reproduced decisions, by (cause, outcome), those with another default price or another table
         when no rival is known.
+    policies : policies by the hash that decisions record.
     """
 
     differing: list[str] = field(default_factory=list)
@@ -66,6 +72,7 @@ class Audit:
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     moved: Counter[tuple[str, str]] = field(default_factory=Counter)
     joint: int = 0
+    policies: PolicyCatalog = field(default_factory=PolicyCatalog)
     _seen: set[str] = field(default_factory=set)
     _of_plan: dict[str, dict[str, Mapping[str, Any]]] = field(default_factory=dict)
 
@@ -88,7 +95,7 @@ class Audit:
         what = (decision["cause"], result["outcome"])
         self.outcomes[what] += 1
         try:
-            same = same_bytes(recompute(decision), result)
+            same = same_bytes(recompute(decision, self.policies), result)
             self._check_group(decision, without_offer)
         except InputsError as error:
             self.refusals[name] = str(error)
@@ -96,7 +103,7 @@ class Audit:
         if not same:
             self.differing.append(name)
         elif without_offer and decision["inputs"].get("group") is None:
-            self._compare(decision, recompute_without_offer(decision))
+            self._compare(decision, recompute_without_offer(decision, self.policies))
 
     def _compare(self, decision: Mapping[str, Any], again: Mapping[str, Any]) -> None:
         """Count a decision that has another default price or another table without rivals."""
@@ -116,18 +123,20 @@ class Audit:
             return
         del self._of_plan[terms["plan_id"]]
         self.joint += 1
-        if not same_joint_decision(found.values()):
+        if not same_joint_decision(found.values(), self.policies):
             self.differing += [each["decision_id"] for each in found.values()]
         elif without_offer:
-            inputs = [replace(read_inputs(each["inputs"]), offers=()) for each in found.values()]
+            inputs = [replace(read_inputs(each["inputs"], self.policies), offers=()) for each in found.values()]
             again = plan_group(inputs, terms["plan_id"], terms["requested_by"])
             for member, each in zip(inputs, found.values(), strict=True):
                 self._compare(each, decision_record(reprice(replace(member, group=again))))
 
     @classmethod
-    def of(cls, decisions: Iterable[Mapping[str, Any]], *, without_offer: bool = False) -> Audit:
+    def of(
+        cls, decisions: Iterable[Mapping[str, Any]], policies: PolicyCatalog, *, without_offer: bool = False
+    ) -> Audit:
         """Return the audit of several decisions."""
-        audit = cls()
+        audit = cls(policies=policies)
         for decision in decisions:
             audit.check(decision, without_offer=without_offer)
         return audit

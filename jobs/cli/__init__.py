@@ -13,7 +13,7 @@ from __future__ import annotations
 import typer
 
 # Imported for the commands that they declare.
-from jobs.cli import learning, operator_commands, quarantine, queries  # noqa: F401
+from jobs.cli import learning, operator_commands, policy, quarantine, queries, recompute  # noqa: F401
 from jobs.cli.base import UNREACHED, WRONG_USE, commands
 from jobs.monitoring.health import UNREACHABLE
 from jobs.runtime.settings import SETTINGS_ERRORS

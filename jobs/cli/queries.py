@@ -1,4 +1,4 @@
-"""Queries: explain a price, recompute decisions, read a quote, list tables, refusals, the ledger and health."""
+"""Queries: explain a price, read a quote, list tables, refusals, the ledger and health."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from jobs.audit.explanation import explain_price, explanation_text, format_time,
 from jobs.audit.ledger import balance_ledger
 from jobs.cli.base import NO, AsJson, ListingKey, columns, commands, open_tables, out, parse_listing, wrong
 from jobs.connectors.kafka.offsets import TopicEnds
-from jobs.connectors.kafka.reading import Record, newest, read_values
+from jobs.connectors.kafka.policies import PolicyTopic
+from jobs.connectors.kafka.reading import newest, read_values
 from jobs.monitoring.health import component_health
 from jobs.pricing.decision.limit_texts import reason_text
 from jobs.runtime.pseudonym import pseudonym
@@ -23,11 +24,6 @@ from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT
 from schemas.money import Money
 from schemas.price_table import price_key, segment_key
 from schemas.topics import INPUTS, TOPICS
-
-
-def _has_id(record: Record, decision_id: str) -> bool:
-    # Decoded only if the value contains the id: decisions have some kilobytes, and an old one follows many.
-    return decision_id.encode() in (record.value or b"") and record.json()["decision_id"] == decision_id
 
 
 @commands.command()
@@ -47,54 +43,15 @@ def explain(listing: ListingKey, as_json: AsJson = False) -> None:
         found["decisions"] = last("decisions", "decided_at_ms")
         found["features"] = last("features", EVENT_TIMESTAMP)
     learned = found["features"]
-    explanation = explain_price(key, found["decisions"], found["tables"], learned and learned_state(learned))
+    explanation = explain_price(
+        key,
+        found["decisions"],
+        found["tables"],
+        learned and learned_state(learned),
+        PolicyTopic(settings.kafka),
+    )
     out(explanation, [explanation_text(explanation)], as_json)
     if not (found["tables"] or found["decisions"]):
-        raise typer.Exit(NO)
-
-
-@commands.command()
-def recompute(
-    decision_id: Annotated[str, typer.Argument(help="Id of a decision; omitted with --all.")] = "",
-    every: Annotated[bool, typer.Option("--all", help="Every decision of the topic.")] = False,
-    without_offer: Annotated[
-        bool, typer.Option("--without-offer", help="Also recompute without rivals' offers; count the differences.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Recompute decisions from their own records and compare the results bit for bit.
-
-    Exit code 1 if a result differs from its record. With --without-offer the code stays 0: a difference there is
-    what the rivals' offers changed, not a fault.
-    """
-    # Imported here, since numpy and scipy take longer to import than the other commands to run.
-    from jobs.audit.recompute import Audit
-
-    if bool(decision_id) == every:
-        raise wrong("recompute: expected a decision id or --all")
-    settings = Settings.load()
-    if every:
-        asked = read_values(settings.kafka, "decisions")
-    else:
-        topic = TOPICS["decisions"].topic
-        one = newest(settings.kafka, topic, lambda record: _has_id(record, decision_id), "decided_at_ms")
-        asked = iter([one] if one else [])
-    audit = Audit.of(asked, without_offer=without_offer)
-    for name, why in audit.refusals.items():
-        typer.echo(f"walras: {name}: {why}", err=True)
-    data: dict[str, Any] = {"recomputed": audit.recomputed, "differing": audit.differing, "joint": audit.joint}
-    lines = [f"{audit.recomputed} decisions recomputed, {len(audit.differing)} differ"]
-    lines += [f"  {name}" for name in audit.differing[:50]]
-    if every:
-        lines.append(f"{audit.joint} joint decisions recomputed; records are missing of {audit.incomplete}")
-    if without_offer:
-        data["different_without_offer"] = audit.moved.total()
-        lines.append(f"{audit.moved.total()} differ without the rivals' offers")
-    out(data, lines, as_json)
-    if decision_id and not audit.recomputed:
-        typer.echo(f"walras: no decision {decision_id!r} in the topic", err=True)
-        raise typer.Exit(NO)
-    if audit.differing:
         raise typer.Exit(NO)
 
 

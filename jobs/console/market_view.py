@@ -23,6 +23,7 @@ from jobs.audit.explanation import learned_state
 from jobs.connectors.kafka.offsets import KAFKA_UNREACHABLE, TopicEnds
 from jobs.connectors.kafka.reading import WHOLE_TOPIC, Record, tail
 from jobs.pricing.decision.limit_texts import reason_text
+from jobs.pricing.policies import PolicyCatalog
 from jobs.pricing.watcher.signals import signal_text
 from schemas.causes import Cause
 from schemas.events import Listing
@@ -33,8 +34,8 @@ from schemas.topics import TOPICS
 log = logging.getLogger(__name__)
 
 BACKLOG: Mapping[str, int] = {
-    "tables": WHOLE_TOPIC, "decisions": 500, "features": 500, "evidence": 500, "rejected": 50, "cells": 0,
-    "models": WHOLE_TOPIC, "drift": 50,
+    "tables": WHOLE_TOPIC, "policies": WHOLE_TOPIC, "decisions": 500, "features": 500, "evidence": 500,
+    "rejected": 50, "cells": 0, "models": WHOLE_TOPIC, "drift": 50,
 }  # fmt: skip
 """Existing records read first, per partition; tables are compacted, so all of them are read."""
 
@@ -88,6 +89,7 @@ class MarketView:
     error : the current problem, empty if there is none.
     caught_up : whether the backlog has been read.
     totals, rejected_codes : records by topic, and refused records by code.
+    policies : policies by the hash that decisions record.
 
     Notes
     -----
@@ -113,6 +115,7 @@ class MarketView:
         self._rejected: deque[dict[str, Any]] = deque(maxlen=recent)
         self._models: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._drift: deque[dict[str, Any]] = deque(maxlen=recent)
+        self.policies = PolicyCatalog()
         self.totals: Counter[str] = Counter()
         self.rejected_codes: Counter[str] = Counter()
         self._ends: dict[str, tuple[float, int]] = {}
@@ -248,6 +251,9 @@ class MarketView:
             )
         )
         self._moved += live and cause in EVIDENCE_CAUSES
+
+    def _take_policies(self, value: dict[str, Any], live: bool) -> None:
+        self.policies.take(value)
 
     def _take_decisions(self, value: dict[str, Any], live: bool) -> None:
         key = _key(value)

@@ -72,7 +72,7 @@ def console_routes(view: MarketView, settings: Settings, edge: Callable[[], Comp
     async def why(request: Request) -> Response:
         listing = _listing(request)
         explanation = explain_price(
-            listing, view.last_decision(listing), view.table(listing), view.learned(listing)
+            listing, view.last_decision(listing), view.table(listing), view.learned(listing), view.policies
         )
         status = 404 if "price" not in explanation and explanation["decision"] is None else 200
         if "text/html" in request.headers.get("accept", ""):

@@ -27,7 +27,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from jobs.pricing.policy_features import Features
 from jobs.pricing.policy_learning import Beliefs, Demand, Drift, Elasticity, Sufficiency
-from jobs.pricing.policy_section import Number, PolicySection, Share
+from jobs.pricing.policy_section import DEPLOYMENT, Number, PolicySection, Share
 from jobs.pricing.policy_watch import Watch
 from schemas.events import DEFAULT_ARM
 
@@ -40,6 +40,8 @@ class PolicyError(ValueError):
 
 class PriceGrid(PolicySection):
     """Candidate prices ``k * step - ending`` (003 Eq. 3, § 7)."""
+
+    live = True
 
     step_share: Share = Field(
         default=0.02, gt=0, description="step as a share of the list price, rounded to 1, 2 or 5 × 10^k"
@@ -58,31 +60,53 @@ class PriceGrid(PolicySection):
 class Segments(PolicySection):
     """Customer segments that are priced, and the rule that assigns customers to them (§ 2)."""
 
+    live = True
+
     names: tuple[str, ...] = Field(
+        json_schema_extra=DEPLOYMENT,
         default=("all", "myopic", "strategic"),
         min_length=1,
         description="segments with prices of their own; 'all': customers without a known segment",
     )
     prior_shares: tuple[Share, ...] = Field(
-        default=(0.2, 0.4, 0.4), description="share of requests per segment before any data (§ 2)"
+        json_schema_extra=DEPLOYMENT,
+        default=(0.2, 0.4, 0.4),
+        description="share of requests per segment before any data (§ 2)",
     )
-    share_weight: Number = Field(default=50.0, gt=0, description="weight of the prior shares, in requests (§ 2)")
+    share_weight: Number = Field(
+        json_schema_extra=DEPLOYMENT,
+        default=50.0,
+        gt=0,
+        description="weight of the prior shares, in requests (§ 2)",
+    )
     uniform: bool = Field(default=False, description="one price for all segments, where the law requires it (§ 8)")
     myopia_threshold: Share = Field(
+        json_schema_extra=DEPLOYMENT,
         default=0.20,
         description="a customer with a larger share of purchases above the rivals' price is myopic (003 § G)",
     )
     smoothing_purchases: Number = Field(
-        default=1.0, ge=0, description="w: weight of the prior in a customer's share, in purchases (§ 2)"
+        json_schema_extra=DEPLOYMENT,
+        default=1.0,
+        ge=0,
+        description="w: weight of the prior in a customer's share, in purchases (§ 2)",
     )
     myopia_prior_share: Share = Field(
-        default=0.09, description="m: share of purchases above the rivals' price before any data (003 § I)"
+        json_schema_extra=DEPLOYMENT,
+        default=0.09,
+        description="m: share of purchases above the rivals' price before any data (003 § I)",
     )
-    myopia_prior_weight: Number = Field(default=20.0, gt=0, description="α: its weight, in purchases (§ 2)")
+    myopia_prior_weight: Number = Field(
+        json_schema_extra=DEPLOYMENT, default=20.0, gt=0, description="α: its weight, in purchases (§ 2)"
+    )
     sample_customers: int = Field(
-        default=256, ge=1, description="customers in the sample of a tenant and shard (§ 2)"
+        json_schema_extra=DEPLOYMENT,
+        default=256,
+        ge=1,
+        description="customers in the sample of a tenant and shard (§ 2)",
     )
     memory_days: int = Field(
+        json_schema_extra=DEPLOYMENT,
         default=30,
         ge=1,
         le=3_650,
@@ -102,9 +126,14 @@ class Segments(PolicySection):
 class Objective(PolicySection):
     """The objective that prices maximise, and its period (§ 7)."""
 
+    live = True
+
     cost_weight: Share = Field(default=1.0, description="ω: 1 profit, 0 revenue as in 003 Eq. 4 (§ 7)")
     period_minutes: int = Field(
-        default=1_440, ge=1, description="period in minutes of requests, targets and gains (§ 7)"
+        json_schema_extra=DEPLOYMENT,
+        default=1_440,
+        ge=1,
+        description="period in minutes of requests, targets and gains (§ 7)",
     )
     may_close: bool = Field(default=False, description="true: a segment may get no quote (C≤); false: (C=) (§ 7)")
     stock_as_target: bool = Field(
@@ -118,6 +147,8 @@ class Objective(PolicySection):
 
 class Exploration(PolicySection):
     """Select probabilities of prices that are not optimal by the current estimates (§ 7)."""
+
+    live = True
 
     mode: Literal["bounded", "thompson", "none"] = Field(
         default="bounded",
@@ -141,31 +172,43 @@ class Exploration(PolicySection):
     )
     far_most: Share = Field(default=0.1, description="largest select probability that far_budget gives (§ 7)")
     far_until: Share = Field(
-        default=0.25,
+        default=0.5,
         description="the far prices are explored while the half width of the elasticity's 90 % interval exceeds "
-        "this share of it (decision 19)",
+        "this share of it (decision 57)",
     )
 
 
 class Margin(PolicySection):
     """MIN_MARGIN, and the confirmation of costs (§ 8)."""
 
+    live = True
+
     min_margin: Share = Field(default=0.10, lt=1.0, description="minimum of (p - c)/p (001)")
     cost_jump: Share = Field(
-        default=0.50, gt=0, description="a larger relative cost change is not used until it is confirmed (§ 8)"
+        json_schema_extra=DEPLOYMENT,
+        default=0.50,
+        gt=0,
+        description="a larger relative cost change is not used until it is confirmed (§ 8)",
     )
     cost_jump_scale: Literal["log", "share"] = Field(
+        json_schema_extra=DEPLOYMENT,
         default="log",
         description="log: a rise to 1 + cost_jump times and a fall to 1 / (1 + cost_jump) are equally far; "
         "share: a rise and a fall by cost_jump are (decision 42)",
     )
     cost_tolerance: Share = Field(
-        default=0.05, description="costs within this share of each other agree (decision 42)"
+        json_schema_extra=DEPLOYMENT,
+        default=0.05,
+        description="costs within this share of each other agree (decision 42)",
     )
     confirm_after_minutes: int = Field(
-        default=60, ge=0, description="an agreeing cost this long after the first one confirms it (decision 42)"
+        json_schema_extra=DEPLOYMENT,
+        default=60,
+        ge=0,
+        description="an agreeing cost this long after the first one confirms it (decision 42)",
     )
     trust_after_minutes: int = Field(
+        json_schema_extra=DEPLOYMENT,
         default=20_160,
         ge=0,
         description="the last cost is used after costs have differed on one side for this long (decision 42)",
@@ -175,33 +218,48 @@ class Margin(PolicySection):
 class Market(PolicySection):
     """Use of rivals' offers: validity, matching, caps and the moves that request a repricing (§ 8)."""
 
+    live = True
+
     cap_trigger_ratio: Number = Field(
         default=2.0, gt=1, description="candidate over the rivals' mean above which the cap applies (001)"
     )
     cap_ratio: Number = Field(default=1.5, gt=0, description="the cap, as a multiple of the rivals' mean (001)")
     offer_validity_minutes: int = Field(
-        default=1_440, ge=1, description="validity in minutes of an offer that states none (001)"
+        json_schema_extra=DEPLOYMENT,
+        default=1_440,
+        ge=1,
+        description="validity in minutes of an offer that states none (001)",
     )
     min_match_confidence: Share = Field(
-        default=0.5, description="offers with a lower match confidence are ignored (§ 8)"
+        json_schema_extra=DEPLOYMENT,
+        default=0.5,
+        description="offers with a lower match confidence are ignored (§ 8)",
     )
     offer_jump: Share = Field(
+        json_schema_extra=DEPLOYMENT,
         default=0.5,
         gt=0,
         description="a larger change of a rival's price is ignored until it is received twice (§ 8)",
     )
-    max_rivals: int = Field(default=16, ge=1, le=256, description="offers kept per listing")
+    max_rivals: int = Field(
+        json_schema_extra=DEPLOYMENT, default=16, ge=1, le=256, description="offers kept per listing"
+    )
     move_share: Share = Field(
+        json_schema_extra=DEPLOYMENT,
         default=0.005,
         description="smallest relative change of a rival's price that requests a repricing (decision 42)",
     )
     move_of_usual: Number = Field(
+        json_schema_extra=DEPLOYMENT,
         default=0.2,
         ge=0,
         description="and smallest change as a share of the mean size of the rival's changes (decision 42)",
     )
     usual_weight: Share = Field(
-        default=0.2, gt=0, description="weight of the newest change in that mean (decision 42)"
+        json_schema_extra=DEPLOYMENT,
+        default=0.2,
+        gt=0,
+        description="weight of the newest change in that mean (decision 42)",
     )
 
     @model_validator(mode="after")
@@ -220,6 +278,8 @@ class Roles(PolicySection):
     its optimum. A role without a bound does not follow rivals. The bound yields to hard bands and to the pace.
     """
 
+    live = True
+
     kvi: Number | None = Field(default=1.0, gt=0, description="bound of a known value item (003 § A)")
     traffic: Number | None = Field(default=1.05, gt=0, description="bound of a traffic item (decision 9)")
     margin: Number | None = Field(default=1.25, gt=0, description="bound of a margin item (decision 9)")
@@ -235,6 +295,8 @@ class Roles(PolicySection):
 
 class Limits(PolicySection):
     """FLOOR_CEILING where the catalog gives none, and limits of the pace (§ 8)."""
+
+    live = True
 
     ceiling_over_list: Number = Field(
         default=1.5, ge=1, description="ceiling as a multiple of the list price, without one in the catalog (§ 8)"
@@ -273,6 +335,8 @@ class LocalTimes(PolicySection):
 class Materiality(PolicySection):
     """Minimum gain of a change (§ 7)."""
 
+    live = True
+
     min_gain_share: Share = Field(
         default=0.002, description="smallest gain of a change, as a share of the period's value (§ 7)"
     )
@@ -298,6 +362,8 @@ class Groups(PolicySection):
 
 class Strategies(PolicySection):
     """The strategy that proposes prices (:mod:`jobs.pricing.strategies`), by name."""
+
+    live = True
 
     cold_start: str = Field(default="cold_start", description="proposes the first price of a listing (§ 5)")
     default: str = Field(default="profit_lp", description="proposes all later prices (§ 7)")
@@ -348,11 +414,15 @@ class Strategies(PolicySection):
 class Tables(PolicySection):
     """Lifetime of price tables (§ 7)."""
 
+    live = True
+
     life_minutes: int = Field(default=1_440, ge=2, description="lifetime of a table in minutes")
     renew_share: Share = Field(
         default=0.25, gt=0, lt=1, description="a table is renewed when this share of its life is left"
     )
-    arm: str = Field(default=DEFAULT_ARM, description="arm of the published tables (§ 10)")
+    arm: str = Field(
+        json_schema_extra=DEPLOYMENT, default=DEFAULT_ARM, description="arm of the published tables (§ 10)"
+    )
 
 
 def _problems(error: ValidationError, *inside: str) -> list[str]:

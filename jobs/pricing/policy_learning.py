@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from jobs.pricing.policy_section import Number, PolicySection, Share
+from jobs.pricing.policy_section import DEPLOYMENT, Number, PolicySection, Share
 from schemas.topics import IDENTIFIER, MAX_NAME_LENGTH, NAME
 
 
@@ -109,7 +109,10 @@ class Demand(PolicySection):
 class Drift(PolicySection):
     """Detection of changes in demand, and what follows from one (§ 11)."""
 
+    live = True
+
     delta: Share = Field(
+        json_schema_extra=DEPLOYMENT,
         default=0.05,
         gt=0,
         lt=1.0,
@@ -117,23 +120,45 @@ class Drift(PolicySection):
         "by chance",
     )
     market_delta: Share = Field(
-        default=0.3, gt=0, lt=1.0, description="δ of ADWIN for the dependence on the price in a whole market"
+        json_schema_extra=DEPLOYMENT,
+        default=0.3,
+        gt=0,
+        lt=1.0,
+        description="δ of ADWIN for the dependence on the price in a whole market",
     )
-    listing_delta: Share = Field(default=0.001, gt=0, lt=1.0, description="δ of ADWIN for listings")
-    grace_periods: int = Field(default=24, ge=1, description="periods that a detector needs before its first test")
+    listing_delta: Share = Field(
+        json_schema_extra=DEPLOYMENT, default=0.001, gt=0, lt=1.0, description="δ of ADWIN for listings"
+    )
+    grace_periods: int = Field(
+        json_schema_extra=DEPLOYMENT,
+        default=24,
+        ge=1,
+        description="periods that a detector needs before its first test",
+    )
     level_sd: Number = Field(
-        default=0.5, ge=0, description="sd that a change of the level adds to the log of the level"
+        json_schema_extra=DEPLOYMENT,
+        default=0.5,
+        ge=0,
+        description="sd that a change of the level adds to the log of the level",
     )
-    slope_sd: Number = Field(default=1.0, gt=0, description="sd of changes of the elasticity before data")
+    slope_sd: Number = Field(
+        json_schema_extra=DEPLOYMENT, default=1.0, gt=0, description="sd of changes of the elasticity before data"
+    )
     minor_share: Share = Field(
+        json_schema_extra=DEPLOYMENT,
         default=0.2,
         description="share of level_sd that a change of the elasticity adds to the level, and the other way",
     )
     spread: Share = Field(
-        default=0.3, description="sd of the listings' shifts around the common one, as a share of it"
+        json_schema_extra=DEPLOYMENT,
+        default=0.3,
+        description="sd of the listings' shifts around the common one, as a share of it",
     )
     keep_counts: Share = Field(
-        default=0.1, gt=0, description="share of the counts per price point that a change leaves"
+        json_schema_extra=DEPLOYMENT,
+        default=0.1,
+        gt=0,
+        description="share of the counts per price point that a change leaves",
     )
     far_propensity: Share = Field(
         default=0.12, description="select probability of the lowest and highest allowed price after a change"

@@ -6,11 +6,11 @@ Members of kinds (guardrails, strategies) import ``Field`` from here, so that py
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-__all__ = ["Field", "Number", "PolicySection", "Share"]
+__all__ = ["DEPLOYMENT", "Field", "Number", "PolicySection", "Share", "is_deployment_field"]
 
 
 def _finite(value: float) -> float:
@@ -25,6 +25,10 @@ Share = Annotated[float, AfterValidator(_finite), Field(ge=0.0, le=1.0)]
 """A fraction between 0 and 1: 0.10 is ten per cent."""
 
 
+DEPLOYMENT: dict[str, Any] = {"deployment": True}
+"""``json_schema_extra`` of a field in a live section that only the policy file sets."""
+
+
 class PolicySection(BaseModel):
     """A frozen group of numbers that refuses unknown keys.
 
@@ -36,3 +40,15 @@ class PolicySection(BaseModel):
 
     key: ClassVar[str] = ""
     """The section's name in the policy file."""
+    live: ClassVar[bool] = False
+    """Whether a patch may change its keys while the jobs run (:mod:`jobs.pricing.policies`).
+
+    Every place that reads such a key takes it from the listing's policy. Fields with :data:`DEPLOYMENT` are
+    excepted.
+    """
+
+
+def is_deployment_field(section: type[PolicySection], name: str) -> bool:
+    """Return whether a field of a live section changes with the policy file and a restart alone."""
+    extra = section.model_fields[name].json_schema_extra
+    return isinstance(extra, dict) and bool(extra.get("deployment"))

@@ -51,6 +51,8 @@ class InProcessRun:
                 self.counted -= 1
             case "estimates":
                 self.learned += output.value["n"] > 0
+            case "policies" if self.audit is not None:
+                self.audit.policies.take(output.value)
             case "decisions":
                 self.outcomes[output.value["cause"], output.value["result"]["outcome"]] += 1
                 if self.audit is not None:

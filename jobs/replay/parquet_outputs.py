@@ -25,6 +25,8 @@ STREAMS = (
     "evidence",
     "decisions",
     "tables",
+    "policies",
+    "policy_changes",
     "rejected_cells",
 )
 """Streams of which a run in one process has outputs."""

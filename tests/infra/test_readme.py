@@ -18,6 +18,7 @@ from jobs.audit.explanation import explain_price, explanation_text
 from jobs.connectors.feast.features import apply_feature_repo
 from jobs.edge.quoting import read_listing, read_shopper
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
+from jobs.pricing.policy import Policy
 from jobs.runtime.settings import Settings
 from schemas.events import CatalogEntry, Cell, Offer
 from tests.feature_files import write_feature_rows
@@ -38,7 +39,7 @@ def test_readme_is_short() -> None:
 
 def explanation_of_a_rivals_move() -> str:
     """Return what ``walras explain`` prints of a known value item whose rival has lowered its price."""
-    logic, table = RepricingLogic(), None
+    logic, table, policies = RepricingLogic(), None, {Policy().hash: Policy()}
     for minute in range(1, 180):
         end_ms = START_MS + minute * MINUTE_MS
         facts: dict[str, Any] = {"catalog": (ENTRY,), "offers": (OFFER,)} if minute == 1 else {}
@@ -48,7 +49,7 @@ def explanation_of_a_rivals_move() -> str:
     lower = dataclasses.replace(OFFER, event_id="e3", event_time_ms=at_ms, price_minor=2150)
     fact = Fact("offers", dataclasses.asdict(lower), at_ms, "pricing.offers.v1-0-17", at_ms + 20)
     found = {output.stream: orjson.loads(orjson.dumps(output.value)) for output in logic.on_fact(fact)}
-    return explanation_text(explain_price(LISTING, found["decisions"], found.get("tables", table)))
+    return explanation_text(explain_price(LISTING, found["decisions"], found.get("tables", table), None, policies))
 
 
 def test_sample_explanation_is_what_the_program_prints() -> None:

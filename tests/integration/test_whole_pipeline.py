@@ -8,6 +8,7 @@ import pytest
 
 from infra.reports.waiting import until
 from jobs.connectors.feast.features import VIEW, open_store
+from jobs.connectors.kafka.policies import PolicyTopic
 from jobs.connectors.kafka.publisher import Publisher
 from jobs.connectors.kafka.reading import read_topic
 from jobs.connectors.redis.price_tables import RedisPriceTables
@@ -57,7 +58,7 @@ def test_catalog_entry_leads_to_a_price_an_estimate_and_features(running_jobs: S
         return next((d for d in found if d["decision_id"] == table.decision_id), None)
 
     record = until("the decision behind the table", decision)
-    assert recompute(record) == record["result"]
+    assert recompute(record, PolicyTopic(settings.kafka)) == record["result"]
 
     def estimates() -> list[dict[str, Any]]:
         found = (r.json() for r in read_topic(settings.kafka, TOPICS["estimates"].topic) if r.value)

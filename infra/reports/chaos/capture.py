@@ -13,6 +13,7 @@ from features.books.products import CatalogBook, validate_cells
 from jobs.audit.ledger import balance_ledger
 from jobs.audit.recompute import Audit
 from jobs.connectors.kafka.offsets import TopicEnds
+from jobs.connectors.kafka.policies import PolicyTopic
 from jobs.connectors.kafka.reading import read_topic, read_values
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.hosting.cell_query import Line
@@ -110,7 +111,7 @@ def _take_known(decision: Mapping[str, Any], found: Capture) -> None:
         found.known[decision["inputs"]["listing"]] = {
             name: known
             for name, known in decision["inputs"].items()
-            if name not in ("current", "policy", "cause_detail", "seed")
+            if name not in ("current", "cause_detail", "seed")
         }
 
 
@@ -135,7 +136,7 @@ def _features(settings: Settings, found: Capture) -> None:
 
 
 def _decisions(settings: Settings, found: Capture) -> None:
-    audit, outside, published = Audit(), [], set()
+    audit, outside, published = Audit(policies=PolicyTopic(settings.kafka)), [], set()
     for decision in read_values(settings.kafka, "decisions"):
         audit.check(decision)
         result = decision["result"]

@@ -42,6 +42,8 @@ def run(records: int, *, seed: int, buckets: int, minutes: int) -> Findings:
     for output in Chain(Policy(), buckets).run(hostile.lines):
         found.outputs[output.stream] += 1
         text = orjson.dumps(output.value, option=orjson.OPT_SERIALIZE_NUMPY)
+        if output.stream == "policies":
+            audit.policies.take(output.value)
         if output.stream == "decisions":
             decision = orjson.loads(text)
             found.decisions[f"{decision['cause']} {decision['result']['outcome']}"] += 1

@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from features.segments.customers import NO_PERIOD, CustomerSample, SegmentSettings, purchase_prior
+from jobs.connectors.kafka.policies import PolicyTopic
 from jobs.connectors.kafka.reading import follow, read_newest_first, read_topic
 from jobs.connectors.redis.output_sinks import write_segments
 from jobs.connectors.redis.price_tables import RedisPriceTables
+from jobs.pricing.decision.serialization import recorded_policy
+from jobs.pricing.policy import Policy
 from schemas.events import Listing
 from schemas.price_table import PriceList, PriceTable, PriceTableError
 from schemas.time_units import MINUTE_MS
@@ -60,6 +63,7 @@ def rebuild(
         If the broker does not answer; `ready` stays unset then.
     """
     tables.mark_unready()
+    policies = PolicyTopic(bootstrap)
     best: dict[Listing, PriceTable] = {}
     read = unreadable = 0
     # The tail's readers start before the topics are read, so that no record is missed in between.
@@ -67,12 +71,13 @@ def rebuild(
     first = next(tail)
     for record in read_topic(bootstrap, TOPICS["tables"].topic):
         read += 1
-        unreadable += not _take(best, record.topic, record.value and record.json())
+        unreadable += not _take(best, record.topic, record.value and record.json(), policies)
     lost = not best
     for stretch in read_newest_first(bootstrap, TOPICS["decisions"].topic):
         known = best.copy()
         read += len(stretch)
-        unreadable += sum(not _take(best, record.topic, record.value and record.json()) for record in stretch)
+        for record in stretch:
+            unreadable += not _take(best, record.topic, record.value and record.json(), policies)
         # A chunk may hold no record: its offsets may be transaction markers or aborted records.
         if stretch and best == known and not lost:
             break
@@ -86,7 +91,7 @@ def rebuild(
         if item is not None:
             read += 1
             before = len(late)
-            unreadable += not _take(late, item.topic, item.value and item.json())
+            unreadable += not _take(late, item.topic, item.value and item.json(), policies)
             if len(late) != before:
                 quiet_since = time.monotonic()
         item = next(tail)
@@ -156,13 +161,13 @@ def _segment_updates(bootstrap: str) -> Iterator[dict[str, Any] | None]:
         yield {"tenant": value["tenant"], "customer": value["customer"], "period": period, **counts}
 
 
-def _take(best: dict[Listing, PriceTable], topic: str, value: Any) -> bool:
+def _take(best: dict[Listing, PriceTable], topic: str, value: Any, policies: Mapping[str, Policy]) -> bool:
     """Keep a record's table if it has the listing's highest version; return False if the record is unreadable."""
     if not value:
         return True
     try:
         decided = topic == TOPICS["decisions"].topic
-        table = table_of_decision(value) if decided else PriceTable.from_record(value)
+        table = table_of_decision(value, policies) if decided else PriceTable.from_record(value)
     except (PriceTableError, KeyError, TypeError, ValueError) as error:
         log.warning("rebuild: %s: %r", topic, error)
         return False
@@ -172,15 +177,15 @@ def _take(best: dict[Listing, PriceTable], topic: str, value: Any) -> bool:
     return True
 
 
-def table_of_decision(decision: Mapping[str, Any]) -> PriceTable | None:
-    """Return the price table that a decision published, from its record alone; None if it published none.
+def table_of_decision(decision: Mapping[str, Any], policies: Mapping[str, Policy]) -> PriceTable | None:
+    """Return the price table that a decision published, from its record and policy; None if it published none.
 
     Decisions and tables are two topics, and a crash may fall between the two writes.
 
     Raises
     ------
     KeyError, TypeError, PriceTableError
-        If a published decision lacks a field that a table needs.
+        If a published decision lacks a field that a table needs, or its policy is not given.
     """
     result, inputs = decision["result"], decision["inputs"]
     if not decision["published"] or not result.get("table"):
@@ -188,15 +193,16 @@ def table_of_decision(decision: Mapping[str, Any]) -> PriceTable | None:
     lists = {segment: PriceList(tuple(v["p"]), tuple(v["c"])) for segment, v in result["table"].items()}
     rivals = result["rivals_mean_minor"] if result["rivals_fresh"] else None
     published_ms = int(decision["decided_at_ms"])
+    tables = (recorded_policy(inputs["policy"]) if "policy" in inputs else policies[inputs["policy_hash"]]).tables
     return PriceTable(
         listing=Listing(decision["tenant"], decision["market"], decision["sku"]),
         price_group=decision["price_group"],
         version=int(decision["version"]),
         table_id=decision["table_id"],
         published_ms=published_ms,
-        expires_ms=published_ms + int(inputs["policy"]["tables"]["life_minutes"]) * MINUTE_MS,
+        expires_ms=published_ms + tables.life_minutes * MINUTE_MS,
         currency=inputs["currency"],
-        table={inputs["policy"]["tables"]["arm"]: lists},
+        table={tables.arm: lists},
         list_minor=int(inputs["catalog"]["list_minor"] or 0),
         offer_minor=None if rivals is None else round(rivals),
         reason=result["reason"],

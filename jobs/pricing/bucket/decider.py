@@ -30,6 +30,7 @@ from jobs.pricing.decision.reprice import reprice
 from jobs.pricing.decision.result import PricingDecision
 from jobs.pricing.decision.serialization import decision_record, inputs_record
 from jobs.pricing.guardrails import GUARDRAIL_OF
+from jobs.pricing.policies import PolicyBook
 from jobs.pricing.policy import Policy
 from jobs.pricing.policy_settings import market_time
 from schemas.causes import Cause
@@ -52,21 +53,26 @@ class Decider:
 
     Parameters
     ----------
-    policy : the business numbers.
+    policies : the business numbers, by scope.
     bucket, book, control : what is known, what was counted, what operators and the calendar set.
     """
 
-    def __init__(self, policy: Policy, bucket: BucketState, book: DemandBook, control: Control) -> None:
-        self.policy = policy
+    def __init__(self, policies: PolicyBook, bucket: BucketState, book: DemandBook, control: Control) -> None:
+        self.policy, self._policies = policies.base, policies
         self._bucket, self._book, self._control = bucket, book, control
-        self._market_time = market_time(policy)
-        self._collector = InputCollector(policy, bucket, book, control)
+        self._market_time = market_time(self.policy)
+        self._collector = InputCollector(policies, bucket, book, control)
 
     def decide(
         self, key: str, request: RepricingRequest, trigger: Trigger, approved_minor: int | None = None
     ) -> list[Output]:
         """Reprice one listing, and with it the listings of its price group; return as :meth:`decide_all`."""
         return self.decide_all({key: request}, trigger, {} if approved_minor is None else {key: approved_minor})
+
+    def members_of(self, key: str) -> list[str]:
+        """Return the listings that are decided together with an active listing, itself included."""
+        members = [m for m in self._bucket.members_of(key) if self._policy_of(m).groups.equal_price]
+        return members if key in members else [key]
 
     def decide_all(
         self, requests: Mapping[str, RepricingRequest], trigger: Trigger, approved: Mapping[str, int] | None = None
@@ -84,7 +90,7 @@ class Decider:
         for key in [key for key in self._bucket.index if key in requests]:
             if key in done or not self._bucket.catalog[key].active:
                 continue
-            members = self._bucket.members_of(key) if self.policy.groups.equal_price else [key]
+            members = self.members_of(key)
             if len(members) < 2:
                 outputs += self._decide_alone(key, requests[key], trigger, prices.get(key))
                 continue
@@ -178,7 +184,8 @@ class Decider:
         )
         # Field by field: asdict would copy the inputs, a thousand numbers that never change again.
         record = {each.name: getattr(decision, each.name) for each in dataclasses.fields(decision)}
-        outputs = [Output("decisions", key, record, trigger.at_ms)]
+        outputs = self._announce(inputs.policy, trigger.at_ms)
+        outputs.append(Output("decisions", key, record, trigger.at_ms))
         believed = inputs.beliefs.elasticity
         state.decided_on = DecidedOn(believed.mean, believed.sd, self._book.requests(key))
         self._remember(key, result, decision_id, cause, trigger.at_ms)
@@ -188,6 +195,19 @@ class Decider:
         self._count_change(key, table, trigger.at_ms)
         outputs.append(self.write(key, table, trigger))
         return outputs
+
+    def _policy_of(self, key: str) -> Policy:
+        return self._policies.of(self._bucket.catalog[key])
+
+    def _life_ms(self, key: str) -> int:
+        return self._policy_of(key).tables.life_minutes * MINUTE_MS
+
+    def _announce(self, policy: Policy, at_ms: int) -> list[Output]:
+        """Return a policy's content when it is used for the first time: decisions record its hash alone."""
+        if not self._policies.first_use(policy):
+            return []
+        value = {"hash": policy.hash, "content": policy.to_dict(), "event_time_ms": at_ms}
+        return [Output("policies", policy.hash, value, at_ms)]
 
     def _new_table(
         self, key: str, result: PricingDecision, decision_id: str, table_id: str, now_ms: int
@@ -201,7 +221,7 @@ class Decider:
             version=next_version(state.last_version, now_ms),
             table_id=table_id,
             published_ms=now_ms,
-            expires_ms=now_ms + self.policy.tables.life_minutes * MINUTE_MS,
+            expires_ms=now_ms + self._life_ms(key),
             currency=entry.currency,
             table={self.policy.tables.arm: result.table},
             list_minor=entry.list_minor or 0,
@@ -214,9 +234,8 @@ class Decider:
         """Return a table to publish, under a new version and with a new expiry."""
         state, now_ms = self._bucket.states[key], trigger.now_ms
         state.last_version = next_version(state.last_version, now_ms)
-        life_ms = self.policy.tables.life_minutes * MINUTE_MS
         state.table = new = replace(
-            table, version=state.last_version, published_ms=now_ms, expires_ms=now_ms + life_ms
+            table, version=state.last_version, published_ms=now_ms, expires_ms=now_ms + self._life_ms(key)
         )
         return Output("tables", key, new.to_record(), trigger.at_ms)
 
@@ -270,16 +289,18 @@ class Decider:
                 "decision_id": decision_id,
                 "what": what,
                 "price_minor": result.candidate_minor,
-                "until_ms": at_ms + self.policy.limits.approval_minutes * MINUTE_MS,
+                "until_ms": at_ms + self._policy_of(key).limits.approval_minutes * MINUTE_MS,
             }
 
     def renewals(self, trigger: Trigger) -> list[Output]:
         """Return tables near their expiry again, under the same table id, with the rivals' price of now."""
-        left = self.policy.tables.life_minutes * MINUTE_MS * self.policy.tables.renew_share
         outputs: list[Output] = []
         for key in self._bucket.index:
             state = self._bucket.states[key]
-            if state.table_expires_ms is None or state.table_expires_ms - trigger.now_ms > left:
+            if state.table_expires_ms is None:
+                continue
+            left = self._life_ms(key) * self._policy_of(key).tables.renew_share
+            if state.table_expires_ms - trigger.now_ms > left:
                 continue
             table = state.table
             if table is None or self._control.killed(table.listing, trigger.at_ms):

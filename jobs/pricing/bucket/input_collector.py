@@ -23,6 +23,7 @@ from jobs.pricing.decision.inputs import (
     Target,
 )
 from jobs.pricing.guardrails.extrapolation import step_result
+from jobs.pricing.policies import PolicyBook
 from jobs.pricing.policy import Policy
 from jobs.pricing.policy_settings import market_time
 from jobs.pricing.sale_target import target_part
@@ -36,14 +37,14 @@ class InputCollector:
 
     Parameters
     ----------
-    policy : the business numbers.
+    policies : the business numbers, by scope.
     bucket, book, control : what is known, what was counted, what operators and the calendar set.
     """
 
-    def __init__(self, policy: Policy, bucket: BucketState, book: DemandBook, control: Control) -> None:
-        self.policy = policy
+    def __init__(self, policies: PolicyBook, bucket: BucketState, book: DemandBook, control: Control) -> None:
+        self.policy, self._policies = policies.base, policies
         self._bucket, self._book, self._control = bucket, book, control
-        self._market_time = market_time(policy)
+        self._market_time = market_time(self.policy)
 
     def collect(
         self, key: str, request: RepricingRequest, at_ms: int, decision_id: str, approved_minor: int | None
@@ -75,8 +76,11 @@ class InputCollector:
             ),
             habits=Habits(self._usual_minor(key), self._bucket.bought(entry)),
             experience=self._experience(key),
-            policy=self.policy,
+            policy=self._policy_of(key),
         )
+
+    def _policy_of(self, key: str) -> Policy:
+        return self._policies.of(self._bucket.catalog[key])
 
     def _usual_minor(self, key: str) -> float | None:
         """Return the price that shoppers are used to; before the first table that is the known price itself."""
@@ -88,7 +92,7 @@ class InputCollector:
         seen, estimate = state.experience, state.estimate
         start_minor = seen.start_minor
         if not state.has_table:
-            start_minor = known_price(seen, self.policy.section(ColdStartSettings).least_orders)
+            start_minor = known_price(seen, self._policy_of(key).section(ColdStartSettings).least_orders)
         return Experience(
             sufficient=estimate is not None and estimate.sufficient,
             start_minor=start_minor,
@@ -104,7 +108,7 @@ class InputCollector:
         if step is None:
             return None
         counts = [self._book.counts(key, name) for name in self.policy.segments.names]
-        return step_result(*step, counts, (entry.cost_minor or 0) * self.policy.objective.cost_weight)
+        return step_result(*step, counts, (entry.cost_minor or 0) * self._policy_of(key).objective.cost_weight)
 
     def _current(self, key: str, at_ms: int) -> CurrentTable | None:
         entry, state = self._bucket.catalog[key], self._bucket.states[key]
@@ -159,9 +163,9 @@ class InputCollector:
         state, period_ms = self._bucket.states[key], self.policy.objective.period_minutes * MINUTE_MS
         target, stock = state.target, state.stock_now
         if target is not None and at_ms < target.until_ms:
-            part = target_part(self.policy, self._book, key, at_ms, period_ms, target.until_ms)
+            part = target_part(self._policy_of(key), self._book, key, at_ms, period_ms, target.until_ms)
             return Target(max(0.0, target.units_left * part), "sale_target")
-        if self.policy.objective.stock_as_target and stock is not None and stock.on_hand > 0:
+        if self._policy_of(key).objective.stock_as_target and stock is not None and stock.on_hand > 0:
             lead_ms = stock.lead_time_days * DAY_MS
             if lead_ms > 0:
                 return Target(stock.on_hand * min(1.0, period_ms / lead_ms), "stock")

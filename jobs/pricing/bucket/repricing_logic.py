@@ -11,6 +11,9 @@ publication and expiry. A decision's id is a hash of listing, cause and address,
 Parts: :mod:`bucket_state` (what is known), :mod:`bucket_watch` (evidence), :mod:`price_experience` (observed
 prices), :mod:`input_collector` and :mod:`decider` (decisions and tables), :mod:`jobs.pricing.commands` (operators'
 commands), :mod:`control` (freezes, calendar); the demand book counts.
+
+The file exceeds 300 lines because it holds the order of a minute's steps and of what each fact does. The steps
+themselves are in the modules named above.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ from jobs.pricing.commands import CommandContext, apply_command
 from jobs.pricing.decision.inputs import DealCounts
 from jobs.pricing.guardrails.extrapolation import ExtrapolationSettings, brought_gain
 from jobs.pricing.guardrails.forward_buying import is_bought_ahead
+from jobs.pricing.policies import PolicyBook
 from jobs.pricing.policy import Policy
 from jobs.pricing.policy_settings import demand_settings, market_time
 from schemas.causes import Cause
@@ -51,8 +55,8 @@ REPLAY_FACTS = ("calendar", "commands")
 class RepricingLogic:
     """The repricing of one bucket (a :class:`features.bucket_logic.BucketLogic`).
 
-    Outputs: ``evidence``, ``decisions`` (``asdict(Decision)``) and ``tables`` (``PriceTable.to_record()``);
-    the host publishes the latter to Redis.
+    Outputs: ``evidence``, ``decisions`` (``asdict(Decision)``), ``tables`` (``PriceTable.to_record()``; the host
+    publishes them to Redis), ``policies`` (each policy before its first decision) and ``policy_changes``.
 
     Parameters
     ----------
@@ -66,8 +70,8 @@ class RepricingLogic:
     >>> logic = RepricingLogic()
     >>> entry = CatalogEntry("e", 1, "acme", "web", "s1", "s1", "shoes", "margin", "USD", 1, True, 700, 1000)
     >>> outputs = list(logic.on_batch(Batch(0, 60_000, catalog=(entry,), now_ms=60_500)))
-    >>> [output.stream for output in outputs], outputs[1].value["default_minor"]
-    (['decisions', 'tables'], '1000')
+    >>> [output.stream for output in outputs], outputs[2].value["default_minor"]
+    (['policies', 'decisions', 'tables'], '1000')
     """
 
     name = "repricing"
@@ -79,8 +83,9 @@ class RepricingLogic:
         self._book = DemandBook(demand_settings(self.policy), market_time(self.policy))
         self._control = Control()
         self._watch = BucketWatch(self.policy, self._bucket, self._book)
-        self._decider = decider(self.policy, self._bucket, self._book, self._control)
-        self._collector = InputCollector(self.policy, self._bucket, self._book, self._control)
+        self._policies = PolicyBook(self.policy)
+        self._decider = decider(self._policies, self._bucket, self._book, self._control)
+        self._collector = InputCollector(self._policies, self._bucket, self._book, self._control)
         self._extrapolation = self.policy.section(ExtrapolationSettings)
         self._seen: dict[str, int] = {}
         self._own_minute: dict[
@@ -97,6 +102,7 @@ class RepricingLogic:
         requests = RepricingRequests()
         for entry in batch.catalog:
             self._take_catalog(entry, requests)
+        self._advance_policies(at_ms, requests)
         for key in self._bucket.take_offers(batch.offers, at_ms, requests):
             self._watch.add_fact(key, "rivals")
         for stock in batch.stock:
@@ -165,7 +171,13 @@ class RepricingLogic:
             case "commands":
                 trigger = Trigger(fact.address, at_ms, now_ms)
                 context = CommandContext(
-                    Command(**value), trigger, self._bucket, self._book, self._control, self._decider
+                    Command(**value),
+                    trigger,
+                    self._bucket,
+                    self._book,
+                    self._control,
+                    self._decider,
+                    self._policies,
                 )
                 return apply_command(context)
             case _:
@@ -218,7 +230,7 @@ class RepricingLogic:
         result, state = self._collector.step_result(key), self._bucket.states[key]
         if result is None or not brought_gain(result, self._extrapolation):
             return
-        state.experience = seen = grown(state.experience, self.policy.limits.max_step)
+        state.experience = seen = grown(state.experience, self._policy_of(key).limits.max_step)
         detail = {
             "range_low_minor": seen.low_minor,
             "range_high_minor": seen.high_minor,
@@ -243,9 +255,12 @@ class RepricingLogic:
         if category not in bought_of:
             bought_of[category] = self._bucket.bought(entry)
         bought = bought_of[category]
-        if is_bought_ahead(lowest, usual, bought, self.policy):
+        if is_bought_ahead(lowest, usual, bought, self._policy_of(key)):
             detail = {"lowest_minor": lowest, "usual_minor": round(usual), "bought": list(bought)}
             requests.add(key, Cause.BELIEFS_MOVED, detail)
+
+    def _policy_of(self, key: str) -> Policy:
+        return self._policies.of(self._bucket.catalog[key])
 
     def _elasticity_of(self, key: str) -> float:
         """Return the own-price elasticity as believed now; the prior's for a listing without a catalog entry."""
@@ -254,6 +269,19 @@ class RepricingLogic:
     def _take_catalog(self, entry: CatalogEntry, requests: RepricingRequests) -> None:
         if self._bucket.take_catalog(entry, requests):
             self._watch.grow(entry)
+
+    def _advance_policies(self, at_ms: int, requests: RepricingRequests) -> None:
+        """Apply the patches that hold from this minute on; request a repricing of the listings they change."""
+        if not self._policies.is_due(at_ms):
+            return
+        before = {key: self._policy_of(key).hash for key in self._bucket.index}
+        self._policies.advance(at_ms)
+        for key, known in before.items():
+            entry = self._bucket.catalog[key]
+            policy = self._policies.of(entry)
+            if policy.hash != known:
+                detail = {"policy": policy.hash, "before": known, "scopes": self._policies.scopes_of(entry)}
+                requests.add(key, Cause.POLICY_CHANGED, detail)
 
     def _take_event_change(self, event: CalendarEvent, starts: bool, requests: RepricingRequests) -> None:
         """Request a repricing of the listings of an event that starts or ends."""
@@ -273,6 +301,7 @@ class RepricingLogic:
             "demand": self._book.snapshot(),
             "watch": self._watch.snapshot(),
             "control": self._control.snapshot(),
+            "policies": self._policies.snapshot(),
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
@@ -291,3 +320,5 @@ class RepricingLogic:
         self._book.restore(snapshot["demand"])
         self._watch.restore(snapshot["watch"])
         self._control.restore(snapshot["control"])
+        if "policies" in snapshot:  # absent in snapshots from before policies had scopes
+            self._policies.restore(snapshot["policies"])

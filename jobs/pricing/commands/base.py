@@ -14,6 +14,7 @@ from jobs.pricing.bucket.control import Control, covers, scope_of
 from jobs.pricing.bucket.decider import Decider, Trigger
 from jobs.pricing.bucket.listing_state import ListingState
 from jobs.pricing.bucket.requests import RepricingRequest
+from jobs.pricing.policies import PolicyBook
 from schemas.causes import Cause
 from schemas.events import Command, Listing
 
@@ -28,6 +29,7 @@ class CommandContext:
     book: DemandBook
     control: Control
     decider: Decider
+    policies: PolicyBook
 
     @property
     def covered(self) -> list[str]:
@@ -41,8 +43,7 @@ class CommandContext:
 
     def members(self, key: str) -> list[str]:
         """Return the listings that are decided together with a listing, itself included."""
-        alone = not self.decider.policy.groups.equal_price or not self.bucket.catalog[key].active
-        return [key] if alone else self.bucket.members_of(key)
+        return self.decider.members_of(key)
 
     def reprice(
         self,

@@ -20,6 +20,7 @@ from jobs.pricing.decision.limit_texts import binds, limit_text
 from jobs.pricing.decision.serialization import read_inputs
 from jobs.pricing.decision.times import time_text
 from jobs.pricing.guardrails import money
+from jobs.pricing.policy import Policy
 from jobs.pricing.watcher.signals import signal_text
 from schemas.causes import Cause
 from schemas.events import OfferKind
@@ -44,19 +45,20 @@ _SEGMENTS = {
 _TARGETS = {"sale_target": "the sale target", "stock": "the stock until the next delivery"}
 
 
-def explain(decision: Mapping[str, Any]) -> str:
+def explain(decision: Mapping[str, Any], policies: Mapping[str, Policy]) -> str:
     """Return the text of a decision: result, cause, demand, cost, rivals, limits, prices, gain, what follows.
 
     Parameters
     ----------
     decision : a record of the `decisions` stream.
+    policies : policies by hash (:class:`jobs.pricing.policies.PolicyCatalog`).
 
     Returns
     -------
     Lines of text without a trailing newline; no line is longer than :data:`WIDTH`. A limit that changed the
     result is marked with ``*``.
     """
-    inputs, result = read_inputs(decision["inputs"]), decision["result"]
+    inputs, result = read_inputs(decision["inputs"], policies), decision["result"]
     lines = [
         f"{inputs.listing.key}: decision {decision['decision_id']} of {time_text(decision['event_time_ms'])}",
         _line("result", _result(inputs, result)),
@@ -129,6 +131,8 @@ def _detail_text(cause: str, detail: Mapping[str, Any], currency: str) -> str:
             )
         case {"planned_ms": _, "after": after}:
             return f"first cause: {CAUSES[after]}" if after in CAUSES else ""
+        case {"policy": _, "scopes": scopes}:
+            return "; ".join(scopes) or "the policy of the deployment applies again"
         case {"command": command, "operator": operator}:
             return _command(command, operator, detail)
         case _ if cause == Cause.COST_CHANGED:

@@ -47,6 +47,7 @@ from jobs.pricing.guardrails import (
     intersect_yielding,
 )
 from jobs.pricing.guardrails.forward_buying import is_bought_ahead
+from jobs.pricing.policy import Policy
 from jobs.pricing.strategies import Proposal, StrategyContext, solve_profit, strategy_of
 from schemas.codes import OutcomeCode
 from schemas.events import DEFAULT_SEGMENT
@@ -224,20 +225,21 @@ def _override_pace(situation: Situation, verdict: GuardrailVerdict, worth: Valua
     return replace(result, alert=True, continue_at_ms=after_the_gap_ms(inputs))
 
 
-def recompute(decision: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a decision's ``result`` again, from its own ``inputs`` and the policy embedded in them.
+def recompute(decision: Mapping[str, Any], policies: Mapping[str, Policy]) -> dict[str, Any]:
+    """Return a decision's ``result`` again, from its own ``inputs`` and its policy.
 
     Parameters
     ----------
     decision : a decision's record, from the topic or the archive.
+    policies : policies by hash; not needed where the inputs embed one.
 
     Returns
     -------
     What ``decision["result"]`` must equal, bit for bit.
     """
-    return decision_record(reprice(read_inputs(decision["inputs"])))
+    return decision_record(reprice(read_inputs(decision["inputs"], policies)))
 
 
-def recompute_without_offer(decision: Mapping[str, Any]) -> dict[str, Any]:
+def recompute_without_offer(decision: Mapping[str, Any], policies: Mapping[str, Policy]) -> dict[str, Any]:
     """Return the same as if no rival had been known."""
-    return decision_record(reprice(replace(read_inputs(decision["inputs"]), offers=())))
+    return decision_record(reprice(replace(read_inputs(decision["inputs"], policies), offers=())))

@@ -1,7 +1,8 @@
 """Inputs and results of decisions as plain data, and back: the two halves of a decision's record.
 
-A decision embeds its inputs whole, with the policy it ran under, so that it can be recomputed from its own record
-without any other state. The format is version 1; keys that were added later have the default that applied before.
+A decision embeds its inputs whole and the hash of the policy it ran under, so that it can be recomputed from its
+own record and that policy (`policies` topic). Records from before policies had scopes embed the policy itself. The
+format is version 1; keys that were added later have the default that applied before.
 """
 
 from __future__ import annotations
@@ -81,7 +82,6 @@ def inputs_record(inputs: PricingInputs) -> dict[str, Any]:
         "experience": None if inputs.experience is None else _experience_record(inputs.experience),
         "group": None if inputs.group is None else inputs.group.to_record(),
         "policy_hash": inputs.policy.hash,
-        "policy": inputs.policy.to_dict(),
     }
 
 
@@ -103,16 +103,25 @@ def _segment_record(segment: SegmentBeliefs) -> dict[str, Any]:
     return record | {"counts": segment.counts.to_record()}
 
 
-def read_inputs(record: Mapping[str, Any]) -> PricingInputs:
+def read_inputs(record: Mapping[str, Any], policies: Mapping[str, Policy]) -> PricingInputs:
     """Read :func:`inputs_record` back, also after a JSON round trip.
+
+    Parameters
+    ----------
+    policies : policies by hash; a record that embeds its policy needs none.
 
     Raises
     ------
     InputsError
-        If the record is of another version.
+        If the record is of another version, or its policy is not given.
     """
     if record.get("v") != INPUTS_VERSION:
         raise InputsError(f"inputs.v: expected {INPUTS_VERSION}, got {record.get('v')!r}")
+    try:
+        policy = recorded_policy(record["policy"]) if "policy" in record else policies[record["policy_hash"]]
+    except KeyError:
+        name = record.get("policy_hash")
+        raise InputsError(f"inputs.policy_hash: expected a policy of the topic policies, got {name!r}") from None
     catalog, current, bought = record["catalog"], record["current"], record.get("bought")
     return PricingInputs(
         listing=Listing.parse(record["listing"]),
@@ -146,7 +155,7 @@ def read_inputs(record: Mapping[str, Any]) -> PricingInputs:
         habits=Habits(record.get("usual_minor"), DealCounts(*bought) if bought else None),
         experience=None if record.get("experience") is None else _read_experience(record["experience"]),
         group=None if record.get("group") is None else GroupTerms.from_record(record["group"]),
-        policy=recorded_policy(record["policy"]),
+        policy=policy,
     )
 
 

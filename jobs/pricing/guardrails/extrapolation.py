@@ -30,7 +30,7 @@ from features.books.sale_probability import PointCounts
 from jobs.pricing.decision.inputs import StepResult
 from jobs.pricing.guardrails.base import Band, Guardrail, GuardrailContext, Kind, LimitRecord, Pin, money
 from jobs.pricing.policy import Policy
-from jobs.pricing.policy_section import Field, PolicySection, Share
+from jobs.pricing.policy_section import DEPLOYMENT, Field, PolicySection, Share
 from schemas.money import ceil_minor, floor_minor
 
 
@@ -38,6 +38,7 @@ class ExtrapolationSettings(PolicySection):
     """The policy's section ``extrapolation``."""
 
     key: ClassVar[str] = "extrapolation"
+    live: ClassVar[bool] = True
 
     beyond: Share = Field(
         default=0.15,
@@ -45,14 +46,24 @@ class ExtrapolationSettings(PolicySection):
         "not sufficient (decision 51)",
     )
     least_orders: int = Field(
-        default=2, ge=1, description="orders at or beyond a price from which on it is observed (decision 51)"
+        json_schema_extra=DEPLOYMENT,
+        default=2,
+        ge=1,
+        description="orders at or beyond a price from which on it is observed (decision 51)",
     )
-    least_exposures: int = Field(default=100, ge=1, description="or exposures at or beyond it (decision 51)")
+    least_exposures: int = Field(
+        json_schema_extra=DEPLOYMENT, default=100, ge=1, description="or exposures at or beyond it (decision 51)"
+    )
     step_orders: int = Field(
-        default=5, ge=1, description="fewest orders at the price of a step before it is judged (decision 51)"
+        json_schema_extra=DEPLOYMENT,
+        default=5,
+        ge=1,
+        description="fewest orders at the price of a step before it is judged (decision 51)",
     )
     step_confidence: Share = Field(
-        default=0.6, description="P(gain > 0) of a step from which on the range grows by one step (decision 51)"
+        json_schema_extra=DEPLOYMENT,
+        default=0.6,
+        description="P(gain > 0) of a step from which on the range grows by one step (decision 51)",
     )
 
 

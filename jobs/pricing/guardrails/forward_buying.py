@@ -23,7 +23,7 @@ from typing import ClassVar
 from jobs.pricing.decision.inputs import DealCounts
 from jobs.pricing.guardrails.base import Band, Guardrail, GuardrailContext, Kind, LimitRecord, Pin, money
 from jobs.pricing.policy import Policy
-from jobs.pricing.policy_section import Field, Number, PolicySection, Share
+from jobs.pricing.policy_section import DEPLOYMENT, Field, Number, PolicySection, Share
 from schemas.money import ceil_minor
 
 
@@ -31,11 +31,17 @@ class ForwardBuyingSettings(PolicySection):
     """The policy's section ``forward_buying``."""
 
     key: ClassVar[str] = "forward_buying"
+    live: ClassVar[bool] = True
 
     usual_days: Number = Field(
-        default=3.0, gt=0, description="time constant of the price that shoppers are used to"
+        json_schema_extra=DEPLOYMENT,
+        default=3.0,
+        gt=0,
+        description="time constant of the price that shoppers are used to",
     )
-    deal_depth: Share = Field(default=0.05, gt=0, lt=1, description="a price so far below it is a deal")
+    deal_depth: Share = Field(
+        json_schema_extra=DEPLOYMENT, default=0.05, gt=0, lt=1, description="a price so far below it is a deal"
+    )
     least_z: Number = Field(
         default=3.0, gt=0, description="z above which deals are believed to sell more units per order"
     )

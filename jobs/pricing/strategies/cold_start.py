@@ -13,6 +13,7 @@ class ColdStartSettings(PolicySection):
     """The policy's section ``cold_start``."""
 
     key: ClassVar[str] = "cold_start"
+    live: ClassVar[bool] = True
 
     margin: Share = Field(
         default=0.30,

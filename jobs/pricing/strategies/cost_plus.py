@@ -12,6 +12,7 @@ class CostPlusSettings(PolicySection):
     """The policy's section ``cost_plus``."""
 
     key: ClassVar[str] = "cost_plus"
+    live: ClassVar[bool] = True
 
     markup: Number = Field(default=0.40, ge=0.0, description="share of the cost that is added to it")
 

@@ -12,6 +12,7 @@ class MatchRivalSettings(PolicySection):
     """The policy's section ``match_rival``."""
 
     key: ClassVar[str] = "match_rival"
+    live: ClassVar[bool] = True
 
     ratio: Number = Field(default=1.0, gt=0.0, description="price over the rivals' mean")
 

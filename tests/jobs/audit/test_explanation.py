@@ -16,6 +16,7 @@ from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.pricing.decision.reprice import recompute
 from schemas.events import CatalogEntry, Cell, Offer
 from schemas.price_table import PriceTable
+from tests.jobs.pricing.pricing_builders import catalog_of
 
 START_MS = 1_767_225_600_000
 WHERE = ("acme", "web-us-usd", "sku-1", "sku-1")
@@ -34,7 +35,7 @@ def a_first_decision() -> tuple[dict[str, Any], dict[str, Any]]:
 
 def test_explanation_has_the_price_and_its_decision() -> None:
     decision, table = a_first_decision()
-    text = explanation_text(explain_price("acme/web-us-usd/sku-1", decision, table))
+    text = explanation_text(explain_price("acme/web-us-usd/sku-1", decision, table, policies=catalog_of()))
     price = int(table["default_minor"]) / 100
     for word in (
         f"costs {price:.2f} USD",
@@ -43,7 +44,7 @@ def test_explanation_has_the_price_and_its_decision() -> None:
         "12.00 USD a unit",
     ):
         assert word in text
-    assert "note" not in explain_price("acme/web-us-usd/sku-1", decision, table)
+    assert "note" not in explain_price("acme/web-us-usd/sku-1", decision, table, policies=catalog_of())
 
 
 def test_explanation_has_the_requests_missing_per_estimate() -> None:
@@ -67,17 +68,19 @@ def test_explanation_has_the_requests_missing_per_estimate() -> None:
 
 def test_unpublished_newer_decision_is_noted() -> None:
     decision, table = a_first_decision()
-    explanation = explain_price("acme/web-us-usd/sku-1", decision | {"decision_id": "newer"}, table)
+    explanation = explain_price(
+        "acme/web-us-usd/sku-1", decision | {"decision_id": "newer"}, table, policies=catalog_of()
+    )
     assert "published none" in explanation["note"] and "published none" in explanation_text(explanation)
 
 
 def test_table_of_a_decision_is_the_published_one() -> None:
     decision, table = a_first_decision()
-    assert table_of_decision(decision) == PriceTable.from_record(table)
+    assert table_of_decision(decision, catalog_of()) == PriceTable.from_record(table)
 
 
 def test_decision_is_recomputed_bit_for_bit() -> None:
     decision, _ = a_first_decision()
-    assert same_bytes(recompute(decision), decision["result"])
+    assert same_bytes(recompute(decision, catalog_of()), decision["result"])
     decision["inputs"]["catalog"]["cost_minor"] = 1300
-    assert not same_bytes(recompute(decision), decision["result"])
+    assert not same_bytes(recompute(decision, catalog_of()), decision["result"])

@@ -131,8 +131,8 @@ def test_table_of_a_decision_and_none_of_an_unpublished_one() -> None:
             "reason": "COLD_START",
         },
     }  # fmt: skip
-    assert table_of_decision(decision) == a_table(5, expires_ms=5 + 86_400_000)
-    assert table_of_decision(decision | {"published": False}) is None
+    assert table_of_decision(decision, {}) == a_table(5, expires_ms=5 + 86_400_000)
+    assert table_of_decision(decision | {"published": False}, {}) is None
 
 
 def test_hanging_redis_is_reported_after_one_timeout(monkeypatch: pytest.MonkeyPatch) -> None:

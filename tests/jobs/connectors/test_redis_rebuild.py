@@ -19,6 +19,7 @@ from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from schemas.events import CatalogEntry
 from schemas.topics import TOPICS
+from tests.jobs.pricing.pricing_builders import catalog_of
 
 MINUTE = 1_790_000_040_000
 
@@ -51,6 +52,7 @@ def kafka(monkeypatch: pytest.MonkeyPatch) -> Any:
                 chunks_read.append(i)
                 yield stretch
 
+        monkeypatch.setattr(redis_rebuild, "PolicyTopic", lambda bootstrap: catalog_of())
         monkeypatch.setattr(redis_rebuild, "read_topic", lambda bootstrap, topic: iter(tables))
         monkeypatch.setattr(redis_rebuild, "read_newest_first", newest_first)
         monkeypatch.setattr(redis_rebuild, "follow", lambda *_, **__: (nothing for nothing in repeat(None)))

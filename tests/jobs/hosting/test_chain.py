@@ -17,6 +17,7 @@ from features.bucket_logic import Output
 from jobs.audit.recompute import Audit
 from jobs.hosting.cell_query import Line
 from jobs.hosting.chain import Chain
+from jobs.pricing.policies import PolicyCatalog
 from jobs.pricing.policy import Policy
 from jobs.simulation.config import MARKETS, CalendarPlan, CostChange, MarketConfig, RivalMove, Shock
 from jobs.simulation.market import Market
@@ -187,7 +188,9 @@ def test_early_and_late_facts_change_no_belief_and_no_settled_price(
 
 
 def test_every_decision_is_recomputed_from_its_record(straight: dict[str, list[Output]]) -> None:
-    audit = Audit.of((orjson.loads(orjson.dumps(o.value)) for o in straight["decisions"]), without_offer=True)
+    policies = PolicyCatalog.of(o.value for o in straight["policies"])
+    decisions = (orjson.loads(orjson.dumps(o.value)) for o in straight["decisions"])
+    audit = Audit.of(decisions, policies, without_offer=True)
     assert audit.recomputed == len(straight["decisions"])
     assert audit.differing == []
     assert audit.moved.total() > 0

@@ -17,6 +17,7 @@ from jobs.pricing.decision.inputs import PricingInputs
 from jobs.pricing.decision.reprice import reprice
 from jobs.pricing.decision.result import PricingDecision
 from jobs.pricing.decision.serialization import INPUTS_VERSION, decision_record, inputs_record, read_inputs
+from jobs.pricing.policies import PolicyCatalog
 from jobs.pricing.policy import Policy
 from schemas.events import CatalogEntry, Cell, Offer
 from schemas.price_table import FULL, PriceTable
@@ -83,7 +84,12 @@ def some_inputs(policy: Policy | None = None, **changes: Any) -> PricingInputs:
     unknown = changes.keys() - record.keys()
     if unknown:
         raise TypeError(f"expected values of the inputs' record, got {sorted(unknown)}")
-    return read_inputs(record | changes)
+    return read_inputs(record | changes, {})
+
+
+def catalog_of(*policies: Policy) -> PolicyCatalog:
+    """Return the policies by hash, the default one included."""
+    return PolicyCatalog({policy.hash: policy for policy in (Policy(), *policies)})
 
 
 def prices_of(result: PricingDecision) -> set[int]:

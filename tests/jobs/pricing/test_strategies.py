@@ -202,6 +202,7 @@ def test_operators_price_takes_precedence_over_the_policys_choice(cause: str) ->
 def test_default_policy_gives_the_decision_that_was_recorded_without_strategies() -> None:
     record = orjson.loads((SNAPSHOTS / "repricing.v1.json").read_bytes())["decision"]
     assert "strategies" not in record["inputs"]["policy"]
-    # The record is older than the budget of far prices (decision 56).
-    record["inputs"]["policy"] = Policy.from_dict({"exploration": {"far_budget": 0.0}}).to_dict()
-    assert same_bytes(recompute(record), record["result"])
+    # The record is older than the budget of far prices (decision 56) and their limit (decision 57).
+    before = {"exploration": {"far_budget": 0.0, "far_until": 0.25}}
+    record["inputs"]["policy"] = Policy.from_dict(before).to_dict()
+    assert same_bytes(recompute(record, {}), record["result"])

@@ -231,7 +231,7 @@ def test_outputs_are_written_as_a_parquet_file_per_stream(tmp_path: Path) -> Non
     }
     assert sum(row["orders"] for row in rows["cells"]) == len(weeks(2))
     assert Counter(row["cause"] for row in rows["decisions"])["COLD_START"] == 2
-    assert "policy" in orjson.loads(rows["decisions"][0]["inputs"])
+    assert orjson.loads(rows["decisions"][0]["inputs"])["policy_hash"] in {row["hash"] for row in rows["policies"]}
     assert all(row["units_24h"] is not None for row in rows["features"])
 
 

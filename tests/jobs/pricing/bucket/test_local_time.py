@@ -77,8 +77,8 @@ def test_daily_profiles_in_local_time_are_not_moved_again() -> None:
 
 def test_decision_recorded_with_the_former_keys_of_a_day_recomputes() -> None:
     decision = orjson.loads(orjson.dumps(decision_of(a_running_logic()[1]), option=orjson.OPT_SERIALIZE_NUMPY))
-    policy = decision["inputs"]["policy"]
+    policy = decision["inputs"]["policy"] = Policy.from_dict(TOKYO).to_dict()
     del policy["local_time"], policy["segments"]["memory_days"]
     policy["limits"]["day_offset_minutes"] = {"web-us-usd": -300}
     policy["features"]["time_zones"] = {"web-us-usd": "America/New_York"}
-    assert recompute(decision) == decision["result"]
+    assert recompute(decision, {}) == decision["result"]

@@ -33,6 +33,7 @@ from tests.jobs.pricing.pricing_builders import (
     a_catalog_entry,
     a_fact,
     an_offer,
+    catalog_of,
     of_stream,
     restarted,
 )
@@ -120,8 +121,8 @@ def test_restarts_change_no_output(falling_demand: list[Output], restart_every: 
 def test_every_decision_of_a_run_recomputes_and_is_explained(falling_demand: list[Output]) -> None:
     for decision in of_stream(falling_demand, "decisions"):
         record = orjson.loads(orjson.dumps(decision))
-        assert recompute(record) == record["result"]
-        assert record["decision_id"] in explain(record)
+        assert recompute(record, catalog_of()) == record["result"]
+        assert record["decision_id"] in explain(record, catalog_of())
 
 
 class SlowSellers(SmallMarket):
@@ -138,7 +139,7 @@ class SlowSellers(SmallMarket):
 
 
 def test_fall_of_demand_in_a_whole_price_group_reprices_its_listings() -> None:
-    outputs = run_market(RepricingLogic(), SlowSellers(8, 6.0), 170, 110)
+    outputs = run_market(RepricingLogic(), SlowSellers(8, 6.0), 190, 110)
     causes = [
         d["cause"] for d in of_stream(outputs, "decisions") if d["event_time_ms"] > START_MS + 120 * MINUTE_MS
     ]

@@ -36,6 +36,7 @@ from tests.jobs.pricing.pricing_builders import (
     SmallMarket,
     a_catalog_entry,
     a_fact,
+    catalog_of,
     of_stream,
     restarted,
 )
@@ -174,9 +175,13 @@ def test_experience_is_read_back_from_its_row(counts: list[tuple[int, int, int]]
 # -- a bucket -----------------------------------------------------------------------------------
 
 
+UNAPPROVED = Policy.from_dict({"limits": {"approval_over": 1.0}})
+"""A policy under which no change awaits an approval."""
+
+
 def with_provisional(state: str = "provisional") -> RepricingLogic:
     """Return a logic with one listing at 19.99 whose best price, by an estimate of this state, is far higher."""
-    logic = RepricingLogic(Policy.from_dict({"limits": {"approval_over": 1.0}}))
+    logic = RepricingLogic(UNAPPROVED)
     first = Batch(0, START_MS + MINUTE_MS, catalog=(a_catalog_entry(role="long_tail"),), now_ms=START_MS)
     list(logic.on_batch(first))
     estimate = replace(an_estimate(-1.3), sufficient=state)
@@ -213,7 +218,7 @@ def test_all_prices_stay_within_the_range_until_the_estimate_is_sufficient() -> 
 def test_decisions_with_a_range_are_recomputed_from_their_records() -> None:
     for decision in hours(with_provisional(), 1, 10):
         record = orjson.loads(orjson.dumps(decision, option=orjson.OPT_SERIALIZE_NUMPY))
-        assert recompute(record) == record["result"]
+        assert recompute(record, catalog_of(UNAPPROVED)) == record["result"]
         assert "EXTRAPOLATION" in {band["code"] for band in record["result"]["bands"]}
 
 

@@ -25,6 +25,7 @@ from tests.jobs.pricing.pricing_builders import (
     a_catalog_entry,
     a_fact,
     an_offer,
+    catalog_of,
     of_stream,
     restarted,
 )
@@ -76,7 +77,7 @@ def test_reason_to_reprice_one_member_reprices_all_of_them() -> None:
     found = decisions(outputs)
     assert [d["sku"] for d in found] == ["s1", "s2", "s3"] and len(tables.kinds) == 1
     assert {d["inputs"]["group"]["requested_by"] for d in found} == {"acme/web-us-usd/s2"}
-    audit = Audit.of(found)
+    audit = Audit.of(found, catalog_of())
     assert (audit.joint, audit.differing) == (1, [])
 
 

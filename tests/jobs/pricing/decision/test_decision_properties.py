@@ -23,6 +23,7 @@ from tests.jobs.pricing.pricing_builders import (
     a_record,
     an_experience,
     an_offer_row,
+    catalog_of,
     prices_of,
     some_inputs,
 )
@@ -133,22 +134,24 @@ def test_published_prices_keep_their_least_propensity(world: dict[str, Any]) -> 
 @given(worlds)
 def test_inputs_are_read_back_from_their_record(world: dict[str, Any]) -> None:
     record = orjson.loads(orjson.dumps(inputs_record(some_inputs(**world))))
-    assert inputs_record(read_inputs(record)) == record
+    assert inputs_record(read_inputs(record, catalog_of())) == record
 
 
 @settings(max_examples=40, deadline=None)
 @given(worlds)
 def test_decision_is_recomputed_bit_for_bit_from_its_record(world: dict[str, Any]) -> None:
     record = a_record(some_inputs(**world))
-    assert recompute(record) == record["result"]
-    assert orjson.dumps(recompute(record)) == orjson.dumps(record["result"])
+    assert recompute(record, catalog_of()) == record["result"]
+    assert orjson.dumps(recompute(record, catalog_of())) == orjson.dumps(record["result"])
 
 
 @settings(max_examples=40, deadline=None)
 @given(worlds)
 def test_recomputing_without_offers_equals_a_record_without_them(world: dict[str, Any]) -> None:
     record = a_record(some_inputs(**world))
-    assert recompute_without_offer(record) == recompute({**record, "inputs": {**record["inputs"], "offers": []}})
+    assert recompute_without_offer(record, catalog_of()) == recompute(
+        {**record, "inputs": {**record["inputs"], "offers": []}}, catalog_of()
+    )
 
 
 SNAPSHOTS = Path(__file__).parents[3] / "golden" / "snapshots"
@@ -159,12 +162,12 @@ VERSION_1 = orjson.loads((SNAPSHOTS / "repricing.v1.json").read_bytes())["decisi
 
 @pytest.mark.parametrize("record", BEFORE_0042, ids=lambda record: record["decision_id"])
 def test_decision_written_before_0042_recomputes_bit_for_bit(record: dict[str, Any]) -> None:
-    assert same_bytes(recompute(record), record["result"])
+    assert same_bytes(recompute(record, catalog_of()), record["result"])
 
 
 def test_decision_recorded_without_strategies_recomputes_bit_for_bit() -> None:
     assert "strategies" not in VERSION_1["inputs"]["policy"]
-    assert same_bytes(recompute(VERSION_1), VERSION_1["result"])
+    assert same_bytes(recompute(VERSION_1, {}), VERSION_1["result"])
 
 
 @settings(max_examples=25, deadline=None)
@@ -180,6 +183,12 @@ def test_order_of_guardrails_changes_no_price(world: dict[str, Any], shuffled: l
     )
 
 
+def test_inputs_whose_policy_is_not_given_are_refused_by_name() -> None:
+    record = inputs_record(some_inputs())
+    with pytest.raises(InputsError, match=rf"policy_hash: expected a policy.*{record['policy_hash']}"):
+        read_inputs(record, {})
+
+
 def test_inputs_of_another_version_are_refused_by_name() -> None:
     with pytest.raises(InputsError, match=r"inputs.v: expected 1, got 7"):
-        read_inputs(inputs_record(some_inputs()) | {"v": 7})
+        read_inputs(inputs_record(some_inputs()) | {"v": 7}, {})

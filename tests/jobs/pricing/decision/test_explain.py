@@ -18,7 +18,14 @@ from schemas.causes import Cause
 from schemas.codes import OutcomeCode, RejectCode, Sufficiency
 from schemas.events import CommandKind, OfferKind, Role
 from tests.jobs.pricing.group_builders import a_member
-from tests.jobs.pricing.pricing_builders import START_MS, a_current, a_record, an_offer_row, some_inputs
+from tests.jobs.pricing.pricing_builders import (
+    START_MS,
+    a_current,
+    a_record,
+    an_offer_row,
+    catalog_of,
+    some_inputs,
+)
 
 EVIDENCE = {"signal": "velocity", "effect": 0.8, "observed_orders": 3.0, "expected_orders": 9.5, "score": 0.96}
 OF_CATALOG = {
@@ -53,6 +60,8 @@ CAUSE_TEXTS: tuple[tuple[Cause, dict[str, Any], str], ...] = (
     (Cause.EVENT_STARTED, {"event": "spring sale", "kind": "campaign"},
      "A calendar event started: spring sale (campaign)."),
     (Cause.EVENT_ENDED, {"event": "spring sale", "kind": "campaign"}, "A calendar event ended: spring sale"),
+    (Cause.POLICY_CHANGED, {"policy": "0f3a", "before": "77ab", "scopes": ["acme", "acme/web:category=shoes"]},
+     "The policy changed: acme; acme/web:category=shoes."),
     (Cause.COMMAND, {"command": "sale_target", "operator": "mo", "reason": None, "units": 40},
      "An operator's command: mo set a sale target of 40 units."),
     (Cause.COMMAND, {"command": "approve", "operator": "mo", "reason": "agreed", "decision_id": "d7"},
@@ -114,7 +123,7 @@ def leaks(text: str) -> set[str]:
 
 def one_line(record: dict[str, Any]) -> str:
     """Return an explanation without line breaks."""
-    return " ".join(explain(record).split())
+    return " ".join(explain(record, catalog_of()).split())
 
 
 @pytest.mark.parametrize(("cause", "detail", "expected"), CAUSE_TEXTS)
@@ -127,7 +136,7 @@ def test_explanation_of_every_cause_and_outcome_holds_no_codes() -> None:
     for cause, detail, _ in CAUSE_TEXTS:
         for outcome in OutcomeCode:
             result = record["result"] | {"outcome": outcome.value, "review": True}
-            text = explain(record | {"cause": cause.value, "cause_detail": detail, "result": result})
+            text = explain(record | {"cause": cause.value, "cause_detail": detail, "result": result}, catalog_of())
             assert not leaks(text), text
 
 
@@ -137,7 +146,7 @@ def test_every_cause_has_an_expected_text_here() -> None:
 
 @pytest.mark.parametrize("world", WORLDS, ids=str)
 def test_explanation_of_every_kind_of_decision_holds_no_codes(world: str) -> None:
-    text = explain(a_record(some_inputs(**WORLDS[world])))
+    text = explain(a_record(some_inputs(**WORLDS[world])), catalog_of())
     assert not leaks(text), text
     assert max(map(len, text.splitlines())) <= WIDTH
 
@@ -159,7 +168,7 @@ def test_explanation_of_every_limit_names_it(guardrail: Guardrail) -> None:
     record["result"]["bands"] = [band]
     if guardrail.questions_cost:
         record["inputs"]["catalog"]["list_minor"] = None
-    text = explain(record)
+    text = explain(record, catalog_of())
     assert guardrail.title in text and not leaks(text), text
 
 
@@ -206,7 +215,9 @@ def test_explanation_distinguishes_a_reference_from_rivals() -> None:
 
 
 def test_limit_that_changed_the_price_is_marked() -> None:
-    lines = explain(a_record(some_inputs(offers=[], elasticity={"mean": -1.5, "sd": 0.05}))).splitlines()
+    lines = explain(
+        a_record(some_inputs(offers=[], elasticity={"mean": -1.5, "sd": 0.05})), catalog_of()
+    ).splitlines()
     marked = [line.strip() for line in lines if line.strip().startswith(("* ", "limits     *"))]
     assert any("Step limit" in line for line in marked) and not any("Minimum margin" in line for line in marked)
 

@@ -22,7 +22,7 @@ from jobs.pricing.policy import Policy
 from schemas.causes import Cause
 from schemas.codes import OutcomeCode
 from tests.jobs.pricing.group_builders import a_member
-from tests.jobs.pricing.pricing_builders import START_MS, a_current, an_experience, an_offer_row
+from tests.jobs.pricing.pricing_builders import START_MS, a_current, an_experience, an_offer_row, catalog_of
 
 LEAD = "acme/web-us-usd/s1"
 
@@ -136,9 +136,10 @@ def test_every_group_has_one_price_within_all_hard_bands_or_the_reason_why_not(
 @given(groups())
 def test_records_of_a_group_recompute_alone_and_jointly(members: list[PricingInputs]) -> None:
     found = records(members)
-    assert all(same_bytes(recompute(record), record["result"]) for record in found)
-    assert same_joint_decision(found) and same_joint_decision(found[::-1])
-    audit = Audit.of(found)
+    policies = catalog_of(members[0].policy)
+    assert all(same_bytes(recompute(record, policies), record["result"]) for record in found)
+    assert same_joint_decision(found, policies) and same_joint_decision(found[::-1], policies)
+    audit = Audit.of(found, policies)
     assert (audit.joint, audit.incomplete, audit.differing) == (1, 0, [])
 
 
@@ -159,20 +160,21 @@ def test_terms_are_restored_from_their_record(members: list[PricingInputs]) -> N
 def test_audit_reports_a_group_whose_terms_do_not_follow_from_its_members() -> None:
     found = records([a_member("s1"), a_member("s2", catalog_cost_minor=1300)])
     other = records([a_member("s1"), a_member("s2", catalog_cost_minor=1000)])
-    audit = Audit.of([found[0], other[1]])
+    audit = Audit.of([found[0], other[1]], catalog_of())
     assert audit.joint == 1 and set(audit.differing) >= {LEAD, "acme/web-us-usd/s2"}
 
 
 def test_audit_counts_a_group_with_a_missing_record() -> None:
-    audit = Audit.of(records([a_member("s1"), a_member("s2")])[:1])
+    audit = Audit.of(records([a_member("s1"), a_member("s2")])[:1], catalog_of())
     assert (audit.recomputed, audit.joint, audit.incomplete, audit.differing) == (1, 0, 1, [])
 
 
 def test_record_without_a_group_is_recomputed_as_before() -> None:
     inputs = a_member("s1")
     record = orjson.loads(orjson.dumps(inputs_record(inputs)))
+    record["policy"] = inputs.policy.to_dict()
     del record["group"], record["current"]["table_id"], record["policy"]["groups"]
-    assert decision_record(reprice(read_inputs(record))) == decision_record(reprice(inputs))
+    assert decision_record(reprice(read_inputs(record, {}))) == decision_record(reprice(inputs))
 
 
 def test_conflicting_members_are_named_with_their_bands() -> None:

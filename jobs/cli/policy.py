@@ -1,0 +1,258 @@
+"""walras policy: show, set, diff, history, rollback, preview."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import orjson
+import typer
+import yaml
+from rich.console import Console
+from rich.progress import Progress
+
+from jobs.audit.explanation import format_time
+from jobs.cli.base import AsJson, Operator, Reason, columns, commands, out, wrong
+from jobs.connectors.kafka.commands import OperatorError
+from jobs.policies import PolicyUseError, Preview, diff, history, preview, rollback, set_policy, show
+from jobs.pricing.policies import PatchError, ScopeError
+from jobs.pricing.policies.live_keys import description, is_live
+from jobs.runtime.settings import Settings
+from schemas.events import Command, PolicyChanged
+from schemas.money import Money
+
+REFUSED = (PolicyUseError, PatchError, ScopeError, OperatorError)
+
+policy = typer.Typer(
+    help="Policies by scope: show, change, preview and take back business numbers while the jobs run.\n\n"
+    "A SCOPE is tenant or tenant/market, optionally with one of :category=…, :role=…, :price_group=…, :sku=… "
+    "(acme/web-us-usd:category=shoes). Narrower scopes override wider ones.",
+    no_args_is_help=True,
+)
+commands.add_typer(policy, name="policy")
+
+_SCOPE = "tenant, tenant/market, or either with :category=… (role, price_group, sku)"
+ScopeText = Annotated[str, typer.Argument(help=_SCOPE, metavar="[SCOPE]")]
+PatchScope = Annotated[str, typer.Argument(help=_SCOPE, metavar="SCOPE")]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Argument(help="section.key=value, such as limits.max_step=0.05", metavar="KEY=VALUE…"),
+]
+Unset = Annotated[
+    list[str] | None, typer.Option("--unset", help="Key whose wider value applies again; may be repeated.")
+]
+Since = Annotated[
+    str | None,
+    typer.Option("--from", help="First market minute: 10m, 2h or an ISO time; default: as soon as possible."),
+]
+
+
+def parse_changes(assignments: list[str] | None, unset: list[str] | None) -> dict[str, Any]:
+    """Return key → value of the assignments, read as YAML, and key → None of what is unset.
+
+    >>> parse_changes(["limits.max_step=0.05", "roles.kvi=1"], ["grid.ending_minor"])
+    {'limits.max_step': 0.05, 'roles.kvi': 1, 'grid.ending_minor': None}
+
+    Raises
+    ------
+    PolicyUseError
+        If an assignment has no value or cannot be read.
+    """
+    changes: dict[str, Any] = {}
+    for text in assignments or []:
+        key, sign, value = text.partition("=")
+        if not sign:
+            raise PolicyUseError(f"expected section.key=value, got {text!r}")
+        try:
+            changes[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise PolicyUseError(f"{key}: expected a YAML value, got {value!r} ({error})") from None
+        if changes[key] is None:
+            raise PolicyUseError(f"{key}: expected a value, got {value!r}; --unset {key} removes it")
+    return changes | dict.fromkeys(unset or [])
+
+
+@policy.command(name="show")
+def show_command(
+    scope: ScopeText = "",
+    every: Annotated[bool, typer.Option("--all", help="Every key, not only those that a scope sets.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the policy in force in a scope, and which scope set each key; pending patches follow."""
+    settings = Settings.load()
+    with _refusing():
+        view = show(settings, scope or settings.tenant)
+    lines = [f"{view.scope} at {format_time(view.at_ms)}: policy {view.hash}"]
+    rows = [
+        (f"  {key}", str(found.value), found.scope, "" if is_live(key) else "restart", description(key))
+        for key, found in view.values.items()
+        if every or found.scope != "default"
+    ]
+    lines += list(columns(rows)) or ["  no scope sets a key; --all shows every key of the policy file"]
+    lines += [f"  pending: {line}" for line in _change_lines(list(view.pending))]
+    out(asdict(view), lines, as_json)
+
+
+@policy.command(name="set")
+def set_command(
+    scope: PatchScope,
+    assignments: Assignments = None,
+    unset: Unset = None,
+    since: Since = None,
+    operator: Operator = "",
+    reason: Reason = "",
+) -> None:
+    """Change keys in a scope from a market minute on. Keys and values are checked before anything is sent."""
+    settings = Settings.load()
+    with _refusing():
+        changes = parse_changes(assignments, unset)
+        author = operator or getpass.getuser()
+        command = set_policy(settings, scope, changes, operator=author, reason=reason, since=since)
+    _sent(scope, command)
+
+
+@policy.command(name="diff")
+def diff_command(
+    scope: PatchScope,
+    other: Annotated[str | None, typer.Argument(help="Another scope; by default the policy file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the keys in which a scope's policy differs from the policy file's, or from another scope's."""
+    settings = Settings.load()
+    with _refusing():
+        found = diff(settings, scope, other)
+    rows = [(f"  {key}", str(before), "→", str(after)) for key, (before, after) in found.items()]
+    out(found, list(columns(rows)) or ["no key differs"], as_json)
+
+
+@policy.command(name="history")
+def history_command(scope: ScopeText = "", as_json: AsJson = False) -> None:
+    """List all patches with author, reason and minute, accepted and refused; of one scope where given."""
+    settings = Settings.load()
+    with _refusing():
+        found = history(settings, scope or None)
+    out([asdict(each) for each in found], _change_lines(found) or ["no patch"], as_json)
+
+
+@policy.command(name="rollback")
+def rollback_command(
+    scope: PatchScope,
+    to: Annotated[str | None, typer.Option("--to", help="Patch to return to; default: before the last.")] = None,
+    since: Since = None,
+    operator: Operator = "",
+    reason: Reason = "",
+) -> None:
+    """Restore the keys that a scope had before its last patch, or after an earlier one."""
+    settings = Settings.load()
+    with _refusing():
+        command = rollback(
+            settings, scope, operator=operator or getpass.getuser(), reason=reason, to=to, since=since
+        )
+    _sent(scope, command)
+
+
+@policy.command(name="preview")
+def preview_command(
+    scope: PatchScope,
+    assignments: Assignments = None,
+    unset: Unset = None,
+    as_json: AsJson = False,
+) -> None:
+    """Recompute the last day's decisions as if a patch had been in force; nothing is sent."""
+    settings = Settings.load()
+    with (
+        _refusing(),
+        Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar,
+    ):
+        task = bar.add_task("decisions", total=None)
+        found = preview(
+            settings, scope, parse_changes(assignments, unset),
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )  # fmt: skip
+    out(_preview_data(found), list(preview_lines(found)), as_json)
+
+
+def preview_lines(found: Preview) -> Iterator[str]:
+    """Yield a preview as text: a line per category, then what bounds the prices and what loses its price."""
+    yield f"{found.scope}: {found.decisions:,} decisions recomputed" + (
+        f", {found.unreadable} unreadable" if found.unreadable else ""
+    )
+    rows = [("  category", "listings", "changed", "up", "down", "mean change", "gain a period", "90 % interval")]
+    for (category, currency), row in found.categories.items():
+        low, high = row.gain_interval
+        rows.append(
+            (
+                f"  {category}", f"{row.listings:,}", f"{row.changed:,}", f"{row.up:,}", f"{row.down:,}",
+                f"{row.mean_change:+.1%}", str(Money(round(row.gain_minor), currency)),
+                f"{Money(round(low), currency)} to {Money(round(high), currency)}",
+            )
+        )  # fmt: skip
+    yield from columns(rows)
+    for (category, _), row in found.categories.items():
+        for code in sorted(row.bound.keys() | row.bound_before.keys()):
+            if row.bound[code] != row.bound_before[code]:
+                now, before = row.bound[code], row.bound_before[code]
+                yield f"  {category}: {code} bounds {now:,} decisions, {before:,} before"
+        for listing, why in sorted(row.unpriceable.items())[:20]:
+            yield f"  {category}: {listing} would have no price: {why}"
+
+
+def _preview_data(found: Preview) -> dict[str, Any]:
+    return {
+        "scope": found.scope,
+        "decisions": found.decisions,
+        "unreadable": found.unreadable,
+        "categories": [
+            asdict(row)
+            | {
+                "category": category, "currency": currency, "mean_change": row.mean_change,
+                "gain_interval": row.gain_interval,
+            }
+            for (category, currency), row in found.categories.items()
+        ],
+    }  # fmt: skip
+
+
+def _change_lines(found: list[PolicyChanged]) -> list[str]:
+    rows = []
+    for each in found:
+        place = "/".join(part for part in (each.tenant, each.market) if part)
+        scope = f"{place}:{each.selection}" if each.selection else place
+        keys = orjson.loads(each.changes or "{}")
+        text = ", ".join(
+            f"{section}.{name} unset" if value is None else f"{section}.{name}={value}"
+            for section, inside in keys.items()
+            for name, value in inside.items()
+        )
+        state = "" if each.accepted else f"REFUSED: {each.problem}"
+        what = f"replaced by {text or 'nothing'}" if each.replaces else text
+        rows.append(
+            (
+                each.command_id,
+                f"from {format_time(each.from_ms)}",
+                scope,
+                what,
+                f"{each.operator}: {each.reason}",
+                state,
+            )
+        )
+    return list(columns(rows))
+
+
+def _sent(scope: str, command: Command) -> None:
+    typer.echo(f"policy {scope}: sent as {command.event_id}; holds from {format_time(command.from_ms or 0)}")
+    typer.echo("`walras policy history` shows whether it was accepted")
+
+
+class _refusing:
+    """Turns a refused request into exit code 2 with its message."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, REFUSED):
+            raise wrong(f"policy: {error}") from None

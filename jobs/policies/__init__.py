@@ -1,0 +1,27 @@
+"""Policies of a running deployment: what ``walras policy`` does, as functions.
+
+Each function takes the run's settings and returns data; :mod:`jobs.cli.policy` prints it. The policy in force is
+the policy file of the deployment with the accepted patches of `policy_changes` (:mod:`jobs.pricing.policies`).
+
+Examples
+--------
+In a run's environment, with a market ``acme/web-us-usd``::
+
+    from jobs.policies import set_policy, show
+    from jobs.runtime.settings import Settings
+
+    settings, shoes = Settings.load(), "acme/web-us-usd:category=shoes"
+    set_policy(settings, shoes, {"limits.max_step": 0.05}, operator="ann", reason="spring sale")
+    show(settings, shoes).values["limits.max_step"]
+"""
+
+from __future__ import annotations
+
+from jobs.policies.control import PolicyUseError, diff, history, rollback, set_policy, show
+from jobs.policies.documents import KeyValue, PolicyView, ScopeHistory
+from jobs.policies.preview import CategoryPreview, Preview, preview
+
+__all__ = [
+    "CategoryPreview", "KeyValue", "PolicyUseError", "PolicyView", "Preview", "ScopeHistory", "diff", "history",
+    "preview", "rollback", "set_policy", "show",
+]  # fmt: skip
