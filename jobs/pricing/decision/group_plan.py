@@ -123,6 +123,12 @@ class _JointDecision:
     def lead(self) -> _Priced:
         return (self.settled or self.members)[0]
 
+    @property
+    def deciding(self) -> list[_Priced]:
+        """The members that choose strategy and grid: those with the group's table; when settling, all."""
+        settling = any(each.inputs.cause.ignores_pace for each in self.members)
+        return self.members if settling else self.settled or self.members
+
     def decide(self, plan_id: str, requested_by: str) -> GroupTerms:
         """Return the terms; the module's docstring lists the steps."""
         if not self.members:
@@ -205,7 +211,7 @@ class _JointDecision:
         Members whose roles have different strategies follow the policy's default one, or the first of theirs that
         all their roles allow.
         """
-        lead, deciding = self.lead.situation, self.settled or self.members
+        lead, deciding = self.deciding[0].situation, self.deciding
         bounds = [each.situation.follow_minor for each in self.members if each.situation.follow_minor is not None]
         strategy = lead.strategy
         if any(each.situation.strategy is not strategy for each in deciding):
@@ -263,12 +269,13 @@ class _JointDecision:
         self, lead: Situation, hard: AllowedPrices, on_grid: Sequence[Valuation], plan: ProfitPlan
     ) -> int:
         """Return the price that most members' rules give, of equally many the lowest."""
+        deciding = {each.inputs.listing.key for each in self.deciding}
         found = Counter(
             lead.strategy.propose(
                 StrategyContext(each.inputs, hard, worth, each.situation.rivals_mean_minor), plan
             ).candidate_minor
             for each, worth in zip(self.members, on_grid, strict=True)
-            if each.settled or not self.settled
+            if each.inputs.listing.key in deciding
         )
         return min(found, key=lambda price: (-found[price], price))
 

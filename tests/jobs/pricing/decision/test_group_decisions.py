@@ -19,7 +19,6 @@ from jobs.pricing.decision.result import PricingDecision
 from jobs.pricing.decision.serialization import decision_record, inputs_record, read_inputs
 from jobs.pricing.guardrails import AllowedPrices, Kind, intersect
 from jobs.pricing.policy import Policy
-from schemas.causes import Cause
 from schemas.codes import OutcomeCode
 from tests.jobs.pricing.group_builders import a_member
 from tests.jobs.pricing.pricing_builders import START_MS, a_current, an_experience, an_offer_row, catalog_of
@@ -277,9 +276,7 @@ def test_group_of_members_with_different_strategies_follows_one_that_all_roles_a
 def test_hard_bands_over_pace_move_the_whole_group() -> None:
     _, results = decide([a_member("s1"), a_member("s2", catalog_floor_minor=2400)])
     assert {result.outcome for result in results} == {OutcomeCode.HARD_OVER_PACE}
-    assert {result.default_minor for result in results} == {2499} or all(
-        (result.default_minor or 0) >= 2400 for result in results
-    )
+    assert all((result.default_minor or 0) >= 2400 for result in results)
 
 
 def test_allowed_prices_of_the_terms_lie_within_the_common_hard_band() -> None:
@@ -295,7 +292,3 @@ def test_unknown_listing_is_refused_with_the_members() -> None:
     terms, _ = decide([a_member("s1"), a_member("s2")])
     with pytest.raises(ValueError, match="expected acme/web-us-usd/s9 among the members, got acme/web-us-usd/s1"):
         terms.of("acme/web-us-usd/s9")
-
-
-def test_cause_of_a_new_member_needs_a_gain() -> None:
-    assert Cause.GROUP_JOINED.needs_gain and not Cause.GROUP_JOINED.ignores_pace
