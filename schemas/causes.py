@@ -50,6 +50,12 @@ class Cause(StrEnum):
 
     EVIDENCE = "EVIDENCE", "demand changed", "demand has changed", "", True
     GROUP_EVIDENCE = "GROUP_EVIDENCE", "demand changed across the price group", "demand has changed", "", True
+    GROUP_JOINED = (
+        "GROUP_JOINED",
+        "another listing of the price group got its first price",
+        "prices were reviewed",
+        "{listing}",
+    )
     RIVAL_MOVED = ("RIVAL_MOVED", "a competitor's price or stock changed", "market prices have changed", "", True)
     STOCK_OUT = (
         "STOCK_OUT",

@@ -50,6 +50,7 @@ POLICY_FILES = {
 """Files that declare the sections."""
 READ_BY_SECTION = {
     ("strategies", "by_role"),
+    ("strategies", "allowed_by_role"),
     *(("roles", name) for name in ("kvi", "traffic", "margin", "long_tail")),
 }
 """Keys that only a method of their section in policy.py reads (``of_role``, ``follow_ratio``)."""

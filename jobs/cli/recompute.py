@@ -47,11 +47,13 @@ def recompute(
     audit = Audit.of(asked, PolicyTopic(settings.kafka), without_offer=without_offer)
     for name, why in audit.refusals.items():
         typer.echo(f"walras: {name}: {why}", err=True)
-    data: dict[str, Any] = {"recomputed": audit.recomputed, "differing": audit.differing}
+    data: dict[str, Any] = {"recomputed": audit.recomputed, "differing": audit.differing, "joint": audit.joint}
     lines = [
         f"{audit.recomputed} decisions recomputed, {len(audit.differing)} differ",
         *(f"  {name}" for name in audit.differing[:50]),
     ]
+    if every:
+        lines.append(f"{audit.joint} joint decisions recomputed; records are missing of {audit.incomplete}")
     if without_offer:
         data["different_without_offer"] = audit.moved.total()
         lines.append(f"{audit.moved.total()} differ without the rivals' offers")

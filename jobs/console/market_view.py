@@ -265,7 +265,7 @@ class MarketView:
                 k: value.get(k)
                 for k in ("decision_id", "cause", "cause_detail", "event_time_ms", "published", "version")
             }
-            | {"listing": key, "outcome": outcome(value), "latency_ms": latency}
+            | {"listing": key, "outcome": outcome(value), "latency_ms": latency, "group": group_of(value)}
         )
         # The table may arrive before its decision: there is no order between the two topics.
         for change in reversed(self._changes):
@@ -406,6 +406,18 @@ def outcome(decision: Mapping[str, Any]) -> str:
     """Return a decision's outcome; PUBLISHED or HELD if its result has none."""
     result = decision.get("result") or {}
     return str(result.get("outcome") or ("PUBLISHED" if decision.get("published") else "HELD"))
+
+
+def group_of(decision: Mapping[str, Any]) -> list[str]:
+    """Return the other listings that were decided together with a decision's listing.
+
+    >>> members = [{"listing": "a/m/s1"}, {"listing": "a/m/s2"}]
+    >>> group_of({"inputs": {"listing": "a/m/s1", "group": {"members": members}}})
+    ['a/m/s2']
+    """
+    inputs = decision.get("inputs") or {}
+    members = [member["listing"] for member in (inputs.get("group") or {}).get("members", ())]
+    return [member for member in members if member != inputs.get("listing")]
 
 
 def cause_in(reason: str) -> str:

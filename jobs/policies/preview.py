@@ -17,6 +17,7 @@ from jobs.connectors.kafka.policies import PolicyTopic
 from jobs.connectors.kafka.reading import read_newest_first, read_values
 from jobs.policies.control import PolicyUseError, first_minute, read_history
 from jobs.policies.documents import nested
+from jobs.pricing.decision.group_plan import plan_group
 from jobs.pricing.decision.inputs import PricingInputs, Shares, shares_of
 from jobs.pricing.decision.limit_texts import binds
 from jobs.pricing.decision.reprice import reprice
@@ -174,21 +175,45 @@ def preview_decisions(
     categories: dict[tuple[str, str], CategoryPreview] = {}
     records = list(decisions)
     newest = {Listing.key_in(decision): decision["decision_id"] for decision in records}
-    unreadable = 0
+    patched: dict[str, PricingInputs] = {}
+    for decision in records:
+        try:
+            inputs = read_inputs(decision["inputs"], policies)
+        except (ValueError, KeyError):
+            continue
+        patched[decision["decision_id"]] = replace(inputs, policy=policy(entries[Listing.key_in(decision)]))
+    unreadable = sum(decision["decision_id"] not in patched for decision in records)
+    patched = _joint(patched)
     for number, decision in enumerate(records, 1):
         progress(number, len(records))
         key = Listing.key_in(decision)
         entry = entries[key]
         row = categories.setdefault((entry.category, entry.currency), CategoryPreview())
-        try:
-            inputs = read_inputs(decision["inputs"], policies)
-        except (ValueError, KeyError):
-            unreadable += 1
-            continue
-        row.decisions += 1
-        inputs = replace(inputs, policy=policy(entry))
-        _compare(row, key, decision, inputs, is_newest=newest[key] == decision["decision_id"])
+        if (found := patched.get(decision["decision_id"])) is not None:
+            row.decisions += 1
+            _compare(row, key, decision, found, is_newest=newest[key] == decision["decision_id"])
     return Preview(scope, dict(sorted(categories.items())), len(records) - unreadable, unreadable)
+
+
+def _joint(inputs: Mapping[str, PricingInputs]) -> dict[str, PricingInputs]:
+    """Return inputs by decision id with the joint decisions of price groups made again.
+
+    A joint decision is made again on those members that are among the inputs.
+    """
+    groups: dict[str, list[PricingInputs]] = {}
+    for each in inputs.values():
+        if each.group is not None and each.policy.groups.equal_price:
+            groups.setdefault(each.group.plan_id, []).append(each)
+    terms = {
+        plan_id: plan_group(members, plan_id, members[0].group.requested_by if members[0].group else "")
+        for plan_id, members in groups.items()
+    }
+    return {
+        name: replace(each, group=None if each.group is None else terms.get(each.group.plan_id))
+        if each.policy.groups.equal_price
+        else replace(each, group=None)
+        for name, each in inputs.items()
+    }
 
 
 def _compare(

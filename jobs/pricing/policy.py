@@ -345,6 +345,21 @@ class Materiality(PolicySection):
     )
 
 
+class Groups(PolicySection):
+    """Price groups: listings of one market and catalog ``price_group`` (§ 7)."""
+
+    equal_price: bool = Field(
+        default=True,
+        description="true: the listings of a price group have one price, decided jointly (decision 62)",
+    )
+    minimum_sales: Number = Field(
+        default=0.0,
+        ge=0,
+        description="units that each member of a group sells at least in the period, as far as its stock allows; "
+        "0: no minimum (decision 62)",
+    )
+
+
 class Strategies(PolicySection):
     """The strategy that proposes prices (:mod:`jobs.pricing.strategies`), by name."""
 
@@ -356,6 +371,10 @@ class Strategies(PolicySection):
     shadow: tuple[str, ...] = Field(
         default=(), description="computed with every decision and recorded beside it, never published (§ 7)"
     )
+    allowed_by_role: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="role → strategies that may be chosen for it; a role that is not listed: all (003 § A)",
+    )
 
     @model_validator(mode="after")
     def _known(self) -> Strategies:
@@ -365,11 +384,32 @@ class Strategies(PolicySection):
         for name in (self.cold_start, self.default, *self.by_role.values(), *self.shadow):
             if name not in known:
                 raise ValueError(f"expected strategies among {', '.join(sorted(known))}, got {name!r}")
+        for role, allowed in self.allowed_by_role.items():
+            for name in allowed:
+                if name not in known:
+                    expected = ", ".join(sorted(known))
+                    raise ValueError(f"allowed_by_role.{role}: expected strategies among {expected}, got {name!r}")
+            if (chosen := self.of_role(role)) not in allowed:
+                key = f"by_role.{role}" if role in self.by_role else "default"
+                raise ValueError(
+                    f"allowed_by_role.{role}: expected the strategy that {key} chooses for it, {chosen!r}, among "
+                    f"{', '.join(allowed) or 'no strategy'}; allow it, or choose another one in by_role.{role}"
+                )
         return self
 
     def named(self) -> frozenset[str]:
         """Return the names of all strategies that the policy uses, shadows included."""
         return frozenset((self.cold_start, self.default, *self.by_role.values(), *self.shadow))
+
+    def allows(self, role: str | None, name: str) -> bool:
+        """Return whether a strategy may be chosen for a role.
+
+        >>> chosen = Strategies(by_role={"kvi": "match_rival"}, allowed_by_role={"kvi": ("match_rival",)})
+        >>> chosen.allows("kvi", "profit_lp"), chosen.allows("margin", "profit_lp")
+        (False, True)
+        """
+        allowed = self.allowed_by_role.get(role or "")
+        return allowed is None or name in allowed
 
     def of_role(self, role: str | None) -> str:
         """Return the name of a role's strategy.
@@ -486,6 +526,7 @@ class Policy(PolicySection):
     local_time: LocalTimes = LocalTimes()
     materiality: Materiality = Materiality()
     strategies: Strategies = Field(default_factory=Strategies)
+    groups: Groups = Groups()
     sufficiency: Sufficiency = Sufficiency()
     beliefs: Beliefs = Beliefs()
     demand: Demand = Demand()

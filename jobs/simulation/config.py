@@ -187,6 +187,8 @@ class MarketConfig:
     customers : shoppers per market; a few visit often (density ∝ 1/√rank), most rarely.
     dearer_share : share of listings whose rivals are usually cheaper. Strategic shoppers rarely visit them, which
         makes the segments distinguishable.
+    grouped_share : share of products that are sold in two to four sizes or colours, each a listing of its own with
+        the same list price; 0: every listing is a product of its own.
     family : name of the demand family, one of ``FAMILIES``.
     rival_check_min : mean minutes between two price checks of a rival.
     rival_jump_min : mean minutes between two jumps of a rival's price.
@@ -224,6 +226,7 @@ class MarketConfig:
     rival_check_min: int = 90
     rival_jump_min: int = 4320
     short_stock_share: float = 0.08
+    grouped_share: float = 0.33
     arms: tuple[str, ...] = ("base",)
     family: str = "logit"
     shocks: tuple[Shock, ...] = field(default=SHOCKS)
@@ -237,7 +240,14 @@ class MarketConfig:
         if self.family not in {family.name for family in FAMILIES}:
             names = ", ".join(family.name for family in FAMILIES)
             raise ValueError(f"family: expected one of {names}; got {self.family!r}")
-        for name in ("bot_share", "search_share", "dearer_share", "short_stock_share", "late_share"):
+        for name in (
+            "bot_share",
+            "search_share",
+            "dearer_share",
+            "short_stock_share",
+            "grouped_share",
+            "late_share",
+        ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: expected a share in [0, 1], got {getattr(self, name)}")
         if not 0 <= self.dirty_share < 1:

@@ -249,7 +249,7 @@ class CountMarket:
                     tenant=listing.tenant,
                     market=listing.market,
                     sku=listing.sku,
-                    price_group=listing.sku,
+                    price_group=self.world.price_group[i],
                     arm="base",
                     segment=LABELS[lab],
                     price_minor=p,
@@ -278,8 +278,9 @@ class CountMarket:
         listing, rivals = self.listings[i], self._rivals
         return Offer(
             event_id=f"o-{i}-{r}-{self.minutes}", event_time_ms=self.now_ms, tenant=listing.tenant,
-            market=listing.market, sku=listing.sku, price_group=listing.sku, competitor=rivals.names[r],
-            price_minor=int(rivals.price[i, r]), shipping_minor=int(rivals.shipping[i, r]),
+            market=listing.market, sku=listing.sku, price_group=self.world.price_group[i],
+            competitor=rivals.names[r], price_minor=int(rivals.price[i, r]),
+            shipping_minor=int(rivals.shipping[i, r]),
             in_stock=bool(rivals.in_stock[i, r]), currency=self.world.currency[i], pack_size=1,
             source="simulated", match_confidence=1.0,
         )  # fmt: skip
@@ -288,7 +289,7 @@ class CountMarket:
         listing, world = self.listings[i], self.world
         return CatalogEntry(
             event_id=f"c-{i}-{self.minutes}", event_time_ms=self.now_ms, tenant=listing.tenant,
-            market=listing.market, sku=listing.sku, price_group=listing.sku, category=world.category[i],
+            market=listing.market, sku=listing.sku, price_group=world.price_group[i], category=world.category[i],
             role=world.role[i], currency=world.currency[i], pack_size=1, active=True,
             cost_minor=int(self.cost_minor[i]), list_minor=int(world.list_minor[i]),
             floor_minor=int(world.floor_minor[i]), ceiling_minor=int(world.ceiling_minor[i]),

@@ -524,7 +524,7 @@ class Market:
         listing, price = self.listings[i], int(self._world.list_minor[i])
         record: dict[str, Any] = {
             "event_id": ident, "event_time_ms": at_ms, "tenant": listing.tenant, "market": listing.market,
-            "sku": listing.sku, "price_group": listing.sku,
+            "sku": listing.sku, "price_group": self._world.price_group[i],
         }  # fmt: skip
         shopper = {"customer": f"{ident}-c", "session": f"{ident}-s", "segment": SEGMENTS[0], "arm": "base"}
         money = {"currency": self._world.currency[i]}

@@ -37,14 +37,14 @@ class RecordWriter:
     def __init__(self, world: World) -> None:
         self._world = world
         self.listing = [
-            f'"tenant":{text(x.tenant)},"market":{text(x.market)},"sku":{text(x.sku)},"price_group":{text(x.sku)}'
-            for x in world.listings
+            f'"tenant":{text(x.tenant)},"market":{text(x.market)},"sku":{text(x.sku)},"price_group":{text(group)}'
+            for x, group in zip(world.listings, world.price_group, strict=True)
         ]
         self.currency = [f'"currency":"{currency}"' for currency in world.currency]
 
     def _facts(self, i: int) -> dict[str, Any]:
         x = self._world.listings[i]
-        return {"tenant": x.tenant, "market": x.market, "sku": x.sku, "price_group": x.sku}
+        return {"tenant": x.tenant, "market": x.market, "sku": x.sku, "price_group": self._world.price_group[i]}
 
     def offer(self, i: int, r: int, rivals: Rivals, at_ms: int, tag: str = "") -> Event:
         """Return the offer record of rival ``r`` for listing ``i`` now."""
@@ -76,4 +76,4 @@ class RecordWriter:
             "pack_size": 1, "active": True, "cost_minor": cost_minor, "list_minor": int(world.list_minor[i]),
             "floor_minor": int(world.floor_minor[i]), "ceiling_minor": int(world.ceiling_minor[i]),
         }  # fmt: skip
-        return at_ms, (1 << 60) + i, "catalog", world.keys[i], orjson.dumps(value)
+        return at_ms, (1 << 60) + i, "catalog", world.listings[i].key, orjson.dumps(value)

@@ -6,6 +6,9 @@ Each product has an elasticity ε ~ N(−2, .4²) (each market ± .1), a base pr
 price cost·ε/(1+ε) is within ±20 % of the list price: list prices are plausible, and few are optimal. Strategic
 customers have the steeper ε_k, so that the sales-weighted mean over both segments is ε:  ε = Σ_k w_k ε_k, ε_myopic
 = h·ε_strategic,  w_k the segment's share of the visits.
+
+A share of the products is sold in two to four sizes or colours. These are consecutive SKUs of one price group,
+with one list price, category and role, and with demand, cost and stock of their own.
 """
 
 from __future__ import annotations
@@ -30,6 +33,8 @@ class World:
 
     Attributes
     ----------
+    keys : Kafka keys of the records about a listing, of its price group.
+    price_group : SKU of the first listing of the product.
     popularity : share of all visits.
     ranked : per market, the listings from the best seller down.
     list_minor, floor_minor, ceiling_minor, cost_minor : minor units.
@@ -39,6 +44,7 @@ class World:
 
     listings: tuple[Listing, ...]
     keys: tuple[str, ...]
+    price_group: tuple[str, ...]
     market: Array
     category: tuple[str, ...]
     role: tuple[str, ...]
@@ -104,8 +110,10 @@ def build_world(config: MarketConfig, seed: int) -> World:
     cross = np.stack([np.full(n, 0.2), np.full(n, 0.9)], axis=1) * np.exp(rng.normal(0, 0.15, (n, 1)))
 
     base = np.exp(rng.uniform(np.log(9.0), np.log(180.0), skus))[sku]
+    first = product_of(config, seed)[sku]
     base *= np.array([place.level for place in config.markets])[market] * np.exp(rng.normal(0, 0.04, n))
     list_minor = np.maximum(np.round(base) * 100 - 1, 299).astype(np.int64)
+    list_minor = list_minor[market * skus + first]
     off = np.exp(rng.uniform(np.log(0.83), np.log(1.2), n))
     cost = np.minimum(list_minor * off * (1 + elasticity) / elasticity, list_minor * 0.8)
     cost_minor = np.maximum(np.round(cost), 50).astype(np.int64)
@@ -131,12 +139,16 @@ def build_world(config: MarketConfig, seed: int) -> World:
         Listing(config.tenant, config.markets[m].name, f"sku-{s + 1:04d}")
         for m, s in zip(market, sku, strict=True)
     )
+    groups = tuple(f"sku-{s + 1:04d}" for s in first)
     return World(
         listings=listings,
-        keys=tuple(group_key(x.tenant, x.market, x.sku) for x in listings),
+        keys=tuple(group_key(x.tenant, x.market, group) for x, group in zip(listings, groups, strict=True)),
+        price_group=groups,
         market=market,
-        category=tuple(config.categories[s % len(config.categories)] for s in sku),
-        role=tuple(roles[int(np.searchsorted(steps, r, side="right"))].value for r in rank_of),
+        category=tuple(config.categories[s % len(config.categories)] for s in first),
+        role=tuple(
+            roles[int(np.searchsorted(steps, r, side="right"))].value for r in rank_of[market * skus + first]
+        ),
         currency=tuple(config.markets[m].currency for m in market),
         popularity=popularity,
         ranked=tuple(ranked),
@@ -151,6 +163,27 @@ def build_world(config: MarketConfig, seed: int) -> World:
         demand=demand,
         visits_per_minute=visits,
     )
+
+
+SIZES = (2, 3, 4)
+"""Listings of a product that is sold in several sizes or colours; equally frequent."""
+
+
+def product_of(config: MarketConfig, seed: int) -> Array:
+    """Return, per SKU, the first SKU of its product; without ``grouped_share`` its own index.
+
+    >>> from dataclasses import replace
+    >>> product_of(MarketConfig(skus=4, grouped_share=0.0), 1).tolist()
+    [0, 1, 2, 3]
+    >>> int(product_of(MarketConfig(skus=4, grouped_share=1.0), 1)[1])
+    0
+    """
+    rng = np.random.default_rng([seed, 6])
+    first: list[int] = []
+    while len(first) < config.skus:
+        grouped, size = rng.random() < config.grouped_share, int(rng.choice(SIZES))
+        first += [len(first)] * (size if grouped else 1)
+    return np.array(first[: config.skus])
 
 
 QUANTITY = ((1, 0.88), (2, 0.09), (3, 0.03))

@@ -32,6 +32,7 @@ def market_config(family: str, seed: int, listings: int, days: float) -> MarketC
     base = MarketConfig(
         markets=MARKETS[:1],
         skus=listings,
+        grouped_share=0.0,
         family=family,
         shocks=tuple(
             Shock(t, name, r, one_of(0.5, 0.7, 1.4, 2.0), "readiness" if j % 2 else "arrivals")

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -188,13 +188,12 @@ class ScheduledDecider(Decider):
 
     active = False
 
-    def decide(
-        self, key: str, request: RepricingRequest, trigger: Trigger, approved_minor: int | None = None
+    def decide_all(
+        self, requests: Mapping[str, RepricingRequest], trigger: Trigger, approved: Mapping[str, int] | None = None
     ) -> list[Output]:
-        """Decide as deployed, or return nothing."""
-        if not self.active and request.cause is not Cause.COLD_START:
-            return []
-        return super().decide(key, request, trigger, approved_minor)
+        """Decide as deployed, while inactive on first prices alone."""
+        taken = {k: each for k, each in requests.items() if self.active or each.cause is Cause.COLD_START}
+        return super().decide_all(taken, trigger, approved)
 
 
 class HourlyPricing(ABC):

@@ -49,6 +49,7 @@ def simulated_config(skus: int, events_per_minute: float) -> MarketConfig:
         events_per_minute=events_per_minute,
         customers=2_000,
         rival_check_min=15,
+        grouped_share=0.0,
         late_share=0.01,
         dirty_share=0.01,
         shocks=(Shock(70, web, 0, 3.0, "arrivals"),),

@@ -54,7 +54,7 @@ def write(
     The number of records of the opening, and of all records.
     """
     skus = max(1, listings // len(MARKETS))
-    config = MarketConfig(tenant="bench", skus=skus, events_per_minute=events_per_minute)
+    config = MarketConfig(tenant="bench", skus=skus, events_per_minute=events_per_minute, grouped_share=0.0)
     market = Market(config, seed, start_ms)
     prices = ListPrices(market.list_minor)
     numbers = {name: number for number, name in enumerate(NAMES)}

@@ -33,11 +33,11 @@ from jobs.pricing.decision.inputs import DealCounts
 from jobs.pricing.policies import PolicyBook
 from schemas.causes import Cause
 from schemas.codes import Sufficiency
-from schemas.events import OWN_PRICE_ELASTICITY, CatalogEntry, Listing, Offer, Stock
+from schemas.events import OWN_PRICE_ELASTICITY, CatalogEntry, Listing, Offer, Stock, group_key
 from schemas.time_units import MINUTE_MS
 
 PARKED_ESTIMATES = 4_096
-_WATCHED = ("cost_minor", "list_minor", "floor_minor", "ceiling_minor", "active")
+_WATCHED = ("cost_minor", "list_minor", "floor_minor", "ceiling_minor", "active", "price_group")
 
 
 class BucketState:
@@ -56,6 +56,7 @@ class BucketState:
         self.bandits = PriceBandits(policies)
         self._parked: dict[str, HeldEstimate] = {}
         self._means: dict[str, tuple[int, int, float | None]] = {}
+        self._groups: dict[str, list[str]] = {}
         self._ahead: set[str] = set()  # listings with a fact received ahead of its minute
 
     def take_catalog(self, entry: CatalogEntry, requests: RepricingRequests) -> bool:
@@ -73,6 +74,7 @@ class BucketState:
             self.index.append(key)
         self._means.pop(key, None)
         state.price_group = entry.price_group
+        self._join_group(key, entry, known)
         was_trusted = state.trusted_cost_minor
         confirmed = trust_cost(state, entry.cost_minor, entry.event_time_ms, self.policy.margin)
         state.needs_start = state.needs_start or not state.has_table
@@ -85,6 +87,19 @@ class BucketState:
             if changed:
                 requests.replace(key, Cause.COST_CHANGED, changed)
         return is_new
+
+    def _join_group(self, key: str, entry: CatalogEntry, known: CatalogEntry | None) -> None:
+        before, now = (None if each is None else _group_of(each) for each in (known, entry))
+        if before != now and before is not None:
+            self._groups[before].remove(key)
+        if before != now and now is not None:
+            self._groups.setdefault(now, []).append(key)
+
+    def members_of(self, key: str) -> list[str]:
+        """Return the active listings of a listing's price group with its currency, itself included, sorted."""
+        entry = self.catalog[key]
+        alike = (other for other in self._groups[_group_of(entry)] if self.catalog[other].active)
+        return sorted(other for other in alike if self.catalog[other].currency == entry.currency)
 
     def take_offer(self, offer: Offer, requests: RepricingRequests) -> bool:
         """Take an offer ahead of its minute; return whether it moved enough to request a repricing."""
@@ -312,6 +327,13 @@ class BucketState:
             states = [ListingState.of_names(row) for row in given]
         self.states = dict(zip(self.index, states, strict=True))
         self.catalog.restore(snapshot["catalog"])
+        self._groups = {}
+        for key in self.index:
+            self._join_group(key, self.catalog[key], None)
         self._parked = {key: HeldEstimate(*row) for key, row in snapshot["parked"].items()}
         self.bandits.restore(snapshot.get("bandits", {}))
         self._ahead = {key for key, s in self.states.items() if s.early_offers or s.early_stock is not None}
+
+
+def _group_of(entry: CatalogEntry) -> str:
+    return group_key(entry.tenant, entry.market, entry.price_group)

@@ -1,13 +1,18 @@
 """Decider: from a listing and a cause to a decision, and to a price table where there is a new one.
 
-It computes a decision from the inputs that :mod:`jobs.pricing.bucket.input_collector` collects, counts changes and
-writes tables: every write is a new version, a renewal keeps its table id.
+It computes a decision from the inputs that :mod:`jobs.pricing.bucket.input_collector` collects, counts changes
+and writes tables: every write is a new version, a renewal keeps its table id. The listings of a price group are
+decided together whenever one of them is to be repriced, and their tables have one table id.
+
+The file exceeds 300 lines because a decision, alone or in a group, reads and writes the same listing states.
+Split, a reader of one half would have to know which states the other half changes.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -19,6 +24,7 @@ from jobs.pricing.bucket.input_collector import InputCollector
 from jobs.pricing.bucket.listing_state import KEPT_TABLES, DecidedOn, PublishedPrice
 from jobs.pricing.bucket.price_experience import published, started
 from jobs.pricing.bucket.requests import RepricingRequest
+from jobs.pricing.decision.group_plan import plan_group
 from jobs.pricing.decision.inputs import PricingInputs
 from jobs.pricing.decision.reprice import reprice
 from jobs.pricing.decision.result import PricingDecision
@@ -29,7 +35,7 @@ from jobs.pricing.policy import Policy
 from jobs.pricing.policy_settings import market_time
 from schemas.causes import Cause
 from schemas.codes import OutcomeCode
-from schemas.events import Decision, Listing
+from schemas.events import Decision, Listing, group_key
 from schemas.price_table import PriceTable, next_version
 from schemas.time_units import MINUTE_MS
 
@@ -60,14 +66,82 @@ class Decider:
     def decide(
         self, key: str, request: RepricingRequest, trigger: Trigger, approved_minor: int | None = None
     ) -> list[Output]:
-        """Reprice one listing; return the decision, and the new table if there is one.
+        """Reprice one listing, and with it the listings of its price group; return as :meth:`decide_all`."""
+        return self.decide_all({key: request}, trigger, {} if approved_minor is None else {key: approved_minor})
+
+    def members_of(self, key: str) -> list[str]:
+        """Return the listings that are decided together with an active listing, itself included."""
+        members = [m for m in self._bucket.members_of(key) if self._policy_of(m).groups.equal_price]
+        return members if key in members else [key]
+
+    def decide_all(
+        self, requests: Mapping[str, RepricingRequest], trigger: Trigger, approved: Mapping[str, int] | None = None
+    ) -> list[Output]:
+        """Reprice listings; return the decisions, and the new tables.
 
         Where the prices stay, the rivals' price that quotes carry is still updated.
+
+        Parameters
+        ----------
+        requests : by listing key. A price group with several requests is decided once.
+        approved : listing key → a price that an operator set or approved; it applies to the listing's group.
         """
-        entry, state = self._bucket.catalog[key], self._bucket.states[key]
-        if not entry.active:
-            return []
-        cause, detail = request
+        prices, outputs, done = approved or {}, list[Output](), set[str]()
+        for key in [key for key in self._bucket.index if key in requests]:
+            if key in done or not self._bucket.catalog[key].active:
+                continue
+            members = self.members_of(key)
+            if len(members) < 2:
+                outputs += self._decide_alone(key, requests[key], trigger, prices.get(key))
+                continue
+            done.update(members)
+            approved_minor = next((prices[each] for each in members if each in prices), None)
+            outputs += self._decide_group(members, key, requests, trigger, approved_minor)
+        return outputs
+
+    def _decide_alone(
+        self, key: str, request: RepricingRequest, trigger: Trigger, approved_minor: int | None
+    ) -> list[Output]:
+        inputs, decision_id = self._collect(key, request, trigger, approved_minor)
+        return self._record(key, inputs, reprice(inputs), trigger, decision_id, decision_id)
+
+    def _decide_group(
+        self,
+        members: Sequence[str],
+        requested_by: str,
+        requests: Mapping[str, RepricingRequest],
+        trigger: Trigger,
+        approved_minor: int | None,
+    ) -> list[Output]:
+        """Decide on all members of a price group; each has a record of its own, which embeds what they share."""
+        entry = self._bucket.catalog[requested_by]
+        group = group_key(entry.tenant, entry.market, entry.price_group)
+        plan_id = _hash(group, entry.currency, "group", trigger.address)
+        collected = []
+        for key in members:
+            request = requests.get(key) or self._request_of_member(key, requested_by, requests[requested_by])
+            collected.append((key, *self._collect(key, request, trigger, approved_minor)))
+            if approved_minor is not None:
+                self._bucket.states[key].pending = None
+        terms = plan_group((inputs for _, inputs, _ in collected), plan_id, requested_by)
+        outputs: list[Output] = []
+        for key, own, decision_id in collected:
+            inputs = replace(own, group=terms)
+            table_id = terms.table_id or plan_id
+            outputs += self._record(key, inputs, reprice(inputs), trigger, decision_id, table_id)
+        return outputs
+
+    def _request_of_member(self, key: str, requested_by: str, request: RepricingRequest) -> RepricingRequest:
+        """Return why a member is repriced that was not itself to be: for the cause of the one that was."""
+        if request.cause is Cause.COLD_START or not self._bucket.states[requested_by].has_table:
+            return RepricingRequest(Cause.GROUP_JOINED, {"listing": requested_by})
+        return request
+
+    def _collect(
+        self, key: str, request: RepricingRequest, trigger: Trigger, approved_minor: int | None
+    ) -> tuple[PricingInputs, str]:
+        """Return a listing's inputs and the id of the decision on them."""
+        state, (cause, detail) = self._bucket.states[key], request
         if not state.has_table and approved_minor is None and cause is not Cause.SETTLE:
             if cause not in (Cause.COLD_START, Cause.COST_CHANGED):
                 # Shoppers see the list price so far; the first price is the cold-start strategy's.
@@ -77,11 +151,21 @@ class Decider:
             # A snapshot without experience: the range starts at the price in force.
             state.experience = started(state.experience, state.table.default_minor)
         decision_id = _hash(key, cause.value, trigger.address)
-        inputs = self._collector.collect(
-            key, RepricingRequest(cause, detail), trigger.at_ms, decision_id, approved_minor
-        )
-        result = reprice(inputs)
-        table = self._new_table(key, result, decision_id, trigger.now_ms)
+        request = RepricingRequest(cause, detail)
+        return self._collector.collect(key, request, trigger.at_ms, decision_id, approved_minor), decision_id
+
+    def _record(
+        self,
+        key: str,
+        inputs: PricingInputs,
+        result: PricingDecision,
+        trigger: Trigger,
+        decision_id: str,
+        table_id: str,
+    ) -> list[Output]:
+        """Return a decision's record and its table, and remember in the listing's state what follows from it."""
+        entry, state, cause = self._bucket.catalog[key], self._bucket.states[key], inputs.cause
+        table = self._new_table(key, result, decision_id, table_id, trigger.now_ms)
         decision = Decision(
             decision_id=decision_id,
             tenant=entry.tenant,
@@ -126,7 +210,9 @@ class Decider:
         value = {"hash": policy.hash, "content": policy.to_dict(), "event_time_ms": at_ms}
         return [Output("policies", policy.hash, value, at_ms)]
 
-    def _new_table(self, key: str, result: PricingDecision, decision_id: str, now_ms: int) -> PriceTable | None:
+    def _new_table(
+        self, key: str, result: PricingDecision, decision_id: str, table_id: str, now_ms: int
+    ) -> PriceTable | None:
         if result.table is None:
             return None
         entry, state = self._bucket.catalog[key], self._bucket.states[key]
@@ -134,7 +220,7 @@ class Decider:
             listing=Listing.parse(key),
             price_group=entry.price_group,
             version=next_version(state.last_version, now_ms),
-            table_id=decision_id,
+            table_id=table_id,
             published_ms=now_ms,
             expires_ms=now_ms + self._life_ms(key),
             currency=entry.currency,

@@ -146,6 +146,7 @@ class InputCollector:
             last_change_ms=state.last_change_ms,
             changes_today=state.changes_today if state.day == day.number else 0,
             day_ends_ms=day.ends_ms,
+            table_id=state.table.table_id,
         )
 
     def _beliefs(self, key: str, at_ms: int) -> DemandBeliefs:

@@ -134,8 +134,7 @@ class RepricingLogic:
             elif not state.has_table and state.needs_start:
                 requests.add(key, Cause.COLD_START, {})
         trigger = Trigger(f"batch-{at_ms}", at_ms, now_ms)
-        for key in [key for key in self._bucket.index if key in requests]:
-            outputs += self._decider.decide(key, requests[key], trigger)
+        outputs += self._decider.decide_all(requests, trigger)
         return outputs + self._decider.renewals(trigger)
 
     def on_fact(self, fact: Fact) -> Iterable[Output]:
@@ -185,11 +184,7 @@ class RepricingLogic:
             case _:
                 expected = "offers, stock, catalog, calendar, commands or estimates"
                 raise ValueError(f"fact.kind: expected {expected}; got {fact.kind!r}")
-        outputs: list[Output] = []
-        trigger = Trigger(fact.address, at_ms, now_ms)
-        for key in [key for key in self._bucket.index if key in requests]:
-            outputs += self._decider.decide(key, requests[key], trigger)
-        return outputs
+        return self._decider.decide_all(requests, Trigger(fact.address, at_ms, now_ms))
 
     def _repeated(self, address: str) -> bool:
         """Return whether a fact was taken already; offsets of a partition are in order."""

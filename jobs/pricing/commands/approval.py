@@ -26,8 +26,10 @@ class Reject(CommandHandler):
         return outputs
 
     def _answer(self, key: str, context: CommandContext) -> Iterable[Output]:
-        state = context.state(key)
-        state.pending, state.continue_at_ms = None, None
+        """End the request and the change, for all listings of the price group."""
+        for member in context.members(key):
+            state = context.state(member)
+            state.pending, state.continue_at_ms = None, None
         return ()
 
 
@@ -47,5 +49,5 @@ class Approve(Reject):
         decision_id = pending["decision_id"]
         if pending["what"] == "cost":
             state.trusted_cost_minor, state.odd_cost = context.bucket.catalog[key].cost_minor, None
-            return context.reprice(key, decision_id=decision_id)
-        return context.reprice(key, decision_id=decision_id, approved_minor=pending["price_minor"])
+            return context.reprice([key], decision_id=decision_id)
+        return context.reprice([key], decision_id=decision_id, approved={key: pending["price_minor"]})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -41,13 +41,29 @@ class CommandContext:
         """Return a listing's state."""
         return self.bucket.states[key]
 
+    def members(self, key: str) -> list[str]:
+        """Return the listings that are decided together with a listing, itself included."""
+        return self.decider.members_of(key)
+
     def reprice(
-        self, key: str, cause: Cause = Cause.COMMAND, *, approved_minor: int | None = None, **detail: Any
+        self,
+        keys: Iterable[str],
+        cause: Cause = Cause.COMMAND,
+        *,
+        approved: Mapping[str, int] | None = None,
+        **detail: Any,
     ) -> list[Output]:
-        """Reprice a listing with the command as cause; ``detail`` is added to the cause's detail."""
+        """Reprice listings with the command as cause.
+
+        Parameters
+        ----------
+        approved : listing key → the price that the operator set or approved.
+        detail : added to the cause's detail.
+        """
         command = self.command
         who = {"command": command.kind, "operator": command.operator, "reason": command.reason}
-        return self.decider.decide(key, RepricingRequest(cause, who | detail), self.trigger, approved_minor)
+        requests = {key: RepricingRequest(cause, who | detail) for key in keys}
+        return self.decider.decide_all(requests, self.trigger, approved)
 
 
 class Argument(NamedTuple):

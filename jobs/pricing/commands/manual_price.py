@@ -19,13 +19,13 @@ class ManualPrice(CommandHandler):
     arguments = (Argument("amount", "Amount in major units, e.g. 19.99, and the listing's currency.", "amount"),)
 
     def apply(self, context: CommandContext) -> Iterable[Output]:
-        """Reprice every covered listing to the price, then freeze it; nothing without a price."""
-        command, outputs = context.command, []
+        """Reprice every covered listing and its price group, then freeze the former; nothing without a price."""
+        command = context.command
         if command.price_minor is None:
             return ()
+        outputs = context.reprice(context.covered, approved=dict.fromkeys(context.covered, command.price_minor))
         for key in context.covered:
             listing = Listing.parse(key)
-            outputs += context.reprice(key, approved_minor=command.price_minor)
             frozen = replace(command, market=listing.market, sku=listing.sku)
             context.control.freeze(frozen, text=f"price set by {command.operator}")
         return outputs

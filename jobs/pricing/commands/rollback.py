@@ -19,12 +19,9 @@ class Rollback(CommandHandler):
 
     def apply(self, context: CommandContext) -> Iterable[Output]:
         """Reprice every covered listing whose earlier price is known."""
-        outputs: list[Output] = []
-        for key in context.covered:
-            price = _price_before(context.state(key), context.command.version)
-            if price is not None:
-                outputs += context.reprice(key, approved_minor=price)
-        return outputs
+        found = {key: _price_before(context.state(key), context.command.version) for key in context.covered}
+        prices = {key: price for key, price in found.items() if price is not None}
+        return context.reprice(prices, approved=prices)
 
 
 def _price_before(state: ListingState, version: int | None) -> int | None:

@@ -26,8 +26,6 @@ class SaleTarget(CommandHandler):
         target = None
         if command.units is not None and command.until_ms is not None and command.until_ms > at_ms:
             target = Target(command.units, at_ms, command.until_ms)
-        outputs: list[Output] = []
         for key in context.covered:
             context.state(key).target = target
-            outputs += context.reprice(key, units=command.units)
-        return outputs
+        return context.reprice(context.covered, units=command.units)

@@ -20,4 +20,4 @@ class Settle(CommandHandler):
     def apply(self, context: CommandContext) -> Iterable[Output]:
         """Reprice every covered listing."""
         context.book.learn_segment_deviations(lambda key: context.bucket.elasticity(key)[0], reset=True)
-        return [output for key in context.covered for output in context.reprice(key, Cause.SETTLE)]
+        return context.reprice(context.covered, Cause.SETTLE)

@@ -2,6 +2,9 @@
 
 For pricing managers at a terminal (``walras explain``) and in the console; shoppers see none of it. Texts of codes
 are in :mod:`schemas.public_texts`; guardrails and command handlers carry their own.
+
+The file exceeds 300 lines because it has one short function per line of the text, all of one record.
+A reader who changes the text sees the whole of it in one place.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from textwrap import fill
 from typing import Any
 
 from jobs.pricing.commands import HANDLER_OF
+from jobs.pricing.decision.group_terms import GroupTerms
 from jobs.pricing.decision.inputs import PricingInputs
 from jobs.pricing.decision.limit_texts import binds, limit_text, shadow_text
 from jobs.pricing.decision.serialization import read_inputs
@@ -31,7 +35,7 @@ _INDENT = " " * (_LABEL + 2)
 _NEXT_LINE = "\n" + _INDENT
 _CATALOG = {
     "cost_minor": "cost", "list_minor": "list price", "floor_minor": "floor", "ceiling_minor": "ceiling",
-    "active": "for sale", "trusted_cost_minor": "confirmed cost",
+    "active": "for sale", "trusted_cost_minor": "confirmed cost", "price_group": "price group",
 }  # fmt: skip
 _SEGMENTS = {
     "all": "customers not yet known (all)",
@@ -66,6 +70,8 @@ def explain(decision: Mapping[str, Any], policies: Mapping[str, Policy]) -> str:
     ]
     if inputs.target.units is not None:
         lines.append(_line("to sell", _target(inputs, result)))
+    if inputs.group is not None:
+        lines.append(_line("group", _group(inputs, inputs.group)))
     lines.append(_line("best price", _best_price(inputs, result)))
     for number, band in enumerate(result["bands"]):
         mark = "*" if binds(band, result["candidate_minor"]) else "-"
@@ -159,6 +165,8 @@ def _command(command: str, operator: str, detail: Mapping[str, Any]) -> str:
 def _amount(name: str, value: Any, currency: str) -> str:
     if value is None:
         return "none"
+    if isinstance(value, str):
+        return value
     return money(value, currency) if name.endswith("_minor") else ("yes" if value else "no")
 
 
@@ -223,6 +231,33 @@ def _target(inputs: PricingInputs, result: Mapping[str, Any]) -> str:
     if result["multiplier"]:
         text += f" One more unit to sell would be worth {money(result['multiplier'], inputs.currency)}."
     return text
+
+
+def _group(inputs: PricingInputs, terms: GroupTerms) -> str:
+    """Return who shares the listing's price, and what the group's decision rests on."""
+    currency = inputs.currency
+    lines = [f"Has one price with {len(terms.members) - 1} other listings; the decision was about "
+             f"{'this one' if terms.requested_by == inputs.listing.key else terms.requested_by}."]  # fmt: skip
+    for member in terms.members:
+        if member.listing == inputs.listing.key:
+            continue
+        ends = "no upper limit" if member.high is None else money(member.high, currency)
+        text = f"{member.listing}: hard limits {money(member.low, currency)} to {ends}"
+        if member.held is not None:
+            text += f"; held: {member.held}"
+        if member.joins:
+            text += "; takes the group's prices at once"
+        if member.below_demand:
+            text += "; sells more than its target at every price"
+        elif member.multiplier > 0:
+            text += f"; one more unit of it is worth {money(member.multiplier, currency)}"
+        if member.below_minimum:
+            text += "; its minimum sales are out of reach"
+        lines.append(text)
+    if terms.gain_minor is not None and terms.gain_sd_minor is not None:
+        gain, sd = money(terms.gain_minor, currency), money(terms.gain_sd_minor, currency)
+        lines.append(f"Gain of the group at its best price: {gain} ± {sd} {_per_period(inputs)}.")
+    return _NEXT_LINE.join(lines)
 
 
 def _best_price(inputs: PricingInputs, result: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from features.books.offers import ReferenceOffer, RivalOffer, reference_of
 from features.books.price_bandit import ArmBelief
 from features.books.sale_probability import PointCounts
+from jobs.pricing.decision.group_terms import GroupTerms
 from jobs.pricing.policy import Policy
 from schemas.causes import Cause
 from schemas.events import DEFAULT_SEGMENT, Listing
@@ -71,13 +72,18 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class CurrentTable:
-    """The price table in force. ``default_minor``: its main price; ``day_ends_ms``: end of the market's day."""
+    """The price table in force.
+
+    ``default_minor``: its main price; ``day_ends_ms``: end of the market's day; ``table_id``: empty in records
+    from before it was recorded.
+    """
 
     default_minor: int
     prices: Table
     last_change_ms: int | None = None
     changes_today: int = 0
     day_ends_ms: int | None = None
+    table_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +195,8 @@ class PricingInputs:
     comparable offers known, one per rival. ``policy``: the one that the decision runs under. ``experience`` is
     None in records from before prices were observed; no range bounds prices then, and a listing without a table
     starts by the cold-start rule. ``attributes`` is None in records from before rules read them.
-    ``bandit`` is None where no strategy of the policy reads it.
+    ``bandit`` is None where no strategy of the policy reads it. ``group``: what the joint decision of its price
+    group fixed; None for a listing that is decided alone.
     """
 
     listing: Listing
@@ -208,6 +215,7 @@ class PricingInputs:
     experience: Experience | None = None
     attributes: ListingAttributes | None = None
     bandit: BanditInputs | None = None
+    group: GroupTerms | None = None
     cause_detail: Mapping[str, Any] = field(default_factory=dict)
 
     def reference(self, *, rivals_only: bool = False) -> ReferenceOffer | None:

@@ -20,6 +20,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from jobs.pricing.decision.group_member import decide_member, gain_of
 from jobs.pricing.decision.inputs import PricingInputs, Shares
 from jobs.pricing.decision.outcome import (
     GuardrailVerdict,
@@ -59,10 +60,20 @@ from schemas.money import floor_minor
 
 
 def reprice(inputs: PricingInputs, guardrails: Sequence[Guardrail] = GUARDRAILS) -> PricingDecision:
-    """Decide on one listing's prices, and compute the policy's shadow strategies beside it."""
+    """Decide on one listing's prices, and compute the policy's shadow strategies beside it.
+
+    A member of a price group has the prices that the group's joint decision fixed (``inputs.group``). Its shadows
+    are those of the listing alone.
+    """
     strategy = strategy_of(inputs)
     again = partial(decide, guardrails=guardrails, known={})
-    return with_shadows(again(inputs, strategy), inputs, strategy, again)
+    if (terms := inputs.group) is not None:
+        situation = assess(inputs, strategy)
+        own = bands_of(situation, guardrails, terms.candidate_minor, gain_of(terms))
+        result, inputs = decide_member(situation, terms, own), replace(inputs, group=None)
+    else:
+        result = again(inputs, strategy)
+    return with_shadows(result, inputs, strategy, again)
 
 
 def decide(
@@ -75,7 +86,7 @@ def decide(
     known : valuations of the same beliefs so far; new ones are added.
     """
     situation = replace(assess(inputs, strategy), known=known)
-    bands = _bands(situation, guardrails)
+    bands = bands_of(situation, guardrails)
     hard = intersect(band for band in bands if band.kind is Kind.HARD)
     if any(band.kind is Kind.HOLD for band in bands) or (inputs.shown_minor is None and not inputs.is_start):
         return held(situation, bands, hard)
@@ -91,7 +102,7 @@ def decide(
     worth = situation.value({*grid, candidate}, on_grid)
     gain = worth.gain(proposal.shares, before, plan.multiplier) if before else None
 
-    bands = _bands(situation, guardrails, candidate, gain)
+    bands = bands_of(situation, guardrails, candidate, gain)
     verdict = GuardrailVerdict.of(bands, candidate, plan)
     if verdict.hard.empty:
         return unpriceable(situation, bands, verdict.hard, candidate)
@@ -144,7 +155,7 @@ def candidate_prices(situation: Situation, hard: AllowedPrices) -> list[int]:
     return price_grid(low, high, base_minor, grid) or [hard.nearest(min(centre, high))]
 
 
-def _bands(
+def bands_of(
     situation: Situation,
     guardrails: Sequence[Guardrail],
     candidate_minor: int | None = None,

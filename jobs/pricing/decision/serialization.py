@@ -16,6 +16,7 @@ from features.array_text import array_text, read_array
 from features.books.offers import RivalOffer
 from features.books.price_bandit import ArmBelief
 from features.books.sale_probability import PointCounts
+from jobs.pricing.decision.group_terms import GroupTerms
 from jobs.pricing.decision.inputs import (
     BanditInputs,
     Belief,
@@ -68,6 +69,7 @@ def inputs_record(inputs: PricingInputs) -> dict[str, Any]:
             "last_change_ms": current.last_change_ms,
             "changes_today": current.changes_today,
             "day_ends_ms": current.day_ends_ms,
+            "table_id": current.table_id,
         },
         "offers": [offer._asdict() for offer in inputs.offers],
         "offer_centre": beliefs.offer_centre,
@@ -86,6 +88,7 @@ def inputs_record(inputs: PricingInputs) -> dict[str, Any]:
         "experience": None if inputs.experience is None else _experience_record(inputs.experience),
         "attributes": None if inputs.attributes is None else _fields(inputs.attributes),
         "bandit": None if inputs.bandit is None else _bandit_record(inputs.bandit),
+        "group": None if inputs.group is None else inputs.group.to_record(),
         "policy_hash": inputs.policy.hash,
     }
 
@@ -161,6 +164,7 @@ def read_inputs(record: Mapping[str, Any], policies: Mapping[str, Policy]) -> Pr
             current["last_change_ms"],
             current["changes_today"],
             current["day_ends_ms"],
+            current.get("table_id", ""),
         ),
         offers=tuple(RivalOffer(*(offer.get(name) for name in RivalOffer._fields)) for offer in record["offers"]),
         beliefs=DemandBeliefs(
@@ -177,6 +181,7 @@ def read_inputs(record: Mapping[str, Any], policies: Mapping[str, Policy]) -> Pr
         experience=None if record.get("experience") is None else _read_experience(record["experience"]),
         attributes=None if record.get("attributes") is None else ListingAttributes(**record["attributes"]),
         bandit=None if record.get("bandit") is None else _read_bandit(record["bandit"]),
+        group=None if record.get("group") is None else GroupTerms.from_record(record["group"]),
         policy=policy,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from jobs.pricing.decision.inputs import PricingInputs, Shares, Table, main_segment
 from jobs.pricing.decision.valuation import Valuation, value_prices
 from jobs.pricing.grid import price_grid
@@ -12,6 +14,8 @@ from schemas.money import ceil_minor, floor_minor
 from schemas.price_table import PriceList
 from schemas.time_units import MINUTE_MS
 
+Valued = tuple[PricingInputs, float | None]
+"""A listing's inputs, and the fresh mean over its offers; None without one."""
 HALF_90 = 1.645
 """Standard deviations from the mean to either end of a 90 % interval."""
 
@@ -25,6 +29,7 @@ def build_table(
     explored: bool,
     offers_mean_minor: float | None,
     within_step_of: int | None = None,
+    others: Sequence[Valued] = (),
 ) -> Table:
     """Return price lists over the chosen prices and the allowed grid prices around them.
 
@@ -35,6 +40,7 @@ def build_table(
     explored : whether neighbouring prices get a share.
     offers_mean_minor : mean over the offers, for the expected sales at the farthest prices.
     within_step_of : explored prices stay within one step of this price; None: of the chosen prices.
+    others : the other listings that have the same table, with the mean over their offers.
     """
     policy = inputs.policy
     mode = policy.exploration.mode if explored else "none"
@@ -49,20 +55,24 @@ def build_table(
     points = sorted(chosen | set(price_grid(low, high, inputs.base_minor or min(chosen), policy.grid)))
     exploring, segments = policy.exploration, policy.segments
     ends = sorted({points[0], points[-1]} | chosen)
-    worth = value_prices(inputs, ends, offers_mean_minor) if mode == "bounded" else None
+    valued = ((inputs, offers_mean_minor), *others)
+    worth = [value_prices(each, ends, mean) for each, mean in valued] if mode == "bounded" else []
     table = {}
     for segment in (main_segment(segments.names),) if segments.uniform else segments.names:
         row = [shares[segment].get(p, 0.0) for p in points]
-        lowest, highest = (_far_propensity(inputs, worth, segment, shares, end) for end in (points[0], points[-1]))
+        lowest, highest = (
+            max(_far_propensity(each, worth, segment, shares, end) for each, _ in valued)
+            for end in (points[0], points[-1])
+        )
         q = explore([row], mode, exploring.propensity, exploring.neighbours, (lowest, highest))[0]
         table[segment] = PriceList.from_propensities(points, q)
     return {DEFAULT_SEGMENT: table[main_segment(segments.names)]} if segments.uniform else table
 
 
 def _far_propensity(
-    inputs: PricingInputs, worth: Valuation | None, segment: str, shares: Shares, price: int
+    inputs: PricingInputs, worth: Sequence[Valuation], segment: str, shares: Shares, price: int
 ) -> float:
-    """Return the least propensity of a segment's lowest or highest price.
+    """Return the least propensity of a segment's lowest or highest price, from the listings that have the table.
 
     It is ``far_propensity`` until the elasticity is known well enough, ``drift.far_propensity`` for a bounded time
     after a confirmed change of demand, and otherwise what costs ``far_budget`` of the segment's value, at most
@@ -74,11 +84,14 @@ def _far_propensity(
     far = 0.0 if known else exploring.far_propensity
     if changed_ms is not None and inputs.at_ms < changed_ms + policy.drift.explore_minutes * MINUTE_MS:
         far = max(far, policy.drift.far_propensity)
-    if worth is None or exploring.far_budget <= 0:
+    if not worth or exploring.far_budget <= 0:
         return far
-    values = dict(zip(worth.prices, worth.values(worth.sales())[worth.segments.index(segment)], strict=True))
-    chosen = sum(share * values[p] for p, share in sorted(shares[segment].items()))
-    loss = chosen - values[price]
+    chosen = loss = 0.0
+    for each in worth:
+        values = dict(zip(each.prices, each.values(each.sales())[each.segments.index(segment)], strict=True))
+        of_chosen = sum(share * values[p] for p, share in sorted(shares[segment].items()))
+        chosen += of_chosen
+        loss += of_chosen - values[price]
     if chosen <= 0:
         return far
     return max(

@@ -26,6 +26,7 @@ from jobs.pricing.guardrails.base import (
     money,
 )
 from jobs.pricing.guardrails.confidence import LowConfidence
+from jobs.pricing.guardrails.equal_price import EqualPrice
 from jobs.pricing.guardrails.extrapolation import Extrapolation
 from jobs.pricing.guardrails.forward_buying import ForwardBuying
 from jobs.pricing.guardrails.frozen import Frozen
@@ -43,6 +44,7 @@ GUARDRAILS: tuple[Guardrail, ...] = (
     FloorCeiling(),
     SurgeBan(),
     MarketCap(),
+    EqualPrice(),
     StaleOffers(),
     StepLimit(),
     Approval(),

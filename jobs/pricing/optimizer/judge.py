@@ -1,8 +1,8 @@
-"""The pricing LP in OR-Tools' GLOP: the reference for the hull, and the solver of wider problems.
+"""Linear programs in OR-Tools' GLOP: the reference for the hull, and the solver of wider problems.
 
-The hull solves one knapsack with one limit. Several listings that share a resource, one price in a
-price group, least sales, or x over price *vectors* where demand is joint are linear programs for
-:func:`solve_lp` (science § 7).
+The hull solves one knapsack with one limit. One price in a price group with a stock and minimum sales for each
+member (:mod:`jobs.pricing.optimizer.group_lp`), several listings that share a resource, or x over price *vectors*
+where demand is joint are linear programs for :func:`solve_lp` (science § 7).
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ STATUS = {
     pywraplp.Solver.MODEL_INVALID: "MODEL_INVALID",
     pywraplp.Solver.NOT_SOLVED: "NOT_SOLVED",
 }
+
+
+TOLERANCES = "primal_feasibility_tolerance: 1e-9 dual_feasibility_tolerance: 1e-9"
+"""GLOP's parameters: tighter than its defaults, to distinguish prices of nearly equal value."""
 
 
 class NotOptimalError(RuntimeError):
@@ -63,6 +67,7 @@ def solve_lp(
     """
     c = np.asarray(objective, dtype=np.float64)
     solver = pywraplp.Solver.CreateSolver("GLOP")
+    solver.SetSolverSpecificParametersAsString(TOLERANCES)
     inf = solver.infinity()
     x = [solver.NumVar(0.0, inf, "") for _ in c]
     rows = []

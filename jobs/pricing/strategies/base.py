@@ -70,7 +70,8 @@ class Strategy(ABC):
     ----------
     name : as the policy's section ``strategies`` names it.
     by_rule : whether a change needs no expected gain, because the price follows from a rule or from a draw.
-    searches : whether it chooses among the grid prices, so that :meth:`refine` gets their valuation.
+    searches : whether its prices are the LP's solution over the grid prices. :meth:`refine` then gets their
+        valuation, and a price group is solved by one LP.
     continues : whether a change that the step limit cut short goes on after the minimum gap.
     explores : whether neighbouring prices are shown to a few shoppers.
     selectable : whether the policy may name it.
@@ -89,9 +90,18 @@ class Strategy(ABC):
         """Return the valuation in what the strategy maximises; by default the policy's objective."""
         return worth
 
+    def drawn(self, inputs: PricingInputs, worth: Valuation) -> Sequence[Sequence[float]] | None:
+        """Return sale probabilities [K][T] in place of the posterior means; None: the means."""
+        thompson = inputs.policy.exploration.mode == "thompson"
+        return draw_probabilities(*worth.beta(), inputs.seed) if thompson else None
+
+    def sold_units(self, inputs: PricingInputs) -> float | None:
+        """Return the units that must be sold in the period; None: at most the inputs' target is sold."""
+        return None
+
     def plan(self, inputs: PricingInputs, worth: Valuation) -> ProfitPlan:
-        """Return the LP's solution over a valuation's prices; by default that of highest expected profit."""
-        return solve_profit(inputs, worth)
+        """Return the LP's solution over a valuation's prices."""
+        return solve_lp(inputs, worth, self.drawn(inputs, worth), target_units=self.sold_units(inputs))
 
     @abstractmethod
     def propose(self, context: StrategyContext, plan: ProfitPlan) -> Proposal:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from jobs.pricing.decision.inputs import PricingInputs
-from jobs.pricing.decision.valuation import Valuation
 from jobs.pricing.policy_section import Field, Number, PolicySection, Share
-from jobs.pricing.strategies.base import ProfitPlan, solve_lp
 from jobs.pricing.strategies.profit_lp import ProfitLp
 
 
@@ -40,10 +38,9 @@ class TargetLp(ProfitLp):
     name = "target_lp"
     settings = TargetLpSettings
 
-    def plan(self, inputs: PricingInputs, worth: Valuation) -> ProfitPlan:
-        """Return the solution of the LP with the target as an equality; its multiplier may be negative."""
-        units = target_units(inputs)
-        return super().plan(inputs, worth) if units is None else solve_lp(inputs, worth, target_units=units)
+    def sold_units(self, inputs: PricingInputs) -> float | None:
+        """Return the target; the LP's multiplier may be negative then."""
+        return target_units(inputs)
 
 
 def target_units(inputs: PricingInputs) -> float | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from jobs.pricing.decision.inputs import PricingInputs
 from jobs.pricing.decision.valuation import Valuation
 from jobs.pricing.optimizer.exploration import draw_at_prices
-from jobs.pricing.strategies.base import ProfitPlan, solve_lp
 from jobs.pricing.strategies.profit_lp import ProfitLp
 
 
@@ -24,6 +25,6 @@ class Thompson(ProfitLp):
     by_rule = True
     explores = False
 
-    def plan(self, inputs: PricingInputs, worth: Valuation) -> ProfitPlan:
-        """Return the solution of the LP under the draw."""
-        return solve_lp(inputs, worth, draw_at_prices(*worth.beta(), worth.prices, inputs.seed))
+    def drawn(self, inputs: PricingInputs, worth: Valuation) -> Sequence[Sequence[float]]:
+        """Return the draw."""
+        return draw_at_prices(*worth.beta(), worth.prices, inputs.seed)

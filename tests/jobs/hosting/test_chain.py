@@ -134,9 +134,13 @@ def prices(outputs: Iterable[Output]) -> dict[str, tuple[object, object]]:
 
 
 def settled_on(outputs: Iterable[Output]) -> dict[str, object]:
-    """Return the inputs of each listing's decision on the settle command, without the table shown until then."""
+    """Return the inputs of each listing's decision on the settle command, without the table shown until then.
+
+    Of what its price group fixed, the best common price alone: the gain is that over the table shown until then.
+    """
     return {
-        o.key: {name: known for name, known in o.value["inputs"].items() if name != "current"}
+        o.key: {name: known for name, known in o.value["inputs"].items() if name not in ("current", "group")}
+        | {"candidate_minor": (o.value["inputs"]["group"] or {}).get("candidate_minor")}
         for o in outputs
         if o.value["cause"] == "SETTLE"
     }

@@ -15,7 +15,9 @@ from jobs.pricing.policies import PolicyCatalog
 from jobs.pricing.policy import Policy
 from schemas.events import CatalogEntry, Listing
 from tests.jobs.pricing.bucket.test_minutes import run_market
-from tests.jobs.pricing.pricing_builders import SmallMarket, of_stream
+from tests.jobs.pricing.bucket_builders import NOON_MS
+from tests.jobs.pricing.group_builders import GROUP, a_group_logic
+from tests.jobs.pricing.pricing_builders import MINUTE_MS, SmallMarket, a_fact, an_offer, of_stream
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +75,14 @@ def test_decision_whose_policy_is_not_known_is_counted(some_hours: list[Output])
     found = previewed(without, Policy())
     assert found.decisions == 0 and found.unreadable > 4
     assert "unreadable" in next(iter(preview_lines(found)))
+
+
+def test_joint_decisions_are_made_again_under_the_patch() -> None:
+    logic, outputs = a_group_logic()
+    at_ms = NOON_MS + MINUTE_MS
+    offer = an_offer(1500, at_ms, sku="s2", price_group=GROUP)
+    outputs += list(logic.on_fact(a_fact("offers", offer, at_ms, 1)))
+    [row] = previewed(outputs, Policy()).categories.values()
+    assert (row.listings, row.changed) == (3, 0)
+    [row] = previewed(outputs, Policy.from_dict({"margin": {"min_margin": 0.55}})).categories.values()
+    assert row.changed == row.up == 3 and row.bound["MIN_MARGIN"] > row.bound_before["MIN_MARGIN"]

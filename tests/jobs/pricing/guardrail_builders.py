@@ -6,10 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 from features.books.offers import ReferenceOffer
+from jobs.pricing.decision.group_plan import plan_group
 from jobs.pricing.decision.inputs import Controls, CurrentTable, DealCounts, Habits
 from jobs.pricing.guardrails import GUARDRAILS, Band, Guardrail, GuardrailContext
 from jobs.pricing.policy import Policy
 from schemas.causes import Cause
+from schemas.events import Listing
 from schemas.price_table import PriceList
 from tests.jobs.pricing.pricing_builders import some_inputs
 
@@ -55,6 +57,13 @@ def a_context(**changes: Any) -> GuardrailContext:
     candidate, confidence = changes.pop("candidate_minor", 1050), changes.pop("confidence", 0.9)
     assert not changes, changes
     return GuardrailContext(inputs, rivals, candidate, confidence)
+
+
+def in_a_group(context: GuardrailContext) -> GuardrailContext:
+    """Return the context of a listing that shares its price with another one like it."""
+    other = replace(context.inputs, listing=Listing("acme", "web-us-usd", "s2"))
+    terms = plan_group([context.inputs, other], "p1", context.inputs.listing.key)
+    return replace(context, inputs=replace(context.inputs, group=terms))
 
 
 def bands_of(context: GuardrailContext, guardrails: tuple[Guardrail, ...] = GUARDRAILS) -> dict[str, Band]:

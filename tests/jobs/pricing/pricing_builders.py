@@ -79,6 +79,7 @@ def some_inputs(policy: Policy | None = None, **changes: Any) -> PricingInputs:
         "experience": None,
         "attributes": None,
         "bandit": None,
+        "group": None,
         "policy_hash": policy.hash,
         "policy": policy.to_dict(),
     }

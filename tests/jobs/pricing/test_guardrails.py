@@ -25,7 +25,7 @@ from jobs.pricing.guardrails import (
 )
 from jobs.pricing.policy_section import PolicySection
 from schemas.causes import Cause
-from tests.jobs.pricing.guardrail_builders import AT_MS, MINUTE_MS, POLICY, a_context, bands_of
+from tests.jobs.pricing.guardrail_builders import AT_MS, MINUTE_MS, POLICY, a_context, bands_of, in_a_group
 from tests.jobs.pricing.members import extra_file, member_classes
 
 
@@ -83,6 +83,7 @@ EXAMPLES = (
     a_context(usual_minor=1100.0, bought=(0, 0, 9, 9)),
     a_context(confidence=0.1),
     a_context(experience=Experience(low_minor=900, high_minor=1000)),
+    in_a_group(a_context()),
 )
 """Contexts in which every guardrail returns a band at least once."""
 

@@ -31,6 +31,20 @@ def test_shipped_policy_equals_the_defaults() -> None:
         ("features: {time_zones: {web: UTC}}", ["features.time_zones", "local_time.time_zones", "{'web': 'UTC'}"]),
         ("limits: {day_offset_minutes: {web: 60}}", ["limits.day_offset_minutes", "local_time.time_zones", "60"]),
         ("features: {emit_every_minutes: 20}", ["features", "refresh_minutes", "got 15"]),
+        (
+            "strategies: {by_role: {kvi: cost_plus}, allowed_by_role: {kvi: [match_rival]}}",
+            ["strategies", "allowed_by_role.kvi", "by_role.kvi chooses", "'cost_plus'", "among match_rival"],
+        ),
+        (
+            "strategies: {allowed_by_role: {kvi: [match_rival]}}",
+            ["allowed_by_role.kvi", "default chooses", "'profit_lp'", "choose another one in by_role.kvi"],
+        ),
+        (
+            "strategies: {allowed_by_role: {kvi: [magic]}}",
+            ["allowed_by_role.kvi", "expected strategies", "'magic'"],
+        ),
+        ("strategies: {allowed_by_role: {kvi: []}}", ["allowed_by_role.kvi", "among no strategy"]),
+        ("groups: {minimum_sales: -1}", ["groups.minimum_sales", "greater than or equal to 0", "got -1"]),
         ("elasticity: {kind: magic}", ["elasticity.kind", "poisson", "magic"]),
         ("elasticity: {sufficient_se: 2}", ["sufficient_se", "got 2"]),
         ("elasticity: {covariates: [in store]}", ["covariates", "letters, digits", "'in store'"]),

@@ -34,6 +34,23 @@ def test_same_seed_gives_the_same_bytes_whatever_the_steps() -> None:
     assert len(got) > 8_000
 
 
+def test_products_of_the_default_market_come_in_sizes_with_one_list_price() -> None:
+    config = MarketConfig()
+    world = Market(config, 1)._world
+    members: dict[tuple[str, str], list[int]] = {}
+    for i, listing in enumerate(world.listings):
+        members.setdefault((listing.market, world.price_group[i]), []).append(i)
+    sizes = Counter(len(each) for each in members.values())
+    grouped = sum(n for size, n in sizes.items() if size > 1)
+    assert set(sizes) == {1, 2, 3, 4} and 0.25 <= grouped / sizes.total() <= 0.4
+    for each in members.values():
+        assert len({(int(world.list_minor[i]), world.category[i], world.role[i]) for i in each}) == 1
+        assert len(each) == 1 or len({int(world.cost_minor[i]) for i in each}) > 1
+        assert len({world.keys[i] for i in each}) == 1
+    alone = Market(MarketConfig(grouped_share=0.0), 1)._world
+    assert alone.price_group == tuple(listing.sku for listing in alone.listings)
+
+
 def test_different_seeds_give_different_records() -> None:
     assert a_run(a_market(1), 1).records != a_run(a_market(2), 1).records
 

@@ -52,6 +52,8 @@ CONTINUED = {
     "continued_before_0051": BEFORE_0051,
 }
 """Key of the stored outputs → the snapshot that they follow."""
+ALONE = Policy().overridden({"groups": {"equal_price": False}})
+"""The policy of the version that wrote the outputs, which decided every listing of a price group alone."""
 
 
 def plain(value: Any) -> Any:
@@ -141,12 +143,26 @@ def test_snapshot_of_version_1_holds_every_kind_of_listing_state() -> None:
 
 @pytest.mark.parametrize("key", CONTINUED)
 def test_restored_snapshot_goes_on_as_the_version_that_wrote_the_outputs(key: str) -> None:
-    assert go_on(restored(CONTINUED[key])) == VERSION_1[key]
+    assert go_on(restored(CONTINUED[key], ALONE)) == VERSION_1[key]
 
 
 @pytest.mark.parametrize("key", CONTINUED)
 def test_restored_snapshot_goes_on_the_same_after_another_restart(key: str) -> None:
-    assert go_on(restarted(restored(CONTINUED[key]))) == VERSION_1[key]
+    assert go_on(restarted(restored(CONTINUED[key], ALONE))) == VERSION_1[key]
+
+
+@pytest.mark.parametrize("key", CONTINUED)
+def test_listings_of_an_older_snapshot_are_brought_to_one_price_and_one_table(key: str) -> None:
+    logic = restored(CONTINUED[key])
+    go_on(logic)
+    groups: dict[str, set[str]] = {}
+    for row in logic.snapshot()["bucket"]["states"]:
+        state = dict(zip(ROW, row, strict=True))
+        if state["table"] is not None:
+            groups.setdefault(state["price_group"], set()).add(
+                state["table"]["table_id"] + state["table"]["table"]
+            )
+    assert {len(tables) for tables in groups.values()} == {1}
 
 
 def test_odd_cost_of_a_snapshot_before_0042_is_confirmed_within_the_tolerance() -> None:

@@ -10,12 +10,14 @@ import pytest
 
 from jobs.pricing.commands import HANDLER_OF
 from jobs.pricing.decision.explain import WIDTH, explain
+from jobs.pricing.decision.group_plan import plan_group
 from jobs.pricing.guardrails import GUARDRAILS, Guardrail
 from jobs.pricing.watcher.signals import SIGNALS, Signal
 from schemas import public_texts
 from schemas.causes import Cause
 from schemas.codes import EstimateWarning, InsufficientReason, OutcomeCode, RejectCode, Sufficiency
 from schemas.events import CommandKind, OfferKind, Role
+from tests.jobs.pricing.group_builders import a_member
 from tests.jobs.pricing.pricing_builders import (
     START_MS,
     a_current,
@@ -33,6 +35,8 @@ OF_CATALOG = {
 CAUSE_TEXTS: tuple[tuple[Cause, dict[str, Any], str], ...] = (
     (Cause.EVIDENCE, EVIDENCE, "Demand changed: orders ×0.8; 3 orders seen, 9.5 forecast"),
     (Cause.GROUP_EVIDENCE, EVIDENCE, "Demand changed across the price group: orders"),
+    (Cause.GROUP_JOINED, {"listing": "acme/web-us-usd/s2"},
+     "Another listing of the price group got its first price: acme/web-us-usd/s2."),
     (Cause.RIVAL_MOVED, {"competitor": "r", "price_minor": 900, "before_minor": 950, "in_stock": True},
      "A competitor's price or stock changed: r at 9.00 USD (9.50 USD at its last repricing)."),
     (Cause.RIVAL_MOVED, {"competitor": "r", "price_minor": 900, "before_minor": None, "in_stock": False},
@@ -103,6 +107,11 @@ WORLDS: dict[str, dict[str, Any]] = {
     "scarce": {"target_units": 1.0, "target_from": "stock"},
     "with a reference": {"offers": [an_offer_row(900, START_MS - 1, "shelf", "reference")]},
     "no limit meets": {"catalog_ceiling_minor": 1300},
+    "one of a group": {
+        "group": plan_group(
+            [a_member("s1"), a_member("s2"), a_member("s3")], "p1", "acme/web-us-usd/s1"
+        ).to_record()
+    },
 }
 
 
