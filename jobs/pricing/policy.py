@@ -348,6 +348,8 @@ class Materiality(PolicySection):
 class Groups(PolicySection):
     """Price groups: listings of one market and catalog ``price_group`` (§ 7)."""
 
+    live = True
+
     equal_price: bool = Field(
         default=True,
         description="true: the listings of a price group have one price, decided jointly (decision 62)",

@@ -109,7 +109,8 @@ def test_strategy_in_force_has_no_shadow_of_its_own() -> None:
 
 
 def test_explanation_has_a_line_per_shadow() -> None:
-    text = explain(a_record(some_inputs(with_policy({"shadow": ["cost_plus", "match_rival"]}))), catalog_of())
+    policy = with_policy({"shadow": ["cost_plus", "match_rival"]})
+    text = explain(a_record(some_inputs(policy)), catalog_of(policy))
     lines = [line.split(maxsplit=1)[1] for line in text.splitlines() if line.startswith("  shadow")]
     assert lines[0].startswith("cost_plus would set 18.49 USD, expected gain")
     assert lines[1].startswith("match_rival would set 18.99 USD")
