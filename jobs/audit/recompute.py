@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from jobs.pricing.decision.group_plan import plan_group
+from jobs.pricing.decision.groups.plan import plan_group
 from jobs.pricing.decision.reprice import recompute, recompute_without_offer, reprice
 from jobs.pricing.decision.serialization import InputsError, decision_record, read_inputs
 from jobs.pricing.policies import PolicyCatalog

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Annotated, Any
 
 import orjson
@@ -93,7 +93,8 @@ def show_command(
     ]
     lines += list(columns(rows)) or ["  no scope sets a key; --all shows every key of the policy file"]
     lines += [f"  pending: {line}" for line in _change_lines(list(view.pending))]
-    out(asdict(view), lines, as_json)
+    data = asdict(view) | {"values": {key: found._asdict() for key, found in view.values.items()}}
+    out(data, lines, as_json)
 
 
 @policy.command(name="set")
@@ -191,13 +192,14 @@ def preview_lines(found: Preview) -> Iterator[str]:
             )
         )  # fmt: skip
     yield from columns(rows)
-    for (category, _), row in found.categories.items():
+    for (category, currency), row in found.categories.items():
+        where = f"{category} ({currency})"
         for code in sorted(row.bound.keys() | row.bound_before.keys()):
             if row.bound[code] != row.bound_before[code]:
                 now, before = row.bound[code], row.bound_before[code]
-                yield f"  {category}: {code} bounds {now:,} decisions, {before:,} before"
+                yield f"  {where}: {code} bounds {now:,} decisions, {before:,} before"
         for listing, why in sorted(row.unpriceable.items())[:20]:
-            yield f"  {category}: {listing} would have no price: {why}"
+            yield f"  {where}: {listing} would have no price: {why}"
 
 
 def _preview_data(found: Preview) -> dict[str, Any]:
@@ -206,7 +208,7 @@ def _preview_data(found: Preview) -> dict[str, Any]:
         "decisions": found.decisions,
         "unreadable": found.unreadable,
         "categories": [
-            asdict(row)
+            {each.name: getattr(row, each.name) for each in fields(row)}
             | {
                 "category": category, "currency": currency, "mean_change": row.mean_change,
                 "gain_interval": row.gain_interval,

@@ -11,8 +11,8 @@ from features.cells.lines import record_values
 from jobs.connectors.kafka.commands import Target, make_command, parse_until, publish_command
 from jobs.connectors.kafka.policies import read_policy_changes
 from jobs.connectors.kafka.reading import newest
-from jobs.policies.documents import PolicyView, ScopeHistory, changed_keys, nested, scope_of
-from jobs.pricing.policies import PatchError, PolicyPatch, PolicyScope, check_patch, fold
+from jobs.policies.documents import PolicyView, ScopeHistory, nested, scope_of
+from jobs.pricing.policies import PolicyPatch, PolicyScope, check_patch, fold
 from jobs.pricing.policies.patch import LEAST_LEAD_MS, Document
 from jobs.pricing.policy import Policy
 from jobs.runtime.settings import Settings
@@ -66,19 +66,12 @@ def diff(settings: Settings, scope: str, other: str | None = None) -> dict[str, 
 
     Without ``other``, ``scope`` is compared with the deployment's policy.
     """
-    one = show(settings, scope)
-    if other is None:
-        base = Policy.load(settings.policy).to_dict()
-        return {
-            key: (base[key.partition(".")[0]][key.partition(".")[2]], found.value)
-            for key, found in one.values.items()
-            if found.scope != "default" and base[key.partition(".")[0]][key.partition(".")[2]] != found.value
-        }
-    two = show(settings, other)
+    base = Policy.load(settings.policy)
+    before = ScopeHistory(()).view(base, PolicyScope.parse(scope), 0) if other is None else show(settings, other)
     return {
-        key: (two.values[key].value, found.value)
-        for key, found in one.values.items()
-        if two.values[key].value != found.value
+        key: (before.values[key].value, found.value)
+        for key, found in show(settings, scope).values.items()
+        if before.values[key].value != found.value
     }
 
 
@@ -207,6 +200,3 @@ def first_minute(now_ms: int, speed: int, since: str | None) -> int:
 
 def _up(time_ms: int) -> int:
     return -(-time_ms // MINUTE_MS) * MINUTE_MS
-
-
-__all__ = ["PatchError", "PolicyUseError", "changed_keys", "diff", "history", "rollback", "set_policy", "show"]

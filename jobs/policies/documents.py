@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -113,20 +113,6 @@ def patch_of(record: PolicyChanged) -> PolicyPatch:
     )  # fmt: skip
 
 
-def changed_keys(before: Document, after: Document) -> dict[str, tuple[Any, Any]]:
-    """Return the keys in which two documents differ: key → values, None where a document lacks it.
-
-    >>> changed_keys({"limits": {"max_step": 0.1}}, {"limits": {"max_step": 0.05, "min_gap_minutes": 5}})
-    {'limits.max_step': (0.1, 0.05), 'limits.min_gap_minutes': (None, 5)}
-    """
-    flat = [_flat(each) for each in (before, after)]
-    return {
-        key: (flat[0].get(key), flat[1].get(key))
-        for key in sorted(flat[0].keys() | flat[1].keys())
-        if flat[0].get(key) != flat[1].get(key)
-    }
-
-
 def _flat(document: Document) -> dict[str, Any]:
     return {f"{section}.{name}": value for section, keys in document.items() for name, value in keys.items()}
 
@@ -160,8 +146,3 @@ def _applies(wide: PolicyScope, scope: PolicyScope, entry: CatalogEntry | None) 
         and wide.market in ("", scope.market)
         and (not wide.field or (wide.field, wide.value) == (scope.field, scope.value))
     )
-
-
-def scopes_with_documents(documents: Mapping[PolicyScope, Document]) -> Sequence[PolicyScope]:
-    """Return scopes in the order of application."""
-    return sorted(documents, key=lambda scope: scope.rank)

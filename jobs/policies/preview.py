@@ -17,7 +17,7 @@ from jobs.connectors.kafka.policies import PolicyTopic
 from jobs.connectors.kafka.reading import read_newest_first, read_values
 from jobs.policies.control import PolicyUseError, first_minute, read_history
 from jobs.policies.documents import nested
-from jobs.pricing.decision.group_plan import plan_group
+from jobs.pricing.decision.groups.plan import plan_group
 from jobs.pricing.decision.inputs import PricingInputs, Shares, shares_of
 from jobs.pricing.decision.limit_texts import binds
 from jobs.pricing.decision.reprice import reprice

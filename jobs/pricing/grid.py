@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from jobs.pricing.policy import PriceGrid
+from jobs.pricing.policy_prices import PriceGrid
 from schemas.money import to_grid
 
 if TYPE_CHECKING:

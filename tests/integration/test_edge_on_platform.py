@@ -47,11 +47,11 @@ def market(platform: Settings) -> tuple[Settings, dict[Listing, PriceTable]]:
 
 
 def publish(settings: Settings, outputs: list[Output]) -> None:
-    """Publish all decisions, and all tables except the last, as after a failure between the two writes."""
+    """Publish decisions and policies, and all tables but the last, as after a failure between the two writes."""
     last = max(output.key for output in outputs if output.stream == "tables")
     with Publisher(settings.kafka) as publisher:
         for output in outputs:
-            if output.stream == "decisions" or (output.stream == "tables" and output.key != last):
+            if output.stream in ("decisions", "policies") or (output.stream == "tables" and output.key != last):
                 publisher.send(output.stream, output.value, timestamp_ms=output.event_time_ms, key=output.key)
 
 

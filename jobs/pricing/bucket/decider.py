@@ -24,7 +24,7 @@ from jobs.pricing.bucket.input_collector import InputCollector
 from jobs.pricing.bucket.listing_state import KEPT_TABLES, DecidedOn, PublishedPrice
 from jobs.pricing.bucket.price_experience import published, started
 from jobs.pricing.bucket.requests import RepricingRequest
-from jobs.pricing.decision.group_plan import plan_group
+from jobs.pricing.decision.groups.plan import plan_group
 from jobs.pricing.decision.inputs import PricingInputs
 from jobs.pricing.decision.reprice import reprice
 from jobs.pricing.decision.result import PricingDecision

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from features.books.offers import RivalOffer
 from jobs.pricing.bucket.listing_state import HeldOffer, ListingState, RequestedOn
 from jobs.pricing.bucket.requests import RepricingRequests
-from jobs.pricing.policy import Market
+from jobs.pricing.policy_limits import Market
 from schemas.causes import Cause
 from schemas.events import Offer, OfferKind
 

@@ -14,7 +14,7 @@ from textwrap import fill
 from typing import Any
 
 from jobs.pricing.commands import HANDLER_OF
-from jobs.pricing.decision.group_terms import GroupTerms
+from jobs.pricing.decision.groups.terms import GroupTerms
 from jobs.pricing.decision.inputs import PricingInputs
 from jobs.pricing.decision.limit_texts import binds, limit_text, shadow_text
 from jobs.pricing.decision.serialization import read_inputs

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from features.books.offers import ReferenceOffer, RivalOffer, reference_of
 from features.books.price_bandit import ArmBelief
 from features.books.sale_probability import PointCounts
-from jobs.pricing.decision.group_terms import GroupTerms
+from jobs.pricing.decision.groups.terms import GroupTerms
 from jobs.pricing.policy import Policy
 from schemas.causes import Cause
 from schemas.events import DEFAULT_SEGMENT, Listing

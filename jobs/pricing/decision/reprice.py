@@ -20,7 +20,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from jobs.pricing.decision.group_member import decide_member, gain_of
+from jobs.pricing.decision.groups.member import decide_member, gain_of
 from jobs.pricing.decision.inputs import PricingInputs, Shares
 from jobs.pricing.decision.outcome import (
     GuardrailVerdict,

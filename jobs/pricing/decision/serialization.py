@@ -16,7 +16,7 @@ from features.array_text import array_text, read_array
 from features.books.offers import RivalOffer
 from features.books.price_bandit import ArmBelief
 from features.books.sale_probability import PointCounts
-from jobs.pricing.decision.group_terms import GroupTerms
+from jobs.pricing.decision.groups.terms import GroupTerms
 from jobs.pricing.decision.inputs import (
     BanditInputs,
     Belief,

@@ -9,7 +9,7 @@ from jobs.pricing.policy import Policy
 from schemas.codes import OutcomeCode
 
 if TYPE_CHECKING:
-    from jobs.pricing.decision.group_terms import GroupTerms, MemberTerms
+    from jobs.pricing.decision.groups.terms import GroupTerms, MemberTerms
 
 
 class EqualPrice(Guardrail):

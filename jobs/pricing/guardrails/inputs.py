@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from jobs.pricing.guardrails.base import Band, Guardrail, GuardrailContext, Kind, LimitRecord, money
-from jobs.pricing.policy import Margin, Policy
+from jobs.pricing.policy import Policy
+from jobs.pricing.policy_limits import Margin
 from schemas.money import EXPONENTS
 from schemas.topics import MAX_PRICE_MINOR
 

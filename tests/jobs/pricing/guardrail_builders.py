@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from features.books.offers import ReferenceOffer
-from jobs.pricing.decision.group_plan import plan_group
+from jobs.pricing.decision.groups.plan import plan_group
 from jobs.pricing.decision.inputs import Controls, CurrentTable, DealCounts, Habits
 from jobs.pricing.guardrails import GUARDRAILS, Band, Guardrail, GuardrailContext
 from jobs.pricing.policy import Policy

@@ -10,7 +10,7 @@ import pytest
 
 from jobs.pricing.commands import HANDLER_OF
 from jobs.pricing.decision.explain import WIDTH, explain
-from jobs.pricing.decision.group_plan import plan_group
+from jobs.pricing.decision.groups.plan import plan_group
 from jobs.pricing.guardrails import GUARDRAILS, Guardrail
 from jobs.pricing.watcher.signals import SIGNALS, Signal
 from schemas import public_texts

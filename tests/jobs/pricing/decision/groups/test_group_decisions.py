@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.audit.recompute import Audit, same_bytes, same_joint_decision
-from jobs.pricing.decision.group_plan import plan_group
-from jobs.pricing.decision.group_terms import GroupTerms
+from jobs.pricing.decision.groups.plan import plan_group
+from jobs.pricing.decision.groups.terms import GroupTerms
 from jobs.pricing.decision.inputs import PricingInputs
 from jobs.pricing.decision.reprice import recompute, reprice
 from jobs.pricing.decision.result import PricingDecision

@@ -1,7 +1,7 @@
 """GroupTerms: what a joint decision fixed for all members of a price group, as an input of each member's decision.
 
 Every member's record embeds the terms, so that it is recomputed alone. The terms follow from all members' own
-inputs (:mod:`jobs.pricing.decision.group_plan`), which an audit recomputes from the members' records.
+inputs (:mod:`jobs.pricing.decision.groups.plan`), which an audit recomputes from the members' records.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from jobs.pricing.decision.group_terms import GroupTerms
+from jobs.pricing.decision.groups.terms import GroupTerms
 from jobs.pricing.decision.outcome import GuardrailVerdict, Situation, held, priced, unchanged, unpriceable
 from jobs.pricing.decision.result import PricingDecision
 from jobs.pricing.decision.valuation import Gain

@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from jobs.pricing.decision.group_terms import GroupTerms, MemberTerms
+from jobs.pricing.decision.groups.terms import GroupTerms, MemberTerms
 from jobs.pricing.decision.inputs import PricingInputs, Shares, Table, main_segment, shares_of
 from jobs.pricing.decision.outcome import GuardrailVerdict, Situation, after_the_gap_ms
 from jobs.pricing.decision.reprice import assess, bands_of, candidate_prices
