@@ -66,9 +66,10 @@ class PolicyOverview(NamedTuple):
         >>> PolicyOverview((), (), ()).line
         'the policy file alone; no patch pending'
         """
-        keys = sum(len(each.values) for each in self.scopes)
-        found = f"{keys} keys set in {len(self.scopes)} scopes" if self.scopes else "the policy file alone"
-        return f"{found}; {len(self.pending) or 'no'} patch{'es' if len(self.pending) > 1 else ''} pending"
+        keys, scopes, waiting = sum(len(s.values) for s in self.scopes), len(self.scopes), len(self.pending)
+        found = f"{keys} key{'s' * (keys > 1)} set in {scopes} scope{'s' * (scopes > 1)}"
+        pending = f"{waiting or 'no'} patch{'es' * (waiting > 1)} pending"
+        return f"{found if scopes else 'the policy file alone'}; {pending}"
 
 
 MOST_REFUSED = 5
