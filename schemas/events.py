@@ -394,7 +394,8 @@ class Command:
     ``decision_id`` to approve and reject, ``version`` to rollback. ``selection``, ``changes``, ``from_ms`` and
     ``replaces`` belong to policy (:mod:`jobs.pricing.policies`): listings within the market as ``category=shoes``
     (role, price_group, sku), section → key → value as a JSON object, the minute from which they hold, and whether
-    they replace the scope's former changes.
+    they replace the scope's former changes. ``role`` is that of the operator's key, and ``signature`` the operator
+    port's over all other fields (:mod:`jobs.access.signatures`).
     """
 
     event_id: str
@@ -414,6 +415,8 @@ class Command:
     changes: str | None = None
     from_ms: int | None = None
     replaces: bool | None = None
+    role: str | None = None
+    signature: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -642,6 +645,37 @@ class PolicyChanged:
     reason: str
     accepted: bool
     problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedCommand:
+    """A command that was not carried out, and why; each bucket writes the same record."""
+
+    command_id: str
+    event_time_ms: int
+    tenant: str
+    kind: str
+    operator: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKey:
+    """An access key: issued, rotated or revoked.
+
+    ``issued_ms``, ``expires_ms`` and ``revoked_ms`` are wall times. ``tenant``: the one that its holder ``author``
+    may see; empty for every tenant. ``role``: one of :class:`jobs.access.roles.Role`. ``digest``: SHA-256 of the
+    key's text, hexadecimal; the text itself is kept nowhere.
+    """
+
+    key_id: str
+    issued_ms: int
+    tenant: str
+    role: str
+    author: str
+    digest: str
+    expires_ms: int
+    revoked_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,18 @@ class Settings(BaseSettings):
     segments_waiting: int = Field(
         100_000, ge=1, description="most customers' counts that a worker queues while Redis is unreachable"
     )
+    console_host: str = Field("127.0.0.1", description="address of the operator port")
+    console_port: int = Field(8090, ge=0, le=65_535, description="port of the console and of the operators' API")
+    tls_certificate: Path | None = Field(
+        None,
+        description="PEM file of the certificate of both ports; None: plain HTTP, for loopback or behind a proxy",
+    )
+    tls_key: Path | None = Field(None, description="PEM file of the certificate's private key")
+    command_key: str | None = Field(
+        None,
+        pattern="^[0-9a-f]{64}$",
+        description="public key under which repricing_job verifies commands; None: commands are not verified",
+    )
     edge_secret: SecretStr | None = Field(
         None, description="key of customers' pseudonyms; None: the key file that the local platform generates"
     )
@@ -121,6 +133,16 @@ class Settings(BaseSettings):
     def key_file(self) -> Path:
         """File of the generated pseudonym key, which the local platform writes at its first start."""
         return self.home / KEY_FILE
+
+    @property
+    def signing_key_file(self) -> Path:
+        """Private key that signs commands; the local platform writes it at its first start."""
+        return self.home / "run" / "commands.pem"
+
+    @property
+    def keys_folder(self) -> Path:
+        """Folder of the access keys that the local platform issues, and of the codes that sign in once."""
+        return self.home / "run" / "keys"
 
     @cached_property
     def pseudonym_key(self) -> SecretStr:
