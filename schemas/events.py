@@ -665,7 +665,7 @@ class AccessKey:
 
     ``issued_ms``, ``expires_ms`` and ``revoked_ms`` are wall times. ``tenant``: the one that its holder ``author``
     may see; empty for every tenant. ``role``: one of :class:`jobs.access.roles.Role`. ``digest``: SHA-256 of the
-    key's text, hexadecimal; the text itself is kept nowhere.
+    key's text, hexadecimal; the text itself is kept nowhere. ``signature``: over all other fields.
     """
 
     key_id: str
@@ -676,6 +676,7 @@ class AccessKey:
     digest: str
     expires_ms: int
     revoked_ms: int | None
+    signature: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

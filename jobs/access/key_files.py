@@ -16,10 +16,14 @@ from typing import NamedTuple
 import orjson
 
 from jobs.access.keys import issue_key
+from jobs.access.signatures import Signer
 from jobs.runtime.pseudonym import create_secret
+from jobs.runtime.settings import Settings
 from schemas.events import AccessKey
 from schemas.time_units import DAY_MS, MINUTE_MS
 
+ADMIN, SHOP = "admin", "shop"
+"""Holders of the two keys that the local platform issues; each is in a file of that name."""
 LOCAL_KEY_DAYS = 365
 """Days for which a key of the local platform is accepted."""
 CODE_MS = 30 * MINUTE_MS
@@ -33,13 +37,13 @@ class LocalKey(NamedTuple):
     record: AccessKey
 
 
-def local_key(path: Path, author: str, role: str, tenant: str) -> LocalKey:
-    """Return the key in a file; it is issued if the file does not exist."""
+def local_key(path: Path, signer: Signer, author: str, role: str, tenant: str) -> LocalKey:
+    """Return the key in a file; it is issued and its record signed if the file does not exist."""
 
     def issue() -> str:
         now_ms = round(time.time() * 1000)
         text, record = issue_key(author, role, tenant, now_ms=now_ms, expires_ms=now_ms + LOCAL_KEY_DAYS * DAY_MS)
-        return orjson.dumps({"key": text, "record": record}).decode()
+        return orjson.dumps({"key": text, "record": signer.sign(record)}).decode()
 
     create_secret(path, issue)
     return read_key(path)
@@ -93,6 +97,21 @@ def remove_old_codes(folder: Path, now_ms: int) -> None:
         with contextlib.suppress(OSError):
             if orjson.loads(path.read_bytes())["until_ms"] <= now_ms:
                 path.unlink()
+
+
+def sign_in_link(settings: Settings, now_ms: int) -> str:
+    """Return a link that signs the local platform's administrator in once.
+
+    Raises
+    ------
+    OSError
+        If the local platform has issued no key yet.
+    """
+    admin, codes = read_key(settings.keys_folder / f"{ADMIN}.json"), settings.keys_folder / "codes"
+    remove_old_codes(codes, now_ms)
+    code = write_code(codes, admin.record.key_id, now_ms)
+    scheme = "http" if settings.tls_certificate is None else "https"
+    return f"{scheme}://{settings.console_host}:{settings.console_port}/sign-in?code={code}"
 
 
 def _code_file(folder: Path, code: str) -> Path:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from jobs.access.roles import Permission, Role, may
@@ -100,6 +100,11 @@ def digest_of(text: str) -> str:
 class KeyRing:
     """The records of keys, newest per key id; checks presented keys.
 
+    Parameters
+    ----------
+    records : keys that are known already.
+    genuine : whether a record of the topic is the deployment's own; others are ignored. By default every record.
+
     Attributes
     ----------
     generation : rises with every change, so that a cache of checks knows when to be emptied.
@@ -112,7 +117,10 @@ class KeyRing:
     ('shop', None, None)
     """
 
-    def __init__(self, records: Iterable[AccessKey] = ()) -> None:
+    def __init__(
+        self, records: Iterable[AccessKey] = (), genuine: Callable[[AccessKey], bool] = lambda record: True
+    ) -> None:
+        self._genuine = genuine
         self._by_id: dict[str, AccessKey] = {}
         self._by_digest: dict[str, AccessKey] = {}
         self.generation = 0
@@ -120,7 +128,9 @@ class KeyRing:
             self.take(record)
 
     def take(self, record: AccessKey) -> None:
-        """Take a key's newest record: issued, rotated or revoked."""
+        """Take a key's newest record: issued, rotated or revoked. One that is not the deployment's is ignored."""
+        if not self._genuine(record):
+            return
         before = self._by_id.get(record.key_id)
         if before is not None:
             self._by_digest.pop(before.digest, None)

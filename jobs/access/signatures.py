@@ -1,4 +1,4 @@
-"""Signatures of commands: Ed25519 over a command's fields.
+"""Signatures of commands and of keys' records: Ed25519 over the fields.
 
 The operator port and ``walras`` sign with the deployment's private key. repricing_job has the public key alone,
 and refuses a command without author, without a role that may send it, or with a wrong signature: whoever can write
@@ -12,6 +12,7 @@ import binascii
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import TypeVar
 
 import orjson
 from cryptography.exceptions import InvalidSignature
@@ -26,22 +27,25 @@ from cryptography.hazmat.primitives.serialization import (
 
 from jobs.access.roles import Permission, may
 from jobs.runtime.pseudonym import create_secret
-from schemas.events import Command
+from schemas.events import AccessKey, Command
 
 Verify = Callable[[Command], str]
 """Returns what is wrong with a command, "" for nothing."""
 
 
-def signed_bytes(command: Command) -> bytes:
+Signed = TypeVar("Signed", Command, AccessKey)
+
+
+def signed_bytes(record: Command | AccessKey) -> bytes:
     """Return what a signature covers: every field that is set but the signature, as JSON with sorted names."""
-    values = {each.name: getattr(command, each.name) for each in fields(command) if each.name != "signature"}
+    values = {each.name: getattr(record, each.name) for each in fields(record) if each.name != "signature"}
     return orjson.dumps(
         {name: value for name, value in values.items() if value is not None}, option=orjson.OPT_SORT_KEYS
     )
 
 
-class CommandSigner:
-    """Signs commands with the deployment's private key.
+class Signer:
+    """Signs commands and keys' records with the deployment's private key.
 
     Parameters
     ----------
@@ -50,8 +54,8 @@ class CommandSigner:
     Examples
     --------
     >>> import tempfile
-    >>> signer = CommandSigner(Path(tempfile.mkdtemp()) / "commands.pem")
-    >>> command = signer.sign(Command("c1", 0, "acme", "settle", "ann"), role="pricing_manager")
+    >>> signer = Signer(Path(tempfile.mkdtemp()) / "commands.pem")
+    >>> command = signer.command(Command("c1", 0, "acme", "settle", "ann"), role="pricing_manager")
     >>> check = verifier(signer.public_key)
     >>> check(command), check(replace(command, tenant="other"))
     ('', 'signature: not that of the operator port over this command')
@@ -69,14 +73,27 @@ class CommandSigner:
         """The public key, 64 hexadecimal digits."""
         return self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
 
-    def sign(self, command: Command, role: str) -> Command:
+    def command(self, command: Command, role: str) -> Command:
         """Return the command with its author's role and the signature."""
-        bare = replace(command, role=role, signature=None)
+        return self.sign(replace(command, role=role))
+
+    def sign(self, record: Signed) -> Signed:
+        """Return the record with the signature."""
+        bare = replace(record, signature=None)
         return replace(bare, signature=base64.b64encode(self._key.sign(signed_bytes(bare))).decode())
 
 
-def verifier(public_key: str) -> Verify:
-    """Return the check of commands under a public key, 64 hexadecimal digits.
+def is_signed(record: Command | AccessKey, key: Ed25519PublicKey) -> bool:
+    """Return whether a record's signature is that of a key over its fields."""
+    try:
+        key.verify(base64.b64decode(record.signature or "", validate=True), signed_bytes(record))
+    except (InvalidSignature, binascii.Error):
+        return False
+    return True
+
+
+def public_key(text: str) -> Ed25519PublicKey:
+    """Return a public key from 64 hexadecimal digits.
 
     Raises
     ------
@@ -84,9 +101,14 @@ def verifier(public_key: str) -> Verify:
         If the text is no public key.
     """
     try:
-        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key))
+        return Ed25519PublicKey.from_public_bytes(bytes.fromhex(text))
     except ValueError as error:
-        raise ValueError(f"command key: expected 64 hexadecimal digits, got {public_key!r}") from error
+        raise ValueError(f"command key: expected 64 hexadecimal digits, got {text!r}") from error
+
+
+def verifier(text: str) -> Verify:
+    """Return the check of commands under a public key, which raises as :func:`public_key`."""
+    key = public_key(text)
 
     def check(command: Command) -> str:
         if not command.operator or not command.role or not command.signature:
@@ -94,11 +116,7 @@ def verifier(public_key: str) -> Verify:
             return f"{', '.join(missing)}: expected a command signed by the operator port, got none"
         if not may(command.role, Permission.COMMAND):
             return f"role: expected one that may send commands, got {command.role!r}"
-        try:
-            key.verify(base64.b64decode(command.signature, validate=True), signed_bytes(command))
-        except (InvalidSignature, binascii.Error):
-            return "signature: not that of the operator port over this command"
-        return ""
+        return "" if is_signed(command, key) else "signature: not that of the operator port over this command"
 
     return check
 

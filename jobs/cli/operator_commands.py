@@ -153,9 +153,9 @@ def _send(kind: CommandKind, target: Target, operator: str, *, reason: str, **fi
         command = make_command(
             kind, target, operator=operator or getpass.getuser(), now_ms=now_ms, reason=reason or None, **fields
         )
+        publish_command(settings, command)
     except OperatorError as error:
         raise wrong(str(error)) from None
-    publish_command(settings, command)
     at = "/".join(part for part in target if part)
     typer.echo(f"{kind.value} {at}: published as {command.event_id} at {format_time(now_ms)}")
 

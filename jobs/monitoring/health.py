@@ -201,7 +201,8 @@ def check_flink(settings: Settings) -> list[ComponentHealth]:
 
 def check_edge(settings: Settings) -> ComponentHealth:
     """Report whether the edge service is ready."""
-    base = f"http://{settings.edge_host}:{settings.edge_port}"
+    scheme = "http" if settings.tls_certificate is None else "https"
+    base = f"{scheme}://{settings.edge_host}:{settings.edge_port}"
     try:
         ready, alive = get_json(f"{base}/readyz"), get_json(f"{base}/healthz")
         if ready["status"] != "ok":
@@ -234,20 +235,18 @@ def check_processes(settings: Settings) -> list[ComponentHealth]:
     ]
 
 
-def component_health(
-    settings: Settings, tables: RedisPriceTables, *, with_edge: bool = True
-) -> list[ComponentHealth]:
+def component_health(settings: Settings, tables: RedisPriceTables) -> list[ComponentHealth]:
     """Return the health of every component, in the order of the data flow."""
     asked = (check_minutes(settings), check_buckets(settings))
     minutes_and_buckets = [found for found in asked if found is not None]
-    every = [
+    return [
         check_broker(settings),
         *check_flink(settings),
         *minutes_and_buckets,
         check_redis(tables),
         *check_processes(settings),
+        check_edge(settings),
     ]
-    return [*every, check_edge(settings)] if with_edge else every
 
 
 def _job_name(name: str) -> str:

@@ -20,6 +20,8 @@ from schemas.topics import Topic, inputs_at_speed, min_lateness_ms
 
 KEY_FILE = Path("run") / "pseudonym.key"
 """The generated pseudonym key, relative to a run's state folder."""
+SIGNING_KEY_FILE = Path("run") / "commands.pem"
+"""The generated key that signs commands, relative to a run's state folder."""
 KEY_COMMAND = '`python -c "import secrets; print(secrets.token_hex(32))"`'
 DATA_CLOCK = "data"
 """The clock of a replay: hosted logics use the event time of their input as the current time."""
@@ -137,7 +139,7 @@ class Settings(BaseSettings):
     @property
     def signing_key_file(self) -> Path:
         """Private key that signs commands; the local platform writes it at its first start."""
-        return self.home / "run" / "commands.pem"
+        return self.home / SIGNING_KEY_FILE
 
     @property
     def keys_folder(self) -> Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from infra.local.machine.ports import is_listening
-from infra.reports.benchmarks.edge_server import BARE, KEY
+from infra.reports.benchmarks.edge_server import ACCESS_KEY, BARE, KEY
 from infra.reports.benchmarks.http_load import Outcome, request, run_load
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.runtime.pseudonym import pseudonym
@@ -51,7 +51,10 @@ def shopper_requests(count: int, seed: int = 7) -> list[bytes]:
         customer = f"new-{seed}-{n}" if new else f"c{rng.integers(CUSTOMERS)}"
         sku = int(LISTINGS * rng.random() ** 2)
         found.append(
-            request(f"/v1/quotes/{TENANT}/{MARKET}/sku-{sku}?customer={customer}&session=s-{customer}&arm=base")
+            request(
+                f"/v1/quotes/{TENANT}/{MARKET}/sku-{sku}?customer={customer}&session=s-{customer}&arm=base",
+                key=ACCESS_KEY,
+            )
         )
     return found
 

@@ -13,14 +13,19 @@ from typing import Any
 
 import uvicorn
 
+from jobs.access.keys import KeyRing, digest_of
+from jobs.access.roles import Role
 from jobs.connectors.kafka.quote_log import QuoteLog
-from jobs.console.market_view import MarketView
 from jobs.edge.quoting import Receive, Scope, Send
-from jobs.edge.service import SERVER, build, tune_interpreter
+from jobs.edge.service import build, tune_interpreter
+from jobs.runtime.serving import SERVER
 from jobs.runtime.settings import Settings
+from schemas.events import AccessKey
 
 BARE = "/bare"
 KEY = "key of the benchmark's pseudonyms"
+ACCESS_KEY = "key of the benchmark's shop"
+SHOP = AccessKey("bench", 0, "", Role.QUOTES, "bench", digest_of(ACCESS_KEY), 1 << 62, None)
 TEST_BROKER = {"test.mock.num.brokers": 1}
 
 
@@ -35,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     values: dict[str, Any] = {"redis": args.redis, "edge_port": args.port, "edge_secret": KEY}
     settings = Settings(kafka=args.kafka or "127.0.0.1:1", **values)
     quotes = QuoteLog(args.kafka) if args.kafka else QuoteLog("", **TEST_BROKER)
-    edge = build(settings, follow=False, view=MarketView(settings.kafka), quotes=quotes)
+    edge = build(settings, follow=False, ring=KeyRing([SHOP]), quotes=quotes)
     body = b'{"constant":"' + b"x" * (args.size - 15) + b'"}'
     head = {
         "type": "http.response.start",
