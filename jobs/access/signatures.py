@@ -1,7 +1,7 @@
 """Signatures of commands and of keys' records: Ed25519 over the fields.
 
 The operator port and ``walras`` sign with the deployment's private key. repricing_job has the public key alone,
-and refuses a command without author, without a role that may send it, or with a wrong signature: whoever can write
+and refuses a command without author, without a role that may send it, or with a wrong signature: who can write
 to Kafka cannot thereby command. The signature also covers id, tenant and time, so that it fits no other command.
 """
 

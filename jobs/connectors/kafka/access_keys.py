@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import orjson
+from confluent_kafka import KafkaException
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from jobs.access.key_files import ADMIN, SHOP, LocalKey, local_key
 from jobs.access.keys import EVERY_TENANT, KeyRing, issue_key
@@ -112,6 +114,10 @@ def _known(settings: Settings, key_id: str) -> AccessKey:
     return records[key_id]
 
 
+# A topic that was just created has no leader for a moment.
+@retry(
+    retry=retry_if_exception_type(KafkaException), stop=stop_after_delay(60), wait=wait_fixed(0.2), reraise=True
+)
 def ensure_local_keys(settings: Settings) -> LocalKey:
     """Issue the local platform's keys where they are missing, and publish them; return the administrator's."""
     signer = Signer(settings.signing_key_file)
