@@ -19,30 +19,27 @@ class FallbackChain(PolicySection):
 
     enabled: bool = Field(
         default=True,
-        description="false: a strategy that reads the demand model is used whatever its estimate's state",
+        description="false: the policy's strategy is used whatever the state of its estimate (§ 7)",
     )
-    margin: Share = Field(
-        default=0.30, lt=1.0, description="(p - c)/p of the rule's price before rivals count (001)"
-    )
+    margin: Share = Field(default=0.30, lt=1.0, description="(p - c)/p of the rule's own price (001)")
     rivals_weight: Share = Field(
-        default=0.5,
-        description="weight of the rivals' fresh mean in the rule's price, beside the margin's price (001)",
+        default=0.5, description="weight of the rivals' fresh mean in the rule's price (001)"
     )
     prior_counts: bool = Field(
         default=True,
-        description="true: before the first estimate of a listing the policy's prior is its model; false: the rule "
-        "prices the listing until then (decision 64)",
+        description="before a listing's first estimate: true: the policy's prior is the model; false: the rule "
+        "sets prices (decision 64)",
     )
     max_estimate_age_minutes: int | None = Field(
         default=None,
         ge=1,
-        description="an older estimate counts as missing; null: none does. With elasticity.tell: moved a good "
-        "estimate may stay unchanged for weeks, so that a limit needs tell: changed (decision 64)",
+        description="an older estimate counts as missing; null: none does. A limit needs elasticity.tell: changed, "
+        "since with moved a good estimate may stay the same for weeks (decision 64)",
     )
     refused_reasons: tuple[str, ...] = Field(
         default=(InsufficientReason.NO_EXPOSURES.value,),
-        description="reasons for which an estimate that is not identified is refused as a model (§ 3, 'Estimate "
-        "states'); others leave it in use with the category's mean",
+        description="reasons for which an estimate that is not identified is refused as a model; others leave it "
+        "in use with the category's mean (§ 3, 'Estimate states')",
     )
     hold_below_confidence: bool = Field(
         default=True,

@@ -11,8 +11,8 @@ Steps (science § 7, § 8):
 5. Build the table: the strategy's prices within all bands, and neighbouring prices for exploration.
 
 The fallback chain replaces a strategy whose inputs cannot be used (:mod:`jobs.pricing.strategies.fallback_rule`).
-The decision records its stage and the reasons. The same steps compute the policy's shadow strategies, whose results
-are recorded beside the decision. No fallback replaces a shadow.
+The decision records its stage and the reasons. The same steps compute the policy's shadow strategies, whose
+results are recorded beside the decision. No fallback replaces a shadow.
 """
 
 from __future__ import annotations
