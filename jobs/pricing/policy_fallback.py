@@ -39,7 +39,7 @@ class FallbackChain(PolicySection):
     refused_reasons: tuple[str, ...] = Field(
         default=(InsufficientReason.NO_EXPOSURES.value,),
         description="reasons for which an estimate that is not identified is refused as a model; others leave it "
-        "in use with the category's mean (§ 3, 'Estimate states')",
+        "in use (§ 3, 'Estimate states')",
     )
     hold_below_confidence: bool = Field(
         default=True,
