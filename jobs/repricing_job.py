@@ -39,7 +39,7 @@ from jobs.connectors.flink.java_functions import add_java_jar
 from jobs.connectors.redis.output_sinks import RedisTableSink
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.hosting.fallback_counts import FallbackCounts
-from jobs.hosting.host import Host
+from jobs.hosting.host import Host, OutputSink
 from jobs.pricing.bucket.repricing_logic import FACTS, REPLAY_FACTS, RepricingLogic
 from jobs.pricing.policy import Policy
 from jobs.runtime.settings import Settings
@@ -76,7 +76,7 @@ def repricing_host(settings: Settings) -> Host:
     """Return a host of repricing logics, which publishes tables to Redis inside the call."""
     tables = RedisPriceTables(settings.redis.get_secret_value())
     policy = Policy.load(settings.policy)
-    sinks = [RedisTableSink(tables), FallbackCounts()]
+    sinks: list[OutputSink] = [RedisTableSink(tables), FallbackCounts()]
     return Host(partial(RepricingLogic, policy), settings.host_clock, sinks, settings.live_buckets)
 
 

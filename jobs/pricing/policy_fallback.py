@@ -33,8 +33,8 @@ class FallbackChain(PolicySection):
     max_estimate_age_minutes: int | None = Field(
         default=None,
         ge=1,
-        description="an older estimate counts as missing; null: none does. A limit needs elasticity.tell: changed, "
-        "since with moved a good estimate may stay the same for weeks (decision 64)",
+        description="an older estimate counts as missing; null: none does. A limit needs elasticity.tell: "
+        "changed, since with moved a good estimate may stay the same for weeks (decision 64)",
     )
     refused_reasons: tuple[str, ...] = Field(
         default=(InsufficientReason.NO_EXPOSURES.value,),

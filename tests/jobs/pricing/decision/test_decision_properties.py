@@ -18,6 +18,7 @@ from jobs.pricing.guardrails import GUARDRAILS, Band, Guardrail, Kind, intersect
 from schemas.codes import OutcomeCode
 from schemas.price_table import FULL
 from tests.jobs.pricing.pricing_builders import (
+    MODELS,
     START_MS,
     a_current,
     a_record,
@@ -49,6 +50,7 @@ worlds = st.fixed_dictionaries(
         "target_units": st.one_of(st.none(), st.floats(0, 100)),
         "approved_minor": st.one_of(st.none(), st.none(), st.integers(500, 4000)),
         "usual_minor": st.one_of(st.none(), st.floats(900, 3500)),
+        "model": st.sampled_from(MODELS),
         "bought": st.sampled_from([None, TOO_FEW, BOUGHT_AHEAD, AS_USUAL]),
         "experience": st.one_of(
             st.none(),

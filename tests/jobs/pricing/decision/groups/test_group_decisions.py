@@ -21,7 +21,14 @@ from jobs.pricing.guardrails import AllowedPrices, Kind, intersect
 from jobs.pricing.policy import Policy
 from schemas.codes import OutcomeCode
 from tests.jobs.pricing.group_builders import a_member
-from tests.jobs.pricing.pricing_builders import START_MS, a_current, an_experience, an_offer_row, catalog_of
+from tests.jobs.pricing.pricing_builders import (
+    MODELS,
+    START_MS,
+    a_current,
+    an_experience,
+    an_offer_row,
+    catalog_of,
+)
 
 LEAD = "acme/web-us-usd/s1"
 
@@ -90,6 +97,7 @@ def groups(draw: st.DrawFn) -> list[PricingInputs]:
                 elasticity={"mean": draw(st.floats(-5, -1.2)), "sd": draw(st.floats(0.05, 0.8))},
                 requests=draw(st.floats(1, 2000)),
                 target_units=draw(st.sampled_from([None, 1.0, 30.0, 500.0])),
+                model=draw(st.sampled_from(MODELS)),
                 frozen=draw(st.sampled_from([None, None, None, "frozen by ann"])),
                 surge_ban=draw(st.sampled_from([None, None, "storm"])),
                 approved_minor=approved,
