@@ -116,7 +116,7 @@ def test_record_from_before_fallbacks_uses_none() -> None:
 
 
 def test_unknown_reason_is_refused_by_key() -> None:
-    with pytest.raises(PolicyError, match="refused_reasons: expected reasons among no_data, .*got 'bad_luck'"):
+    with pytest.raises(PolicyError, match=r"refused_reasons: expected reasons among no_data, .*got 'bad_luck'"):
         a_policy(refused_reasons=["bad_luck"])
 
 
@@ -239,12 +239,17 @@ def test_terms_of_a_group_without_a_fallback_are_recorded_as_before() -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"model": REFUSED}, "rule from the margin and the rivals' average, without the demand model: the data do not "
-         "identify the elasticity (there are orders and no quotes)."),
-        ({"model": a_model(), "catalog_cost_minor": None}, "comes from the last price table: the catalog gives no "
-         "usable cost."),
+        (
+            {"model": REFUSED},
+            "rule from the margin and the rivals' average, without the demand model: the data do not identify the "
+            "elasticity (there are orders and no quotes).",
+        ),
+        (
+            {"model": a_model(), "catalog_cost_minor": None},
+            "comes from the last price table: the catalog gives no usable cost.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_explanation_names_the_stage_and_the_reasons(changes: dict[str, Any], text: str) -> None:
     explained = " ".join(explain(a_record(some_inputs(**changes)), catalog_of()).split())
     assert text in explained

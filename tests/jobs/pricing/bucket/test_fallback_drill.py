@@ -105,8 +105,7 @@ def test_chain_goes_down_and_up_with_stage_reason_and_bounds() -> None:
     # The first price, and the model in use.
     [first] = drill.minutes(1, catalog=(a_catalog_entry(),))
     assert first["cause"] == Cause.COLD_START and stage(first) == ("none", [])
-    drill.offer(1900)
-    drill.minutes(120)
+    drill.minutes(120, offers=(an_offer(1900, drill.at_ms),))
     drill.estimate()
     assert state_value(drill.logic, "fallback") == []
 
