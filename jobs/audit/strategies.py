@@ -73,6 +73,8 @@ def list_strategies(policy: Policy) -> tuple[ListedStrategy, ...]:
 
     >>> [each.used_for for each in list_strategies(Policy()) if each.name == "profit_lp"]
     [('default',)]
+    >>> [each.name for each in list_strategies(Policy()) if "fallback" in each.used_for]
+    ['fallback_rule']
     """
     chosen = policy.strategies
     found = []
@@ -83,6 +85,7 @@ def list_strategies(policy: Policy) -> tuple[ListedStrategy, ...]:
         uses = [use for use in ("default", "cold_start") if getattr(chosen, use) == name]
         uses += [f"role {role}" for role, named in sorted(chosen.by_role.items()) if named == name]
         uses += ["shadow"] * (name in chosen.shadow)
+        uses += ["fallback"] * (name == FALLBACK_RULE.name and policy.fallback.enabled)
         what = (inspect.getdoc(type(strategy)) or "").partition("\n\n")[0].replace("\n", " ")
         section = strategy.settings.key if strategy.settings else None
         found.append(ListedStrategy(name, what, tuple(uses), section))

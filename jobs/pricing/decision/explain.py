@@ -279,9 +279,9 @@ def _group(inputs: PricingInputs, terms: GroupTerms) -> str:
 
 
 def _fallback(inputs: PricingInputs, result: Mapping[str, Any]) -> str:
-    """Return where the price comes from in place of the policy's strategy, and which inputs could not be used."""
+    """Return what replaces the policy's strategy, and which inputs could not be used."""
     reasons = [FALLBACK_REASONS[reason] for reason in result["fallback_reasons"]]
-    text = f"The price comes from {FALLBACKS[result['fallback']]}: {'; '.join(reasons)}"
+    text = f"In place of the policy's strategy {FALLBACKS[result['fallback']]}: {'; '.join(reasons)}"
     if inputs.model is not None and FallbackReason.NOT_IDENTIFIED in result["fallback_reasons"]:
         refused = INSUFFICIENT.get(inputs.model.refused)
         text += f" ({refused})" if refused else ""

@@ -133,11 +133,12 @@ def decide(
 def _at_list_price(situation: Situation, guardrails: Sequence[Guardrail]) -> PricingDecision | None:
     """Return the first table of a listing whose list price the hard bands exclude; None where it needs none.
 
-    Without a table the edge quotes the list price. None too where anything but a missing cost holds the listing.
+    Without a table the edge quotes the list price. None too where an operator set a price, or anything but a missing
+    cost holds the listing.
     """
     inputs = situation.inputs
     list_minor = inputs.product.list_minor
-    if not is_usable_amount(list_minor):
+    if not is_usable_amount(list_minor) or inputs.controls.approved_minor is not None:
         return None
     bands = bands_of(situation, guardrails, round(list_minor or 0))
     hard = intersect(band for band in bands if band.kind is Kind.HARD)

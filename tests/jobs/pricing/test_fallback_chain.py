@@ -169,6 +169,10 @@ def test_list_price_outside_the_hard_bands_is_moved_into_them(bound: dict[str, i
     assert (result.outcome, result.default_minor, prices_of(result)) == (OutcomeCode.COLD_START, price, {price})
 
 
+def test_operators_price_is_not_replaced_by_a_table_at_the_list_price() -> None:
+    assert first_table(catalog_ceiling_minor=1500, approved_minor=1400).table is None
+
+
 def test_frozen_listing_gets_no_table_at_its_list_price() -> None:
     assert first_table(catalog_ceiling_minor=1500, frozen="frozen by ann").table is None
 
@@ -246,7 +250,7 @@ def test_terms_of_a_group_without_a_fallback_are_recorded_as_before() -> None:
         ),
         (
             {"model": a_model(), "catalog_cost_minor": None},
-            "comes from the last price table: the catalog gives no usable cost.",
+            "In place of the policy's strategy the last price table: the catalog gives no usable cost.",
         ),
     ],
 )

@@ -28,7 +28,7 @@ from tests.jobs.pricing.pricing_builders import (
     an_experience,
     an_offer_row,
     catalog_of,
-)
+)  # fmt: skip
 
 LEAD = "acme/web-us-usd/s1"
 
