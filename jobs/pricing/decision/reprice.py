@@ -133,8 +133,8 @@ def decide(
 def _at_list_price(situation: Situation, guardrails: Sequence[Guardrail]) -> PricingDecision | None:
     """Return the first table of a listing whose list price the hard bands exclude; None where it needs none.
 
-    Without a table the edge quotes the list price. None too where an operator set a price, or anything but a missing
-    cost holds the listing.
+    Without a table the edge quotes the list price. None too where an operator set a price, or anything but a
+    missing cost holds the listing.
     """
     inputs = situation.inputs
     list_minor = inputs.product.list_minor

@@ -20,7 +20,7 @@ from jobs.pricing.decision.serialization import decision_record, inputs_record, 
 from jobs.pricing.guardrails import AllowedPrices, Kind, intersect
 from jobs.pricing.policy import Policy
 from schemas.codes import OutcomeCode
-from tests.jobs.pricing.group_builders import a_member
+from tests.jobs.pricing.group_builders import a_member, in_force
 from tests.jobs.pricing.pricing_builders import (
     MODELS,
     START_MS,
@@ -48,12 +48,6 @@ def records(members: list[PricingInputs]) -> list[dict[str, Any]]:
         for inputs, result in zip(members, results, strict=True)
     ]  # fmt: skip
     return list(orjson.loads(orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY)))
-
-
-def in_force(inputs: PricingInputs, result: PricingDecision) -> dict[str, Any] | None:
-    """Return the price lists that a member has after a decision."""
-    table = result.table if result.table is not None else inputs.current.prices if inputs.current else None
-    return None if table is None else {name: (each.prices, each.cumulative) for name, each in table.items()}
 
 
 @st.composite
