@@ -34,5 +34,5 @@ class LowConfidence(Guardrail):
     def text(self, limit: LimitRecord) -> str:
         """Name the least probability."""
         least = limit.policy.limits.min_confidence
-        follows = "the main prices stay" if limit.band["keeps"] == Pin.MAIN else "people review it"
+        follows = "the main prices stay" if limit.band["keeps"] == Pin.MAIN else "it is marked for a review"
         return f"the change raises the profit with a probability below {least:.0%}, so {follows}"

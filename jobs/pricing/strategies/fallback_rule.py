@@ -21,16 +21,18 @@ class FallbackRule(PriceRule):
     """The price of the fallback margin, averaged with the rivals' fresh mean.
 
     With m = ``fallback.margin``, w = ``fallback.rivals_weight``, cost c and the rivals' mean o the price is
-    (1 - w)·c/(1 - m) + w·o; without a fresh rival c/(1 - m). Neighbouring prices are explored as ever, so that the
-    data may identify the elasticity again.
+    (1 - w)·c/(1 - m) + w·o, at most o times the ratio of the listing's role (section ``roles``); without a fresh
+    rival c/(1 - m). Neighbouring prices are explored as ever, so that the data may identify the elasticity again.
     """
 
     name = "fallback_rule"
 
     def price_minor(self, context: StrategyContext) -> float:
         """Return the rule's price."""
-        chain, cost_minor = context.inputs.policy.fallback, context.inputs.product.cost_minor or 0.0
-        return rule_price(cost_minor, context.rivals_mean_minor, chain)
+        policy, product, mean = context.inputs.policy, context.inputs.product, context.rivals_mean_minor
+        price = rule_price(product.cost_minor or 0.0, mean, policy.fallback)
+        ratio = policy.roles.follow_ratio(product.role or "")
+        return price if mean is None or ratio is None else min(price, mean * ratio)
 
 
 class StrategyChoice(NamedTuple):

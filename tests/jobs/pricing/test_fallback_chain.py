@@ -137,6 +137,13 @@ def test_rules_candidate_follows_margin_and_fresh_rivals(offers: list[dict[str, 
     assert a_rule_decision(offers=offers).candidate_minor == candidate
 
 
+def test_rules_price_keeps_the_bound_of_the_role() -> None:
+    cheap = [an_offer_row(1600, START_MS - 1)]
+    # Half of 17.14 and half of 16.00 are 16.57; a known value item costs at most as much as its rivals.
+    assert a_rule_decision(offers=cheap, catalog_role="margin").candidate_minor == 1649
+    assert a_rule_decision(offers=cheap, catalog_role="kvi").candidate_minor == 1599
+
+
 def test_rules_price_moves_by_one_step_and_within_the_hard_bands() -> None:
     result = a_rule_decision(offers=[])
     assert result.outcome is OutcomeCode.PUBLISHED and min(prices_of(result)) >= 1999 * 0.9
