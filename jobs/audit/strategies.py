@@ -15,8 +15,9 @@ from typing import Any
 from jobs.pricing.decision.limit_texts import bound_by
 from jobs.pricing.decision.serialization import recorded_policy
 from jobs.pricing.policy import Policy
-from jobs.pricing.strategies import STRATEGIES, strategy_in_force
+from jobs.pricing.strategies import FALLBACK_RULE, STRATEGIES, strategy_in_force
 from schemas.causes import Cause
+from schemas.codes import Fallback
 
 INTERVAL_Z = 1.645
 """Half width of a 90 % interval in standard deviations."""
@@ -72,6 +73,8 @@ def list_strategies(policy: Policy) -> tuple[ListedStrategy, ...]:
 
     >>> [each.used_for for each in list_strategies(Policy()) if each.name == "profit_lp"]
     [('default',)]
+    >>> [each.name for each in list_strategies(Policy()) if "fallback" in each.used_for]
+    ['fallback_rule']
     """
     chosen = policy.strategies
     found = []
@@ -82,6 +85,7 @@ def list_strategies(policy: Policy) -> tuple[ListedStrategy, ...]:
         uses = [use for use in ("default", "cold_start") if getattr(chosen, use) == name]
         uses += [f"role {role}" for role, named in sorted(chosen.by_role.items()) if named == name]
         uses += ["shadow"] * (name in chosen.shadow)
+        uses += ["fallback"] * (name == FALLBACK_RULE.name and policy.fallback.enabled)
         what = (inspect.getdoc(type(strategy)) or "").partition("\n\n")[0].replace("\n", " ")
         section = strategy.settings.key if strategy.settings else None
         found.append(ListedStrategy(name, what, tuple(uses), section))
@@ -111,7 +115,7 @@ def compare_strategies(
         seen.add(decision["decision_id"])
         category = (inputs.get("attributes") or {}).get("category", "")
         where = ("/".join((decision["tenant"], category)), inputs["currency"])
-        in_force = result.get("strategy") or _in_force(inputs, policies)
+        in_force = result.get("strategy") or _in_force(inputs, result, policies)
         price = result["default_minor"]
         gain = (result["gain_minor"], result["gain_sd_minor"]) if decision["published"] else (0.0, 0.0)
         if inputs["current"] is None:
@@ -182,8 +186,10 @@ def _mean(values: list[float]) -> float | None:
     return math.fsum(values) / len(values) if values else None
 
 
-def _in_force(inputs: Mapping[str, Any], policies: dict[str, Policy]) -> str:
-    """Return the strategy of a decision whose record does not state it, from its policy."""
+def _in_force(inputs: Mapping[str, Any], result: Mapping[str, Any], policies: dict[str, Policy]) -> str:
+    """Return the strategy of a decision whose record does not state it, from its policy or its fallback."""
+    if result.get("fallback") == Fallback.RULE:
+        return FALLBACK_RULE.name
     name = inputs["policy_hash"]
     if name not in policies:
         policies[name] = recorded_policy(inputs["policy"])

@@ -10,7 +10,9 @@ Steps (science § 7, § 8):
    other, the price is held and a notification is sent (UNPRICEABLE).
 5. Build the table: the strategy's prices within all bands, and neighbouring prices for exploration.
 
-The same steps compute the policy's shadow strategies, whose results are recorded beside the decision.
+The fallback chain replaces a strategy whose inputs cannot be used (:mod:`jobs.pricing.strategies.fallback_rule`).
+The decision records its stage and the reasons. The same steps compute the policy's shadow strategies, whose
+results are recorded beside the decision. No fallback replaces a shadow.
 """
 
 from __future__ import annotations
@@ -20,13 +22,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from jobs.pricing.decision.groups.member import decide_member, gain_of
+from jobs.pricing.decision.groups.member import choice_of_member, decide_member, gain_of
 from jobs.pricing.decision.inputs import PricingInputs, Shares
 from jobs.pricing.decision.outcome import (
     GuardrailVerdict,
     Known,
     Situation,
     after_the_gap_ms,
+    at_list_price,
     held,
     is_material,
     priced,
@@ -40,6 +43,7 @@ from jobs.pricing.decision.table import build_table
 from jobs.pricing.decision.valuation import Gain, Valuation
 from jobs.pricing.grid import price_grid, round_to_ending
 from jobs.pricing.guardrails import (
+    GUARDRAIL_OF,
     GUARDRAILS,
     YIELDING,
     AllowedPrices,
@@ -52,9 +56,10 @@ from jobs.pricing.guardrails import (
     intersect_yielding,
 )
 from jobs.pricing.guardrails.forward_buying import is_bought_ahead
+from jobs.pricing.guardrails.inputs import is_usable_amount
 from jobs.pricing.policy import Policy
 from jobs.pricing.strategies import Proposal, Strategy, StrategyContext, strategy_of
-from schemas.codes import OutcomeCode
+from schemas.codes import Fallback, OutcomeCode
 from schemas.events import DEFAULT_SEGMENT
 from schemas.money import floor_minor
 
@@ -65,15 +70,19 @@ def reprice(inputs: PricingInputs, guardrails: Sequence[Guardrail] = GUARDRAILS)
     A member of a price group has the prices that the group's joint decision fixed (``inputs.group``). Its shadows
     are those of the listing alone.
     """
-    strategy = strategy_of(inputs)
+    choice = strategy_of(inputs)
     again = partial(decide, guardrails=guardrails, known={})
     if (terms := inputs.group) is not None:
-        situation = assess(inputs, strategy)
+        choice = choice_of_member(choice, terms, inputs)
+        situation = assess(inputs, choice.strategy)
         own = bands_of(situation, guardrails, terms.candidate_minor, gain_of(terms))
         result, inputs = decide_member(situation, terms, own), replace(inputs, group=None)
     else:
-        result = again(inputs, strategy)
-    return with_shadows(result, inputs, strategy, again)
+        result = again(inputs, choice.strategy)
+        if choice.fallback is Fallback.LIST_PRICE:
+            result = _at_list_price(assess(inputs, choice.strategy), guardrails) or result
+    result = replace(result, fallback=choice.fallback, fallback_reasons=choice.reasons)
+    return with_shadows(result, inputs, choice.strategy, again)
 
 
 def decide(
@@ -119,6 +128,27 @@ def decide(
     if verdict.pinned(Pin.MAIN) and inputs.current is not None:
         return _keep_main_prices(situation, verdict, worth, gain)
     return _publish(situation, verdict, proposal, on_grid, worth)
+
+
+def _at_list_price(situation: Situation, guardrails: Sequence[Guardrail]) -> PricingDecision | None:
+    """Return the first table of a listing whose list price the hard bands exclude; None where it needs none.
+
+    Without a table the edge quotes the list price. None too where an operator set a price, or anything but a
+    missing cost holds the listing.
+    """
+    inputs = situation.inputs
+    list_minor = inputs.product.list_minor
+    if not is_usable_amount(list_minor) or inputs.controls.approved_minor is not None:
+        return None
+    bands = bands_of(situation, guardrails, round(list_minor or 0))
+    hard = intersect(band for band in bands if band.kind is Kind.HARD)
+    held_by = [GUARDRAIL_OF[band.code] for band in bands if band.kind is Kind.HOLD]
+    price = hard.nearest(round(list_minor or 0))
+    if hard.empty or price == list_minor or not all(guardrail.allows_list_price for guardrail in held_by):
+        return None
+    single = Proposal.single(price, inputs.policy.segments.names).shares
+    table = build_table(inputs, single, hard, follow_minor=None, explored=False, offers_mean_minor=None)
+    return at_list_price(situation, bands, hard, table)
 
 
 def assess(inputs: PricingInputs, strategy: Strategy) -> Situation:
@@ -192,6 +222,7 @@ def _publish(
     )
     within = verdict if plan is None else replace(verdict, plan=plan)
     result = priced(situation, OutcomeCode.PUBLISHED, within, table, worth)
+    result = replace(result, review=verdict.needs_review and result.published)
     if situation.needs_gain and result.gain and situation.is_legal(verdict.hard):
         # Where the range of experience excludes the candidate, its gain is not that of the change that is left.
         cut = any(verdict.candidate_minor not in intersect([b]) for b in verdict.pinned(Pin.SHOWN_PRICES))

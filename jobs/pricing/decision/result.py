@@ -8,7 +8,7 @@ from features.books.offers import ReferenceOffer
 from jobs.pricing.decision.inputs import Table
 from jobs.pricing.decision.valuation import Gain
 from jobs.pricing.guardrails import AllowedPrices, Band
-from schemas.codes import OutcomeCode
+from schemas.codes import Fallback, FallbackReason, OutcomeCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,8 @@ class PricingDecision:
     them. ``gain``: per period over the current table. ``continue_at_ms``: when a change that a pace limit cut
     short goes on. ``alert``: a notification is sent. ``review``: an operator should look at it.
     ``follow_minor``: the highest price that the listing's role allows beside its rivals. ``strategy``: the one in
-    force, stated where ``shadows`` were computed beside it.
+    force, stated where ``shadows`` were computed beside it. ``fallback``, ``fallback_reasons``: the stage of the
+    fallback chain, and which inputs could not be used.
     """
 
     outcome: OutcomeCode
@@ -60,6 +61,8 @@ class PricingDecision:
     reason: str = ""
     strategy: str = ""
     shadows: tuple[ShadowDecision, ...] = ()
+    fallback: Fallback = Fallback.NONE
+    fallback_reasons: tuple[FallbackReason, ...] = ()
 
     @property
     def published(self) -> bool:

@@ -27,6 +27,7 @@ from jobs.pricing.decision.inputs import (
     Experience,
     Habits,
     ListingAttributes,
+    ModelState,
     PricingInputs,
     Product,
     SegmentBeliefs,
@@ -38,6 +39,7 @@ from jobs.pricing.decision.result import PricingDecision, ShadowDecision
 from jobs.pricing.guardrails import Band
 from jobs.pricing.policy import Policy, without_moved_keys
 from schemas.causes import Cause
+from schemas.codes import Fallback
 from schemas.events import Listing
 from schemas.price_table import PriceList
 
@@ -89,6 +91,7 @@ def inputs_record(inputs: PricingInputs) -> dict[str, Any]:
         "attributes": None if inputs.attributes is None else _fields(inputs.attributes),
         "bandit": None if inputs.bandit is None else _bandit_record(inputs.bandit),
         "group": None if inputs.group is None else inputs.group.to_record(),
+        "model": None if inputs.model is None else _fields(inputs.model),
         "policy_hash": inputs.policy.hash,
     }
 
@@ -182,6 +185,7 @@ def read_inputs(record: Mapping[str, Any], policies: Mapping[str, Policy]) -> Pr
         attributes=None if record.get("attributes") is None else ListingAttributes(**record["attributes"]),
         bandit=None if record.get("bandit") is None else _read_bandit(record["bandit"]),
         group=None if record.get("group") is None else GroupTerms.from_record(record["group"]),
+        model=None if record.get("model") is None else ModelState(**record["model"]),
         policy=policy,
     )
 
@@ -202,6 +206,9 @@ def decision_record(decision: PricingDecision) -> dict[str, Any]:
     beside: dict[str, Any] = {}
     if decision.shadows:
         beside = {"strategy": decision.strategy, "shadows": [shadow_record(each) for each in decision.shadows]}
+    if decision.fallback is not Fallback.NONE:
+        beside["fallback"] = decision.fallback.value
+        beside["fallback_reasons"] = [reason.value for reason in decision.fallback_reasons]
     return {
         "outcome": decision.outcome.value,
         "table": None if decision.table is None else table_record(decision.table),

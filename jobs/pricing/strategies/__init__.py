@@ -22,6 +22,7 @@ from jobs.pricing.strategies.base import (
 from jobs.pricing.strategies.cold_start import ColdStart
 from jobs.pricing.strategies.contextual_bandit import ContextualBandit
 from jobs.pricing.strategies.cost_plus import CostPlus
+from jobs.pricing.strategies.fallback_rule import FALLBACK_RULE, StrategyChoice, with_fallback
 from jobs.pricing.strategies.match_rival import MatchRival
 from jobs.pricing.strategies.operator_price import OperatorPrice
 from jobs.pricing.strategies.profit_lp import ProfitLp
@@ -33,7 +34,7 @@ from schemas.causes import Cause
 
 STRATEGIES: tuple[Strategy, ...] = (
     ProfitLp(), RevenueLp(), TargetLp(), Thompson(), ColdStart(), CostPlus(), MatchRival(), RuleTable(),
-    ContextualBandit(), OperatorPrice(),
+    ContextualBandit(), OperatorPrice(), FALLBACK_RULE,
 )  # fmt: skip
 _BY_NAME = {strategy.name: strategy for strategy in STRATEGIES}
 
@@ -47,11 +48,15 @@ def strategy_named(name: str) -> Strategy:
     return _BY_NAME[name]
 
 
-def strategy_of(inputs: PricingInputs) -> Strategy:
-    """Return the strategy of a decision: an operator's price, the first price, or the policy's for the role."""
-    return strategy_in_force(
+def strategy_of(inputs: PricingInputs) -> StrategyChoice:
+    """Return the strategy of a decision: an operator's price, the first price, or the policy's for the role.
+
+    Where its inputs cannot be used, the fallback chain replaces it and says why.
+    """
+    chosen = strategy_in_force(
         inputs.policy, inputs.cause, inputs.product.role, approved=inputs.controls.approved_minor is not None
     )
+    return with_fallback(chosen, inputs)
 
 
 def strategy_in_force(policy: Policy, cause: Cause, role: str | None, *, approved: bool) -> Strategy:
@@ -63,6 +68,7 @@ def strategy_in_force(policy: Policy, cause: Cause, role: str | None, *, approve
 
 
 __all__ = [
-    "STRATEGIES", "PriceRule", "ProfitPlan", "Proposal", "Strategy", "StrategyContext", "main_price",
-    "solve_profit", "strategy_in_force", "strategy_named", "strategy_of",
+    "FALLBACK_RULE", "STRATEGIES", "PriceRule", "ProfitPlan", "Proposal", "Strategy", "StrategyChoice",
+    "StrategyContext", "main_price", "solve_profit", "strategy_in_force", "strategy_named", "strategy_of",
+    "with_fallback",
 ]  # fmt: skip

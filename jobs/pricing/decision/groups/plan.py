@@ -8,6 +8,8 @@ Steps (science § 7, "Price groups"):
 2. Hard bands of all members are intersected. Without a common price every member is UNPRICEABLE.
 3. The candidate: the pricing LP over the common grid, with each member's own demand, cost, stock and minimum sales
    (:mod:`jobs.pricing.optimizer.group_lp`); or a rule's price, the one that most members' rules give.
+   If any member has no usable demand model, the group falls back to the rule jointly: what is assumed of that
+   member would otherwise weigh in the LP like the estimates of the others.
 4. All bands of all members are intersected, and the outcome follows as for a single listing, with the gain of the
    group: the sum over members, whose errors count as independent.
 5. The table: the LP again within all bands, and neighbouring prices for exploration, one list per segment for all.
@@ -43,8 +45,17 @@ from jobs.pricing.guardrails import (
     intersect_yielding,
 )
 from jobs.pricing.optimizer import GroupMember, GroupPlan, solve_group
-from jobs.pricing.strategies import ProfitPlan, Proposal, Strategy, StrategyContext, main_price, strategy_of
-from schemas.codes import OutcomeCode
+from jobs.pricing.strategies import (
+    FALLBACK_RULE,
+    ProfitPlan,
+    Proposal,
+    Strategy,
+    StrategyChoice,
+    StrategyContext,
+    main_price,
+    strategy_of,
+)
+from schemas.codes import Fallback, OutcomeCode
 
 
 def plan_group(
@@ -62,9 +73,9 @@ def plan_group(
     requested_by : key of the member that was to be repriced.
     """
     ordered = sorted(members, key=lambda inputs: inputs.listing.key)
-    return _JointDecision.of([replace(inputs, group=None) for inputs in ordered], guardrails).decide(
-        plan_id, requested_by
-    )
+    joint = _JointDecision.of([replace(inputs, group=None) for inputs in ordered], guardrails)
+    terms, worst = joint.decide(plan_id, requested_by), joint.fallback
+    return replace(terms, fallback=worst.fallback, fallback_reasons=worst.reasons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,7 @@ class _Priced:
     """A member's situation; ``settled``: it has the group's table. ``held``: what holds it."""
 
     situation: Situation
+    choice: StrategyChoice
     settled: bool
     held: str | None
     hard: AllowedPrices
@@ -99,20 +111,28 @@ class _JointDecision:
         usual = _usual_table(members)
         priced = []
         for inputs in members:
-            situation = assess(inputs, strategy_of(inputs))
+            choice = strategy_of(inputs)
+            situation = assess(inputs, choice.strategy)
             bands = bands_of(situation, guardrails)
             held = next((band.detail for band in bands if band.kind is Kind.HOLD), None)
             if held is None and inputs.shown_minor is None and not inputs.is_start:
                 held = "no price is known"
             hard = intersect(band for band in bands if band.kind is Kind.HARD)
             settled = usual is not None and _table_of(inputs) == usual
-            priced.append(_Priced(situation, settled, held, hard))
+            priced.append(_Priced(situation, choice, settled, held, hard))
         return cls(tuple(priced), guardrails)
 
     @property
     def members(self) -> list[_Priced]:
         """All but those outside."""
         return [each for each in self.everyone if not each.outside]
+
+    @property
+    def fallback(self) -> StrategyChoice:
+        """The worst stage of the fallback chain among the members, of equal ones the first member's."""
+        choices = [each.choice for each in self.members]
+        own = self.everyone[0].choice._replace(fallback=Fallback.NONE, reasons=())
+        return max(choices, key=lambda choice: choice.fallback.rank, default=own)
 
     @property
     def settled(self) -> list[_Priced]:
@@ -203,7 +223,8 @@ class _JointDecision:
         stepping = stepping and any(GUARDRAIL_OF[band.code].cuts_short for band in bands)
         terms = self._new(blank, OutcomeCode.PUBLISHED, table, plan)
         goes_on = stepping and terms.outcome is OutcomeCode.PUBLISHED
-        return replace(terms, continue_at_ms=after_the_gap_ms(lead.inputs) if goes_on else None)
+        review = terms.outcome is OutcomeCode.PUBLISHED and any(verdict.needs_review for verdict in verdicts)
+        return replace(terms, continue_at_ms=after_the_gap_ms(lead.inputs) if goes_on else None, review=review)
 
     def _common_situation(self) -> Situation:
         """Return the lead's situation with the bounds and the strategy of the whole group.
@@ -215,7 +236,8 @@ class _JointDecision:
         bounds = [each.situation.follow_minor for each in self.members if each.situation.follow_minor is not None]
         strategy = lead.strategy
         if any(each.situation.strategy is not strategy for each in deciding):
-            default = strategy_of(replace(lead.inputs, product=replace(lead.inputs.product, role="")))
+            plain = replace(lead.inputs, product=replace(lead.inputs.product, role=""))
+            default = strategy_of(plain).strategy
             allows = lead.inputs.policy.strategies.allows
             fitting = [
                 each
@@ -223,6 +245,8 @@ class _JointDecision:
                 if all(allows(other.inputs.product.role, each.name) for other in deciding)
             ]
             strategy = fitting[0] if fitting else default
+        if self.fallback.fallback is Fallback.RULE:
+            strategy = FALLBACK_RULE
         exempt = any(each.situation.exempt_from_gain for each in deciding)
         return replace(lead, strategy=strategy, follow_minor=min(bounds, default=None), exempt_from_gain=exempt)
 
