@@ -179,11 +179,16 @@ def read_inputs(record: Mapping[str, Any], policies: Mapping[str, Policy]) -> Pr
         controls=Controls(record["frozen"], record["surge_ban"], record["approved_minor"]),
         habits=Habits(record.get("usual_minor"), DealCounts(*bought) if bought else None),
         experience=None if record.get("experience") is None else _read_experience(record["experience"]),
-        attributes=None if record.get("attributes") is None else ListingAttributes(**record["attributes"]),
+        attributes=None if record.get("attributes") is None else _read_attributes(record["attributes"]),
         bandit=None if record.get("bandit") is None else _read_bandit(record["bandit"]),
         group=None if record.get("group") is None else GroupTerms.from_record(record["group"]),
         policy=policy,
     )
+
+
+def _read_attributes(record: Mapping[str, Any]) -> ListingAttributes:
+    tags = record.get("tags")
+    return ListingAttributes(**{**record, "tags": None if tags is None else tuple(tags)})
 
 
 def _read_segment(record: Mapping[str, Any]) -> SegmentBeliefs:

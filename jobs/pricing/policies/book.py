@@ -94,7 +94,7 @@ class PolicyBook:
         """Return the strategies that the base policy or any scope's document names."""
         if self._named is None:
             stated = [self.base, *(self._merge((scope,)) for scope in sorted(self._documents))]
-            self._named = frozenset(name for policy in stated for name in policy.strategies.named())
+            self._named = frozenset(name for policy in stated for name in policy.named_strategies())
         return self._named
 
     def scopes_of(self, entry: CatalogEntry) -> list[str]:
