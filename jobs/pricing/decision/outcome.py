@@ -11,6 +11,7 @@ from jobs.pricing.decision.result import PricingDecision
 from jobs.pricing.decision.serialization import table_record
 from jobs.pricing.decision.valuation import Gain, Valuation, value_prices
 from jobs.pricing.guardrails import GUARDRAIL_OF, YIELDING, AllowedPrices, Band, Kind, Pin, intersect, money
+from jobs.pricing.rules.matching import NO_RULES, MatchedRules
 from jobs.pricing.strategies import ProfitPlan, Strategy
 from schemas.causes import Cause
 from schemas.codes import OutcomeCode
@@ -28,7 +29,7 @@ class Situation:
     over rivals alone, which bounds prices. ``follow_minor``: the highest price that the listing's role allows
     beside its fresh rivals. ``exempt_from_gain``: the current table must change even without an expected gain,
     since it lies above ``follow_minor`` or holds a deal that is bought ahead. ``known``: valuations so far of
-    the same beliefs, which shadow strategies share.
+    the same beliefs, which shadow strategies share. ``rules``: the pricing rules that hold.
     """
 
     inputs: PricingInputs
@@ -38,6 +39,12 @@ class Situation:
     follow_minor: int | None
     exempt_from_gain: bool
     known: Known = field(default_factory=dict)
+    rules: MatchedRules = NO_RULES
+
+    @property
+    def by_rule(self) -> bool:
+        """Whether a change needs no expected gain, because the prices follow from a rule or from a draw."""
+        return self.strategy.by_rule or self.rules.adjustment is not None
 
     @property
     def offers_mean_minor(self) -> float | None:
@@ -52,7 +59,7 @@ class Situation:
     @property
     def needs_gain(self) -> bool:
         """Whether a change is published only if it is expected to gain something."""
-        free = self.strategy.by_rule or self.exempt_from_gain or not self.inputs.cause.needs_gain
+        free = self.by_rule or self.exempt_from_gain or not self.inputs.cause.needs_gain
         return self.inputs.current is not None and not free
 
     def is_legal(self, hard: AllowedPrices) -> bool:

@@ -4,6 +4,7 @@ Steps (science § 7, § 8):
 
 1. Guardrails that do not need a candidate. A hold ends here; so do hard bands without a common price.
 2. Propose: the strategy's candidate over the grid prices within the hard bands, around the current price.
+   A pricing rule may adjust it by a share; the adjusted prices need no expected gain.
 3. Bound: all guardrails read the candidate. Hard bands are intersected, and all bands.
 4. Decide: a change that does not pay for itself is NOT_MATERIAL. If only pace limits and hard bands exclude each
    other, the nearest price within the hard bands is published at once (HARD_OVER_PACE). If hard bands exclude each
@@ -52,7 +53,10 @@ from jobs.pricing.guardrails import (
     intersect_yielding,
 )
 from jobs.pricing.guardrails.forward_buying import is_bought_ahead
+from jobs.pricing.guardrails.pricing_rules import within_hard_bands
 from jobs.pricing.policy import Policy
+from jobs.pricing.rules.matching import NO_RULES, LostTo, MatchedRules, matched_rules
+from jobs.pricing.rules.rule import ActionKind
 from jobs.pricing.strategies import Proposal, Strategy, StrategyContext, strategy_of
 from schemas.codes import OutcomeCode
 from schemas.events import DEFAULT_SEGMENT
@@ -66,13 +70,15 @@ def reprice(inputs: PricingInputs, guardrails: Sequence[Guardrail] = GUARDRAILS)
     are those of the listing alone.
     """
     strategy = strategy_of(inputs)
-    again = partial(decide, guardrails=guardrails, known={})
+    rules, again = rules_beside(inputs, strategy), partial(decide, guardrails=guardrails, known={})
     if (terms := inputs.group) is not None:
         situation = assess(inputs, strategy)
         own = bands_of(situation, guardrails, terms.candidate_minor, gain_of(terms))
         result, inputs = decide_member(situation, terms, own), replace(inputs, group=None)
     else:
         result = again(inputs, strategy)
+    if rules != NO_RULES:
+        result = replace(result, strategy=strategy.name, rules=rules)
     return with_shadows(result, inputs, strategy, again)
 
 
@@ -98,8 +104,10 @@ def decide(
     context = StrategyContext(inputs, hard, on_grid, situation.rivals_mean_minor)
     plan = situation.strategy.plan(inputs, on_grid)
     proposal = situation.strategy.propose(context, plan)
+    if situation.rules.adjustment is not None:
+        proposal = proposal.adjusted(situation.rules.adjustment, context)
     candidate, before = proposal.candidate_minor, inputs.current_shares()
-    worth = situation.value({*grid, candidate}, on_grid)
+    worth = situation.value({*grid, candidate, *(p for of in proposal.shares.values() for p in of)}, on_grid)
     gain = worth.gain(proposal.shares, before, plan.multiplier) if before else None
 
     bands = bands_of(situation, guardrails, candidate, gain)
@@ -133,7 +141,19 @@ def assess(inputs: PricingInputs, strategy: Strategy) -> Situation:
     if inputs.current is not None and not inputs.ignores_pace:
         lowest = min(min(prices.prices) for prices in inputs.current.prices.values())
         exempt = exempt or is_bought_ahead(lowest, inputs.habits.usual_minor, inputs.habits.bought, policy)
-    return Situation(inputs, strategy, inputs.reference(), rivals, follow, exempt)
+    rules = rules_beside(inputs, strategy)
+    return Situation(inputs, strategy, inputs.reference(), rivals, follow, exempt, rules=rules)
+
+
+def rules_beside(inputs: PricingInputs, strategy: Strategy) -> MatchedRules:
+    """Return the pricing rules that hold beside a strategy.
+
+    A price that starts from the current one is not adjusted: each decision would apply the share again.
+    """
+    rules = matched_rules(inputs)
+    if rules.adjustment is None or inputs.group is not None or not strategy.starts_from_current(inputs):
+        return rules
+    return rules.without(ActionKind.ADJUST, LostTo.STRATEGY)
 
 
 def candidate_prices(situation: Situation, hard: AllowedPrices) -> list[int]:
@@ -162,12 +182,12 @@ def bands_of(
     gain: Gain | None = None,
 ) -> list[Band]:
     """Return the guardrails' bands; without a candidate only of those that do not need one."""
-    free = situation.exempt_from_gain or situation.strategy.by_rule
+    free = situation.exempt_from_gain or situation.by_rule
     confidence = gain.confidence if gain and not free else None
-    context = GuardrailContext(situation.inputs, situation.rivals, candidate_minor, confidence)
+    context = GuardrailContext(situation.inputs, situation.rivals, candidate_minor, confidence, situation.rules)
     applicable = (g for g in guardrails if candidate_minor is not None or not g.needs_candidate)
     bands = (guardrail.band(context, situation.inputs.policy) for guardrail in applicable)
-    return [band for band in bands if band is not None]
+    return within_hard_bands([band for band in bands if band is not None])
 
 
 def _publish(
@@ -177,9 +197,10 @@ def _publish(
     inputs, strategy = situation.inputs, situation.strategy
     chosen = intersect_yielding(verdict.allowed, (b for b in verdict.bands if b.pin in YIELDING))
     points = [p for p in on_grid.prices if p in chosen]
-    valuation = situation.at(points) if points and strategy.searches else None
+    is_adjusted = situation.rules.adjustment is not None
+    valuation = situation.at(points) if points and strategy.searches and not is_adjusted else None
     context = StrategyContext(inputs, chosen, valuation, situation.rivals_mean_minor)
-    refined, plan = strategy.refine(proposal, context)
+    refined, plan = (proposal.adjusted(0.0, context), None) if is_adjusted else strategy.refine(proposal, context)
     of_table = (Pin.TABLE_PRICES, Pin.SHOWN_PRICES)
     shown = intersect_yielding(verdict.allowed, (b for b in verdict.bands if b.pin in of_table))
     table = build_table(

@@ -37,6 +37,7 @@ from jobs.pricing.decision.inputs import (
 from jobs.pricing.decision.result import PricingDecision, ShadowDecision
 from jobs.pricing.guardrails import Band
 from jobs.pricing.policy import Policy, without_moved_keys
+from jobs.pricing.rules.matching import NO_RULES
 from schemas.causes import Cause
 from schemas.events import Listing
 from schemas.price_table import PriceList
@@ -205,8 +206,15 @@ def decision_record(decision: PricingDecision) -> dict[str, Any]:
     """Return a result as plain data: a decision's ``result``."""
     reference, gain = decision.reference, decision.gain
     beside: dict[str, Any] = {}
+    if decision.shadows or decision.rules != NO_RULES:
+        beside["strategy"] = decision.strategy
     if decision.shadows:
-        beside = {"strategy": decision.strategy, "shadows": [shadow_record(each) for each in decision.shadows]}
+        beside["shadows"] = [shadow_record(each) for each in decision.shadows]
+    if decision.rules != NO_RULES:
+        beside["rules"] = {
+            "applied": [rule._asdict() for rule in decision.rules.applied],
+            "lost": [rule._asdict() for rule in decision.rules.lost],
+        }
     return {
         "outcome": decision.outcome.value,
         "table": None if decision.table is None else table_record(decision.table),

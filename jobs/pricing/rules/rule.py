@@ -11,6 +11,7 @@ from typing import Any, Literal
 from jobs.pricing.policy_prices import strategy_names
 from jobs.pricing.policy_section import Field, LocalTimeText, Number, PolicySection, as_stated, check_section
 from jobs.pricing.rules.conditions import Conditions, stated
+from schemas.money import ceil_minor, floor_minor
 from schemas.topics import IDENTIFIER
 
 _DATE = len("2026-12-24")
@@ -37,7 +38,7 @@ class PriceBand(PolicySection):
     """The lowest and highest price of a rule's band.
 
     >>> PriceBand(of="list", least=0.7, most=0.9).limits({"list": 2000})
-    (1400.0, 1800.0)
+    (1400, 1800)
     >>> PriceBand(of="rivals", most=1.0).limits({"rivals": None}) is None
     True
     """
@@ -60,8 +61,10 @@ class PriceBand(PolicySection):
     def _stated(self) -> dict[str, Any]:
         return {"of": self.of} | stated(self)
 
-    def limits(self, amounts: Mapping[str, float | None]) -> tuple[float | None, float | None] | None:
+    def limits(self, amounts: Mapping[str, float | None]) -> tuple[int | None, int | None] | None:
         """Return the lowest and highest price in minor units; None where the amount behind them is not known.
+
+        The ends are rounded inwards; a band without a whole price between them has its highest one.
 
         Parameters
         ----------
@@ -70,10 +73,9 @@ class PriceBand(PolicySection):
         unit = 1.0 if self.of == "minor" else amounts[self.of]
         if unit is None or unit <= 0:
             return None
-        return (
-            None if self.least is None else self.least * unit,
-            None if self.most is None else self.most * unit,
-        )
+        low = None if self.least is None else max(1, ceil_minor(self.least * unit))
+        high = None if self.most is None else max(1, floor_minor(self.most * unit))
+        return (low if low is None or high is None else min(low, high)), high
 
 
 class PricingRule(PolicySection):

@@ -3,13 +3,15 @@
 To add one, write a file in this folder with a subclass of :class:`Strategy` (or :class:`PriceRule`, for one
 price by a rule), and add its instance to :data:`STRATEGIES`. The class carries its name and, where it has
 numbers of its own, its section of the policy. The check suite (tests/jobs/pricing/test_strategies.py) runs over
-the tuple; a test fails for a class that is not in it. The policy's section ``strategies`` chooses by role.
+the tuple; a test fails for a class that is not in it. The policy's section ``strategies`` chooses by role, and its
+section ``rules`` by conditions (:mod:`jobs.pricing.rules`).
 """
 
 from __future__ import annotations
 
 from jobs.pricing.decision.inputs import PricingInputs
 from jobs.pricing.policy import Policy
+from jobs.pricing.rules.matching import MatchedRules, matched_rules
 from jobs.pricing.strategies.base import (
     PriceRule,
     ProfitPlan,
@@ -47,15 +49,31 @@ def strategy_named(name: str) -> Strategy:
     return _BY_NAME[name]
 
 
-def strategy_of(inputs: PricingInputs) -> Strategy:
-    """Return the strategy of a decision: an operator's price, the first price, or the policy's for the role."""
-    return strategy_in_force(
-        inputs.policy, inputs.cause, inputs.product.role, approved=inputs.controls.approved_minor is not None
-    )
+def strategy_of(inputs: PricingInputs, rules: MatchedRules | None = None) -> Strategy:
+    """Return the strategy of a decision.
+
+    Parameters
+    ----------
+    rules : the pricing rules to choose by; None: those that hold for the inputs.
+    """
+    return chosen_strategy(inputs, matched_rules(inputs) if rules is None else rules)
+
+
+def chosen_strategy(inputs: PricingInputs, rules: MatchedRules) -> Strategy:
+    """Return the strategy that is chosen: for an operator's price, for the first price, by a rule, or by the role."""
+    approved = inputs.controls.approved_minor is not None
+    if rules.strategy is not None and not approved and inputs.cause is not Cause.COLD_START:
+        return _BY_NAME[rules.strategy]
+    return strategy_in_force(inputs.policy, inputs.cause, inputs.product.role, approved=approved)
 
 
 def strategy_in_force(policy: Policy, cause: Cause, role: str | None, *, approved: bool) -> Strategy:
-    """Return the strategy of a decision by its cause and role; ``approved``: whether an operator set the price."""
+    """Return the strategy of a decision by its cause and role, without a rule that chooses one.
+
+    Parameters
+    ----------
+    approved : whether an operator set the price.
+    """
     chosen = policy.strategies
     if approved:
         return _BY_NAME[OperatorPrice.name]
@@ -63,6 +81,6 @@ def strategy_in_force(policy: Policy, cause: Cause, role: str | None, *, approve
 
 
 __all__ = [
-    "STRATEGIES", "PriceRule", "ProfitPlan", "Proposal", "Strategy", "StrategyContext", "main_price",
-    "solve_profit", "strategy_in_force", "strategy_named", "strategy_of",
+    "STRATEGIES", "PriceRule", "ProfitPlan", "Proposal", "Strategy", "StrategyContext", "chosen_strategy",
+    "main_price", "solve_profit", "strategy_in_force", "strategy_named", "strategy_of",
 ]  # fmt: skip

@@ -36,13 +36,17 @@ from jobs.pricing.guardrails import (
     GUARDRAILS,
     YIELDING,
     AllowedPrices,
+    Band,
     Guardrail,
     Kind,
     Pin,
     intersect,
     intersect_yielding,
 )
+from jobs.pricing.guardrails.pricing_rules import RuleBand, firm_prices
 from jobs.pricing.optimizer import GroupMember, GroupPlan, solve_group
+from jobs.pricing.rules.matching import LostTo, MatchedRules, rules_of_group
+from jobs.pricing.rules.rule import ActionKind
 from jobs.pricing.strategies import ProfitPlan, Proposal, Strategy, StrategyContext, main_price, strategy_of
 from schemas.codes import OutcomeCode
 
@@ -69,12 +73,16 @@ def plan_group(
 
 @dataclass(frozen=True, slots=True)
 class _Priced:
-    """A member's situation; ``settled``: it has the group's table. ``held``: what holds it."""
+    """A member's situation; ``settled``: it has the group's table. ``held``: what holds it.
+
+    ``hard``: prices within its hard bands without that of a pricing rule, which is ``rule_band``.
+    """
 
     situation: Situation
     settled: bool
     held: str | None
     hard: AllowedPrices
+    rule_band: Band | None = None
 
     @property
     def inputs(self) -> PricingInputs:
@@ -104,9 +112,9 @@ class _JointDecision:
             held = next((band.detail for band in bands if band.kind is Kind.HOLD), None)
             if held is None and inputs.shown_minor is None and not inputs.is_start:
                 held = "no price is known"
-            hard = intersect(band for band in bands if band.kind is Kind.HARD)
+            rule_band = next((band for band in bands if band.code == RuleBand.code), None)
             settled = usual is not None and _table_of(inputs) == usual
-            priced.append(_Priced(situation, settled, held, hard))
+            priced.append(_Priced(situation, settled, held, firm_prices(bands), rule_band))
         return cls(tuple(priced), guardrails)
 
     @property
@@ -133,13 +141,27 @@ class _JointDecision:
         if not self.members:
             blank = GroupTerms(plan_id, requested_by, (), OutcomeCode.HELD, 1, None)
             return replace(blank, members=self._terms_of(None, None))
-        hard = _common(each.hard for each in self.members)
+        hard = self._within_rules(_common(each.hard for each in self.members))
         blank = GroupTerms(plan_id, requested_by, (), OutcomeCode.HELD, hard.low, hard.high)
         if any(each.held is not None for each in self.members):
             return self._kept(blank, OutcomeCode.HELD, None)
         if hard.empty:
             return replace(blank, outcome=OutcomeCode.UNPRICEABLE, members=self._terms_of(None, None))
         return self._optimize(blank, hard)
+
+    def _within_rules(self, hard: AllowedPrices) -> AllowedPrices:
+        """Return the common prices of the hard bands, cut by the members' rule bands in the order of priority.
+
+        A rule's band that lies outside leaves the nearest price.
+        """
+        found = []
+        for each in self.members:
+            rule = each.situation.rules.of(ActionKind.BAND)
+            if rule is not None and each.rule_band is not None:
+                found.append((*rule.order, each.inputs.listing.key, each.rule_band))
+        for *_, band in sorted(found, key=lambda row: row[:3]):
+            hard = hard if hard.empty else intersect_yielding(hard, [band])
+        return hard
 
     def _optimize(self, blank: GroupTerms, hard: AllowedPrices) -> GroupTerms:
         """Search the common grid, and decide whether and within which bands the group's prices change."""
@@ -149,23 +171,29 @@ class _JointDecision:
         on_grid = [each.at(grid) for each in situations]
         plan, shares = self._solve(lead.strategy, on_grid)
         profit = ProfitPlan(shares, 0.0, False)
+        adjustment = lead.rules.adjustment
         if not lead.strategy.searches:
             candidate = self._by_rule(lead, hard, on_grid, profit)
             shares = Proposal.single(candidate, policy.segments.names).shares
         else:
             candidate = main_price(profit, policy.segments.names, hard.nearest(lead.inputs.shown_minor or 1))
-        worth = [each.value({*grid, candidate}, v) for each, v in zip(situations, on_grid, strict=True)]
+        proposal = Proposal(candidate, shares)
+        if adjustment is not None:
+            proposal = proposal.adjusted(adjustment, StrategyContext(lead.inputs, hard))
+            candidate, shares = proposal.candidate_minor, proposal.shares
+        proposed = {*grid, candidate, *(price for of_segment in shares.values() for price in of_segment)}
+        worth = [each.value(proposed, v) for each, v in zip(situations, on_grid, strict=True)]
         gain = self._gain(lead.strategy, shares, worth, plan)
         verdicts = []
         for each in members:
             bands = bands_of(each.situation, self.guardrails, candidate, None if self._free(lead) else gain)
-            bands = [b for b in bands if b.kind is not Kind.PACE or each.settled]
+            bands = [b for b in bands if b.code != RuleBand.code and (b.kind is not Kind.PACE or each.settled)]
             verdicts.append(GuardrailVerdict.of(bands, candidate, profit))
-        hard = _common(verdict.hard for verdict in verdicts)
-        allowed = _common(verdict.allowed for verdict in verdicts)
+        hard = self._within_rules(_common(verdict.hard for verdict in verdicts))
+        allowed = _common((hard, *(verdict.allowed for verdict in verdicts)))
         blank = replace(
             blank, hard_low=hard.low, hard_high=hard.high, allowed_low=allowed.low, allowed_high=allowed.high,
-            candidate_minor=candidate, objective_minor=plan.objective,
+            candidate_minor=candidate, objective_minor=plan.objective, rules=lead.rules.applied,
             gain_minor=gain.mean if gain else None, gain_sd_minor=gain.sd if gain else None,
             confidence=gain.confidence if gain and not self._free(lead) else None,
         )  # fmt: skip
@@ -184,7 +212,9 @@ class _JointDecision:
         if pins[Pin.MAIN] and self.settled:
             return replace(self._kept(blank, OutcomeCode.HELD, plan), review=True)
         chosen = intersect_yielding(allowed, (band for v in verdicts for band in v.bands if band.pin in YIELDING))
-        if lead.strategy.searches and (points := [price for price in grid if price in chosen]):
+        if adjustment is not None:
+            shares = proposal.adjusted(0.0, StrategyContext(lead.inputs, chosen)).shares
+        elif lead.strategy.searches and (points := [price for price in grid if price in chosen]):
             plan, shares = self._solve(lead.strategy, [each.at(points) for each in situations])
         else:
             price = StrategyContext(lead.inputs, chosen).rounded(candidate)
@@ -208,28 +238,34 @@ class _JointDecision:
     def _common_situation(self) -> Situation:
         """Return the lead's situation with the bounds and the strategy of the whole group.
 
-        Members whose roles have different strategies follow the policy's default one, or the first of theirs that
-        all their roles allow.
+        A pricing rule of the highest priority among the deciding members' chooses the strategy, if all their roles
+        allow it. Otherwise members whose roles have different strategies follow the policy's default one, or the
+        first of theirs that all their roles allow.
         """
         lead, deciding = self.deciding[0].situation, self.deciding
         bounds = [each.situation.follow_minor for each in self.members if each.situation.follow_minor is not None]
-        strategy = lead.strategy
-        if any(each.situation.strategy is not strategy for each in deciding):
-            default = strategy_of(replace(lead.inputs, product=replace(lead.inputs.product, role="")))
-            allows = lead.inputs.policy.strategies.allows
-            fitting = [
-                each
-                for each in (default, *(other.situation.strategy for other in deciding))
-                if all(allows(other.inputs.product.role, each.name) for other in deciding)
-            ]
+        allows = lead.inputs.policy.strategies.allows
+
+        def may_use(name: str) -> bool:
+            return all(allows(each.inputs.product.role, name) for each in deciding)
+
+        rules = MatchedRules(rules_of_group((each.situation.rules for each in deciding), may_use))
+        own = [strategy_of(each.inputs, rules) for each in deciding]
+        strategy = own[0]
+        if any(each is not strategy for each in own):
+            default = strategy_of(replace(lead.inputs, product=replace(lead.inputs.product, role="")), rules)
+            fitting = [each for each in (default, *own) if may_use(each.name)]
             strategy = fitting[0] if fitting else default
+        if any(strategy.starts_from_current(each.inputs) for each in deciding):
+            rules = rules.without(ActionKind.ADJUST, LostTo.STRATEGY)
         exempt = any(each.situation.exempt_from_gain for each in deciding)
-        return replace(lead, strategy=strategy, follow_minor=min(bounds, default=None), exempt_from_gain=exempt)
+        follow_minor = min(bounds, default=None)
+        return replace(lead, strategy=strategy, follow_minor=follow_minor, exempt_from_gain=exempt, rules=rules)
 
     def _free(self, lead: Situation) -> bool:
         """Return whether a change needs no gain: by a rule or a cause without one, or without a group's table."""
         needs = [each.inputs.cause.needs_gain for each in self.settled]
-        return lead.strategy.by_rule or lead.exempt_from_gain or not needs or not all(needs)
+        return lead.by_rule or lead.exempt_from_gain or not needs or not all(needs)
 
     def _is_material(self, lead: Situation, gain: Gain | None, worth: Sequence[Valuation]) -> bool:
         """Return whether a change pays for itself: the group's gain reaches the policy's share and amount."""
@@ -366,7 +402,8 @@ class _JointDecision:
     ) -> tuple[MemberTerms, ...]:
         """Return every listing's terms; members join a table that all hard bands allow."""
         terms = []
-        common = _common(hard or [each.hard for each in self.members] or [AllowedPrices(1, None)])
+        ranges = hard or [each.hard for each in self.members] or [AllowedPrices(1, None)]
+        common = self._within_rules(_common(ranges))
         inside = {each.inputs.listing.key: i for i, each in enumerate(self.members)}
         main = None if table is None else table[main_segment(tuple(table))].default
         for each in self.everyone:

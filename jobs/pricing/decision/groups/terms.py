@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
+from jobs.pricing.rules.matching import AppliedRule
 from schemas.codes import OutcomeCode
 from schemas.price_table import PriceList
 
@@ -43,7 +44,8 @@ class GroupTerms:
     other. ``allowed_low``, ``allowed_high``: within the pace limits too. ``candidate_minor``: the best common
     price before pace limits. ``gain_minor``, ``gain_sd_minor``, ``confidence``: gain of the group per period; None
     where none was computed or required. ``objective_minor``: the LP's. ``continue_at_ms``: when a change that a
-    pace limit cut short goes on. ``review``: an operator should look at it.
+    pace limit cut short goes on. ``review``: an operator should look at it. ``rules``: the rules that choose the
+    group's strategy and adjust its prices.
     """
 
     plan_id: str
@@ -63,6 +65,7 @@ class GroupTerms:
     objective_minor: float | None = None
     continue_at_ms: int | None = None
     review: bool = False
+    rules: tuple[AppliedRule, ...] = ()
 
     def of(self, listing: str) -> MemberTerms:
         """Return one member's terms.
@@ -100,7 +103,10 @@ class GroupTerms:
                 name: {"p": list(each.prices), "c": list(each.cumulative)} for name, each in self.prices.items()
             }
         members = [member._asdict() for member in self.members]
-        return record | {"outcome": self.outcome.value, "members": members, "prices": prices}
+        # Absent without rules, as in records from before there were any.
+        rules = {"rules": [rule._asdict() for rule in self.rules]} if self.rules else {}
+        del record["rules"]
+        return record | {"outcome": self.outcome.value, "members": members, "prices": prices} | rules
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> GroupTerms:
@@ -113,4 +119,6 @@ class GroupTerms:
             MemberTerms(**{name: each[name] for name in MemberTerms._fields if name in each})
             for each in record["members"]
         )
-        return cls(**(values | {"outcome": OutcomeCode(record["outcome"]), "members": members, "prices": prices}))
+        rules = tuple(AppliedRule(**each) for each in record.get("rules", ()))
+        outcome = OutcomeCode(record["outcome"])
+        return cls(**(values | {"outcome": outcome, "members": members, "prices": prices, "rules": rules}))
