@@ -312,10 +312,11 @@ class Offer:
 class CatalogEntry:
     """Master data of a listing.
 
-    The contract accepts an entry without a cost; the guardrail COST_MISSING then keeps the current price. ``tags``:
-    names separated by commas, which pricing rules may select by.
+    The contract accepts an entry without a cost; the guardrail COST_MISSING then keeps the current price.
+    ``tags``: names separated by commas, by which pricing rules may select.
 
-    >>> CatalogEntry("e", 1, "acme", "web", "s1", "s1", "shoes", "margin", "USD", 1, True, tags="sale, new").tag_names
+    >>> entry = CatalogEntry("e", 1, "acme", "web", "s1", "s1", "", "kvi", "USD", 1, True, tags="sale, new")
+    >>> entry.tag_names
     ('new', 'sale')
     """
 

@@ -166,7 +166,8 @@ class Policy(PolicySection):
                     allowed = ", ".join(self.strategies.allowed_by_role[role]) or "no strategy"
                     raise ValueError(
                         f"rules.entries, rule {rule.name!r}: expected a strategy that strategies.allowed_by_role."
-                        f"{role} allows ({allowed}), got {rule.strategy!r}; allow it, or remove the role from the rule"
+                        f"{role} allows ({allowed}), got {rule.strategy!r}; allow it, or remove the role from "
+                        "the rule"
                     )
         return self
 

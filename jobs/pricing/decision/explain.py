@@ -36,6 +36,7 @@ _NEXT_LINE = "\n" + _INDENT
 _CATALOG = {
     "cost_minor": "cost", "list_minor": "list price", "floor_minor": "floor", "ceiling_minor": "ceiling",
     "active": "for sale", "trusted_cost_minor": "confirmed cost", "price_group": "price group",
+    "tags": "tags",
 }  # fmt: skip
 _SEGMENTS = {
     "all": "customers not yet known (all)",

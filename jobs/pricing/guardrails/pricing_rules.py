@@ -102,4 +102,8 @@ def _range(low: int | None, high: int | None, context: GuardrailContext) -> str:
     currency = context.inputs.currency
     if low is None:
         return f"at most {money(high, currency)}"
-    return f"at least {money(low, currency)}" if high is None else f"{money(low, currency)} to {money(high, currency)}"
+    return (
+        f"at least {money(low, currency)}"
+        if high is None
+        else f"{money(low, currency)} to {money(high, currency)}"
+    )

@@ -10,7 +10,8 @@ strategy's price by a share, or hold the price. The policy's section ``rules`` l
 - :mod:`turning`: when a rule's validity, hours, weekdays or age turn it on or off.
 - :mod:`check`: conflicts, gaps, expired and shadowed rules of a section.
 
-To add a condition, add its field to :class:`conditions.Conditions` and its value to :class:`conditions.RuleFacts`,
-and fill the latter in ``matching.facts_of``. To add an action, add its member to :class:`rule.ActionKind`, its field
-to :class:`rule.PricingRule`, and apply it where decisions read :class:`matching.MatchedRules`.
+To add a condition, add its field to :class:`conditions.Conditions` and its value to
+:class:`conditions.RuleFacts`, and fill the latter in ``matching.facts_of``. To add an action, add its member to
+:class:`rule.ActionKind`, its field to :class:`rule.PricingRule`, and apply it where decisions read
+:class:`matching.MatchedRules`.
 """

@@ -27,8 +27,8 @@ class RuleFacts:
     """What conditions are read against; None: not known.
 
     ``hour``, ``weekday``: of the market's local time, 0 to 23, Monday 0. ``stock``: units on hand. ``cover_days``:
-    days that they last at the expected sales. ``age_days``: since the first catalog entry. ``rival_gap``: price over
-    the rivals' fresh mean, less 1. ``requests_per_day``: expected price requests per day.
+    days that they last at the expected sales. ``age_days``: since the first catalog entry. ``rival_gap``: price
+    over the rivals' fresh mean, less 1. ``requests_per_day``: expected price requests per day.
     """
 
     category: str | None = None
@@ -68,10 +68,8 @@ class Conditions(PolicySection):
     Examples
     --------
     >>> evening = Conditions(category=("shoes", "boots"), from_hour=18, until_hour=22, least_stock=10)
-    >>> evening.hold(RuleFacts(category="shoes", hour=18, stock=10))
-    True
-    >>> evening.hold(RuleFacts(category="shoes", hour=22, stock=10)), evening.hold(RuleFacts(category="shoes", hour=18))
-    (False, False)
+    >>> [evening.hold(RuleFacts(category="shoes", hour=h, stock=n)) for h, n in ((18, 10), (22, 10), (18, None))]
+    [True, False, False]
     """
 
     category: Names | None = Field(default=None, description="the listing's category, or several")

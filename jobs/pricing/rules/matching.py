@@ -55,7 +55,7 @@ class AppliedRule(NamedTuple):
 
 
 class LostRule(NamedTuple):
-    """A rule that holds and does not apply; ``to``: the name of the rule that applies instead, empty without one."""
+    """A rule that holds and does not apply; ``to``: name of the rule that applies instead, empty without one."""
 
     rule: str
     action: str
@@ -148,9 +148,7 @@ def matched_rules(inputs: PricingInputs) -> MatchedRules:
     return found if inputs.group is None else found.in_group(inputs.group.rules)
 
 
-def rules_of_group(
-    members: Iterable[MatchedRules], may_use: Callable[[str], bool]
-) -> tuple[AppliedRule, ...]:
+def rules_of_group(members: Iterable[MatchedRules], may_use: Callable[[str], bool]) -> tuple[AppliedRule, ...]:
     """Return the rules that choose a price group's strategy and adjust its prices.
 
     The group is treated as one listing for which the rules of all its members hold: of each action the rule of the

@@ -60,7 +60,7 @@ def strategy_of(inputs: PricingInputs, rules: MatchedRules | None = None) -> Str
 
 
 def chosen_strategy(inputs: PricingInputs, rules: MatchedRules) -> Strategy:
-    """Return the strategy that is chosen: for an operator's price, for the first price, by a rule, or by the role."""
+    """Return the strategy of an operator's price, of the first price, of a rule, or of the role."""
     approved = inputs.controls.approved_minor is not None
     if rules.strategy is not None and not approved and inputs.cause is not Cause.COLD_START:
         return _BY_NAME[rules.strategy]
