@@ -51,6 +51,8 @@ def _local_time(text: str) -> str:
         raise ValueError(wanted) from None
     if time.tzinfo is not None or time.second or time.microsecond:
         raise ValueError(f"{wanted}, without a time zone and without seconds")
+    if not 1970 <= time.year < 2200:
+        raise ValueError(f"{wanted}, from 1970 to 2199")
     return time.date().isoformat() if len(text) <= len("2026-12-24") else time.isoformat(timespec="minutes")
 
 

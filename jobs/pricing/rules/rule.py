@@ -15,6 +15,8 @@ from schemas.money import ceil_minor, floor_minor
 from schemas.topics import IDENTIFIER
 
 _DATE = len("2026-12-24")
+EARLIEST, LATEST = (datetime.fromisoformat(text) for text in ("1970-01-01", "2300-01-01"))
+"""Local times from which on and before which a rule without validity holds."""
 
 
 class ActionKind(StrEnum):
@@ -150,12 +152,12 @@ class PricingRule(PolicySection):
     @property
     def begins(self) -> datetime:
         """Local time from which on it holds."""
-        return datetime.min if self.valid_from is None else datetime.fromisoformat(self.valid_from)
+        return EARLIEST if self.valid_from is None else datetime.fromisoformat(self.valid_from)
 
     @property
     def ends(self) -> datetime:
         """Local time before which it holds."""
-        return datetime.max if self.valid_to is None else _end_of(self.valid_to)
+        return LATEST if self.valid_to is None else _end_of(self.valid_to)
 
     @property
     def is_timed(self) -> bool:

@@ -121,7 +121,7 @@ def test_snapshot_of_version_1_is_restored_without_a_loss() -> None:
 
 
 def with_estimates_of_now(snapshot: dict[str, Any]) -> dict[str, Any]:
-    """Return a snapshot with what was added since: fields of estimates, rows and entries, policies without a patch."""
+    """Return a snapshot with what was added since: fields of estimates, rows and entries, empty policies."""
     at, bucket = ROW.index("estimate"), snapshot["bucket"]
 
     def of_now(row: list[Any] | None) -> list[Any] | None:
