@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jobs.audit.strategies import deciding_strategy, policy_of_record
-from jobs.pricing.guardrails.pricing_rules import RuleBand
+from jobs.pricing.guardrails.pricing_rules import lies_outside
 from jobs.pricing.policies import PolicyCatalog
 from jobs.pricing.rules.rule import ActionKind
 
@@ -221,10 +221,7 @@ def _time_of(decision: Mapping[str, Any]) -> tuple[int, str]:
 
 
 def _overruled(result: Mapping[str, Any]) -> str | None:
-    """Return the name of the rule whose band lay outside the policy's hard limits; None if none did."""
+    """Return the name of the rule whose band lies outside the policy's hard limits; None if none does."""
     applied = (result.get("rules") or {"applied": []})["applied"]
     rule = next((each for each in applied if each["action"] == ActionKind.BAND), None)
-    band = next((each for each in result["bands"] if each["code"] == RuleBand.code), None)
-    if rule is None or band is None or (band["low"], band["high"]) == tuple(rule["effect"]):
-        return None
-    return str(rule["rule"])
+    return str(rule["rule"]) if rule is not None and lies_outside(rule["effect"], result["hard"]) else None

@@ -17,6 +17,7 @@ from jobs.pricing.commands import HANDLER_OF
 from jobs.pricing.decision.groups.terms import GroupTerms
 from jobs.pricing.decision.inputs import PricingInputs
 from jobs.pricing.decision.limit_texts import binds, limit_text, shadow_text
+from jobs.pricing.decision.rule_texts import rule_texts
 from jobs.pricing.decision.serialization import read_inputs
 from jobs.pricing.decision.times import time_text
 from jobs.pricing.guardrails import money
@@ -73,6 +74,8 @@ def explain(decision: Mapping[str, Any], policies: Mapping[str, Policy]) -> str:
         lines.append(_line("to sell", _target(inputs, result)))
     if inputs.group is not None:
         lines.append(_line("group", _group(inputs, inputs.group)))
+    if "rules" in result:
+        lines.append(_line("rules", _NEXT_LINE.join(_sentence(each) for each in rule_texts(result, inputs))))
     lines.append(_line("best price", _best_price(inputs, result)))
     for number, band in enumerate(result["bands"]):
         mark = "*" if binds(band, result["candidate_minor"]) else "-"

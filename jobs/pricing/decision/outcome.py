@@ -12,6 +12,7 @@ from jobs.pricing.decision.serialization import table_record
 from jobs.pricing.decision.valuation import Gain, Valuation, value_prices
 from jobs.pricing.guardrails import GUARDRAIL_OF, YIELDING, AllowedPrices, Band, Kind, Pin, intersect, money
 from jobs.pricing.rules.matching import NO_RULES, MatchedRules
+from jobs.pricing.rules.rule import ActionKind
 from jobs.pricing.strategies import ProfitPlan, Strategy
 from schemas.causes import Cause
 from schemas.codes import OutcomeCode
@@ -28,7 +29,8 @@ class Situation:
     ``reference``: the reference price over rivals and references, which demand responds to. ``rivals``: the one
     over rivals alone, which bounds prices. ``follow_minor``: the highest price that the listing's role allows
     beside its fresh rivals. ``exempt_from_gain``: the current table must change even without an expected gain,
-    since it lies above ``follow_minor`` or holds a deal that is bought ahead. ``known``: valuations so far of
+    since it lies above ``follow_minor``, outside a pricing rule's band, or holds a deal that is bought ahead.
+    ``known``: valuations so far of
     the same beliefs, which shadow strategies share. ``rules``: the pricing rules that hold.
     """
 
@@ -61,6 +63,11 @@ class Situation:
         """Whether a change is published only if it is expected to gain something."""
         free = self.by_rule or self.exempt_from_gain or not self.inputs.cause.needs_gain
         return self.inputs.current is not None and not free
+
+    def moving_into(self, prices: AllowedPrices) -> Situation:
+        """Return the situation, exempt from a gain where a pricing rule's band excludes a price in force."""
+        outside = self.rules.of(ActionKind.BAND) is not None and not self.is_legal(prices)
+        return replace(self, exempt_from_gain=True) if outside else self
 
     def is_legal(self, hard: AllowedPrices) -> bool:
         """Return whether every price in force lies within the hard bands; True without a table."""

@@ -3,7 +3,8 @@
 Steps (science § 7, § 8):
 
 1. Guardrails that do not need a candidate. A hold ends here; so do hard bands without a common price.
-2. Propose: the strategy's candidate over the grid prices within the hard bands, around the current price.
+2. Propose: the strategy's candidate over the grid prices within the hard bands and a pricing rule's band, around
+   the current price.
    A pricing rule may adjust it by a share; the adjusted prices need no expected gain.
 3. Bound: all guardrails read the candidate. Hard bands are intersected, and all bands.
 4. Decide: a change that does not pay for itself is NOT_MATERIAL. If only pace limits and hard bands exclude each
@@ -50,10 +51,9 @@ from jobs.pricing.guardrails import (
     Kind,
     Pin,
     intersect,
-    intersect_yielding,
 )
 from jobs.pricing.guardrails.forward_buying import is_bought_ahead
-from jobs.pricing.guardrails.pricing_rules import within_hard_bands
+from jobs.pricing.guardrails.pricing_rules import cut_by_rules, cut_by_yielding
 from jobs.pricing.policy import Policy
 from jobs.pricing.rules.matching import NO_RULES, LostTo, MatchedRules, matched_rules
 from jobs.pricing.rules.rule import ActionKind
@@ -99,9 +99,11 @@ def decide(
     if hard.empty:
         return unpriceable(situation, bands, hard)
 
-    grid = candidate_prices(situation, hard)
+    searched = cut_by_rules(hard, bands, inputs)
+    situation = situation.moving_into(searched)
+    grid = candidate_prices(situation, searched)
     on_grid = situation.at(grid)
-    context = StrategyContext(inputs, hard, on_grid, situation.rivals_mean_minor)
+    context = StrategyContext(inputs, searched, on_grid, situation.rivals_mean_minor)
     plan = situation.strategy.plan(inputs, on_grid)
     proposal = situation.strategy.propose(context, plan)
     if situation.rules.adjustment is not None:
@@ -157,7 +159,7 @@ def rules_beside(inputs: PricingInputs, strategy: Strategy) -> MatchedRules:
 
 
 def candidate_prices(situation: Situation, hard: AllowedPrices) -> list[int]:
-    """Return the grid prices to search: within the hard bands, around the current price, ascending.
+    """Return the grid prices to search: within the given ones, around the current price, ascending.
 
     Settling searches twice as far, around the list price, since its prices must not depend on the path. A listing
     above the price that its role allows is searched from that price downwards.
@@ -187,7 +189,7 @@ def bands_of(
     context = GuardrailContext(situation.inputs, situation.rivals, candidate_minor, confidence, situation.rules)
     applicable = (g for g in guardrails if candidate_minor is not None or not g.needs_candidate)
     bands = (guardrail.band(context, situation.inputs.policy) for guardrail in applicable)
-    return within_hard_bands([band for band in bands if band is not None])
+    return [band for band in bands if band is not None]
 
 
 def _publish(
@@ -195,14 +197,14 @@ def _publish(
 ) -> PricingDecision:
     """Publish the strategy's prices within all bands, with exploration."""
     inputs, strategy = situation.inputs, situation.strategy
-    chosen = intersect_yielding(verdict.allowed, (b for b in verdict.bands if b.pin in YIELDING))
+    chosen = cut_by_yielding(verdict.allowed, [b for b in verdict.bands if b.pin in YIELDING], inputs)
     points = [p for p in on_grid.prices if p in chosen]
     is_adjusted = situation.rules.adjustment is not None
     valuation = situation.at(points) if points and strategy.searches and not is_adjusted else None
     context = StrategyContext(inputs, chosen, valuation, situation.rivals_mean_minor)
     refined, plan = (proposal.adjusted(0.0, context), None) if is_adjusted else strategy.refine(proposal, context)
     of_table = (Pin.TABLE_PRICES, Pin.SHOWN_PRICES)
-    shown = intersect_yielding(verdict.allowed, (b for b in verdict.bands if b.pin in of_table))
+    shown = cut_by_yielding(verdict.allowed, [b for b in verdict.bands if b.pin in of_table], inputs)
     table = build_table(
         inputs,
         refined.shares,
@@ -234,7 +236,7 @@ def _keep_main_prices(
         return replace(unchanged(situation, OutcomeCode.HELD, verdict, gain), review=True)
     mains = {segment: {verdict.allowed.nearest(prices.default): 1.0} for segment, prices in current.items()}
     filled: Shares = {s: mains.get(s) or mains.get(DEFAULT_SEGMENT) or mains[min(mains)] for s in segments}
-    shown = intersect_yielding(verdict.allowed, verdict.pinned(Pin.SHOWN_PRICES))
+    shown = cut_by_yielding(verdict.allowed, verdict.pinned(Pin.SHOWN_PRICES), inputs)
     table = build_table(
         inputs,
         filled,
@@ -254,7 +256,7 @@ def _override_pace(situation: Situation, verdict: GuardrailVerdict, worth: Valua
         hard.nearest(shown), hard, inputs.base_minor or 0.0, inputs.policy.grid, up=shown < hard.low
     )
     single = Proposal.single(price, inputs.policy.segments.names).shares
-    explored = intersect_yielding(hard, verdict.pinned(Pin.SHOWN_PRICES))
+    explored = cut_by_yielding(hard, verdict.pinned(Pin.SHOWN_PRICES), inputs)
     table = build_table(
         inputs,
         single,

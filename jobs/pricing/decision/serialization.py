@@ -211,10 +211,7 @@ def decision_record(decision: PricingDecision) -> dict[str, Any]:
     if decision.shadows:
         beside["shadows"] = [shadow_record(each) for each in decision.shadows]
     if decision.rules != NO_RULES:
-        beside["rules"] = {
-            "applied": [rule._asdict() for rule in decision.rules.applied],
-            "lost": [rule._asdict() for rule in decision.rules.lost],
-        }
+        beside["rules"] = decision.rules.to_record()
     return {
         "outcome": decision.outcome.value,
         "table": None if decision.table is None else table_record(decision.table),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
+from jobs.pricing.grid import round_to_ending
 from jobs.pricing.guardrails.base import (
     AllowedPrices,
     Band,
@@ -12,7 +13,7 @@ from jobs.pricing.guardrails.base import (
     GuardrailContext,
     Kind,
     LimitRecord,
-    intersect,
+    Pin,
     intersect_yielding,
     money,
 )
@@ -20,16 +21,21 @@ from jobs.pricing.policy import Policy
 from jobs.pricing.rules.matching import matched_rules
 from jobs.pricing.rules.rule import ActionKind
 
+if TYPE_CHECKING:
+    from jobs.pricing.decision.inputs import PricingInputs
+
 
 class RuleBand(Guardrail):
     """Keep prices within a pricing rule's band.
 
-    The band is hard, and narrower than the other hard bands: where it lies outside of them they prevail, and the
-    nearest price that they allow is left (:func:`within_hard_bands`). A rule never makes a listing unpriceable.
+    The band gives way to the hard bands: where it lies outside of them the nearest price that they allow is left,
+    so that a rule never makes a listing unpriceable. A price in force outside the band moves into it at the
+    policy's pace, without an expected gain. Prices are searched within the band, and it comes before the other
+    bands that yield.
     """
 
     code = "RULE_BAND"
-    kind = Kind.HARD
+    kind = Kind.PACE
     title = "Pricing rule's band"
     meaning = "a pricing rule bounds the price"
     advice = "change or end the rule with `walras policy set` if it is wrong"
@@ -40,7 +46,8 @@ class RuleBand(Guardrail):
         if rule is None:
             return None
         low, high = rule.effect
-        return Band(self.code, self.kind, f"rule {rule.rule!r}: {_range(low, high, context)}", low, high)
+        detail = f"rule {rule.rule!r}: {_range(low, high, context)}"
+        return Band(self.code, self.kind, detail, low, high, Pin.SHOWN_PRICES)
 
     def text(self, limit: LimitRecord) -> str:
         """Name the rule and its prices."""
@@ -68,34 +75,39 @@ class RuleHold(Guardrail):
         return self.meaning if rule is None else f"rule {rule.rule} keeps the price as it is"
 
 
-def within_hard_bands(bands: Sequence[Band]) -> list[Band]:
-    """Return bands with a rule's band cut to the prices of the other hard bands, or to the nearest of them.
+def cut_by_rules(firm: AllowedPrices, bands: Iterable[Band], inputs: PricingInputs) -> AllowedPrices:
+    """Return prices cut by the rules' bands among some bands, in the given order.
 
-    >>> margin, rule = Band("MIN_MARGIN", Kind.HARD, "", low=90), Band("RULE_BAND", Kind.HARD, "rule 'x'", high=80)
-    >>> [(band.low, band.high) for band in within_hard_bands([margin, rule])]
-    [(90, None), (90, 90)]
+    Each leaves at least one price: of a band outside of them the nearest one with the grid's ending.
     """
-    at = next((i for i, band in enumerate(bands) if band.code == RuleBand.code), None)
-    found = list(bands)
-    if at is None:
-        return found
-    firm, rule = firm_prices(bands), bands[at]
-    if firm.empty or not intersect((rule, *hard_of(bands))).empty:
-        return found
-    nearest = intersect_yielding(firm, [rule])
-    detail = f"{rule.detail}; the policy's hard limits leave the nearest price that they allow"
-    found[at] = replace(rule, low=nearest.low, high=nearest.high, detail=detail)
-    return found
+    for band in bands:
+        if band.code != RuleBand.code or firm.empty:
+            continue
+        cut = intersect_yielding(firm, [band])
+        if lies_outside((band.low, band.high), firm):
+            base_minor = inputs.base_minor or cut.low
+            price = round_to_ending(cut.low, firm, base_minor, inputs.policy.grid, up=False)
+            cut = AllowedPrices(price, price)
+        firm = cut
+    return firm
 
 
-def hard_of(bands: Sequence[Band]) -> list[Band]:
-    """Return the hard bands without that of a rule."""
-    return [band for band in bands if band.kind is Kind.HARD and band.code != RuleBand.code]
+def lies_outside(band: Sequence[int | None], hard: Sequence[int | None] | None) -> bool:
+    """Return whether a band has no price in common with the hard limits; both as recorded: lowest, highest.
+
+    >>> lies_outside([None, 80], [90, None]), lies_outside([None, 95], [90, None]), lies_outside([None, 80], None)
+    (True, False, False)
+    """
+    if hard is None:
+        return False
+    lows, highs = ([each[end] for each in (band, hard)] for end in (0, 1))
+    return not all(low is None or high is None or low <= high for low in lows for high in highs)
 
 
-def firm_prices(bands: Sequence[Band]) -> AllowedPrices:
-    """Return the prices within the hard bands without that of a rule."""
-    return intersect(hard_of(bands))
+def cut_by_yielding(firm: AllowedPrices, bands: Sequence[Band], inputs: PricingInputs) -> AllowedPrices:
+    """Return prices cut by yielding bands: first by those of rules, then by the others."""
+    others = (band for band in bands if band.code != RuleBand.code)
+    return intersect_yielding(cut_by_rules(firm, bands, inputs), others)
 
 
 def _range(low: int | None, high: int | None, context: GuardrailContext) -> str:

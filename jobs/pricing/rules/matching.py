@@ -53,6 +53,11 @@ class AppliedRule(NamedTuple):
         """By falling priority, then by name."""
         return -self.priority, self.rule
 
+    def to_record(self) -> dict[str, Any]:
+        """Return plain data."""
+        effect = list(self.effect) if isinstance(self.effect, tuple) else self.effect
+        return self._asdict() | {"effect": effect}
+
 
 class LostRule(NamedTuple):
     """A rule that holds and does not apply; ``to``: name of the rule that applies instead, empty without one."""
@@ -88,6 +93,11 @@ class MatchedRules:
         """Share by which the strategy's prices are changed; None without such a rule."""
         rule = self.of(ActionKind.ADJUST)
         return None if rule is None else rule.effect
+
+    def to_record(self) -> dict[str, Any]:
+        """Return plain data."""
+        applied = [rule.to_record() for rule in self.applied]
+        return {"applied": applied, "lost": [rule._asdict() for rule in self.lost]}
 
     def without(self, kind: ActionKind, reason: LostTo) -> MatchedRules:
         """Return the rules with the one of an action lost."""

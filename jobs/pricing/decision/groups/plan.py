@@ -43,7 +43,7 @@ from jobs.pricing.guardrails import (
     intersect,
     intersect_yielding,
 )
-from jobs.pricing.guardrails.pricing_rules import RuleBand, firm_prices
+from jobs.pricing.guardrails.pricing_rules import RuleBand, cut_by_rules
 from jobs.pricing.optimizer import GroupMember, GroupPlan, solve_group
 from jobs.pricing.rules.matching import LostTo, MatchedRules, rules_of_group
 from jobs.pricing.rules.rule import ActionKind
@@ -75,7 +75,7 @@ def plan_group(
 class _Priced:
     """A member's situation; ``settled``: it has the group's table. ``held``: what holds it.
 
-    ``hard``: prices within its hard bands without that of a pricing rule, which is ``rule_band``.
+    ``rule_band``: the band of a pricing rule that applies to it.
     """
 
     situation: Situation
@@ -112,9 +112,10 @@ class _JointDecision:
             held = next((band.detail for band in bands if band.kind is Kind.HOLD), None)
             if held is None and inputs.shown_minor is None and not inputs.is_start:
                 held = "no price is known"
+            hard = intersect(band for band in bands if band.kind is Kind.HARD)
             rule_band = next((band for band in bands if band.code == RuleBand.code), None)
             settled = usual is not None and _table_of(inputs) == usual
-            priced.append(_Priced(situation, settled, held, firm_prices(bands), rule_band))
+            priced.append(_Priced(situation, settled, held, hard, rule_band))
         return cls(tuple(priced), guardrails)
 
     @property
@@ -141,7 +142,7 @@ class _JointDecision:
         if not self.members:
             blank = GroupTerms(plan_id, requested_by, (), OutcomeCode.HELD, 1, None)
             return replace(blank, members=self._terms_of(None, None))
-        hard = self._within_rules(_common(each.hard for each in self.members))
+        hard = _common(each.hard for each in self.members)
         blank = GroupTerms(plan_id, requested_by, (), OutcomeCode.HELD, hard.low, hard.high)
         if any(each.held is not None for each in self.members):
             return self._kept(blank, OutcomeCode.HELD, None)
@@ -149,37 +150,36 @@ class _JointDecision:
             return replace(blank, outcome=OutcomeCode.UNPRICEABLE, members=self._terms_of(None, None))
         return self._optimize(blank, hard)
 
-    def _within_rules(self, hard: AllowedPrices) -> AllowedPrices:
-        """Return the common prices of the hard bands, cut by the members' rule bands in the order of priority.
-
-        A rule's band that lies outside leaves the nearest price.
-        """
+    def _within_rules(self, prices: AllowedPrices) -> AllowedPrices:
+        """Return prices cut by the members' rule bands in the order of priority; each leaves a price."""
         found = []
         for each in self.members:
             rule = each.situation.rules.of(ActionKind.BAND)
             if rule is not None and each.rule_band is not None:
                 found.append((*rule.order, each.inputs.listing.key, each.rule_band))
-        for *_, band in sorted(found, key=lambda row: row[:3]):
-            hard = hard if hard.empty else intersect_yielding(hard, [band])
-        return hard
+        ordered = [band for *_, band in sorted(found, key=lambda row: row[:3])]
+        return cut_by_rules(prices, ordered, self.lead.inputs)
 
     def _optimize(self, blank: GroupTerms, hard: AllowedPrices) -> GroupTerms:
         """Search the common grid, and decide whether and within which bands the group's prices change."""
         lead, members, policy = self._common_situation(), self.members, self.lead.inputs.policy
-        grid = candidate_prices(lead, hard)
+        searched = self._within_rules(hard)
+        if any(each.rule_band for each in members) and not lead.is_legal(searched):
+            lead = replace(lead, exempt_from_gain=True)
+        grid = candidate_prices(lead, searched)
         situations = [replace(each.situation, strategy=lead.strategy) for each in members]
         on_grid = [each.at(grid) for each in situations]
         plan, shares = self._solve(lead.strategy, on_grid)
         profit = ProfitPlan(shares, 0.0, False)
         adjustment = lead.rules.adjustment
         if not lead.strategy.searches:
-            candidate = self._by_rule(lead, hard, on_grid, profit)
+            candidate = self._by_rule(lead, searched, on_grid, profit)
             shares = Proposal.single(candidate, policy.segments.names).shares
         else:
-            candidate = main_price(profit, policy.segments.names, hard.nearest(lead.inputs.shown_minor or 1))
+            candidate = main_price(profit, policy.segments.names, searched.nearest(lead.inputs.shown_minor or 1))
         proposal = Proposal(candidate, shares)
         if adjustment is not None:
-            proposal = proposal.adjusted(adjustment, StrategyContext(lead.inputs, hard))
+            proposal = proposal.adjusted(adjustment, StrategyContext(lead.inputs, searched))
             candidate, shares = proposal.candidate_minor, proposal.shares
         proposed = {*grid, candidate, *(price for of_segment in shares.values() for price in of_segment)}
         worth = [each.value(proposed, v) for each, v in zip(situations, on_grid, strict=True)]
@@ -189,8 +189,8 @@ class _JointDecision:
             bands = bands_of(each.situation, self.guardrails, candidate, None if self._free(lead) else gain)
             bands = [b for b in bands if b.code != RuleBand.code and (b.kind is not Kind.PACE or each.settled)]
             verdicts.append(GuardrailVerdict.of(bands, candidate, profit))
-        hard = self._within_rules(_common(verdict.hard for verdict in verdicts))
-        allowed = _common((hard, *(verdict.allowed for verdict in verdicts)))
+        hard = _common(verdict.hard for verdict in verdicts)
+        allowed = _common(verdict.allowed for verdict in verdicts)
         blank = replace(
             blank, hard_low=hard.low, hard_high=hard.high, allowed_low=allowed.low, allowed_high=allowed.high,
             candidate_minor=candidate, objective_minor=plan.objective, rules=lead.rules.applied,
@@ -211,7 +211,8 @@ class _JointDecision:
             return replace(self._kept(blank, OutcomeCode.HELD, plan), continue_at_ms=until_ms)
         if pins[Pin.MAIN] and self.settled:
             return replace(self._kept(blank, OutcomeCode.HELD, plan), review=True)
-        chosen = intersect_yielding(allowed, (band for v in verdicts for band in v.bands if band.pin in YIELDING))
+        inside = self._within_rules(allowed)
+        chosen = intersect_yielding(inside, (band for v in verdicts for band in v.bands if band.pin in YIELDING))
         if adjustment is not None:
             shares = proposal.adjusted(0.0, StrategyContext(lead.inputs, chosen)).shares
         elif lead.strategy.searches and (points := [price for price in grid if price in chosen]):
@@ -219,7 +220,7 @@ class _JointDecision:
         else:
             price = StrategyContext(lead.inputs, chosen).rounded(candidate)
             shares = Proposal.single(price, policy.segments.names).shares
-        shown = intersect_yielding(allowed, (*pins[Pin.TABLE_PRICES], *pins[Pin.SHOWN_PRICES]))
+        shown = intersect_yielding(inside, (*pins[Pin.TABLE_PRICES], *pins[Pin.SHOWN_PRICES]))
         table = self._build(lead, shares, shown, explored=lead.strategy.explores)
         after = self._gain(lead.strategy, shares_of(table, policy.segments.names), worth, plan)
         # Where the range of experience excludes the candidate, its gain is not that of the change that is left.
@@ -402,8 +403,7 @@ class _JointDecision:
     ) -> tuple[MemberTerms, ...]:
         """Return every listing's terms; members join a table that all hard bands allow."""
         terms = []
-        ranges = hard or [each.hard for each in self.members] or [AllowedPrices(1, None)]
-        common = self._within_rules(_common(ranges))
+        common = _common(hard or [each.hard for each in self.members] or [AllowedPrices(1, None)])
         inside = {each.inputs.listing.key: i for i, each in enumerate(self.members)}
         main = None if table is None else table[main_segment(tuple(table))].default
         for each in self.everyone:

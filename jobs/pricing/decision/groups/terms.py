@@ -104,7 +104,7 @@ class GroupTerms:
             }
         members = [member._asdict() for member in self.members]
         # Absent without rules, as in records from before there were any.
-        rules = {"rules": [rule._asdict() for rule in self.rules]} if self.rules else {}
+        rules = {"rules": [rule.to_record() for rule in self.rules]} if self.rules else {}
         del record["rules"]
         return record | {"outcome": self.outcome.value, "members": members, "prices": prices} | rules
 
