@@ -197,7 +197,9 @@ def _gaps(rules: Sequence[PricingRule]) -> Iterator[Finding]:
             continue
         names = tuple(sorted(rule.name for rule in alike))
         beside = [rule for rule in rules if _covers(rule.when, conditions, ignore_time=True)]
-        hours = {hour for rule in beside for hour in _week_hours(rule.when)}
+        first, last = min(rule.begins for rule in alike), max(rule.ends for rule in alike)
+        always = [rule for rule in beside if rule.begins <= first and rule.ends >= last]
+        hours = {hour for rule in (*alike, *always) for hour in _week_hours(rule.when)}
         if missing := [hour for hour in range(len(WEEKDAYS) * HOURS_OF_DAY) if hour not in hours]:
             text = f"no rule of {', '.join(names)} applies on {_hours_text(missing)}"
             yield Finding(FindingKind.GAP, Severity.WARNING, names, text)

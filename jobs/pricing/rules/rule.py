@@ -113,7 +113,7 @@ class PricingRule(PolicySection):
 
     @check_section
     def _one_action(self) -> PricingRule:
-        given = [kind.value for kind in ActionKind if getattr(self, kind.value) not in (None, False)]
+        given = [kind.value for kind in ActionKind if self._states(kind)]
         if len(given) != 1:
             raise ValueError(
                 f"expected exactly one action of {', '.join(ActionKind)}, got {', '.join(given) or 'none'}"
@@ -136,7 +136,11 @@ class PricingRule(PolicySection):
     @cached_property
     def action(self) -> ActionKind:
         """The kind of its action."""
-        return next(kind for kind in ActionKind if getattr(self, kind.value) not in (None, False))
+        return next(kind for kind in ActionKind if self._states(kind))
+
+    def _states(self, kind: ActionKind) -> bool:
+        value = getattr(self, kind.value)
+        return value is not None and value is not False
 
     @property
     def effect(self) -> Any:
