@@ -64,6 +64,12 @@ class Situation:
         free = self.by_rule or self.exempt_from_gain or not self.inputs.cause.needs_gain
         return self.inputs.current is not None and not free
 
+    def lies_outside_rule(self, price_minor: int) -> bool:
+        """Return whether a price lies outside the band of a pricing rule."""
+        rule = self.rules.of(ActionKind.BAND)
+        low, high = (None, None) if rule is None else rule.effect
+        return (low is not None and price_minor < low) or (high is not None and price_minor > high)
+
     def moving_into(self, prices: AllowedPrices) -> Situation:
         """Return the situation, exempt from a gain where a pricing rule's band excludes a price in force."""
         outside = self.rules.of(ActionKind.BAND) is not None and not self.is_legal(prices)
@@ -188,10 +194,12 @@ def priced(
     )
     stepping = strategy.continues and not approval_ms and verdict.candidate_minor not in verdict.allowed
     goes_on = stepping and not same and any(GUARDRAIL_OF[b.code].cuts_short for b in verdict.bands)
-    # The first price is the known one; beside cheaper rivals the role's bound applies after the gap.
+    # The first price is the known one; beside cheaper rivals the role's bound applies after the gap, and so does
+    # a pricing rule's band.
     goes_on = goes_on or (
         inputs.is_start and situation.follow_minor is not None and default > situation.follow_minor
     )
+    goes_on = goes_on or (inputs.is_start and situation.lies_outside_rule(default))
     return PricingDecision(
         outcome=outcome,
         table=None if same else table,

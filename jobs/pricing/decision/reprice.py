@@ -99,15 +99,16 @@ def decide(
     if hard.empty:
         return unpriceable(situation, bands, hard)
 
-    searched = cut_by_rules(hard, bands, inputs)
-    situation = situation.moving_into(searched)
+    bounded, share = within_rules(situation, guardrails, hard, bands), situation.rules.adjustment
+    situation = situation.moving_into(bounded)
+    searched = bounded if share is None else hard
     grid = candidate_prices(situation, searched)
     on_grid = situation.at(grid)
     context = StrategyContext(inputs, searched, on_grid, situation.rivals_mean_minor)
     plan = situation.strategy.plan(inputs, on_grid)
     proposal = situation.strategy.propose(context, plan)
-    if situation.rules.adjustment is not None:
-        proposal = proposal.adjusted(situation.rules.adjustment, context)
+    if share is not None:
+        proposal = proposal.adjusted(share, replace(context, allowed=bounded))
     candidate, before = proposal.candidate_minor, inputs.current_shares()
     worth = situation.value({*grid, candidate, *(p for of in proposal.shares.values() for p in of)}, on_grid)
     gain = worth.gain(proposal.shares, before, plan.multiplier) if before else None
@@ -156,6 +157,25 @@ def rules_beside(inputs: PricingInputs, strategy: Strategy) -> MatchedRules:
     if rules.adjustment is None or inputs.group is not None or not strategy.starts_from_current(inputs):
         return rules
     return rules.without(ActionKind.ADJUST, LostTo.STRATEGY)
+
+
+def within_rules(
+    situation: Situation, guardrails: Sequence[Guardrail], hard: AllowedPrices, bands: Sequence[Band]
+) -> AllowedPrices:
+    """Return the prices to which pricing rules may move a candidate: within the hard bands and the rules' bands.
+
+    A rule moves no candidate above the price from which on MARKET_CAP, the hard band that depends on it, allows
+    less.
+
+    Parameters
+    ----------
+    hard : prices within the hard bands that need no candidate.
+    bands : the rules' bands, in the order of priority; others are not read.
+    """
+    if situation.rules.adjustment is None and situation.rules.of(ActionKind.BAND) is None:
+        return hard
+    lowest = intersect(b for b in bands_of(situation, guardrails, hard.low) if b.kind is Kind.HARD)
+    return cut_by_rules(hard if lowest.empty else lowest, bands, situation.inputs)
 
 
 def candidate_prices(situation: Situation, hard: AllowedPrices) -> list[int]:

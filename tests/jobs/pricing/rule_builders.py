@@ -54,7 +54,7 @@ _validity = st.sampled_from(
     [{}, {"valid_from": "2026-01-01"}, {"valid_to": "2025-12-31"}, {"valid_from": "2026-01-02"}]
 )
 one_rule = st.builds(
-    lambda action, when, hours, validity, priority: {"priority": priority, "when": when | hours} | action | validity,
+    lambda action, when, hours, validity, level: {"priority": level, "when": when | hours} | action | validity,
     _actions, _conditions, _hours, _validity, st.integers(-2, 2),
 )  # fmt: skip
 rule_lists = st.lists(one_rule, max_size=8).map(

@@ -160,18 +160,29 @@ class _JointDecision:
         ordered = [band for *_, band in sorted(found, key=lambda row: row[:3])]
         return cut_by_rules(prices, ordered, self.lead.inputs)
 
+    def _reach_of_rules(self, lead: Situation, hard: AllowedPrices) -> AllowedPrices:
+        """Return the prices to which pricing rules may move the group's candidate, as for a single listing."""
+        if lead.rules.adjustment is None and not any(each.rule_band for each in self.members):
+            return hard
+        ranges = (
+            intersect(b for b in bands_of(each.situation, self.guardrails, hard.low) if b.kind is Kind.HARD)
+            for each in self.members
+        )
+        common = _common((hard, *ranges))
+        return self._within_rules(hard if common.empty else common)
+
     def _optimize(self, blank: GroupTerms, hard: AllowedPrices) -> GroupTerms:
         """Search the common grid, and decide whether and within which bands the group's prices change."""
         lead, members, policy = self._common_situation(), self.members, self.lead.inputs.policy
-        searched = self._within_rules(hard)
-        if any(each.rule_band for each in members) and not lead.is_legal(searched):
+        bounded, adjustment = self._reach_of_rules(lead, hard), lead.rules.adjustment
+        if any(each.rule_band for each in members) and not lead.is_legal(bounded):
             lead = replace(lead, exempt_from_gain=True)
+        searched = bounded if adjustment is None else hard
         grid = candidate_prices(lead, searched)
         situations = [replace(each.situation, strategy=lead.strategy) for each in members]
         on_grid = [each.at(grid) for each in situations]
         plan, shares = self._solve(lead.strategy, on_grid)
         profit = ProfitPlan(shares, 0.0, False)
-        adjustment = lead.rules.adjustment
         if not lead.strategy.searches:
             candidate = self._by_rule(lead, searched, on_grid, profit)
             shares = Proposal.single(candidate, policy.segments.names).shares
@@ -179,7 +190,7 @@ class _JointDecision:
             candidate = main_price(profit, policy.segments.names, searched.nearest(lead.inputs.shown_minor or 1))
         proposal = Proposal(candidate, shares)
         if adjustment is not None:
-            proposal = proposal.adjusted(adjustment, StrategyContext(lead.inputs, searched))
+            proposal = proposal.adjusted(adjustment, StrategyContext(lead.inputs, bounded))
             candidate, shares = proposal.candidate_minor, proposal.shares
         proposed = {*grid, candidate, *(price for of_segment in shares.values() for price in of_segment)}
         worth = [each.value(proposed, v) for each, v in zip(situations, on_grid, strict=True)]
