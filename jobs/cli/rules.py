@@ -144,7 +144,7 @@ def check_lines(found: RuleCheck) -> Iterator[str]:
     """Yield the findings of a check as lines, errors first."""
     for finding in found.findings:
         yield f"{finding.severity}: {finding.kind.replace('_', ' ')}: {finding.text}"
-    yield f"{found.rules} {'rule' if found.rules == 1 else 'rules'}, {len(found.findings)} findings"
+    yield f"{_count(found.rules, 'rule')}, {_count(len(found.findings), 'finding')}"
 
 
 def report_lines(found: RuleReport) -> Iterator[str]:
@@ -160,12 +160,16 @@ def report_lines(found: RuleReport) -> Iterator[str]:
         yield from columns([(f"  {row.name or 'not recorded'}", row.text) for row in found.strategies])
     for conflict in found.conflicts:
         instead = f"{conflict.to} applied" if conflict.to else "no rule applied instead"
-        listings = f"{conflict.listings:,} {'listing' if conflict.listings == 1 else 'listings'}"
+        listings = _count(conflict.listings, "listing")
         yield f"conflict: {conflict.rule} lost by {conflict.reason} on {listings}; {instead}"
     for name, number in found.overruled.items():
-        yield f"overruled: the band of {name} lay outside the policy's hard limits on {number:,} listings"
+        yield f"overruled: the band of {name} lay outside the policy's hard limits on {_count(number, 'listing')}"
     yield f"never matched: {', '.join(found.never_matched) or 'none'}"
-    yield f"{found.listings:,} listings, {found.decisions:,} decisions"
+    yield f"{_count(found.listings, 'listing')}, {_count(found.decisions, 'decision')}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what if number == 1 else f'{what}s'}"
 
 
 def _action(kind: str, effect: Any) -> str:
