@@ -38,7 +38,8 @@ from jobs.connectors.flink.environment import (
 from jobs.connectors.flink.java_functions import add_java_jar
 from jobs.connectors.redis.output_sinks import RedisTableSink
 from jobs.connectors.redis.price_tables import RedisPriceTables
-from jobs.hosting.host import Host
+from jobs.hosting.fallback_counts import FallbackCounts
+from jobs.hosting.host import Host, OutputSink
 from jobs.pricing.bucket.repricing_logic import FACTS, REPLAY_FACTS, RepricingLogic
 from jobs.pricing.policy import Policy
 from jobs.runtime.settings import Settings
@@ -75,9 +76,8 @@ def repricing_host(settings: Settings) -> Host:
     """Return a host of repricing logics, which publishes tables to Redis inside the call."""
     tables = RedisPriceTables(settings.redis.get_secret_value())
     policy = Policy.load(settings.policy)
-    return Host(
-        partial(RepricingLogic, policy), settings.host_clock, [RedisTableSink(tables)], settings.live_buckets
-    )
+    sinks: list[OutputSink] = [RedisTableSink(tables), FallbackCounts()]
+    return Host(partial(RepricingLogic, policy), settings.host_clock, sinks, settings.live_buckets)
 
 
 def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> StatementSet:

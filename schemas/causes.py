@@ -80,6 +80,11 @@ class Cause(StrEnum):
         "",
         True,
     )
+    FALLBACK_CHANGED = (
+        "FALLBACK_CHANGED",
+        "the way to find a price changed, because an input was lost or is back",
+        "prices were reviewed",
+    )
     EVENT_STARTED = "EVENT_STARTED", "a calendar event started", "a seasonal price", "{event} ({kind})", True
     EVENT_ENDED = "EVENT_ENDED", "a calendar event ended", "a seasonal price has ended", "{event} ({kind})", True
     POLICY_CHANGED = "POLICY_CHANGED", "the policy changed", "set by the shop"

@@ -75,3 +75,34 @@ class InsufficientReason(StrEnum):
     TOO_FEW_ROWS = "too_few_rows"
     TOO_FEW_PERIODS = "too_few_periods"
     ERROR_TOO_LARGE = "error_too_large"
+
+
+class Fallback(StrEnum):
+    """Stage of the fallback chain that a decision used (science § 7, "Fallback chain"), from best to worst."""
+
+    NONE = "none"
+    RULE = "rule"
+    LAST_TABLE = "last_table"
+    LIST_PRICE = "list_price"
+
+    @property
+    def rank(self) -> int:
+        """Number of stages above it.
+
+        >>> Fallback.NONE.rank, Fallback.LIST_PRICE.rank
+        (0, 3)
+        """
+        return list(Fallback).index(self)
+
+
+class FallbackReason(StrEnum):
+    """Why a decision used a fallback: one reason per input that it could not use."""
+
+    NO_ESTIMATE = "no_estimate"
+    ESTIMATE_TOO_OLD = "estimate_too_old"
+    ESTIMATE_UNUSABLE = "estimate_unusable"
+    NOT_IDENTIFIED = "not_identified"
+    RIVALS_STALE = "rivals_stale"
+    NO_RIVALS = "no_rivals"
+    NO_COST = "no_cost"
+    NO_LIST_PRICE = "no_list_price"

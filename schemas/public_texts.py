@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from schemas.causes import Cause
-from schemas.codes import EstimateWarning, InsufficientReason, OutcomeCode, RejectCode, Sufficiency
+from schemas.codes import (
+    EstimateWarning,
+    Fallback,
+    FallbackReason,
+    InsufficientReason,
+    OutcomeCode,
+    RejectCode,
+    Sufficiency,
+)
 from schemas.events import Role
 
 SHOPPER_CAUSES: Mapping[str, str] = {cause: cause.shopper_text for cause in Cause}
@@ -44,6 +52,25 @@ ADVICE: Mapping[str, str] = {
 }
 """Recommended action for outcomes that need one."""
 
+FALLBACKS: Mapping[str, str] = {
+    Fallback.NONE: "the strategy that the policy names",
+    Fallback.RULE: "a rule from the margin and the rivals' average, without the demand model",
+    Fallback.LAST_TABLE: "the last price table",
+    Fallback.LIST_PRICE: "the list price",
+}
+"""Stage of the fallback chain: where the price comes from."""
+
+FALLBACK_REASONS: Mapping[str, str] = {
+    FallbackReason.NO_ESTIMATE: "there is no estimate of the elasticity yet",
+    FallbackReason.ESTIMATE_TOO_OLD: "the newest estimate of the elasticity is too old",
+    FallbackReason.ESTIMATE_UNUSABLE: "the newest estimate of the elasticity is not a usable number",
+    FallbackReason.NOT_IDENTIFIED: "the data do not identify the elasticity",
+    FallbackReason.RIVALS_STALE: "the rivals' prices are out of date and left out",
+    FallbackReason.NO_RIVALS: "no rival's price is known",
+    FallbackReason.NO_COST: "the catalog gives no usable cost",
+    FallbackReason.NO_LIST_PRICE: "the catalog gives no usable list price",
+}
+"""Why a decision used a fallback."""
 
 REJECTIONS: Mapping[str, str] = {
     RejectCode.INVALID_UTF8: "not UTF-8 text",

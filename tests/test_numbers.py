@@ -46,7 +46,7 @@ SETTINGS = {
 """Settings class → function that makes it from the policy."""
 POLICY_FILES = {
     ROOT / "jobs" / "pricing" / f"policy{part}.py"
-    for part in ("", "_features", "_learning", "_limits", "_prices", "_watch")
+    for part in ("", "_fallback", "_features", "_learning", "_limits", "_prices", "_watch")
 }
 """Files that declare the sections."""
 READ_BY_SECTION = {

@@ -15,8 +15,9 @@ from typing import Any
 from jobs.pricing.decision.limit_texts import bound_by
 from jobs.pricing.policies import PolicyCatalog
 from jobs.pricing.policy import Policy
-from jobs.pricing.strategies import STRATEGIES, strategy_in_force
+from jobs.pricing.strategies import FALLBACK_RULE, STRATEGIES, strategy_in_force
 from schemas.causes import Cause
+from schemas.codes import Fallback
 
 INTERVAL_Z = 1.645
 """Half width of a 90 % interval in standard deviations."""
@@ -72,6 +73,8 @@ def list_strategies(policy: Policy) -> tuple[ListedStrategy, ...]:
 
     >>> [each.used_for for each in list_strategies(Policy()) if each.name == "profit_lp"]
     [('default',)]
+    >>> [each.name for each in list_strategies(Policy()) if "fallback" in each.used_for]
+    ['fallback_rule']
     """
     chosen = policy.strategies
     found = []
@@ -83,6 +86,7 @@ def list_strategies(policy: Policy) -> tuple[ListedStrategy, ...]:
         uses += [f"role {role}" for role, named in sorted(chosen.by_role.items()) if named == name]
         uses += [f"rule {rule.name}" for rule in policy.rules.ordered if rule.strategy == name]
         uses += ["shadow"] * (name in chosen.shadow)
+        uses += ["fallback"] * (name == FALLBACK_RULE.name and policy.fallback.enabled)
         what = (inspect.getdoc(type(strategy)) or "").partition("\n\n")[0].replace("\n", " ")
         section = strategy.settings.key if strategy.settings else None
         found.append(ListedStrategy(name, what, tuple(uses), section))
@@ -201,6 +205,8 @@ def deciding_strategy(decision: Mapping[str, Any], policies: PolicyCatalog) -> s
     inputs, stated = decision["inputs"], decision["result"].get("strategy")
     if stated:
         return str(stated)
+    if decision["result"].get("fallback") == Fallback.RULE:
+        return FALLBACK_RULE.name
     policy = policy_of_record(inputs, policies)
     if policy is None:
         return ""

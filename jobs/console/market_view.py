@@ -26,8 +26,9 @@ from jobs.pricing.decision.limit_texts import reason_text
 from jobs.pricing.policies import PolicyCatalog
 from jobs.pricing.watcher.signals import signal_text
 from schemas.causes import Cause
+from schemas.codes import Fallback
 from schemas.events import Listing
-from schemas.public_texts import CAUSES, OUTCOMES, REJECTIONS
+from schemas.public_texts import CAUSES, FALLBACKS, OUTCOMES, REJECTIONS
 from schemas.time_units import MINUTE_MS
 from schemas.topics import TOPICS
 
@@ -266,6 +267,7 @@ class MarketView:
                 for k in ("decision_id", "cause", "cause_detail", "event_time_ms", "published", "version")
             }
             | {"listing": key, "outcome": outcome(value), "latency_ms": latency, "group": group_of(value)}
+            | {"fallback": (value.get("result") or {}).get("fallback", Fallback.NONE.value)}
         )
         # The table may arrive before its decision: there is no order between the two topics.
         for change in reversed(self._changes):
@@ -383,6 +385,7 @@ class MarketView:
             "decisions": [
                 each
                 | {"why": CAUSES.get(each["cause"], each["cause"]), "result": OUTCOMES.get(each["outcome"], "")}
+                | {"price_from": "" if each["fallback"] == Fallback.NONE else FALLBACKS.get(each["fallback"], "")}
                 for each in self.decisions(12)
             ],
             "models": self.models()[:40],

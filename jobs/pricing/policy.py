@@ -24,6 +24,7 @@ import orjson
 import yaml
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
+from jobs.pricing.policy_fallback import FallbackChain
 from jobs.pricing.policy_features import Features, LocalTimes, Segments
 from jobs.pricing.policy_learning import Beliefs, Demand, Drift, Elasticity, Sufficiency
 from jobs.pricing.policy_limits import Limits, Margin, Market, Roles, Tables
@@ -126,6 +127,7 @@ class Policy(PolicySection):
     strategies: Strategies = Field(default_factory=Strategies)
     groups: Groups = Groups()
     rules: Rules = Rules()
+    fallback: FallbackChain = FallbackChain()
     sufficiency: Sufficiency = Sufficiency()
     beliefs: Beliefs = Beliefs()
     demand: Demand = Demand()

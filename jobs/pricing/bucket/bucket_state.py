@@ -17,6 +17,7 @@ from typing import Any
 from features.books.offers import RivalOffer, reference_of
 from features.books.products import CatalogBook
 from jobs.pricing.bucket.cost_trust import trust_cost
+from jobs.pricing.bucket.held_estimates import held_estimate
 from jobs.pricing.bucket.listing_state import ROW, HeldEstimate, ListingState, StockLevel
 from jobs.pricing.bucket.price_bandits import PriceBandits
 from jobs.pricing.bucket.requests import RepricingRequests
@@ -32,7 +33,6 @@ from jobs.pricing.bucket.rival_offers import (
 from jobs.pricing.decision.inputs import DealCounts
 from jobs.pricing.policies import PolicyBook
 from schemas.causes import Cause
-from schemas.codes import Sufficiency
 from schemas.events import OWN_PRICE_ELASTICITY, CatalogEntry, Listing, Offer, Stock, group_key
 from schemas.time_units import MINUTE_MS
 
@@ -201,21 +201,8 @@ class BucketState:
         if value["name"] != OWN_PRICE_ELASTICITY or value["scope"] != "listing" or value["segment"] != "all":
             return False
         key = Listing.key_in(value)
-        extra = value.get("extra") or {}
-        beliefs = self.policy.beliefs
-        estimate = HeldEstimate(
-            value["window_end_ms"],
-            float(value["mean"]),
-            float(value["sd"]),
-            float(extra.get("rival_elasticity", beliefs.rival_elasticity)),
-            float(extra.get("rival_elasticity_sd", 0.0)),
-            value["sufficient"] == Sufficiency.SUFFICIENT,
-            int(extra.get("changed_ms", 0)),
-            float(extra.get("changed_sd", 0.0)),
-        )
-        if not all(math.isfinite(number) for number in estimate) or estimate.sd <= 0:
-            return False
-        state = self.states.get(key)
+        beliefs, state = self.policy.beliefs, self.states.get(key)
+        estimate = held_estimate(value, self._parked.get(key) if state is None else state.estimate, beliefs)
         if state is None:
             self._parked[key] = estimate
             if len(self._parked) > PARKED_ESTIMATES:
@@ -246,7 +233,7 @@ class BucketState:
         eps, eps_sd = beliefs.elasticity_mean, beliefs.elasticity_sd
         eta, eta_sd, changed_sd = beliefs.rival_elasticity, 0.0, 0.0
         if state is not None and state.estimate is not None:
-            _, eps, eps_sd, eta, eta_sd, _, _, changed_sd = state.estimate
+            _, eps, eps_sd, eta, eta_sd, _, _, changed_sd, _ = state.estimate
         list_minor, cost_minor = (entry.list_minor, entry.cost_minor) if entry else (None, None)
         if list_minor and cost_minor and 0 < cost_minor < list_minor:
             implied = min(-list_minor / (list_minor - cost_minor), beliefs.implied_elasticity_max)

@@ -20,6 +20,7 @@ from features.books.demand import DemandBook
 from features.bucket_logic import Output
 from jobs.pricing.bucket.bucket_state import BucketState
 from jobs.pricing.bucket.control import Control
+from jobs.pricing.bucket.fallback_changes import stage_of
 from jobs.pricing.bucket.input_collector import InputCollector
 from jobs.pricing.bucket.listing_state import KEPT_TABLES, DecidedOn, PublishedPrice
 from jobs.pricing.bucket.price_experience import published, started
@@ -186,7 +187,7 @@ class Decider:
         record = {each.name: getattr(decision, each.name) for each in dataclasses.fields(decision)}
         outputs = self._announce(inputs.policy, trigger.at_ms)
         outputs.append(Output("decisions", key, record, trigger.at_ms))
-        believed = inputs.beliefs.elasticity
+        believed, state.fallback = inputs.beliefs.elasticity, stage_of(inputs)
         state.decided_on = DecidedOn(believed.mean, believed.sd, self._book.requests(key))
         self._remember(key, result, decision_id, cause, trigger.at_ms)
         self._bucket.bandits.start(key, inputs, result)

@@ -7,6 +7,7 @@ import math
 from features.books.demand import DemandBook
 from jobs.pricing.bucket.bucket_state import BucketState
 from jobs.pricing.bucket.control import Control
+from jobs.pricing.bucket.held_estimates import model_state
 from jobs.pricing.bucket.price_experience import known_price
 from jobs.pricing.bucket.requests import RepricingRequest
 from jobs.pricing.decision.inputs import (
@@ -80,6 +81,7 @@ class InputCollector:
             experience=self._experience(key),
             attributes=self._attributes(key, at_ms, beliefs),
             bandit=self._bucket.bandits.inputs(key, entry),
+            model=model_state(state.estimate),
             policy=self._policy_of(key),
         )
 

@@ -61,7 +61,8 @@ class HeldEstimate(NamedTuple):
 
     ``sufficient``: whether the estimate's state is; True in snapshots without it, whose prices no range bounded.
     ``changed_ms``: time of the last confirmed change of demand, 0 without one; ``changed_sd``: sd that changes
-    added to the elasticity so far.
+    added to the elasticity so far. ``refused``: why it is not identified or not usable, empty otherwise
+    (:class:`jobs.pricing.decision.inputs.ModelState`).
     """
 
     window_end_ms: int
@@ -72,6 +73,7 @@ class HeldEstimate(NamedTuple):
     sufficient: bool = True
     changed_ms: int = 0
     changed_sd: float = 0.0
+    refused: str = ""
 
 
 class OddCost(NamedTuple):
@@ -127,7 +129,8 @@ class ListingState:
     newest last. ``continue_after``: the cause of the change that goes on at ``continue_at_ms``. ``usual_log``:
     log of the price that shoppers are used to. ``bought``: orders and units at deals, and at all other prices.
     ``experience``: the observed prices, and the last step outside them. ``since_ms``: time of the first catalog
-    entry; None in snapshots without it.
+    entry; None in snapshots without it. ``fallback``: stage of the fallback chain at the last decision, and its
+    reasons; empty without a fallback.
     ``kept_table``: the table, or its record until it is first needed; the last field, as it is the last value
     of a row.
     """
@@ -158,6 +161,7 @@ class ListingState:
     requested_on: dict[str, RequestedOn] = field(default_factory=dict)
     experience: PriceExperience = field(default_factory=PriceExperience)
     since_ms: int | None = None
+    fallback: tuple[str, ...] = ()
     kept_table: PriceTable | Mapping[str, Any] | None = None
 
     @property
@@ -230,7 +234,7 @@ def _reader(kind: Callable[..., Any]) -> Callable[[Any], Any]:
     return lambda value: None if value is None else kind(*value)
 
 
-_LISTS = {"stock", "estimate", "odd_cost", "target", "quoted", "decided_on", "early_stock", "bought"}
+_LISTS = {"stock", "estimate", "odd_cost", "target", "quoted", "decided_on", "early_stock", "bought", "fallback"}
 _PLAIN = tuple(name for name in ListingState.__dataclass_fields__ if name != "kept_table")
 _WRITERS: tuple[tuple[str, Callable[[Any], Any]], ...] = tuple(
     (
@@ -261,6 +265,7 @@ _READER_OF: dict[str, Callable[[Any], Any]] = dict.fromkeys(_PLAIN, _same) | {
     "bought": _reader(DealCounts),
     "requested_on": lambda rows: {name: RequestedOn(*row) for name, row in rows.items()},
     "experience": PriceExperience.of_row,
+    "fallback": tuple,
 }
 _READERS = (*(_READER_OF[name] for name in _PLAIN), _same)
 ROW = (*_PLAIN, "table")

@@ -27,7 +27,7 @@ from jobs.pricing.strategies.contextual_bandit import (
     bandit_context,
     list_price_profit,
 )
-from schemas.codes import OutcomeCode
+from schemas.codes import Fallback, OutcomeCode
 from schemas.events import CatalogEntry, Cell, Listing
 
 _AS_CHOSEN = (OutcomeCode.PUBLISHED, OutcomeCode.UNCHANGED)
@@ -102,7 +102,8 @@ class PriceBandits:
             return
         self._pulls.pop(key, None)
         made = price
-        if result.outcome in _AS_CHOSEN and strategy_of(inputs).name == ContextualBandit.name:
+        in_force = result.fallback is Fallback.NONE and strategy_of(inputs).strategy.name == ContextualBandit.name
+        if result.outcome in _AS_CHOSEN and in_force:
             made = price if result.candidate_minor is None else result.candidate_minor
         step = round((made - current.default_minor) / grid_step(inputs.base_minor or 0.0, inputs.policy.grid))
         baseline = list_price_profit(inputs)

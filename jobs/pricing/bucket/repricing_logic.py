@@ -9,8 +9,9 @@ Event time (a minute's end, a fact's time) decides everything; the Clock's time 
 publication and expiry. A decision's id is a hash of listing, cause and address, so that a repeat is recognised.
 
 Parts: :mod:`bucket_state` (what is known), :mod:`bucket_watch` (evidence), :mod:`price_experience` (observed
-prices), :mod:`input_collector` and :mod:`decider` (decisions and tables), :mod:`jobs.pricing.commands` (operators'
-commands), :mod:`control` (freezes, calendar); the demand book counts.
+prices), :mod:`fallback_changes` (stages of the fallback chain), :mod:`input_collector` and :mod:`decider`
+(decisions and tables), :mod:`jobs.pricing.commands` (operators' commands), :mod:`control` (freezes, calendar); the
+demand book counts.
 
 The file exceeds 300 lines because it holds the order of a minute's steps and of what each fact does. The steps
 themselves are in the modules named above.
@@ -31,6 +32,7 @@ from jobs.pricing.bucket.bucket_state import BucketState
 from jobs.pricing.bucket.bucket_watch import BucketWatch
 from jobs.pricing.bucket.control import Control, applies
 from jobs.pricing.bucket.decider import Decider, Trigger
+from jobs.pricing.bucket.fallback_changes import FallbackChanges
 from jobs.pricing.bucket.input_collector import InputCollector
 from jobs.pricing.bucket.price_experience import grown, observe_cells
 from jobs.pricing.bucket.requests import RepricingRequests
@@ -88,6 +90,7 @@ class RepricingLogic:
         self._watch = BucketWatch(self.policy, self._bucket, self._book)
         self._decider = decider(self._policies, self._bucket, self._book, self._control)
         self._collector = InputCollector(self._policies, self._bucket, self._book, self._control)
+        self._fallback_changes = FallbackChanges(self._policies, self._bucket, self._collector)
         self._extrapolation = self.policy.section(ExtrapolationSettings)
         self._seen: dict[str, int] = {}
         self._own_minute: dict[
@@ -124,6 +127,7 @@ class RepricingLogic:
             self._request_on_step(key, requests)
             self._request_on_growth(key, requests)
             self._request_on_deals(key, requests, bought)
+            self._fallback_changes.request(key, at_ms, requests)
         self._time_ms = at_ms
         outputs = self._watch.step(at_ms, cells, empty, requests)
         for event, starts in self._control.turning(before_ms, at_ms):
@@ -172,6 +176,7 @@ class RepricingLogic:
             case "estimates":
                 if self._bucket.take_estimate(value, requests):
                     self._book.fade(Listing.key_in(value), self.policy.drift.keep_counts)
+                self._fallback_changes.request(Listing.key_in(value), at_ms, requests)
             case "commands":
                 trigger = Trigger(fact.address, at_ms, now_ms)
                 context = CommandContext(

@@ -24,9 +24,18 @@ from jobs.pricing.guardrails import money
 from jobs.pricing.policy import Policy
 from jobs.pricing.watcher.signals import signal_text
 from schemas.causes import Cause
+from schemas.codes import Fallback, FallbackReason
 from schemas.events import OfferKind
 from schemas.price_table import FULL
-from schemas.public_texts import ADVICE, CAUSES, OUTCOMES, ROLES
+from schemas.public_texts import (
+    ADVICE,
+    CAUSES,
+    FALLBACK_REASONS,
+    FALLBACKS,
+    INSUFFICIENT,
+    OUTCOMES,
+    ROLES,
+)
 from schemas.time_units import MINUTE_MS
 
 WIDTH = 110
@@ -76,6 +85,8 @@ def explain(decision: Mapping[str, Any], policies: Mapping[str, Policy]) -> str:
         lines.append(_line("group", _group(inputs, inputs.group)))
     if "rules" in result:
         lines.append(_line("rules", _NEXT_LINE.join(_sentence(each) for each in rule_texts(result, inputs))))
+    if result.get("fallback"):
+        lines.append(_line("fallback", _fallback(inputs, result)))
     lines.append(_line("best price", _best_price(inputs, result)))
     for number, band in enumerate(result["bands"]):
         mark = "*" if binds(band, result["candidate_minor"]) else "-"
@@ -134,6 +145,8 @@ def _detail_text(cause: str, detail: Mapping[str, Any], currency: str) -> str:
                 f"the last step outside the observed prices brought a gain (probability {confidence:.0%}); "
                 f"prices from {money(low, currency)} to {money(high, currency)} now count as observed"
             )
+        case {"fallback": now, "fallback_before": before}:
+            return f"now {_stage(now)}, before {_stage(before)}"
         case {"planned_ms": _, "after": after}:
             return f"first cause: {CAUSES[after]}" if after in CAUSES else ""
         case {"policy": _, "scopes": scopes}:
@@ -147,6 +160,11 @@ def _detail_text(cause: str, detail: Mapping[str, Any], currency: str) -> str:
                 if name in _CATALOG
             )
     return ""
+
+
+def _stage(recorded: list[str]) -> str:
+    """Return the text of a stage of the fallback chain that is recorded with its reasons; empty: none was used."""
+    return FALLBACKS[recorded[0] if recorded else Fallback.NONE]
 
 
 def _competitor(name: str, price: int, before: int | None, in_stock: bool, kind: str | None, currency: str) -> str:
@@ -264,6 +282,16 @@ def _group(inputs: PricingInputs, terms: GroupTerms) -> str:
     return _NEXT_LINE.join(lines)
 
 
+def _fallback(inputs: PricingInputs, result: Mapping[str, Any]) -> str:
+    """Return what replaces the policy's strategy, and which inputs could not be used."""
+    reasons = [FALLBACK_REASONS[reason] for reason in result["fallback_reasons"]]
+    text = f"In place of the policy's strategy {FALLBACKS[result['fallback']]}: {'; '.join(reasons)}"
+    if inputs.model is not None and FallbackReason.NOT_IDENTIFIED in result["fallback_reasons"]:
+        refused = INSUFFICIENT.get(inputs.model.refused)
+        text += f" ({refused})" if refused else ""
+    return f"{text}."
+
+
 def _best_price(inputs: PricingInputs, result: Mapping[str, Any]) -> str:
     if result["candidate_minor"] is None:
         return "Not computed, because the price is held."
@@ -303,7 +331,10 @@ def _gain(inputs: PricingInputs, result: Mapping[str, Any]) -> str:
     if result["confidence"] is None:
         return "Not computed: no price moves."
     gain, sd = (money(result[name], inputs.currency) for name in ("gain_minor", "gain_sd_minor"))
-    return f"{gain} ± {sd} {_per_period(inputs)}; it is positive with a probability of {result['confidence']:.0%}."
+    text = f"{gain} ± {sd} {_per_period(inputs)}; it is positive with a probability of {result['confidence']:.0%}."
+    if result.get("fallback") == Fallback.RULE:
+        text += " It is expected by the demand model, which the price does not follow."
+    return text
 
 
 def _per_period(inputs: PricingInputs) -> str:

@@ -191,6 +191,19 @@ class BanditInputs:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelState:
+    """What is known of the estimate behind the elasticity; the policy decides whether it is used as a model.
+
+    ``estimated_ms``: end of the newest estimate's window; None before the first one. ``refused``: why the newest
+    estimate is not identified (:class:`schemas.codes.InsufficientReason`), or ``estimate_unusable`` where its
+    numbers cannot be used; empty otherwise.
+    """
+
+    estimated_ms: int | None = None
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PricingInputs:
     """All inputs of one decision on one listing.
 
@@ -199,7 +212,8 @@ class PricingInputs:
     None in records from before prices were observed; no range bounds prices then, and a listing without a table
     starts by the cold-start rule. ``attributes`` is None in records from before rules read them.
     ``bandit`` is None where no strategy of the policy reads it. ``group``: what the joint decision of its price
-    group fixed; None for a listing that is decided alone.
+    group fixed; None for a listing that is decided alone. ``model`` is None in records from before fallbacks; none
+    is used then.
     """
 
     listing: Listing
@@ -219,6 +233,7 @@ class PricingInputs:
     attributes: ListingAttributes | None = None
     bandit: BanditInputs | None = None
     group: GroupTerms | None = None
+    model: ModelState | None = None
     cause_detail: Mapping[str, Any] = field(default_factory=dict)
 
     def reference(self, *, rivals_only: bool = False) -> ReferenceOffer | None:

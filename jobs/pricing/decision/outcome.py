@@ -119,6 +119,11 @@ class GuardrailVerdict:
         allowed = intersect(b for b in bands if b.kind is not Kind.HOLD and b.pin not in YIELDING)
         return cls(bands, hard, allowed, candidate_minor, plan)
 
+    @property
+    def needs_review(self) -> bool:
+        """Whether a band marks a published change for a review without keeping anything."""
+        return any(GUARDRAIL_OF[b.code].requests_review and b.pin is Pin.NOTHING for b in self.bands)
+
     def pinned(self, pin: Pin) -> list[Band]:
         """Return the pace bands that pin this much."""
         return [band for band in self.bands if band.kind is Kind.PACE and band.pin is pin]
@@ -220,6 +225,22 @@ def priced(
         approval_until_ms=approval_ms or None,
         reason=_reason(situation, outcome, default, verdict),
     )
+
+
+def at_list_price(
+    situation: Situation, bands: Iterable[Band], hard: AllowedPrices, table: Table
+) -> PricingDecision:
+    """Return the decision for a first table at the price nearest to the list price that the hard bands allow.
+
+    Nothing is expected of it: its sales and value are not computed, since the cost is not known.
+    """
+    verdict = GuardrailVerdict(tuple(bands), hard, hard, round(situation.inputs.product.list_minor or 0))
+    price = table[main_segment(tuple(table))].default
+    outcome = OutcomeCode.PUBLISHED
+    if situation.inputs.cause is Cause.COLD_START:
+        outcome = OutcomeCode.COLD_START
+    result = unchanged(situation, outcome, verdict, None)
+    return replace(result, table=table, default_minor=price, reason=_reason(situation, outcome, price, verdict))
 
 
 def after_the_gap_ms(inputs: PricingInputs) -> int:

@@ -4,15 +4,16 @@ Steps (science § 7, § 8):
 
 1. Guardrails that do not need a candidate. A hold ends here; so do hard bands without a common price.
 2. Propose: the strategy's candidate over the grid prices within the hard bands and a pricing rule's band, around
-   the current price.
-   A pricing rule may adjust it by a share; the adjusted prices need no expected gain.
+   the current price. A pricing rule may adjust it by a share; the adjusted prices need no expected gain.
 3. Bound: all guardrails read the candidate. Hard bands are intersected, and all bands.
 4. Decide: a change that does not pay for itself is NOT_MATERIAL. If only pace limits and hard bands exclude each
    other, the nearest price within the hard bands is published at once (HARD_OVER_PACE). If hard bands exclude each
    other, the price is held and a notification is sent (UNPRICEABLE).
 5. Build the table: the strategy's prices within all bands, and neighbouring prices for exploration.
 
-The same steps compute the policy's shadow strategies, whose results are recorded beside the decision.
+The fallback chain replaces a strategy whose inputs cannot be used (:mod:`jobs.pricing.strategies.fallback_rule`).
+The decision records its stage and the reasons. The same steps compute the policy's shadow strategies, whose
+results are recorded beside the decision. No fallback replaces a shadow.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from jobs.pricing.decision.groups.member import decide_member, gain_of
+from jobs.pricing.decision.assessment import assess, bands_of, candidate_prices, rules_beside, within_rules
+from jobs.pricing.decision.groups.member import choice_of_member, decide_member, gain_of
 from jobs.pricing.decision.inputs import PricingInputs, Shares
 from jobs.pricing.decision.outcome import (
     GuardrailVerdict,
     Known,
     Situation,
     after_the_gap_ms,
+    at_list_price,
     held,
     is_material,
     priced,
@@ -40,27 +43,23 @@ from jobs.pricing.decision.serialization import decision_record, read_inputs
 from jobs.pricing.decision.shadows import with_shadows
 from jobs.pricing.decision.table import build_table
 from jobs.pricing.decision.valuation import Gain, Valuation
-from jobs.pricing.grid import price_grid, round_to_ending
+from jobs.pricing.grid import round_to_ending
 from jobs.pricing.guardrails import (
+    GUARDRAIL_OF,
     GUARDRAILS,
     YIELDING,
-    AllowedPrices,
-    Band,
     Guardrail,
-    GuardrailContext,
     Kind,
     Pin,
     intersect,
 )
-from jobs.pricing.guardrails.forward_buying import is_bought_ahead
-from jobs.pricing.guardrails.pricing_rules import cut_by_rules, cut_by_yielding
+from jobs.pricing.guardrails.inputs import is_usable_amount
+from jobs.pricing.guardrails.pricing_rules import cut_by_yielding
 from jobs.pricing.policy import Policy
-from jobs.pricing.rules.matching import NO_RULES, LostTo, MatchedRules, matched_rules
-from jobs.pricing.rules.rule import ActionKind
+from jobs.pricing.rules.matching import NO_RULES
 from jobs.pricing.strategies import Proposal, Strategy, StrategyContext, strategy_of
-from schemas.codes import OutcomeCode
+from schemas.codes import Fallback, OutcomeCode
 from schemas.events import DEFAULT_SEGMENT
-from schemas.money import floor_minor
 
 
 def reprice(inputs: PricingInputs, guardrails: Sequence[Guardrail] = GUARDRAILS) -> PricingDecision:
@@ -69,17 +68,24 @@ def reprice(inputs: PricingInputs, guardrails: Sequence[Guardrail] = GUARDRAILS)
     A member of a price group has the prices that the group's joint decision fixed (``inputs.group``). Its shadows
     are those of the listing alone.
     """
-    strategy = strategy_of(inputs)
-    rules, again = rules_beside(inputs, strategy), partial(decide, guardrails=guardrails, known={})
-    if (terms := inputs.group) is not None:
-        situation = assess(inputs, strategy)
+    choice = strategy_of(inputs)
+    again = partial(decide, guardrails=guardrails, known={})
+    terms = inputs.group
+    if terms is not None:
+        choice = choice_of_member(choice, terms, inputs)
+    rules = rules_beside(inputs, choice.strategy)
+    if terms is not None:
+        situation = assess(inputs, choice.strategy)
         own = bands_of(situation, guardrails, terms.candidate_minor, gain_of(terms))
         result, inputs = decide_member(situation, terms, own), replace(inputs, group=None)
     else:
-        result = again(inputs, strategy)
+        result = again(inputs, choice.strategy)
+        if choice.fallback is Fallback.LIST_PRICE:
+            result = _at_list_price(assess(inputs, choice.strategy), guardrails) or result
+    result = replace(result, fallback=choice.fallback, fallback_reasons=choice.reasons)
     if rules != NO_RULES:
-        result = replace(result, strategy=strategy.name, rules=rules)
-    return with_shadows(result, inputs, strategy, again)
+        result = replace(result, strategy=choice.strategy.name, rules=rules)
+    return with_shadows(result, inputs, choice.strategy, again)
 
 
 def decide(
@@ -132,84 +138,25 @@ def decide(
     return _publish(situation, verdict, proposal, on_grid, worth)
 
 
-def assess(inputs: PricingInputs, strategy: Strategy) -> Situation:
-    """Return what every step reads: rivals, strategy, the role's bound, and whether a gain is required."""
-    policy, rivals = inputs.policy, inputs.reference(rivals_only=True)
-    ratio = policy.roles.follow_ratio(inputs.product.role or "")
-    fresh_mean = rivals.mean_minor if rivals and rivals.fresh else None
-    follow = None if ratio is None or fresh_mean is None else floor_minor(fresh_mean * ratio)
-    shown = inputs.shown_minor
-    exempt = follow is not None and shown is not None and shown > follow
-    # The gain of ending a deal that is bought ahead falls on later days, outside the demand model's period.
-    if inputs.current is not None and not inputs.ignores_pace:
-        lowest = min(min(prices.prices) for prices in inputs.current.prices.values())
-        exempt = exempt or is_bought_ahead(lowest, inputs.habits.usual_minor, inputs.habits.bought, policy)
-    rules = rules_beside(inputs, strategy)
-    return Situation(inputs, strategy, inputs.reference(), rivals, follow, exempt, rules=rules)
+def _at_list_price(situation: Situation, guardrails: Sequence[Guardrail]) -> PricingDecision | None:
+    """Return the first table of a listing whose list price the hard bands exclude; None where it needs none.
 
-
-def rules_beside(inputs: PricingInputs, strategy: Strategy) -> MatchedRules:
-    """Return the pricing rules that hold beside a strategy.
-
-    A price that starts from the current one is not adjusted: each decision would apply the share again.
+    Without a table the edge quotes the list price. None too where an operator set a price, or anything but a
+    missing cost holds the listing.
     """
-    rules = matched_rules(inputs)
-    if rules.adjustment is None or inputs.group is not None or not strategy.starts_from_current(inputs):
-        return rules
-    return rules.without(ActionKind.ADJUST, LostTo.STRATEGY)
-
-
-def within_rules(
-    situation: Situation, guardrails: Sequence[Guardrail], hard: AllowedPrices, bands: Sequence[Band]
-) -> AllowedPrices:
-    """Return the prices to which pricing rules may move a candidate: within the hard bands and the rules' bands.
-
-    A rule moves no candidate above the price from which on MARKET_CAP, the hard band that depends on it, allows
-    less.
-
-    Parameters
-    ----------
-    hard : prices within the hard bands that need no candidate.
-    bands : the rules' bands, in the order of priority; others are not read.
-    """
-    if situation.rules.adjustment is None and situation.rules.of(ActionKind.BAND) is None:
-        return hard
-    lowest = intersect(b for b in bands_of(situation, guardrails, hard.low) if b.kind is Kind.HARD)
-    return cut_by_rules(hard if lowest.empty else lowest, bands, situation.inputs)
-
-
-def candidate_prices(situation: Situation, hard: AllowedPrices) -> list[int]:
-    """Return the grid prices to search: within the given ones, around the current price, ascending.
-
-    Settling searches twice as far, around the list price, since its prices must not depend on the path. A listing
-    above the price that its role allows is searched from that price downwards.
-    """
-    inputs, grid = situation.inputs, situation.inputs.policy.grid
-    base_minor, settling = inputs.base_minor or 0.0, inputs.cause.ignores_pace
-    shown = inputs.shown_minor
-    centre = hard.nearest(round(base_minor if settling or shown is None else shown))
-    span = grid.span_share * (2 if settling else 1)
-    low = max(hard.low, round(centre * (1 - span)))
-    high = round(centre * (1 + span)) if hard.high is None else min(hard.high, round(centre * (1 + span)))
-    if situation.follow_minor is not None and situation.strategy.searches:
-        high = max(hard.low, min(high, situation.follow_minor))
-        low = max(hard.low, min(low, round(high * (1 - span))))
-    return price_grid(low, high, base_minor, grid) or [hard.nearest(min(centre, high))]
-
-
-def bands_of(
-    situation: Situation,
-    guardrails: Sequence[Guardrail],
-    candidate_minor: int | None = None,
-    gain: Gain | None = None,
-) -> list[Band]:
-    """Return the guardrails' bands; without a candidate only of those that do not need one."""
-    free = situation.exempt_from_gain or situation.by_rule
-    confidence = gain.confidence if gain and not free else None
-    context = GuardrailContext(situation.inputs, situation.rivals, candidate_minor, confidence, situation.rules)
-    applicable = (g for g in guardrails if candidate_minor is not None or not g.needs_candidate)
-    bands = (guardrail.band(context, situation.inputs.policy) for guardrail in applicable)
-    return [band for band in bands if band is not None]
+    inputs = situation.inputs
+    list_minor = inputs.product.list_minor
+    if not is_usable_amount(list_minor) or inputs.controls.approved_minor is not None:
+        return None
+    bands = bands_of(situation, guardrails, round(list_minor or 0))
+    hard = intersect(band for band in bands if band.kind is Kind.HARD)
+    held_by = [GUARDRAIL_OF[band.code] for band in bands if band.kind is Kind.HOLD]
+    price = hard.nearest(round(list_minor or 0))
+    if hard.empty or price == list_minor or not all(guardrail.allows_list_price for guardrail in held_by):
+        return None
+    single = Proposal.single(price, inputs.policy.segments.names).shares
+    table = build_table(inputs, single, hard, follow_minor=None, explored=False, offers_mean_minor=None)
+    return at_list_price(situation, bands, hard, table)
 
 
 def _publish(
@@ -235,6 +182,7 @@ def _publish(
     )
     within = verdict if plan is None else replace(verdict, plan=plan)
     result = priced(situation, OutcomeCode.PUBLISHED, within, table, worth)
+    result = replace(result, review=verdict.needs_review and result.published)
     if situation.needs_gain and result.gain and situation.is_legal(verdict.hard):
         # Where the range of experience excludes the candidate, its gain is not that of the change that is left.
         cut = any(verdict.candidate_minor not in intersect([b]) for b in verdict.pinned(Pin.SHOWN_PRICES))

@@ -9,7 +9,7 @@ from jobs.pricing.decision.inputs import Table
 from jobs.pricing.decision.valuation import Gain
 from jobs.pricing.guardrails import AllowedPrices, Band
 from jobs.pricing.rules.matching import NO_RULES, MatchedRules
-from schemas.codes import OutcomeCode
+from schemas.codes import Fallback, FallbackReason, OutcomeCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class PricingDecision:
     short goes on. ``alert``: a notification is sent. ``review``: an operator should look at it.
     ``follow_minor``: the highest price that the listing's role allows beside its rivals. ``strategy``: the one in
     force, stated where ``shadows`` were computed beside it or pricing rules held. ``rules``: these rules.
+    ``fallback``, ``fallback_reasons``: the stage of the fallback chain, and which inputs could not be used.
     """
 
     outcome: OutcomeCode
@@ -62,6 +63,8 @@ class PricingDecision:
     strategy: str = ""
     shadows: tuple[ShadowDecision, ...] = ()
     rules: MatchedRules = NO_RULES
+    fallback: Fallback = Fallback.NONE
+    fallback_reasons: tuple[FallbackReason, ...] = ()
 
     @property
     def published(self) -> bool:

@@ -27,6 +27,7 @@ from jobs.pricing.decision.inputs import (
     Experience,
     Habits,
     ListingAttributes,
+    ModelState,
     PricingInputs,
     Product,
     SegmentBeliefs,
@@ -34,11 +35,13 @@ from jobs.pricing.decision.inputs import (
     Table,
     Target,
 )
+from jobs.pricing.decision.recorded_policy import recorded_policy
 from jobs.pricing.decision.result import PricingDecision, ShadowDecision
 from jobs.pricing.guardrails import Band
-from jobs.pricing.policy import Policy, without_moved_keys
+from jobs.pricing.policy import Policy
 from jobs.pricing.rules.matching import NO_RULES
 from schemas.causes import Cause
+from schemas.codes import Fallback
 from schemas.events import Listing
 from schemas.price_table import PriceList
 
@@ -90,6 +93,7 @@ def inputs_record(inputs: PricingInputs) -> dict[str, Any]:
         "attributes": None if inputs.attributes is None else _fields(inputs.attributes),
         "bandit": None if inputs.bandit is None else _bandit_record(inputs.bandit),
         "group": None if inputs.group is None else inputs.group.to_record(),
+        "model": None if inputs.model is None else _fields(inputs.model),
         "policy_hash": inputs.policy.hash,
     }
 
@@ -183,6 +187,7 @@ def read_inputs(record: Mapping[str, Any], policies: Mapping[str, Policy]) -> Pr
         attributes=None if record.get("attributes") is None else _read_attributes(record["attributes"]),
         bandit=None if record.get("bandit") is None else _read_bandit(record["bandit"]),
         group=None if record.get("group") is None else GroupTerms.from_record(record["group"]),
+        model=None if record.get("model") is None else ModelState(**record["model"]),
         policy=policy,
     )
 
@@ -212,6 +217,9 @@ def decision_record(decision: PricingDecision) -> dict[str, Any]:
         beside["shadows"] = [shadow_record(each) for each in decision.shadows]
     if decision.rules != NO_RULES:
         beside["rules"] = decision.rules.to_record()
+    if decision.fallback is not Fallback.NONE:
+        beside["fallback"] = decision.fallback.value
+        beside["fallback_reasons"] = [reason.value for reason in decision.fallback_reasons]
     return {
         "outcome": decision.outcome.value,
         "table": None if decision.table is None else table_record(decision.table),
@@ -266,28 +274,6 @@ def band_record(band: Band) -> dict[str, Any]:
         "until_ms": band.until_ms,
         "detail": band.detail,
     }
-
-
-def recorded_policy(content: Mapping[str, Any]) -> Policy:
-    """Return the policy of a record; a key that did not exist yet gets the default that applied then.
-
-    A key that no longer exists is dropped: no decision ever read it. Keys that moved are left out: what a decision
-    needs of local time (``day_ends_ms``, ``requests``) is in its inputs.
-
-    >>> recorded_policy({"exploration": {"mode": "bounded"}}).exploration.far_until
-    0.0
-    >>> recorded_policy({"margin": {"cost_jump": 0.5}}).margin.cost_jump_scale
-    'share'
-    >>> recorded_policy({"watch": {"facts_per_month": 4.0, "top": 5}}).watch.top
-    5
-    >>> recorded_policy({"limits": {"max_step": 0.05, "day_offset_minutes": {"web": 60}}}).limits.max_step
-    0.05
-    """
-    content = without_moved_keys(content)
-    watch = {name: value for name, value in content.get("watch", {}).items() if name != "facts_per_month"}
-    exploration = {"far_until": 0.0, "far_budget": 0.0, **content.get("exploration", {})}
-    margin = {"cost_jump_scale": "share", **content.get("margin", {})}
-    return Policy.from_dict({**content, "exploration": exploration, "margin": margin, "watch": watch})
 
 
 def table_record(table: Table) -> dict[str, Any]:

@@ -138,6 +138,9 @@ class Guardrail(ABC):
     cuts_short : whether a change that it cut short goes on after the minimum gap.
     requests_approval : whether an operator may approve the whole change.
     questions_cost : whether an operator's approval concerns the cost instead of the price.
+    requests_review : whether a band that keeps nothing still marks the published decision for a review.
+    allows_list_price : whether a listing that it holds before its first table may get its list price, moved into
+        the hard bands.
     """
 
     code: ClassVar[str]
@@ -150,6 +153,8 @@ class Guardrail(ABC):
     cuts_short: ClassVar[bool] = False
     requests_approval: ClassVar[bool] = False
     questions_cost: ClassVar[bool] = False
+    requests_review: ClassVar[bool] = False
+    allows_list_price: ClassVar[bool] = False
 
     @abstractmethod
     def band(self, context: GuardrailContext, policy: Policy) -> Band | None:

@@ -11,7 +11,12 @@ from schemas.money import EXPONENTS
 from schemas.topics import MAX_PRICE_MINOR
 
 
-def _usable(amount: float | None) -> bool:
+def is_usable_amount(amount: float | None) -> bool:
+    """Return whether an amount of the catalog is a finite number above 0.
+
+    >>> is_usable_amount(700), is_usable_amount(0), is_usable_amount(None)
+    (True, False, False)
+    """
     return amount is not None and math.isfinite(amount) and amount > 0
 
 
@@ -44,11 +49,12 @@ class CostMissing(Guardrail):
     title = "Cost missing"
     meaning = "without a cost above 0 no price is computed"
     advice = "send a catalog entry with a cost"
+    allows_list_price = True
 
     def band(self, context: GuardrailContext, policy: Policy) -> Band | None:
         """Hold unless the cost is a finite amount above zero."""
         cost = context.inputs.product.cost_minor
-        if _usable(cost):
+        if is_usable_amount(cost):
             return None
         detail = f"cost: expected an amount above 0, got {cost!r}; send a catalog entry with a cost"
         return Band(self.code, self.kind, detail, alert=True)
@@ -80,7 +86,7 @@ class InputInvalid(Guardrail):
         product, currency = context.inputs.product, context.inputs.currency
         # A listing may have no list price: it starts at the price of its orders, or by the cold-start rule.
         has_none = product.list_minor is None and context.inputs.experience is not None
-        if not has_none and not _usable(product.list_minor):
+        if not has_none and not is_usable_amount(product.list_minor):
             detail = f"list price: expected an amount above 0, got {product.list_minor!r}"
             return Band(self.code, self.kind, detail, alert=True)
         if product.list_minor is not None and product.list_minor > MAX_PRICE_MINOR:
@@ -90,7 +96,7 @@ class InputInvalid(Guardrail):
             detail = f"currency: expected an ISO 4217 code, got {currency!r}"
             return Band(self.code, self.kind, detail, alert=True)
         cost, trusted, margin = product.cost_minor, product.trusted_cost_minor, policy.margin
-        if cost is None or trusted is None or not (_usable(cost) and _usable(trusted)):
+        if cost is None or trusted is None or not (is_usable_amount(cost) and is_usable_amount(trusted)):
             return None
         if not is_cost_jump(cost, trusted, margin):
             return None
@@ -112,7 +118,7 @@ class InputInvalid(Guardrail):
         product, margin = limit.inputs.product, limit.policy.margin
         list_minor, cost, trusted = product.list_minor, product.cost_minor, product.trusted_cost_minor
         has_none = list_minor is None and limit.inputs.experience is not None
-        if not has_none and not _usable(list_minor):
+        if not has_none and not is_usable_amount(list_minor):
             return "the list price is missing or not above 0"
         if list_minor is not None and list_minor > MAX_PRICE_MINOR:
             largest = limit.money(MAX_PRICE_MINOR)

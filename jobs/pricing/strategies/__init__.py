@@ -24,6 +24,7 @@ from jobs.pricing.strategies.base import (
 from jobs.pricing.strategies.cold_start import ColdStart
 from jobs.pricing.strategies.contextual_bandit import ContextualBandit
 from jobs.pricing.strategies.cost_plus import CostPlus
+from jobs.pricing.strategies.fallback_rule import FALLBACK_RULE, StrategyChoice, with_fallback
 from jobs.pricing.strategies.match_rival import MatchRival
 from jobs.pricing.strategies.operator_price import OperatorPrice
 from jobs.pricing.strategies.profit_lp import ProfitLp
@@ -35,7 +36,7 @@ from schemas.causes import Cause
 
 STRATEGIES: tuple[Strategy, ...] = (
     ProfitLp(), RevenueLp(), TargetLp(), Thompson(), ColdStart(), CostPlus(), MatchRival(), RuleTable(),
-    ContextualBandit(), OperatorPrice(),
+    ContextualBandit(), OperatorPrice(), FALLBACK_RULE,
 )  # fmt: skip
 _BY_NAME = {strategy.name: strategy for strategy in STRATEGIES}
 
@@ -49,14 +50,16 @@ def strategy_named(name: str) -> Strategy:
     return _BY_NAME[name]
 
 
-def strategy_of(inputs: PricingInputs, rules: MatchedRules | None = None) -> Strategy:
+def strategy_of(inputs: PricingInputs, rules: MatchedRules | None = None) -> StrategyChoice:
     """Return the strategy of a decision.
+
+    Where the inputs of the chosen one cannot be used, the fallback chain replaces it and says why.
 
     Parameters
     ----------
     rules : the pricing rules to choose by; None: those that hold for the inputs.
     """
-    return chosen_strategy(inputs, matched_rules(inputs) if rules is None else rules)
+    return with_fallback(chosen_strategy(inputs, matched_rules(inputs) if rules is None else rules), inputs)
 
 
 def chosen_strategy(inputs: PricingInputs, rules: MatchedRules) -> Strategy:
@@ -81,6 +84,7 @@ def strategy_in_force(policy: Policy, cause: Cause, role: str | None, *, approve
 
 
 __all__ = [
-    "STRATEGIES", "PriceRule", "ProfitPlan", "Proposal", "Strategy", "StrategyContext", "chosen_strategy",
-    "main_price", "solve_profit", "strategy_in_force", "strategy_named", "strategy_of",
+    "FALLBACK_RULE", "STRATEGIES", "PriceRule", "ProfitPlan", "Proposal", "Strategy", "StrategyChoice",
+    "StrategyContext", "chosen_strategy", "main_price", "solve_profit", "strategy_in_force", "strategy_named",
+    "strategy_of", "with_fallback",
 ]  # fmt: skip

@@ -196,7 +196,15 @@ def test_summary_has_words_for_codes() -> None:
     assert summary["changes"][0]["why"] == "a competitor's price or stock changed; limited by: step limit"
     assert summary["decisions"][0]["why"] == "a competitor's price or stock changed"
     assert summary["decisions"][0]["result"] == "new prices were published"
+    assert summary["decisions"][0]["price_from"] == ""
     assert summary["refused"] == [["a number is out of range", 1]]
+
+
+def test_summary_names_where_the_price_of_a_fallback_comes_from() -> None:
+    view = a_view()
+    decision = a_decision(2, "FALLBACK_CHANGED")
+    take(view, "decisions", **decision | {"result": {"outcome": "HELD", "fallback": "last_table"}})
+    assert view.summary()["decisions"][0]["price_from"] == "the last price table"
 
 
 def test_live_view_shows_when_late_minutes_will_have_caught_up() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from features.bucket_logic import Batch, Output
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.pricing.decision.inputs import PricingInputs
+from jobs.pricing.decision.result import PricingDecision
 from jobs.pricing.policy import Policy
 from schemas.events import Listing
 from tests.jobs.pricing.pricing_builders import MINUTE_MS, START_MS, a_catalog_entry, a_current, some_inputs
@@ -33,3 +34,9 @@ def a_group_logic(
     )
     at_ms = START_MS + MINUTE_MS
     return logic, list(logic.on_batch(Batch(0, at_ms, catalog=entries, now_ms=at_ms)))
+
+
+def in_force(inputs: PricingInputs, result: PricingDecision) -> dict[str, Any] | None:
+    """Return the price lists that a member has after a decision."""
+    table = result.table if result.table is not None else inputs.current.prices if inputs.current else None
+    return None if table is None else {name: (each.prices, each.cumulative) for name, each in table.items()}

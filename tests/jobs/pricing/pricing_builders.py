@@ -80,6 +80,7 @@ def some_inputs(policy: Policy | None = None, **changes: Any) -> PricingInputs:
         "attributes": None,
         "bandit": None,
         "group": None,
+        "model": None,
         "policy_hash": policy.hash,
         "policy": policy.to_dict(),
     }
@@ -132,6 +133,15 @@ def an_experience(low_minor: int | None, high_minor: int | None, **changes: Any)
     return {
         "sufficient": False, "start_minor": None, "low_minor": low_minor, "high_minor": high_minor, "step": None,
     } | changes  # fmt: skip
+
+
+def a_model(refused: str = "", estimated_ms: int | None = START_MS) -> dict[str, Any]:
+    """Return the record of the state of an estimate; ``refused``: why it is not identified."""
+    return {"estimated_ms": estimated_ms, "refused": refused}
+
+
+MODELS = (None, a_model(), a_model("no_exposures"), a_model("estimate_unusable"))
+"""States of a listing's estimate: not on record, in use, refused, unusable."""
 
 
 def an_offer_row(price_minor: int, at_ms: int, competitor: str = "rival", kind: str = "rival") -> dict[str, Any]:

@@ -180,23 +180,23 @@ def test_policy_refuses_other_strategies_and_lists_those_it_accepts(key: str, na
 def test_role_has_its_own_strategy_where_the_policy_names_one(role: Role) -> None:
     policy = Policy.from_dict({"strategies": {"by_role": {"kvi": "match_rival"}}})
     expected = "match_rival" if role is Role.KVI else "profit_lp"
-    assert strategy_of(some_inputs(policy, catalog_role=role.value)).name == expected
+    assert strategy_of(some_inputs(policy, catalog_role=role.value)).strategy.name == expected
 
 
 def test_listing_without_a_role_has_the_default_strategy() -> None:
     policy = Policy.from_dict({"strategies": {"default": "cost_plus", "by_role": {"kvi": "match_rival"}}})
-    assert strategy_of(some_inputs(policy, catalog_role=None)).name == "cost_plus"
+    assert strategy_of(some_inputs(policy, catalog_role=None)).strategy.name == "cost_plus"
 
 
 def test_first_price_is_proposed_by_the_cold_start_strategy() -> None:
     policy = Policy.from_dict({"strategies": {"cold_start": "cost_plus"}})
-    assert strategy_of(some_inputs(policy, cause="COLD_START", current=None)).name == "cost_plus"
-    assert strategy_of(some_inputs(cause="COLD_START", current=None)).name == "cold_start"
+    assert strategy_of(some_inputs(policy, cause="COLD_START", current=None)).strategy.name == "cost_plus"
+    assert strategy_of(some_inputs(cause="COLD_START", current=None)).strategy.name == "cold_start"
 
 
 @pytest.mark.parametrize("cause", ["COMMAND", "COLD_START"])
 def test_operators_price_takes_precedence_over_the_policys_choice(cause: str) -> None:
-    assert not strategy_of(some_inputs(cause=cause, approved_minor=2100)).selectable
+    assert not strategy_of(some_inputs(cause=cause, approved_minor=2100)).strategy.selectable
 
 
 def test_default_policy_gives_the_decision_that_was_recorded_without_strategies() -> None:

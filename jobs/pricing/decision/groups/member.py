@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from jobs.pricing.decision.groups.terms import GroupTerms
+from jobs.pricing.decision.inputs import PricingInputs
 from jobs.pricing.decision.outcome import GuardrailVerdict, Situation, held, priced, unchanged, unpriceable
 from jobs.pricing.decision.result import PricingDecision
 from jobs.pricing.decision.valuation import Gain
 from jobs.pricing.guardrails import AllowedPrices, Band, Kind, Pin, intersect
-from jobs.pricing.strategies import ProfitPlan
-from schemas.codes import OutcomeCode
+from jobs.pricing.strategies import FALLBACK_RULE, ProfitPlan, StrategyChoice
+from schemas.codes import Fallback, OutcomeCode
 
 _TABLES = (OutcomeCode.PUBLISHED, OutcomeCode.HARD_OVER_PACE, OutcomeCode.UNCHANGED)
 """Outcomes of a group in which every member has the group's new table."""
@@ -22,6 +23,19 @@ def gain_of(terms: GroupTerms) -> Gain | None:
     if terms.gain_minor is None or terms.gain_sd_minor is None:
         return None
     return Gain(terms.gain_minor, terms.gain_sd_minor, terms.confidence)
+
+
+def choice_of_member(own: StrategyChoice, terms: GroupTerms, inputs: PricingInputs) -> StrategyChoice:
+    """Return a member's strategy and fallback: the group's; its own where it is outside of the group.
+
+    Parameters
+    ----------
+    own : what the listing would use alone.
+    """
+    if inputs.current is None and terms.of(inputs.listing.key).held is not None:
+        return own
+    strategy = FALLBACK_RULE if terms.fallback is Fallback.RULE else own.strategy
+    return StrategyChoice(strategy, terms.fallback, terms.fallback_reasons)
 
 
 def decide_member(situation: Situation, terms: GroupTerms, bands: Sequence[Band]) -> PricingDecision:

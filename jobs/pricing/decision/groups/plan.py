@@ -8,6 +8,8 @@ Steps (science § 7, "Price groups"):
 2. Hard bands of all members are intersected. Without a common price every member is UNPRICEABLE.
 3. The candidate: the pricing LP over the common grid, with each member's own demand, cost, stock and minimum sales
    (:mod:`jobs.pricing.optimizer.group_lp`); or a rule's price, the one that most members' rules give.
+   If any member has no usable demand model, the group falls back to the rule jointly: what is assumed of that
+   member would otherwise weigh in the LP like the estimates of the others.
 4. All bands of all members are intersected, and the outcome follows as for a single listing, with the gain of the
    group: the sum over members, whose errors count as independent.
 5. The table: the LP again within all bands, and neighbouring prices for exploration, one list per segment for all.
@@ -23,10 +25,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from jobs.pricing.decision.assessment import assess, bands_of, candidate_prices
 from jobs.pricing.decision.groups.terms import GroupTerms, MemberTerms
 from jobs.pricing.decision.inputs import PricingInputs, Shares, Table, main_segment, shares_of
 from jobs.pricing.decision.outcome import GuardrailVerdict, Situation, after_the_gap_ms
-from jobs.pricing.decision.reprice import assess, bands_of, candidate_prices
 from jobs.pricing.decision.serialization import table_record
 from jobs.pricing.decision.table import build_table
 from jobs.pricing.decision.valuation import Gain, Valuation
@@ -45,10 +47,19 @@ from jobs.pricing.guardrails import (
 )
 from jobs.pricing.guardrails.pricing_rules import RuleBand, cut_by_rules
 from jobs.pricing.optimizer import GroupMember, GroupPlan, solve_group
-from jobs.pricing.rules.matching import LostTo, MatchedRules, rules_of_group
+from jobs.pricing.rules.matching import NO_RULES, LostTo, MatchedRules, rules_of_group
 from jobs.pricing.rules.rule import ActionKind
-from jobs.pricing.strategies import ProfitPlan, Proposal, Strategy, StrategyContext, main_price, strategy_of
-from schemas.codes import OutcomeCode
+from jobs.pricing.strategies import (
+    FALLBACK_RULE,
+    ProfitPlan,
+    Proposal,
+    Strategy,
+    StrategyChoice,
+    StrategyContext,
+    main_price,
+    strategy_of,
+)
+from schemas.codes import Fallback, OutcomeCode
 
 
 def plan_group(
@@ -66,9 +77,9 @@ def plan_group(
     requested_by : key of the member that was to be repriced.
     """
     ordered = sorted(members, key=lambda inputs: inputs.listing.key)
-    return _JointDecision.of([replace(inputs, group=None) for inputs in ordered], guardrails).decide(
-        plan_id, requested_by
-    )
+    joint = _JointDecision.of([replace(inputs, group=None) for inputs in ordered], guardrails)
+    terms, worst = joint.decide(plan_id, requested_by), joint.fallback
+    return replace(terms, fallback=worst.fallback, fallback_reasons=worst.reasons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +118,7 @@ class _JointDecision:
         usual = _usual_table(members)
         priced = []
         for inputs in members:
-            situation = assess(inputs, strategy_of(inputs))
+            situation = assess(inputs, strategy_of(inputs).strategy)
             bands = bands_of(situation, guardrails)
             held = next((band.detail for band in bands if band.kind is Kind.HOLD), None)
             if held is None and inputs.shown_minor is None and not inputs.is_start:
@@ -122,6 +133,24 @@ class _JointDecision:
     def members(self) -> list[_Priced]:
         """All but those outside."""
         return [each for each in self.everyone if not each.outside]
+
+    def may_use(self, name: str) -> bool:
+        """Return whether the roles of all deciding members allow a strategy."""
+        allows = self.lead.inputs.policy.strategies.allows
+        return all(allows(each.inputs.product.role, name) for each in self.deciding)
+
+    @property
+    def rules(self) -> MatchedRules:
+        """The rules that choose the group's strategy and adjust its prices."""
+        return MatchedRules(rules_of_group((each.situation.rules for each in self.deciding), self.may_use))
+
+    @property
+    def fallback(self) -> StrategyChoice:
+        """The worst stage of the fallback chain among the members, of equal ones the first member's."""
+        rules = self.rules if self.members else NO_RULES
+        choices = [strategy_of(each.inputs, rules) for each in self.members]
+        own = StrategyChoice(self.everyone[0].situation.strategy)
+        return max(choices, key=lambda choice: choice.fallback.rank, default=own)
 
     @property
     def settled(self) -> list[_Priced]:
@@ -245,7 +274,8 @@ class _JointDecision:
         stepping = stepping and any(GUARDRAIL_OF[band.code].cuts_short for band in bands)
         terms = self._new(blank, OutcomeCode.PUBLISHED, table, plan)
         goes_on = stepping and terms.outcome is OutcomeCode.PUBLISHED
-        return replace(terms, continue_at_ms=after_the_gap_ms(lead.inputs) if goes_on else None)
+        review = terms.outcome is OutcomeCode.PUBLISHED and any(verdict.needs_review for verdict in verdicts)
+        return replace(terms, continue_at_ms=after_the_gap_ms(lead.inputs) if goes_on else None, review=review)
 
     def _common_situation(self) -> Situation:
         """Return the lead's situation with the bounds and the strategy of the whole group.
@@ -256,18 +286,16 @@ class _JointDecision:
         """
         lead, deciding = self.deciding[0].situation, self.deciding
         bounds = [each.situation.follow_minor for each in self.members if each.situation.follow_minor is not None]
-        allows = lead.inputs.policy.strategies.allows
-
-        def may_use(name: str) -> bool:
-            return all(allows(each.inputs.product.role, name) for each in deciding)
-
-        rules = MatchedRules(rules_of_group((each.situation.rules for each in deciding), may_use))
-        own = [strategy_of(each.inputs, rules) for each in deciding]
+        rules = self.rules
+        own = [strategy_of(each.inputs, rules).strategy for each in deciding]
         strategy = own[0]
         if any(each is not strategy for each in own):
-            default = strategy_of(replace(lead.inputs, product=replace(lead.inputs.product, role="")), rules)
-            fitting = [each for each in (default, *own) if may_use(each.name)]
+            plain = replace(lead.inputs, product=replace(lead.inputs.product, role=""))
+            default = strategy_of(plain, rules).strategy
+            fitting = [each for each in (default, *own) if self.may_use(each.name)]
             strategy = fitting[0] if fitting else default
+        if self.fallback.fallback is Fallback.RULE:
+            strategy = FALLBACK_RULE
         if any(strategy.starts_from_current(each.inputs) for each in deciding):
             rules = rules.without(ActionKind.ADJUST, LostTo.STRATEGY)
         exempt = any(each.situation.exempt_from_gain for each in deciding)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from jobs.pricing.rules.matching import AppliedRule
-from schemas.codes import OutcomeCode
+from schemas.codes import Fallback, FallbackReason, OutcomeCode
 from schemas.price_table import PriceList
 
 
@@ -45,7 +45,8 @@ class GroupTerms:
     price before pace limits. ``gain_minor``, ``gain_sd_minor``, ``confidence``: gain of the group per period; None
     where none was computed or required. ``objective_minor``: the LP's. ``continue_at_ms``: when a change that a
     pace limit cut short goes on. ``review``: an operator should look at it. ``rules``: the rules that choose the
-    group's strategy and adjust its prices.
+    group's strategy and adjust its prices. ``fallback``, ``fallback_reasons``: the stage of the fallback chain
+    that the group used.
     """
 
     plan_id: str
@@ -66,6 +67,8 @@ class GroupTerms:
     continue_at_ms: int | None = None
     review: bool = False
     rules: tuple[AppliedRule, ...] = ()
+    fallback: Fallback = Fallback.NONE
+    fallback_reasons: tuple[FallbackReason, ...] = ()
 
     def of(self, listing: str) -> MemberTerms:
         """Return one member's terms.
@@ -95,8 +98,11 @@ class GroupTerms:
         return tuple(member for member in self.members if member.low == ends[0] or member.high == ends[1])
 
     def to_record(self) -> dict[str, Any]:
-        """Return plain data."""
+        """Return plain data; a group that used no fallback has no key of one."""
         record = {each.name: getattr(self, each.name) for each in fields(self)}
+        reasons, fallback = record.pop("fallback_reasons"), record.pop("fallback")
+        if fallback is not Fallback.NONE:
+            record |= {"fallback": fallback.value, "fallback_reasons": [reason.value for reason in reasons]}
         prices = None
         if self.prices is not None:
             prices = {
@@ -119,6 +125,12 @@ class GroupTerms:
             MemberTerms(**{name: each[name] for name in MemberTerms._fields if name in each})
             for each in record["members"]
         )
-        rules = tuple(AppliedRule(**each) for each in record.get("rules", ()))
-        outcome = OutcomeCode(record["outcome"])
-        return cls(**(values | {"outcome": outcome, "members": members, "prices": prices, "rules": rules}))
+        read = {
+            "outcome": OutcomeCode(record["outcome"]),
+            "members": members,
+            "prices": prices,
+            "rules": tuple(AppliedRule(**each) for each in record.get("rules", ())),
+            "fallback": Fallback(record.get("fallback", Fallback.NONE)),
+            "fallback_reasons": tuple(map(FallbackReason, record.get("fallback_reasons", ()))),
+        }
+        return cls(**(values | read))

@@ -127,7 +127,7 @@ def with_estimates_of_now(snapshot: dict[str, Any]) -> dict[str, Any]:
     def of_now(row: list[Any] | None) -> list[Any] | None:
         return None if row is None else list(HeldEstimate(*row))
 
-    states = [[*row[:at], of_now(row[at]), *row[at + 1 : -1], None, row[-1]] for row in bucket["states"]]
+    states = [[*row[:at], of_now(row[at]), *row[at + 1 : -1], None, [], row[-1]] for row in bucket["states"]]
     parked = {key: of_now(row) for key, row in bucket["parked"].items()}
     fields = [*bucket["catalog"]["fields"], "tags"]
     catalog = bucket["catalog"] | {"fields": fields, "rows": [[*row, None] for row in bucket["catalog"]["rows"]]}

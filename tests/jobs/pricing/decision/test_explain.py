@@ -46,6 +46,8 @@ CAUSE_TEXTS: tuple[tuple[Cause, dict[str, Any], str], ...] = (
                          "offer_kind": "reference"}, "reference price of shelf at 9.00 USD"),
     (Cause.DEMAND_CHANGED, {"changed_ms": 1_767_571_200_000},
      "A change in how shoppers respond was confirmed."),
+    (Cause.FALLBACK_CHANGED, {"fallback": ["rule", "not_identified"], "fallback_before": []},
+     "now a rule from the margin and the rivals' average, without the demand model, before the strategy that the"),
     (Cause.STOCK_OUT, {"on_hand": 0, "inbound": 1200}, "The item sold out: 0 units in stock, 1,200 on the way."),
     (Cause.RESTOCKED, {"on_hand": 40, "inbound": 0}, "The item is back in stock: 40 units"),
     (Cause.COST_CHANGED, OF_CATALOG,

@@ -19,6 +19,7 @@ from jobs.pricing.policy import Policy, PolicyError
 from jobs.pricing.strategies import STRATEGIES
 from schemas.codes import OutcomeCode
 from tests.jobs.pricing.pricing_builders import (
+    MODELS,
     START_MS,
     a_current,
     a_record,
@@ -44,6 +45,7 @@ worlds = st.fixed_dictionaries(
         "attributes": st.sampled_from([None, KNOWN]),
         "experience": st.one_of(st.none(), st.builds(an_experience, st.just(1800), st.just(2100))),
         "frozen": st.sampled_from([None, "frozen by ann"]),
+        "model": st.sampled_from(MODELS),
     }
 )
 

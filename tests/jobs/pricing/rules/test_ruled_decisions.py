@@ -45,16 +45,16 @@ def band(name: str = "band", **ends: Any) -> dict[str, Any]:
 
 def test_rule_chooses_the_strategy_of_the_listings_that_it_matches() -> None:
     rule = {"name": "plus", "strategy": "cost_plus", "when": {"category": "shoes"}}
-    assert strategy_of(ruled(rule)).name == "cost_plus"
-    assert strategy_of(ruled(rule, attributes=KNOWN | {"category": "hats"})).name == "profit_lp"
+    assert strategy_of(ruled(rule)).strategy.name == "cost_plus"
+    assert strategy_of(ruled(rule, attributes=KNOWN | {"category": "hats"})).strategy.name == "profit_lp"
     result = reprice(ruled(rule))
     assert result.strategy == "cost_plus" and result.candidate_minor == 1649
 
 
 def test_operators_price_and_first_price_come_before_a_rule() -> None:
     rule = {"name": "plus", "strategy": "cost_plus"}
-    assert strategy_of(ruled(rule, approved_minor=2100)).name == "operator_price"
-    assert strategy_of(ruled(rule, cause="COLD_START", current=None)).name == "cold_start"
+    assert strategy_of(ruled(rule, approved_minor=2100)).strategy.name == "operator_price"
+    assert strategy_of(ruled(rule, cause="COLD_START", current=None)).strategy.name == "cold_start"
 
 
 # -- adjustment ---------------------------------------------------------------------------------

@@ -20,8 +20,15 @@ from jobs.pricing.decision.serialization import decision_record, inputs_record, 
 from jobs.pricing.guardrails import AllowedPrices, Kind, intersect
 from jobs.pricing.policy import Policy
 from schemas.codes import OutcomeCode
-from tests.jobs.pricing.group_builders import a_member
-from tests.jobs.pricing.pricing_builders import START_MS, a_current, an_experience, an_offer_row, catalog_of
+from tests.jobs.pricing.group_builders import a_member, in_force
+from tests.jobs.pricing.pricing_builders import (
+    MODELS,
+    START_MS,
+    a_current,
+    an_experience,
+    an_offer_row,
+    catalog_of,
+)  # fmt: skip
 
 LEAD = "acme/web-us-usd/s1"
 
@@ -41,12 +48,6 @@ def records(members: list[PricingInputs]) -> list[dict[str, Any]]:
         for inputs, result in zip(members, results, strict=True)
     ]  # fmt: skip
     return list(orjson.loads(orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY)))
-
-
-def in_force(inputs: PricingInputs, result: PricingDecision) -> dict[str, Any] | None:
-    """Return the price lists that a member has after a decision."""
-    table = result.table if result.table is not None else inputs.current.prices if inputs.current else None
-    return None if table is None else {name: (each.prices, each.cumulative) for name, each in table.items()}
 
 
 @st.composite
@@ -90,6 +91,7 @@ def groups(draw: st.DrawFn) -> list[PricingInputs]:
                 elasticity={"mean": draw(st.floats(-5, -1.2)), "sd": draw(st.floats(0.05, 0.8))},
                 requests=draw(st.floats(1, 2000)),
                 target_units=draw(st.sampled_from([None, 1.0, 30.0, 500.0])),
+                model=draw(st.sampled_from(MODELS)),
                 frozen=draw(st.sampled_from([None, None, None, "frozen by ann"])),
                 surge_ban=draw(st.sampled_from([None, None, "storm"])),
                 approved_minor=approved,
