@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -9,9 +12,12 @@ import pytest
 import yaml
 from hypothesis import given, settings
 
+from jobs.cli.policy import parse_changes
+from jobs.policies.documents import nested
 from jobs.pricing.policies import PatchError, PolicyBook, PolicyScope
 from jobs.pricing.policies.patch import PolicyPatch, check_patch
 from jobs.pricing.policy import Policy, PolicyError
+from jobs.pricing.rules.check import check_rules
 from schemas.events import CatalogEntry, Command
 from tests.jobs.pricing.pricing_builders import MINUTE_MS, START_MS
 from tests.jobs.pricing.rule_builders import a_rule_policy, a_section, rule_lists
@@ -139,6 +145,19 @@ def test_patch_with_a_bad_rule_is_refused_with_key_expected_and_got(rules: Any, 
     with pytest.raises(PatchError) as error:
         PolicyBook(Policy()).take(a_patch("acme", rules))
     assert problem in str(error.value) and "got" in str(error.value)
+
+
+def test_rules_of_the_operations_page_are_valid_and_can_be_sent_as_a_patch() -> None:
+    text = (Path(__file__).parents[4] / "infra" / "docs" / "operations.md").read_text()
+    [block] = re.findall(r"```\n(# rules\.yaml\n.*?)```", text, re.DOTALL)
+    changes = nested(parse_changes([f"rules.entries={block}"], None))
+    sent = orjson.loads(orjson.dumps(changes))
+    check_patch(Policy(), {}, PolicyPatch("c", PolicyScope("demo"), changes, FROM_MS))
+    assert names_after(a_patch("acme", sent["rules"]["entries"])) == [
+        rule["name"] for rule in yaml.safe_load(block)
+    ]
+    found = check_rules(a_section(sent["rules"]["entries"]), datetime.fromisoformat("2026-12-01"))
+    assert not found.has_errors
 
 
 def test_patch_of_an_unknown_key_of_the_section_is_refused() -> None:

@@ -1,37 +1,33 @@
-"""Decisions under rules: strategy, adjustment, band and hold, alone and in price groups, and their records."""
+"""Decisions under rules: strategy, adjustment, band and hold, and their records."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.audit.recompute import Audit, same_bytes
+from jobs.audit.recompute import same_bytes
+from jobs.audit.strategies import deciding_strategy
 from jobs.pricing.decision.explain import explain
-from jobs.pricing.decision.groups.plan import plan_group
-from jobs.pricing.decision.groups.terms import GroupTerms
-from jobs.pricing.decision.inputs import PricingInputs
 from jobs.pricing.decision.reprice import recompute, reprice
 from jobs.pricing.guardrails.pricing_rules import RuleBand
+from jobs.pricing.policies import PolicyCatalog
 from jobs.pricing.rules.matching import LostRule, LostTo
 from jobs.pricing.strategies import strategy_of
-from schemas.codes import OutcomeCode
-from tests.jobs.pricing.group_builders import a_member
+from schemas.codes import Fallback, OutcomeCode
 from tests.jobs.pricing.pricing_builders import (
     START_MS,
     a_current,
+    a_model,
     a_record,
     an_experience,
     an_offer_row,
     catalog_of,
     prices_of,
-    some_inputs,
 )
-from tests.jobs.pricing.rule_builders import KNOWN, a_rule_policy, rule_lists, ruled
+from tests.jobs.pricing.rule_builders import KNOWN, rule_lists, ruled
 
 ALONE: dict[str, Any] = {"exploration": {"mode": "none"}}
 
@@ -214,80 +210,20 @@ def test_shadow_is_bounded_and_adjusted_by_rules_and_keeps_its_strategy() -> Non
     )  # 19.00, rounded to the ending, less a tenth, within 80 % of the list price
 
 
-# -- price groups -------------------------------------------------------------------------------
+# -- fallback chain -----------------------------------------------------------------------------
 
 
-def a_group(*rules: dict[str, Any], **of_skus: dict[str, Any]) -> list[PricingInputs]:
-    """Return two members of a group under rules, with changes of each."""
-    policy = a_rule_policy(*rules)
-    return [a_member(sku, policy, **({"attributes": KNOWN} | of_skus.get(sku, {}))) for sku in ("s1", "s2")]
+def test_strategy_of_a_rule_falls_back_as_any_other_and_its_price_is_adjusted() -> None:
+    refused = {"model": a_model("no_exposures"), "sections": ALONE, "cause": "SETTLE"}
+    revenue, less = {"name": "r", "strategy": "revenue_lp"}, {"name": "a", "adjust": -0.05}
+    plain, found = reprice(ruled(revenue, **refused)), reprice(ruled(revenue, less, **refused))
+    assert plain.strategy == found.strategy == "fallback_rule" and found.fallback is Fallback.RULE
+    assert plain.candidate_minor is not None and found.candidate_minor is not None
+    assert abs(found.candidate_minor - 0.95 * plain.candidate_minor) <= 50
+    record = a_record(ruled(revenue, less, **refused))
+    assert deciding_strategy(record, PolicyCatalog()) == "fallback_rule"
 
 
-def decided(members: list[PricingInputs]) -> tuple[GroupTerms, list[dict[str, Any]]]:
-    """Return a group's terms and its members' decisions, after an audit of both."""
-    terms = plan_group(members, "p1", "acme/web-us-usd/s1")
-    records = [a_record(replace(each, group=terms)) | {"decision_id": each.listing.sku} for each in members]
-    audit = Audit.of(records, catalog_of(members[0].policy))
-    assert audit.differing == [] and audit.joint == 1
-    assert GroupTerms.from_record(orjson.loads(orjson.dumps(terms.to_record()))) == terms
-    return terms, records
-
-
-def test_group_follows_the_strategy_rule_of_the_highest_priority_among_its_members() -> None:
-    rules = [
-        {"name": "few", "strategy": "match_rival", "priority": 1, "when": {"most_stock": 5}},
-        {"name": "all", "strategy": "cost_plus"},
-    ]
-    terms, [one, other] = decided(a_group(*rules, s2={"attributes": KNOWN | {"on_hand": 3}}))
-    assert [rule.rule for rule in terms.rules] == ["few"]
-    assert terms.candidate_minor == 1899  # 19.00, rounded down to the ending
-    assert one["result"]["strategy"] == other["result"]["strategy"] == "match_rival"
-    assert one["result"]["rules"]["lost"] == [
-        {"rule": "all", "action": "strategy", "to": "few", "reason": "group"}
-    ]
-
-
-def test_adjustment_of_one_member_applies_to_the_group() -> None:
-    rule = {"name": "sale", "adjust": -0.1, "when": {"tags": ["sale"]}}
-    bare = {"attributes": KNOWN | {"tags": []}}
-    plain, _ = decided(a_group(rule, s1=bare, s2=bare))
-    terms, records = decided(a_group(rule, s1=bare))
-    assert abs((terms.candidate_minor or 0) - 0.9 * (plain.candidate_minor or 0)) <= 50
-    assert terms.outcome is OutcomeCode.PUBLISHED
-    assert all(record["result"]["rules"]["applied"][0]["rule"] == "sale" for record in records)
-
-
-def test_band_of_one_member_bounds_the_group() -> None:
-    rule = band(of="minor", most=1900) | {"when": {"tags": ["sale"]}}
-    terms, records = decided(a_group(rule, s1={"attributes": KNOWN | {"tags": []}}))
-    assert terms.prices is not None and max(p for each in terms.prices.values() for p in each.prices) <= 1900
-    assert "rules" not in records[0]["result"] and records[1]["result"]["rules"]["applied"][0]["rule"] == "band"
-
-
-def test_bands_of_two_members_that_exclude_each_other_follow_the_priority() -> None:
-    low = band("low", of="minor", most=1850) | {"when": {"most_stock": 5}}
-    high = band("high", of="minor", least=2050) | {"when": {"least_stock": 6}}
-    few = {"s2": {"attributes": KNOWN | {"on_hand": 3}}}
-    terms, _ = decided(a_group(low | {"priority": 1}, high, **few))
-    assert terms.outcome is OutcomeCode.PUBLISHED and terms.candidate_minor is not None
-    assert terms.candidate_minor <= 1850
-    terms, _ = decided(a_group(low, high | {"priority": 1}, **few))
-    assert terms.candidate_minor is not None and terms.candidate_minor >= 2050
-
-
-def test_hold_of_one_member_holds_the_group() -> None:
-    rule = {"name": "stop", "hold": True, "when": {"tags": ["sale"]}}
-    terms, [one, _] = decided(a_group(rule, s1={"attributes": KNOWN | {"tags": []}}))
-    assert terms.outcome is OutcomeCode.HELD and terms.holders[0].listing.endswith("s2")
-    assert one["result"]["outcome"] == "HELD"
-
-
-@settings(max_examples=40, deadline=None)
-@given(rules=rule_lists, stock=st.integers(0, 80))
-def test_group_under_any_rules_has_one_price_and_recomputes(rules: list[dict[str, Any]], stock: int) -> None:
-    _, records = decided(a_group(*rules, s2={"attributes": KNOWN | {"on_hand": stock, "tags": ["old"]}}))
-    assert len({record["result"]["default_minor"] for record in records}) == 1
-
-
-def test_terms_without_rules_have_no_key_for_them() -> None:
-    assert "rules" not in plan_group([some_inputs()], "p1", "acme/web-us-usd/s1").to_record()
+def test_strategy_of_a_rule_that_needs_no_demand_model_does_not_fall_back() -> None:
+    found = reprice(ruled({"name": "plus", "strategy": "cost_plus"}, model=a_model("no_exposures")))
+    assert found.strategy == "cost_plus" and found.fallback is Fallback.NONE
