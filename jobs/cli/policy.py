@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, fields
 from typing import Annotated, Any
 
-import orjson
 import typer
 import yaml
 from rich.console import Console
@@ -18,6 +17,7 @@ from jobs.audit.explanation import format_time
 from jobs.cli.base import AsJson, Operator, Reason, columns, commands, out, wrong
 from jobs.connectors.kafka.commands import OperatorError
 from jobs.policies import PolicyUseError, Preview, diff, history, preview, rollback, set_policy, show
+from jobs.policies.documents import changes_text, scope_text
 from jobs.pricing.policies import PatchError, ScopeError
 from jobs.pricing.policies.live_keys import description, is_live
 from jobs.runtime.settings import Settings
@@ -219,28 +219,17 @@ def _preview_data(found: Preview) -> dict[str, Any]:
 
 
 def _change_lines(found: list[PolicyChanged]) -> list[str]:
-    rows = []
-    for each in found:
-        place = "/".join(part for part in (each.tenant, each.market) if part)
-        scope = f"{place}:{each.selection}" if each.selection else place
-        keys = orjson.loads(each.changes or "{}")
-        text = ", ".join(
-            f"{section}.{name} unset" if value is None else f"{section}.{name}={value}"
-            for section, inside in keys.items()
-            for name, value in inside.items()
+    rows = [
+        (
+            each.command_id,
+            f"from {format_time(each.from_ms)}",
+            scope_text(each),
+            changes_text(each),
+            f"{each.operator}: {each.reason}",
+            "" if each.accepted else f"REFUSED: {each.problem}",
         )
-        state = "" if each.accepted else f"REFUSED: {each.problem}"
-        what = f"replaced by {text or 'nothing'}" if each.replaces else text
-        rows.append(
-            (
-                each.command_id,
-                f"from {format_time(each.from_ms)}",
-                scope,
-                what,
-                f"{each.operator}: {each.reason}",
-                state,
-            )
-        )
+        for each in found
+    ]
     return list(columns(rows))
 
 

@@ -17,6 +17,7 @@ from jobs.connectors.kafka.offsets import TopicEnds
 from jobs.connectors.kafka.policies import PolicyTopic
 from jobs.connectors.kafka.reading import newest, read_values
 from jobs.monitoring.health import component_health
+from jobs.policies.control import read_history
 from jobs.pricing.decision.limit_texts import reason_text
 from jobs.runtime.pseudonym import pseudonym
 from jobs.runtime.settings import Settings
@@ -172,13 +173,20 @@ def ledger(
 
 @commands.command()
 def status(as_json: AsJson = False) -> None:
-    """Show the health of each component. Exit code 1 if one has a problem."""
+    """Show the health of each component and the policies in force. Exit code 1 if a component has a problem."""
     settings = Settings.load()
     found = component_health(settings, open_tables(settings))
     rows = [("ok" if each.ok else "PROBLEM", each.name, each.note) for each in found]
     clock = settings.run_clock
     now = f"run time {format_time(clock.now_ms())}, {clock.speed:g} times wall time"
-    out({"run_time_ms": clock.now_ms(), "parts": [p._asdict() for p in found]}, [now, *columns(rows)], as_json)
+    data: dict[str, Any] = {"run_time_ms": clock.now_ms(), "parts": [p._asdict() for p in found]}
+    lines = [now, *columns(rows)]
+    if all(each.ok for each in found if each.name == "broker"):
+        policies = read_history(settings).overview(clock.now_ms())
+        data["policy"] = {"scopes": [s._asdict() for s in policies.scopes],
+                          "pending": [asdict(p) for p in policies.pending]}  # fmt: skip
+        lines.append(f"policy: {policies.line}")
+    out(data, lines, as_json)
     if not all(each.ok for each in found):
         raise typer.Exit(NO)
 

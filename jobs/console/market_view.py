@@ -18,10 +18,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from features.cells.lines import record_values
 from jobs.audit.explanation import learned_state
 from jobs.connectors.kafka.offsets import KAFKA_UNREACHABLE, TopicEnds
-from jobs.connectors.kafka.reading import WHOLE_TOPIC, Record, tail
+from jobs.connectors.kafka.reading import WHOLE_TOPIC, Record, accepted_value, tail
+from jobs.policies.documents import ScopeHistory
 from jobs.pricing.decision.limit_texts import reason_text
 from jobs.pricing.policies import PolicyCatalog
 from jobs.pricing.watcher.signals import signal_text
@@ -35,8 +35,8 @@ from schemas.topics import TOPICS
 log = logging.getLogger(__name__)
 
 BACKLOG: Mapping[str, int] = {
-    "tables": WHOLE_TOPIC, "policies": WHOLE_TOPIC, "decisions": 500, "features": 500, "evidence": 500,
-    "rejected": 50, "cells": 0, "models": WHOLE_TOPIC, "drift": 50,
+    "tables": WHOLE_TOPIC, "policies": WHOLE_TOPIC, "policy_changes": WHOLE_TOPIC, "decisions": 500,
+    "features": 500, "evidence": 500, "rejected": 50, "cells": 0, "models": WHOLE_TOPIC, "drift": 50,
 }  # fmt: skip
 """Existing records read first, per partition; tables are compacted, so all of them are read."""
 
@@ -116,6 +116,7 @@ class MarketView:
         self._rejected: deque[dict[str, Any]] = deque(maxlen=recent)
         self._models: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._drift: deque[dict[str, Any]] = deque(maxlen=recent)
+        self._policy_changes: dict[str, dict[str, Any]] = {}
         self.policies = PolicyCatalog()
         self.totals: Counter[str] = Counter()
         self.rejected_codes: Counter[str] = Counter()
@@ -218,13 +219,9 @@ class MarketView:
             self._on_table(value)
 
     def _take_catalog(self, record: Record) -> None:
-        # Anyone may write to an input: a record that demand_job refuses is skipped here too.
-        try:
-            value = record.json()
-        except ValueError:
-            return
-        if self._on_catalog is not None and isinstance(value, dict) and TOPICS["catalog"].validate(value) is None:
-            self._on_catalog(record_values(TOPICS["catalog"], value))
+        value = accepted_value(record, TOPICS["catalog"])
+        if self._on_catalog is not None and value is not None:
+            self._on_catalog(value)
 
     def _take_tables(self, value: dict[str, Any], live: bool) -> None:
         key = _key(value)
@@ -255,6 +252,9 @@ class MarketView:
 
     def _take_policies(self, value: dict[str, Any], live: bool) -> None:
         self.policies.take(value)
+
+    def _take_policy_changes(self, value: dict[str, Any], live: bool) -> None:
+        self._policy_changes[value["command_id"]] = value
 
     def _take_decisions(self, value: dict[str, Any], live: bool) -> None:
         key = _key(value)
@@ -311,6 +311,11 @@ class MarketView:
         """Return the last confirmed changes of demand, newest first."""
         with self._lock:
             return list(self._drift)[: -n - 1 : -1]
+
+    def policy_history(self) -> ScopeHistory:
+        """Return every policy patch, accepted or refused."""
+        with self._lock:
+            return ScopeHistory.of(self._policy_changes.values())
 
     def changes(self, n: int = 20) -> list[Change]:
         """Return the last price changes, newest first."""

@@ -26,6 +26,7 @@ from jobs.audit.explanation import explain_price, explanation_text
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.console.market_view import MarketView, with_text
 from jobs.monitoring.health import ComponentHealth, component_health
+from jobs.policies.documents import ScopeHistory, changes_text, scope_text
 from jobs.runtime.settings import Settings
 from schemas.events import Listing
 
@@ -57,6 +58,7 @@ def console_routes(view: MarketView, settings: Settings, edge: Callable[[], Comp
         return _json(
             view.summary()
             | {
+                "policies": policies_data(view.policy_history(), clock.now_ms()),
                 "health": [component._asdict() for component in await health()],
                 "now_ms": clock.now_ms(),
                 "speed": clock.speed,
@@ -93,6 +95,39 @@ CSP = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
 )
 """No external resources; values from Kafka are inserted as text, never as markup."""
+
+
+def policies_data(history: ScopeHistory, at_ms: int) -> list[dict[str, Any]]:
+    """Return the page's rows about policies: scopes in force, then pending and refused patches.
+
+    Each row has ``state`` (``in force``, ``pending`` or ``refused``), ``scope``, ``what``, ``from_ms``,
+    ``operator`` and ``reason``; a refused patch's reason is followed by what is wrong with it.
+    """
+    found = history.overview(at_ms)
+    rows = [
+        {
+            "state": "in force",
+            "scope": each.scope,
+            "what": ", ".join(f"{key}={value}" for key, value in each.values.items()),
+            "from_ms": each.since_ms,
+            "operator": each.operator,
+            "reason": each.reason,
+        }
+        for each in found.scopes
+    ]
+    for state, records in (("pending", found.pending), ("refused", found.refused)):
+        rows += [
+            {
+                "state": state,
+                "scope": scope_text(each),
+                "what": changes_text(each),
+                "from_ms": each.from_ms,
+                "operator": each.operator,
+                "reason": f"{each.reason}: {each.problem}" if each.problem else each.reason,
+            }
+            for each in records
+        ]
+    return rows
 
 
 def _listing(request: Request) -> str:

@@ -9,8 +9,7 @@ import orjson
 
 from features.cells.lines import record_values
 from jobs.connectors.kafka.commands import Target, make_command, parse_until, publish_command
-from jobs.connectors.kafka.policies import read_policy_changes
-from jobs.connectors.kafka.reading import newest
+from jobs.connectors.kafka.reading import accepted_value, newest, read_values
 from jobs.policies.documents import PolicyView, ScopeHistory, nested, scope_of
 from jobs.pricing.policies import PolicyPatch, PolicyScope, check_patch, fold
 from jobs.pricing.policies.patch import LEAST_LEAD_MS, Document
@@ -36,7 +35,7 @@ def read_history(settings: Settings) -> ScopeHistory:
     confluent_kafka.KafkaException
         If the broker does not answer; so do all functions of this module.
     """
-    return ScopeHistory.of(read_policy_changes(settings.kafka))
+    return ScopeHistory.of(read_values(settings.kafka, "policy_changes"))
 
 
 def show(settings: Settings, scope: str) -> PolicyView:
@@ -57,8 +56,14 @@ def _entry(settings: Settings, scope: PolicyScope) -> CatalogEntry | None:
     if scope.field != "sku" or not scope.market:
         return None
     key = "/".join((scope.tenant, scope.market, scope.value))
-    found = newest(settings.kafka, TOPICS["catalog"].topic, lambda record: record.key == key, "event_time_ms")
-    return None if found is None else CatalogEntry(**record_values(TOPICS["catalog"], found))
+    topic = TOPICS["catalog"]
+    found = newest(
+        settings.kafka,
+        topic.topic,
+        lambda record: record.key == key and accepted_value(record, topic) is not None,
+        topic.event_time,
+    )
+    return None if found is None else CatalogEntry(**record_values(topic, found))
 
 
 def diff(settings: Settings, scope: str, other: str | None = None) -> dict[str, tuple[Any, Any]]:

@@ -38,6 +38,44 @@ class PolicyView:
     pending: tuple[PolicyChanged, ...]
 
 
+class ScopeOverview(NamedTuple):
+    """A scope whose policy differs from the wider ones.
+
+    ``values``: key → value, sorted by key. ``since_ms``: first minute of its last patch; ``operator``, ``reason``:
+    who sent that patch, and why.
+    """
+
+    scope: str
+    values: Mapping[str, Any]
+    since_ms: int
+    operator: str
+    reason: str
+
+
+class PolicyOverview(NamedTuple):
+    """The scopes with keys of their own, wide ones first, pending patches by minute, and the last refused ones."""
+
+    scopes: tuple[ScopeOverview, ...]
+    pending: tuple[PolicyChanged, ...]
+    refused: tuple[PolicyChanged, ...]
+
+    @property
+    def line(self) -> str:
+        """The overview in one line.
+
+        >>> PolicyOverview((), (), ()).line
+        'the policy file alone; no patch pending'
+        """
+        keys, scopes, waiting = sum(len(s.values) for s in self.scopes), len(self.scopes), len(self.pending)
+        found = f"{keys} key{'s' * (keys > 1)} set in {scopes} scope{'s' * (scopes > 1)}"
+        pending = f"{waiting or 'no'} patch{'es' * (waiting > 1)} pending"
+        return f"{found if scopes else 'the policy file alone'}; {pending}"
+
+
+MOST_REFUSED = 5
+"""Refused patches in an overview."""
+
+
 @dataclass(frozen=True, slots=True)
 class ScopeHistory:
     """The records of `policy_changes`, in the order of the commands' times.
@@ -55,8 +93,9 @@ class ScopeHistory:
 
     @classmethod
     def of(cls, records: Iterable[Mapping[str, Any]]) -> ScopeHistory:
-        """Return the history of decoded records."""
-        return cls(tuple(PolicyChanged(**record) for record in records))
+        """Return the history of decoded records in any order; each bucket writes a patch's record once."""
+        changes = {record["command_id"]: PolicyChanged(**record) for record in records}
+        return cls(tuple(sorted(changes.values(), key=lambda each: (each.event_time_ms, each.command_id))))
 
     def accepted(self, before_ms: int) -> list[PolicyPatch]:
         """Return the accepted patches that hold before a market time, in the order in which they apply."""
@@ -77,6 +116,30 @@ class ScopeHistory:
     def pending(self, at_ms: int) -> list[PolicyChanged]:
         """Return the accepted patches whose minute has not come."""
         return [record for record in self.records if record.accepted and record.from_ms >= at_ms]
+
+    def overview(self, at_ms: int) -> PolicyOverview:
+        """Return what every scope sets at a market time, and which patches wait or were refused.
+
+        >>> text = '{"limits": {"max_step": 0.05}}'
+        >>> changed = PolicyChanged("c1", 0, "acme", "", "", text, 60_000, False, "ann", "", True, "")
+        >>> history = ScopeHistory((changed,))
+        >>> history.overview(60_000).line, history.overview(120_000).scopes[0].values
+        ('the policy file alone; 1 patch pending', {'limits.max_step': 0.05})
+        """
+        last = {patch.scope: patch for patch in self.accepted(at_ms)}
+        scopes = tuple(
+            ScopeOverview(
+                scope.text,
+                dict(sorted(_flat(document).items())),
+                last[scope].from_ms,
+                last[scope].operator,
+                last[scope].reason,
+            )
+            for scope, document in sorted(self.documents(at_ms).items(), key=lambda item: item[0].rank)
+        )
+        pending = sorted(self.pending(at_ms), key=lambda record: (record.from_ms, record.command_id))
+        refused = [record for record in self.records if not record.accepted]
+        return PolicyOverview(scopes, tuple(pending), tuple(refused[: -MOST_REFUSED - 1 : -1]))
 
     def view(self, base: Policy, scope: PolicyScope, at_ms: int, entry: CatalogEntry | None = None) -> PolicyView:
         """Return the policy of a scope.
@@ -101,8 +164,39 @@ class ScopeHistory:
 
 def scope_of(record: PolicyChanged) -> PolicyScope:
     """Return the scope of a record."""
+    return PolicyScope.parse(scope_text(record))
+
+
+def changes_text(record: PolicyChanged) -> str:
+    """Return what a record's patch sets and unsets.
+
+    >>> text = '{"limits": {"max_step": 0.05, "max_daily": null}}'
+    >>> changes_text(PolicyChanged("c1", 0, "acme", "", "", text, 60_000, False, "ann", "", True, ""))
+    'limits.max_step=0.05, limits.max_daily unset'
+    >>> changes_text(PolicyChanged("c1", 0, "acme", "", "", "{}", 60_000, True, "ann", "", True, ""))
+    'replaced by nothing'
+    """
+    try:
+        keys = orjson.loads(record.changes or "{}")
+        text = ", ".join(
+            f"{section}.{name} unset" if value is None else f"{section}.{name}={value}"
+            for section, inside in keys.items()
+            for name, value in inside.items()
+        )
+    except (ValueError, AttributeError):
+        # A refused patch may hold any text.
+        return record.changes
+    return f"replaced by {text or 'nothing'}" if record.replaces else text
+
+
+def scope_text(record: PolicyChanged) -> str:
+    """Return the scope of a record as text, which a refused patch may not parse.
+
+    >>> scope_text(PolicyChanged("c1", 0, "acme", "web", "colour=red", "{}", 0, False, "ann", "", False, ""))
+    'acme/web:colour=red'
+    """
     place = "/".join(part for part in (record.tenant, record.market) if part)
-    return PolicyScope.parse(f"{place}:{record.selection}" if record.selection else place)
+    return f"{place}:{record.selection}" if record.selection else place
 
 
 def patch_of(record: PolicyChanged) -> PolicyPatch:

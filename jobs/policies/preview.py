@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from features.cells.lines import record_values
 from jobs.connectors.kafka.policies import PolicyTopic
-from jobs.connectors.kafka.reading import read_newest_first, read_values
+from jobs.connectors.kafka.reading import read_accepted, read_newest_first
 from jobs.policies.control import PolicyUseError, first_minute, read_history
 from jobs.policies.documents import nested
 from jobs.pricing.decision.groups.plan import plan_group
@@ -115,11 +114,10 @@ def preview(
     patch = PolicyPatch("preview", parsed, sections, first_minute(now_ms, 1, None))
     check_patch(base, documents, patch)
     entries: dict[str, CatalogEntry] = {}
-    for value in read_values(settings.kafka, "catalog"):
-        if TOPICS["catalog"].validate(value) is None:
-            entry = CatalogEntry(**record_values(TOPICS["catalog"], value))
-            if parsed.covers(entry):
-                entries[Listing.key_of(entry)] = entry
+    for value in read_accepted(settings.kafka, "catalog"):
+        entry = CatalogEntry(**value)
+        if parsed.covers(entry):
+            entries[Listing.key_of(entry)] = entry
     oldest_ms = now_ms - DAY_MS if since_ms is None else since_ms
     found = _decisions(settings, entries, oldest_ms, most)
     patched = {**documents, parsed: fold(documents.get(parsed, {}), patch)}

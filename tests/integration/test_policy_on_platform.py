@@ -17,6 +17,7 @@ from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.runtime.settings import Settings
 from schemas.events import CatalogEntry, Command
 from schemas.time_units import MINUTE_MS
+from schemas.topics import TOPICS
 
 pytestmark = pytest.mark.platform
 TENANT = "policy-test"
@@ -42,6 +43,8 @@ class Bucket:
         with Publisher(settings.kafka) as publisher:
             for entry in entries:
                 publisher.send("catalog", entry, timestamp_ms=entry.event_time_ms)
+            for refused in (b"not JSON", b'{"tenant": 7}'):
+                publisher.send_bytes(TOPICS["catalog"].topic, refused, timestamp_ms=self.minute_ms, key="bad")
         self.publish(self.logic.on_batch(Batch(0, self.minute_ms, catalog=entries, now_ms=self.minute_ms)))
 
     def publish(self, outputs: Any) -> list[Output]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from jobs.connectors.kafka.reading import read_values
 from jobs.pricing.policies import PolicyCatalog
 from jobs.pricing.policy import Policy
@@ -29,12 +27,3 @@ class PolicyTopic(PolicyCatalog):
         if name not in self:
             raise KeyError(name)
         return self[name]
-
-
-def read_policy_changes(bootstrap: str) -> list[dict[str, Any]]:
-    """Return the patches as accepted or refused, one per command, in the order of the commands' times.
-
-    Raises as :class:`PolicyTopic`.
-    """
-    changes = {value["command_id"]: value for value in read_values(bootstrap, "policy_changes")}
-    return sorted(changes.values(), key=lambda value: (value["event_time_ms"], value["command_id"]))

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from features.cells.lines import record_values
 from jobs.connectors.kafka.offsets import SILENT
-from schemas.topics import TOPICS
+from schemas.topics import TOPICS, Topic
 
 WHOLE_TOPIC = 1 << 62
 """A backlog longer than any topic."""
@@ -58,6 +59,32 @@ def read_values(bootstrap: str, name: str) -> Iterator[dict[str, Any]]:
     Raises as :func:`read_topic`.
     """
     return (record.json() for record in read_topic(bootstrap, TOPICS[name].topic) if record.value)
+
+
+def read_accepted(bootstrap: str, name: str) -> Iterator[dict[str, Any]]:
+    """Yield the values of a whole input stream that demand_job accepts, by field; anyone may write to an input.
+
+    Raises as :func:`read_topic`.
+    """
+    records = read_topic(bootstrap, TOPICS[name].topic)
+    return (value for record in records if (value := accepted_value(record, TOPICS[name])) is not None)
+
+
+def accepted_value(record: Record, topic: Topic) -> dict[str, Any] | None:
+    """Return an input record's values by field; None where demand_job refuses it. Duplicates are not noticed.
+
+    >>> entry = b'{"event_id": "e1", "event_time_ms": 60000, "bucket": 3}'
+    >>> lines = (entry, b"{", b"[]", b"{}", None)
+    >>> [accepted_value(Record("t", 0, 0, 60_000, None, line), TOPICS["ticks"]) for line in lines]
+    [{'event_time_ms': 60000, 'bucket': 3}, None, None, None, None]
+    """
+    try:
+        value = record.json()
+    except ValueError:
+        return None
+    if not isinstance(value, dict) or not value or topic.validate(value) is not None:
+        return None
+    return record_values(topic, value)
 
 
 def read_newest_first(

@@ -13,6 +13,7 @@ from features.registry import EVENT_TIMESTAMP, FEATURES
 from jobs.connectors.kafka.reading import Record
 from jobs.console.live_view import plain_change, plain_line, screen
 from jobs.console.market_view import MarketView
+from jobs.console.page import policies_data
 from jobs.monitoring.health import ComponentHealth
 from jobs.runtime.settings import Settings
 from schemas.topics import TOPICS
@@ -213,3 +214,28 @@ def test_live_view_shows_when_late_minutes_will_have_caught_up() -> None:
     console.print(screen(MarketView("nowhere"), health, Settings(), 12.0))
     assert "done in about 15 s" in console.export_text()
     assert "minutes 12 minutes ago: catching up" in plain_line(MarketView("nowhere"), health, 1.0)
+
+
+def test_policies_in_force_pending_and_refused_are_rows_of_the_page() -> None:
+    view = a_view()
+    patch = {
+        "event_time_ms": 1000, "market": "", "selection": "category=shoes", "replaces": False,
+        "operator": "ann", "reason": "spring", "accepted": True, "problem": "",
+        "changes": '{"limits": {"max_step": 0.05}}', "from_ms": 60_000,
+    }  # fmt: skip
+    for number, more in enumerate(
+        (
+            {},
+            {"from_ms": 600_000, "changes": '{"limits": {"max_step": null}}'},
+            {"accepted": False, "problem": "no"},
+        )
+    ):
+        value = patch | {"tenant": "acme", "command_id": f"c{number}"} | more
+        view.take(Record(TOPICS["policy_changes"].topic, 0, 0, 0, None, orjson.dumps(value)))
+    rows = policies_data(view.policy_history(), 120_000)
+    assert [(row["state"], row["scope"], row["what"], row["reason"]) for row in rows] == [
+        ("in force", "acme:category=shoes", "limits.max_step=0.05", "spring"),
+        ("pending", "acme:category=shoes", "limits.max_step unset", "spring"),
+        ("refused", "acme:category=shoes", "limits.max_step=0.05", "spring: no"),
+    ]
+    assert [row["state"] for row in policies_data(view.policy_history(), 600_001)] == ["refused"]
