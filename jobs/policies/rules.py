@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from features.cells.lines import record_values
-from jobs.connectors.kafka.reading import read_values
+from jobs.connectors.kafka.reading import read_accepted
 from jobs.policies.control import read_history
 from jobs.pricing.policies import PolicyScope
 from jobs.pricing.policies.patch import policy_of
@@ -18,7 +17,6 @@ from jobs.pricing.rules.check import RuleCheck, check_rules
 from jobs.pricing.rules.rule import PricingRule
 from jobs.runtime.settings import Settings
 from schemas.events import CatalogEntry, Listing
-from schemas.topics import TOPICS
 
 FILE_SCOPE = "default"
 """Scope of the rules of the policy file."""
@@ -86,9 +84,8 @@ def _holds_for(wide: PolicyScope, scope: PolicyScope) -> bool:
 def _entries(settings: Settings, scope: PolicyScope) -> Iterator[CatalogEntry]:
     """Yield the newest catalog entry of each listing of a scope."""
     newest: dict[str, CatalogEntry] = {}
-    for value in read_values(settings.kafka, "catalog"):
-        if TOPICS["catalog"].validate(value) is None:
-            entry = CatalogEntry(**record_values(TOPICS["catalog"], value))
-            if scope.covers(entry):
-                newest[Listing.key_of(entry)] = entry
+    for value in read_accepted(settings.kafka, "catalog"):
+        entry = CatalogEntry(**value)
+        if scope.covers(entry):
+            newest[Listing.key_of(entry)] = entry
     return iter(newest.values())

@@ -18,6 +18,7 @@ from jobs.audit.recompute import same_bytes
 from jobs.cli import queries, rules, strategies
 from jobs.connectors.kafka import policies as kafka_policies
 from jobs.connectors.redis.price_tables import RedisPriceTables
+from jobs.policies import control as policy_control
 from jobs.policies import rules as policy_rules
 from jobs.pricing.policy import Policy
 from schemas.events import Listing
@@ -156,8 +157,9 @@ def ruled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         "decisions": [record | {"tenant": "acme"}], "catalog": [entry], "policy_changes": [],
         "policies": [{"hash": policy.hash, "content": policy.to_dict()}],
     }  # fmt: skip
-    for module in (rules, kafka_policies, policy_rules):
+    for module in (rules, kafka_policies, policy_control):
         monkeypatch.setattr(module, "read_values", lambda bootstrap, name: iter(topics[name]))
+    monkeypatch.setattr(policy_rules, "read_accepted", lambda bootstrap, name: iter(topics[name]))
     path = tmp_path / "policy.yaml"
     path.write_text(yaml.safe_dump({"rules": {"entries": RULES}}))
     monkeypatch.setenv("WALRAS_POLICY", str(path))
