@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from features.books.products import CatalogBook
 from jobs.connectors.kafka.reading import read_accepted
 from jobs.policies.control import read_history
 from jobs.pricing.policies import PolicyScope
@@ -16,7 +17,7 @@ from jobs.pricing.policy_settings import market_time
 from jobs.pricing.rules.check import RuleCheck, check_rules
 from jobs.pricing.rules.rule import PricingRule
 from jobs.runtime.settings import Settings
-from schemas.events import CatalogEntry, Listing
+from schemas.events import CatalogEntry
 
 FILE_SCOPE = "default"
 """Scope of the rules of the policy file."""
@@ -83,9 +84,7 @@ def _holds_for(wide: PolicyScope, scope: PolicyScope) -> bool:
 
 def _entries(settings: Settings, scope: PolicyScope) -> Iterator[CatalogEntry]:
     """Yield the newest catalog entry of each listing of a scope."""
-    newest: dict[str, CatalogEntry] = {}
+    book = CatalogBook()
     for value in read_accepted(settings.kafka, "catalog"):
-        entry = CatalogEntry(**value)
-        if scope.covers(entry):
-            newest[Listing.key_of(entry)] = entry
-    return iter(newest.values())
+        book.observe(CatalogEntry(**value))
+    return (entry for entry in book.values() if scope.covers(entry))
