@@ -5,7 +5,7 @@ wrong use; 3 a required component does not answer. ``--json`` prints data.
 
 To add a command: one function in :mod:`jobs.cli.queries`, in :mod:`jobs.cli.operator_commands` if it changes
 something, or in :mod:`jobs.cli.learning` if it needs no running part; :mod:`jobs.cli.keys`,
-:mod:`jobs.cli.quarantine` and :mod:`jobs.cli.strategies` are groups of their own.
+:mod:`jobs.cli.quarantine`, :mod:`jobs.cli.rules` and :mod:`jobs.cli.strategies` are groups of their own.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from jobs.cli import (  # noqa: F401
     quarantine,
     queries,
     recompute,
+    rules,
     strategies,
 )
 from jobs.cli.base import UNREACHED, WRONG_USE, commands
