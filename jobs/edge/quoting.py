@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl
 import orjson
 
 from jobs.connectors.kafka.quote_log import QuoteLog
+from jobs.edge.gauges import add_gauges
 from jobs.edge.price_cache import PriceCache
 from jobs.edge.price_entry import Entry, NoPriceError, UnknownListingError
 from jobs.edge.quote_text import LIST, RenderedQuotes
@@ -157,16 +158,7 @@ class Quoting:
         self._refused = self.metrics.counter("refusals", "Requests refused, by HTTP status", ["status"])
         waits = self.metrics.histogram("redis_wait", "Time a quote waited for Redis")
         self._wait = waits.time
-        dropped = self.metrics.gauge("quotes_dropped", "count", "Quotes that could not be logged")
-        dropped.set_function(lambda: quotes.dropped)
-        waiting = self.metrics.gauge("quotes_waiting", "count", "Quotes the broker has not taken yet")
-        waiting.set_function(lambda: quotes.waiting)
-        tables = self.metrics.gauge("cached_tables", "count", "Price tables cached")
-        tables.set_function(lambda: cache.size)
-        evicted = self.metrics.gauge("evicted_tables", "count", "Price tables evicted")
-        evicted.set_function(lambda: cache.evicted)
-        whole = self.metrics.gauge("redis_whole", "info", "1 when Redis answers and has its ready epoch")
-        whole.set_function(lambda: float(cache.healthy))
+        add_gauges(self.metrics, cache, quotes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Reply to a request for ``/v1/quotes/…``."""

@@ -65,7 +65,7 @@ def build(
     cache = PriceCache(
         settings.redis.get_secret_value(), max_tables=settings.edge_tables, max_segments=settings.edge_segments
     )
-    quotes = quotes or QuoteLog(settings.kafka if follow else None)
+    quotes = quotes or (QuoteLog.of(settings) if follow else QuoteLog(None))
     quoting = Quoting(cache, quotes, settings.run_clock, settings.pseudonym_key.get_secret_value(), metrics)
     market_view = view or MarketView(settings.kafka)
 
@@ -79,13 +79,12 @@ def build(
         cache.on_catalog(CatalogEntry(**given))
 
     def edge_health() -> ComponentHealth:
-        note = f"{quotes.logged} quotes logged, {quotes.dropped} dropped, {cache.size} tables held"
-        return ComponentHealth("edge", not quotes.dropped, note)
+        logged = f"{quotes.logged} quotes logged, {quotes.stored} on disk, {quotes.dropped} dropped"
+        return ComponentHealth("edge", not quotes.dropped, f"{logged}, {cache.size} tables held")
 
     async def healthz(request: Request) -> Response:
         return _json({
-            "status": "ok", "quotes_logged": quotes.logged, "quotes_dropped": quotes.dropped,
-            "quotes_waiting": quotes.waiting, "kafka_error": quotes.last_error, "redis_epoch": cache.epoch,
+            "status": "ok", **quotes.counts, "kafka_error": quotes.last_error, "redis_epoch": cache.epoch,
             "redis_failures": cache.failures, "lower_versions_refused": cache.lower_versions,
             "tables_cached": cache.size, "tables_evicted": cache.evicted,
             "list_prices_evicted": cache.list_prices_evicted, "run_time_ms": settings.run_clock.now_ms(),
