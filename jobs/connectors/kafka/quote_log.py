@@ -7,6 +7,8 @@ to a spool on disk and are sent when Kafka is back. A quote that cannot be store
 from __future__ import annotations
 
 import secrets
+import threading
+from collections import deque
 from itertools import count
 from typing import Any
 
@@ -19,6 +21,8 @@ from jobs.runtime.clock import Clock
 from jobs.runtime.settings import Settings
 from schemas.topics import TOPICS
 
+POLL_S = 0.2
+"""Seconds that the thread of failed deliveries waits for one."""
 HIGH_MARK = 0.5
 """Share of librdkafka's queue above which new quotes go to the spool."""
 DELIVERY_SHARE = 0.8
@@ -74,7 +78,7 @@ class QuoteLog:
         self._prefix = secrets.token_hex(8)
         self._number = count()
         self._batch: list[LoggedQuote] = []
-        self._failed_quotes: list[LoggedQuote] = []
+        self._failed_quotes: deque[LoggedQuote] = deque()
         self._dropped = 0
         self._capacity = capacity
         self._config = {
@@ -93,6 +97,11 @@ class QuoteLog:
             self._sender = SpoolSender(spool, self._spool_producer, self._topic, now_ms, capacity)
         # Quotes of the previous process are sent before those of this one.
         self._spooling = self._sender is not None and not self._sender.is_empty
+        self._closing = False
+        # Thousands of deliveries may fail at once; in the event loop, every quote would wait for their callbacks.
+        self._reports = threading.Thread(target=self._collect_failures, name="quote-deliveries", daemon=True)
+        if self._sender is not None:
+            self._reports.start()
 
     @classmethod
     def of(cls, settings: Settings) -> QuoteLog:
@@ -172,8 +181,9 @@ class QuoteLog:
         """Hand the quotes offered since the last call to librdkafka or to the spool, and collect failed ones."""
         if self._producer is None:
             return
-        self._producer.poll(0)
-        if self._sender is not None:
+        if self._sender is None:
+            self._producer.poll(0)
+        else:
             crowded = self._spool_failed(self._sender, len(self._producer))
             if self._spooling and (crowded or not self._sender.is_empty):
                 # All stored quotes are sent: their acknowledgements are a few milliseconds away.
@@ -190,6 +200,9 @@ class QuoteLog:
         With a spool, what the broker has not taken until then is stored for the next start.
         """
         self.poll()
+        self._closing = True
+        if self._reports.is_alive():
+            self._reports.join()
         left = self._producer.flush(timeout_s) if self._producer is not None else 0
         if self._sender is not None and self._producer is not None:
             if left:
@@ -201,6 +214,11 @@ class QuoteLog:
         self._dropped += left
         return left
 
+    def _collect_failures(self) -> None:
+        while not self._closing:
+            assert self._producer is not None
+            self._producer.poll(POLL_S)
+
     def _take(self) -> list[LoggedQuote]:
         batch, self._batch = self._batch, []
         return batch
@@ -209,8 +227,7 @@ class QuoteLog:
         """Hand failed quotes to the spool; return whether librdkafka's queue is above the high mark."""
         crowded = in_librdkafka > HIGH_MARK * self._capacity
         if self._failed_quotes:
-            failed, self._failed_quotes = self._failed_quotes, []
-            sender.put(failed)
+            sender.put([self._failed_quotes.popleft() for _ in range(len(self._failed_quotes))])
             self._spooling = True
         self._spooling = self._spooling or crowded
         sender.may_send = not in_librdkafka
