@@ -21,7 +21,7 @@ class Entry:
 
     Attributes
     ----------
-    rendered : quotes rendered from the table (:class:`jobs.edge.quote_text.RenderedQuotes`), by source, arm and
+    rendered : quotes rendered from the table (:class:`jobs.edge.quote_text.RenderedQuotes`), by source and
         segment; they live as long as the table.
     """
 
@@ -33,7 +33,7 @@ class Entry:
         self.version_text = str(table.version)
         self.checked_at = checked_at
         self.confirmed = confirmed
-        self.rendered: dict[tuple[str, str, str | None], Any] = {}
+        self.rendered: dict[tuple[str, str | None], Any] = {}
 
 
 def list_price_table(entry: CatalogEntry) -> PriceTable:

@@ -10,9 +10,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, MutableMapping
-from functools import lru_cache
-from typing import Any, NamedTuple
-from urllib.parse import parse_qsl
+from typing import Any
 
 import orjson
 
@@ -20,118 +18,22 @@ from jobs.connectors.kafka.quote_log import QuoteLog
 from jobs.edge.gauges import add_gauges
 from jobs.edge.price_cache import PriceCache
 from jobs.edge.price_entry import Entry, NoPriceError, UnknownListingError
+from jobs.edge.quote_requests import PREFIX, BadRequestError, Shopper, read_listing, read_shopper
 from jobs.edge.quote_text import LIST, RenderedQuotes
 from jobs.runtime.clock import Clock
 from jobs.runtime.metrics import Metrics
 from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT, Listing, QuoteSource
 from schemas.price_table import unit_draw
-from schemas.topics import IDENTIFIER, NAME
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-PREFIX = "/v1/quotes/"
-MAX_PATH, MAX_QUERY, MAX_SHOPPERS = 512, 1024, 50_000
-"""Longest path, longest query, and most cached shoppers.
-
-Single values are bounded as in the quotes topic's contract.
-"""
-
-
-class BadRequestError(ValueError):
-    """An invalid request; the message has what was expected and what was given.
-
-    Attributes
-    ----------
-    status : HTTP status of the reply.
-    """
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
+MAX_SHOPPERS = 50_000
+"""Most cached shoppers."""
 TABLE, STALE = QuoteSource.TABLE.value, QuoteSource.STALE.value
 _NO_STORE = (b"cache-control", b"no-store")
 _JSON = (b"content-type", b"application/json")
-
-
-class Shopper(NamedTuple):
-    """The customer of a request, by pseudonym."""
-
-    customer: str
-    session: str
-    arm: str
-    bot: bool
-
-
-@lru_cache(maxsize=65_536)
-def read_listing(path: str) -> tuple[str, str]:
-    """Return key and tenant of the listing in a request path.
-
-    >>> read_listing("/v1/quotes/acme/web-us-usd/sku-1")
-    ('acme/web-us-usd/sku-1', 'acme')
-
-    Raises
-    ------
-    BadRequestError
-        If the path is invalid.
-    """
-    if len(path) > MAX_PATH:
-        raise BadRequestError(414, f"expected a path of at most {MAX_PATH} characters")
-    key = path[len(PREFIX) :]
-    expected = f"expected {PREFIX}{{tenant}}/{{market}}/{{sku}} of 1 to 64, 64 and 128 characters, got {path!r}"
-    try:
-        listing = Listing.parse(key)
-    except ValueError:
-        raise BadRequestError(400, expected) from None
-    if len(listing.tenant) > 64 or len(listing.market) > 64 or len(listing.sku) > 128:
-        raise BadRequestError(400, expected)
-    for part, characters in (("tenant", NAME), ("market", NAME), ("sku", IDENTIFIER)):
-        value = getattr(listing, part)
-        if not characters.allows(value):
-            raise BadRequestError(400, f"{part}: expected {characters.words}; got {value!r}")
-    return key, listing.tenant
-
-
-def read_shopper(query: bytes, name: Callable[[str], str]) -> Shopper:
-    """Return the customer of a request.
-
-    Parameters
-    ----------
-    query : the query string.
-    name : returns the pseudonym of an id.
-
-    >>> read_shopper(b"customer=c1&bot=1", str.upper)
-    Shopper(customer='C1', session='C1', arm='base', bot=True)
-
-    Raises
-    ------
-    BadRequestError
-        If a parameter is invalid.
-    """
-    if len(query) > MAX_QUERY:
-        raise BadRequestError(414, f"expected a query of at most {MAX_QUERY} bytes")
-    given = _fields(query)
-    customer, session = given.get("customer", ""), given.get("session", "")
-    if not customer and not session:
-        raise BadRequestError(400, "customer: expected ?customer=<id> (or ?session=<id> for a guest), got neither")
-    arm = given.get("arm", DEFAULT_ARM)
-    if len(customer) > 128 or len(session) > 128 or len(arm) > 32:
-        raise BadRequestError(400, "customer, session, arm: expected at most 128, 128 and 32 characters")
-    return Shopper(name(customer or session), name(session or customer), arm, given.get("bot") == "1")
-
-
-def _fields(query: bytes) -> dict[str, str]:
-    try:
-        text = query.decode()
-        if "%" in text or "+" in text:
-            return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=8))
-        # The common case without escapes is four times faster than parse_qsl.
-        return dict([field.split("=", 1) for field in text.split("&")]) if text else {}
-    except ValueError:
-        raise BadRequestError(400, "query: expected at most 8 fields name=value in UTF-8") from None
 
 
 class Quoting:
@@ -203,7 +105,7 @@ class Quoting:
             if len(self._shoppers) >= MAX_SHOPPERS:
                 self._shoppers.clear()
             shopper = self._shoppers[query] = read_shopper(query, self._name)
-        customer, session, arm, bot = shopper
+        customer, session, bot = shopper
         found = self.cache.cached(key, (tenant, customer))
         if found is None:
             with self._wait():
@@ -212,9 +114,7 @@ class Quoting:
         now_ms = self.clock.now_ms()
         source = quote_source(entry, now_ms)
         # A newcomer has the default segment, as for every reader of the public layout.
-        quotes = entry.rendered.get((source, arm, segment)) or _rendered(
-            entry, source, arm, segment or DEFAULT_SEGMENT
-        )
+        quotes = entry.rendered.get((source, segment)) or _rendered(entry, source, segment)
         i = bisect_left(quotes.cumulative, unit_draw(quotes.salt, customer))
         quote_id = self.quotes.next_id()
         self.quotes.offer(quotes.group, quotes.record(i, quote_id, customer, session, now_ms, bot), now_ms)
@@ -233,16 +133,10 @@ class Quoting:
                 self._new[source] = 0
 
 
-def _rendered(entry: Entry, source: str, arm: str, segment: str) -> RenderedQuotes:
-    """Return a table's rendered quotes, cached in its entry; an unknown arm is answered and logged as the default
-    arm.
-    """
-    known = arm if arm in entry.table.table else DEFAULT_ARM
-    quotes = entry.rendered.get((source, known, segment))
-    if quotes is None:
-        quotes = entry.rendered[source, known, segment] = RenderedQuotes(entry.table, source, known, segment)
-    if segment == DEFAULT_SEGMENT and known == arm:
-        entry.rendered[source, arm, None] = quotes
+def _rendered(entry: Entry, source: str, segment: str | None) -> RenderedQuotes:
+    """Return a table's rendered quotes and cache them in its entry."""
+    quotes = RenderedQuotes(entry.table, source, DEFAULT_ARM, segment or DEFAULT_SEGMENT)
+    entry.rendered[source, segment] = quotes
     return quotes
 
 

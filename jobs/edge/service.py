@@ -2,7 +2,7 @@
 
 ``python -m jobs.edge.service`` serves on ``WALRAS_EDGE_HOST``:``WALRAS_EDGE_PORT``::
 
-    GET /v1/quotes/{tenant}/{market}/{sku}?customer=…[&session=…][&arm=…][&bot=1]
+    GET /v1/quotes/{tenant}/{market}/{sku}?customer=…[&session=…][&bot=1]
     GET /v1/listings/{tenant}/{market}/{sku}/explain      explanation of the price
     GET /healthz  /readyz  /metrics                       liveness, readiness, Prometheus
     GET /                                                 the console
@@ -34,7 +34,8 @@ from jobs.connectors.kafka.quote_log import QuoteLog
 from jobs.console.market_view import MarketView
 from jobs.console.page import console_routes
 from jobs.edge.price_cache import PriceCache
-from jobs.edge.quoting import PREFIX, Quoting, Receive, Scope, Send
+from jobs.edge.quote_requests import PREFIX
+from jobs.edge.quoting import Quoting, Receive, Scope, Send
 from jobs.monitoring.health import ComponentHealth
 from jobs.runtime.metrics import Metrics
 from jobs.runtime.settings import Settings

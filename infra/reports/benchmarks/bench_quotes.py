@@ -50,9 +50,7 @@ def shopper_requests(count: int, seed: int = 7) -> list[bytes]:
         new = rng.random() < NEW_SHARE
         customer = f"new-{seed}-{n}" if new else f"c{rng.integers(CUSTOMERS)}"
         sku = int(LISTINGS * rng.random() ** 2)
-        found.append(
-            request(f"/v1/quotes/{TENANT}/{MARKET}/sku-{sku}?customer={customer}&session=s-{customer}&arm=base")
-        )
+        found.append(request(f"/v1/quotes/{TENANT}/{MARKET}/sku-{sku}?customer={customer}&session=s-{customer}"))
     return found
 
 

@@ -21,7 +21,7 @@ from jobs.runtime.settings import Settings
 
 BARE = "/bare"
 KEY = "key of the benchmark's pseudonyms"
-TEST_BROKER = {"test.mock.num.brokers": 1}
+TEST_BROKER: dict[str, Any] = {"test.mock.num.brokers": 1}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

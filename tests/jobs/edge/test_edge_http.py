@@ -109,6 +109,11 @@ def test_guest_is_quoted_by_session(edge: Client, tables: RedisPriceTables) -> N
     assert reply["customer"] == reply["session"] == pseudonym(KEY, "s1")
 
 
+def test_unknown_query_field_is_ignored(edge: Client, tables: RedisPriceTables) -> None:
+    tables.publish(a_table())
+    assert edge.get("/v1/quotes/acme/web-us-usd/sku-1?customer=c1&utm=x").json()["arm"] == "base"
+
+
 def test_unknown_listing_is_404_with_the_expected_key(edge: Client) -> None:
     reply = edge.get("/v1/quotes/acme/web-us-usd/none?customer=c1")
     assert reply.status_code == 404 and "tenant/market/sku" in reply.json()["error"]
@@ -125,6 +130,8 @@ def test_unknown_listing_is_404_with_the_expected_key(edge: Client) -> None:
         (f"/v1/quotes/acme/web-us-usd/{'s' * 129}?customer=c", 400, "128"),
         (f"/v1/quotes/acme/web-us-usd/sku-1?customer={'c' * 129}", 400, "128"),
         (f"/v1/quotes/acme/web-us-usd/sku-1?customer={'c' * 2000}", 414, "1024"),
+        ("/v1/quotes/acme/web-us-usd/sku-1?customer=c&arm=base", 400, "arm: expected no such field"),
+        ("/v1/quotes/acme/web-us-usd/sku-1?customer=c&segment=all", 400, "segment: expected no such field"),
         ("/v1/quotes/acme/web-us-usd/sku-1?customer", 400, "name=value"),
         ("/v1/quotes/acme/web-us-usd/sku-1?" + "&".join(f"a{i}=%20" for i in range(9)), 400, "8 fields"),
     ],
