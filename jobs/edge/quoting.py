@@ -1,8 +1,7 @@
 """Quotes: from a price request to the reply and the logged quote.
 
-The request is validated by the limits of the quotes topic's contract. The customer id is replaced by a pseudonym
-before any lookup or logging. The price is picked from the table by the layout's rule. The reply has a reason for
-shoppers, and neither propensities nor shadow prices.
+The customer id is replaced by a pseudonym before any lookup or logging. The price is picked from the table by the
+layout's rule. The reply has a reason for shoppers, and neither propensities nor shadow prices.
 """
 
 from __future__ import annotations
@@ -12,14 +11,14 @@ from bisect import bisect_left
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-import orjson
-
 from jobs.connectors.kafka.quote_log import QuoteLog
 from jobs.edge.gauges import add_gauges
 from jobs.edge.price_cache import PriceCache
 from jobs.edge.price_entry import Entry, NoPriceError, UnknownListingError
+from jobs.edge.problems import PROBLEM_TYPE, REQUEST_ID, RequestIds, problem_of
 from jobs.edge.quote_requests import PREFIX, BadRequestError, Shopper, read_listing, read_shopper
 from jobs.edge.quote_text import LIST, RenderedQuotes
+from jobs.edge.recently_used import RecentlyUsed
 from jobs.runtime.clock import Clock
 from jobs.runtime.metrics import Metrics
 from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT, Listing, QuoteSource
@@ -29,8 +28,6 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-MAX_SHOPPERS = 50_000
-"""Most cached shoppers."""
 TABLE, STALE = QuoteSource.TABLE.value, QuoteSource.STALE.value
 _NO_STORE = (b"cache-control", b"no-store")
 _JSON = (b"content-type", b"application/json")
@@ -46,13 +43,25 @@ class Quoting:
     clock : the run's Clock; decides whether a table has expired.
     secret : key of the pseudonyms.
     metrics : the process' metrics; None: new ones.
+    max_rendered, max_shoppers : most rendered quotes (one per table, source and segment) and most shoppers that
+        are cached.
     """
 
     def __init__(
-        self, cache: PriceCache, quotes: QuoteLog, clock: Clock, secret: str, metrics: Metrics | None = None
+        self,
+        cache: PriceCache,
+        quotes: QuoteLog,
+        clock: Clock,
+        secret: str,
+        metrics: Metrics | None = None,
+        *,
+        max_rendered: int = 10_000,
+        max_shoppers: int = 50_000,
     ) -> None:
-        self.cache, self.quotes, self.clock, self._name = cache, quotes, clock, pseudonyms(secret)
-        self._shoppers: dict[bytes, Shopper] = {}
+        self.cache, self.quotes, self.clock, self.name = cache, quotes, clock, pseudonyms(secret)
+        self._shoppers: RecentlyUsed[bytes, Shopper] = RecentlyUsed(max_shoppers)
+        self._rendered: RecentlyUsed[tuple[str, str, str | None], RenderedQuotes] = RecentlyUsed(max_rendered)
+        self._request_ids = RequestIds()
         self.metrics = metrics or Metrics("edge")
         answered = self.metrics.counter("quotes", "Quotes answered, by where the price came from", ["source"])
         self._answered = {source.value: answered.labels(source.value) for source in QuoteSource}
@@ -60,33 +69,25 @@ class Quoting:
         self._refused = self.metrics.counter("refusals", "Requests refused, by HTTP status", ["status"])
         waits = self.metrics.histogram("redis_wait", "Time a quote waited for Redis")
         self._wait = waits.time
-        add_gauges(self.metrics, cache, quotes)
+        caches = {**cache.caches, "rendered": self._rendered, "shoppers": self._shoppers}
+        add_gauges(self.metrics, cache, quotes, caches)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Reply to a request for ``/v1/quotes/…``."""
-        status, body, method = 200, b"", scope["method"]
+        status, body, method, content = 200, b"", scope["method"], _JSON
+        request_id = self._request_ids.of(scope["headers"])
         try:
             if method != "GET" and method != "HEAD":
                 raise BadRequestError(
                     405, f"expected GET {PREFIX}{{tenant}}/{{market}}/{{sku}}?customer=…, got {method}"
                 )
             body = await self.answer(scope["path"], scope["query_string"])
-        except BadRequestError as error:
-            status, body = error.status, _problem(str(error))
-        except UnknownListingError as error:
-            status, body = 404, _problem(
-                f"no price for {error}: expected a listing of the catalog topic (tenant/market/sku); "
-                "a listing has a price from its first catalog entry; `walras tables` lists the price tables"
-            )  # fmt: skip
-        except NoPriceError as error:
-            status, body = 503, _problem(
-                f"no price known for {error}: Redis does not answer or is being rebuilt, and this edge has not "
-                "served the listing before; retry, and show the list price meanwhile (/readyz reports readiness)"
-            )  # fmt: skip
-        if status != 200:
+        except (BadRequestError, UnknownListingError, NoPriceError) as error:
+            problem = problem_of(error)
+            status, body, content = problem.status, problem.body(request_id), PROBLEM_TYPE
             self._refused.labels(str(status)).inc()
-        length = (b"content-length", b"%d" % len(body))
-        await send({"type": "http.response.start", "status": status, "headers": [_JSON, length, _NO_STORE]})
+        headers = [content, (b"content-length", b"%d" % len(body)), _NO_STORE, (REQUEST_ID, request_id)]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body if method != "HEAD" else b""})
 
     async def answer(self, path: str, query: bytes) -> bytes:
@@ -100,30 +101,45 @@ class Quoting:
             If there is no price.
         """
         key, tenant = read_listing(path)
-        shopper = self._shoppers.get(query)
+        shopper = self._shoppers[query]
         if shopper is None:
-            if len(self._shoppers) >= MAX_SHOPPERS:
-                self._shoppers.clear()
-            shopper = self._shoppers[query] = read_shopper(query, self._name)
-        customer, session, bot = shopper
-        found = self.cache.cached(key, (tenant, customer))
+            shopper = read_shopper(query, self.name)
+            self._shoppers.put(query, shopper)
+        found = self.cache.cached(key, (tenant, shopper.customer))
         if found is None:
             with self._wait():
-                found = await self.cache.lookup(Listing.parse(key), (tenant, customer))
+                found = await self.cache.lookup(Listing.parse(key), (tenant, shopper.customer))
         entry, segment = found
+        return self.quote(key, entry, segment, shopper)
+
+    def quote(self, key: str, entry: Entry, segment: str | None, shopper: Shopper) -> bytes:
+        """Pick a shopper's price from an entry, log the quote, and return the public reply as JSON.
+
+        Parameters
+        ----------
+        key : the listing's key.
+        segment : the customer's segment; None: newcomer, who has the default segment, as for every reader of the
+            public layout.
+        """
+        customer, session, bot = shopper
         now_ms = self.clock.now_ms()
         source = quote_source(entry, now_ms)
-        # A newcomer has the default segment, as for every reader of the public layout.
-        quotes = entry.rendered.get((source, segment)) or _rendered(entry, source, segment)
+        quotes = self._rendered[key, source, segment]
+        if quotes is None or quotes.table is not entry.table:
+            quotes = RenderedQuotes(entry.table, source, DEFAULT_ARM, segment or DEFAULT_SEGMENT)
+            self._rendered.put((key, source, segment), quotes)
         i = bisect_left(quotes.cumulative, unit_draw(quotes.salt, customer))
         quote_id = self.quotes.next_id()
         self.quotes.offer(quotes.group, quotes.record(i, quote_id, customer, session, now_ms, bot), now_ms)
         self._new[source] += 1
         return quotes.reply(i, quote_id, customer, session, max(0, now_ms - quotes.published_ms))
 
-    def clear_shoppers(self) -> None:
-        """Clear the cache of customer ids. Called once a minute, so that no id stays in memory for longer."""
-        self._shoppers.clear()
+    def age_shoppers(self) -> None:
+        """Forget the customer ids that were not used since the last call but one.
+
+        Called every half minute, so that no id stays in memory for longer than a minute after its last use.
+        """
+        self._shoppers.age()
 
     def count(self) -> None:
         """Update the counters before they are read; a quote itself only increments a dict entry."""
@@ -131,13 +147,6 @@ class Quoting:
             if n:
                 self._answered[source].inc(n)
                 self._new[source] = 0
-
-
-def _rendered(entry: Entry, source: str, segment: str | None) -> RenderedQuotes:
-    """Return a table's rendered quotes and cache them in its entry."""
-    quotes = RenderedQuotes(entry.table, source, DEFAULT_ARM, segment or DEFAULT_SEGMENT)
-    entry.rendered[source, segment] = quotes
-    return quotes
 
 
 def pseudonyms(secret: str) -> Callable[[str], str]:
@@ -167,7 +176,3 @@ def quote_source(entry: Entry, now_ms: int) -> str:
     if now_ms >= entry.expires_ms:
         return LIST if entry.table.list_minor > 0 else STALE
     return TABLE if entry.confirmed else STALE
-
-
-def _problem(message: str) -> bytes:
-    return orjson.dumps({"error": message})

@@ -47,8 +47,8 @@ log = logging.getLogger(__name__)
 CATALOG_FIELDS = tuple(CatalogEntry.__dataclass_fields__)
 LOG_EVERY_S = 0.01
 """Seconds between two calls of :meth:`QuoteLog.poll`."""
-CLEAR_SHOPPERS_EVERY = 6_000
-"""Polls after which cached customer ids are cleared: one minute."""
+AGE_SHOPPERS_EVERY = 3_000
+"""Polls between two calls of :meth:`Quoting.age_shoppers`: half a minute."""
 
 
 def build(
@@ -67,7 +67,10 @@ def build(
         settings.redis.get_secret_value(), max_tables=settings.edge_tables, max_segments=settings.edge_segments
     )
     quotes = quotes or (QuoteLog.of(settings) if follow else QuoteLog(None))
-    quoting = Quoting(cache, quotes, settings.run_clock, settings.pseudonym_key.get_secret_value(), metrics)
+    quoting = Quoting(
+        cache, quotes, settings.run_clock, settings.pseudonym_key.get_secret_value(), metrics,
+        max_rendered=settings.edge_rendered, max_shoppers=settings.edge_shoppers,
+    )  # fmt: skip
     market_view = view or MarketView(settings.kafka)
 
     cache.all_tables_read = lambda: market_view.caught_up
@@ -87,7 +90,7 @@ def build(
         return _json({
             "status": "ok", **quotes.counts, "kafka_error": quotes.last_error, "redis_epoch": cache.epoch,
             "redis_failures": cache.failures, "lower_versions_refused": cache.lower_versions,
-            "tables_cached": cache.size, "tables_evicted": cache.evicted,
+            "tables_cached": cache.size, "tables_evicted": cache.evicted, "hints_lost": cache.hints_lost,
             "list_prices_evicted": cache.list_prices_evicted, "run_time_ms": settings.run_clock.now_ms(),
         })  # fmt: skip
 
@@ -105,8 +108,8 @@ def build(
     async def poll() -> None:
         for turn in count(1):
             quotes.poll()
-            if turn % CLEAR_SHOPPERS_EVERY == 0:
-                quoting.clear_shoppers()
+            if turn % AGE_SHOPPERS_EVERY == 0:
+                quoting.age_shoppers()
             await asyncio.sleep(LOG_EVERY_S)
 
     @contextlib.asynccontextmanager

@@ -116,7 +116,7 @@ def test_unknown_query_field_is_ignored(edge: Client, tables: RedisPriceTables) 
 
 def test_unknown_listing_is_404_with_the_expected_key(edge: Client) -> None:
     reply = edge.get("/v1/quotes/acme/web-us-usd/none?customer=c1")
-    assert reply.status_code == 404 and "tenant/market/sku" in reply.json()["error"]
+    assert reply.status_code == 404 and "tenant/market/sku" in reply.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,29 @@ def test_unknown_listing_is_404_with_the_expected_key(edge: Client) -> None:
 )
 def test_invalid_request_is_refused_with_the_reason(edge: Client, url: str, status: int, word: str) -> None:
     reply = edge.get(url)
-    assert reply.status_code == status and word in reply.json()["error"]
+    assert reply.status_code == status and word in reply.json()["detail"]
+
+
+def test_refusal_is_a_problem_with_the_requests_id(edge: Client) -> None:
+    reply = edge.get("/v1/quotes/acme/web-us-usd/none?customer=c1", headers={"X-Request-Id": "order-7.a_B"})
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert reply.headers["x-request-id"] == "order-7.a_B"
+    problem = reply.json()
+    assert set(problem) == {"type", "title", "status", "detail", "instance"}
+    assert (problem["type"], problem["title"]) == ("urn:walras:problem:unknown-listing", "Unknown listing")
+    assert (problem["status"], problem["instance"]) == (404, "urn:walras:request:order-7.a_B")
+
+
+@pytest.mark.parametrize("given", [None, "", "a b", "x" * 65, "é"])
+def test_missing_or_invalid_request_id_is_replaced(
+    edge: Client, tables: RedisPriceTables, given: str | None
+) -> None:
+    tables.publish(a_table())
+    headers = {} if given is None else {"x-request-id": given.encode()}
+    replies = [edge.get("/v1/quotes/acme/web-us-usd/sku-1?customer=c1", headers=headers) for _ in range(2)]
+    assert [reply.status_code for reply in replies] == [200, 200]
+    ids = {reply.headers["x-request-id"] for reply in replies}
+    assert len(ids) == 2 and all(one.startswith("r-") for one in ids)
 
 
 def test_only_reading_methods_are_allowed(edge: Client) -> None:
@@ -160,6 +182,10 @@ def test_metrics_count_quotes_by_source(edge: Client, tables: RedisPriceTables) 
     text = edge.get("/metrics").text
     assert 'walras_edge_quotes_total{source="table"} 1.0' in text
     assert 'walras_edge_refusals_total{status="404"} 1.0' in text
+    assert 'walras_edge_cache_entries_count{cache="rendered"} 1.0' in text
+    assert 'walras_edge_cache_evicted_count{cache="segments"} 0.0' in text
+    assert 'walras_edge_cache_misses_count{cache="shoppers"} 1.0' in text
+    assert "walras_edge_quotes_stored_count 0.0" in text
 
 
 def test_page_uses_no_external_resource_and_its_data_are_served_beside_it(edge: Client) -> None:
