@@ -14,7 +14,8 @@ from urllib.parse import parse_qsl
 from schemas.events import Listing
 from schemas.topics import IDENTIFIER, NAME
 
-PREFIX = "/v1/quotes/"
+ROOT = "/v1/quotes"
+PREFIX, BATCH, CART = ROOT + "/", ROOT + ":batch", ROOT + ":cart"
 MAX_PATH, MAX_QUERY, MAX_ID = 512, 1024, 128
 """Longest path, longest query, and longest id of a customer or session."""
 SERVER_FIELDS = ("arm", "segment")
@@ -56,6 +57,12 @@ def read_listing(path: str) -> tuple[str, str]:
     """
     if len(path) > MAX_PATH:
         raise BadRequestError(414, f"expected a path of at most {MAX_PATH} characters")
+    if not path.startswith(PREFIX):
+        if path in (BATCH, CART):
+            raise BadRequestError(405, f"expected POST {path} with a JSON body")
+        raise BadRequestError(
+            404, f"expected {PREFIX}{{tenant}}/{{market}}/{{sku}}, {BATCH} or {CART}, got {path!r}"
+        )
     key = path[len(PREFIX) :]
     expected = f"expected {PREFIX}{{tenant}}/{{market}}/{{sku}} of 1 to 64, 64 and 128 characters, got {path!r}"
     try:

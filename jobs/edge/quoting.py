@@ -16,7 +16,8 @@ from jobs.edge.gauges import add_gauges
 from jobs.edge.price_cache import PriceCache
 from jobs.edge.price_entry import Entry, NoPriceError, UnknownListingError
 from jobs.edge.problems import PROBLEM_TYPE, REQUEST_ID, RequestIds, problem_of
-from jobs.edge.quote_requests import PREFIX, BadRequestError, Shopper, read_listing, read_shopper
+from jobs.edge.quote_lists import Pricing, quote_list, read_body
+from jobs.edge.quote_requests import BATCH, CART, PREFIX, BadRequestError, Shopper, read_listing, read_shopper
 from jobs.edge.quote_text import LIST, RenderedQuotes
 from jobs.edge.recently_used import RecentlyUsed
 from jobs.runtime.clock import Clock
@@ -58,7 +59,7 @@ class Quoting:
         max_rendered: int = 10_000,
         max_shoppers: int = 50_000,
     ) -> None:
-        self.cache, self.quotes, self.clock, self.name = cache, quotes, clock, pseudonyms(secret)
+        self.cache, self.quotes, self.clock, self._name = cache, quotes, clock, pseudonyms(secret)
         self._shoppers: RecentlyUsed[bytes, Shopper] = RecentlyUsed(max_shoppers)
         self._rendered: RecentlyUsed[tuple[str, str, str | None], RenderedQuotes] = RecentlyUsed(max_rendered)
         self._request_ids = RequestIds()
@@ -78,17 +79,26 @@ class Quoting:
         request_id = self._request_ids.of(scope["headers"])
         try:
             if method != "GET" and method != "HEAD":
-                raise BadRequestError(
-                    405, f"expected GET {PREFIX}{{tenant}}/{{market}}/{{sku}}?customer=…, got {method}"
-                )
-            body = await self.answer(scope["path"], scope["query_string"])
+                body = await self._list(method, scope, receive)
+            else:
+                body = await self.answer(scope["path"], scope["query_string"])
         except (BadRequestError, UnknownListingError, NoPriceError) as error:
             problem = problem_of(error)
             status, body, content = problem.status, problem.body(request_id), PROBLEM_TYPE
             self._refused.labels(str(status)).inc()
         headers = [content, (b"content-length", b"%d" % len(body)), _NO_STORE, (REQUEST_ID, request_id)]
+        if status == 405:
+            headers.append((b"allow", b"POST" if scope["path"] in (BATCH, CART) else b"GET, HEAD"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body if method != "HEAD" else b""})
+
+    async def _list(self, method: str, scope: Scope, receive: Receive) -> bytes:
+        path = scope["path"]
+        if method != "POST" or path not in (BATCH, CART):
+            expected = f"POST {path}" if path in (BATCH, CART) else f"GET {PREFIX}{{tenant}}/{{market}}/{{sku}}"
+            raise BadRequestError(405, f"expected {expected}, got {method}")
+        body = await read_body(scope["headers"], receive)
+        return await quote_list(Pricing(self.cache, self._name, self.quote), path, body)
 
     async def answer(self, path: str, query: bytes) -> bytes:
         """Return the public reply to a request as JSON, and log the quote.
@@ -103,7 +113,7 @@ class Quoting:
         key, tenant = read_listing(path)
         shopper = self._shoppers[query]
         if shopper is None:
-            shopper = read_shopper(query, self.name)
+            shopper = read_shopper(query, self._name)
             self._shoppers.put(query, shopper)
         found = self.cache.cached(key, (tenant, shopper.customer))
         if found is None:

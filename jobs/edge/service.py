@@ -3,6 +3,8 @@
 ``python -m jobs.edge.service`` serves on ``WALRAS_EDGE_HOST``:``WALRAS_EDGE_PORT``::
 
     GET /v1/quotes/{tenant}/{market}/{sku}?customer=…[&session=…][&bot=1]
+    POST /v1/quotes:batch, /v1/quotes:cart                quotes of several listings
+    GET /v1/openapi.json                                  the OpenAPI document of the quotes
     GET /v1/listings/{tenant}/{market}/{sku}/explain      explanation of the price
     GET /healthz  /readyz  /metrics                       liveness, readiness, Prometheus
     GET /                                                 the console
@@ -33,8 +35,9 @@ from starlette.routing import Route
 from jobs.connectors.kafka.quote_log import QuoteLog
 from jobs.console.market_view import MarketView
 from jobs.console.page import console_routes
+from jobs.edge.openapi import DOCUMENT, openapi
 from jobs.edge.price_cache import PriceCache
-from jobs.edge.quote_requests import PREFIX
+from jobs.edge.quote_requests import ROOT
 from jobs.edge.quoting import Quoting, Receive, Scope, Send
 from jobs.monitoring.health import ComponentHealth
 from jobs.runtime.metrics import Metrics
@@ -135,13 +138,14 @@ def build(
     other_routes = Starlette(
         routes=[
             Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", prometheus),
+            Route(DOCUMENT, lambda request: _json(openapi())),
             *console_routes(market_view, settings, edge_health),
         ],
         lifespan=lifespan,
     )  # fmt: skip
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(PREFIX):
+        if scope["type"] == "http" and scope["path"].startswith(ROOT):
             await quoting(scope, receive, send)
         else:
             await other_routes(scope, receive, send)

@@ -51,8 +51,8 @@ class Client:
     def get(self, url: str, **more: Any) -> httpx.Response:
         return self._loop.run_until_complete(self._http.get(url, **more))
 
-    def post(self, url: str) -> httpx.Response:
-        return self._loop.run_until_complete(self._http.post(url))
+    def post(self, url: str, **more: Any) -> httpx.Response:
+        return self._loop.run_until_complete(self._http.post(url, **more))
 
 
 @pytest.fixture
