@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.json_schema import models_json_schema
 
-from jobs.edge.quote_requests import MAX_ID
+from jobs.edge.quote_requests import MAX_ID, BadRequestError
 from schemas.events import DEFAULT_ARM, QuoteSource
 
 MAX_LINES = 200
 """Most listings of a batch or lines of a cart."""
 MAX_QUANTITY = 10_000
 """Most units of a cart's line; a cart's total then fits into 64 bits."""
+MAX_SHOWN = 80
+"""Most characters of a refused value that the reply repeats."""
 LISTING = "demo/web-us-usd/sku-0001"
 _PSEUDONYM = "8a0f6d1c2b3e4f5a9b8c7d6e5f4a3b2c"
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """A record of the port."""
+
     model_config = ConfigDict(frozen=True)
 
 
-class _Request(_Record):
+class _Request(Record):
     customer: str = Field("", max_length=MAX_ID, description="customer id; may be left out for a guest")
     session: str = Field("", max_length=MAX_ID, description="session id; the customer id by default")
     bot: bool = Field(False, description="whether the caller knows the request as a robot's")
@@ -35,7 +41,7 @@ class BatchRequest(_Request):
     )
 
 
-class CartLine(_Record):
+class CartLine(Record):
     """A listing and its quantity."""
 
     listing: str = Field(description="tenant/market/sku", examples=[LISTING])
@@ -48,7 +54,7 @@ class CartRequest(_Request):
     lines: list[CartLine] = Field(min_length=1, max_length=MAX_LINES)
 
 
-class Quote(_Record):
+class Quote(Record):
     """A price for a shopper."""
 
     quote_id: str = Field(
@@ -73,7 +79,7 @@ class Quote(_Record):
     reason: str = Field(description="the reason in words for shoppers", examples=["demand has changed"])
 
 
-class LineProblem(_Record):
+class LineProblem(Record):
     """Why a line has no quote (the members of RFC 9457 without the instance, which is the request's)."""
 
     type: str = Field(examples=["urn:walras:problem:unknown-listing"])
@@ -88,7 +94,7 @@ class ProblemDetails(LineProblem):
     instance: str = Field(description="urn with the request's id", examples=["urn:walras:request:order-7"])
 
 
-class BatchReplyLine(_Record):
+class BatchReplyLine(Record):
     """A listing's quote, or why it has none."""
 
     listing: str = Field(examples=[LISTING])
@@ -104,7 +110,7 @@ class CartReplyLine(BatchReplyLine):
     total: str | None = Field(None, description="the same in major units", examples=["39.98"])
 
 
-class CurrencyTotal(_Record):
+class CurrencyTotal(Record):
     """The sum of a cart's lines with a quote in one currency."""
 
     currency: str = Field(examples=["USD"])
@@ -112,7 +118,7 @@ class CurrencyTotal(_Record):
     total: str = Field(examples=["39.98"])
 
 
-class BatchReply(_Record):
+class BatchReply(Record):
     """Lines in the order of the request."""
 
     customer: Annotated[str, Field(description="the customer's pseudonym", examples=[_PSEUDONYM])]
@@ -120,7 +126,7 @@ class BatchReply(_Record):
     lines: list[BatchReplyLine]
 
 
-class CartReply(_Record):
+class CartReply(Record):
     """Lines in the order of the request, and totals by currency."""
 
     customer: Annotated[str, Field(description="the customer's pseudonym", examples=[_PSEUDONYM])]
@@ -128,3 +134,46 @@ class CartReply(_Record):
     lines: list[CartReplyLine]
     totals: list[CurrencyTotal] = Field(description="in the order of the currencies' codes")
     complete: bool = Field(description="whether every line has a quote; otherwise the totals lack some lines")
+
+
+RECORDS = (Quote, BatchRequest, BatchReply, CartRequest, CartReply, ProblemDetails)
+"""The records that requests and replies consist of."""
+R = TypeVar("R", bound=Record)
+
+
+def record_of(kind: type[R], given: Mapping[str, Any]) -> R:
+    """Return a request from its decoded JSON.
+
+    Raises
+    ------
+    BadRequestError
+        Naming the first field that is invalid, what was expected and what was given.
+    """
+    try:
+        return kind.model_validate(given, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        field = ".".join(map(str, first["loc"]))
+        message = first["msg"].removeprefix("Input should be ")
+        raise BadRequestError(400, f"{field}: expected {message}; got {shown(first['input'])}") from None
+
+
+def shown(value: object) -> str:
+    """Return a value as text, shortened.
+
+    >>> shown("a" * 100) == "'" + "a" * 79 + "…"
+    True
+    """
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+
+
+def record_schemas(reference: str) -> dict[str, Any]:
+    """Return the JSON schema of every record by name.
+
+    Parameters
+    ----------
+    reference : text of a reference to another schema, with ``{model}`` for its name.
+    """
+    _, found = models_json_schema([(record, "validation") for record in RECORDS], ref_template=reference)
+    return dict(found["$defs"])

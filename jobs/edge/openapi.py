@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
-
 from jobs.edge.api_models import (
     LISTING,
     BatchReply,
@@ -15,6 +12,8 @@ from jobs.edge.api_models import (
     CartRequest,
     ProblemDetails,
     Quote,
+    Record,
+    record_schemas,
 )
 from jobs.edge.quote_lists import MAX_BODY
 from jobs.edge.quote_requests import BATCH, CART, MAX_ID, PREFIX, SERVER_FIELDS
@@ -40,8 +39,6 @@ def openapi() -> dict[str, Any]:
     >>> sorted(openapi()["paths"])
     ['/v1/quotes/{tenant}/{market}/{sku}', '/v1/quotes:batch', '/v1/quotes:cart']
     """
-    models = (Quote, BatchRequest, BatchReply, CartRequest, CartReply, ProblemDetails)
-    _, schemas = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
     names = {"customer": "customer id; may be left out for a guest", "session": "session id"}
     query = [
         _parameter("query", name, text, {"type": "string", "maxLength": MAX_ID}, required=False)
@@ -73,7 +70,7 @@ def openapi() -> dict[str, Any]:
             BATCH: {"post": _list("quoteBatch", "Prices of several listings", BatchRequest, BatchReply)},
             CART: {"post": _list("quoteCart", "Prices and totals of a cart", CartRequest, CartReply)},
         },
-        "components": {"schemas": schemas["$defs"]},
+        "components": {"schemas": record_schemas(_REF)},
     }  # fmt: skip
 
 
@@ -89,7 +86,7 @@ def _request_id() -> dict[str, Any]:
     return _parameter("header", "X-Request-Id", "repeated in the reply", schema, required=False, example="order-7")
 
 
-def _list(name: str, summary: str, request: type[BaseModel], reply: type[BaseModel]) -> dict[str, Any]:
+def _list(name: str, summary: str, request: type[Record], reply: type[Record]) -> dict[str, Any]:
     return {
         "operationId": name, "summary": summary, "parameters": [_request_id()],
         "requestBody": {"required": True, "content": {_JSON: {"schema": _ref(request)}}},
@@ -97,12 +94,12 @@ def _list(name: str, summary: str, request: type[BaseModel], reply: type[BaseMod
     }  # fmt: skip
 
 
-def _responses(reply: type[BaseModel], refusals: tuple[int, ...]) -> dict[str, Any]:
+def _responses(reply: type[Record], refusals: tuple[int, ...]) -> dict[str, Any]:
     header = {"X-Request-Id": {"description": "the request's id", "schema": {"type": "string"}}}
     refused = {"headers": header, "content": {_PROBLEM: {"schema": _ref(ProblemDetails)}}}
     answered = {"description": "answered", "headers": header, "content": {_JSON: {"schema": _ref(reply)}}}
     return {"200": answered} | {str(status): {"description": _REFUSALS[status], **refused} for status in refusals}
 
 
-def _ref(model: type[BaseModel]) -> dict[str, str]:
+def _ref(model: type[Record]) -> dict[str, str]:
     return {"$ref": _REF.format(model=model.__name__)}

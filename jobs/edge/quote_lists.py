@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
-from pydantic import BaseModel, ValidationError
 
-from jobs.edge.api_models import BatchRequest, CartRequest
+from jobs.edge.api_models import BatchRequest, CartRequest, Record, record_of, shown
 from jobs.edge.price_cache import PriceCache
 from jobs.edge.price_entry import Entry, NoPriceError, UnknownListingError
 from jobs.edge.problems import problem_of
@@ -32,10 +31,8 @@ from schemas.events import Listing
 
 MAX_BODY = 64 * 1024
 """Most bytes of a request's body."""
-MAX_SHOWN = 80
-"""Most characters of a refused value that the reply repeats."""
 
-M = TypeVar("M", bound=BaseModel)
+R = TypeVar("R", bound=Record)
 Receive = Callable[[], Any]
 
 
@@ -71,7 +68,7 @@ async def read_body(headers: Iterable[tuple[bytes, bytes]], receive: Receive) ->
             return body
 
 
-def read_request(model: type[M], body: bytes) -> M:
+def read_request(kind: type[R], body: bytes) -> R:
     """Return the request of a body.
 
     >>> read_request(BatchRequest, b'{"customer": "c", "listings": ["a/b/c"]}').listings
@@ -87,22 +84,11 @@ def read_request(model: type[M], body: bytes) -> M:
     except orjson.JSONDecodeError as error:
         raise BadRequestError(400, f"body: expected JSON: {error}") from None
     if not isinstance(given, dict):
-        raise BadRequestError(400, f"body: expected a JSON object, got {_shown(given)}")
-    lines = given.get("lines")
+        raise BadRequestError(400, f"body: expected a JSON object, got {shown(given)}")
+    lines: Any = given.get("lines")
     for fields in (given, *(lines if isinstance(lines, list) else ())):
         refuse_server_fields(fields if isinstance(fields, Mapping) else ())
-    try:
-        return model.model_validate(given, strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        field = ".".join(map(str, first["loc"]))
-        message = first["msg"].removeprefix("Input should be ")
-        raise BadRequestError(400, f"{field}: expected {message}; got {_shown(first['input'])}") from None
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+    return record_of(kind, given)
 
 
 async def quote_list(pricing: Pricing, path: str, body: bytes) -> bytes:
