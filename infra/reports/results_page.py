@@ -32,6 +32,7 @@ FIGURES: dict[str, tuple[str, str]] = {
     "offer_to_table_p99_idle": ("a rival's offer until its price table, idle after the load, p99", ""),
     "offer_to_table_p99_loaded": ("a rival's offer until its price table, at half of the full rate, p99", ""),
     "pipeline_events_per_s": ("all four jobs, archive on, lag not growing", ""),
+    "quote_in_batch": ("a quote in a batch of 200, processor time", "a single quote of the same process"),
     "quote_p99": ("a quote at half load, p99", "a bare reply of the same server at the same rate"),
     "quotes": ("quotes answered by one edge process", "bare replies of the same server"),
     "reprice_per_listing": ("optimization of one listing (20 prices, 2 segments)", "GLOP on the same problem"),

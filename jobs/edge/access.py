@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 from jobs.access import KeyRing, Permission, Principal
-from jobs.edge.quoting import PREFIX, Receive, Scope, Send
-from jobs.edge.refusals import refusal
+from jobs.edge.problems import PROBLEM_TYPE, REQUEST_ID, RequestIds, problem_of
+from jobs.edge.quote_requests import PREFIX, BadRequestError
+from jobs.edge.quoting import Receive, Scope, Send
 
 BEARER = b"bearer "
 MOST_CHECKED = 10_000
@@ -74,12 +76,26 @@ class QuoteAccess:
 
 def protected(app: Callable[..., Any], access: QuoteAccess) -> Callable[[Scope, Receive, Send], Any]:
     """Return an ASGI application that answers requests with a valid key alone."""
+    request_ids = RequestIds()
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         found = access.refusal(scope)
         if found is None:
             await app(scope, receive, send)
         else:
-            await refusal(send, *found)
+            await _refuse(send, BadRequestError(*found), request_ids.of(scope["headers"]))
 
     return answer
+
+
+async def _refuse(send: Send, error: BadRequestError, request_id: bytes) -> None:
+    """Reply with a problem; a missing key is answered with the scheme that is expected."""
+    body = problem_of(error).body(request_id)
+    headers = [
+        PROBLEM_TYPE, (b"content-length", b"%d" % len(body)), (b"cache-control", b"no-store"),
+        (REQUEST_ID, request_id),
+    ]  # fmt: skip
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -2,12 +2,14 @@
 
 ``python -m jobs.edge.service`` serves on ``WALRAS_EDGE_HOST``:``WALRAS_EDGE_PORT``::
 
-    GET /v1/quotes/{tenant}/{market}/{sku}?customer=…[&session=…][&arm=…][&bot=1]
+    GET /v1/quotes/{tenant}/{market}/{sku}?customer=…[&session=…][&bot=1]
+    POST /v1/quotes:batch, /v1/quotes:cart                quotes of several listings
+    GET /v1/openapi.json                                  the OpenAPI document of the quotes
     GET /healthz  /readyz                                 liveness, readiness
     GET /metrics                                          Prometheus, for keys that may read
 
-Every request but those for health presents an access key. Operators have a port and a process of their own
-(:mod:`jobs.console.service`).
+Every request but those for health and the document presents an access key. Operators have a port and a process of
+their own (:mod:`jobs.console.service`).
 
 Quotes are a thousand times more frequent than all other requests, so their path is a bare ASGI callable and the
 rest is Starlette. The customer id is replaced by a pseudonym before any lookup or logging. The reply has no
@@ -38,8 +40,10 @@ from jobs.connectors.kafka.following import TopicFollower
 from jobs.connectors.kafka.quote_log import QuoteLog
 from jobs.connectors.kafka.reading import WHOLE_TOPIC, Record, accepted_value
 from jobs.edge.access import QuoteAccess, protected
+from jobs.edge.openapi import DOCUMENT, openapi
 from jobs.edge.price_cache import PriceCache
-from jobs.edge.quoting import PREFIX, Quoting, Receive, Scope, Send
+from jobs.edge.quote_requests import ROOT
+from jobs.edge.quoting import Quoting, Receive, Scope, Send
 from jobs.runtime.metrics import Metrics
 from jobs.runtime.serving import SERVER, tls_options
 from jobs.runtime.settings import Settings
@@ -53,8 +57,8 @@ FOLLOWED = {"access_keys": WHOLE_TOPIC, "tables": WHOLE_TOPIC, "catalog": WHOLE_
 """Topics that the edge follows: keys, and prices for a start without Redis."""
 LOG_EVERY_S = 0.01
 """Seconds between two calls of :meth:`QuoteLog.poll`."""
-CLEAR_SHOPPERS_EVERY = 6_000
-"""Polls after which cached customer ids are cleared: one minute."""
+AGE_SHOPPERS_EVERY = 3_000
+"""Polls between two calls of :meth:`Quoting.age_shoppers`: half a minute."""
 SAVE_KEYS_EVERY = 500
 """Polls after which changed keys are written to their file: five seconds."""
 
@@ -74,8 +78,11 @@ def build(
     cache = PriceCache(
         settings.redis.get_secret_value(), max_tables=settings.edge_tables, max_segments=settings.edge_segments
     )
-    quotes = quotes or QuoteLog(settings.kafka if follow else None)
-    quoting = Quoting(cache, quotes, settings.run_clock, settings.pseudonym_key.get_secret_value(), metrics)
+    quotes = quotes or (QuoteLog.of(settings) if follow else QuoteLog(None))
+    quoting = Quoting(
+        cache, quotes, settings.run_clock, settings.pseudonym_key.get_secret_value(), metrics,
+        max_rendered=settings.edge_rendered, max_shoppers=settings.edge_shoppers,
+    )  # fmt: skip
     keys = ring or new_ring(settings)
     ring_file = RingFile(settings.keys_folder / "ring.json")
     access = QuoteAccess(keys, wall_ms)
@@ -102,10 +109,9 @@ def build(
 
     async def healthz(request: Request) -> Response:
         return _json({
-            "status": "ok", "quotes_logged": quotes.logged, "quotes_dropped": quotes.dropped,
-            "quotes_waiting": quotes.waiting, "kafka_error": quotes.last_error, "redis_epoch": cache.epoch,
+            "status": "ok", **quotes.counts, "kafka_error": quotes.last_error, "redis_epoch": cache.epoch,
             "redis_failures": cache.failures, "lower_versions_refused": cache.lower_versions,
-            "tables_cached": cache.size, "tables_evicted": cache.evicted,
+            "tables_cached": cache.size, "tables_evicted": cache.evicted, "hints_lost": cache.hints_lost,
             "list_prices_evicted": cache.list_prices_evicted, "run_time_ms": settings.run_clock.now_ms(),
         })  # fmt: skip
 
@@ -126,8 +132,8 @@ def build(
     async def poll() -> None:
         for turn in count(1):
             quotes.poll()
-            if turn % CLEAR_SHOPPERS_EVERY == 0:
-                quoting.clear_shoppers()
+            if turn % AGE_SHOPPERS_EVERY == 0:
+                quoting.age_shoppers()
             if follow and turn % SAVE_KEYS_EVERY == 0 and follower.caught_up:
                 await asyncio.to_thread(ring_file.save, keys)
             await asyncio.sleep(LOG_EVERY_S)
@@ -152,12 +158,15 @@ def build(
                 log.error("edge: %d quotes could not be logged before shutdown", lost)
 
     other_routes = Starlette(
-        routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", prometheus)],
+        routes=[
+            Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", prometheus),
+            Route(DOCUMENT, lambda request: _json(openapi())),
+        ],
         lifespan=lifespan,
-    )
+    )  # fmt: skip
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(PREFIX):
+        if scope["type"] == "http" and scope["path"].startswith(ROOT):
             await protected_quotes(scope, receive, send)
         else:
             await other_routes(scope, receive, send)

@@ -211,7 +211,8 @@ def check_edge(settings: Settings) -> ComponentHealth:
         return ComponentHealth("edge", False, f"{base}: {error}")
     except (KeyError, TypeError):
         return ComponentHealth("edge", False, f"{base}: another service answers at this address")
-    return ComponentHealth("edge", True, f"{alive['quotes_logged']} quotes, {alive['quotes_dropped']} dropped")
+    stored, dropped = alive.get("quotes_stored", 0), alive["quotes_dropped"]
+    return ComponentHealth("edge", True, f"{alive['quotes_logged']} quotes, {stored} on disk, {dropped} dropped")
 
 
 def check_processes(settings: Settings) -> list[ComponentHealth]:

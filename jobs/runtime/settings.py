@@ -81,7 +81,14 @@ class Settings(BaseSettings):
         ge=1,
         description="most price tables, and most list prices, that an edge process caches",
     )
-    edge_segments: int = Field(200_000, ge=1, description="most customers' segments that an edge process caches")
+    edge_segments: int = Field(50_000, ge=2, description="most customers' segments that an edge process caches")
+    edge_rendered: int = Field(
+        10_000, ge=2, description="most rendered quotes, one per table, source and segment, that an edge caches"
+    )
+    edge_shoppers: int = Field(50_000, ge=2, description="most requests' pseudonyms that an edge process caches")
+    edge_spool_mb: int = Field(
+        512, ge=1, description="most megabytes of quotes that an edge process stores while Kafka is unreachable"
+    )
     segments_waiting: int = Field(
         100_000, ge=1, description="most customers' counts that a worker queues while Redis is unreachable"
     )
@@ -215,6 +222,11 @@ class Settings(BaseSettings):
     def minute_progress_file(self) -> Path:
         """File of recent samples of the newest closed minute (:mod:`jobs.monitoring.minute_progress`)."""
         return self.home / "run" / "minutes.json"
+
+    @property
+    def quote_spool_dir(self) -> Path:
+        """Folder in which edge processes store quotes while Kafka is unreachable."""
+        return self.home / "run" / "quotes"
 
     @property
     def archive_dir(self) -> Path:

@@ -26,7 +26,7 @@ BARE = "/bare"
 KEY = "key of the benchmark's pseudonyms"
 ACCESS_KEY = "key of the benchmark's shop"
 SHOP = AccessKey("bench", 0, "", Role.QUOTES, "bench", digest_of(ACCESS_KEY), 1 << 62, None)
-TEST_BROKER = {"test.mock.num.brokers": 1}
+TEST_BROKER: dict[str, Any] = {"test.mock.num.brokers": 1}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

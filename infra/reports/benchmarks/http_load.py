@@ -50,6 +50,16 @@ def request(path: str, host: str = "edge", key: str = "") -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{presented}\r\n".encode()
 
 
+def post(path: str, body: bytes, host: str = "edge") -> bytes:
+    """Return the bytes of a POST request with a JSON body.
+
+    >>> post("/x", b"{}")
+    b'POST /x HTTP/1.1\\r\\nHost: edge\\r\\nContent-Type: application/json\\r\\nContent-Length: 2\\r\\n\\r\\n{}'
+    """
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
 class _Connection(asyncio.Protocol):
     def __init__(self, run: _Run) -> None:
         self._run = run

@@ -30,10 +30,11 @@ def reprice(quick: bool, home: Path) -> list[Figure]:
 
 
 def quotes(quick: bool, home: Path) -> list[Figure]:
-    """Measure quotes per second beside a constant response, and their p99 at half load (f)."""
-    from infra.reports.benchmarks import bench_quotes
+    """Measure quotes per second beside a constant response, their p99 at half load, and quotes in batches (f)."""
+    from infra.reports.benchmarks import bench_quote_lists, bench_quotes
 
     found = bench_quotes.measure(seconds=1.0 if quick else 4.0, rounds=2 if quick else 5)
+    lists = bench_quote_lists.measure(seconds=1.0 if quick else 4.0, rounds=2 if quick else 5)
     per_second = found["quotes_per_second"]
     # Each round has its own peer, since the load of the machine varies: the ratio is the median over rounds.
     bare = per_second / found["ratio"]
@@ -41,6 +42,7 @@ def quotes(quick: bool, home: Path) -> list[Figure]:
     return [
         benchmark_figure("quotes", per_second, "1/s", bare, found),
         benchmark_figure("quote_p99", p99, "ms at half load", bare_p99),
+        benchmark_figure("quote_in_batch", lists["batch_us"], "µs of processor time", lists["single_us"], lists),
     ]
 
 

@@ -53,8 +53,8 @@ class Client:
     def get(self, url: str, **more: Any) -> httpx.Response:
         return self._loop.run_until_complete(self._http.get(url, **more))
 
-    def post(self, url: str) -> httpx.Response:
-        return self._loop.run_until_complete(self._http.post(url))
+    def post(self, url: str, **more: Any) -> httpx.Response:
+        return self._loop.run_until_complete(self._http.post(url, **more))
 
 
 @pytest.fixture
@@ -111,9 +111,14 @@ def test_guest_is_quoted_by_session(edge: Client, tables: RedisPriceTables) -> N
     assert reply["customer"] == reply["session"] == pseudonym(KEY, "s1")
 
 
+def test_unknown_query_field_is_ignored(edge: Client, tables: RedisPriceTables) -> None:
+    tables.publish(a_table())
+    assert edge.get("/v1/quotes/acme/web-us-usd/sku-1?customer=c1&utm=x").json()["arm"] == "base"
+
+
 def test_unknown_listing_is_404_with_the_expected_key(edge: Client) -> None:
     reply = edge.get("/v1/quotes/acme/web-us-usd/none?customer=c1")
-    assert reply.status_code == 404 and "tenant/market/sku" in reply.json()["error"]
+    assert reply.status_code == 404 and "tenant/market/sku" in reply.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -127,13 +132,37 @@ def test_unknown_listing_is_404_with_the_expected_key(edge: Client) -> None:
         (f"/v1/quotes/acme/web-us-usd/{'s' * 129}?customer=c", 400, "128"),
         (f"/v1/quotes/acme/web-us-usd/sku-1?customer={'c' * 129}", 400, "128"),
         (f"/v1/quotes/acme/web-us-usd/sku-1?customer={'c' * 2000}", 414, "1024"),
+        ("/v1/quotes/acme/web-us-usd/sku-1?customer=c&arm=base", 400, "arm: expected no such field"),
+        ("/v1/quotes/acme/web-us-usd/sku-1?customer=c&segment=all", 400, "segment: expected no such field"),
         ("/v1/quotes/acme/web-us-usd/sku-1?customer", 400, "name=value"),
         ("/v1/quotes/acme/web-us-usd/sku-1?" + "&".join(f"a{i}=%20" for i in range(9)), 400, "8 fields"),
     ],
 )
 def test_invalid_request_is_refused_with_the_reason(edge: Client, url: str, status: int, word: str) -> None:
     reply = edge.get(url)
-    assert reply.status_code == status and word in reply.json()["error"]
+    assert reply.status_code == status and word in reply.json()["detail"]
+
+
+def test_refusal_is_a_problem_with_the_requests_id(edge: Client) -> None:
+    reply = edge.get("/v1/quotes/acme/web-us-usd/none?customer=c1", headers={"X-Request-Id": "order-7.a_B"})
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert reply.headers["x-request-id"] == "order-7.a_B"
+    problem = reply.json()
+    assert set(problem) == {"type", "title", "status", "detail", "instance"}
+    assert (problem["type"], problem["title"]) == ("urn:walras:problem:unknown-listing", "Unknown listing")
+    assert (problem["status"], problem["instance"]) == (404, "urn:walras:request:order-7.a_B")
+
+
+@pytest.mark.parametrize("given", [None, "", "a b", "x" * 65, "é"])
+def test_missing_or_invalid_request_id_is_replaced(
+    edge: Client, tables: RedisPriceTables, given: str | None
+) -> None:
+    tables.publish(a_table())
+    headers = {} if given is None else {"x-request-id": given.encode()}
+    replies = [edge.get("/v1/quotes/acme/web-us-usd/sku-1?customer=c1", headers=headers) for _ in range(2)]
+    assert [reply.status_code for reply in replies] == [200, 200]
+    ids = {reply.headers["x-request-id"] for reply in replies}
+    assert len(ids) == 2 and all(one.startswith("r-") for one in ids)
 
 
 def test_only_reading_methods_are_allowed(edge: Client) -> None:
@@ -155,6 +184,10 @@ def test_metrics_count_quotes_by_source(edge: Client, tables: RedisPriceTables) 
     text = edge.get("/metrics", headers=bearer("analyst")).text
     assert 'walras_edge_quotes_total{source="table"} 1.0' in text
     assert 'walras_edge_refusals_total{status="404"} 1.0' in text
+    assert 'walras_edge_cache_entries_count{cache="rendered"} 1.0' in text
+    assert 'walras_edge_cache_evicted_count{cache="segments"} 0.0' in text
+    assert 'walras_edge_cache_misses_count{cache="shoppers"} 1.0' in text
+    assert "walras_edge_quotes_stored_count 0.0" in text
 
 
 @pytest.mark.parametrize(
