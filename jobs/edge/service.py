@@ -4,6 +4,7 @@
 
     GET /v1/quotes/{tenant}/{market}/{sku}?customer=…[&session=…][&arm=…][&bot=1]
     GET /v1/listings/{tenant}/{market}/{sku}/explain      explanation of the price
+    POST /v1/quotes:lock  /v1/quotes:redeem               price locks (jobs.edge.lock_routes), GET /v1/locks/keys
     GET /healthz  /readyz  /metrics                       liveness, readiness, Prometheus
     GET /                                                 the console
 
@@ -33,6 +34,7 @@ from starlette.routing import Route
 from jobs.connectors.kafka.quote_log import QuoteLog
 from jobs.console.market_view import MarketView
 from jobs.console.page import console_routes
+from jobs.edge.lock_routes import lock_routes
 from jobs.edge.price_cache import PriceCache
 from jobs.edge.quoting import PREFIX, Quoting, Receive, Scope, Send
 from jobs.monitoring.health import ComponentHealth
@@ -132,7 +134,7 @@ def build(
     other_routes = Starlette(
         routes=[
             Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", prometheus),
-            *console_routes(market_view, settings, edge_health),
+            *lock_routes(quoting, settings), *console_routes(market_view, settings, edge_health),
         ],
         lifespan=lifespan,
     )  # fmt: skip
