@@ -122,9 +122,11 @@ def start_epoch(bootstrap: str, epoch: str, is_current: Callable[[], bool], *, t
         producer.init_transactions(timeout_s)
         if not is_current():
             raise EpochReplacedError("expected the present rebuild of the redemptions, got one that was replaced")
-        partitions = producer.list_topics(topic, timeout=timeout_s).topics[topic].partitions
+        found = producer.list_topics(topic, timeout=timeout_s).topics[topic]
+        if found.error is not None:
+            raise KafkaException(found.error)
         producer.begin_transaction()
-        for partition in sorted(partitions):
+        for partition in sorted(found.partitions):
             producer.produce(topic, value, partition=partition)
         _commit(producer, timeout_s)
     except KafkaException as error:
