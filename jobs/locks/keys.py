@@ -158,7 +158,8 @@ class LockKeys:
         """
         if revoke:
             return LockKeys([LockKey.generate(signs_from_ms=now_ms)])
-        new = LockKey.generate(signs_from_ms=now_ms + lead_ms)
+        # Never at the moment of the former one, so that the order of the keys is certain.
+        new = LockKey.generate(signs_from_ms=max(now_ms + lead_ms, self._keys[0].signs_from_ms + 1))
         return LockKeys([new, *self.published(now_ms)])
 
     def private_key_set(self) -> dict[str, Any]:

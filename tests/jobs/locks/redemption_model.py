@@ -27,7 +27,6 @@ from jobs.locks.redemption import (
 from schemas.events import Redemption, RedemptionKind
 from tests.jobs.locks.lock_builders import KEYS, NOW, a_token
 
-
 TOKENS = {lock_id: a_token(lock_id) for lock_id in ("a" * 32, "b" * 32)}
 
 
