@@ -176,7 +176,7 @@ def stranger(shop: Workshop) -> str:
 
 def key_in_the_header(shop: Workshop) -> str:
     """Sign with an own key and carry it in the header."""
-    more = shop.rng.choice([
+    more: dict[str, Any] = shop.rng.choice([
         {"jwk": shop.stranger.public_jwk()}, {"jku": "https://example.com/keys"}, {"x5u": "https://example.com/x"},
     ])  # fmt: skip
     return shop.signed(shop.lock.claims(), shop.stranger, **more)
@@ -215,7 +215,9 @@ def claim_missing_or_mistyped(shop: Workshop) -> str:
 
 def header_extended(shop: Workshop) -> str:
     """Add parameters to the header under a genuine signature, or change its type."""
-    more = shop.rng.choice([{"crit": ["exp"], "exp": 1}, {"b64": True, "x": 1}, {"typ": "JOSE"}, {"zip": "DEF"}])
+    more: dict[str, Any] = shop.rng.choice(
+        [{"crit": ["exp"], "exp": 1}, {"b64": True, "x": 1}, {"typ": "JOSE"}, {"zip": "DEF"}]
+    )
     return shop.signed(shop.lock.claims(), **more)
 
 
