@@ -28,6 +28,7 @@ LIMITS: dict[str, Limit] = {
     "hull_glop_gap": Limit(at_most=1e-9),
     "quotes": Limit(at_least=0.5, of="ratio"),
     "quote_p99": Limit(at_most=5),
+    "lock_verification": Limit(at_most=2, of="ratio"),
     "state_per_listing": Limit(at_most=8_000),
     "taskmanager_100k": Limit(at_most=4_000),
     "cells_learned_per_s": Limit(at_least=5_000),
