@@ -29,8 +29,8 @@ PAGES = {
     "mappings": (DOCS / "mappings.md").read_text(),
 }
 HEADINGS = (
-    "The way of the data", "What runs where", "Streams", "Buckets and state", "Serving contract in Redis", "Price locks",
-    "Guarantees", "Failures and restarts", "Offline data", "Packages", "Adding a thing",
+    "The way of the data", "What runs where", "Streams", "Buckets and state", "Serving contract in Redis",
+    "Price locks", "Guarantees", "Failures and restarts", "Offline data", "Packages", "Adding a thing",
 )  # fmt: skip
 """Headings of the architecture page that other pages cite."""
 KINDS = (
