@@ -10,12 +10,13 @@
 of ``customer``, and ``arm``. A lock holds until it expires, whatever happens to the price.
 
 ``:redeem`` replies 200 only after Kafka has the redemption. The same order gets the same reply again; another
-order gets 409, an expired lock 410, and a token that is no genuine lock 400. A 503 has ``Retry-After``: the order
+order gets 409, an expired lock 410, and a token that is no genuine lock 400. One order may use several locks. A 503 has ``Retry-After``: the order
 repeats its request.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -32,10 +33,18 @@ from jobs.edge.problems import problem
 from jobs.edge.quoting import PREFIX, BadRequestError, Quoting
 from jobs.locks.key_file import KeyFile
 from jobs.locks.keys import LockKeyError
-from jobs.locks.redemption import LockUsedError, Redeemer, RedemptionLog, RedemptionUnavailableError
+from jobs.locks.redemption import (
+    LockUsedError,
+    OrderIdError,
+    Redeemer,
+    RedemptionLog,
+    RedemptionUnavailableError,
+)
 from jobs.locks.tokens import LockCode, LockError, PriceLock, sign
 from jobs.pricing.policy import Policy
 from jobs.runtime.settings import Settings
+
+log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 8_192
 """Longest body of a request, twice as long as the longest token."""
@@ -123,7 +132,7 @@ class LockRoutes:
 
 REFUSALS = (
     BadRequestError, UnknownListingError, NoPriceError, LockError, LockKeyError, LockUsedError,
-    RedemptionUnavailableError, ValueError,
+    OrderIdError, RedemptionUnavailableError,
 )  # fmt: skip
 """What a handler raises; :func:`refusal` has the reply to each."""
 
@@ -150,15 +159,20 @@ def refusal(error: Exception, path: str) -> Response:
         case LockError():
             return problem(400, "invalid lock", f"{error.code}: {error}", path)
         case LockKeyError():
-            return problem(500, "no signing keys", str(error), path)
+            # The message names a path of this machine, which is for operators alone.
+            log.error("price locks: %s", error)
+            detail = "expected signing keys that this edge can use, found none; its log has the reason"
+            return problem(500, "no signing keys", detail, path)
         case LockUsedError():
             return problem(409, "lock already used", str(error), path)
         case RedemptionUnavailableError():
             response = problem(503, "redemption not acknowledged", str(error), path)
             response.headers["retry-after"] = str(error.retry_after_s)
             return response
-        case _:
+        case OrderIdError():
             return problem(400, "invalid request", str(error), path)
+        case _:
+            raise error
 
 
 async def read_fields(request: Request, known: frozenset[str], required: tuple[str, ...]) -> dict[str, str]:

@@ -94,6 +94,10 @@ class RedemptionLog(Protocol):
         """
 
 
+class OrderIdError(ValueError):
+    """A text that is no id of an order; the message has what was expected and what was given."""
+
+
 class LockUsedError(Exception):
     """Another order has reserved or used the lock."""
 
@@ -140,7 +144,7 @@ class Redeemer:
         ------
         LockError
             If the token is no genuine lock, or has expired and was not redeemed by this order.
-        ValueError
+        OrderIdError
             If the order id is not 1 to 128 characters without control characters and vertical bars.
         LockUsedError
             If another order has the lock.
@@ -192,15 +196,15 @@ class Redeemer:
 
 
 def check_order_id(order_id: str) -> None:
-    """Raise ValueError unless the text is the id of an order.
+    """Raise OrderIdError unless the text is the id of an order.
 
     >>> check_order_id("order-1")
     >>> check_order_id("a|b")
     Traceback (most recent call last):
     ...
-    ValueError: order_id: expected 1 to 128 characters, no control characters, no vertical bar; got 'a|b'
+    jobs.locks.redemption.OrderIdError: order_id: expected 1 to 128 characters, no control characters, no vertical bar; got 'a|b'
     """
     if not 1 <= len(order_id) <= MAX_ORDER_ID or not IDENTIFIER.allows(order_id):
-        raise ValueError(
+        raise OrderIdError(
             f"order_id: expected 1 to {MAX_ORDER_ID} characters, {IDENTIFIER.words}; got {order_id[:200]!r}"
         )
