@@ -10,8 +10,8 @@
 of ``customer``, and ``arm``. A lock holds until it expires, whatever happens to the price.
 
 ``:redeem`` replies 200 only after Kafka has the redemption. The same order gets the same reply again; another
-order gets 409, an expired lock 410, and a token that is no genuine lock 400. One order may use several locks. A 503 has ``Retry-After``: the order
-repeats its request.
+order gets 409, an expired lock 410, and a token that is no genuine lock 400. A 503 has ``Retry-After``: the order
+repeats its request. One order may use several locks.
 """
 
 from __future__ import annotations

@@ -202,7 +202,8 @@ def check_order_id(order_id: str) -> None:
     >>> check_order_id("a|b")
     Traceback (most recent call last):
     ...
-    jobs.locks.redemption.OrderIdError: order_id: expected 1 to 128 characters, no control characters, no vertical bar; got 'a|b'
+    jobs.locks.redemption.OrderIdError: order_id: expected 1 to 128 characters, no control characters, \
+no vertical bar; got 'a|b'
     """
     if not 1 <= len(order_id) <= MAX_ORDER_ID or not IDENTIFIER.allows(order_id):
         raise OrderIdError(
