@@ -48,7 +48,7 @@ class LockKey:
 
     private: Ed25519PrivateKey = field(repr=False, compare=False)
     signs_from_ms: int
-    kid: str = ""
+    kid: str = field(init=False)
     """Name of the key: its thumbprint by RFC 7638."""
 
     def __post_init__(self) -> None:
