@@ -75,6 +75,9 @@ class KafkaRedemptionLog:
             async with asyncio.timeout(self._timeout_s + 1.0):
                 problem = await delivered
         except (BufferError, KafkaException, TimeoutError) as error:
+            if isinstance(error, KafkaException) and error.args[0].code() == KafkaError._FATAL:
+                # librdkafka refuses every further record of this producer; the next one gets a new producer.
+                self._producer = None
             raise UnreachableError(f"Kafka does not answer: {type(error).__name__}") from error
         if problem:
             raise UnreachableError(f"Kafka has not acknowledged the redemption: {problem}")
@@ -90,7 +93,7 @@ class KafkaRedemptionLog:
         return self._producer
 
     def _poll(self, producer: Producer) -> None:
-        while not self._closed.is_set():
+        while self._producer is producer and not self._closed.is_set():
             producer.poll(POLL_S)
 
 

@@ -10,7 +10,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from jobs.connectors.kafka.offsets import SILENT
 from jobs.connectors.kafka.reading import read_topic
@@ -143,6 +143,23 @@ def test_unreachable_broker_is_reported_in_time() -> None:
     with pytest.raises(UnreachableError, match="Kafka"):
         asyncio.run(log.append(Redemption("redeemed", "e1", "l", "o1")))
     log.close()
+
+
+def test_producer_with_a_fatal_error_is_replaced(broker: str) -> None:
+    class Fatal:
+        def produce(self, *_: Any, **__: Any) -> None:
+            raise KafkaException(KafkaError(KafkaError._FATAL))
+
+    async def scenario() -> None:
+        log = KafkaRedemptionLog(broker)
+        log._producer = Fatal()  # type: ignore[assignment]
+        with pytest.raises(UnreachableError, match="Kafka"):
+            await log.append(redemption("e1", "o1"))
+        await log.append(redemption("e1", "o1"))
+        log.close()
+
+    asyncio.run(scenario())
+    assert len(list(read_topic(broker, TOPIC))) == 1
 
 
 def append(broker: str, *records: Redemption) -> None:
