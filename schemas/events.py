@@ -77,6 +77,13 @@ class CommandKind(StrEnum):
     RESUME = "resume"
 
 
+class RedemptionKind(StrEnum):
+    """Kind of a record of `redemptions`: a lock used up, or the start of an epoch."""
+
+    REDEEMED = "redeemed"
+    EPOCH = "epoch"
+
+
 class CalendarKind(StrEnum):
     """Kind of a calendar entry."""
 
@@ -728,6 +735,30 @@ class Quarantined:
     version: str
     failing_minutes: int
     payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class Redemption:
+    """A price lock that an order has used up, or the start of an epoch of redemptions (decision 67).
+
+    ``epoch`` is the epoch in which the order reserved the lock. The record counts if that epoch is the last one
+    that was started before it in its partition. The fields after ``epoch`` are absent from a start.
+    """
+
+    kind: str
+    epoch: str
+    lock_id: str = ""
+    order_id: str = ""
+    redeemed_at_ms: int = 0
+    expires_ms: int = 0
+    tenant: str = ""
+    market: str = ""
+    sku: str = ""
+    customer: str = ""
+    price_minor: int = 0
+    currency: str = ""
+    version: int = 0
+    quote_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -399,6 +399,7 @@ TOPICS: dict[str, Topic] = {
         Topic("refused_commands", events.RefusedCommand, "command_id", compacted=True),
         Topic("access_keys", events.AccessKey, "key_id", event_time="issued_ms", compacted=True, partitions=1),
         Topic("tables", events.PriceTableRecord, "listing", event_time="published_ms", compacted=True),
+        Topic("redemptions", events.Redemption, "lock_id", event_time="redeemed_at_ms", retention_ms=30 * DAY_MS),
         Topic("rejected", events.Rejected, "topic-partition-offset", event_time="kafka_ts_ms"),
         Topic("quarantine", events.Quarantined, "logic/bucket"),
         Topic("ledger", events.LedgerEntry, "topic-partition", event_time="window_end_ms"),

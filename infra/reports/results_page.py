@@ -29,6 +29,7 @@ FIGURES: dict[str, tuple[str, str]] = {
     "history_memory": ("`walras learn` on 1.6 million scanner rows, largest memory", ""),
     "history_rows_per_s": ("`walras learn` on 1.6 million scanner rows, report and files included", ""),
     "hull_glop_gap": ("largest difference between the hull's objective and GLOP's", ""),
+    "lock_verification": ("verification of a price lock's token", "the bare check of its Ed25519 signature"),
     "offer_to_table_p99_idle": ("a rival's offer until its price table, idle after the load, p99", ""),
     "offer_to_table_p99_loaded": ("a rival's offer until its price table, at half of the full rate, p99", ""),
     "pipeline_events_per_s": ("all four jobs, archive on, lag not growing", ""),

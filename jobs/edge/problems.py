@@ -18,6 +18,7 @@ from itertools import count
 from typing import NamedTuple
 
 import orjson
+from starlette.responses import Response
 
 from jobs.edge.price_entry import NoPriceError, UnknownListingError
 from jobs.edge.quote_requests import BadRequestError
@@ -69,6 +70,22 @@ def problem_of(error: Exception) -> Problem:
             "served the listing before; retry, and show the list price meanwhile (/readyz reports readiness)",
         )  # fmt: skip
     raise error
+
+
+def problem(status: int, title: str, detail: str, path: str) -> Response:
+    """Return a reply with a problem, for routes of Starlette.
+
+    Parameters
+    ----------
+    title : the kind of the problem, the same for all requests.
+    path : path of the request, which is the problem's instance.
+
+    >>> problem(409, "lock already used", "expected one order", "/v1/quotes:redeem").status_code
+    409
+    """
+    found = Problem(TYPE_PREFIX + re.sub(r"[^a-z]+", "-", title.lower()), title, status, detail)
+    content = orjson.dumps(found._asdict() | {"instance": path})
+    return Response(content, status, {"cache-control": "no-store"}, media_type="application/problem+json")
 
 
 class RequestIds:

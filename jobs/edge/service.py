@@ -4,12 +4,14 @@
 
     GET /v1/quotes/{tenant}/{market}/{sku}?customer=…[&session=…][&bot=1]
     POST /v1/quotes:batch, /v1/quotes:cart                quotes of several listings
+    POST /v1/quotes:lock, /v1/quotes:redeem               price locks (jobs.edge.lock_routes)
+    GET /v1/locks/keys                                    keys that verify price locks
     GET /v1/openapi.json                                  the OpenAPI document of the quotes
     GET /healthz  /readyz                                 liveness, readiness
     GET /metrics                                          Prometheus, for keys that may read
 
-Every request but those for health and the document presents an access key. Operators have a port and a process of
-their own (:mod:`jobs.console.service`).
+Every request but those for health, the document and the locks' keys presents an access key. Operators have a port
+and a process of their own (:mod:`jobs.console.service`).
 
 Quotes are a thousand times more frequent than all other requests, so their path is a bare ASGI callable and the
 rest is Starlette. The customer id is replaced by a pseudonym before any lookup or logging. The reply has no
@@ -40,6 +42,7 @@ from jobs.connectors.kafka.following import TopicFollower
 from jobs.connectors.kafka.quote_log import QuoteLog
 from jobs.connectors.kafka.reading import WHOLE_TOPIC, Record, accepted_value
 from jobs.edge.access import QuoteAccess, protected
+from jobs.edge.lock_routes import LOCK, REDEEM, lock_routes
 from jobs.edge.openapi import DOCUMENT, openapi
 from jobs.edge.price_cache import PriceCache
 from jobs.edge.quote_requests import ROOT
@@ -86,7 +89,6 @@ def build(
     keys = ring or new_ring(settings)
     ring_file = RingFile(settings.keys_folder / "ring.json")
     access = QuoteAccess(keys, wall_ms)
-    protected_quotes = protected(quoting, access)
     loop: asyncio.AbstractEventLoop | None = None
 
     def take(record: Record, live: bool) -> None:
@@ -161,9 +163,16 @@ def build(
         routes=[
             Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", prometheus),
             Route(DOCUMENT, lambda request: _json(openapi())),
+            *lock_routes(quoting, settings),
         ],
         lifespan=lifespan,
     )  # fmt: skip
+
+    async def quotes_and_locks(scope: Scope, receive: Receive, send: Send) -> None:
+        handler = other_routes if scope["path"] in (LOCK, REDEEM) else quoting
+        await handler(scope, receive, send)
+
+    protected_quotes = protected(quotes_and_locks, access)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(ROOT):

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 import xmlrpc.client
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from jobs.audit.quarantine import failing_buckets
 from jobs.connectors.kafka.offsets import KAFKA_UNREACHABLE, error_text, newest_timestamp, topic_names
 from jobs.connectors.kafka.publisher import PublishError
 from jobs.connectors.redis.price_tables import REDIS_UNREACHABLE, RedisPriceTables
+from jobs.connectors.redis.redemptions import RedemptionStore
 from jobs.monitoring import minute_progress
 from jobs.monitoring.minute_progress import Sample
 from jobs.runtime.clock import Clock
@@ -170,15 +172,18 @@ def check_buckets(settings: Settings) -> ComponentHealth | None:
     return ComponentHealth("buckets", False, f"{described}{more}; `walras quarantine list` shows what failed")
 
 
-def check_redis(tables: RedisPriceTables) -> ComponentHealth:
-    """Report whether Redis answers and has its ``ready`` epoch."""
+def check_redis(tables: RedisPriceTables, url: str) -> ComponentHealth:
+    """Report whether Redis answers, and has the ``ready`` epochs of price tables and of redemptions."""
     try:
         epoch = tables.ready()
+        with closing(RedemptionStore(url)) as store:
+            redemptions = store.ready()
     except REDIS_UNREACHABLE as error:
         return ComponentHealth("redis", False, str(error).split(".")[0])
-    return ComponentHealth(
-        "redis", epoch is not None, f"epoch {epoch}" if epoch else "not ready: run `walras rebuild-redis`"
-    )
+    if epoch is None or redemptions is None:
+        lost = "not ready" if epoch is None else "redemptions of price locks not ready"
+        return ComponentHealth("redis", False, f"{lost}: run `walras rebuild-redis`")
+    return ComponentHealth("redis", True, f"epoch {epoch}")
 
 
 def check_flink(settings: Settings) -> list[ComponentHealth]:
@@ -244,7 +249,7 @@ def component_health(settings: Settings, tables: RedisPriceTables) -> list[Compo
         check_broker(settings),
         *check_flink(settings),
         *minutes_and_buckets,
-        check_redis(tables),
+        check_redis(tables, settings.redis.get_secret_value()),
         *check_processes(settings),
         check_edge(settings),
     ]

@@ -29,6 +29,7 @@ LIMITS: dict[str, Limit] = {
     "quotes": Limit(at_least=0.5, of="ratio"),
     "quote_p99": Limit(at_most=5),
     "quote_in_batch": Limit(at_most=1, of="ratio"),
+    "lock_verification": Limit(at_most=2, of="ratio"),
     "state_per_listing": Limit(at_most=8_000),
     "taskmanager_100k": Limit(at_most=4_000),
     "cells_learned_per_s": Limit(at_least=5_000),

@@ -46,6 +46,16 @@ def quotes(quick: bool, home: Path) -> list[Figure]:
     ]
 
 
+def locks(quick: bool, home: Path) -> list[Figure]:
+    """Measure the time to verify a price lock beside the bare check of its signature."""
+    from infra.reports.benchmarks import bench_locks
+
+    found = bench_locks.measure(rounds=5 if quick else 41)
+    # Each round has its own peer, since the load of the machine varies: the ratio is the median over rounds.
+    bare = found["verify_us"] / found["ratio"]
+    return [benchmark_figure("lock_verification", found["verify_us"], "µs", bare, found)]
+
+
 def state(quick: bool, home: Path) -> list[Figure]:
     """Measure the state per listing, summed over the jobs (g)."""
     from infra.reports.benchmarks import bench_learning
@@ -100,10 +110,10 @@ def growth(quick: bool, home: Path) -> list[Figure]:
 
 Group = Callable[[bool, Path], list[Figure]]
 GROUPS: dict[str, Group] = {
-    "reprice": reprice, "quotes": quotes, "state": state, "learning": learning,
+    "reprice": reprice, "quotes": quotes, "locks": locks, "state": state, "learning": learning,
     "history": history, "demand": demand, "pipeline": pipeline, "growth": growth,
 }  # fmt: skip
-WITHOUT_PLATFORM = ("reprice", "quotes", "state", "learning", "history")
+WITHOUT_PLATFORM = ("reprice", "quotes", "locks", "state", "learning", "history")
 """Groups that need no platform, selected by ``--only pure``."""
 
 
