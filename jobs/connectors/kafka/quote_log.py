@@ -6,6 +6,7 @@ to a spool on disk and are sent when Kafka is back. A quote that cannot be store
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 from collections import deque
@@ -20,6 +21,8 @@ from jobs.connectors.kafka.spool_sender import SpoolSender, is_permanent
 from jobs.runtime.clock import Clock
 from jobs.runtime.settings import Settings
 from schemas.topics import TOPICS
+
+log = logging.getLogger(__name__)
 
 POLL_S = 0.2
 """Seconds that the thread of failed deliveries waits for one."""
@@ -107,15 +110,16 @@ class QuoteLog:
     def of(cls, settings: Settings) -> QuoteLog:
         """Return the log of a run, with a spool in its state folder.
 
-        Raises
-        ------
-        OSError
-            If the spool's folder cannot be written.
+        Without a spool, because its folder cannot be written, quotes are answered and logged all the same.
         """
         clock = settings.run_clock
         lateness_ms = next(topic.lateness_ms for topic in settings.inputs if topic.name == "quotes")
         timeout_ms = max(1, round(DELIVERY_SHARE * lateness_ms / clock.speed))
-        spool = QuoteSpool(settings.quote_spool_dir, settings.edge_spool_mb * 1024 * 1024)
+        try:
+            spool = QuoteSpool(settings.quote_spool_dir, settings.edge_spool_mb * 1024 * 1024)
+        except OSError as error:
+            log.error("quote log: no spool, quotes that Kafka does not take are dropped: %s", error)
+            return cls(settings.kafka, clock=clock)
         return cls(settings.kafka, spool=spool, clock=clock, **{"message.timeout.ms": timeout_ms})
 
     def next_id(self) -> str:

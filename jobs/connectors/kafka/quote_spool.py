@@ -174,6 +174,8 @@ def _opened(path: Path, limit_bytes: int) -> sqlite3.Connection:
         database.executescript(_LAYOUT)
         page_size = int(database.execute("PRAGMA page_size").fetchone()[0])
         database.execute(f"PRAGMA max_page_count = {max(_MIN_PAGES, limit_bytes // page_size)}")
+        # Reads every page of the table: a damaged file is found here and not while quotes are sent.
+        database.execute("SELECT SUM(size) FROM batches").fetchone()
     except sqlite3.Error:
         database.close()
         raise

@@ -18,11 +18,12 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from jobs.connectors.kafka.quote_log import QuoteLog
 from jobs.connectors.kafka.quote_spool import START, LoggedQuote, QuoteSpool
 from jobs.runtime.clock import Clock
+from jobs.runtime.settings import Settings
 from schemas.topics import TOPICS
 from tests.jobs.edge.edge_builders import NOW, FixedClock
 
 MEGABYTE = 1024 * 1024
-NOBODY = "127.0.0.1:1"
+CLOSED_PORT = "127.0.0.1:1"
 BROKER = """
 import sys
 from confluent_kafka import Producer
@@ -173,10 +174,22 @@ def test_folder_that_cannot_be_written_is_an_error_naming_it(tmp_path: Path) -> 
         QuoteSpool(tmp_path, MEGABYTE)
 
 
+def test_log_of_a_run_has_its_spool_below_the_state_folder_and_works_without_it(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, kafka=CLOSED_PORT, edge_secret="key", edge_spool_mb=1)
+    quotes = QuoteLog.of(settings)
+    assert (tmp_path / "run" / "quotes" / "quotes-0.sqlite").exists()
+    assert quotes.close(0.0) == 0
+    unwritable = tmp_path / "file"
+    unwritable.write_text("")
+    without = QuoteLog.of(Settings(home=unwritable, kafka=CLOSED_PORT, edge_secret="key"))
+    offer(without, range(3))
+    assert without.stored == 0 and without.close(0.0) == 3 and without.dropped == 3
+
+
 def test_quotes_of_an_unreachable_broker_are_stored_and_sent_by_the_next_process(
     tmp_path: Path, broker: Broker
 ) -> None:
-    quotes = spooled_log(NOBODY, tmp_path, timeout_ms=100)
+    quotes = spooled_log(CLOSED_PORT, tmp_path, timeout_ms=100)
     offer(quotes, range(10))
     poll_until(quotes, lambda: quotes.stored == 10)
     offer(quotes, range(10, 15))
@@ -220,7 +233,7 @@ def test_broker_that_hangs_and_continues_gets_every_quote(tmp_path: Path, broker
 
 
 def test_new_quotes_go_to_the_spool_when_half_of_librdkafkas_queue_waits(tmp_path: Path) -> None:
-    quotes = spooled_log(NOBODY, tmp_path, timeout_ms=20_000, capacity=10)
+    quotes = spooled_log(CLOSED_PORT, tmp_path, timeout_ms=20_000, capacity=10)
     offer(quotes, range(6))
     assert quotes.spooled == 0
     offer(quotes, range(6, 9))
@@ -231,7 +244,7 @@ def test_new_quotes_go_to_the_spool_when_half_of_librdkafkas_queue_waits(tmp_pat
 
 def test_full_spool_drops_the_newest_quotes_and_counts_them(tmp_path: Path) -> None:
     spool = QuoteSpool(tmp_path, 100_000)
-    quotes = QuoteLog(NOBODY, spool=spool, clock=Clock(), capacity=1000, **{"message.timeout.ms": 100})
+    quotes = QuoteLog(CLOSED_PORT, spool=spool, clock=Clock(), capacity=1000, **{"message.timeout.ms": 100})
     offer(quotes, range(1))
     poll_until(quotes, lambda: quotes.stored == 1)
     for number in range(1, 600):
