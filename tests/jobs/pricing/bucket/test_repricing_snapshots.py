@@ -121,7 +121,7 @@ def test_snapshot_of_version_1_is_restored_without_a_loss() -> None:
 
 
 def with_estimates_of_now(snapshot: dict[str, Any]) -> dict[str, Any]:
-    """Return a snapshot with what was added since: fields of estimates, rows and entries, empty policies."""
+    """Return a snapshot with what was added since: fields of estimates and rows, policies without a patch."""
     at, bucket = ROW.index("estimate"), snapshot["bucket"]
 
     def of_now(row: list[Any] | None) -> list[Any] | None:
@@ -129,10 +129,8 @@ def with_estimates_of_now(snapshot: dict[str, Any]) -> dict[str, Any]:
 
     states = [[*row[:at], of_now(row[at]), *row[at + 1 : -1], None, [], row[-1]] for row in bucket["states"]]
     parked = {key: of_now(row) for key, row in bucket["parked"].items()}
-    fields = [*bucket["catalog"]["fields"], "tags"]
-    catalog = bucket["catalog"] | {"fields": fields, "rows": [[*row, None] for row in bucket["catalog"]["rows"]]}
     policies = {"documents": {}, "pending": [], "published": []}
-    now = bucket | {"states": states, "parked": parked, "state_row": list(ROW), "catalog": catalog}
+    now = bucket | {"states": states, "parked": parked, "state_row": list(ROW)}
     return snapshot | {"bucket": now, "policies": policies}
 
 
