@@ -31,7 +31,7 @@ def reprice(quick: bool, home: Path) -> list[Figure]:
 
 def quotes(quick: bool, home: Path) -> list[Figure]:
     """Measure quotes per second beside a constant response, their p99 at half load, and quotes in batches (f)."""
-    from infra.reports.benchmarks import bench_quote_lists, bench_quotes
+    from infra.reports.benchmarks.quote_port import bench_quote_lists, bench_quotes
 
     found = bench_quotes.measure(seconds=1.0 if quick else 4.0, rounds=2 if quick else 5)
     lists = bench_quote_lists.measure(seconds=1.0 if quick else 4.0, rounds=2 if quick else 5)
@@ -48,7 +48,7 @@ def quotes(quick: bool, home: Path) -> list[Figure]:
 
 def locks(quick: bool, home: Path) -> list[Figure]:
     """Measure the time to verify a price lock beside the bare check of its signature."""
-    from infra.reports.benchmarks import bench_locks
+    from infra.reports.benchmarks.quote_port import bench_locks
 
     found = bench_locks.measure(rounds=5 if quick else 41)
     # Each round has its own peer, since the load of the machine varies: the ratio is the median over rounds.

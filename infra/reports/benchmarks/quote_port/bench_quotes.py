@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from infra.local.machine.ports import is_listening
-from infra.reports.benchmarks.edge_server import ACCESS_KEY, BARE, KEY
-from infra.reports.benchmarks.http_load import Outcome, request, run_load
+from infra.reports.benchmarks.quote_port.edge_server import ACCESS_KEY, BARE, KEY
+from infra.reports.benchmarks.quote_port.http_load import Outcome, request, run_load
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.runtime.pseudonym import pseudonym
 from schemas.events import Listing
@@ -108,7 +108,7 @@ def edge() -> Iterator[Served]:
             command = [
                 sys.executable,
                 "-m",
-                "infra.reports.benchmarks.edge_server",
+                "infra.reports.benchmarks.quote_port.edge_server",
                 "--port",
                 str(port),
                 "--redis",

@@ -1,6 +1,6 @@
 """The edge service with one more route, ``/bare``, whose constant response is the peer of a quote.
 
-``python -m infra.reports.benchmarks.edge_server --port P --redis URL [--kafka ADDRESS]``. ``/bare`` returns
+``python -m infra.reports.benchmarks.quote_port.edge_server --port P --redis URL [--kafka ADDRESS]``. ``/bare`` returns
 ``--size`` bytes with the same headers from the same server and event loop. Without ``--kafka`` the quotes are
 logged to librdkafka's mock broker, so that the cost of encoding, queueing and sending is included.
 """
@@ -31,7 +31,7 @@ TEST_BROKER: dict[str, Any] = {"test.mock.num.brokers": 1}
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve until the process is ended."""
-    parser = argparse.ArgumentParser(prog="python -m infra.reports.benchmarks.edge_server")
+    parser = argparse.ArgumentParser(prog="python -m infra.reports.benchmarks.quote_port.edge_server")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--redis", required=True)
     parser.add_argument("--kafka", default="")

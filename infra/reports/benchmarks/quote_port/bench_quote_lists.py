@@ -1,6 +1,6 @@
 """Processor time of a quote in a batch of 200, beside that of a single quote, from one edge process.
 
-``python -m infra.reports.benchmarks.bench_quote_lists [seconds] [rounds]`` prints the figures. The two alternate
+``python -m infra.reports.benchmarks.quote_port.bench_quote_lists [seconds] [rounds]`` prints the figures. The two alternate
 in one run, and what is compared is the processor time of the edge process, so that other load of the machine
 changes neither.
 """
@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 import psutil
 
-from infra.reports.benchmarks.bench_quotes import (
+from infra.reports.benchmarks.quote_port.bench_quotes import (
     CONNECTIONS,
     CUSTOMERS,
     LISTINGS,
@@ -23,7 +23,8 @@ from infra.reports.benchmarks.bench_quotes import (
     edge,
     shopper_requests,
 )
-from infra.reports.benchmarks.http_load import post, run_load
+from infra.reports.benchmarks.quote_port.edge_server import ACCESS_KEY
+from infra.reports.benchmarks.quote_port.http_load import post, run_load
 from jobs.edge.api_models import MAX_LINES
 from jobs.edge.quote_requests import BATCH, CART
 
@@ -39,7 +40,8 @@ def list_requests(path: str, count: int, seed: int = 7) -> list[bytes]:
         ]
         lines = [{"listing": listing, "quantity": 2} for listing in listings]
         more = {"listings": listings} if path == BATCH else {"lines": lines}
-        found.append(post(path, orjson.dumps({"customer": customer, "session": f"s-{customer}", **more})))
+        body = orjson.dumps({"customer": customer, "session": f"s-{customer}", **more})
+        found.append(post(path, body, key=ACCESS_KEY))
     return found
 
 
