@@ -309,6 +309,11 @@ class MarketView:
         with self._lock:
             return self._last_decision.get(listing)
 
+    def last_decisions(self, tenant: str = "") -> list[dict[str, Any]]:
+        """Return the newest decision of every listing that is kept, complete."""
+        with self._lock:
+            return [value for key, value in self._last_decision.items() if is_of(key, tenant)]
+
     def learned(self, listing: str) -> dict[str, Any] | None:
         """Return how far the estimates of a listing can be trusted."""
         with self._lock:

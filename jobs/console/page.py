@@ -25,6 +25,7 @@ from jobs.access import Permission, Principal
 from jobs.audit.explanation import explain_price, explanation_text
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.console.market_view import MarketView, with_text
+from jobs.console.rule_statistics import RuleStatistics
 from jobs.console.sign_in import required
 from jobs.monitoring.health import ComponentHealth, component_health
 from jobs.policies.documents import ScopeHistory, changes_text, scope_text
@@ -43,7 +44,7 @@ def page_routes(view: MarketView, settings: Settings) -> APIRouter:
     page = PAGE.read_text(encoding="utf-8")
     tables = RedisPriceTables(settings.redis.get_secret_value())
     known: tuple[float, list[ComponentHealth]] = (float("-inf"), [])
-    asking = asyncio.Lock()
+    asking, rules = asyncio.Lock(), RuleStatistics(view)
     routes = APIRouter()
 
     async def health() -> list[ComponentHealth]:
@@ -60,10 +61,11 @@ def page_routes(view: MarketView, settings: Settings) -> APIRouter:
 
     @routes.get("/v1/console/summary")
     async def summary(who: Reader) -> dict[str, Any]:
-        """Return the page's data: price changes, and for analysts evidence, decisions, models and policies."""
+        """Return the page's data: price changes, and for analysts evidence, decisions, policies and rules."""
         clock, prices_only = settings.run_clock, not who.may(Permission.ANALYSE)
         history = view.policy_history(who.tenant)
         return view.summary(who.tenant, prices_only=prices_only) | {
+            "rules": {} if prices_only else await rules.of(who.tenant),
             "policies": [] if prices_only else policies_data(history, clock.now_ms()),
             "health": [component._asdict() for component in await health()],
             "now_ms": clock.now_ms(),

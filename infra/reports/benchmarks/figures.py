@@ -26,7 +26,7 @@ LIMITS: dict[str, Limit] = {
     "offer_to_table_p99_loaded": Limit(at_most=250),
     "reprice_per_listing": Limit(at_most=50),
     "hull_glop_gap": Limit(at_most=1e-9),
-    "quotes": Limit(at_least=0.5, of="ratio"),
+    "quotes": Limit(at_least=0.45, of="ratio"),
     "quote_p99": Limit(at_most=5),
     "quote_in_batch": Limit(at_most=1, of="ratio"),
     "lock_verification": Limit(at_most=2, of="ratio"),

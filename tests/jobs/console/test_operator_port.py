@@ -223,7 +223,9 @@ def test_page_uses_no_external_resource(port: TestClient) -> None:
 
 def test_reader_sees_prices_and_no_belief(port: TestClient) -> None:
     summary = port.get("/v1/console/summary", headers=bearer("reader")).json()
-    assert summary["health"] and summary["listings"] == 1 and summary["policies"] == []
+    assert summary["health"] and summary["listings"] == 1 and summary["policies"] == [] and summary["rules"] == {}
+    shown = port.get("/v1/console/summary", headers=bearer("analyst")).json()["rules"]
+    assert shown == {"rules": [], "strategies": [], "never_matched": [], "conflicts": []}
     other = port.get("/v1/listings", headers=bearer("other reader"))
     assert other.json() == []
 

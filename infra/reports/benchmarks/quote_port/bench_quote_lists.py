@@ -1,7 +1,7 @@
 """Processor time of a quote in a batch of 200, beside that of a single quote, from one edge process.
 
-``python -m infra.reports.benchmarks.quote_port.bench_quote_lists [seconds] [rounds]`` prints the figures. The two alternate
-in one run, and what is compared is the processor time of the edge process, so that other load of the machine
+``python -m infra.reports.benchmarks.quote_port.bench_quote_lists [seconds] [rounds]`` prints the figures. The two
+alternate in one run. What is compared is the processor time of the edge process, so that other load of the machine
 changes neither.
 """
 

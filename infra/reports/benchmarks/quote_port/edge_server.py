@@ -1,8 +1,8 @@
 """The edge service with one more route, ``/bare``, whose constant response is the peer of a quote.
 
-``python -m infra.reports.benchmarks.quote_port.edge_server --port P --redis URL [--kafka ADDRESS]``. ``/bare`` returns
-``--size`` bytes with the same headers from the same server and event loop. Without ``--kafka`` the quotes are
-logged to librdkafka's mock broker, so that the cost of encoding, queueing and sending is included.
+``python -m infra.reports.benchmarks.quote_port.edge_server --port P --redis URL [--kafka ADDRESS]``. ``/bare``
+returns ``--size`` bytes with the same headers from the same server and event loop. Without ``--kafka`` the quotes
+are logged to librdkafka's mock broker, so that the cost of encoding, queueing and sending is included.
 """
 
 from __future__ import annotations
