@@ -88,6 +88,7 @@ class Cause(StrEnum):
     EVENT_STARTED = "EVENT_STARTED", "a calendar event started", "a seasonal price", "{event} ({kind})", True
     EVENT_ENDED = "EVENT_ENDED", "a calendar event ended", "a seasonal price has ended", "{event} ({kind})", True
     POLICY_CHANGED = "POLICY_CHANGED", "the policy changed", "set by the shop"
+    RULE_TURNED = "RULE_TURNED", "a pricing rule began or ended", "set by the shop", "{rule} ({turned})"
     COMMAND = "COMMAND", "an operator's command", "set by the shop"
     SETTLE = "SETTLE", "an operator requested new prices", "prices were reviewed", "", False, False, True
     COLD_START = "COLD_START", "first price of the listing", "a first price", "", False, False

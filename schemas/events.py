@@ -313,6 +313,11 @@ class CatalogEntry:
     """Master data of a listing.
 
     The contract accepts an entry without a cost; the guardrail COST_MISSING then keeps the current price.
+    ``tags``: names separated by commas, by which pricing rules may select.
+
+    >>> entry = CatalogEntry("e", 1, "acme", "web", "s1", "s1", "", "kvi", "USD", 1, True, tags="sale, new")
+    >>> entry.tag_names
+    ('new', 'sale')
     """
 
     event_id: str
@@ -330,6 +335,12 @@ class CatalogEntry:
     list_minor: int | None = None
     floor_minor: int | None = None
     ceiling_minor: int | None = None
+    tags: str | None = None
+
+    @property
+    def tag_names(self) -> tuple[str, ...]:
+        """Return the tags, sorted, each once."""
+        return tuple(sorted({name for each in (self.tags or "").split(",") if (name := each.strip())}))
 
 
 @dataclass(frozen=True, slots=True)

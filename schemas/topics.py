@@ -31,6 +31,8 @@ MAX_NAME_LENGTH = 64
 MAX_PRICE_MINOR = 10_000_000_000
 MAX_COVARIATE = 1_000.0
 """Largest absolute value of a covariate. A measure of another size is sent in another unit or as its log."""
+MAX_TAGS_LENGTH = 512
+"""Maximum length of a catalog entry's tags, commas included."""
 MAX_CHANGES_LENGTH = 16_384
 """Maximum length of a policy patch's changes, as JSON."""
 MAX_COUNT = 10_000_000
@@ -334,6 +336,7 @@ TOPICS: dict[str, Topic] = {
                 # The guardrails handle a missing or invalid cost, so that the entry itself is accepted.
                 Check("cost_minor", BIGINT, required=False), Check("list_minor", BIGINT, required=False),
                 _price("floor_minor", required=False, low=0), _price("ceiling_minor", required=False, low=0),
+                _id("tags", required=False, max_len=MAX_TAGS_LENGTH),
             ),
         ),
         Topic(

@@ -140,10 +140,15 @@ class CatalogBook(Mapping[str, CatalogEntry]):
         return len(self._entries)
 
     def snapshot(self) -> dict[str, Any]:
-        """Return plain data: field names once, then one row per listing in order of first observation."""
+        """Return plain data: field names once, then one row per listing in order of first observation.
+
+        The last field, the tags, is left out where no listing has any.
+        """
         held = self._entries.values()
         rows = [[getattr(e, name) for name in _FIELDS] if isinstance(e, CatalogEntry) else list(e) for e in held]
-        return {"v": self.version, "fields": list(_FIELDS), "rows": rows}
+        width = len(_FIELDS) - (not any(row[-1] for row in rows if len(row) == len(_FIELDS)))
+        rows = [[*row, *[None] * (width - len(row))][:width] for row in rows]
+        return {"v": self.version, "fields": list(_FIELDS[:width]), "rows": rows}
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Restore the state from a snapshot.
@@ -157,7 +162,8 @@ class CatalogBook(Mapping[str, CatalogEntry]):
         fields, rows = tuple(snapshot["fields"]), snapshot["rows"]
         where = [fields.index(name) for name in ("tenant", "market", "sku")]
         # Older snapshots may have other fields, or the same fields in another order.
-        values = rows if fields == _FIELDS else (CatalogEntry(**dict(zip(fields, r, strict=True))) for r in rows)
+        known = fields == _FIELDS[: len(fields)]
+        values = rows if known else (CatalogEntry(**dict(zip(fields, r, strict=True))) for r in rows)
         self._entries = {"/".join(r[i] for i in where): v for r, v in zip(rows, values, strict=True)}
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jobs.pricing.decision.limit_texts import bound_by
-from jobs.pricing.decision.serialization import recorded_policy
+from jobs.pricing.policies import PolicyCatalog
 from jobs.pricing.policy import Policy
 from jobs.pricing.strategies import FALLBACK_RULE, STRATEGIES, strategy_in_force
 from schemas.causes import Cause
@@ -27,7 +27,7 @@ INTERVAL_Z = 1.645
 class ListedStrategy:
     """A strategy that a policy may name, and what a policy uses it for.
 
-    ``used_for``: ``default``, ``cold_start``, ``role <role>`` and ``shadow``, as far as they apply.
+    ``used_for``: ``default``, ``cold_start``, ``role <role>``, ``rule <name>`` and ``shadow``, where they apply.
     """
 
     name: str
@@ -84,6 +84,7 @@ def list_strategies(policy: Policy) -> tuple[ListedStrategy, ...]:
         name = strategy.name
         uses = [use for use in ("default", "cold_start") if getattr(chosen, use) == name]
         uses += [f"role {role}" for role, named in sorted(chosen.by_role.items()) if named == name]
+        uses += [f"rule {rule.name}" for rule in policy.rules.ordered if rule.strategy == name]
         uses += ["shadow"] * (name in chosen.shadow)
         uses += ["fallback"] * (name == FALLBACK_RULE.name and policy.fallback.enabled)
         what = (inspect.getdoc(type(strategy)) or "").partition("\n\n")[0].replace("\n", " ")
@@ -93,7 +94,10 @@ def list_strategies(policy: Policy) -> tuple[ListedStrategy, ...]:
 
 
 def compare_strategies(
-    decisions: Iterable[Mapping[str, Any]], scope: str = "", since_ms: int | None = None
+    decisions: Iterable[Mapping[str, Any]],
+    scope: str = "",
+    since_ms: int | None = None,
+    policies: PolicyCatalog | None = None,
 ) -> StrategyComparison:
     """Compare the strategies in force and the shadows of recorded decisions, by category.
 
@@ -102,9 +106,10 @@ def compare_strategies(
     decisions : records of the `decisions` stream; a repeated one counts once.
     scope : tenant, tenant/market or tenant/market/sku; empty: all.
     since_ms : decisions before this event time do not count.
+    policies : policies by the hash that the records hold; not needed where records state the strategy.
     """
     sums: dict[tuple[str, str, bool, str], _Sums] = {}
-    policies: dict[str, Policy] = {}
+    known = PolicyCatalog() if policies is None else policies
     seen: set[str] = set()
     for decision in decisions:
         inputs, result = decision["inputs"], decision["result"]
@@ -115,7 +120,7 @@ def compare_strategies(
         seen.add(decision["decision_id"])
         category = (inputs.get("attributes") or {}).get("category", "")
         where = ("/".join((decision["tenant"], category)), inputs["currency"])
-        in_force = result.get("strategy") or _in_force(inputs, result, policies)
+        in_force = deciding_strategy(decision, known)
         price = result["default_minor"]
         gain = (result["gain_minor"], result["gain_sd_minor"]) if decision["published"] else (0.0, 0.0)
         if inputs["current"] is None:
@@ -186,13 +191,34 @@ def _mean(values: list[float]) -> float | None:
     return math.fsum(values) / len(values) if values else None
 
 
-def _in_force(inputs: Mapping[str, Any], result: Mapping[str, Any], policies: dict[str, Policy]) -> str:
-    """Return the strategy of a decision whose record does not state it, from its policy or its fallback."""
-    if result.get("fallback") == Fallback.RULE:
+def deciding_strategy(decision: Mapping[str, Any], policies: PolicyCatalog) -> str:
+    """Return the name of the strategy that decided; of a record that does not state it, from its policy.
+
+    Parameters
+    ----------
+    policies : policies by hash; one that the record embeds is added.
+
+    Returns
+    -------
+    Empty if the record neither states the strategy nor embeds its policy, and the policy is not given.
+    """
+    inputs, stated = decision["inputs"], decision["result"].get("strategy")
+    if stated:
+        return str(stated)
+    if decision["result"].get("fallback") == Fallback.RULE:
         return FALLBACK_RULE.name
-    name = inputs["policy_hash"]
-    if name not in policies:
-        policies[name] = recorded_policy(inputs["policy"])
-    approved = inputs["approved_minor"] is not None
-    role = inputs["catalog"].get("role")
-    return strategy_in_force(policies[name], Cause[inputs["cause"]], role, approved=approved).name
+    policy = policy_of_record(inputs, policies)
+    if policy is None:
+        return ""
+    approved, role = inputs["approved_minor"] is not None, inputs["catalog"].get("role")
+    return strategy_in_force(policy, Cause[inputs["cause"]], role, approved=approved).name
+
+
+def policy_of_record(inputs: Mapping[str, Any], policies: PolicyCatalog) -> Policy | None:
+    """Return the policy of a decision's recorded inputs; None if it is not known."""
+    if "policy" in inputs:
+        policies.take({"hash": inputs["policy_hash"], "content": inputs["policy"]})
+    try:
+        return policies[inputs["policy_hash"]]
+    except KeyError:
+        return None

@@ -4,8 +4,8 @@ Exit codes of every command: 0 yes or done; 1 no (a difference, no such listing,
 wrong use; 3 a required component does not answer. ``--json`` prints data.
 
 To add a command: one function in :mod:`jobs.cli.queries`, in :mod:`jobs.cli.operator_commands` if it changes
-something, or in :mod:`jobs.cli.learning` if it needs no running part; :mod:`jobs.cli.quarantine` and
-:mod:`jobs.cli.strategies` are groups of their own.
+something, or in :mod:`jobs.cli.learning` if it needs no running part; :mod:`jobs.cli.quarantine`,
+:mod:`jobs.cli.rules` and :mod:`jobs.cli.strategies` are groups of their own.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from jobs.cli import (  # noqa: F401
     quarantine,
     queries,
     recompute,
+    rules,
     strategies,
 )
 from jobs.cli.base import UNREACHED, WRONG_USE, commands

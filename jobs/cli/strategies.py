@@ -10,6 +10,7 @@ import typer
 
 from jobs.cli.base import NO, AsJson, columns, commands, out, wrong
 from jobs.connectors.kafka.commands import OperatorError, parse_since, parse_target
+from jobs.connectors.kafka.policies import PolicyTopic
 from jobs.connectors.kafka.reading import read_values
 from jobs.runtime.settings import Settings
 from schemas.money import Money
@@ -60,7 +61,9 @@ def compare(
         since_ms = parse_since(since, settings.run_clock.now_ms()) if since else None
     except OperatorError as error:
         raise wrong(str(error)) from None
-    found = compare_strategies(read_values(settings.kafka, "decisions"), scope, since_ms)
+    found = compare_strategies(
+        read_values(settings.kafka, "decisions"), scope, since_ms, PolicyTopic(settings.kafka)
+    )
     out(asdict(found), comparison_lines(found), as_json)
     if not found.decisions:
         raise typer.Exit(NO)

@@ -20,8 +20,9 @@ from __future__ import annotations
 from jobs.policies.control import PolicyUseError, diff, history, rollback, set_policy, show
 from jobs.policies.documents import KeyValue, PolicyView, ScopeHistory
 from jobs.policies.preview import CategoryPreview, Preview, preview
+from jobs.policies.rules import ScopeRules, check_scope, rules_in_force
 
 __all__ = [
-    "CategoryPreview", "KeyValue", "PolicyUseError", "PolicyView", "Preview", "ScopeHistory", "diff", "history",
-    "preview", "rollback", "set_policy", "show",
+    "CategoryPreview", "KeyValue", "PolicyUseError", "PolicyView", "Preview", "ScopeHistory", "ScopeRules",
+    "check_scope", "diff", "history", "preview", "rollback", "rules_in_force", "set_policy", "show",
 ]  # fmt: skip

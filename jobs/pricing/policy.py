@@ -31,6 +31,8 @@ from jobs.pricing.policy_limits import Limits, Margin, Market, Roles, Tables
 from jobs.pricing.policy_prices import Exploration, Groups, Materiality, Objective, PriceGrid, Strategies
 from jobs.pricing.policy_section import PolicySection
 from jobs.pricing.policy_watch import Watch
+from jobs.pricing.rules.conditions import names_of
+from jobs.pricing.rules.section import Rules
 
 SectionT = TypeVar("SectionT", bound=PolicySection)
 
@@ -124,6 +126,7 @@ class Policy(PolicySection):
     materiality: Materiality = Materiality()
     strategies: Strategies = Field(default_factory=Strategies)
     groups: Groups = Groups()
+    rules: Rules = Rules()
     fallback: FallbackChain = FallbackChain()
     sufficiency: Sufficiency = Sufficiency()
     beliefs: Beliefs = Beliefs()
@@ -156,6 +159,23 @@ class Policy(PolicySection):
                 f"elasticity.reference_competitors: expected at most market.max_rivals {kept} names, got {named}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _rules_choose_allowed_strategies(self) -> Policy:
+        for rule in self.rules.entries:
+            for role in names_of(rule.when.role) if rule.strategy is not None else ():
+                if not self.strategies.allows(role, rule.strategy or ""):
+                    allowed = ", ".join(self.strategies.allowed_by_role[role]) or "no strategy"
+                    raise ValueError(
+                        f"rules.entries, rule {rule.name!r}: expected a strategy that strategies.allowed_by_role."
+                        f"{role} allows ({allowed}), got {rule.strategy!r}; allow it, or remove the role from "
+                        "the rule"
+                    )
+        return self
+
+    def named_strategies(self) -> frozenset[str]:
+        """Return the strategies that the policy uses, shadows and those of rules included."""
+        return self.strategies.named() | self.rules.strategies
 
     def section(self, kind: type[SectionT]) -> SectionT:
         """Return the section that a guardrail or strategy declares."""

@@ -7,12 +7,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from datetime import date, datetime
 from typing import Annotated, Any, ClassVar, TypeVar, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_serializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_serializer,
+    model_validator,
+)
 
 __all__ = [
-    "DEPLOYMENT", "Field", "Number", "PolicySection", "Share", "as_stated", "check_section", "is_deployment_field",
+    "DEPLOYMENT", "Field", "LocalTimeText", "Number", "PolicySection", "Share", "as_stated", "check_section",
+    "is_deployment_field",
 ]  # fmt: skip
 
 
@@ -26,6 +36,28 @@ Number = Annotated[float, AfterValidator(_finite)]
 """A finite number."""
 Share = Annotated[float, AfterValidator(_finite), Field(ge=0.0, le=1.0)]
 """A fraction between 0 and 1: 0.10 is ten per cent."""
+
+
+def _as_text(value: Any) -> Any:
+    """Return the text of a date, since YAML reads one as a date."""
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _local_time(text: str) -> str:
+    wanted = "expected a date or a minute of the market's local time, such as 2026-12-24 or 2026-12-24T18:00"
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(wanted) from None
+    if time.tzinfo is not None or time.second or time.microsecond:
+        raise ValueError(f"{wanted}, without a time zone and without seconds")
+    if not 1970 <= time.year < 2200:
+        raise ValueError(f"{wanted}, from 1970 to 2199")
+    return time.date().isoformat() if len(text) <= len("2026-12-24") else time.isoformat(timespec="minutes")
+
+
+LocalTimeText = Annotated[str, BeforeValidator(_as_text), AfterValidator(_local_time)]
+"""A date, ``2026-12-24``, or a minute, ``2026-12-24T18:00``, of a market's local time."""
 
 
 DEPLOYMENT: dict[str, Any] = {"deployment": True}

@@ -15,7 +15,7 @@ from jobs.connectors.kafka.policies import PolicyTopic
 from jobs.connectors.kafka.reading import follow, read_newest_first, read_topic
 from jobs.connectors.redis.output_sinks import write_segments
 from jobs.connectors.redis.price_tables import RedisPriceTables
-from jobs.pricing.decision.serialization import recorded_policy
+from jobs.pricing.decision.recorded_policy import recorded_policy
 from jobs.pricing.policy import Policy
 from schemas.events import Listing
 from schemas.price_table import PriceList, PriceTable, PriceTableError

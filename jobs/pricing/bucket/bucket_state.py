@@ -37,7 +37,7 @@ from schemas.events import OWN_PRICE_ELASTICITY, CatalogEntry, Listing, Offer, S
 from schemas.time_units import MINUTE_MS
 
 PARKED_ESTIMATES = 4_096
-_WATCHED = ("cost_minor", "list_minor", "floor_minor", "ceiling_minor", "active", "price_group")
+_WATCHED = ("cost_minor", "list_minor", "floor_minor", "ceiling_minor", "active", "price_group", "tags")
 
 
 class BucketState:

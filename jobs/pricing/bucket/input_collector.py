@@ -96,6 +96,7 @@ class InputCollector:
     def _attributes(self, key: str, at_ms: int, beliefs: DemandBeliefs) -> ListingAttributes:
         """Return what rules read of a listing; ``cover_days`` at the mean conversion over all prices."""
         entry, state, policy = self._bucket.catalog[key], self._bucket.states[key], self.policy
+        hour = self._market_time.hour(entry.market, at_ms)
         stock, prior = state.stock_now, policy.demand.prior_exposures
         cover_days = None
         if stock is not None:
@@ -111,7 +112,9 @@ class InputCollector:
             on_hand=None if stock is None else stock.on_hand,
             cover_days=cover_days,
             age_days=None if state.since_ms is None else max(0.0, (at_ms - state.since_ms) / DAY_MS),
-            hour=self._market_time.hour(entry.market, at_ms).hour,
+            hour=hour.hour,
+            tags=entry.tag_names,
+            weekday=hour.weekday,
         )
 
     def _experience(self, key: str) -> Experience:

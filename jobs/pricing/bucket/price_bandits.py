@@ -86,7 +86,8 @@ class PriceBandits:
         return self._in_force(entry) and key not in self._pulls
 
     def _in_force(self, entry: CatalogEntry) -> bool:
-        return self.active and self._policies.of(entry).strategies.of_role(entry.role) == ContextualBandit.name
+        policy, name = self._policies.of(entry), ContextualBandit.name
+        return self.active and (policy.strategies.of_role(entry.role) == name or name in policy.rules.strategies)
 
     def start(self, key: str, inputs: PricingInputs, result: PricingDecision) -> None:
         """Start a pull after a decision that set or kept the main price; an open one of that price goes on.

@@ -43,6 +43,7 @@ from jobs.pricing.guardrails.forward_buying import is_bought_ahead
 from jobs.pricing.policies import PolicyBook
 from jobs.pricing.policy import Policy
 from jobs.pricing.policy_settings import demand_settings, market_time
+from jobs.pricing.rules.turning import TimedRule, timed_rules, turn_of
 from schemas.causes import Cause
 from schemas.events import CalendarEvent, CatalogEntry, Command, Listing, Offer, Stock, bucket_of
 from schemas.time_units import DAY_MS, HOUR_MS, MINUTE_MS
@@ -83,7 +84,8 @@ class RepricingLogic:
         self.policy = policy or Policy()
         self._policies = PolicyBook(self.policy)
         self._bucket = BucketState(self._policies)
-        self._book = DemandBook(demand_settings(self.policy), market_time(self.policy))
+        self._market_time = market_time(self.policy)
+        self._book = DemandBook(demand_settings(self.policy), self._market_time)
         self._control = Control()
         self._watch = BucketWatch(self.policy, self._bucket, self._book)
         self._decider = decider(self._policies, self._bucket, self._book, self._control)
@@ -131,6 +133,7 @@ class RepricingLogic:
         for event, starts in self._control.turning(before_ms, at_ms):
             self._take_event_change(event, starts, requests)
         self._control.forget_before(at_ms - DAY_MS)
+        self._request_on_rules(before_ms, at_ms, requests)
         for key, state in states.items():
             if state.continue_at_ms is not None and at_ms >= state.continue_at_ms:
                 planned = {"planned_ms": state.continue_at_ms, "after": state.continue_after}
@@ -289,6 +292,24 @@ class RepricingLogic:
             if policy.hash != known:
                 detail = {"policy": policy.hash, "before": known, "scopes": self._policies.scopes_of(entry)}
                 requests.add(key, Cause.POLICY_CHANGED, detail)
+
+    def _request_on_rules(self, before_ms: int, at_ms: int, requests: RepricingRequests) -> None:
+        """Request a repricing of the priced listings for which a pricing rule was turned on or off by time."""
+        if not self._policies.has_timed_rules():
+            return
+        timed: dict[tuple[str, str], tuple[TimedRule, ...]] = {}
+        for key in self._bucket.index:
+            entry, state = self._bucket.catalog[key], self._bucket.states[key]
+            policy = self._policies.of(entry)
+            if not policy.rules.timed or not state.has_table:
+                continue
+            where = (policy.hash, entry.market)
+            if where not in timed:
+                timed[where] = timed_rules(policy.rules, entry.market, self._market_time, before_ms, at_ms)
+            turn = turn_of(timed[where], entry, state.since_ms, before_ms, at_ms)
+            if turn is not None:
+                turned = "began" if turn.is_on else "ended"
+                requests.add(key, Cause.RULE_TURNED, {"rule": turn.rule.name, "turned": turned})
 
     def _take_event_change(self, event: CalendarEvent, starts: bool, requests: RepricingRequests) -> None:
         """Request a repricing of the listings of an event that starts or ends."""

@@ -17,6 +17,7 @@ from jobs.pricing.commands import HANDLER_OF
 from jobs.pricing.decision.groups.terms import GroupTerms
 from jobs.pricing.decision.inputs import PricingInputs
 from jobs.pricing.decision.limit_texts import binds, limit_text, shadow_text
+from jobs.pricing.decision.rule_texts import rule_texts
 from jobs.pricing.decision.serialization import read_inputs
 from jobs.pricing.decision.times import time_text
 from jobs.pricing.guardrails import money
@@ -45,6 +46,7 @@ _NEXT_LINE = "\n" + _INDENT
 _CATALOG = {
     "cost_minor": "cost", "list_minor": "list price", "floor_minor": "floor", "ceiling_minor": "ceiling",
     "active": "for sale", "trusted_cost_minor": "confirmed cost", "price_group": "price group",
+    "tags": "tags",
 }  # fmt: skip
 _SEGMENTS = {
     "all": "customers not yet known (all)",
@@ -81,6 +83,8 @@ def explain(decision: Mapping[str, Any], policies: Mapping[str, Policy]) -> str:
         lines.append(_line("to sell", _target(inputs, result)))
     if inputs.group is not None:
         lines.append(_line("group", _group(inputs, inputs.group)))
+    if "rules" in result:
+        lines.append(_line("rules", _NEXT_LINE.join(_sentence(each) for each in rule_texts(result, inputs))))
     if result.get("fallback"):
         lines.append(_line("fallback", _fallback(inputs, result)))
     lines.append(_line("best price", _best_price(inputs, result)))

@@ -165,7 +165,8 @@ class ListingAttributes:
     """What rules and bandits read of a listing beside its demand; None: not known.
 
     ``on_hand``: units. ``cover_days``: days that they last at the expected sales. ``age_days``: since the first
-    catalog entry. ``hour``: of the market's day, 0 to 23.
+    catalog entry. ``hour``: of the market's day, 0 to 23. ``tags``: of the catalog entry, sorted. ``weekday``: of
+    the market's day, Monday 0. These two are None in records from before they were read.
     """
 
     category: str = ""
@@ -173,6 +174,8 @@ class ListingAttributes:
     cover_days: float | None = None
     age_days: float | None = None
     hour: int = 0
+    tags: tuple[str, ...] | None = None
+    weekday: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

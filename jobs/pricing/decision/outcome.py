@@ -11,6 +11,8 @@ from jobs.pricing.decision.result import PricingDecision
 from jobs.pricing.decision.serialization import table_record
 from jobs.pricing.decision.valuation import Gain, Valuation, value_prices
 from jobs.pricing.guardrails import GUARDRAIL_OF, YIELDING, AllowedPrices, Band, Kind, Pin, intersect, money
+from jobs.pricing.rules.matching import NO_RULES, MatchedRules
+from jobs.pricing.rules.rule import ActionKind
 from jobs.pricing.strategies import ProfitPlan, Strategy
 from schemas.causes import Cause
 from schemas.codes import OutcomeCode
@@ -27,8 +29,9 @@ class Situation:
     ``reference``: the reference price over rivals and references, which demand responds to. ``rivals``: the one
     over rivals alone, which bounds prices. ``follow_minor``: the highest price that the listing's role allows
     beside its fresh rivals. ``exempt_from_gain``: the current table must change even without an expected gain,
-    since it lies above ``follow_minor`` or holds a deal that is bought ahead. ``known``: valuations so far of
-    the same beliefs, which shadow strategies share.
+    since it lies above ``follow_minor``, outside a pricing rule's band, or holds a deal that is bought ahead.
+    ``known``: valuations so far of
+    the same beliefs, which shadow strategies share. ``rules``: the pricing rules that hold.
     """
 
     inputs: PricingInputs
@@ -38,6 +41,12 @@ class Situation:
     follow_minor: int | None
     exempt_from_gain: bool
     known: Known = field(default_factory=dict)
+    rules: MatchedRules = NO_RULES
+
+    @property
+    def by_rule(self) -> bool:
+        """Whether a change needs no expected gain, because the prices follow from a rule or from a draw."""
+        return self.strategy.by_rule or self.rules.adjustment is not None
 
     @property
     def offers_mean_minor(self) -> float | None:
@@ -52,8 +61,19 @@ class Situation:
     @property
     def needs_gain(self) -> bool:
         """Whether a change is published only if it is expected to gain something."""
-        free = self.strategy.by_rule or self.exempt_from_gain or not self.inputs.cause.needs_gain
+        free = self.by_rule or self.exempt_from_gain or not self.inputs.cause.needs_gain
         return self.inputs.current is not None and not free
+
+    def lies_outside_rule(self, price_minor: int) -> bool:
+        """Return whether a price lies outside the band of a pricing rule."""
+        rule = self.rules.of(ActionKind.BAND)
+        low, high = (None, None) if rule is None else rule.effect
+        return (low is not None and price_minor < low) or (high is not None and price_minor > high)
+
+    def moving_into(self, prices: AllowedPrices) -> Situation:
+        """Return the situation, exempt from a gain where a pricing rule's band excludes a price in force."""
+        outside = self.rules.of(ActionKind.BAND) is not None and not self.is_legal(prices)
+        return replace(self, exempt_from_gain=True) if outside else self
 
     def is_legal(self, hard: AllowedPrices) -> bool:
         """Return whether every price in force lies within the hard bands; True without a table."""
@@ -179,10 +199,12 @@ def priced(
     )
     stepping = strategy.continues and not approval_ms and verdict.candidate_minor not in verdict.allowed
     goes_on = stepping and not same and any(GUARDRAIL_OF[b.code].cuts_short for b in verdict.bands)
-    # The first price is the known one; beside cheaper rivals the role's bound applies after the gap.
+    # The first price is the known one; beside cheaper rivals the role's bound applies after the gap, and so does
+    # a pricing rule's band.
     goes_on = goes_on or (
         inputs.is_start and situation.follow_minor is not None and default > situation.follow_minor
     )
+    goes_on = goes_on or (inputs.is_start and situation.lies_outside_rule(default))
     return PricingDecision(
         outcome=outcome,
         table=None if same else table,

@@ -3,7 +3,8 @@
 Steps (science § 7, § 8):
 
 1. Guardrails that do not need a candidate. A hold ends here; so do hard bands without a common price.
-2. Propose: the strategy's candidate over the grid prices within the hard bands, around the current price.
+2. Propose: the strategy's candidate over the grid prices within the hard bands and a pricing rule's band, around
+   the current price. A pricing rule may adjust it by a share; the adjusted prices need no expected gain.
 3. Bound: all guardrails read the candidate. Hard bands are intersected, and all bands.
 4. Decide: a change that does not pay for itself is NOT_MATERIAL. If only pace limits and hard bands exclude each
    other, the nearest price within the hard bands is published at once (HARD_OVER_PACE). If hard bands exclude each
@@ -22,6 +23,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from jobs.pricing.decision.assessment import assess, bands_of, candidate_prices, rules_beside, within_rules
 from jobs.pricing.decision.groups.member import choice_of_member, decide_member, gain_of
 from jobs.pricing.decision.inputs import PricingInputs, Shares
 from jobs.pricing.decision.outcome import (
@@ -41,27 +43,23 @@ from jobs.pricing.decision.serialization import decision_record, read_inputs
 from jobs.pricing.decision.shadows import with_shadows
 from jobs.pricing.decision.table import build_table
 from jobs.pricing.decision.valuation import Gain, Valuation
-from jobs.pricing.grid import price_grid, round_to_ending
+from jobs.pricing.grid import round_to_ending
 from jobs.pricing.guardrails import (
     GUARDRAIL_OF,
     GUARDRAILS,
     YIELDING,
-    AllowedPrices,
-    Band,
     Guardrail,
-    GuardrailContext,
     Kind,
     Pin,
     intersect,
-    intersect_yielding,
 )
-from jobs.pricing.guardrails.forward_buying import is_bought_ahead
 from jobs.pricing.guardrails.inputs import is_usable_amount
+from jobs.pricing.guardrails.pricing_rules import cut_by_yielding
 from jobs.pricing.policy import Policy
+from jobs.pricing.rules.matching import NO_RULES
 from jobs.pricing.strategies import Proposal, Strategy, StrategyContext, strategy_of
 from schemas.codes import Fallback, OutcomeCode
 from schemas.events import DEFAULT_SEGMENT
-from schemas.money import floor_minor
 
 
 def reprice(inputs: PricingInputs, guardrails: Sequence[Guardrail] = GUARDRAILS) -> PricingDecision:
@@ -72,8 +70,11 @@ def reprice(inputs: PricingInputs, guardrails: Sequence[Guardrail] = GUARDRAILS)
     """
     choice = strategy_of(inputs)
     again = partial(decide, guardrails=guardrails, known={})
-    if (terms := inputs.group) is not None:
+    terms = inputs.group
+    if terms is not None:
         choice = choice_of_member(choice, terms, inputs)
+    rules = rules_beside(inputs, choice.strategy)
+    if terms is not None:
         situation = assess(inputs, choice.strategy)
         own = bands_of(situation, guardrails, terms.candidate_minor, gain_of(terms))
         result, inputs = decide_member(situation, terms, own), replace(inputs, group=None)
@@ -82,6 +83,8 @@ def reprice(inputs: PricingInputs, guardrails: Sequence[Guardrail] = GUARDRAILS)
         if choice.fallback is Fallback.LIST_PRICE:
             result = _at_list_price(assess(inputs, choice.strategy), guardrails) or result
     result = replace(result, fallback=choice.fallback, fallback_reasons=choice.reasons)
+    if rules != NO_RULES:
+        result = replace(result, strategy=choice.strategy.name, rules=rules)
     return with_shadows(result, inputs, choice.strategy, again)
 
 
@@ -102,13 +105,18 @@ def decide(
     if hard.empty:
         return unpriceable(situation, bands, hard)
 
-    grid = candidate_prices(situation, hard)
+    bounded, share = within_rules(situation, guardrails, hard, bands), situation.rules.adjustment
+    situation = situation.moving_into(bounded)
+    searched = bounded if share is None else hard
+    grid = candidate_prices(situation, searched)
     on_grid = situation.at(grid)
-    context = StrategyContext(inputs, hard, on_grid, situation.rivals_mean_minor)
+    context = StrategyContext(inputs, searched, on_grid, situation.rivals_mean_minor)
     plan = situation.strategy.plan(inputs, on_grid)
     proposal = situation.strategy.propose(context, plan)
+    if share is not None:
+        proposal = proposal.adjusted(share, replace(context, allowed=bounded))
     candidate, before = proposal.candidate_minor, inputs.current_shares()
-    worth = situation.value({*grid, candidate}, on_grid)
+    worth = situation.value({*grid, candidate, *(p for of in proposal.shares.values() for p in of)}, on_grid)
     gain = worth.gain(proposal.shares, before, plan.multiplier) if before else None
 
     bands = bands_of(situation, guardrails, candidate, gain)
@@ -151,67 +159,19 @@ def _at_list_price(situation: Situation, guardrails: Sequence[Guardrail]) -> Pri
     return at_list_price(situation, bands, hard, table)
 
 
-def assess(inputs: PricingInputs, strategy: Strategy) -> Situation:
-    """Return what every step reads: rivals, strategy, the role's bound, and whether a gain is required."""
-    policy, rivals = inputs.policy, inputs.reference(rivals_only=True)
-    ratio = policy.roles.follow_ratio(inputs.product.role or "")
-    fresh_mean = rivals.mean_minor if rivals and rivals.fresh else None
-    follow = None if ratio is None or fresh_mean is None else floor_minor(fresh_mean * ratio)
-    shown = inputs.shown_minor
-    exempt = follow is not None and shown is not None and shown > follow
-    # The gain of ending a deal that is bought ahead falls on later days, outside the demand model's period.
-    if inputs.current is not None and not inputs.ignores_pace:
-        lowest = min(min(prices.prices) for prices in inputs.current.prices.values())
-        exempt = exempt or is_bought_ahead(lowest, inputs.habits.usual_minor, inputs.habits.bought, policy)
-    return Situation(inputs, strategy, inputs.reference(), rivals, follow, exempt)
-
-
-def candidate_prices(situation: Situation, hard: AllowedPrices) -> list[int]:
-    """Return the grid prices to search: within the hard bands, around the current price, ascending.
-
-    Settling searches twice as far, around the list price, since its prices must not depend on the path. A listing
-    above the price that its role allows is searched from that price downwards.
-    """
-    inputs, grid = situation.inputs, situation.inputs.policy.grid
-    base_minor, settling = inputs.base_minor or 0.0, inputs.cause.ignores_pace
-    shown = inputs.shown_minor
-    centre = hard.nearest(round(base_minor if settling or shown is None else shown))
-    span = grid.span_share * (2 if settling else 1)
-    low = max(hard.low, round(centre * (1 - span)))
-    high = round(centre * (1 + span)) if hard.high is None else min(hard.high, round(centre * (1 + span)))
-    if situation.follow_minor is not None and situation.strategy.searches:
-        high = max(hard.low, min(high, situation.follow_minor))
-        low = max(hard.low, min(low, round(high * (1 - span))))
-    return price_grid(low, high, base_minor, grid) or [hard.nearest(min(centre, high))]
-
-
-def bands_of(
-    situation: Situation,
-    guardrails: Sequence[Guardrail],
-    candidate_minor: int | None = None,
-    gain: Gain | None = None,
-) -> list[Band]:
-    """Return the guardrails' bands; without a candidate only of those that do not need one."""
-    free = situation.exempt_from_gain or situation.strategy.by_rule
-    confidence = gain.confidence if gain and not free else None
-    context = GuardrailContext(situation.inputs, situation.rivals, candidate_minor, confidence)
-    applicable = (g for g in guardrails if candidate_minor is not None or not g.needs_candidate)
-    bands = (guardrail.band(context, situation.inputs.policy) for guardrail in applicable)
-    return [band for band in bands if band is not None]
-
-
 def _publish(
     situation: Situation, verdict: GuardrailVerdict, proposal: Proposal, on_grid: Valuation, worth: Valuation
 ) -> PricingDecision:
     """Publish the strategy's prices within all bands, with exploration."""
     inputs, strategy = situation.inputs, situation.strategy
-    chosen = intersect_yielding(verdict.allowed, (b for b in verdict.bands if b.pin in YIELDING))
+    chosen = cut_by_yielding(verdict.allowed, [b for b in verdict.bands if b.pin in YIELDING], inputs)
     points = [p for p in on_grid.prices if p in chosen]
-    valuation = situation.at(points) if points and strategy.searches else None
+    is_adjusted = situation.rules.adjustment is not None
+    valuation = situation.at(points) if points and strategy.searches and not is_adjusted else None
     context = StrategyContext(inputs, chosen, valuation, situation.rivals_mean_minor)
-    refined, plan = strategy.refine(proposal, context)
+    refined, plan = (proposal.adjusted(0.0, context), None) if is_adjusted else strategy.refine(proposal, context)
     of_table = (Pin.TABLE_PRICES, Pin.SHOWN_PRICES)
-    shown = intersect_yielding(verdict.allowed, (b for b in verdict.bands if b.pin in of_table))
+    shown = cut_by_yielding(verdict.allowed, [b for b in verdict.bands if b.pin in of_table], inputs)
     table = build_table(
         inputs,
         refined.shares,
@@ -244,7 +204,7 @@ def _keep_main_prices(
         return replace(unchanged(situation, OutcomeCode.HELD, verdict, gain), review=True)
     mains = {segment: {verdict.allowed.nearest(prices.default): 1.0} for segment, prices in current.items()}
     filled: Shares = {s: mains.get(s) or mains.get(DEFAULT_SEGMENT) or mains[min(mains)] for s in segments}
-    shown = intersect_yielding(verdict.allowed, verdict.pinned(Pin.SHOWN_PRICES))
+    shown = cut_by_yielding(verdict.allowed, verdict.pinned(Pin.SHOWN_PRICES), inputs)
     table = build_table(
         inputs,
         filled,
@@ -264,7 +224,7 @@ def _override_pace(situation: Situation, verdict: GuardrailVerdict, worth: Valua
         hard.nearest(shown), hard, inputs.base_minor or 0.0, inputs.policy.grid, up=shown < hard.low
     )
     single = Proposal.single(price, inputs.policy.segments.names).shares
-    explored = intersect_yielding(hard, verdict.pinned(Pin.SHOWN_PRICES))
+    explored = cut_by_yielding(hard, verdict.pinned(Pin.SHOWN_PRICES), inputs)
     table = build_table(
         inputs,
         single,

@@ -8,6 +8,7 @@ from features.books.offers import ReferenceOffer
 from jobs.pricing.decision.inputs import Table
 from jobs.pricing.decision.valuation import Gain
 from jobs.pricing.guardrails import AllowedPrices, Band
+from jobs.pricing.rules.matching import NO_RULES, MatchedRules
 from schemas.codes import Fallback, FallbackReason, OutcomeCode
 
 
@@ -36,8 +37,8 @@ class PricingDecision:
     them. ``gain``: per period over the current table. ``continue_at_ms``: when a change that a pace limit cut
     short goes on. ``alert``: a notification is sent. ``review``: an operator should look at it.
     ``follow_minor``: the highest price that the listing's role allows beside its rivals. ``strategy``: the one in
-    force, stated where ``shadows`` were computed beside it. ``fallback``, ``fallback_reasons``: the stage of the
-    fallback chain, and which inputs could not be used.
+    force, stated where ``shadows`` were computed beside it or pricing rules held. ``rules``: these rules.
+    ``fallback``, ``fallback_reasons``: the stage of the fallback chain, and which inputs could not be used.
     """
 
     outcome: OutcomeCode
@@ -61,6 +62,7 @@ class PricingDecision:
     reason: str = ""
     strategy: str = ""
     shadows: tuple[ShadowDecision, ...] = ()
+    rules: MatchedRules = NO_RULES
     fallback: Fallback = Fallback.NONE
     fallback_reasons: tuple[FallbackReason, ...] = ()
 

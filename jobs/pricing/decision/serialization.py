@@ -35,9 +35,11 @@ from jobs.pricing.decision.inputs import (
     Table,
     Target,
 )
+from jobs.pricing.decision.recorded_policy import recorded_policy
 from jobs.pricing.decision.result import PricingDecision, ShadowDecision
 from jobs.pricing.guardrails import Band
-from jobs.pricing.policy import Policy, without_moved_keys
+from jobs.pricing.policy import Policy
+from jobs.pricing.rules.matching import NO_RULES
 from schemas.causes import Cause
 from schemas.codes import Fallback
 from schemas.events import Listing
@@ -182,12 +184,17 @@ def read_inputs(record: Mapping[str, Any], policies: Mapping[str, Policy]) -> Pr
         controls=Controls(record["frozen"], record["surge_ban"], record["approved_minor"]),
         habits=Habits(record.get("usual_minor"), DealCounts(*bought) if bought else None),
         experience=None if record.get("experience") is None else _read_experience(record["experience"]),
-        attributes=None if record.get("attributes") is None else ListingAttributes(**record["attributes"]),
+        attributes=None if record.get("attributes") is None else _read_attributes(record["attributes"]),
         bandit=None if record.get("bandit") is None else _read_bandit(record["bandit"]),
         group=None if record.get("group") is None else GroupTerms.from_record(record["group"]),
         model=None if record.get("model") is None else ModelState(**record["model"]),
         policy=policy,
     )
+
+
+def _read_attributes(record: Mapping[str, Any]) -> ListingAttributes:
+    tags = record.get("tags")
+    return ListingAttributes(**{**record, "tags": None if tags is None else tuple(tags)})
 
 
 def _read_segment(record: Mapping[str, Any]) -> SegmentBeliefs:
@@ -204,8 +211,12 @@ def decision_record(decision: PricingDecision) -> dict[str, Any]:
     """Return a result as plain data: a decision's ``result``."""
     reference, gain = decision.reference, decision.gain
     beside: dict[str, Any] = {}
+    if decision.shadows or decision.rules != NO_RULES:
+        beside["strategy"] = decision.strategy
     if decision.shadows:
-        beside = {"strategy": decision.strategy, "shadows": [shadow_record(each) for each in decision.shadows]}
+        beside["shadows"] = [shadow_record(each) for each in decision.shadows]
+    if decision.rules != NO_RULES:
+        beside["rules"] = decision.rules.to_record()
     if decision.fallback is not Fallback.NONE:
         beside["fallback"] = decision.fallback.value
         beside["fallback_reasons"] = [reason.value for reason in decision.fallback_reasons]
@@ -263,28 +274,6 @@ def band_record(band: Band) -> dict[str, Any]:
         "until_ms": band.until_ms,
         "detail": band.detail,
     }
-
-
-def recorded_policy(content: Mapping[str, Any]) -> Policy:
-    """Return the policy of a record; a key that did not exist yet gets the default that applied then.
-
-    A key that no longer exists is dropped: no decision ever read it. Keys that moved are left out: what a decision
-    needs of local time (``day_ends_ms``, ``requests``) is in its inputs.
-
-    >>> recorded_policy({"exploration": {"mode": "bounded"}}).exploration.far_until
-    0.0
-    >>> recorded_policy({"margin": {"cost_jump": 0.5}}).margin.cost_jump_scale
-    'share'
-    >>> recorded_policy({"watch": {"facts_per_month": 4.0, "top": 5}}).watch.top
-    5
-    >>> recorded_policy({"limits": {"max_step": 0.05, "day_offset_minutes": {"web": 60}}}).limits.max_step
-    0.05
-    """
-    content = without_moved_keys(content)
-    watch = {name: value for name, value in content.get("watch", {}).items() if name != "facts_per_month"}
-    exploration = {"far_until": 0.0, "far_budget": 0.0, **content.get("exploration", {})}
-    margin = {"cost_jump_scale": "share", **content.get("margin", {})}
-    return Policy.from_dict({**content, "exploration": exploration, "margin": margin, "watch": watch})
 
 
 def table_record(table: Table) -> dict[str, Any]:

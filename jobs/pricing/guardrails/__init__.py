@@ -35,16 +35,19 @@ from jobs.pricing.guardrails.limits import FloorCeiling, SurgeBan
 from jobs.pricing.guardrails.margin import MinMargin
 from jobs.pricing.guardrails.market import MarketCap, StaleOffers
 from jobs.pricing.guardrails.pace import Approval, MaxChanges, MinGap, StepLimit
+from jobs.pricing.guardrails.pricing_rules import RuleBand, RuleHold
 
 GUARDRAILS: tuple[Guardrail, ...] = (
     CostMissing(),
     InputInvalid(),
     Frozen(),
+    RuleHold(),
     MinMargin(),
     FloorCeiling(),
     SurgeBan(),
     MarketCap(),
     EqualPrice(),
+    RuleBand(),
     StaleOffers(),
     StepLimit(),
     Approval(),

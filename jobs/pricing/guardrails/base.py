@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from features.books.offers import ReferenceOffer
 from jobs.pricing.policy_section import PolicySection
+from jobs.pricing.rules.matching import NO_RULES, MatchedRules
 from schemas.money import EXPONENTS, Money
 
 if TYPE_CHECKING:
@@ -79,12 +80,14 @@ class GuardrailContext:
     ``rivals``: the reference price over rivals' offers alone, None without one; ``fresh`` False: the last one
     known. ``candidate_minor`` and ``confidence``, P(gain > 0), are None while the candidate is not yet known;
     only guardrails that do not need it are evaluated then. ``confidence`` is None too where no gain is required.
+    ``rules``: the pricing rules that hold for the inputs.
     """
 
     inputs: PricingInputs
     rivals: ReferenceOffer | None = None
     candidate_minor: int | None = None
     confidence: float | None = None
+    rules: MatchedRules = NO_RULES
 
     @property
     def rivals_mean_minor(self) -> float | None:

@@ -40,6 +40,7 @@ class PolicyBook:
         self._published: set[str] = set()
         self._merged: dict[tuple[PolicyScope, ...], Policy] = {}
         self._named: frozenset[str] | None = None
+        self._timed: bool | None = None
 
     def take(self, command: Command) -> None:
         """Accept a ``policy`` command; it holds from its minute on.
@@ -74,7 +75,7 @@ class PolicyBook:
                 self._documents.pop(patch.scope, None)
         if due:
             self._pending = self._pending[len(due) :]
-            self._merged, self._named = {}, None
+            self._merged, self._named, self._timed = {}, None, None
         return bool(due)
 
     def of(self, entry: CatalogEntry) -> Policy:
@@ -94,8 +95,15 @@ class PolicyBook:
         """Return the strategies that the base policy or any scope's document names."""
         if self._named is None:
             stated = [self.base, *(self._merge((scope,)) for scope in sorted(self._documents))]
-            self._named = frozenset(name for policy in stated for name in policy.strategies.named())
+            self._named = frozenset(name for policy in stated for name in policy.named_strategies())
         return self._named
+
+    def has_timed_rules(self) -> bool:
+        """Return whether the base policy or any scope's document has a rule that time can turn on or off."""
+        if self._timed is None:
+            stated = [self.base, *(self._merge((scope,)) for scope in sorted(self._documents))]
+            self._timed = any(policy.rules.timed for policy in stated)
+        return self._timed
 
     def scopes_of(self, entry: CatalogEntry) -> list[str]:
         """Return the scopes with a document that cover a listing, wide ones first, as text."""
@@ -135,7 +143,7 @@ class PolicyBook:
         self._documents = {PolicyScope.parse(text): value for text, value in snapshot["documents"].items()}
         self._pending = [PolicyPatch.from_record(record) for record in snapshot["pending"]]
         self._published = set(snapshot["published"])
-        self._merged, self._named = {}, None
+        self._merged, self._named, self._timed = {}, None, None
 
 
 __all__ = ["PatchError", "PolicyBook"]

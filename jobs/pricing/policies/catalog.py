@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from jobs.pricing.decision.serialization import recorded_policy
+from jobs.pricing.decision.recorded_policy import recorded_policy
 from jobs.pricing.policy import Policy
 
 

@@ -3,13 +3,15 @@
 To add one, write a file in this folder with a subclass of :class:`Strategy` (or :class:`PriceRule`, for one
 price by a rule), and add its instance to :data:`STRATEGIES`. The class carries its name and, where it has
 numbers of its own, its section of the policy. The check suite (tests/jobs/pricing/test_strategies.py) runs over
-the tuple; a test fails for a class that is not in it. The policy's section ``strategies`` chooses by role.
+the tuple; a test fails for a class that is not in it. The policy's section ``strategies`` chooses by role, and its
+section ``rules`` by conditions (:mod:`jobs.pricing.rules`).
 """
 
 from __future__ import annotations
 
 from jobs.pricing.decision.inputs import PricingInputs
 from jobs.pricing.policy import Policy
+from jobs.pricing.rules.matching import MatchedRules, matched_rules
 from jobs.pricing.strategies.base import (
     PriceRule,
     ProfitPlan,
@@ -48,19 +50,33 @@ def strategy_named(name: str) -> Strategy:
     return _BY_NAME[name]
 
 
-def strategy_of(inputs: PricingInputs) -> StrategyChoice:
-    """Return the strategy of a decision: an operator's price, the first price, or the policy's for the role.
+def strategy_of(inputs: PricingInputs, rules: MatchedRules | None = None) -> StrategyChoice:
+    """Return the strategy of a decision.
 
-    Where its inputs cannot be used, the fallback chain replaces it and says why.
+    Where the inputs of the chosen one cannot be used, the fallback chain replaces it and says why.
+
+    Parameters
+    ----------
+    rules : the pricing rules to choose by; None: those that hold for the inputs.
     """
-    chosen = strategy_in_force(
-        inputs.policy, inputs.cause, inputs.product.role, approved=inputs.controls.approved_minor is not None
-    )
-    return with_fallback(chosen, inputs)
+    return with_fallback(chosen_strategy(inputs, matched_rules(inputs) if rules is None else rules), inputs)
+
+
+def chosen_strategy(inputs: PricingInputs, rules: MatchedRules) -> Strategy:
+    """Return the strategy of an operator's price, of the first price, of a rule, or of the role."""
+    approved = inputs.controls.approved_minor is not None
+    if rules.strategy is not None and not approved and inputs.cause is not Cause.COLD_START:
+        return _BY_NAME[rules.strategy]
+    return strategy_in_force(inputs.policy, inputs.cause, inputs.product.role, approved=approved)
 
 
 def strategy_in_force(policy: Policy, cause: Cause, role: str | None, *, approved: bool) -> Strategy:
-    """Return the strategy of a decision by its cause and role; ``approved``: whether an operator set the price."""
+    """Return the strategy of a decision by its cause and role, without a rule that chooses one.
+
+    Parameters
+    ----------
+    approved : whether an operator set the price.
+    """
     chosen = policy.strategies
     if approved:
         return _BY_NAME[OperatorPrice.name]
@@ -69,6 +85,6 @@ def strategy_in_force(policy: Policy, cause: Cause, role: str | None, *, approve
 
 __all__ = [
     "FALLBACK_RULE", "STRATEGIES", "PriceRule", "ProfitPlan", "Proposal", "Strategy", "StrategyChoice",
-    "StrategyContext", "main_price", "solve_profit", "strategy_in_force", "strategy_named", "strategy_of",
-    "with_fallback",
+    "StrategyContext", "chosen_strategy", "main_price", "solve_profit", "strategy_in_force", "strategy_named",
+    "strategy_of", "with_fallback",
 ]  # fmt: skip

@@ -62,6 +62,22 @@ class Proposal:
         """Return a proposal of one price for everybody."""
         return cls(price_minor, {segment: {price_minor: 1.0} for segment in segments})
 
+    def adjusted(self, share: float, context: StrategyContext) -> Proposal:
+        """Return every price times one plus a share, rounded within the allowed prices; 0: only rounded.
+
+        Prices that become equal add up their shares.
+        """
+        moved = {
+            price: context.rounded(price * (1 + share))
+            for price in {self.candidate_minor, *(price for of in self.shares.values() for price in of)}
+        }
+        shares: dict[str, dict[int, float]] = {}
+        for segment, of_segment in self.shares.items():
+            found = shares.setdefault(segment, {})
+            for price, part in of_segment.items():
+                found[moved[price]] = found.get(moved[price], 0.0) + part
+        return Proposal(moved[self.candidate_minor], shares)
+
 
 class Strategy(ABC):
     """One way to propose prices. See the package for how to add one.
@@ -98,6 +114,10 @@ class Strategy(ABC):
     def sold_units(self, inputs: PricingInputs) -> float | None:
         """Return the units that must be sold in the period; None: at most the inputs' target is sold."""
         return None
+
+    def starts_from_current(self, inputs: PricingInputs) -> bool:
+        """Return whether it proposes the current price or a step from it; a pricing rule does not adjust that."""
+        return False
 
     def plan(self, inputs: PricingInputs, worth: Valuation) -> ProfitPlan:
         """Return the LP's solution over a valuation's prices."""

@@ -74,6 +74,10 @@ class ContextualBandit(PriceRule):
     explores = False
     settings = ContextualBanditSettings
 
+    def starts_from_current(self, inputs: PricingInputs) -> bool:
+        """Return True: an arm is a step from the current price."""
+        return True
+
     def price_minor(self, context: StrategyContext) -> float:
         """Return the current price plus the chosen step."""
         inputs = context.inputs

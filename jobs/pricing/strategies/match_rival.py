@@ -48,6 +48,10 @@ class MatchRival(PriceRule):
     name = "match_rival"
     settings = MatchRivalSettings
 
+    def starts_from_current(self, inputs: PricingInputs) -> bool:
+        """Return whether there is no fresh offer to match."""
+        return _matched_minor(inputs, inputs.policy.section(MatchRivalSettings)) is None
+
     def price_minor(self, context: StrategyContext) -> float:
         """Return the matched price × ratio + offset."""
         inputs = context.inputs

@@ -88,3 +88,19 @@ def test_snapshot_with_another_order_of_fields_is_restored():
     book = CatalogBook()
     book.restore(reversed_snapshot)
     assert dict(book) == {"acme/web/s1": an_entry(cost_minor=7)}
+
+
+@pytest.mark.parametrize("tags", [None, "sale,new"])
+def test_tags_survive_a_snapshot_and_take_no_room_without_any(tags: str | None) -> None:
+    plain = CatalogEntry("e", 1, "acme", "web", "s1", "s1", "shoes", "margin", "USD", 1, True, 600, 999)
+    book, again = CatalogBook(), CatalogBook()
+    book.observe(plain)
+    book.observe(replace(plain, sku="s2", tags=tags))
+    snapshot = book.snapshot()
+    assert ("tags" in snapshot["fields"]) is (tags is not None)
+    again.restore(snapshot)
+    assert again.snapshot() == snapshot and list(again.values()) == list(book.values())
+    again.observe(replace(plain, sku="s3", tags="old"))
+    restored = CatalogBook()
+    restored.restore(again.snapshot())
+    assert [entry.tags for entry in restored.values()] == [None, tags, "old"]

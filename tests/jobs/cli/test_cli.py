@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from jobs import cli
 from jobs.audit.ledger import balance_ledger
 from jobs.audit.recompute import same_bytes
-from jobs.cli import queries, strategies
+from jobs.cli import queries, rules, strategies
+from jobs.connectors.kafka import policies as kafka_policies
 from jobs.connectors.redis.price_tables import RedisPriceTables
+from jobs.policies import control as policy_control
+from jobs.policies import rules as policy_rules
 from jobs.pricing.policy import Policy
 from schemas.events import Listing
 from schemas.price_table import PriceList, PriceTable, unit_draw
 from schemas.topics import TOPICS
-from tests.jobs.pricing.pricing_builders import START_MS, a_record, some_inputs
+from tests.jobs.pricing.pricing_builders import START_MS, a_catalog_entry, a_record, some_inputs
+from tests.jobs.pricing.rule_builders import KNOWN, a_rule_policy
 
 
 def a_table(sku: str = "sku-1") -> PriceTable:
@@ -88,6 +95,8 @@ def test_unknown_listing_is_not_searched_for_in_unlimited_topics(
         (["manual-price", "a/b/c", "cheap", "USD"], "decimal number"),
         (["manual-price", "a/b/c", "0", "USD"], "price_minor: OUT_OF_RANGE"),
         (["strategies", "compare", "a//c"], "tenant/market/sku"),
+        (["rules", "report", "a//c"], "tenant/market/sku"),
+        (["rules", "report", "--since", "yesterday"], "90m, 2h, 3d"),
         (["strategies", "compare", "--since", "yesterday"], "90m, 2h, 3d"),
         (["data-check", "nonsense"], "expected one of features, quotes"),
         (["data-check", "features", "no-such-folder"], "at least one Parquet file"),
@@ -129,6 +138,81 @@ def test_strategies_are_listed_with_their_use(walras: Any) -> None:
     found = {row["name"]: row for row in json.loads(walras("strategies", "list", "--json").stdout)}
     assert found["profit_lp"]["used_for"] == ["default"] and found["rule_table"]["settings"] == "rule_table"
     assert "profit_lp" in walras("strategies", "list").stdout
+
+
+RULES = [
+    {"name": "down", "adjust": -0.1, "when": {"category": "shoes"}, "priority": 1},
+    {"name": "up", "adjust": 0.1},
+    {"name": "bags", "hold": True, "when": {"category": "bags"}},
+]
+
+
+@pytest.fixture
+def ruled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A run whose policy file has rules and whose topics hold a catalog entry and a decision; its policy file."""
+    policy, now_ms = a_rule_policy(*RULES), START_MS + 3_600_000
+    record = a_record(some_inputs(policy, attributes=KNOWN, at_ms=now_ms - 60_000))
+    entry = dataclasses.asdict(a_catalog_entry("s1"))
+    topics = {
+        "decisions": [record | {"tenant": "acme"}], "catalog": [entry], "policy_changes": [],
+        "policies": [{"hash": policy.hash, "content": policy.to_dict()}],
+    }  # fmt: skip
+    for module in (rules, kafka_policies, policy_control):
+        monkeypatch.setattr(module, "read_values", lambda bootstrap, name: iter(topics[name]))
+    monkeypatch.setattr(policy_rules, "read_accepted", lambda bootstrap, name: iter(topics[name]))
+    path = tmp_path / "policy.yaml"
+    path.write_text(yaml.safe_dump({"rules": {"entries": RULES}}))
+    monkeypatch.setenv("WALRAS_POLICY", str(path))
+    monkeypatch.setenv("WALRAS_TENANT", "acme")
+    monkeypatch.setenv("WALRAS_CLOCK", f"sim:{now_ms}:{round(time.time() * 1000)}:1")
+    return path
+
+
+def test_rules_are_listed_by_scope_with_what_they_did(walras: Any, ruled: Path) -> None:
+    text = walras("rules").stdout
+    assert "default:" in text and "adjust -10.0%" in text and "category: shoes" in text
+    assert "1 listing, mean −7.5 %, 0 up, 1 down" in text and "no listing" in text
+    data = json.loads(walras("rules", "--json").stdout)
+    assert [rule["name"] for rule in data["scopes"][0]["rules"]] == ["down", "bags", "up"]
+    assert data["statistics"]["down"]["listings"] == 1
+
+
+def test_rules_are_reported_and_never_matched_ones_are_named(walras: Any, ruled: Path) -> None:
+    text = walras("rules", "report", "--since", "2h").stdout
+    assert "  down                 1 listing, mean −7.5 %, 0 up, 1 down\n" in text
+    assert "conflict: up lost by priority on 1 listing; down applied" in text
+    assert "never matched: bags" in text and "1 listing, 1 decision" in text
+    data = json.loads(walras("rules", "report", "--json").stdout)
+    assert sum(row["listings"] for row in data["strategies"]) == data["listings"] == 1
+    assert walras("rules", "report", "other").exit_code == 1
+
+
+def test_rules_are_checked_and_an_error_exits_with_1(walras: Any, ruled: Path, tmp_path: Path) -> None:
+    found = walras("rules", "check", "acme/web-us-usd")
+    assert found.exit_code == 0 and "note: conflict: down (priority 1) applies instead of up" in found.stdout
+    assert "warning: fits no listing: bags fits none of 1 active listings" in found.stdout
+    file = tmp_path / "rules.yaml"
+    file.write_text("- {name: a, adjust: 0.1}\n- {name: b, adjust: 0.2, valid_from: 2025-12-01}\n")
+    found = walras("rules", "check", "--file", str(file), "--json")
+    assert found.exit_code == 1
+    assert [each["severity"] for each in json.loads(found.stdout)["findings"]] == ["error", "warning"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("- {name: a, adjust: lots}", "rules: policy: rules.entries.0.adjust: input should be a valid number"),
+        ("{name: a}", "expected a list of rules"),
+        ("- [", "expected a readable YAML file"),
+    ],
+)
+def test_rules_of_a_file_that_are_wrong_exit_with_2(
+    walras: Any, ruled: Path, tmp_path: Path, text: str, problem: str
+) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text(text)
+    found = walras("rules", "check", "--file", str(file))
+    assert found.exit_code == 2 and problem in found.stderr
 
 
 def test_missing_table_exits_with_1(walras: Any) -> None:

@@ -18,6 +18,7 @@ from tests.jobs.pricing.bucket.test_minutes import run_market
 from tests.jobs.pricing.bucket_builders import NOON_MS
 from tests.jobs.pricing.group_builders import GROUP, a_group_logic
 from tests.jobs.pricing.pricing_builders import MINUTE_MS, SmallMarket, a_fact, an_offer, of_stream
+from tests.jobs.pricing.rule_builders import a_rule_policy
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,15 @@ def test_higher_minimum_margin_raises_prices_and_says_what_binds(some_hours: lis
     assert low < row.gain_minor < high < 0, "prices far above the best ones lose"
     text = "\n".join(preview_lines(found))
     assert "4         4        4   0" in text and "MIN_MARGIN bounds" in text
+
+
+def test_rules_are_previewed_with_the_hours_and_weekdays_of_the_decisions(some_hours: list[Output]) -> None:
+    thursday = {"name": "low", "adjust": -0.08, "when": {"weekdays": ["thu"], "category": "shoes"}}
+    [row] = previewed(some_hours, a_rule_policy(thursday)).categories.values()
+    assert row.changed == row.down == 4 and -0.11 < row.mean_change < 0
+    friday = thursday | {"when": {"weekdays": ["fri"]}}
+    [row] = previewed(some_hours, a_rule_policy(friday)).categories.values()
+    assert row.changed == 0
 
 
 def test_bands_without_a_common_price_are_reported_with_their_reason(some_hours: list[Output]) -> None:

@@ -10,6 +10,7 @@ from jobs.pricing.decision.groups.plan import plan_group
 from jobs.pricing.decision.inputs import Controls, CurrentTable, DealCounts, Habits
 from jobs.pricing.guardrails import GUARDRAILS, Band, Guardrail, GuardrailContext
 from jobs.pricing.policy import Policy
+from jobs.pricing.rules.matching import NO_RULES
 from schemas.causes import Cause
 from schemas.events import Listing
 from schemas.price_table import PriceList
@@ -32,7 +33,7 @@ def a_context(**changes: Any) -> GuardrailContext:
     changes : values of the product, of ``current_minor`` (None: no table), ``last_change_ms``, ``changes_today``,
         ``rivals_mean_minor`` (None: no rivals), ``rivals_fresh``, ``cause``, ``currency``, ``frozen``,
         ``surge_ban``, ``approved_minor``, ``usual_minor``, ``bought``, ``candidate_minor``, ``confidence``,
-        ``experience``.
+        ``experience``, ``rules``.
     """
     product = replace(BASE.product, **{name: changes.pop(name, value) for name, value in PRODUCT.items()})
     shown, last, today = (
@@ -55,8 +56,9 @@ def a_context(**changes: Any) -> GuardrailContext:
         habits=Habits(changes.pop("usual_minor", None), None if bought is None else DealCounts(*bought)),
     )
     candidate, confidence = changes.pop("candidate_minor", 1050), changes.pop("confidence", 0.9)
+    rules = changes.pop("rules", NO_RULES)
     assert not changes, changes
-    return GuardrailContext(inputs, rivals, candidate, confidence)
+    return GuardrailContext(inputs, rivals, candidate, confidence, rules)
 
 
 def in_a_group(context: GuardrailContext) -> GuardrailContext:

@@ -24,6 +24,7 @@ from jobs.pricing.guardrails import (
     intersect,
 )
 from jobs.pricing.policy_section import PolicySection
+from jobs.pricing.rules.matching import AppliedRule, MatchedRules
 from schemas.causes import Cause
 from tests.jobs.pricing.guardrail_builders import AT_MS, MINUTE_MS, POLICY, a_context, bands_of, in_a_group
 from tests.jobs.pricing.members import extra_file, member_classes
@@ -57,6 +58,14 @@ contexts = st.builds(
     confidence=st.one_of(st.none(), st.floats(0, 1)),
     usual_minor=st.one_of(st.none(), st.floats(1, 6000)),
     bought=st.one_of(st.none(), st.tuples(*[st.integers(0, 400)] * 4)),
+    rules=st.builds(
+        lambda low, width, hold: MatchedRules(
+            (AppliedRule("band", "band", (low, low + width)), *[AppliedRule("stop", "hold", True)] * hold)
+        ),
+        st.integers(1, 4000),
+        st.integers(0, 1000),
+        st.booleans(),
+    ),
     experience=st.one_of(
         st.none(),
         st.builds(
@@ -84,6 +93,7 @@ EXAMPLES = (
     a_context(confidence=0.1),
     a_context(experience=Experience(low_minor=900, high_minor=1000)),
     in_a_group(a_context()),
+    a_context(rules=MatchedRules((AppliedRule("floor", "band", (900, None)), AppliedRule("stop", "hold", True)))),
 )
 """Contexts in which every guardrail returns a band at least once."""
 

@@ -25,10 +25,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from jobs.pricing.decision.assessment import assess, bands_of, candidate_prices
 from jobs.pricing.decision.groups.terms import GroupTerms, MemberTerms
 from jobs.pricing.decision.inputs import PricingInputs, Shares, Table, main_segment, shares_of
 from jobs.pricing.decision.outcome import GuardrailVerdict, Situation, after_the_gap_ms
-from jobs.pricing.decision.reprice import assess, bands_of, candidate_prices
 from jobs.pricing.decision.serialization import table_record
 from jobs.pricing.decision.table import build_table
 from jobs.pricing.decision.valuation import Gain, Valuation
@@ -38,13 +38,17 @@ from jobs.pricing.guardrails import (
     GUARDRAILS,
     YIELDING,
     AllowedPrices,
+    Band,
     Guardrail,
     Kind,
     Pin,
     intersect,
     intersect_yielding,
 )
+from jobs.pricing.guardrails.pricing_rules import RuleBand, cut_by_rules
 from jobs.pricing.optimizer import GroupMember, GroupPlan, solve_group
+from jobs.pricing.rules.matching import NO_RULES, LostTo, MatchedRules, rules_of_group
+from jobs.pricing.rules.rule import ActionKind
 from jobs.pricing.strategies import (
     FALLBACK_RULE,
     ProfitPlan,
@@ -80,13 +84,16 @@ def plan_group(
 
 @dataclass(frozen=True, slots=True)
 class _Priced:
-    """A member's situation; ``settled``: it has the group's table. ``held``: what holds it."""
+    """A member's situation; ``settled``: it has the group's table. ``held``: what holds it.
+
+    ``rule_band``: the band of a pricing rule that applies to it.
+    """
 
     situation: Situation
-    choice: StrategyChoice
     settled: bool
     held: str | None
     hard: AllowedPrices
+    rule_band: Band | None = None
 
     @property
     def inputs(self) -> PricingInputs:
@@ -111,15 +118,15 @@ class _JointDecision:
         usual = _usual_table(members)
         priced = []
         for inputs in members:
-            choice = strategy_of(inputs)
-            situation = assess(inputs, choice.strategy)
+            situation = assess(inputs, strategy_of(inputs).strategy)
             bands = bands_of(situation, guardrails)
             held = next((band.detail for band in bands if band.kind is Kind.HOLD), None)
             if held is None and inputs.shown_minor is None and not inputs.is_start:
                 held = "no price is known"
             hard = intersect(band for band in bands if band.kind is Kind.HARD)
+            rule_band = next((band for band in bands if band.code == RuleBand.code), None)
             settled = usual is not None and _table_of(inputs) == usual
-            priced.append(_Priced(situation, choice, settled, held, hard))
+            priced.append(_Priced(situation, settled, held, hard, rule_band))
         return cls(tuple(priced), guardrails)
 
     @property
@@ -127,11 +134,22 @@ class _JointDecision:
         """All but those outside."""
         return [each for each in self.everyone if not each.outside]
 
+    def may_use(self, name: str) -> bool:
+        """Return whether the roles of all deciding members allow a strategy."""
+        allows = self.lead.inputs.policy.strategies.allows
+        return all(allows(each.inputs.product.role, name) for each in self.deciding)
+
+    @property
+    def rules(self) -> MatchedRules:
+        """The rules that choose the group's strategy and adjust its prices."""
+        return MatchedRules(rules_of_group((each.situation.rules for each in self.deciding), self.may_use))
+
     @property
     def fallback(self) -> StrategyChoice:
         """The worst stage of the fallback chain among the members, of equal ones the first member's."""
-        choices = [each.choice for each in self.members]
-        own = self.everyone[0].choice._replace(fallback=Fallback.NONE, reasons=())
+        rules = self.rules if self.members else NO_RULES
+        choices = [strategy_of(each.inputs, rules) for each in self.members]
+        own = StrategyChoice(self.everyone[0].situation.strategy)
         return max(choices, key=lambda choice: choice.fallback.rank, default=own)
 
     @property
@@ -161,31 +179,61 @@ class _JointDecision:
             return replace(blank, outcome=OutcomeCode.UNPRICEABLE, members=self._terms_of(None, None))
         return self._optimize(blank, hard)
 
+    def _within_rules(self, prices: AllowedPrices) -> AllowedPrices:
+        """Return prices cut by the members' rule bands in the order of priority; each leaves a price."""
+        found = []
+        for each in self.members:
+            rule = each.situation.rules.of(ActionKind.BAND)
+            if rule is not None and each.rule_band is not None:
+                found.append((*rule.order, each.inputs.listing.key, each.rule_band))
+        ordered = [band for *_, band in sorted(found, key=lambda row: row[:3])]
+        return cut_by_rules(prices, ordered, self.lead.inputs)
+
+    def _reach_of_rules(self, lead: Situation, hard: AllowedPrices) -> AllowedPrices:
+        """Return the prices to which pricing rules may move the group's candidate, as for a single listing."""
+        if lead.rules.adjustment is None and not any(each.rule_band for each in self.members):
+            return hard
+        ranges = (
+            intersect(b for b in bands_of(each.situation, self.guardrails, hard.low) if b.kind is Kind.HARD)
+            for each in self.members
+        )
+        common = _common((hard, *ranges))
+        return self._within_rules(hard if common.empty else common)
+
     def _optimize(self, blank: GroupTerms, hard: AllowedPrices) -> GroupTerms:
         """Search the common grid, and decide whether and within which bands the group's prices change."""
         lead, members, policy = self._common_situation(), self.members, self.lead.inputs.policy
-        grid = candidate_prices(lead, hard)
+        bounded, adjustment = self._reach_of_rules(lead, hard), lead.rules.adjustment
+        if any(each.rule_band for each in members) and not lead.is_legal(bounded):
+            lead = replace(lead, exempt_from_gain=True)
+        searched = bounded if adjustment is None else hard
+        grid = candidate_prices(lead, searched)
         situations = [replace(each.situation, strategy=lead.strategy) for each in members]
         on_grid = [each.at(grid) for each in situations]
         plan, shares = self._solve(lead.strategy, on_grid)
         profit = ProfitPlan(shares, 0.0, False)
         if not lead.strategy.searches:
-            candidate = self._by_rule(lead, hard, on_grid, profit)
+            candidate = self._by_rule(lead, searched, on_grid, profit)
             shares = Proposal.single(candidate, policy.segments.names).shares
         else:
-            candidate = main_price(profit, policy.segments.names, hard.nearest(lead.inputs.shown_minor or 1))
-        worth = [each.value({*grid, candidate}, v) for each, v in zip(situations, on_grid, strict=True)]
+            candidate = main_price(profit, policy.segments.names, searched.nearest(lead.inputs.shown_minor or 1))
+        proposal = Proposal(candidate, shares)
+        if adjustment is not None:
+            proposal = proposal.adjusted(adjustment, StrategyContext(lead.inputs, bounded))
+            candidate, shares = proposal.candidate_minor, proposal.shares
+        proposed = {*grid, candidate, *(price for of_segment in shares.values() for price in of_segment)}
+        worth = [each.value(proposed, v) for each, v in zip(situations, on_grid, strict=True)]
         gain = self._gain(lead.strategy, shares, worth, plan)
         verdicts = []
         for each in members:
             bands = bands_of(each.situation, self.guardrails, candidate, None if self._free(lead) else gain)
-            bands = [b for b in bands if b.kind is not Kind.PACE or each.settled]
+            bands = [b for b in bands if b.code != RuleBand.code and (b.kind is not Kind.PACE or each.settled)]
             verdicts.append(GuardrailVerdict.of(bands, candidate, profit))
         hard = _common(verdict.hard for verdict in verdicts)
         allowed = _common(verdict.allowed for verdict in verdicts)
         blank = replace(
             blank, hard_low=hard.low, hard_high=hard.high, allowed_low=allowed.low, allowed_high=allowed.high,
-            candidate_minor=candidate, objective_minor=plan.objective,
+            candidate_minor=candidate, objective_minor=plan.objective, rules=lead.rules.applied,
             gain_minor=gain.mean if gain else None, gain_sd_minor=gain.sd if gain else None,
             confidence=gain.confidence if gain and not self._free(lead) else None,
         )  # fmt: skip
@@ -203,13 +251,16 @@ class _JointDecision:
             return replace(self._kept(blank, OutcomeCode.HELD, plan), continue_at_ms=until_ms)
         if pins[Pin.MAIN] and self.settled:
             return replace(self._kept(blank, OutcomeCode.HELD, plan), review=True)
-        chosen = intersect_yielding(allowed, (band for v in verdicts for band in v.bands if band.pin in YIELDING))
-        if lead.strategy.searches and (points := [price for price in grid if price in chosen]):
+        inside = self._within_rules(allowed)
+        chosen = intersect_yielding(inside, (band for v in verdicts for band in v.bands if band.pin in YIELDING))
+        if adjustment is not None:
+            shares = proposal.adjusted(0.0, StrategyContext(lead.inputs, chosen)).shares
+        elif lead.strategy.searches and (points := [price for price in grid if price in chosen]):
             plan, shares = self._solve(lead.strategy, [each.at(points) for each in situations])
         else:
             price = StrategyContext(lead.inputs, chosen).rounded(candidate)
             shares = Proposal.single(price, policy.segments.names).shares
-        shown = intersect_yielding(allowed, (*pins[Pin.TABLE_PRICES], *pins[Pin.SHOWN_PRICES]))
+        shown = intersect_yielding(inside, (*pins[Pin.TABLE_PRICES], *pins[Pin.SHOWN_PRICES]))
         table = self._build(lead, shares, shown, explored=lead.strategy.explores)
         after = self._gain(lead.strategy, shares_of(table, policy.segments.names), worth, plan)
         # Where the range of experience excludes the candidate, its gain is not that of the change that is left.
@@ -229,31 +280,32 @@ class _JointDecision:
     def _common_situation(self) -> Situation:
         """Return the lead's situation with the bounds and the strategy of the whole group.
 
-        Members whose roles have different strategies follow the policy's default one, or the first of theirs that
-        all their roles allow.
+        A pricing rule of the highest priority among the deciding members' chooses the strategy, if all their roles
+        allow it. Otherwise members whose roles have different strategies follow the policy's default one, or the
+        first of theirs that all their roles allow.
         """
         lead, deciding = self.deciding[0].situation, self.deciding
         bounds = [each.situation.follow_minor for each in self.members if each.situation.follow_minor is not None]
-        strategy = lead.strategy
-        if any(each.situation.strategy is not strategy for each in deciding):
+        rules = self.rules
+        own = [strategy_of(each.inputs, rules).strategy for each in deciding]
+        strategy = own[0]
+        if any(each is not strategy for each in own):
             plain = replace(lead.inputs, product=replace(lead.inputs.product, role=""))
-            default = strategy_of(plain).strategy
-            allows = lead.inputs.policy.strategies.allows
-            fitting = [
-                each
-                for each in (default, *(other.situation.strategy for other in deciding))
-                if all(allows(other.inputs.product.role, each.name) for other in deciding)
-            ]
+            default = strategy_of(plain, rules).strategy
+            fitting = [each for each in (default, *own) if self.may_use(each.name)]
             strategy = fitting[0] if fitting else default
         if self.fallback.fallback is Fallback.RULE:
             strategy = FALLBACK_RULE
+        if any(strategy.starts_from_current(each.inputs) for each in deciding):
+            rules = rules.without(ActionKind.ADJUST, LostTo.STRATEGY)
         exempt = any(each.situation.exempt_from_gain for each in deciding)
-        return replace(lead, strategy=strategy, follow_minor=min(bounds, default=None), exempt_from_gain=exempt)
+        follow_minor = min(bounds, default=None)
+        return replace(lead, strategy=strategy, follow_minor=follow_minor, exempt_from_gain=exempt, rules=rules)
 
     def _free(self, lead: Situation) -> bool:
         """Return whether a change needs no gain: by a rule or a cause without one, or without a group's table."""
         needs = [each.inputs.cause.needs_gain for each in self.settled]
-        return lead.strategy.by_rule or lead.exempt_from_gain or not needs or not all(needs)
+        return lead.by_rule or lead.exempt_from_gain or not needs or not all(needs)
 
     def _is_material(self, lead: Situation, gain: Gain | None, worth: Sequence[Valuation]) -> bool:
         """Return whether a change pays for itself: the group's gain reaches the policy's share and amount."""

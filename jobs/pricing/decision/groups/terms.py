@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
+from jobs.pricing.rules.matching import AppliedRule
 from schemas.codes import Fallback, FallbackReason, OutcomeCode
 from schemas.price_table import PriceList
 
@@ -43,8 +44,9 @@ class GroupTerms:
     other. ``allowed_low``, ``allowed_high``: within the pace limits too. ``candidate_minor``: the best common
     price before pace limits. ``gain_minor``, ``gain_sd_minor``, ``confidence``: gain of the group per period; None
     where none was computed or required. ``objective_minor``: the LP's. ``continue_at_ms``: when a change that a
-    pace limit cut short goes on. ``review``: an operator should look at it. ``fallback``, ``fallback_reasons``:
-    the stage of the fallback chain that the group used.
+    pace limit cut short goes on. ``review``: an operator should look at it. ``rules``: the rules that choose the
+    group's strategy and adjust its prices. ``fallback``, ``fallback_reasons``: the stage of the fallback chain
+    that the group used.
     """
 
     plan_id: str
@@ -64,6 +66,7 @@ class GroupTerms:
     objective_minor: float | None = None
     continue_at_ms: int | None = None
     review: bool = False
+    rules: tuple[AppliedRule, ...] = ()
     fallback: Fallback = Fallback.NONE
     fallback_reasons: tuple[FallbackReason, ...] = ()
 
@@ -106,7 +109,10 @@ class GroupTerms:
                 name: {"p": list(each.prices), "c": list(each.cumulative)} for name, each in self.prices.items()
             }
         members = [member._asdict() for member in self.members]
-        return record | {"outcome": self.outcome.value, "members": members, "prices": prices}
+        # Absent without rules, as in records from before there were any.
+        rules = {"rules": [rule.to_record() for rule in self.rules]} if self.rules else {}
+        del record["rules"]
+        return record | {"outcome": self.outcome.value, "members": members, "prices": prices} | rules
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> GroupTerms:
@@ -123,6 +129,7 @@ class GroupTerms:
             "outcome": OutcomeCode(record["outcome"]),
             "members": members,
             "prices": prices,
+            "rules": tuple(AppliedRule(**each) for each in record.get("rules", ())),
             "fallback": Fallback(record.get("fallback", Fallback.NONE)),
             "fallback_reasons": tuple(map(FallbackReason, record.get("fallback_reasons", ()))),
         }

@@ -12,6 +12,7 @@ from jobs.pricing.commands import HANDLER_OF
 from jobs.pricing.decision.explain import WIDTH, explain
 from jobs.pricing.decision.groups.plan import plan_group
 from jobs.pricing.guardrails import GUARDRAILS, Guardrail
+from jobs.pricing.policy import Policy
 from jobs.pricing.watcher.signals import SIGNALS, Signal
 from schemas import public_texts
 from schemas.causes import Cause
@@ -64,6 +65,8 @@ CAUSE_TEXTS: tuple[tuple[Cause, dict[str, Any], str], ...] = (
     (Cause.EVENT_ENDED, {"event": "spring sale", "kind": "campaign"}, "A calendar event ended: spring sale"),
     (Cause.POLICY_CHANGED, {"policy": "0f3a", "before": "77ab", "scopes": ["acme", "acme/web:category=shoes"]},
      "The policy changed: acme; acme/web:category=shoes."),
+    (Cause.RULE_TURNED, {"rule": "evening price", "turned": "began"},
+     "A pricing rule began or ended: evening price (began)."),
     (Cause.COMMAND, {"command": "sale_target", "operator": "mo", "reason": None, "units": 40},
      "An operator's command: mo set a sale target of 40 units."),
     (Cause.COMMAND, {"command": "approve", "operator": "mo", "reason": "agreed", "decision_id": "d7"},
@@ -109,6 +112,21 @@ WORLDS: dict[str, dict[str, Any]] = {
     "scarce": {"target_units": 1.0, "target_from": "stock"},
     "with a reference": {"offers": [an_offer_row(900, START_MS - 1, "shelf", "reference")]},
     "no limit meets": {"catalog_ceiling_minor": 1300},
+    "by rules": {
+        "policy": Policy.from_dict(
+            {
+                "rules": {
+                    "entries": [
+                        {"name": "cheap", "band": {"most": 0.9}},
+                        {"name": "less", "adjust": -0.05, "priority": 2},
+                        {"name": "more", "adjust": 0.05},
+                        {"name": "plain", "strategy": "cost_plus"},
+                    ]
+                }
+            }
+        )
+    },
+    "held by a rule": {"policy": Policy.from_dict({"rules": {"entries": [{"name": "stop", "hold": True}]}})},
     "one of a group": {
         "group": plan_group(
             [a_member("s1"), a_member("s2"), a_member("s3")], "p1", "acme/web-us-usd/s1"
@@ -148,7 +166,8 @@ def test_every_cause_has_an_expected_text_here() -> None:
 
 @pytest.mark.parametrize("world", WORLDS, ids=str)
 def test_explanation_of_every_kind_of_decision_holds_no_codes(world: str) -> None:
-    text = explain(a_record(some_inputs(**WORLDS[world])), catalog_of())
+    inputs = some_inputs(**WORLDS[world])
+    text = explain(a_record(inputs), catalog_of(inputs.policy))
     assert not leaks(text), text
     assert max(map(len, text.splitlines())) <= WIDTH
 
