@@ -18,7 +18,7 @@ export GX_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
 .PHONY: help env run up down status logs clean test check fmt lint types contracts quick platform replay \
-        bench chaos fuzz accept-watcher accept-elasticity references arena behaviour results lock jars jars-lock schemas
+        bench chaos fuzz forge-locks accept-watcher accept-elasticity references arena behaviour results lock jars jars-lock schemas
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ chaos: env  ## kill parts under a recorded input and compare with an undisturbed
 
 fuzz: env  ## hostile records in every field of every stream (minutes; ARGS="--records 200000")
 	@$(RUN) -m infra.reports fuzz $(ARGS)
+
+forge-locks: env  ## forged, altered and expired tokens of price locks (minutes; ARGS="--tries 1000000")
+	@$(RUN) -m infra.reports forge-locks $(ARGS)
 
 accept-watcher: env  ## acceptance of the watcher by simulation, with its picture (half an hour; ARGS=--quick)
 	@$(RUN) -m infra.reports accept-watcher $(ARGS)

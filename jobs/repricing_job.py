@@ -17,6 +17,7 @@ from functools import partial
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import StatementSet, StreamTableEnvironment
 
+from jobs.access.signatures import no_problem, verifier
 from jobs.connectors.flink.bucket_function import host_in_flink
 from jobs.connectors.flink.bucket_tables import (
     ChangeFilter,
@@ -69,15 +70,16 @@ batch.
 """
 CHANGE_FILTER_TTL = "24 h"
 """How long a subject's previous fact is kept; after that its next fact counts as changed."""
-STREAMS = ("evidence", "decisions", "tables", "policies", "policy_changes")
+STREAMS = ("evidence", "decisions", "tables", "policies", "policy_changes", "refused_commands")
 
 
 def repricing_host(settings: Settings) -> Host:
     """Return a host of repricing logics, which publishes tables to Redis inside the call."""
     tables = RedisPriceTables(settings.redis.get_secret_value())
     policy = Policy.load(settings.policy)
+    verify = verifier(settings.command_key) if settings.command_key else no_problem
     sinks: list[OutputSink] = [RedisTableSink(tables), FallbackCounts()]
-    return Host(partial(RepricingLogic, policy), settings.host_clock, sinks, settings.live_buckets)
+    return Host(partial(RepricingLogic, policy, verify=verify), settings.host_clock, sinks, settings.live_buckets)
 
 
 def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> StatementSet:

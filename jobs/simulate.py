@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
+from jobs.access.key_files import SHOP, read_key
 from jobs.connectors.kafka.publisher import Publisher, ensure_topics
 from jobs.connectors.kafka.reading import read_topic
 from jobs.connectors.redis.price_tables import RedisPriceTables
@@ -85,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ensure_topics(settings.kafka, [topic.name for topic in INPUTS])
     market = Market(config, args.seed, _run_start(settings, clock), partial(pseudonym, secret))
     url = args.edge or f"http://{settings.edge_host}:{settings.edge_port}"
-    edge = EdgeClient(url) if args.http_share > 0 else None
+    edge = EdgeClient(url, _shop_key(settings)) if args.http_share > 0 else None
     tables = RedisPriceTables(settings.redis.get_secret_value())
     prices = LivePrices(market.listings, market.list_minor.tolist(), tables, edge, args.http_share, secret)
     try:
@@ -99,6 +100,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             edge.close()
     log.info("stopped")
     return 0
+
+
+def _shop_key(settings: Settings) -> str:
+    """Return the key that the local platform issued to the shop; empty where there is none."""
+    try:
+        return read_key(settings.keys_folder / f"{SHOP}.json").text
+    except OSError as error:
+        log.warning("no access key of the shop, so the edge will refuse its requests: %s", error)
+        return ""
 
 
 def _run_start(settings: Settings, clock: Clock) -> int:

@@ -77,6 +77,13 @@ class CommandKind(StrEnum):
     RESUME = "resume"
 
 
+class RedemptionKind(StrEnum):
+    """Kind of a record of `redemptions`: a lock used up, or the start of an epoch."""
+
+    REDEEMED = "redeemed"
+    EPOCH = "epoch"
+
+
 class CalendarKind(StrEnum):
     """Kind of a calendar entry."""
 
@@ -405,7 +412,8 @@ class Command:
     ``decision_id`` to approve and reject, ``version`` to rollback. ``selection``, ``changes``, ``from_ms`` and
     ``replaces`` belong to policy (:mod:`jobs.pricing.policies`): listings within the market as ``category=shoes``
     (role, price_group, sku), section → key → value as a JSON object, the minute from which they hold, and whether
-    they replace the scope's former changes.
+    they replace the scope's former changes. ``role`` is that of the operator's key, and ``signature`` the operator
+    port's over all other fields (:mod:`jobs.access.signatures`).
     """
 
     event_id: str
@@ -425,6 +433,8 @@ class Command:
     changes: str | None = None
     from_ms: int | None = None
     replaces: bool | None = None
+    role: str | None = None
+    signature: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -656,6 +666,38 @@ class PolicyChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedCommand:
+    """A command that was not carried out, and why; each bucket writes the same record."""
+
+    command_id: str
+    event_time_ms: int
+    tenant: str
+    kind: str
+    operator: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKey:
+    """An access key: issued, rotated or revoked.
+
+    ``issued_ms``, ``expires_ms`` and ``revoked_ms`` are wall times. ``tenant``: the one that its holder ``author``
+    may see; empty for every tenant. ``role``: one of :class:`jobs.access.roles.Role`. ``digest``: SHA-256 of the
+    key's text, hexadecimal; the text itself is kept nowhere. ``signature``: over all other fields.
+    """
+
+    key_id: str
+    issued_ms: int
+    tenant: str
+    role: str
+    author: str
+    digest: str
+    expires_ms: int
+    revoked_ms: int | None
+    signature: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """A rejected record, identified by its Kafka address.
 
@@ -693,6 +735,30 @@ class Quarantined:
     version: str
     failing_minutes: int
     payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class Redemption:
+    """A price lock that an order has used up, or the start of an epoch of redemptions (decision 67).
+
+    ``epoch`` is the epoch in which the order reserved the lock. The record counts if that epoch is the last one
+    that was started before it in its partition. The fields after ``epoch`` are absent from a start.
+    """
+
+    kind: str
+    epoch: str
+    lock_id: str = ""
+    order_id: str = ""
+    redeemed_at_ms: int = 0
+    expires_ms: int = 0
+    tenant: str = ""
+    market: str = ""
+    sku: str = ""
+    customer: str = ""
+    price_minor: int = 0
+    currency: str = ""
+    version: int = 0
+    quote_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

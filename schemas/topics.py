@@ -379,6 +379,7 @@ TOPICS: dict[str, Topic] = {
                 Check("changes", STRING, required=False, max_len=MAX_CHANGES_LENGTH),
                 Check("from_ms", BIGINT, required=False, low=OLDEST_MS),
                 Check("replaces", BOOLEAN, required=False),
+                _id("role", required=False, max_len=32), Check("signature", STRING, required=False, max_len=128),
             ),
         ),
         Topic(
@@ -395,7 +396,10 @@ TOPICS: dict[str, Topic] = {
         Topic("decisions", events.Decision, "listing"),
         Topic("policies", events.PolicyContent, "hash", compacted=True),
         Topic("policy_changes", events.PolicyChanged, "command_id", compacted=True),
+        Topic("refused_commands", events.RefusedCommand, "command_id", compacted=True),
+        Topic("access_keys", events.AccessKey, "key_id", event_time="issued_ms", compacted=True, partitions=1),
         Topic("tables", events.PriceTableRecord, "listing", event_time="published_ms", compacted=True),
+        Topic("redemptions", events.Redemption, "lock_id", event_time="redeemed_at_ms", retention_ms=30 * DAY_MS),
         Topic("rejected", events.Rejected, "topic-partition-offset", event_time="kafka_ts_ms"),
         Topic("quarantine", events.Quarantined, "logic/bucket"),
         Topic("ledger", events.LedgerEntry, "topic-partition", event_time="window_end_ms"),

@@ -42,6 +42,7 @@ DEFAULT_PORTS = {
     "data_taskmanager_prices": 6127,
     "rpc_taskmanager_prices": 6126,
     "edge": 8080,
+    "console": 8090,
     "metrics_jobmanager": 9250,
     "metrics_taskmanager": 9251,
     "metrics_taskmanager_prices": 9255,
@@ -353,6 +354,7 @@ def platform_env(
         "FLINK": external.get("flink", f"{LOOPBACK}:{ports['flink']}"),
         "CLOCK": clock,
         "EDGE_PORT": str(ports["edge"]),
+        "CONSOLE_PORT": str(ports["console"]),
         **{name.upper() + "_PORT": str(port) for name, port in ports.items() if name.startswith(published)},
         **extra,
     }

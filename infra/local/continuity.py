@@ -14,8 +14,11 @@ from confluent_kafka import KafkaException
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from infra.local.config import Layout
+from jobs.connectors.kafka.redemption_log import EpochReplacedError
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.connectors.redis.rebuild import rebuild, rebuild_segments
+from jobs.connectors.redis.redemption_rebuild import rebuild_redemptions
+from jobs.connectors.redis.redemptions import RedemptionStore
 from jobs.runtime.clock import Clock
 from jobs.runtime.settings import DATA_CLOCK
 
@@ -40,18 +43,24 @@ def record_clock(layout: Layout, env: Mapping[str, str]) -> None:
 
 
 @retry(
-    retry=retry_if_exception_type((KafkaException, redis.RedisError)),
+    retry=retry_if_exception_type((KafkaException, redis.RedisError, EpochReplacedError)),
     stop=stop_after_attempt(20),
     wait=wait_fixed(0.5),
     reraise=True,
 )
 def fill_redis(env: Mapping[str, str], progress: Callable[[str], None]) -> None:
-    """Rebuild Redis from Kafka unless it is marked ready, and then mark it ready for writers.
+    """Rebuild redemptions, segments and price tables in Redis from Kafka, unless each is marked ready.
 
     It is retried for 10 s, since a new topic has no leader at first.
     """
-    tables = RedisPriceTables(env["WALRAS_REDIS"])
+    tables, redemptions = RedisPriceTables(env["WALRAS_REDIS"]), RedemptionStore(env["WALRAS_REDIS"])
     try:
+        if redemptions.ready() is None:
+            clock = env["WALRAS_CLOCK"]
+            now_ms = (Clock() if clock == DATA_CLOCK else Clock.parse(clock)).now_ms()
+            done = rebuild_redemptions(redemptions, env["WALRAS_KAFKA"], now_ms)
+            if done.used:
+                progress(f"redis       {done.used} redemptions rebuilt from Kafka")
         if tables.ready() is not None:
             return
         # Segments first, since `rebuild` marks Redis ready: after a failure everything is retried.
@@ -70,3 +79,4 @@ def fill_redis(env: Mapping[str, str], progress: Callable[[str], None]) -> None:
         )
     finally:
         tables.close()
+        redemptions.close()

@@ -33,6 +33,7 @@ from infra.local.errors import PlatformError
 from infra.local.parts import TASK_MANAGERS, flink_get, registered
 from infra.local.platform import Platform
 from jobs.connectors.redis.price_tables import RedisPriceTables
+from jobs.connectors.redis.redemptions import RedemptionStore
 from jobs.monitoring import minute_progress
 from jobs.monitoring.health import newest_minute
 from jobs.registry import JOBS
@@ -195,16 +196,17 @@ class JobSupervisor:
             log.info("%s submitted as %s", name, job_id)
 
     def _check_redis(self, env: dict[str, str]) -> None:
-        tables = RedisPriceTables(env["WALRAS_REDIS"])
+        tables, redemptions = RedisPriceTables(env["WALRAS_REDIS"]), RedemptionStore(env["WALRAS_REDIS"])
         try:
-            lost = tables.ready() is None
+            lost = tables.ready() is None or redemptions.ready() is None
         except Exception as error:  # whatever the error, supervisord restarts Redis and the next poll checks it
             log.warning("Redis does not respond: %s", error)
             return
         finally:
             tables.close()
+            redemptions.close()
         if lost:
-            log.warning("Redis has lost its tables; refilling it from Kafka")
+            log.warning("Redis has lost its tables or redemptions; refilling it from Kafka")
             fill_redis(env, log.info)
             self._refills.inc()
 

@@ -198,10 +198,14 @@ def taskmanager_ready(part: str) -> Check:
     return check
 
 
-def edge_ready(env: Mapping[str, str]) -> str | None:
-    """Check that the edge service listens."""
-    port = int(env["WALRAS_EDGE_PORT"])
-    return None if is_listening(port) else f"nothing listens at {LOOPBACK}:{port}"
+def listens(name: str) -> Check:
+    """Return the check that the process with a port of this name listens."""
+
+    def check(env: Mapping[str, str]) -> str | None:
+        port = int(env[f"WALRAS_{name.upper()}_PORT"])
+        return None if is_listening(port) else f"nothing listens at {LOOPBACK}:{port}"
+
+    return check
 
 
 TASK_MANAGERS = {"taskmanager": "Flink task manager", "taskmanager_prices": "task manager of prices"}
@@ -218,7 +222,8 @@ PARTS: dict[str, Part] = {
             for name, what in TASK_MANAGERS.items()
         ),
         Part("ticker", "ticks for every bucket", _module("jobs.ticker"), stage=2, metrics="metrics_ticker"),
-        Part("edge", "edge service", _module("jobs.edge.service"), edge_ready, stage=2),
+        Part("edge", "quote port", _module("jobs.edge.service"), listens("edge"), stage=2),
+        Part("console", "operator port", _module("jobs.console.service"), listens("console"), stage=2),
         Part(
             "keeper",
             "submits lost jobs again",

@@ -31,12 +31,15 @@ from infra.local.machine.ports import is_listening, pick_ports
 from infra.local.parts import PARTS, TASK_MANAGERS, Part
 from infra.local.status import without_password
 from infra.local.supervision import RUNNING, Supervision, end_leftovers, memory_mb, process_tree, processes_of
+from jobs.access.key_files import sign_in_link
+from jobs.access.signatures import Signer
 from jobs.connectors.feast.features import apply_feature_repo
+from jobs.connectors.kafka.access_keys import ensure_local_keys, wall_ms
 from jobs.connectors.kafka.publisher import ensure_topics
 from jobs.monitoring.health import newest_minute
 from jobs.registry import JOBS
 from jobs.runtime.pseudonym import create_key
-from jobs.runtime.settings import KEY_FILE, SETTINGS_ERRORS, Settings
+from jobs.runtime.settings import DATA_CLOCK, KEY_FILE, SETTINGS_ERRORS, SIGNING_KEY_FILE, Settings
 from schemas.time_units import MINUTE_MS
 
 STATE_FOLDERS = ("run", "kafka", "flink", "archive", "feast")
@@ -169,6 +172,7 @@ class Platform:
             except ValueError as error:
                 raise PlatformError(f"topics: {error}") from error
             self._progress(f"topics      {len(created)} created" if created else "topics      all exist")
+            ensure_local_keys(self.settings())
         if {"broker", "redis"} <= set(by_name):
             background.append(
                 self._in_background("filling Redis from Kafka", partial(fill_redis, self.env, self._progress))
@@ -188,9 +192,10 @@ class Platform:
         if launched and wanted_jobs and any(part.name == "simulate" for part in last):
             self._warm_up(wanted_jobs)
         self._start(last)
-        self._progress(
-            f"up after {time.monotonic() - started:.0f} s; console: http://127.0.0.1:{self.env['WALRAS_EDGE_PORT']}/"
-        )
+        self._progress(f"up after {time.monotonic() - started:.0f} s")
+        if any(part.name == "console" for part in then):
+            link = sign_in_link(self.settings(), wall_ms())
+            self._progress(f"console     {link} (signs in once; `walras keys link` prints another)")
 
     def _warm_up(self, job_names: Sequence[str]) -> None:
         """Wait until the jobs close minutes in time with ticks alone, before the market starts.
@@ -230,7 +235,9 @@ class Platform:
         external = self.external()
         ports = pick_ports(config.DEFAULT_PORTS, self.layout.read_ports())
         moved = [
-            f"{n} {ports[n]}" for n in ("kafka", "redis", "flink", "edge") if ports[n] != config.DEFAULT_PORTS[n]
+            f"{n} {ports[n]}"
+            for n in ("kafka", "redis", "flink", "edge", "console")
+            if ports[n] != config.DEFAULT_PORTS[n]
         ]
         if moved:
             self._progress(f"ports       default ports are in use; using {', '.join(moved)}")
@@ -243,7 +250,7 @@ class Platform:
                 ports,
                 clock=config.next_clock(speed, stopped_at_ms=stopped_at),
                 external=external,
-                extra={"PARALLELISM": str(parallelism), **extra},
+                extra={"PARALLELISM": str(parallelism), **self._command_key(extra), **extra},
             ),
             checkpoint_interval_s=checkpoint_interval_s,
             parallelism=parallelism,
@@ -253,6 +260,14 @@ class Platform:
             self._format_broker()
         run = [part for part in self._known_parts.values() if part.replaced_by not in external]
         self.supervision.launch(run, ports, self.environment())
+
+    def _command_key(self, extra: Mapping[str, str]) -> dict[str, str]:
+        """Return the setting of the public key under which commands are verified.
+
+        A replay has none: its commands are recorded, and come from the operator's own files.
+        """
+        signer = Signer(self.layout.home / SIGNING_KEY_FILE)
+        return {} if extra.get("CLOCK") == DATA_CLOCK else {"COMMAND_KEY": signer.public_key}
 
     def environment(self) -> dict[str, str]:
         """Return the environment of every part and of the client that submits jobs."""
@@ -406,7 +421,7 @@ class Platform:
         if ran:
             record_clock(self.layout, self.env)
             order = (
-                ("simulate", "ticker", "edge", "keeper"),
+                ("simulate", "ticker", "edge", "console", "keeper"),
                 (*TASK_MANAGERS, "jobmanager"),
                 ("broker", "redis"),
             )

@@ -4,8 +4,9 @@ Exit codes of every command: 0 yes or done; 1 no (a difference, no such listing,
 wrong use; 3 a required component does not answer. ``--json`` prints data.
 
 To add a command: one function in :mod:`jobs.cli.queries`, in :mod:`jobs.cli.operator_commands` if it changes
-something, or in :mod:`jobs.cli.learning` if it needs no running part; :mod:`jobs.cli.quarantine`,
-:mod:`jobs.cli.rules` and :mod:`jobs.cli.strategies` are groups of their own.
+something, or in :mod:`jobs.cli.learning` if it needs no running part; :mod:`jobs.cli.keys`,
+:mod:`jobs.cli.locks`, :mod:`jobs.cli.quarantine`, :mod:`jobs.cli.rules` and :mod:`jobs.cli.strategies` are groups
+of their own.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import typer
 
 # Imported for the commands that they declare.
 from jobs.cli import (  # noqa: F401
+    keys,
     learning,
+    locks,
     model_reports,
     operator_commands,
     policy,

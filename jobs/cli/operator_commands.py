@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from inspect import Parameter, Signature
 from typing import Annotated, Any
 
@@ -34,7 +35,10 @@ from jobs.connectors.kafka.commands import (
     publish_command,
 )
 from jobs.connectors.kafka.publisher import ensure_topics
+from jobs.connectors.kafka.redemption_log import EpochReplacedError
 from jobs.connectors.redis.rebuild import rebuild, rebuild_segments
+from jobs.connectors.redis.redemption_rebuild import rebuild_redemptions
+from jobs.connectors.redis.redemptions import RedemptionStore
 from jobs.pricing.commands import COMMANDS, Argument, CommandHandler
 from jobs.runtime.settings import Settings
 from schemas.events import CommandKind
@@ -59,13 +63,20 @@ def rebuild_redis(
     epoch: Annotated[str, typer.Option(help="Name of the new epoch; by default the wall time.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Rebuild a lost Redis from Kafka: each listing's highest version over `tables` and `decisions`; segments.
+    """Rebuild a lost Redis from Kafka: each listing's highest version over `tables` and `decisions`; segments;
+    redemptions of price locks.
 
     Writers are refused until it is done; an edge serves what it has cached meanwhile.
     """
     settings = Settings.load()
     began = time.monotonic()
     tables = open_tables(settings)
+    with closing(RedemptionStore(settings.redis.get_secret_value())) as store:
+        try:
+            locks = rebuild_redemptions(store, settings.kafka, settings.run_clock.now_ms())
+        except EpochReplacedError as error:
+            typer.echo(f"walras: rebuild-redis: {error}; run it again if `walras status` reports Redis", err=True)
+            raise typer.Exit(NO) from None
     customers = rebuild_segments(tables, settings.kafka)
     done = rebuild(
         tables,
@@ -74,13 +85,17 @@ def rebuild_redis(
         progress=lambda line: None,
     )
     took = time.monotonic() - began
+    unreadable = done.unreadable + customers.unreadable + locks.unreadable
     line = (
         f"{done.listings} listings from {done.read} records, customers from {customers.records} records "
-        f"in {took:.1f} s; {done.unreadable + customers.unreadable} unreadable; ready"
+        f"and {locks.used} used locks from {locks.read} records in {took:.1f} s; {unreadable} unreadable; ready"
     )
-    figures = {"seconds": took, "purchases": customers.records, "purchases_unreadable": customers.unreadable}
+    figures = {
+        "seconds": took, "purchases": customers.records, "purchases_unreadable": customers.unreadable,
+        "redemptions": locks._asdict(),
+    }  # fmt: skip
     out(done._asdict() | figures, [line], as_json)
-    if done.unreadable or customers.unreadable:
+    if unreadable:
         raise typer.Exit(NO)
 
 
@@ -153,9 +168,9 @@ def _send(kind: CommandKind, target: Target, operator: str, *, reason: str, **fi
         command = make_command(
             kind, target, operator=operator or getpass.getuser(), now_ms=now_ms, reason=reason or None, **fields
         )
+        publish_command(settings, command)
     except OperatorError as error:
         raise wrong(str(error)) from None
-    publish_command(settings, command)
     at = "/".join(part for part in target if part)
     typer.echo(f"{kind.value} {at}: published as {command.event_id} at {format_time(now_ms)}")
 

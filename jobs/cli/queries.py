@@ -18,6 +18,7 @@ from jobs.connectors.kafka.policies import PolicyTopic
 from jobs.connectors.kafka.reading import newest, read_values
 from jobs.monitoring.health import component_health
 from jobs.policies.control import read_history
+from jobs.policies.rules import rules_in_force
 from jobs.pricing.decision.limit_texts import reason_text
 from jobs.runtime.pseudonym import pseudonym
 from jobs.runtime.settings import Settings
@@ -186,6 +187,9 @@ def status(as_json: AsJson = False) -> None:
         data["policy"] = {"scopes": [s._asdict() for s in policies.scopes],
                           "pending": [asdict(p) for p in policies.pending]}  # fmt: skip
         lines.append(f"policy: {policies.line}")
+        rules = sum(len(scope.rules) for scope in rules_in_force(settings, settings.tenant))
+        data["policy"]["rules"] = rules
+        lines.append(f"rules: {rules or 'none'} in force; `walras rules` shows what they did")
     out(data, lines, as_json)
     if not all(each.ok for each in found):
         raise typer.Exit(NO)

@@ -98,8 +98,10 @@ def screen(view: MarketView, health: Sequence[ComponentHealth], settings: Settin
         state.append(shown, "yellow" if each.ok else "red")
     if view.error:
         state.append("\n" + view.error, "red")
-    page = f"http://{settings.edge_host}:{settings.edge_port}/"
-    foot = Text.assemble(("page: ", "dim"), (page, "underline"), ("    Ctrl-C ends the run", "dim"))
+    page = f"http://{settings.console_host}:{settings.console_port}/"
+    foot = Text.assemble(
+        ("page: ", "dim"), (page, "underline"), ("    `walras keys link` signs in    Ctrl-C ends the run", "dim")
+    )
     return Group(
         top, state,
         Panel(_changes(view), title="price changes and their reasons", title_align="left", border_style="dim"),

@@ -10,17 +10,17 @@ who checks that each access is under the lock needs all of them.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from jobs.audit.explanation import learned_state
-from jobs.connectors.kafka.offsets import KAFKA_UNREACHABLE, TopicEnds
-from jobs.connectors.kafka.reading import WHOLE_TOPIC, Record, accepted_value, tail
+from jobs.connectors.kafka.following import TopicFollower
+from jobs.connectors.kafka.offsets import TopicEnds
+from jobs.connectors.kafka.reading import WHOLE_TOPIC, Record
 from jobs.policies.documents import ScopeHistory
 from jobs.pricing.decision.limit_texts import reason_text
 from jobs.pricing.policies import PolicyCatalog
@@ -32,11 +32,10 @@ from schemas.public_texts import CAUSES, FALLBACKS, OUTCOMES, REJECTIONS
 from schemas.time_units import MINUTE_MS
 from schemas.topics import TOPICS
 
-log = logging.getLogger(__name__)
-
 BACKLOG: Mapping[str, int] = {
-    "tables": WHOLE_TOPIC, "policies": WHOLE_TOPIC, "policy_changes": WHOLE_TOPIC, "decisions": 500,
-    "features": 500, "evidence": 500, "rejected": 50, "cells": 0, "models": WHOLE_TOPIC, "drift": 50,
+    "tables": WHOLE_TOPIC, "policies": WHOLE_TOPIC, "policy_changes": WHOLE_TOPIC, "refused_commands": 50,
+    "decisions": 500, "features": 500, "evidence": 500, "rejected": 50, "cells": 0, "models": WHOLE_TOPIC,
+    "drift": 50,
 }  # fmt: skip
 """Existing records read first, per partition; tables are compacted, so all of them are read."""
 
@@ -87,8 +86,6 @@ class MarketView:
 
     Attributes
     ----------
-    error : the current problem, empty if there is none.
-    caught_up : whether the backlog has been read.
     totals, rejected_codes : records by topic, and refused records by code.
     policies : policies by the hash that decisions record.
 
@@ -102,10 +99,7 @@ class MarketView:
         self._bootstrap = bootstrap
         self._max_listings, self._points = max_listings, points
         self._lock = threading.Lock()
-        self._stopping = threading.Event()
-        self._threads: list[threading.Thread] = []
-        self._on_table: Callable[[dict[str, Any]], None] | None = None
-        self._on_catalog: Callable[[dict[str, Any]], None] | None = None
+        self._follower = TopicFollower(bootstrap, BACKLOG, self._follow, self._count_unreadable)
         self._tables: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._evidence: OrderedDict[str, deque[dict[str, Any]]] = OrderedDict()
         self._last_decision: OrderedDict[str, dict[str, Any]] = OrderedDict()
@@ -117,6 +111,7 @@ class MarketView:
         self._models: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._drift: deque[dict[str, Any]] = deque(maxlen=recent)
         self._policy_changes: dict[str, dict[str, Any]] = {}
+        self._refused_commands: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self.policies = PolicyCatalog()
         self.totals: Counter[str] = Counter()
         self.rejected_codes: Counter[str] = Counter()
@@ -124,65 +119,35 @@ class MarketView:
         self._rates: dict[str, float] = {}
         self._moved = 0
         self._cells: deque[tuple[float, int]] = deque(maxlen=4096)
-        self.error = ""
-        self.caught_up = False
 
     # ---- following ----
 
-    def start(
-        self,
-        on_table: Callable[[dict[str, Any]], None] | None = None,
-        on_catalog: Callable[[dict[str, Any]], None] | None = None,
-    ) -> None:
-        """Follow the topics on background threads.
+    @property
+    def error(self) -> str:
+        """The current problem, empty if there is none."""
+        return self._follower.error
 
-        Parameters
-        ----------
-        on_table : called with every `tables` record.
-        on_catalog : called with every valid catalog entry; None: the catalog is not read.
-        """
-        self._on_table, self._on_catalog = on_table, on_catalog
-        for name, work in (("follow", self._follow), ("offsets", self._measure)):
-            thread = threading.Thread(target=self._retry, args=(work,), name=f"market-view-{name}", daemon=True)
-            thread.start()
-            self._threads.append(thread)
+    @property
+    def caught_up(self) -> bool:
+        """Whether the backlog has been read."""
+        return self._follower.caught_up
+
+    def start(self) -> None:
+        """Follow the topics on background threads."""
+        self._follower.start()
+        self._follower.run("offsets", self._measure)
 
     def close(self) -> None:
         """Stop the threads."""
-        self._stopping.set()
-        for thread in self._threads:
-            thread.join(timeout=5)
+        self._follower.close()
 
-    def _retry(self, work: Callable[[], None]) -> None:
-        while not self._stopping.is_set():
-            try:
-                work()
-            except KAFKA_UNREACHABLE as error:
-                self.error = f"Kafka at {self._bootstrap}: {error}"
-                self._stopping.wait(2.0)
-
-    def _follow(self) -> None:
-        backlogs = dict(BACKLOG) | ({"catalog": WHOLE_TOPIC} if self._on_catalog else {})
-        by_topic = {TOPICS[name].topic: backlog for name, backlog in backlogs.items()}
-        connected = False
-        for records, read_all in tail(self._bootstrap, by_topic):
-            if self._stopping.is_set():
-                return
-            if not connected:
-                connected, self.error = True, ""
-            for record in records:
-                try:
-                    self.take(record, live=self.caught_up)
-                except (ValueError, KeyError, TypeError, AttributeError) as error:
-                    # The project's own jobs wrote it: a fault of the run, not of the view.
-                    self.totals["unreadable"] += 1
-                    self.error = f"{record.topic}-{record.partition}-{record.offset}: unreadable: {error!r}"
-            self.caught_up = self.caught_up or read_all
+    def _count_unreadable(self, record: Record, error: Exception) -> None:
+        self.totals["unreadable"] += 1
 
     def _measure(self) -> None:
         names = {t.topic: t.name for t in TOPICS.values()}
         asked = TopicEnds(self._bootstrap, names)
-        while not self._stopping.wait(1.0):
+        while not self._follower.stopping.wait(1.0):
             ends: Counter[str] = Counter()
             for (topic, _), end in asked.now().items():
                 ends[names[topic]] += end
@@ -207,21 +172,15 @@ class MarketView:
                 self.totals["cells"] += rows
                 self._cells.append((time.monotonic(), rows))
             return
-        if name == "catalog":
-            return self._take_catalog(record)
         value = record.json()
         if not value:
             return
         with self._lock:
             self.totals[name] += live
             getattr(self, f"_take_{name}")(value, live)
-        if name == "tables" and self._on_table is not None:
-            self._on_table(value)
 
-    def _take_catalog(self, record: Record) -> None:
-        value = accepted_value(record, TOPICS["catalog"])
-        if self._on_catalog is not None and value is not None:
-            self._on_catalog(value)
+    def _follow(self, record: Record, live: bool) -> None:
+        self.take(record, live=live)
 
     def _take_tables(self, value: dict[str, Any], live: bool) -> None:
         key = _key(value)
@@ -255,6 +214,9 @@ class MarketView:
 
     def _take_policy_changes(self, value: dict[str, Any], live: bool) -> None:
         self._policy_changes[value["command_id"]] = value
+
+    def _take_refused_commands(self, value: dict[str, Any], live: bool) -> None:
+        _remember(self._refused_commands, value["command_id"], value, 200)
 
     def _take_decisions(self, value: dict[str, Any], live: bool) -> None:
         key = _key(value)
@@ -302,34 +264,40 @@ class MarketView:
 
     # ---- reading ----
 
-    def models(self) -> list[dict[str, Any]]:
+    def models(self, tenant: str = "") -> list[dict[str, Any]]:
         """Return the newest report of each category's models, sorted by category."""
         with self._lock:
-            return [self._models[key] for key in sorted(self._models)]
+            return [self._models[key] for key in sorted(self._models) if is_of(key, tenant)]
 
     def drift(self, n: int = 10) -> list[dict[str, Any]]:
         """Return the last confirmed changes of demand, newest first."""
         with self._lock:
             return list(self._drift)[: -n - 1 : -1]
 
-    def policy_history(self) -> ScopeHistory:
+    def policy_history(self, tenant: str = "") -> ScopeHistory:
         """Return every policy patch, accepted or refused."""
         with self._lock:
-            return ScopeHistory.of(self._policy_changes.values())
+            return ScopeHistory.of(v for v in self._policy_changes.values() if tenant in ("", v["tenant"]))
 
-    def changes(self, n: int = 20) -> list[Change]:
+    def changes(self, n: int = 20, tenant: str = "") -> list[Change]:
         """Return the last price changes, newest first."""
         with self._lock:
-            return list(self._changes)[: -n - 1 : -1]
+            return [c for c in reversed(self._changes) if is_of(c.listing, tenant)][:n]
+
+    def refused_commands(self, n: int = 10, tenant: str = "") -> list[dict[str, Any]]:
+        """Return the last commands that were not carried out, newest first."""
+        with self._lock:
+            found = [v for v in self._refused_commands.values() if tenant in ("", v["tenant"])]
+        return sorted(found, key=lambda v: (v["event_time_ms"], v["command_id"]), reverse=True)[:n]
 
     def moved(self) -> int:
         """Return how many live changes were caused by evidence or a rule over facts."""
         return self._moved
 
-    def decisions(self, n: int = 20) -> list[dict[str, Any]]:
+    def decisions(self, n: int = 20, tenant: str = "") -> list[dict[str, Any]]:
         """Return summaries of the last decisions, newest first."""
         with self._lock:
-            return list(self._decisions)[: -n - 1 : -1]
+            return [d for d in reversed(self._decisions) if is_of(d["listing"], tenant)][:n]
 
     def rejected(self, n: int = 20) -> list[dict[str, Any]]:
         """Return the last refusals, newest first, without the refused bytes."""
@@ -341,6 +309,11 @@ class MarketView:
         with self._lock:
             return self._last_decision.get(listing)
 
+    def last_decisions(self, tenant: str = "") -> list[dict[str, Any]]:
+        """Return the newest decision of every listing that is kept, complete."""
+        with self._lock:
+            return [value for key, value in self._last_decision.items() if is_of(key, tenant)]
+
     def learned(self, listing: str) -> dict[str, Any] | None:
         """Return how far the estimates of a listing can be trusted."""
         with self._lock:
@@ -351,20 +324,20 @@ class MarketView:
         with self._lock:
             return self._tables.get(listing)
 
-    def listings(self) -> list[str]:
+    def listings(self, tenant: str = "") -> list[str]:
         """Return the keys of all listings with a table, sorted."""
         with self._lock:
-            return sorted(self._tables)
+            return sorted(key for key in self._tables if is_of(key, tenant))
 
     def evidence(self, listing: str) -> list[dict[str, Any]]:
         """Return a listing's evidence points, oldest first."""
         with self._lock:
             return list(self._evidence.get(listing, ()))
 
-    def top_evidence(self, n: int = 8, within_ms: int = 30 * MINUTE_MS) -> list[dict[str, Any]]:
+    def top_evidence(self, n: int = 8, within_ms: int = 30 * MINUTE_MS, tenant: str = "") -> list[dict[str, Any]]:
         """Return the newest point of the listings with the most evidence, none older than ``within_ms``."""
         with self._lock:
-            latest = [(key, points[-1]) for key, points in self._evidence.items()]
+            latest = [(key, points[-1]) for key, points in self._evidence.items() if is_of(key, tenant)]
         newest = max((p["window_end_ms"] for _, p in latest), default=0)
         fresh = [(key, p) for key, p in latest if p["window_end_ms"] >= newest - within_ms]
         fresh.sort(key=lambda item: (-item[1]["evidence"], item[0]))
@@ -382,27 +355,55 @@ class MarketView:
             "cell_rows": sum(n for _, n in recent) / span,
         }
 
-    def summary(self) -> dict[str, Any]:
-        """Return what the page polls, JSON-ready."""
-        return {
-            "changes": [asdict(change) | {"why": change.why} for change in self.changes(14)],
-            "evidence": [with_text(point) for point in self.top_evidence(10)],
+    def summary(self, tenant: str = "", *, prices_only: bool = False) -> dict[str, Any]:
+        """Return what the page polls, JSON-ready.
+
+        Parameters
+        ----------
+        tenant : the one whose data are shown; "" for every tenant, with figures of the whole run and refusals.
+        prices_only : leave out evidence, decisions, models and refusals.
+        """
+        shown: dict[str, Any] = {
+            "changes": [asdict(change) | {"why": change.why} for change in self.changes(14, tenant)],
+            "evidence": [], "decisions": [], "models": [], "drift": [], "rejected": {}, "refused": [],
+            "refused_commands": [], "totals": {}, "rates": {}, "moved": 0,
+            "listings": len(self.listings(tenant)), "error": self.error,
+        }  # fmt: skip
+        if not tenant:
+            shown |= {
+                "totals": dict(self.totals),
+                "rates": {k: round(v, 1) for k, v in self.rates().items()},
+                "moved": self.moved(),
+            }
+        if prices_only:
+            return shown
+        shown |= {
+            "evidence": [with_text(point) for point in self.top_evidence(10, tenant=tenant)],
             "decisions": [
                 each
                 | {"why": CAUSES.get(each["cause"], each["cause"]), "result": OUTCOMES.get(each["outcome"], "")}
                 | {"price_from": "" if each["fallback"] == Fallback.NONE else FALLBACKS.get(each["fallback"], "")}
-                for each in self.decisions(12)
+                for each in self.decisions(12, tenant)
             ],
-            "models": self.models()[:40],
-            "drift": self.drift(8),
-            "rejected": dict(self.rejected_codes.most_common(8)),
-            "refused": [[REJECTIONS.get(code, code), n] for code, n in self.rejected_codes.most_common(8)],
-            "totals": dict(self.totals),
-            "rates": {k: round(v, 1) for k, v in self.rates().items()},
-            "moved": self.moved(),
-            "listings": len(self._tables),
-            "error": self.error,
+            "models": self.models(tenant)[:40],
+            "refused_commands": self.refused_commands(5, tenant),
         }
+        if not tenant:
+            shown |= {
+                "drift": self.drift(8),
+                "rejected": dict(self.rejected_codes.most_common(8)),
+                "refused": [[REJECTIONS.get(code, code), n] for code, n in self.rejected_codes.most_common(8)],
+            }
+        return shown
+
+
+def is_of(key: str, tenant: str) -> bool:
+    """Return whether a key that begins with a tenant is of this one; "" is every tenant.
+
+    >>> is_of("acme/web/s1", "acme"), is_of("acme2/web/s1", "acme"), is_of("acme/web/s1", "")
+    (True, False, True)
+    """
+    return not tenant or key.startswith(f"{tenant}/")
 
 
 def with_text(point: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Routes of the console: the page, and the JSON that it polls.
+"""Routes of the console's page, and the JSON that it polls.
 
     GET /                                                    the page
     GET /v1/console/summary                                  the page's data
@@ -6,25 +6,27 @@
     GET /v1/listings/{tenant}/{market}/{sku}/evidence        a listing's evidence points
     GET /v1/listings/{tenant}/{market}/{sku}/explain         explanation of the price
 
-These routes are for operators, not for shoppers: a public proxy in front of an edge passes ``/v1/quotes/`` alone.
+A key of one tenant sees that tenant alone; another tenant's listing is not found.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
-from starlette.requests import Request
+from fastapi import APIRouter, Depends, HTTPException, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route
 
+from jobs.access import Permission, Principal
 from jobs.audit.explanation import explain_price, explanation_text
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.console.market_view import MarketView, with_text
+from jobs.console.rule_statistics import RuleStatistics
+from jobs.console.sign_in import required
 from jobs.monitoring.health import ComponentHealth, component_health
 from jobs.policies.documents import ScopeHistory, changes_text, scope_text
 from jobs.runtime.settings import Settings
@@ -33,62 +35,68 @@ from schemas.events import Listing
 HEALTH_EVERY_S = 3.0
 PAGE = Path(__file__).with_name("page.html")
 
+Reader = Annotated[Principal, Depends(required(Permission.READ))]
+Analyst = Annotated[Principal, Depends(required(Permission.ANALYSE))]
 
-def console_routes(view: MarketView, settings: Settings, edge: Callable[[], ComponentHealth]) -> list[BaseRoute]:
-    """Return the console's routes over one followed view; ``edge`` returns the health of the serving edge."""
+
+def page_routes(view: MarketView, settings: Settings) -> APIRouter:
+    """Return the page's routes over one followed view."""
     page = PAGE.read_text(encoding="utf-8")
     tables = RedisPriceTables(settings.redis.get_secret_value())
     known: tuple[float, list[ComponentHealth]] = (float("-inf"), [])
-    asking = asyncio.Lock()
+    asking, rules = asyncio.Lock(), RuleStatistics(view)
+    routes = APIRouter()
 
     async def health() -> list[ComponentHealth]:
-        # Checked once for all readers and never on the event loop: a component that hangs must not stop quotes.
+        # Checked once for all readers, and never on the event loop, since a component may hang.
         nonlocal known
         async with asking:
             if time.monotonic() - known[0] > HEALTH_EVERY_S:
-                found = await asyncio.to_thread(component_health, settings, tables, with_edge=False)
-                known = (time.monotonic(), [*found, edge()])
+                known = (time.monotonic(), await asyncio.to_thread(component_health, settings, tables))
         return known[1]
 
-    async def index(request: Request) -> Response:
+    @routes.get("/", include_in_schema=False)
+    async def index(who: Reader) -> Response:
         return HTMLResponse(page, headers={"content-security-policy": CSP, "cache-control": "no-cache"})
 
-    async def summary(request: Request) -> Response:
-        clock = settings.run_clock
-        return _json(
-            view.summary()
-            | {
-                "policies": policies_data(view.policy_history(), clock.now_ms()),
-                "health": [component._asdict() for component in await health()],
-                "now_ms": clock.now_ms(),
-                "speed": clock.speed,
-            }
-        )
+    @routes.get("/v1/console/summary")
+    async def summary(who: Reader) -> dict[str, Any]:
+        """Return the page's data: price changes, and for analysts evidence, decisions, policies and rules."""
+        clock, prices_only = settings.run_clock, not who.may(Permission.ANALYSE)
+        history = view.policy_history(who.tenant)
+        return view.summary(who.tenant, prices_only=prices_only) | {
+            "rules": {} if prices_only else await rules.of(who.tenant),
+            "policies": [] if prices_only else policies_data(history, clock.now_ms()),
+            "health": [component._asdict() for component in await health()],
+            "now_ms": clock.now_ms(),
+            "speed": clock.speed,
+        }
 
-    async def listings(request: Request) -> Response:
-        return _json(view.listings())
+    @routes.get("/v1/listings")
+    async def listings(who: Reader) -> list[str]:
+        """Return the keys of every listing with a table."""
+        return view.listings(who.tenant)
 
-    async def evidence(request: Request) -> Response:
-        return _json([with_text(point) for point in view.evidence(_listing(request))])
+    base = "/v1/listings/{tenant}/{market}/{sku:path}"
 
-    async def why(request: Request) -> Response:
-        listing = _listing(request)
+    @routes.get(base + "/evidence")
+    async def evidence(who: Analyst, tenant: str, market: str, sku: str) -> list[dict[str, Any]]:
+        """Return a listing's evidence points, oldest first."""
+        return [with_text(point) for point in view.evidence(_listing(who, tenant, market, sku))]
+
+    @routes.get(base + "/explain")
+    async def why(request: Request, who: Analyst, tenant: str, market: str, sku: str) -> Response:
+        """Explain a listing's price; as text where the browser asks for a page."""
+        listing = _listing(who, tenant, market, sku)
         explanation = explain_price(
             listing, view.last_decision(listing), view.table(listing), view.learned(listing), view.policies
         )
         status = 404 if "price" not in explanation and explanation["decision"] is None else 200
         if "text/html" in request.headers.get("accept", ""):
             return PlainTextResponse(explanation_text(explanation), status)
-        return _json(explanation, status)
+        return Response(orjson.dumps(explanation), status, media_type="application/json")
 
-    base = "/v1/listings/{tenant}/{market}/{sku:path}"
-    return [
-        Route("/", index),
-        Route("/v1/console/summary", summary),
-        Route("/v1/listings", listings),
-        Route(base + "/evidence", evidence),
-        Route(base + "/explain", why),
-    ]
+    return routes
 
 
 CSP = (
@@ -130,12 +138,8 @@ def policies_data(history: ScopeHistory, at_ms: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _listing(request: Request) -> str:
-    at = request.path_params
-    return Listing.key_in(at)
-
-
-def _json(value: Any, status: int = 200) -> Response:
-    return Response(
-        orjson.dumps(value), status, media_type="application/json", headers={"cache-control": "no-store"}
-    )
+def _listing(who: Principal, tenant: str, market: str, sku: str) -> str:
+    """Return a listing's key; another tenant's is not found."""
+    if not who.sees(tenant):
+        raise HTTPException(HTTPStatus.NOT_FOUND, "no such listing")
+    return Listing(tenant, market, sku).key

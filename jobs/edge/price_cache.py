@@ -7,6 +7,7 @@ Three guarantees, whatever happens to Redis:
 3. when Redis fails, hangs, or lacks its ``ready`` epoch, the cached entry stays in use.
 
 Pub/sub hints make an entry be read again earlier. The guarantees do not rely on them, since messages may be lost.
+When the connection that brings them is lost, every entry is confirmed again before it is served.
 Lookups that arrive while a batch is read share the next batch, so that one round trip serves all of them. An entry
 in use is refreshed in the background before ``reread_s`` has passed, so that no request waits for it.
 
@@ -31,6 +32,7 @@ from typing import Any
 from jobs.connectors.redis.async_price_tables import AsyncPriceTables, Hint
 from jobs.connectors.redis.price_tables import REDIS_UNREACHABLE
 from jobs.edge.price_entry import Entry, NoPriceError, UnknownListingError, list_price_table
+from jobs.edge.recently_used import RecentlyUsed
 from schemas.events import CatalogEntry, Listing
 from schemas.price_table import PriceTable, PriceTableError
 from schemas.topics import MAX_PRICE_MINOR
@@ -76,7 +78,8 @@ class PriceCache:
     failures : reads of Redis that failed.
     evicted, list_prices_evicted : tables and list prices dropped, or not accepted, for lack of room.
     lower_versions : tables of Redis that were refused because the cached version was higher.
-    hints : hints received.
+    hints, hints_lost : hints received, and how often the connection that brings them was lost.
+    caches : the caches without an eviction rule of their own, by name.
     """
 
     def __init__(
@@ -89,17 +92,17 @@ class PriceCache:
         pause_s: float = 0.5,
         linger_s: float = 0.001,
         max_tables: int = 100_000,
-        max_segments: int = 200_000,
+        max_segments: int = 50_000,
         max_unknown: int = 10_000,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._redis = AsyncPriceTables(url, timeout_s)
         self._reread_s, self._segment_s, self._pause_s, self._linger_s = reread_s, segment_s, pause_s, linger_s
-        self._max_tables, self._max_segments, self._max_unknown = max_tables, max_segments, max_unknown
+        self._max_tables, self._max_unknown = max_tables, max_unknown
         self._monotonic = monotonic
         # Least recently used first.
         self._tables: OrderedDict[str, Entry] = OrderedDict()
-        self._segments: dict[tuple[str, str], tuple[str | None, float]] = {}
+        self._segments: RecentlyUsed[tuple[str, str], tuple[str | None, float]] = RecentlyUsed(max_segments)
         self._listed: OrderedDict[str, CatalogEntry] = OrderedDict()
         self._unknown: dict[Listing, float] = {}
         self._wanted_tables: dict[Listing, asyncio.Future[None]] = {}
@@ -116,6 +119,9 @@ class PriceCache:
         self.list_prices_evicted = 0
         self.lower_versions = 0
         self.hints = 0
+        self.hints_lost = 0
+        self._has_hints = self._was_subscribed = False
+        self.caches: dict[str, RecentlyUsed[Any, Any]] = {"segments": self._segments}
 
     @property
     def healthy(self) -> bool:
@@ -166,7 +172,7 @@ class PriceCache:
         age = now - entry.checked_at
         if age > self._reread_s:
             return None
-        known = self._segments.get(customer)
+        known = self._segments[customer]
         if known is None or known[1] < now:
             return None
         if age > self._reread_s * REFRESH_AHEAD_SHARE:
@@ -193,13 +199,14 @@ class PriceCache:
         entry = self._tables.get(listing.key)
         if (entry is None or entry.checked_at + self._reread_s < now) and self._unknown.get(listing, _NEVER) < now:
             waits.append(self._want(self._wanted_tables, listing))
-        known = self._segments.get(customer)
+        known = self._segments[customer]
         if known is None or known[1] < now:
             waits.append(self._want(self._wanted_segments, customer))
         for wait in waits:
             await wait
         entry = self._tables.get(listing.key)
-        segment, _ = self._segments.get(customer, (None, 0.0))
+        known = self._segments[customer]
+        segment = known[0] if known is not None else None
         if entry is not None:
             return entry, segment
         listed = self._listed.get(listing.key)
@@ -305,9 +312,7 @@ class PriceCache:
             self._take(listing, fields, now)
         self._keep_used(listings)
         for key, segment in zip(customers, segments, strict=True):
-            if len(self._segments) >= self._max_segments:
-                del self._segments[next(iter(self._segments))]
-            self._segments[key] = (segment, now + self._segment_s)
+            self._segments.put(key, (segment, now + self._segment_s))
 
     def _keep_used(self, listings: list[Listing]) -> None:
         """Mark the tables of a read as used; evict the least recently used ones, but none of this read."""
@@ -354,10 +359,28 @@ class PriceCache:
         while not self._closing:
             try:
                 async for hint in self._redis.hints():
-                    self._hinted(hint)
+                    if hint is None:
+                        self._subscribed()
+                    else:
+                        self._hinted(hint)
             except REDIS_UNREACHABLE as error:
                 log.debug("edge cache: no hints until Redis answers: %s", error)
+                if self._has_hints:
+                    self._has_hints = False
+                    self._check_again()
                 await asyncio.sleep(self._pause_s)
+
+    def _subscribed(self) -> None:
+        self.hints_lost += self._was_subscribed
+        self._has_hints = self._was_subscribed = True
+        self._check_again()
+
+    def _check_again(self) -> None:
+        """Have every entry confirmed before it is served again: hints may have been lost."""
+        due = self._monotonic() - 2 * self._reread_s
+        for entry in self._tables.values():
+            entry.checked_at = min(entry.checked_at, due)
+        self._unknown.clear()
 
     def _hinted(self, hint: Hint) -> None:
         entry = self._tables.get(hint.listing.key)

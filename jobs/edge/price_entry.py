@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT, CatalogEntry, Listing, QuoteSource
 from schemas.price_table import FULL, PriceList, PriceTable
 
@@ -17,15 +15,9 @@ class NoPriceError(LookupError):
 
 
 class Entry:
-    """A listing's newest known table, when Redis last confirmed it, and whether it still does.
+    """A listing's newest known table, when Redis last confirmed it, and whether it still does."""
 
-    Attributes
-    ----------
-    rendered : quotes rendered from the table (:class:`jobs.edge.quote_text.RenderedQuotes`), by source, arm and
-        segment; they live as long as the table.
-    """
-
-    __slots__ = ("checked_at", "confirmed", "expires_ms", "rendered", "table", "version_text")
+    __slots__ = ("checked_at", "confirmed", "expires_ms", "table", "version_text")
 
     def __init__(self, table: PriceTable, checked_at: float, confirmed: bool = True) -> None:
         self.table = table
@@ -33,7 +25,6 @@ class Entry:
         self.version_text = str(table.version)
         self.checked_at = checked_at
         self.confirmed = confirmed
-        self.rendered: dict[tuple[str, str, str | None], Any] = {}
 
 
 def list_price_table(entry: CatalogEntry) -> PriceTable:

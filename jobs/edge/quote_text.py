@@ -65,10 +65,11 @@ class RenderedQuotes:
 "reason":"current price"}'
     """
 
-    __slots__ = ("cumulative", "group", "published_ms", "records", "replies", "salt")
+    __slots__ = ("cumulative", "group", "published_ms", "records", "replies", "salt", "table")
 
     def __init__(self, table: PriceTable, source: str, arm: str, segment: str) -> None:
         self.group = group_key(table.listing.tenant, table.listing.market, table.price_group)
+        self.table = table
         self.published_ms = table.published_ms
         if source == LIST:
             self.salt = f"list-{table.list_minor}"

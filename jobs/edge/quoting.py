@@ -1,8 +1,7 @@
 """Quotes: from a price request to the reply and the logged quote.
 
-The request is validated by the limits of the quotes topic's contract. The customer id is replaced by a pseudonym
-before any lookup or logging. The price is picked from the table by the layout's rule. The reply has a reason for
-shoppers, and neither propensities nor shadow prices.
+The customer id is replaced by a pseudonym before any lookup or logging. The price is picked from the table by the
+layout's rule. The reply has a reason for shoppers, and neither propensities nor shadow prices.
 """
 
 from __future__ import annotations
@@ -10,127 +9,29 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, MutableMapping
-from functools import lru_cache
-from typing import Any, NamedTuple
-from urllib.parse import parse_qsl
-
-import orjson
+from typing import Any
 
 from jobs.connectors.kafka.quote_log import QuoteLog
+from jobs.edge.gauges import add_gauges
 from jobs.edge.price_cache import PriceCache
 from jobs.edge.price_entry import Entry, NoPriceError, UnknownListingError
+from jobs.edge.problems import PROBLEM_TYPE, REQUEST_ID, RequestIds, problem_of
+from jobs.edge.quote_lists import Pricing, quote_list, read_body
+from jobs.edge.quote_requests import BATCH, CART, PREFIX, BadRequestError, Shopper, read_listing, read_shopper
 from jobs.edge.quote_text import LIST, RenderedQuotes
+from jobs.edge.recently_used import RecentlyUsed
 from jobs.runtime.clock import Clock
 from jobs.runtime.metrics import Metrics
 from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT, Listing, QuoteSource
 from schemas.price_table import unit_draw
-from schemas.topics import IDENTIFIER, NAME
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-PREFIX = "/v1/quotes/"
-MAX_PATH, MAX_QUERY, MAX_SHOPPERS = 512, 1024, 50_000
-"""Longest path, longest query, and most cached shoppers.
-
-Single values are bounded as in the quotes topic's contract.
-"""
-
-
-class BadRequestError(ValueError):
-    """An invalid request; the message has what was expected and what was given.
-
-    Attributes
-    ----------
-    status : HTTP status of the reply.
-    """
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 TABLE, STALE = QuoteSource.TABLE.value, QuoteSource.STALE.value
 _NO_STORE = (b"cache-control", b"no-store")
 _JSON = (b"content-type", b"application/json")
-
-
-class Shopper(NamedTuple):
-    """The customer of a request, by pseudonym."""
-
-    customer: str
-    session: str
-    arm: str
-    bot: bool
-
-
-@lru_cache(maxsize=65_536)
-def read_listing(path: str) -> tuple[str, str]:
-    """Return key and tenant of the listing in a request path.
-
-    >>> read_listing("/v1/quotes/acme/web-us-usd/sku-1")
-    ('acme/web-us-usd/sku-1', 'acme')
-
-    Raises
-    ------
-    BadRequestError
-        If the path is invalid.
-    """
-    if len(path) > MAX_PATH:
-        raise BadRequestError(414, f"expected a path of at most {MAX_PATH} characters")
-    key = path[len(PREFIX) :]
-    expected = f"expected {PREFIX}{{tenant}}/{{market}}/{{sku}} of 1 to 64, 64 and 128 characters, got {path!r}"
-    try:
-        listing = Listing.parse(key)
-    except ValueError:
-        raise BadRequestError(400, expected) from None
-    if len(listing.tenant) > 64 or len(listing.market) > 64 or len(listing.sku) > 128:
-        raise BadRequestError(400, expected)
-    for part, characters in (("tenant", NAME), ("market", NAME), ("sku", IDENTIFIER)):
-        value = getattr(listing, part)
-        if not characters.allows(value):
-            raise BadRequestError(400, f"{part}: expected {characters.words}; got {value!r}")
-    return key, listing.tenant
-
-
-def read_shopper(query: bytes, name: Callable[[str], str]) -> Shopper:
-    """Return the customer of a request.
-
-    Parameters
-    ----------
-    query : the query string.
-    name : returns the pseudonym of an id.
-
-    >>> read_shopper(b"customer=c1&bot=1", str.upper)
-    Shopper(customer='C1', session='C1', arm='base', bot=True)
-
-    Raises
-    ------
-    BadRequestError
-        If a parameter is invalid.
-    """
-    if len(query) > MAX_QUERY:
-        raise BadRequestError(414, f"expected a query of at most {MAX_QUERY} bytes")
-    given = _fields(query)
-    customer, session = given.get("customer", ""), given.get("session", "")
-    if not customer and not session:
-        raise BadRequestError(400, "customer: expected ?customer=<id> (or ?session=<id> for a guest), got neither")
-    arm = given.get("arm", DEFAULT_ARM)
-    if len(customer) > 128 or len(session) > 128 or len(arm) > 32:
-        raise BadRequestError(400, "customer, session, arm: expected at most 128, 128 and 32 characters")
-    return Shopper(name(customer or session), name(session or customer), arm, given.get("bot") == "1")
-
-
-def _fields(query: bytes) -> dict[str, str]:
-    try:
-        text = query.decode()
-        if "%" in text or "+" in text:
-            return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=8))
-        # The common case without escapes is four times faster than parse_qsl.
-        return dict([field.split("=", 1) for field in text.split("&")]) if text else {}
-    except ValueError:
-        raise BadRequestError(400, "query: expected at most 8 fields name=value in UTF-8") from None
 
 
 class Quoting:
@@ -143,13 +44,25 @@ class Quoting:
     clock : the run's Clock; decides whether a table has expired.
     secret : key of the pseudonyms.
     metrics : the process' metrics; None: new ones.
+    max_rendered, max_shoppers : most rendered quotes (one per table, source and segment) and most shoppers that
+        are cached.
     """
 
     def __init__(
-        self, cache: PriceCache, quotes: QuoteLog, clock: Clock, secret: str, metrics: Metrics | None = None
+        self,
+        cache: PriceCache,
+        quotes: QuoteLog,
+        clock: Clock,
+        secret: str,
+        metrics: Metrics | None = None,
+        *,
+        max_rendered: int = 10_000,
+        max_shoppers: int = 50_000,
     ) -> None:
         self.cache, self.quotes, self.clock, self._name = cache, quotes, clock, pseudonyms(secret)
-        self._shoppers: dict[bytes, Shopper] = {}
+        self._shoppers: RecentlyUsed[bytes, Shopper] = RecentlyUsed(max_shoppers)
+        self._rendered: RecentlyUsed[tuple[str, str, str | None], RenderedQuotes] = RecentlyUsed(max_rendered)
+        self._request_ids = RequestIds()
         self.metrics = metrics or Metrics("edge")
         answered = self.metrics.counter("quotes", "Quotes answered, by where the price came from", ["source"])
         self._answered = {source.value: answered.labels(source.value) for source in QuoteSource}
@@ -157,43 +70,35 @@ class Quoting:
         self._refused = self.metrics.counter("refusals", "Requests refused, by HTTP status", ["status"])
         waits = self.metrics.histogram("redis_wait", "Time a quote waited for Redis")
         self._wait = waits.time
-        dropped = self.metrics.gauge("quotes_dropped", "count", "Quotes that could not be logged")
-        dropped.set_function(lambda: quotes.dropped)
-        waiting = self.metrics.gauge("quotes_waiting", "count", "Quotes the broker has not taken yet")
-        waiting.set_function(lambda: quotes.waiting)
-        tables = self.metrics.gauge("cached_tables", "count", "Price tables cached")
-        tables.set_function(lambda: cache.size)
-        evicted = self.metrics.gauge("evicted_tables", "count", "Price tables evicted")
-        evicted.set_function(lambda: cache.evicted)
-        whole = self.metrics.gauge("redis_whole", "info", "1 when Redis answers and has its ready epoch")
-        whole.set_function(lambda: float(cache.healthy))
+        caches = {**cache.caches, "rendered": self._rendered, "shoppers": self._shoppers}
+        add_gauges(self.metrics, cache, quotes, caches)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Reply to a request for ``/v1/quotes/…``."""
-        status, body, method = 200, b"", scope["method"]
+        status, body, method, content = 200, b"", scope["method"], _JSON
+        request_id = self._request_ids.of(scope["headers"])
         try:
             if method != "GET" and method != "HEAD":
-                raise BadRequestError(
-                    405, f"expected GET {PREFIX}{{tenant}}/{{market}}/{{sku}}?customer=…, got {method}"
-                )
-            body = await self.answer(scope["path"], scope["query_string"])
-        except BadRequestError as error:
-            status, body = error.status, _problem(str(error))
-        except UnknownListingError as error:
-            status, body = 404, _problem(
-                f"no price for {error}: expected a listing of the catalog topic (tenant/market/sku); "
-                "a listing has a price from its first catalog entry; `walras tables` lists the price tables"
-            )  # fmt: skip
-        except NoPriceError as error:
-            status, body = 503, _problem(
-                f"no price known for {error}: Redis does not answer or is being rebuilt, and this edge has not "
-                "served the listing before; retry, and show the list price meanwhile (/readyz reports readiness)"
-            )  # fmt: skip
-        if status != 200:
+                body = await self._list(method, scope, receive)
+            else:
+                body = await self.answer(scope["path"], scope["query_string"])
+        except (BadRequestError, UnknownListingError, NoPriceError) as error:
+            problem = problem_of(error)
+            status, body, content = problem.status, problem.body(request_id), PROBLEM_TYPE
             self._refused.labels(str(status)).inc()
-        length = (b"content-length", b"%d" % len(body))
-        await send({"type": "http.response.start", "status": status, "headers": [_JSON, length, _NO_STORE]})
+        headers = [content, (b"content-length", b"%d" % len(body)), _NO_STORE, (REQUEST_ID, request_id)]
+        if status == 405:
+            headers.append((b"allow", b"POST" if scope["path"] in (BATCH, CART) else b"GET, HEAD"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body if method != "HEAD" else b""})
+
+    async def _list(self, method: str, scope: Scope, receive: Receive) -> bytes:
+        path = scope["path"]
+        if method != "POST" or path not in (BATCH, CART):
+            expected = f"POST {path}" if path in (BATCH, CART) else f"GET {PREFIX}{{tenant}}/{{market}}/{{sku}}"
+            raise BadRequestError(405, f"expected {expected}, got {method}")
+        body = await read_body(scope["headers"], receive)
+        return await quote_list(Pricing(self.cache, self._name, self.quote, scope.get("tenant", "")), path, body)
 
     async def answer(self, path: str, query: bytes) -> bytes:
         """Return the public reply to a request as JSON, and log the quote.
@@ -206,32 +111,45 @@ class Quoting:
             If there is no price.
         """
         key, tenant = read_listing(path)
-        shopper = self._shoppers.get(query)
+        shopper = self._shoppers[query]
         if shopper is None:
-            if len(self._shoppers) >= MAX_SHOPPERS:
-                self._shoppers.clear()
-            shopper = self._shoppers[query] = read_shopper(query, self._name)
-        customer, session, arm, bot = shopper
-        found = self.cache.cached(key, (tenant, customer))
+            shopper = read_shopper(query, self._name)
+            self._shoppers.put(query, shopper)
+        found = self.cache.cached(key, (tenant, shopper.customer))
         if found is None:
             with self._wait():
-                found = await self.cache.lookup(Listing.parse(key), (tenant, customer))
+                found = await self.cache.lookup(Listing.parse(key), (tenant, shopper.customer))
         entry, segment = found
+        return self.quote(key, entry, segment, shopper)
+
+    def quote(self, key: str, entry: Entry, segment: str | None, shopper: Shopper) -> bytes:
+        """Pick a shopper's price from an entry, log the quote, and return the public reply as JSON.
+
+        Parameters
+        ----------
+        key : the listing's key.
+        segment : the customer's segment; None: newcomer, who has the default segment, as for every reader of the
+            public layout.
+        """
+        customer, session, bot = shopper
         now_ms = self.clock.now_ms()
         source = quote_source(entry, now_ms)
-        # A newcomer has the default segment, as for every reader of the public layout.
-        quotes = entry.rendered.get((source, arm, segment)) or _rendered(
-            entry, source, arm, segment or DEFAULT_SEGMENT
-        )
+        quotes = self._rendered[key, source, segment]
+        if quotes is None or quotes.table is not entry.table:
+            quotes = RenderedQuotes(entry.table, source, DEFAULT_ARM, segment or DEFAULT_SEGMENT)
+            self._rendered.put((key, source, segment), quotes)
         i = bisect_left(quotes.cumulative, unit_draw(quotes.salt, customer))
         quote_id = self.quotes.next_id()
         self.quotes.offer(quotes.group, quotes.record(i, quote_id, customer, session, now_ms, bot), now_ms)
         self._new[source] += 1
         return quotes.reply(i, quote_id, customer, session, max(0, now_ms - quotes.published_ms))
 
-    def clear_shoppers(self) -> None:
-        """Clear the cache of customer ids. Called once a minute, so that no id stays in memory for longer."""
-        self._shoppers.clear()
+    def age_shoppers(self) -> None:
+        """Forget the customer ids that were not used since the last call but one.
+
+        Called every half minute, so that no id stays in memory for longer than a minute after its last use.
+        """
+        self._shoppers.age()
 
     def count(self) -> None:
         """Update the counters before they are read; a quote itself only increments a dict entry."""
@@ -239,19 +157,6 @@ class Quoting:
             if n:
                 self._answered[source].inc(n)
                 self._new[source] = 0
-
-
-def _rendered(entry: Entry, source: str, arm: str, segment: str) -> RenderedQuotes:
-    """Return a table's rendered quotes, cached in its entry; an unknown arm is answered and logged as the default
-    arm.
-    """
-    known = arm if arm in entry.table.table else DEFAULT_ARM
-    quotes = entry.rendered.get((source, known, segment))
-    if quotes is None:
-        quotes = entry.rendered[source, known, segment] = RenderedQuotes(entry.table, source, known, segment)
-    if segment == DEFAULT_SEGMENT and known == arm:
-        entry.rendered[source, arm, None] = quotes
-    return quotes
 
 
 def pseudonyms(secret: str) -> Callable[[str], str]:
@@ -281,7 +186,3 @@ def quote_source(entry: Entry, now_ms: int) -> str:
     if now_ms >= entry.expires_ms:
         return LIST if entry.table.list_minor > 0 else STALE
     return TABLE if entry.confirmed else STALE
-
-
-def _problem(message: str) -> bytes:
-    return orjson.dumps({"error": message})

@@ -1,11 +1,17 @@
-"""The edge service: answers price requests over HTTP with a price and its reason, and logs every quote.
+"""The quote port: answers price requests over HTTP with a price and its reason, and logs every quote.
 
 ``python -m jobs.edge.service`` serves on ``WALRAS_EDGE_HOST``:``WALRAS_EDGE_PORT``::
 
-    GET /v1/quotes/{tenant}/{market}/{sku}?customer=…[&session=…][&arm=…][&bot=1]
-    GET /v1/listings/{tenant}/{market}/{sku}/explain      explanation of the price
-    GET /healthz  /readyz  /metrics                       liveness, readiness, Prometheus
-    GET /                                                 the console
+    GET /v1/quotes/{tenant}/{market}/{sku}?customer=…[&session=…][&bot=1]
+    POST /v1/quotes:batch, /v1/quotes:cart                quotes of several listings
+    POST /v1/quotes:lock, /v1/quotes:redeem               price locks (jobs.edge.lock_routes)
+    GET /v1/locks/keys                                    keys that verify price locks
+    GET /v1/openapi.json                                  the OpenAPI document of the quotes
+    GET /healthz  /readyz                                 liveness, readiness
+    GET /metrics                                          Prometheus, for keys that may read
+
+Every request but those for health, the document and the locks' keys presents an access key. Operators have a port
+and a process of their own (:mod:`jobs.console.service`).
 
 Quotes are a thousand times more frequent than all other requests, so their path is a bare ASGI callable and the
 rest is Starlette. The customer id is replaced by a pseudonym before any lookup or logging. The reply has no
@@ -30,64 +36,84 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from jobs.access import KeyRing, Permission
+from jobs.connectors.kafka.access_keys import RingFile, new_ring, wall_ms
+from jobs.connectors.kafka.following import TopicFollower
 from jobs.connectors.kafka.quote_log import QuoteLog
-from jobs.console.market_view import MarketView
-from jobs.console.page import console_routes
+from jobs.connectors.kafka.reading import WHOLE_TOPIC, Record, accepted_value
+from jobs.edge.access import QuoteAccess, protected
+from jobs.edge.lock_routes import LOCK, REDEEM, lock_routes
+from jobs.edge.openapi import DOCUMENT, openapi
 from jobs.edge.price_cache import PriceCache
-from jobs.edge.quoting import PREFIX, Quoting, Receive, Scope, Send
-from jobs.monitoring.health import ComponentHealth
+from jobs.edge.quote_requests import ROOT
+from jobs.edge.quoting import Quoting, Receive, Scope, Send
 from jobs.runtime.metrics import Metrics
+from jobs.runtime.serving import SERVER, tls_options
 from jobs.runtime.settings import Settings
 from schemas.events import CatalogEntry
 from schemas.price_table import PriceTable
+from schemas.topics import TOPICS
 
 log = logging.getLogger(__name__)
 
-CATALOG_FIELDS = tuple(CatalogEntry.__dataclass_fields__)
+FOLLOWED = {"access_keys": WHOLE_TOPIC, "tables": WHOLE_TOPIC, "catalog": WHOLE_TOPIC}
+"""Topics that the edge follows: keys, and prices for a start without Redis."""
 LOG_EVERY_S = 0.01
 """Seconds between two calls of :meth:`QuoteLog.poll`."""
-CLEAR_SHOPPERS_EVERY = 6_000
-"""Polls after which cached customer ids are cleared: one minute."""
+AGE_SHOPPERS_EVERY = 3_000
+"""Polls between two calls of :meth:`Quoting.age_shoppers`: half a minute."""
+SAVE_KEYS_EVERY = 500
+"""Polls after which changed keys are written to their file: five seconds."""
 
 
 def build(
-    settings: Settings, *, follow: bool = True, view: MarketView | None = None, quotes: QuoteLog | None = None
+    settings: Settings, *, follow: bool = True, ring: KeyRing | None = None, quotes: QuoteLog | None = None
 ) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-    """Return the ASGI application: quotes, health, metrics and console.
+    """Return the ASGI application: quotes, health and metrics.
 
     Parameters
     ----------
-    follow : follow Kafka for the console and for a start without Redis; False in tests without a broker.
-    view : data of the console; None: followed from Kafka.
+    follow : follow Kafka for keys and for a start without Redis; False in tests without a broker.
+    ring : keys that are accepted; None: those of the deployment.
     quotes : log of the quotes; None: the run's Kafka, and without ``follow`` no log.
     """
     metrics = Metrics("edge")
     cache = PriceCache(
         settings.redis.get_secret_value(), max_tables=settings.edge_tables, max_segments=settings.edge_segments
     )
-    quotes = quotes or QuoteLog(settings.kafka if follow else None)
-    quoting = Quoting(cache, quotes, settings.run_clock, settings.pseudonym_key.get_secret_value(), metrics)
-    market_view = view or MarketView(settings.kafka)
+    quotes = quotes or (QuoteLog.of(settings) if follow else QuoteLog(None))
+    quoting = Quoting(
+        cache, quotes, settings.run_clock, settings.pseudonym_key.get_secret_value(), metrics,
+        max_rendered=settings.edge_rendered, max_shoppers=settings.edge_shoppers,
+    )  # fmt: skip
+    keys = ring or new_ring(settings)
+    ring_file = RingFile(settings.keys_folder / "ring.json")
+    access = QuoteAccess(keys, wall_ms)
+    loop: asyncio.AbstractEventLoop | None = None
 
-    cache.all_tables_read = lambda: market_view.caught_up
+    def take(record: Record, live: bool) -> None:
+        name = record.topic.split(".")[1]
+        value = accepted_value(record, TOPICS[name]) if name == "catalog" else record.json()
+        if value and loop is not None:
+            _later(loop, takers[name], value)
 
-    def on_table(record: Mapping[str, Any]) -> None:
-        cache.on_table(PriceTable.from_record(record))
+    def take_table(value: Mapping[str, Any]) -> None:
+        cache.on_table(PriceTable.from_record(value))
 
-    def on_catalog(record: Mapping[str, Any]) -> None:
-        given: dict[str, Any] = {name: record.get(name) for name in CATALOG_FIELDS}
-        cache.on_catalog(CatalogEntry(**given))
+    def take_entry(value: Mapping[str, Any]) -> None:
+        cache.on_catalog(CatalogEntry(**value))
 
-    def edge_health() -> ComponentHealth:
-        note = f"{quotes.logged} quotes logged, {quotes.dropped} dropped, {cache.size} tables held"
-        return ComponentHealth("edge", not quotes.dropped, note)
+    takers: dict[str, Callable[[Mapping[str, Any]], None]] = {
+        "access_keys": keys.take_value, "tables": take_table, "catalog": take_entry,
+    }  # fmt: skip
+    follower = TopicFollower(settings.kafka, FOLLOWED, take)
+    cache.all_tables_read = lambda: follower.caught_up
 
     async def healthz(request: Request) -> Response:
         return _json({
-            "status": "ok", "quotes_logged": quotes.logged, "quotes_dropped": quotes.dropped,
-            "quotes_waiting": quotes.waiting, "kafka_error": quotes.last_error, "redis_epoch": cache.epoch,
+            "status": "ok", **quotes.counts, "kafka_error": quotes.last_error, "redis_epoch": cache.epoch,
             "redis_failures": cache.failures, "lower_versions_refused": cache.lower_versions,
-            "tables_cached": cache.size, "tables_evicted": cache.evicted,
+            "tables_cached": cache.size, "tables_evicted": cache.evicted, "hints_lost": cache.hints_lost,
             "list_prices_evicted": cache.list_prices_evicted, "run_time_ms": settings.run_clock.now_ms(),
         })  # fmt: skip
 
@@ -99,31 +125,35 @@ def build(
         )
 
     async def prometheus(request: Request) -> Response:
+        refused = access.refusal(request.scope, Permission.READ)
+        if refused is not None:
+            return _json({"detail": refused[1]}, refused[0])
         quoting.count()
         return Response(metrics.text(), media_type=None, headers={"content-type": metrics.content_type})
 
     async def poll() -> None:
         for turn in count(1):
             quotes.poll()
-            if turn % CLEAR_SHOPPERS_EVERY == 0:
-                quoting.clear_shoppers()
+            if turn % AGE_SHOPPERS_EVERY == 0:
+                quoting.age_shoppers()
+            if follow and turn % SAVE_KEYS_EVERY == 0 and follower.caught_up:
+                await asyncio.to_thread(ring_file.save, keys)
             await asyncio.sleep(LOG_EVERY_S)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        nonlocal loop
         loop = asyncio.get_running_loop()
         await cache.start()
         polling = asyncio.create_task(poll())
         if follow:
-            market_view.start(
-                on_table=lambda record: _later(loop, on_table, record),
-                on_catalog=lambda record: _later(loop, on_catalog, record),
-            )
+            ring_file.load(keys)
+            follower.start()
         try:
             yield
         finally:
             polling.cancel()
-            market_view.close()
+            follower.close()
             await cache.close()
             lost = await asyncio.to_thread(quotes.close)
             if lost:
@@ -132,14 +162,21 @@ def build(
     other_routes = Starlette(
         routes=[
             Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", prometheus),
-            *console_routes(market_view, settings, edge_health),
+            Route(DOCUMENT, lambda request: _json(openapi())),
+            *lock_routes(quoting, settings),
         ],
         lifespan=lifespan,
     )  # fmt: skip
 
+    async def quotes_and_locks(scope: Scope, receive: Receive, send: Send) -> None:
+        handler = other_routes if scope["path"] in (LOCK, REDEEM) else quoting
+        await handler(scope, receive, send)
+
+    protected_quotes = protected(quotes_and_locks, access)
+
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(PREFIX):
-            await quoting(scope, receive, send)
+        if scope["type"] == "http" and scope["path"].startswith(ROOT):
+            await protected_quotes(scope, receive, send)
         else:
             await other_routes(scope, receive, send)
 
@@ -154,23 +191,6 @@ def _later(loop: asyncio.AbstractEventLoop, call: Callable[[Mapping[str, Any]], 
 
 def _json(value: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(value), status, media_type="application/json")
-
-
-SERVER: dict[str, Any] = {
-    "loop": "uvloop",
-    "http": "httptools",
-    "access_log": False,
-    "proxy_headers": False,
-    "log_level": "warning",
-    "timeout_graceful_shutdown": 5,
-    # Longer than proxies and clients keep idle connections: if the server closed one first, a request that was
-    # just sent on it would fail.
-    "timeout_keep_alive": 75,
-    "server_header": False,
-    "date_header": False,
-    "h11_max_incomplete_event_size": 16_384,
-}
-"""Options of uvicorn, here and in the benchmark's server."""
 
 
 def tune_interpreter() -> None:
@@ -190,7 +210,9 @@ def main() -> None:
     settings = Settings.load()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     tune_interpreter()
-    uvicorn.run(build(settings), host=settings.edge_host, port=settings.edge_port, **SERVER)
+    uvicorn.run(
+        build(settings), host=settings.edge_host, port=settings.edge_port, **SERVER, **tls_options(settings)
+    )
 
 
 if __name__ == "__main__":

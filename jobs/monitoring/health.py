@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 import xmlrpc.client
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from jobs.audit.quarantine import failing_buckets
 from jobs.connectors.kafka.offsets import KAFKA_UNREACHABLE, error_text, newest_timestamp, topic_names
 from jobs.connectors.kafka.publisher import PublishError
 from jobs.connectors.redis.price_tables import REDIS_UNREACHABLE, RedisPriceTables
+from jobs.connectors.redis.redemptions import RedemptionStore
 from jobs.monitoring import minute_progress
 from jobs.monitoring.minute_progress import Sample
 from jobs.runtime.clock import Clock
@@ -170,15 +172,18 @@ def check_buckets(settings: Settings) -> ComponentHealth | None:
     return ComponentHealth("buckets", False, f"{described}{more}; `walras quarantine list` shows what failed")
 
 
-def check_redis(tables: RedisPriceTables) -> ComponentHealth:
-    """Report whether Redis answers and has its ``ready`` epoch."""
+def check_redis(tables: RedisPriceTables, url: str) -> ComponentHealth:
+    """Report whether Redis answers, and has the ``ready`` epochs of price tables and of redemptions."""
     try:
         epoch = tables.ready()
+        with closing(RedemptionStore(url)) as store:
+            redemptions = store.ready()
     except REDIS_UNREACHABLE as error:
         return ComponentHealth("redis", False, str(error).split(".")[0])
-    return ComponentHealth(
-        "redis", epoch is not None, f"epoch {epoch}" if epoch else "not ready: run `walras rebuild-redis`"
-    )
+    if epoch is None or redemptions is None:
+        lost = "not ready" if epoch is None else "redemptions of price locks not ready"
+        return ComponentHealth("redis", False, f"{lost}: run `walras rebuild-redis`")
+    return ComponentHealth("redis", True, f"epoch {epoch}")
 
 
 def check_flink(settings: Settings) -> list[ComponentHealth]:
@@ -201,7 +206,8 @@ def check_flink(settings: Settings) -> list[ComponentHealth]:
 
 def check_edge(settings: Settings) -> ComponentHealth:
     """Report whether the edge service is ready."""
-    base = f"http://{settings.edge_host}:{settings.edge_port}"
+    scheme = "http" if settings.tls_certificate is None else "https"
+    base = f"{scheme}://{settings.edge_host}:{settings.edge_port}"
     try:
         ready, alive = get_json(f"{base}/readyz"), get_json(f"{base}/healthz")
         if ready["status"] != "ok":
@@ -210,7 +216,8 @@ def check_edge(settings: Settings) -> ComponentHealth:
         return ComponentHealth("edge", False, f"{base}: {error}")
     except (KeyError, TypeError):
         return ComponentHealth("edge", False, f"{base}: another service answers at this address")
-    return ComponentHealth("edge", True, f"{alive['quotes_logged']} quotes, {alive['quotes_dropped']} dropped")
+    stored, dropped = alive.get("quotes_stored", 0), alive["quotes_dropped"]
+    return ComponentHealth("edge", True, f"{alive['quotes_logged']} quotes, {stored} on disk, {dropped} dropped")
 
 
 def check_processes(settings: Settings) -> list[ComponentHealth]:
@@ -234,20 +241,18 @@ def check_processes(settings: Settings) -> list[ComponentHealth]:
     ]
 
 
-def component_health(
-    settings: Settings, tables: RedisPriceTables, *, with_edge: bool = True
-) -> list[ComponentHealth]:
+def component_health(settings: Settings, tables: RedisPriceTables) -> list[ComponentHealth]:
     """Return the health of every component, in the order of the data flow."""
     asked = (check_minutes(settings), check_buckets(settings))
     minutes_and_buckets = [found for found in asked if found is not None]
-    every = [
+    return [
         check_broker(settings),
         *check_flink(settings),
         *minutes_and_buckets,
-        check_redis(tables),
+        check_redis(tables, settings.redis.get_secret_value()),
         *check_processes(settings),
+        check_edge(settings),
     ]
-    return [*every, check_edge(settings)] if with_edge else every
 
 
 def _job_name(name: str) -> str:

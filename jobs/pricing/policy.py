@@ -27,7 +27,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from jobs.pricing.policy_fallback import FallbackChain
 from jobs.pricing.policy_features import Features, LocalTimes, Segments
 from jobs.pricing.policy_learning import Beliefs, Demand, Drift, Elasticity, Sufficiency
-from jobs.pricing.policy_limits import Limits, Margin, Market, Roles, Tables
+from jobs.pricing.policy_limits import Limits, Locks, Margin, Market, Roles, Tables
 from jobs.pricing.policy_prices import Exploration, Groups, Materiality, Objective, PriceGrid, Strategies
 from jobs.pricing.policy_section import PolicySection
 from jobs.pricing.policy_watch import Watch
@@ -135,6 +135,7 @@ class Policy(PolicySection):
     drift: Drift = Drift()
     features: Features = Features()
     tables: Tables = Tables()
+    locks: Locks = Locks()
     watch: Watch = Watch()
 
     @model_validator(mode="before")

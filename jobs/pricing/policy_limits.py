@@ -149,6 +149,18 @@ class Limits(PolicySection):
     min_confidence: Share = Field(default=0.5, description="LOW_CONFIDENCE: smallest P(gain > 0) (decision 16)")
 
 
+MAX_LOCK_MINUTES = 1_440
+"""Longest price lock that a policy may set: a signing key stays published as long after its last lock."""
+
+
+class Locks(PolicySection):
+    """Price locks, which the edge issues (decision 67)."""
+
+    minutes: int = Field(
+        default=30, ge=1, le=MAX_LOCK_MINUTES, description="minutes for which a price lock is valid (decision 67)"
+    )
+
+
 class Tables(PolicySection):
     """Lifetime of price tables (§ 7)."""
 

@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 KEY_BYTES = 32
@@ -23,9 +24,14 @@ PUBLISHED_KEY = "local-only"
 
 
 def create_key(path: Path) -> None:
-    """Write a new random key to ``path`` with permissions 0600; keep an existing key.
+    """Write a new random key to ``path`` with permissions 0600; keep an existing key."""
+    create_secret(path, lambda: secrets.token_hex(KEY_BYTES))
 
-    Processes that start at the same time all read the same complete key.
+
+def create_secret(path: Path, content: Callable[[], str]) -> None:
+    """Write a new secret to ``path`` with permissions 0600; keep an existing one.
+
+    Processes that start at the same time all read the same complete secret.
     """
     if path.exists():
         return
@@ -34,7 +40,7 @@ def create_key(path: Path) -> None:
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(KEY_BYTES))
+            file.write(content())
         # A hard link, unlike a rename, cannot replace a key that another process has just written.
         with contextlib.suppress(FileExistsError):
             os.link(draft, path)

@@ -20,6 +20,8 @@ from schemas.topics import Topic, inputs_at_speed, min_lateness_ms
 
 KEY_FILE = Path("run") / "pseudonym.key"
 """The generated pseudonym key, relative to a run's state folder."""
+SIGNING_KEY_FILE = Path("run") / "commands.pem"
+"""The generated key that signs commands, relative to a run's state folder."""
 KEY_COMMAND = '`python -c "import secrets; print(secrets.token_hex(32))"`'
 DATA_CLOCK = "data"
 """The clock of a replay: hosted logics use the event time of their input as the current time."""
@@ -79,9 +81,28 @@ class Settings(BaseSettings):
         ge=1,
         description="most price tables, and most list prices, that an edge process caches",
     )
-    edge_segments: int = Field(200_000, ge=1, description="most customers' segments that an edge process caches")
+    edge_segments: int = Field(50_000, ge=2, description="most customers' segments that an edge process caches")
+    edge_rendered: int = Field(
+        10_000, ge=2, description="most rendered quotes, one per table, source and segment, that an edge caches"
+    )
+    edge_shoppers: int = Field(50_000, ge=2, description="most requests' pseudonyms that an edge process caches")
+    edge_spool_mb: int = Field(
+        512, ge=1, description="most megabytes of quotes that an edge process stores while Kafka is unreachable"
+    )
     segments_waiting: int = Field(
         100_000, ge=1, description="most customers' counts that a worker queues while Redis is unreachable"
+    )
+    console_host: str = Field("127.0.0.1", description="address of the operator port")
+    console_port: int = Field(8090, ge=0, le=65_535, description="port of the console and of the operators' API")
+    tls_certificate: Path | None = Field(
+        None,
+        description="PEM file of the certificate of both ports; None: plain HTTP, for loopback or behind a proxy",
+    )
+    tls_key: Path | None = Field(None, description="PEM file of the certificate's private key")
+    command_key: str | None = Field(
+        None,
+        pattern="^[0-9a-f]{64}$",
+        description="public key under which repricing_job verifies commands; None: commands are not verified",
     )
     edge_secret: SecretStr | None = Field(
         None, description="key of customers' pseudonyms; None: the key file that the local platform generates"
@@ -121,6 +142,16 @@ class Settings(BaseSettings):
     def key_file(self) -> Path:
         """File of the generated pseudonym key, which the local platform writes at its first start."""
         return self.home / KEY_FILE
+
+    @property
+    def signing_key_file(self) -> Path:
+        """Private key that signs commands; the local platform writes it at its first start."""
+        return self.home / SIGNING_KEY_FILE
+
+    @property
+    def keys_folder(self) -> Path:
+        """Folder of the access keys that the local platform issues, and of the codes that sign in once."""
+        return self.home / "run" / "keys"
 
     @cached_property
     def pseudonym_key(self) -> SecretStr:
@@ -191,6 +222,11 @@ class Settings(BaseSettings):
     def minute_progress_file(self) -> Path:
         """File of recent samples of the newest closed minute (:mod:`jobs.monitoring.minute_progress`)."""
         return self.home / "run" / "minutes.json"
+
+    @property
+    def quote_spool_dir(self) -> Path:
+        """Folder in which edge processes store quotes while Kafka is unreachable."""
+        return self.home / "run" / "quotes"
 
     @property
     def archive_dir(self) -> Path:

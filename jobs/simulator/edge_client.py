@@ -28,6 +28,7 @@ class EdgeClient:
     Parameters
     ----------
     url : the edge's address.
+    key : the shop's access key.
     timeout_s : seconds after which a request has failed.
     pause_s : seconds without requests after a failure (the edge may be starting).
     at_once : requests in flight at the same time.
@@ -37,7 +38,9 @@ class EdgeClient:
     answered, failed, late : replies, failures, and visits that were served before their reply arrived.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 5.0, pause_s: float = 1.0, at_once: int = 4) -> None:
+    def __init__(
+        self, url: str, key: str = "", *, timeout_s: float = 5.0, pause_s: float = 1.0, at_once: int = 4
+    ) -> None:
         self._pause_s, self._resume_at = pause_s, 0.0
         self.answered = self.failed = self.late = 0
         self._replies: dict[str, dict[str, Any] | None] = {}
@@ -45,7 +48,8 @@ class EdgeClient:
         self._thread = threading.Thread(target=self._loop.run_forever, name="edge-client", daemon=True)
         self._thread.start()
         self._at_once = asyncio.Semaphore(at_once)
-        self._client = httpx.AsyncClient(base_url=url, timeout=timeout_s, trust_env=False)
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        self._client = httpx.AsyncClient(base_url=url, timeout=timeout_s, trust_env=False, headers=headers)
 
     def request(self, requests: Iterable[tuple[str, Listing, dict[str, str]]]) -> None:
         """Send requests, at most :data:`MAX_PENDING_REQUESTS` at a time; skip the others.

@@ -88,7 +88,7 @@ class LivePrices(TablePrices):
         ]
         requests = []
         for j in chosen:
-            query = {"customer": visits.customer_id[j], "session": visits.session[j], "arm": visits.arm[j]}
+            query = {"customer": visits.customer_id[j], "session": visits.session[j]}
             query |= {"bot": "1"} if visits.bot[j] else {}
             requests.append((visits.session[j], self._listings[visits.listing[j]], query))
         self._edge.request(requests)

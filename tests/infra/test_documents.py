@@ -30,7 +30,7 @@ PAGES = {
 }
 HEADINGS = (
     "The way of the data", "What runs where", "Streams", "Buckets and state", "Serving contract in Redis",
-    "Guarantees", "Failures and restarts", "Offline data", "Packages", "Adding a thing",
+    "Price locks", "Guarantees", "Failures and restarts", "Offline data", "Packages", "Adding a thing",
 )  # fmt: skip
 """Headings of the architecture page that other pages cite."""
 KINDS = (

@@ -61,7 +61,7 @@ def test_sample_explanation_is_what_the_program_prints() -> None:
 
 
 def test_quote_request_is_one_that_the_edge_takes() -> None:
-    [(path, query)] = re.findall(r"curl 'http://127\.0\.0\.1:8080(\S+)\?(\S+)'", README)
+    [(path, query)] = re.findall(r"'http://127\.0\.0\.1:8080(/v1/quotes/\S+)\?(\S+)'", README)
     assert read_listing(path) == (LISTING, "demo")
     assert read_shopper(query.encode(), str).customer == "anna"
 

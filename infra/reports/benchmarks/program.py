@@ -30,10 +30,11 @@ def reprice(quick: bool, home: Path) -> list[Figure]:
 
 
 def quotes(quick: bool, home: Path) -> list[Figure]:
-    """Measure quotes per second beside a constant response, and their p99 at half load (f)."""
-    from infra.reports.benchmarks import bench_quotes
+    """Measure quotes per second beside a constant response, their p99 at half load, and quotes in batches (f)."""
+    from infra.reports.benchmarks.quote_port import bench_quote_lists, bench_quotes
 
     found = bench_quotes.measure(seconds=1.0 if quick else 4.0, rounds=2 if quick else 5)
+    lists = bench_quote_lists.measure(seconds=1.0 if quick else 4.0, rounds=2 if quick else 5)
     per_second = found["quotes_per_second"]
     # Each round has its own peer, since the load of the machine varies: the ratio is the median over rounds.
     bare = per_second / found["ratio"]
@@ -41,7 +42,18 @@ def quotes(quick: bool, home: Path) -> list[Figure]:
     return [
         benchmark_figure("quotes", per_second, "1/s", bare, found),
         benchmark_figure("quote_p99", p99, "ms at half load", bare_p99),
+        benchmark_figure("quote_in_batch", lists["batch_us"], "µs of processor time", lists["single_us"], lists),
     ]
+
+
+def locks(quick: bool, home: Path) -> list[Figure]:
+    """Measure the time to verify a price lock beside the bare check of its signature."""
+    from infra.reports.benchmarks.quote_port import bench_locks
+
+    found = bench_locks.measure(rounds=5 if quick else 41)
+    # Each round has its own peer, since the load of the machine varies: the ratio is the median over rounds.
+    bare = found["verify_us"] / found["ratio"]
+    return [benchmark_figure("lock_verification", found["verify_us"], "µs", bare, found)]
 
 
 def state(quick: bool, home: Path) -> list[Figure]:
@@ -98,10 +110,10 @@ def growth(quick: bool, home: Path) -> list[Figure]:
 
 Group = Callable[[bool, Path], list[Figure]]
 GROUPS: dict[str, Group] = {
-    "reprice": reprice, "quotes": quotes, "state": state, "learning": learning,
+    "reprice": reprice, "quotes": quotes, "locks": locks, "state": state, "learning": learning,
     "history": history, "demand": demand, "pipeline": pipeline, "growth": growth,
 }  # fmt: skip
-WITHOUT_PLATFORM = ("reprice", "quotes", "state", "learning", "history")
+WITHOUT_PLATFORM = ("reprice", "quotes", "locks", "state", "learning", "history")
 """Groups that need no platform, selected by ``--only pure``."""
 
 

@@ -19,6 +19,7 @@ from infra.reports.chaos.disturbances import Disturber
 from infra.reports.chaos.prober import Prober
 from infra.reports.chaos.recording import TENANT, RecordToSend, ticks
 from infra.reports.waiting import until
+from jobs.access.key_files import ADMIN, read_key
 from jobs.connectors.kafka.commands import Target, make_command, publish_command
 from jobs.connectors.kafka.offsets import SILENT, consumer_lag
 from jobs.connectors.kafka.publisher import Publisher
@@ -105,7 +106,9 @@ def run(
             RUNNING, speed=speed, checkpoint_interval_s=2.0, extra={"CLOCK": str(clock), "BUCKETS": str(BUCKETS)}
         )
         settings = platform.settings()
-        prober = Prober(int(platform.env["WALRAS_EDGE_PORT"]), listings)
+        # Of every tenant, since the recording's tenant is not the platform's.
+        key = read_key(settings.keys_folder / f"{ADMIN}.json").text
+        prober = Prober(int(platform.env["WALRAS_EDGE_PORT"]), key, listings)
         # Both count from one start, so that slow responses can be compared with the kills.
         disturber = Disturber(platform, steps or [], prober.began)
         probing = threading.Thread(target=prober.run, name="prober")

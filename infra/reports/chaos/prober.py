@@ -32,6 +32,7 @@ class Prober:
     """
 
     port: int
+    key: str
     listings: list[Listing]
     per_second: float = 50.0
     answered: int = 0
@@ -53,7 +54,11 @@ class Prober:
             turn += 1
             began, waited = time.monotonic(), processor_wait_s()
             try:
-                client.request("GET", f"/v1/quotes/{listing.key}?customer=prober-{turn % 7}")
+                client.request(
+                    "GET",
+                    f"/v1/quotes/{listing.key}?customer=prober-{turn % 7}",
+                    headers={"authorization": f"Bearer {self.key}"},
+                )
                 reply = client.getresponse()
                 body = reply.read()
             except (OSError, http.client.HTTPException) as error:

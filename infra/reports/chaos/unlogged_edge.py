@@ -8,7 +8,8 @@ from __future__ import annotations
 import uvicorn
 
 from jobs.connectors.kafka.quote_log import QuoteLog
-from jobs.edge.service import SERVER, build, tune_interpreter
+from jobs.edge.service import build, tune_interpreter
+from jobs.runtime.serving import SERVER
 from jobs.runtime.settings import Settings
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from jobs.access.roles import Role
+from jobs.access.signatures import Signer
 from jobs.connectors.kafka.publisher import Publisher
 from jobs.runtime.settings import Settings
 from schemas.events import Command, CommandKind
@@ -133,14 +135,27 @@ def make_command(kind: CommandKind, target: Target, *, operator: str, now_ms: in
     return command
 
 
-def publish_command(settings: Settings, command: Command) -> None:
-    """Publish a command and wait until the broker has it.
+def publish_command(settings: Settings, command: Command, role: str = Role.ADMIN) -> None:
+    """Sign a command, publish it, and wait until the broker has it.
+
+    Parameters
+    ----------
+    role : of the author. Who can read the deployment's signing key is an administrator.
 
     Raises
     ------
+    OperatorError
+        If the jobs verify commands and the signing key cannot be read.
     jobs.connectors.kafka.publisher.PublishError
         If the broker does not take it within 15 s.
     """
+    if settings.command_key is not None:
+        if not settings.signing_key_file.exists():
+            raise OperatorError(
+                f"signing key: expected a readable file {settings.signing_key_file}; without it, send the command "
+                "through the operator port with an access key"
+            )
+        command = Signer(settings.signing_key_file).command(command, role)
     publisher = Publisher(settings.kafka, **{"message.timeout.ms": 14_000})
     publisher.send("commands", command, timestamp_ms=command.event_time_ms)
     publisher.flush(15.0)

@@ -91,13 +91,19 @@ class AsyncPriceTables:
                     found += await pipe.execute()
         return Reading(epoch, segments, versions, dict(zip([*wanted, *changed], found, strict=True)))
 
-    async def hints(self) -> AsyncIterator[Hint]:
-        """Yield hints as they are published."""
+    async def hints(self) -> AsyncIterator[Hint | None]:
+        """Yield hints as they are published, and None when the subscription begins.
+
+        The client subscribes again by itself after it has lost its connection: None then means that hints were
+        lost.
+        """
         async with self._redis.pubsub() as published:
             await published.psubscribe(f"{_CHANNEL}*")
             while True:
-                message = await published.get_message(ignore_subscribe_messages=True, timeout=30.0)
-                if message is not None:
+                message = await published.get_message(timeout=30.0)
+                if message is not None and message["type"] == "psubscribe":
+                    yield None
+                elif message is not None:
                     hint = _hint(message["channel"], message["data"])
                     if hint is not None:
                         yield hint

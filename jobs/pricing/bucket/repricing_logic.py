@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from features.books.demand import DemandBook
@@ -37,6 +37,7 @@ from jobs.pricing.bucket.input_collector import InputCollector
 from jobs.pricing.bucket.price_experience import grown, observe_cells
 from jobs.pricing.bucket.requests import RepricingRequests
 from jobs.pricing.commands import CommandContext, apply_command
+from jobs.pricing.commands.base import refusal_of
 from jobs.pricing.decision.inputs import DealCounts
 from jobs.pricing.guardrails.extrapolation import ExtrapolationSettings, brought_gain
 from jobs.pricing.guardrails.forward_buying import is_bought_ahead
@@ -65,6 +66,8 @@ class RepricingLogic:
     ----------
     policy : the business numbers; not part of the snapshot.
     decider : what decides on a listing; another one in a simulation of another shop.
+    verify : returns what is wrong with a command's author, role or signature; "" for nothing. By default every
+        command counts as its operator's.
 
     Examples
     --------
@@ -80,8 +83,14 @@ class RepricingLogic:
     name = "repricing"
     version = 1
 
-    def __init__(self, policy: Policy | None = None, decider: type[Decider] = Decider) -> None:
+    def __init__(
+        self,
+        policy: Policy | None = None,
+        decider: type[Decider] = Decider,
+        verify: Callable[[Command], str] = lambda command: "",
+    ) -> None:
         self.policy = policy or Policy()
+        self._verify = verify
         self._policies = PolicyBook(self.policy)
         self._bucket = BucketState(self._policies)
         self._market_time = market_time(self.policy)
@@ -178,9 +187,12 @@ class RepricingLogic:
                     self._book.fade(Listing.key_in(value), self.policy.drift.keep_counts)
                 self._fallback_changes.request(Listing.key_in(value), at_ms, requests)
             case "commands":
+                command = Command(**value)
+                if problem := self._verify(command):
+                    return [refusal_of(command, problem)]
                 trigger = Trigger(fact.address, at_ms, now_ms)
                 context = CommandContext(
-                    Command(**value),
+                    command,
                     trigger,
                     self._bucket,
                     self._book,

@@ -66,6 +66,23 @@ class CommandContext:
         return self.decider.decide_all(requests, self.trigger, approved)
 
 
+def refusal_of(command: Command, problem: str) -> Output:
+    """Return the record of a command that is not carried out.
+
+    >>> refusal_of(Command("c1", 5, "acme", "settle", "ann"), "role: …").value["problem"]
+    'role: …'
+    """
+    value = {
+        "command_id": command.event_id,
+        "event_time_ms": command.event_time_ms,
+        "tenant": command.tenant,
+        "kind": command.kind,
+        "operator": command.operator,
+        "problem": problem,
+    }
+    return Output("refused_commands", command.event_id, value, command.event_time_ms)
+
+
 class Argument(NamedTuple):
     """One argument of a command on the command line.
 

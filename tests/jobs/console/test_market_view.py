@@ -175,18 +175,6 @@ def test_live_view_shows_prices_reasons_and_problems() -> None:
     assert "19.99 → 18.99 USD" in plain_change(view.changes()[0])
 
 
-def test_catalog_entry_is_passed_on_without_a_field_of_another_type() -> None:
-    received: list[dict[str, Any]] = []
-    view = a_view()
-    view._on_catalog = received.append
-    entry = {
-        "event_id": "e", "event_time_ms": 1_790_000_000_000, "tenant": "acme", "market": "web", "sku": "s1",
-        "price_group": "s1", "category": "shoes", "role": "kvi", "currency": "USD", "pack_size": 1, "active": True,
-    }  # fmt: skip
-    take(view, "catalog", **entry, list_minor="cheap")
-    assert received == [entry]
-
-
 def test_summary_has_words_for_codes() -> None:
     view = a_view()
     take(view, "tables", **a_table(1, 1999))
@@ -239,3 +227,22 @@ def test_policies_in_force_pending_and_refused_are_rows_of_the_page() -> None:
         ("refused", "acme:category=shoes", "limits.max_step=0.05", "spring: no"),
     ]
     assert [row["state"] for row in policies_data(view.policy_history(), 600_001)] == ["refused"]
+
+
+def test_key_of_a_tenant_sees_that_tenant_alone() -> None:
+    view = a_view()
+    for tenant in ("acme", "acme2"):
+        take(view, "tables", tenant=tenant, **a_table(1, 1999))
+        take(view, "tables", tenant=tenant, **a_table(2, 1899))
+        take(view, "decisions", tenant=tenant, **a_decision(2, "RIVAL_MOVED"))
+        take(
+            view, "refused_commands", tenant=tenant, command_id=f"c-{tenant}", event_time_ms=1, kind="freeze",
+            operator="ann", problem="signature",
+        )  # fmt: skip
+    take(view, "rejected", topic="t", partition=0, offset=0, field="price_minor", code="OUT_OF_RANGE", detail="")
+    own, every = view.summary("acme"), view.summary()
+    assert "acme2" not in orjson.dumps(own).decode() and own["refused"] == [] == own["drift"]
+    assert len(own["changes"]) == len(own["decisions"]) == own["listings"] == len(own["refused_commands"]) == 1
+    assert len(every["changes"]) == every["listings"] == 2 and every["refused"]
+    prices = view.summary("acme", prices_only=True)
+    assert prices["changes"] == own["changes"] and not prices["decisions"] and not prices["refused_commands"]

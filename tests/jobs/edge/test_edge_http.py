@@ -1,4 +1,4 @@
-"""The edge over HTTP on a real Redis: quotes, refusals, readiness, metrics and the console's page."""
+"""The edge over HTTP on a real Redis: quotes, refusals, readiness, metrics and keys."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
+from jobs.access import KeyRing
 from jobs.connectors.redis.price_tables import RedisPriceTables
-from jobs.console.market_view import MarketView
 from jobs.edge.service import build
 from jobs.runtime.pseudonym import pseudonym
 from jobs.runtime.settings import Settings
+from tests.jobs.access.access_builders import bearer, keys
 from tests.jobs.edge.edge_builders import KEY, NOW, a_table
 
 PUBLIC = {
@@ -33,7 +35,7 @@ class Client:
         self._from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._lifespan = self._loop.create_task(app({"type": "lifespan"}, self._to_app.get, self._from_app.put))
         transport = httpx.ASGITransport(app=app)
-        self._http = httpx.AsyncClient(transport=transport, base_url="http://edge")
+        self._http = httpx.AsyncClient(transport=transport, base_url="http://edge", headers=bearer("shop"))
 
     def _send_lifespan(self, event: str) -> str:
         self._to_app.put_nowait({"type": f"lifespan.{event}"})
@@ -51,15 +53,15 @@ class Client:
     def get(self, url: str, **more: Any) -> httpx.Response:
         return self._loop.run_until_complete(self._http.get(url, **more))
 
-    def post(self, url: str) -> httpx.Response:
-        return self._loop.run_until_complete(self._http.post(url))
+    def post(self, url: str, **more: Any) -> httpx.Response:
+        return self._loop.run_until_complete(self._http.post(url, **more))
 
 
 @pytest.fixture
 def edge(redis_server: Any, tables: RedisPriceTables) -> Iterator[Client]:
     # A simulated clock at NOW that hardly advances.
     settings = Settings(redis=redis_server.url, clock=f"sim:{NOW}:0:1e-12", kafka="127.0.0.1:1", edge_secret=KEY)
-    with Client(build(settings, follow=False, view=MarketView("127.0.0.1:1"))) as client:
+    with Client(build(settings, follow=False, ring=KeyRing(keys.values()))) as client:
         yield client
 
 
@@ -109,9 +111,14 @@ def test_guest_is_quoted_by_session(edge: Client, tables: RedisPriceTables) -> N
     assert reply["customer"] == reply["session"] == pseudonym(KEY, "s1")
 
 
+def test_unknown_query_field_is_ignored(edge: Client, tables: RedisPriceTables) -> None:
+    tables.publish(a_table())
+    assert edge.get("/v1/quotes/acme/web-us-usd/sku-1?customer=c1&utm=x").json()["arm"] == "base"
+
+
 def test_unknown_listing_is_404_with_the_expected_key(edge: Client) -> None:
     reply = edge.get("/v1/quotes/acme/web-us-usd/none?customer=c1")
-    assert reply.status_code == 404 and "tenant/market/sku" in reply.json()["error"]
+    assert reply.status_code == 404 and "tenant/market/sku" in reply.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -125,13 +132,37 @@ def test_unknown_listing_is_404_with_the_expected_key(edge: Client) -> None:
         (f"/v1/quotes/acme/web-us-usd/{'s' * 129}?customer=c", 400, "128"),
         (f"/v1/quotes/acme/web-us-usd/sku-1?customer={'c' * 129}", 400, "128"),
         (f"/v1/quotes/acme/web-us-usd/sku-1?customer={'c' * 2000}", 414, "1024"),
+        ("/v1/quotes/acme/web-us-usd/sku-1?customer=c&arm=base", 400, "arm: expected no such field"),
+        ("/v1/quotes/acme/web-us-usd/sku-1?customer=c&segment=all", 400, "segment: expected no such field"),
         ("/v1/quotes/acme/web-us-usd/sku-1?customer", 400, "name=value"),
         ("/v1/quotes/acme/web-us-usd/sku-1?" + "&".join(f"a{i}=%20" for i in range(9)), 400, "8 fields"),
     ],
 )
 def test_invalid_request_is_refused_with_the_reason(edge: Client, url: str, status: int, word: str) -> None:
     reply = edge.get(url)
-    assert reply.status_code == status and word in reply.json()["error"]
+    assert reply.status_code == status and word in reply.json()["detail"]
+
+
+def test_refusal_is_a_problem_with_the_requests_id(edge: Client) -> None:
+    reply = edge.get("/v1/quotes/acme/web-us-usd/none?customer=c1", headers={"X-Request-Id": "order-7.a_B"})
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert reply.headers["x-request-id"] == "order-7.a_B"
+    problem = reply.json()
+    assert set(problem) == {"type", "title", "status", "detail", "instance"}
+    assert (problem["type"], problem["title"]) == ("urn:walras:problem:unknown-listing", "Unknown listing")
+    assert (problem["status"], problem["instance"]) == (404, "urn:walras:request:order-7.a_B")
+
+
+@pytest.mark.parametrize("given", [None, "", "a b", "x" * 65, "é"])
+def test_missing_or_invalid_request_id_is_replaced(
+    edge: Client, tables: RedisPriceTables, given: str | None
+) -> None:
+    tables.publish(a_table())
+    headers = {} if given is None else {"x-request-id": given.encode()}
+    replies = [edge.get("/v1/quotes/acme/web-us-usd/sku-1?customer=c1", headers=headers) for _ in range(2)]
+    assert [reply.status_code for reply in replies] == [200, 200]
+    ids = {reply.headers["x-request-id"] for reply in replies}
+    assert len(ids) == 2 and all(one.startswith("r-") for one in ids)
 
 
 def test_only_reading_methods_are_allowed(edge: Client) -> None:
@@ -150,14 +181,57 @@ def test_metrics_count_quotes_by_source(edge: Client, tables: RedisPriceTables) 
     tables.publish(a_table())
     edge.get("/v1/quotes/acme/web-us-usd/sku-1?customer=c1")
     edge.get("/v1/quotes/acme/web-us-usd/none?customer=c1")
-    text = edge.get("/metrics").text
+    text = edge.get("/metrics", headers=bearer("analyst")).text
     assert 'walras_edge_quotes_total{source="table"} 1.0' in text
     assert 'walras_edge_refusals_total{status="404"} 1.0' in text
+    assert 'walras_edge_cache_entries_count{cache="rendered"} 1.0' in text
+    assert 'walras_edge_cache_evicted_count{cache="segments"} 0.0' in text
+    assert 'walras_edge_cache_misses_count{cache="shoppers"} 1.0' in text
+    assert "walras_edge_quotes_stored_count 0.0" in text
 
 
-def test_page_uses_no_external_resource_and_its_data_are_served_beside_it(edge: Client) -> None:
-    page = edge.get("/")
-    assert page.status_code == 200 and "default-src 'none'" in page.headers["content-security-policy"]
-    assert "http://" not in page.text.replace("http://www.w3.org", "") and "https://" not in page.text
-    assert edge.get("/v1/listings").json() == []
-    assert edge.get("/v1/listings/a/b/c/explain").status_code == 404
+@pytest.mark.parametrize(
+    ("headers", "path", "status"),
+    [
+        ({"authorization": ""}, "acme/web-us-usd/sku-1", 401),
+        ({"authorization": "Basic eDp5"}, "acme/web-us-usd/sku-1", 401),
+        ({"authorization": "Bearer walras_x_guess"}, "acme/web-us-usd/sku-1", 401),
+        (bearer("expired"), "acme/web-us-usd/sku-1", 401),
+        (bearer("revoked"), "acme/web-us-usd/sku-1", 401),
+        (bearer("analyst"), "acme/web-us-usd/sku-1", 403),
+        (bearer("other shop"), "acme/web-us-usd/sku-1", 403),
+        (bearer("other shop"), "acme2/web-us-usd/sku-1", 404),
+        (bearer("shop"), "acme/web-us-usd/sku-1", 200),
+        (bearer("admin"), "acme/web-us-usd/sku-1", 200),
+    ],
+)
+def test_quotes_need_a_key_of_their_tenant(
+    edge: Client, tables: RedisPriceTables, headers: dict[str, str], path: str, status: int
+) -> None:
+    tables.publish(a_table())
+    reply = edge.get(f"/v1/quotes/{path}?customer=c1", headers=headers)
+    assert reply.status_code == status
+    if status in (401, 403):
+        assert reply.headers["content-type"] == "application/problem+json" and reply.json()["status"] == status
+
+
+def test_health_needs_no_key_and_metrics_one_that_may_read(edge: Client) -> None:
+    assert edge.get("/healthz", headers={"authorization": ""}).status_code == 200
+    assert edge.get("/metrics", headers={"authorization": ""}).status_code == 401
+    assert edge.get("/metrics").status_code == 403, "a shop's key"
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/listings", "/v1/console/summary", "/v1/listings/a/b/c/explain"])
+def test_quote_port_serves_nothing_for_operators(edge: Client, path: str) -> None:
+    assert edge.get(path, headers=bearer("admin")).status_code == 404
+
+
+def test_revoked_key_is_refused_at_the_next_request(redis_server: Any, tables: RedisPriceTables) -> None:
+    tables.publish(a_table())
+    settings = Settings(redis=redis_server.url, clock=f"sim:{NOW}:0:1e-12", kafka="127.0.0.1:1", edge_secret=KEY)
+    ring = KeyRing(keys.values())
+    with Client(build(settings, follow=False, ring=ring)) as client:
+        url = "/v1/quotes/acme/web-us-usd/sku-1?customer=c1"
+        assert client.get(url).status_code == 200
+        ring.take(replace(keys["shop"], revoked_ms=1))
+        assert client.get(url).status_code == 401

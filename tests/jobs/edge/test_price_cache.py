@@ -115,6 +115,28 @@ def test_next_quote_after_a_hint_reads_the_new_table(redis_server: Any, tables: 
     asyncio.run(asyncio.wait_for(scenario(), 10))
 
 
+def test_entries_are_confirmed_again_after_the_connection_of_hints_was_lost(
+    redis_server: Any, tables: RedisPriceTables
+) -> None:
+    tables.publish(a_table(version=1))
+
+    async def scenario() -> None:
+        cache, quotes = PriceCache(redis_server.url, reread_s=3600.0, segment_s=3600.0), KeptQuotes()
+        await cache.start()
+        while redis_server.client.pubsub_numpat() == 0:
+            await asyncio.sleep(0)
+        assert (await ask(cache, quotes))["version"] == 1
+        # A table whose hint is lost, because its connection ends before.
+        redis_server.client.client_kill_filter(_type="pubsub")
+        tables.publish(a_table(version=2))
+        while not cache.hints_lost:
+            await asyncio.sleep(0)
+        assert cache.hints == 0 and (await ask(cache, quotes))["version"] == 2
+        await cache.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))
+
+
 def test_concurrent_lookups_share_one_round_trip(redis_server: Any, tables: RedisPriceTables) -> None:
     tables.publish(a_table())
     tables.get(a_table().listing)
@@ -138,7 +160,8 @@ def test_segments_and_unknown_listings_are_bounded(redis_server: Any, tables: Re
         for i in range(20):
             with pytest.raises(UnknownListingError):
                 await ask(cache, quotes, f"none-{i}")
-        assert len(cache._segments) <= 10 and len(cache._unknown) <= 5 and cache.size == 1
+        assert cache.caches["segments"].size <= 10 and cache.caches["segments"].evicted >= 40
+        assert len(cache._unknown) <= 5 and cache.size == 1
         await cache.close()
 
     asyncio.run(scenario())

@@ -1,12 +1,16 @@
-"""Health of minutes: on time, late and catching up, or not closing."""
+"""Health of minutes: on time, late and catching up, or not closing; and of Redis."""
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from jobs.monitoring.health import MAX_DELAY_S, NOTABLE_DELAY_S, judge_newest_minute
+from jobs.connectors.redis.price_tables import RedisPriceTables
+from jobs.connectors.redis.redemptions import RedemptionStore
+from jobs.monitoring.health import MAX_DELAY_S, NOTABLE_DELAY_S, check_redis, judge_newest_minute
 from jobs.monitoring.minute_progress import KEPT_MS, Sample, read_samples, record_sample
 from jobs.runtime.clock import Clock
 from schemas.time_units import MINUTE_MS
@@ -84,3 +88,13 @@ def test_samples_of_the_last_minute_are_kept(tmp_path: Path) -> None:
 def test_unreadable_file_counts_as_no_samples(tmp_path: Path, text: str) -> None:
     (tmp_path / "minutes.json").write_text(text)
     assert read_samples(tmp_path / "minutes.json", 0) == []
+
+
+def test_redis_without_redemptions_is_not_well(redis_server: Any, tables: RedisPriceTables) -> None:
+    lost = check_redis(tables, redis_server.url)
+    assert not lost.ok and "redemptions" in lost.note and "walras rebuild-redis" in lost.note
+    with closing(RedemptionStore(redis_server.url)) as store:
+        store.begin("e1")
+        assert not check_redis(tables, redis_server.url).ok
+        store.finish("e1")
+    assert check_redis(tables, redis_server.url).ok

@@ -24,7 +24,7 @@ def edge_server(status: int = 200) -> Iterator[tuple[str, list[str]]]:
             query = parse_qs(urlparse(self.path).query)
             body = orjson.dumps({
                 "quote_id": f"q-{len(paths)}", "price_minor": 4242, "source": "table", "segment": "strategic",
-                "arm": query["arm"][0], "customer": pseudonym("key", query["customer"][0]),
+                "arm": "base", "customer": pseudonym("key", query["customer"][0]),
             })  # fmt: skip
             self.send_response(status)
             self.send_header("content-length", str(len(body)))

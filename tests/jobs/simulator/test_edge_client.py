@@ -12,7 +12,7 @@ from tests.jobs.simulator.edge_server import edge_server
 
 
 def a_request(session: str = "s1") -> tuple[str, Listing, dict[str, str]]:
-    return session, Listing("demo", "web", "sku-1"), {"customer": "c1", "session": session, "arm": "base"}
+    return session, Listing("demo", "web", "sku-1"), {"customer": "c1", "session": session}
 
 
 def test_each_visit_takes_its_own_reply_once() -> None:
@@ -23,7 +23,7 @@ def test_each_visit_takes_its_own_reply_once() -> None:
         replies = [edge.take_reply(session) for session in ("s1", "s2", "s2", "s3")]
         edge.close()
     assert [r is not None and r["price_minor"] for r in replies] == [4242, 4242, False, False]
-    assert sorted(paths) == [f"/v1/quotes/demo/web/sku-1?customer=c1&session=s{k}&arm=base" for k in (1, 2)]
+    assert sorted(paths) == [f"/v1/quotes/demo/web/sku-1?customer=c1&session=s{k}" for k in (1, 2)]
     assert (edge.answered, edge.failed, edge.late) == (2, 0, 0)
 
 

@@ -11,12 +11,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from infra.local.machine.ports import is_listening
-from infra.reports.benchmarks.edge_server import BARE, KEY
-from infra.reports.benchmarks.http_load import Outcome, request, run_load
+from infra.reports.benchmarks.quote_port.edge_server import ACCESS_KEY, BARE, KEY
+from infra.reports.benchmarks.quote_port.http_load import Outcome, request, run_load
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.runtime.pseudonym import pseudonym
 from schemas.events import Listing
@@ -50,9 +51,8 @@ def shopper_requests(count: int, seed: int = 7) -> list[bytes]:
         new = rng.random() < NEW_SHARE
         customer = f"new-{seed}-{n}" if new else f"c{rng.integers(CUSTOMERS)}"
         sku = int(LISTINGS * rng.random() ** 2)
-        found.append(
-            request(f"/v1/quotes/{TENANT}/{MARKET}/sku-{sku}?customer={customer}&session=s-{customer}&arm=base")
-        )
+        path = f"/v1/quotes/{TENANT}/{MARKET}/sku-{sku}?customer={customer}&session=s-{customer}"
+        found.append(request(path, key=ACCESS_KEY))
     return found
 
 
@@ -72,20 +72,27 @@ def _until_listening(port: int, process: subprocess.Popen[bytes], what: str) -> 
 
 
 @contextlib.contextmanager
-def running(command: list[str], port: int, what: str) -> Iterator[None]:
-    """Run a process until the block ends; the block starts when the process listens."""
+def running(command: list[str], port: int, what: str) -> Iterator[int]:
+    """Run a process until the block ends; the block starts when the process listens, and gets its id."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         _until_listening(port, process, what)
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait(20)
 
 
+class Served(NamedTuple):
+    """A running edge: host and port, and the id of its process."""
+
+    address: tuple[str, int]
+    process_id: int
+
+
 @contextlib.contextmanager
-def edge() -> Iterator[tuple[str, int]]:
-    """Run a Redis with price tables and an edge that reads them; the value is the edge's address."""
+def edge() -> Iterator[Served]:
+    """Run a Redis with price tables and an edge that reads them."""
     redis_port, port = free_port(), free_port()
     with tempfile.TemporaryDirectory() as folder:
         server = [str(Path(sys.executable).with_name("redis-server")), "--port", str(redis_port),
@@ -101,14 +108,14 @@ def edge() -> Iterator[tuple[str, int]]:
             command = [
                 sys.executable,
                 "-m",
-                "infra.reports.benchmarks.edge_server",
+                "infra.reports.benchmarks.quote_port.edge_server",
                 "--port",
                 str(port),
                 "--redis",
                 url,
             ]
-            with running(command, port, "the edge"):
-                yield "127.0.0.1", port
+            with running(command, port, "the edge") as process_id:
+                yield Served(("127.0.0.1", port), process_id)
 
 
 def measure(*, seconds: float = 3.0, rounds: int = 5) -> dict[str, float]:
@@ -117,7 +124,8 @@ def measure(*, seconds: float = 3.0, rounds: int = 5) -> dict[str, float]:
     The two alternate, so that other load of the machine affects both.
     """
     bare, quotes = [request(BARE)], shopper_requests(50_000)
-    with edge() as address:
+    with edge() as served:
+        address = served.address
         for warm in (bare, quotes):
             run_load(address, warm, seconds=min(2.0, seconds), connections=CONNECTIONS)
         pairs: list[tuple[Outcome, Outcome]] = [

@@ -40,13 +40,25 @@ class Outcome:
         return float(np.quantile(self.latencies, q)) * 1000 if self.latencies else float("inf")
 
 
-def request(path: str, host: str = "edge") -> bytes:
-    """Return the bytes of a GET request.
+def request(path: str, host: str = "edge", key: str = "") -> bytes:
+    """Return the bytes of a GET request, which presents an access key where one is given.
 
     >>> request("/x")
     b'GET /x HTTP/1.1\\r\\nHost: edge\\r\\n\\r\\n'
     """
-    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+    presented = f"Authorization: Bearer {key}\r\n" if key else ""
+    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{presented}\r\n".encode()
+
+
+def post(path: str, body: bytes, host: str = "edge", key: str = "") -> bytes:
+    """Return the bytes of a POST request with a JSON body, which presents an access key where one is given.
+
+    >>> post("/x", b"{}")
+    b'POST /x HTTP/1.1\\r\\nHost: edge\\r\\nContent-Type: application/json\\r\\nContent-Length: 2\\r\\n\\r\\n{}'
+    """
+    presented = f"Authorization: Bearer {key}\r\n" if key else ""
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\n{presented}Content-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 class _Connection(asyncio.Protocol):

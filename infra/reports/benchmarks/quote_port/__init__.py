@@ -1,0 +1,1 @@
+"""Benchmarks of the quote port: quotes, lists of quotes, price locks."""

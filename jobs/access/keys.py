@@ -1,0 +1,173 @@
+"""KeyRing: the access keys of a deployment, and the check of a presented one.
+
+A key is the text ``walras_<key id>_<secret>`` with a secret of 256 random bits. It is shown once; its record holds
+the SHA-256 of the whole text. A plain hash is enough, since no list of guesses contains 256 random bits. Times are
+wall times: keys expire whatever the clock of the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from jobs.access.roles import Permission, Role, may
+from schemas.events import AccessKey
+
+EVERY_TENANT = ""
+"""Tenant of a key that is not bound to one."""
+SECRET_BYTES = 32
+PREFIX = "walras"
+MAX_KEY_LENGTH = 128
+"""Longest text that is hashed; a longer one is refused unread."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+
+
+class KeyIssueError(ValueError):
+    """A key that cannot be issued; the message names the field, what was expected and what was given."""
+
+
+class Principal(NamedTuple):
+    """Who a request comes from.
+
+    ``author``: the key's holder, which commands record. ``tenant``: the one it may see, "" for every tenant.
+    ``expires_ms``: wall time from which the key is refused.
+    """
+
+    key_id: str
+    author: str
+    tenant: str
+    role: str
+    expires_ms: int
+
+    def may(self, permission: Permission, tenant: str | None = None) -> bool:
+        """Return whether the holder has a permission, in a tenant where one is given.
+
+        >>> ann = Principal("k1", "ann", "acme", "analyst", 0)
+        >>> ann.may(Permission.READ, "acme"), ann.may(Permission.READ, "other"), ann.may(Permission.COMMAND)
+        (True, False, False)
+        """
+        return may(self.role, permission) and (tenant is None or self.sees(tenant))
+
+    def sees(self, tenant: str) -> bool:
+        """Return whether a tenant's data are visible to the holder."""
+        return self.tenant in (EVERY_TENANT, tenant)
+
+
+def issue_key(
+    author: str, role: str, tenant: str, *, now_ms: int, expires_ms: int, key_id: str | None = None
+) -> tuple[str, AccessKey]:
+    """Return a new key's text, to be shown once, and its record.
+
+    Parameters
+    ----------
+    author : name of the holder: a person or a program.
+    tenant : the one tenant that it may see; "" for every tenant.
+    now_ms, expires_ms : wall times, epoch ms.
+    key_id : None: a new random one.
+
+    Raises
+    ------
+    KeyIssueError
+        If a field cannot be used.
+
+    Examples
+    --------
+    >>> text, record = issue_key("ann", "analyst", "acme", now_ms=0, expires_ms=1000)
+    >>> text.split("_")[0], record.digest == digest_of(text), record.role
+    ('walras', True, 'analyst')
+    """
+    if role not in Role.__members__.values():
+        raise KeyIssueError(f"role: expected one of {', '.join(Role)}; got {role!r}")
+    if not _NAME.fullmatch(author):
+        raise KeyIssueError(
+            f"name: expected 1 to 64 letters, digits, dots, dashes, underscores, @; got {author!r}"
+        )
+    if expires_ms <= now_ms:
+        raise KeyIssueError("expires: expected a time in the future")
+    name = key_id or secrets.token_hex(6)
+    text = f"{PREFIX}_{name}_{secrets.token_urlsafe(SECRET_BYTES)}"
+    return text, AccessKey(name, now_ms, tenant, role, author, digest_of(text), expires_ms, None)
+
+
+def digest_of(text: str) -> str:
+    """Return the hash of a key as its record holds it, 64 hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class KeyRing:
+    """The records of keys, newest per key id; checks presented keys.
+
+    Parameters
+    ----------
+    records : keys that are known already.
+    genuine : whether a record of the topic is the deployment's own; others are ignored. By default every record.
+
+    Attributes
+    ----------
+    generation : rises with every change, so that a cache of checks knows when to be emptied.
+
+    Examples
+    --------
+    >>> text, record = issue_key("shop", "quotes", "acme", now_ms=0, expires_ms=1000)
+    >>> ring = KeyRing([record])
+    >>> ring.check(text, 999).author, ring.check(text, 1000), ring.check(text + "x", 0)
+    ('shop', None, None)
+    """
+
+    def __init__(
+        self, records: Iterable[AccessKey] = (), genuine: Callable[[AccessKey], bool] = lambda record: True
+    ) -> None:
+        self._genuine = genuine
+        self._by_id: dict[str, AccessKey] = {}
+        self._by_digest: dict[str, AccessKey] = {}
+        self.generation = 0
+        for record in records:
+            self.take(record)
+
+    def take(self, record: AccessKey) -> None:
+        """Take a key's newest record: issued, rotated or revoked. One that is not the deployment's is ignored."""
+        if not self._genuine(record):
+            return
+        before = self._by_id.get(record.key_id)
+        if before is not None:
+            self._by_digest.pop(before.digest, None)
+        self._by_id[record.key_id] = record
+        if record.revoked_ms is None:
+            self._by_digest[record.digest] = record
+        self.generation += 1
+
+    def take_value(self, value: Mapping[str, Any]) -> None:
+        """Take a decoded record of the topic `access_keys`."""
+        given: dict[str, Any] = {name: value.get(name) for name in AccessKey.__dataclass_fields__}
+        self.take(AccessKey(**given))
+
+    def records(self) -> list[AccessKey]:
+        """Return the newest record of every key, revoked and expired ones too, by key id."""
+        return [self._by_id[key_id] for key_id in sorted(self._by_id)]
+
+    def check(self, text: str, now_ms: int) -> Principal | None:
+        """Return the holder of a key; None if it is unknown, revoked or expired.
+
+        Parameters
+        ----------
+        now_ms : wall time, epoch ms.
+        """
+        if len(text) > MAX_KEY_LENGTH:
+            return None
+        record = self._by_digest.get(digest_of(text))
+        return None if record is None or now_ms >= record.expires_ms else principal_of(record)
+
+    def holder(self, key_id: str, now_ms: int) -> Principal | None:
+        """Return the holder of a key by its id, for sessions that it began; None as in :meth:`check`."""
+        record = self._by_id.get(key_id)
+        if record is None or record.revoked_ms is not None or now_ms >= record.expires_ms:
+            return None
+        return principal_of(record)
+
+
+def principal_of(record: AccessKey) -> Principal:
+    """Return the holder of a key."""
+    return Principal(record.key_id, record.author, record.tenant, record.role, record.expires_ms)

@@ -1,0 +1,88 @@
+"""Sessions: sign-ins of people to the console. Pure.
+
+A session is 256 random bits in a cookie; the server keeps its SHA-256. It ends when it is idle for too long, at an
+absolute age, when its key is revoked or expires, and at logout. Sessions live in the memory of one operator port:
+after a restart people sign in again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections import OrderedDict
+from typing import NamedTuple
+
+from jobs.access.keys import KeyRing, Principal
+from schemas.time_units import HOUR_MS, MINUTE_MS
+
+IDLE_MS = 30 * MINUTE_MS
+"""Wall time without a request after which a session ends."""
+ABSOLUTE_MS = 12 * HOUR_MS
+"""Wall time after sign-in at which a session ends in any case."""
+MOST_SESSIONS = 10_000
+"""Sessions kept; beyond them the least recently used one ends."""
+
+
+class Session(NamedTuple):
+    """A sign-in. ``csrf``: what a page must send with every request that changes something."""
+
+    key_id: str
+    csrf: str
+    began_ms: int
+    seen_ms: int
+
+
+class Sessions:
+    """Open sessions by the hash of their cookie.
+
+    Examples
+    --------
+    >>> from jobs.access.keys import issue_key
+    >>> _, record = issue_key("ann", "reader", "acme", now_ms=0, expires_ms=10**12)
+    >>> sessions = Sessions(KeyRing([record]))
+    >>> cookie, session = sessions.begin(record.key_id, now_ms=0)
+    >>> sessions.find(cookie, now_ms=60_000)[0].author, sessions.find("guess", now_ms=60_000)
+    ('ann', None)
+    >>> sessions.find(cookie, now_ms=60_000 + IDLE_MS) is None
+    True
+    """
+
+    def __init__(self, ring: KeyRing) -> None:
+        self._ring = ring
+        self._open: OrderedDict[str, Session] = OrderedDict()
+
+    def begin(self, key_id: str, now_ms: int) -> tuple[str, Session]:
+        """Begin a session; return its cookie's value and the session."""
+        cookie = secrets.token_urlsafe(32)
+        session = Session(key_id, secrets.token_urlsafe(32), now_ms, now_ms)
+        self._open[_hash(cookie)] = session
+        if len(self._open) > MOST_SESSIONS:
+            self._open.popitem(last=False)
+        return cookie, session
+
+    def find(self, cookie: str, now_ms: int) -> tuple[Principal, Session] | None:
+        """Return who a cookie belongs to, and note the use; None without an open session."""
+        name = _hash(cookie)
+        session = self._open.get(name)
+        if session is None:
+            return None
+        holder = self._ring.holder(session.key_id, now_ms)
+        idle, age = now_ms - session.seen_ms, now_ms - session.began_ms
+        if holder is None or idle >= IDLE_MS or age >= ABSOLUTE_MS:
+            del self._open[name]
+            return None
+        self._open[name] = used = session._replace(seen_ms=now_ms)
+        self._open.move_to_end(name)
+        return holder, used
+
+    def end(self, cookie: str) -> None:
+        """End a session."""
+        self._open.pop(_hash(cookie), None)
+
+    def __len__(self) -> int:
+        """Return the number of sessions that are kept."""
+        return len(self._open)
+
+
+def _hash(cookie: str) -> str:
+    return hashlib.sha256(cookie.encode()).hexdigest()

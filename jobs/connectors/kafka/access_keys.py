@@ -1,0 +1,162 @@
+"""Access keys in Kafka: the topic that every instance follows, and changes of it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+from confluent_kafka import KafkaException
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from jobs.access.key_files import ADMIN, SHOP, LocalKey, local_key
+from jobs.access.keys import EVERY_TENANT, KeyRing, issue_key
+from jobs.access.roles import Role
+from jobs.access.signatures import Signer, is_signed, public_key
+from jobs.connectors.kafka.publisher import Publisher
+from jobs.connectors.kafka.reading import read_values
+from jobs.runtime.settings import Settings
+from schemas.events import AccessKey
+from schemas.time_units import DAY_MS
+
+
+class UnknownKeyError(LookupError):
+    """No key has this id; the message names those that exist."""
+
+
+def new_ring(settings: Settings) -> KeyRing:
+    """Return an empty ring that accepts the deployment's own records alone.
+
+    Without a command key, as in tests, every record is accepted.
+    """
+    if settings.command_key is None:
+        return KeyRing()
+    key = public_key(settings.command_key)
+    return KeyRing(genuine=lambda record: is_signed(record, key))
+
+
+def read_ring(settings: Settings) -> KeyRing:
+    """Return the keys that the topic holds now.
+
+    Raises
+    ------
+    confluent_kafka.KafkaException
+        If the broker does not answer.
+    """
+    ring = new_ring(settings)
+    for value in read_values(settings.kafka, "access_keys"):
+        ring.take_value(value)
+    return ring
+
+
+def publish_key(settings: Settings, record: AccessKey) -> None:
+    """Sign a key's record, publish it, and wait until the broker has it.
+
+    Raises
+    ------
+    jobs.connectors.kafka.publisher.PublishError
+        If the broker does not take it within 15 s.
+    """
+    signed = Signer(settings.signing_key_file).sign(record)
+    publisher = Publisher(settings.kafka, **{"message.timeout.ms": 14_000})
+    publisher.send("access_keys", signed, timestamp_ms=record.issued_ms, key=record.key_id)
+    publisher.flush(15.0)
+
+
+def issue(settings: Settings, author: str, role: str, tenant: str, days: float) -> tuple[str, AccessKey]:
+    """Issue a key for some days; return its text, which is kept nowhere, and its record.
+
+    Raises as :func:`jobs.access.keys.issue_key` and :func:`publish_key`.
+    """
+    now_ms = wall_ms()
+    text, record = issue_key(author, role, tenant, now_ms=now_ms, expires_ms=now_ms + round(days * DAY_MS))
+    publish_key(settings, record)
+    return text, record
+
+
+def revoke(settings: Settings, key_id: str) -> AccessKey:
+    """Revoke a key; requests with it are refused within a second.
+
+    Raises
+    ------
+    UnknownKeyError
+        If no key has this id.
+    """
+    revoked = replace(_known(settings, key_id), revoked_ms=wall_ms())
+    publish_key(settings, revoked)
+    return revoked
+
+
+def rotate(settings: Settings, key_id: str) -> tuple[str, AccessKey]:
+    """Replace a key's text; the old text is refused within a second. Holder, role, tenant and expiry stay.
+
+    Raises
+    ------
+    UnknownKeyError
+        If no key has this id, or it is revoked.
+    """
+    old = _known(settings, key_id)
+    if old.revoked_ms is not None:
+        raise UnknownKeyError(f"key {key_id} is revoked: issue a new one")
+    text, record = issue_key(
+        old.author, old.role, old.tenant, now_ms=wall_ms(), expires_ms=old.expires_ms, key_id=key_id
+    )
+    publish_key(settings, record)
+    return text, record
+
+
+def _known(settings: Settings, key_id: str) -> AccessKey:
+    records = {record.key_id: record for record in read_ring(settings).records()}
+    if key_id not in records:
+        raise UnknownKeyError(f"key id: expected one of {', '.join(records) or 'none'}; got {key_id!r}")
+    return records[key_id]
+
+
+# A topic that was just created has no leader for a moment.
+@retry(
+    retry=retry_if_exception_type(KafkaException), stop=stop_after_delay(60), wait=wait_fixed(0.2), reraise=True
+)
+def ensure_local_keys(settings: Settings) -> LocalKey:
+    """Issue the local platform's keys where they are missing, and publish them; return the administrator's."""
+    signer = Signer(settings.signing_key_file)
+    admin = local_key(settings.keys_folder / f"{ADMIN}.json", signer, ADMIN, Role.ADMIN, EVERY_TENANT)
+    shop = local_key(settings.keys_folder / f"{SHOP}.json", signer, SHOP, Role.QUOTES, settings.tenant)
+    known = {record.key_id for record in read_ring(settings).records()}
+    for key in (admin, shop):
+        if key.record.key_id not in known:
+            publish_key(settings, key.record)
+    return admin
+
+
+class RingFile:
+    """Records of keys in a file, so that a process that starts while Kafka is away knows them.
+
+    The file holds hashes alone. It is written at most once per change, by the process that follows the topic.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._written = -1
+
+    def load(self, ring: KeyRing) -> None:
+        """Give the ring the records of the file, if there is one."""
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            for value in orjson.loads(self._path.read_bytes()):
+                ring.take_value(value)
+
+    def save(self, ring: KeyRing) -> None:
+        """Write the ring's records if they have changed since."""
+        if ring.generation == self._written:
+            return
+        self._written = ring.generation
+        draft = self._path.with_suffix(".new")
+        draft.write_bytes(orjson.dumps(ring.records()))
+        draft.chmod(0o600)
+        draft.replace(self._path)
+
+
+def wall_ms() -> int:
+    """Return the wall time, epoch ms: keys expire whatever the run's clock says."""
+    return round(time.time() * 1000)

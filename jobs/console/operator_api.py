@@ -1,0 +1,171 @@
+"""The operators' API: commands and keys.
+
+POST /v1/commands                                        send a command, signed with the author of the key
+GET  /v1/keys                                            keys of the own tenant, without their texts
+POST /v1/keys                                            issue a key; the reply shows its text once
+POST /v1/keys/{key_id}/rotate                            replace a key's text
+POST /v1/keys/{key_id}/revoke                            refuse a key from now on
+GET  /v1/session                                         who is signed in
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Body, Depends, HTTPException, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from jobs.access import Permission, Principal, Role
+from jobs.access.keys import KeyIssueError
+from jobs.connectors.kafka import access_keys
+from jobs.connectors.kafka.commands import OperatorError, Target, make_command, publish_command
+from jobs.connectors.kafka.publisher import PublishError
+from jobs.console.sign_in import ConsoleAccess, required
+from jobs.runtime.settings import Settings
+from schemas.events import AccessKey, CommandKind
+
+Manager = Annotated[Principal, Depends(required(Permission.COMMAND))]
+Admin = Annotated[Principal, Depends(required(Permission.MANAGE_KEYS))]
+Reader = Annotated[Principal, Depends(required(Permission.READ))]
+
+
+class CommandBody(BaseModel):
+    """A command of an operator; which fields a kind needs is in the contract of the topic `commands`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: CommandKind
+    tenant: str = Field(max_length=64, examples=["demo"])
+    market: str | None = Field(None, max_length=64, examples=["web-us-usd"])
+    sku: str | None = Field(None, max_length=128, examples=["sku-0001"])
+    reason: str | None = Field(None, max_length=1024, examples=["wrong cost in the catalog"])
+    price_minor: int | None = None
+    units: int | None = None
+    until_ms: int | None = None
+    decision_id: str | None = Field(None, max_length=64)
+    version: int | None = None
+    selection: str | None = Field(None, max_length=160)
+    changes: str | None = None
+    from_ms: int | None = None
+    replaces: bool | None = None
+
+
+class CommandSent(BaseModel):
+    """A command that Kafka has; whether it is carried out is in the decisions, or in `refused_commands`."""
+
+    command_id: str
+    event_time_ms: int
+    operator: str
+
+
+class KeyBody(BaseModel):
+    """A key to be issued."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    author: str = Field(max_length=64, examples=["ann"])
+    role: Role
+    tenant: str = Field("", max_length=64, description="empty: every tenant")
+    days: float = Field(90, gt=0, le=3650)
+
+
+class IssuedKey(BaseModel):
+    """A new key. ``key`` is shown here alone."""
+
+    key_id: str
+    key: str
+    expires_ms: int
+
+
+class SessionView(BaseModel):
+    """Who asks. ``csrf``: to be sent with every change; empty for a key in a header."""
+
+    author: str
+    role: str
+    tenant: str
+    csrf: str
+
+
+def operator_routes(settings: Settings) -> APIRouter:
+    """Return the routes of commands, keys and the session."""
+    routes = APIRouter(prefix="/v1")
+
+    @routes.post("/commands", status_code=HTTPStatus.ACCEPTED)
+    async def send(body: Annotated[CommandBody, Body()], who: Manager) -> CommandSent:
+        """Send a command, with the author and role of the key."""
+        if not who.sees(body.tenant):
+            raise HTTPException(HTTPStatus.FORBIDDEN, f"tenant: expected the key's own, {who.tenant}")
+        given = body.model_dump(exclude={"kind", "tenant", "market", "sku"})
+        try:
+            command = make_command(
+                body.kind, Target(body.tenant, body.market, body.sku), operator=who.author,
+                now_ms=settings.run_clock.now_ms(), **given,
+            )  # fmt: skip
+            await asyncio.to_thread(publish_command, settings, command, who.role)
+        except OperatorError as error:
+            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+        except PublishError as error:
+            raise _unavailable(error) from None
+        return CommandSent(command_id=command.event_id, event_time_ms=command.event_time_ms, operator=who.author)
+
+    @routes.get("/keys")
+    async def keys(request: Request, who: Admin) -> list[dict[str, Any]]:
+        """List the keys of the own tenant; an administrator of every tenant sees all."""
+        access: ConsoleAccess = request.app.state.access
+        return [public(record) for record in access.ring.records() if who.sees(record.tenant)]
+
+    @routes.post("/keys", status_code=HTTPStatus.CREATED)
+    async def issue(body: Annotated[KeyBody, Body()], who: Admin) -> IssuedKey:
+        """Issue a key. Its text is in this reply alone."""
+        if not who.sees(body.tenant):
+            raise HTTPException(HTTPStatus.FORBIDDEN, f"tenant: expected the key's own, {who.tenant}")
+        try:
+            text, record = await asyncio.to_thread(
+                access_keys.issue, settings, body.author, body.role, body.tenant, body.days
+            )
+        except KeyIssueError as error:
+            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+        except PublishError as error:
+            raise _unavailable(error) from None
+        return IssuedKey(key_id=record.key_id, key=text, expires_ms=record.expires_ms)
+
+    @routes.post("/keys/{key_id}/{action}")
+    async def change(
+        request: Request, key_id: str, action: Literal["rotate", "revoke"], who: Admin
+    ) -> dict[str, Any]:
+        """Rotate or revoke a key; its former text is refused within a second."""
+        access: ConsoleAccess = request.app.state.access
+        known = {record.key_id: record for record in access.ring.records() if who.sees(record.tenant)}
+        if key_id not in known:
+            raise HTTPException(HTTPStatus.NOT_FOUND, f"key id: no key {key_id!r}")
+        try:
+            if action == "revoke":
+                return public(await asyncio.to_thread(access_keys.revoke, settings, key_id))
+            text, record = await asyncio.to_thread(access_keys.rotate, settings, key_id)
+        except access_keys.UnknownKeyError as error:
+            raise HTTPException(HTTPStatus.CONFLICT, str(error)) from None
+        except PublishError as error:
+            raise _unavailable(error) from None
+        return public(record) | {"key": text}
+
+    @routes.get("/session")
+    async def session(request: Request, who: Reader) -> SessionView:
+        """Return who is signed in."""
+        access: ConsoleAccess = request.app.state.access
+        found = access.holder(request)
+        csrf = found[1].csrf if found is not None and found[1] is not None else ""
+        return SessionView(author=who.author, role=who.role, tenant=who.tenant, csrf=csrf)
+
+    return routes
+
+
+def public(record: AccessKey) -> dict[str, Any]:
+    """Return a key's record without its hash and signature."""
+    return {name: value for name, value in asdict(record).items() if name not in ("digest", "signature")}
+
+
+def _unavailable(error: Exception) -> HTTPException:
+    return HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, f"Kafka does not take it: {error}", {"retry-after": "5"})

@@ -1,0 +1,144 @@
+"""The operator port: the console's page, its data, and the operators' API.
+
+``python -m jobs.console.service`` serves on ``WALRAS_CONSOLE_HOST``:``WALRAS_CONSOLE_PORT``. Every path but
+``/sign-in`` and ``/healthz`` needs a key or a session (:mod:`jobs.console.sign_in`). ``/v1/openapi.json``
+describes the API.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from http import HTTPStatus
+from typing import Annotated, Any
+
+import orjson
+import uvicorn
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.responses import RedirectResponse, Response
+
+from jobs.access import KeyRing, Permission, Principal
+from jobs.connectors.kafka.access_keys import RingFile, new_ring, wall_ms
+from jobs.connectors.kafka.following import TopicFollower
+from jobs.connectors.kafka.reading import WHOLE_TOPIC, Record
+from jobs.console.market_view import MarketView
+from jobs.console.operator_api import operator_routes
+from jobs.console.page import page_routes
+from jobs.console.sign_in import ConsoleAccess, required, sign_in_routes
+from jobs.runtime.serving import SERVER, tls_options
+from jobs.runtime.settings import Settings
+
+log = logging.getLogger(__name__)
+
+MAX_BODY = 65_536
+"""Largest body of a request, bytes."""
+HEADERS = {
+    "x-content-type-options": "nosniff", "x-frame-options": "DENY", "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+}  # fmt: skip
+"""Headers of every reply that does not set them itself."""
+
+
+def build(
+    settings: Settings, *, follow: bool = True, ring: KeyRing | None = None, view: MarketView | None = None
+) -> FastAPI:
+    """Return the operator port's application.
+
+    Parameters
+    ----------
+    follow : follow Kafka; False in tests without a broker.
+    ring : keys that are accepted; None: those of the deployment.
+    view : data of the page; None: followed from Kafka.
+    """
+    keys, market_view = ring or new_ring(settings), view or MarketView(settings.kafka)
+    ring_file = RingFile(settings.keys_folder / "ring.json")
+
+    def take(record: Record, live: bool) -> None:
+        keys.take_value(record.json())
+
+    follower = TopicFollower(settings.kafka, {"access_keys": WHOLE_TOPIC}, take)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if follow:
+            ring_file.load(keys)
+            follower.start()
+            market_view.start()
+        yield
+        follower.close()
+        market_view.close()
+
+    app = FastAPI(
+        title="Walras: operators' API",
+        version="1",
+        lifespan=lifespan,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+    )
+    secure = settings.tls_certificate is not None
+    app.state.access = ConsoleAccess(keys, wall_ms, settings.keys_folder / "codes", secure=secure)
+    app.include_router(sign_in_routes(app.state.access))
+    app.include_router(page_routes(market_view, settings))
+    app.include_router(operator_routes(settings))
+    app.add_exception_handler(StarletteHTTPException, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+
+    @app.get("/healthz", include_in_schema=False)
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/v1/openapi.json", include_in_schema=False)
+    async def openapi(who: Annotated[Principal, Depends(required(Permission.READ))]) -> dict[str, Any]:
+        return app.openapi()
+
+    @app.middleware("http")
+    async def bounded(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        length = request.headers.get("content-length", "0")
+        if request.method not in ("GET", "HEAD") and not (length.isdigit() and int(length) <= MAX_BODY):
+            return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected a body of at most {MAX_BODY} bytes")
+        if "transfer-encoding" in request.headers:
+            return problem(HTTPStatus.LENGTH_REQUIRED, "expected a body with the header Content-Length")
+        reply = await call_next(request)
+        for name, value in HEADERS.items():
+            reply.headers.setdefault(name, value)
+        return reply
+
+    return app
+
+
+def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+    """Return problem details (RFC 9457)."""
+    content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    return Response(orjson.dumps(content), status, headers, media_type="application/problem+json")
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, StarletteHTTPException)
+    wants_page = "text/html" in request.headers.get("accept", "") and request.url.path == "/"
+    if error.status_code == HTTPStatus.UNAUTHORIZED and wants_page:
+        return RedirectResponse("/sign-in", HTTPStatus.SEE_OTHER)
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else None
+    return problem(error.status_code, str(error.detail), headers)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    found = "; ".join(f"{'.'.join(map(str, each['loc'][1:]))}: {each['msg']}" for each in error.errors())
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, found)
+
+
+def main() -> None:
+    """Serve until a signal."""
+    settings = Settings.load()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    uvicorn.run(
+        build(settings), host=settings.console_host, port=settings.console_port, **SERVER, **tls_options(settings)
+    )
+
+
+if __name__ == "__main__":
+    main()

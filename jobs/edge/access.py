@@ -1,0 +1,101 @@
+"""QuoteAccess: which requests to the quote port are answered. Every one but health presents a key."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from jobs.access import KeyRing, Permission, Principal
+from jobs.edge.problems import PROBLEM_TYPE, REQUEST_ID, RequestIds, problem_of
+from jobs.edge.quote_requests import PREFIX, BadRequestError
+from jobs.edge.quoting import Receive, Scope, Send
+
+BEARER = b"bearer "
+MOST_CHECKED = 10_000
+"""Presented keys whose check is remembered."""
+
+
+class QuoteAccess:
+    """Checks the key of a request, and its tenant, before the quote port answers.
+
+    A check is remembered by the text of the header until the ring changes, so that an answer costs no hash.
+
+    Parameters
+    ----------
+    ring : the deployment's keys.
+    wall_ms : the wall clock; keys expire by it.
+    """
+
+    def __init__(self, ring: KeyRing, wall_ms: Callable[[], float]) -> None:
+        self._ring, self._wall_ms = ring, wall_ms
+        self._checked: OrderedDict[bytes, Principal] = OrderedDict()
+        self._generation = -1
+
+    def holder(self, scope: Scope) -> Principal | None:
+        """Return the holder of the key that a request presents; None without a valid one."""
+        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        if self._generation != self._ring.generation:
+            self._checked.clear()
+            self._generation = self._ring.generation
+        now_ms = self._wall_ms()
+        found = self._checked.get(given)
+        if found is not None:
+            return found if now_ms < found.expires_ms else None
+        if given[: len(BEARER)].lower() != BEARER:
+            return None
+        found = self._ring.check(given[len(BEARER) :].decode("ascii", "replace").strip(), int(now_ms))
+        if found is not None:
+            self._checked[given] = found
+            if len(self._checked) > MOST_CHECKED:
+                self._checked.popitem(last=False)
+        return found
+
+    def refusal(self, scope: Scope, permission: Permission = Permission.QUOTE) -> tuple[int, str] | None:
+        """Return status and reason where a request is not answered; None where it is.
+
+        The request's scope then has the ``tenant`` whose listings its key may ask for, "" for every tenant.
+        """
+        found = self.holder(scope)
+        if found is None and not self._ring.generation:
+            return 503, "the keys of this deployment are not known yet; retry in a second"
+        if found is None:
+            return (
+                401,
+                "expected the header Authorization: Bearer <key> with a valid key; `walras keys issue` makes one",
+            )
+        if not found.may(permission):
+            return 403, f"expected a key whose role may {permission}; this one's is {found.role}"
+        path: str = scope["path"]
+        if found.tenant and path.startswith(PREFIX) and not path.startswith(f"{PREFIX}{found.tenant}/"):
+            return 403, f"expected a listing of the key's tenant {found.tenant}"
+        scope["tenant"] = found.tenant
+        return None
+
+
+def protected(app: Callable[..., Any], access: QuoteAccess) -> Callable[[Scope, Receive, Send], Any]:
+    """Return an ASGI application that answers requests with a valid key alone."""
+    request_ids = RequestIds()
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        found = access.refusal(scope)
+        if found is None:
+            await app(scope, receive, send)
+        else:
+            await _refuse(send, BadRequestError(*found), request_ids.of(scope["headers"]))
+
+    return answer
+
+
+async def _refuse(send: Send, error: BadRequestError, request_id: bytes) -> None:
+    """Reply with a problem; a missing key is answered with the scheme that is expected."""
+    body = problem_of(error).body(request_id)
+    headers = [
+        PROBLEM_TYPE, (b"content-length", b"%d" % len(body)), (b"cache-control", b"no-store"),
+        (REQUEST_ID, request_id),
+    ]  # fmt: skip
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,256 @@
+"""The operator port: every path by role and tenant, sign-in, sessions, and what the page is allowed to load."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import orjson
+import pytest
+from starlette.testclient import TestClient
+
+from jobs.access import KeyRing, Permission
+from jobs.access.key_files import write_code
+from jobs.access.roles import may
+from jobs.connectors.kafka.access_keys import wall_ms
+from jobs.connectors.kafka.reading import Record
+from jobs.console import operator_api, page
+from jobs.console.market_view import MarketView
+from jobs.console.service import build
+from jobs.monitoring.health import ComponentHealth
+from jobs.runtime.settings import Settings
+from schemas.events import Command
+from schemas.topics import TOPICS
+from tests.jobs.access.access_builders import TENANT, bearer, keys, texts
+
+SKU = "acme/web-us-usd/sku-1"
+ENDPOINTS = [
+    ("GET", "/", Permission.READ, None),
+    ("GET", "/v1/console/summary", Permission.READ, None),
+    ("GET", "/v1/listings", Permission.READ, None),
+    ("GET", "/v1/session", Permission.READ, None),
+    ("GET", "/v1/openapi.json", Permission.READ, None),
+    ("GET", f"/v1/listings/{SKU}/evidence", Permission.ANALYSE, TENANT),
+    ("GET", f"/v1/listings/{SKU}/explain", Permission.ANALYSE, TENANT),
+    ("POST", "/v1/commands", Permission.COMMAND, TENANT),
+    ("GET", "/v1/keys", Permission.MANAGE_KEYS, None),
+    ("POST", "/v1/keys", Permission.MANAGE_KEYS, TENANT),
+    ("POST", "/v1/keys/{reader}/revoke", Permission.MANAGE_KEYS, TENANT),
+    ("POST", "/v1/keys/{reader}/rotate", Permission.MANAGE_KEYS, TENANT),
+]
+BODIES: dict[str, Any] = {
+    "/v1/commands": {"kind": "freeze", "tenant": TENANT, "market": "web-us-usd", "reason": "r"},
+    "/v1/keys": {"author": "eve", "role": "reader", "tenant": TENANT},
+}
+PUBLIC = {"/sign-in", "/healthz"}
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Command, str]]:
+    """Commands that reach Kafka; the broker is the one part that is missing here (test_access_on_platform)."""
+    found: list[tuple[Command, str]] = []
+    monkeypatch.setattr(
+        operator_api, "publish_command", lambda settings, command, role: found.append((command, role))
+    )
+    monkeypatch.setattr(operator_api.access_keys, "publish_key", lambda settings, record: None)
+    monkeypatch.setattr(operator_api.access_keys, "read_ring", lambda settings: KeyRing(keys.values()))
+    monkeypatch.setattr(page, "component_health", lambda *_: [ComponentHealth("broker", True, "25 topics")])
+    return found
+
+
+@pytest.fixture
+def port(tmp_path: Path, redis_server: Any, sent: list[Any]) -> Iterator[TestClient]:
+    settings = Settings(home=tmp_path, redis=redis_server.url, kafka="127.0.0.1:1", edge_secret="k" * 20)
+    view = MarketView("127.0.0.1:1")
+    table = {
+        "tenant": "acme", "market": "web-us-usd", "sku": "sku-1", "version": "1", "default_minor": "1999",
+        "currency": "USD", "reason": "EVIDENCE: PUBLISHED", "published_ms": "9000", "expires_ms": "99000",
+        "list_minor": "2999", "offer_minor": "", "table_id": "t-1", "decision_id": "d-1",
+    }  # fmt: skip
+    view.take(Record(TOPICS["tables"].topic, 0, 0, 0, None, orjson.dumps(table)))
+    app = build(settings, follow=False, ring=KeyRing(keys.values()), view=view)
+    with TestClient(app, base_url="http://walras", follow_redirects=False) as client:
+        yield client
+
+
+def ask(port: TestClient, method: str, path: str, headers: dict[str, str]) -> Any:
+    body = BODIES.get(path) if method == "POST" else None
+    return port.request(method, path.replace("{reader}", keys["reader"].key_id), headers=headers, json=body)
+
+
+@pytest.mark.parametrize(("method", "path", "permission", "tenant"), ENDPOINTS)
+def test_every_path_answers_the_roles_and_tenants_that_may_ask(
+    port: TestClient, method: str, path: str, permission: Permission, tenant: str | None
+) -> None:
+    for name, key in keys.items():
+        status = ask(port, method, path, bearer(name)).status_code
+        if name in ("expired", "revoked"):
+            assert status == 401, name
+        elif not may(key.role, permission):
+            assert status == 403, name
+        elif tenant is not None and key.tenant not in ("", tenant):
+            assert status in (403, 404), name
+        else:
+            assert status < 300, (name, status)
+    assert ask(port, method, path, {}).status_code == 401
+
+
+def test_table_of_paths_is_complete(port: TestClient) -> None:
+    def pattern(path: str) -> str:
+        parts = path.replace(SKU, "{tenant}/{market}/{sku:path}").split("/")
+        return (
+            "/".join([*parts[:3], "{key_id}", "{action}"]) if parts[2:3] == ["keys"] and len(parts) > 3 else path
+        )
+
+    known = {
+        (method, pattern(path).replace(SKU, "{tenant}/{market}/{sku:path}")) for method, path, *_ in ENDPOINTS
+    }
+    routes = {
+        (method, route.path)
+        for route in _routes(port.app)
+        for method in route.methods - {"HEAD"}
+        if route.path not in PUBLIC | {"/sign-out"}
+    }
+    assert routes == known
+
+
+def _routes(app: Any) -> list[Any]:
+    found = []
+    for route in app.routes:
+        inner = getattr(route, "original_router", None) or getattr(route, "router", None)
+        found += (
+            [route] if hasattr(route, "methods") and hasattr(route, "path") else _routes(inner) if inner else []
+        )
+    return found
+
+
+def test_ten_thousand_random_tries_open_nothing(port: TestClient, sent: list[Any]) -> None:
+    rng = random.Random(5)
+    paths = [(method, path, permission, tenant) for method, path, permission, tenant in ENDPOINTS if path != "/"]
+    opened = []
+    for _ in range(10_000 // 10):
+        # Ten wrong presentations of each draw share one request path.
+        method, path, _permission, _tenant = rng.choice(paths)
+        name = rng.choice(sorted(texts))
+        text = texts[name]
+        at = rng.randrange(len(text) - 1)
+        wrong = [
+            text[:at] + ("a" if text[at] != "a" else "b") + text[at + 1 :], text[:-1], text + "a", text[::-1],
+            rng.randbytes(30).hex(), "", "null", "undefined", text.swapcase(), keys[name].digest,
+        ]  # fmt: skip
+        for given in wrong:
+            reply = ask(port, method, path, {"authorization": f"Bearer {given}".strip()})
+            if reply.status_code != 401:
+                opened.append((method, path, given, reply.status_code))
+    assert not opened and not sent
+
+
+def test_command_has_the_author_and_role_of_its_key(port: TestClient, sent: list[tuple[Command, str]]) -> None:
+    reply = ask(port, "POST", "/v1/commands", bearer("manager"))
+    assert reply.status_code == 202
+    [(command, role)] = sent
+    assert (command.operator, role, command.kind, command.tenant) == (
+        "manager",
+        "pricing_manager",
+        "freeze",
+        "acme",
+    )
+    body = BODIES["/v1/commands"]
+    for wrong in (body | {"operator": "ann"}, body | {"kind": "guess"}, body | {"price_minor": "much"}):
+        refused = port.post("/v1/commands", json=wrong, headers=bearer("manager"))
+        assert refused.status_code == 422 and refused.headers["content-type"] == "application/problem+json"
+    assert len(sent) == 1
+
+
+def test_issued_key_is_shown_once_and_lists_hold_no_hash(port: TestClient) -> None:
+    issued = ask(port, "POST", "/v1/keys", bearer("admin")).json()
+    assert issued["key"].startswith("walras_") and issued["key_id"] in issued["key"]
+    listed = port.get("/v1/keys", headers=bearer("tenant admin")).json()
+    assert {each["tenant"] for each in listed} == {TENANT} and not any("digest" in each for each in listed)
+    text = port.get("/v1/keys", headers=bearer("admin")).text
+    assert not any(each.digest in text for each in keys.values())
+
+
+def test_session_by_key_needs_its_token_for_changes_and_ends_at_sign_out(
+    port: TestClient, sent: list[Any]
+) -> None:
+    assert port.get("/", headers={"accept": "text/html"}).headers["location"] == "/sign-in"
+    reply = port.post("/sign-in", data={"key": texts["manager"]})
+    cookie = reply.headers["set-cookie"].lower()
+    assert reply.status_code == 303 and "httponly" in cookie and "samesite=strict" in cookie
+    assert port.get("/").status_code == 200
+    session = port.get("/v1/session").json()
+    assert (session["author"], session["role"]) == ("manager", "pricing_manager")
+    body = BODIES["/v1/commands"]
+    assert port.post("/v1/commands", json=body).status_code == 403
+    assert port.post("/v1/commands", json=body, headers={"x-csrf-token": "guess"}).status_code == 403
+    assert port.post("/v1/commands", json=body, headers={"x-csrf-token": session["csrf"]}).status_code == 202
+    assert port.post("/sign-out", headers={"x-csrf-token": session["csrf"]}).status_code == 204
+    assert port.get("/v1/session").status_code == 401 and len(sent) == 1
+
+
+@pytest.mark.parametrize("name", ["", "guess", "shop", "expired", "revoked"])
+def test_sign_in_refuses_keys_that_may_not_read(port: TestClient, name: str) -> None:
+    key = texts.get(name, name)
+    reply = port.post("/sign-in", data={"key": key})
+    assert reply.status_code == 401 and "set-cookie" not in reply.headers and (not key or key not in reply.text)
+
+
+def test_form_of_another_site_is_refused(port: TestClient) -> None:
+    reply = port.post("/sign-in", data={"key": texts["reader"]}, headers={"origin": "http://elsewhere"})
+    assert reply.status_code == 403 and "set-cookie" not in reply.headers
+
+
+def test_link_signs_in_once(port: TestClient, tmp_path: Path) -> None:
+    code = write_code(tmp_path / "run" / "keys" / "codes", keys["admin"].key_id, wall_ms())
+    assert port.get(f"/sign-in?code={code}").status_code == 303
+    assert port.get("/v1/session").json()["author"] == "admin"
+    port.cookies.clear()
+    assert port.get(f"/sign-in?code={code}").status_code == 401
+
+
+def test_page_uses_no_external_resource(port: TestClient) -> None:
+    for path in ("/", "/sign-in"):
+        reply = port.get(path, headers=bearer("reader"))
+        assert reply.status_code == 200 and "default-src 'none'" in reply.headers["content-security-policy"]
+        assert "http://" not in reply.text.replace("http://www.w3.org", "") and "https://" not in reply.text
+        assert reply.headers["x-content-type-options"] == "nosniff"
+
+
+def test_reader_sees_prices_and_no_belief(port: TestClient) -> None:
+    summary = port.get("/v1/console/summary", headers=bearer("reader")).json()
+    assert summary["health"] and summary["listings"] == 1 and summary["policies"] == [] and summary["rules"] == {}
+    shown = port.get("/v1/console/summary", headers=bearer("analyst")).json()["rules"]
+    assert shown == {"rules": [], "strategies": [], "never_matched": [], "conflicts": []}
+    other = port.get("/v1/listings", headers=bearer("other reader"))
+    assert other.json() == []
+
+
+def test_large_and_endless_bodies_are_refused(port: TestClient) -> None:
+    large = port.post("/v1/commands", content=b"x" * 70_000, headers=bearer("manager"))
+    assert large.status_code == 413
+    chunks = port.post("/v1/commands", content=iter([b"{", b"}"]), headers=bearer("manager"))
+    assert chunks.status_code in (411, 413)
+
+
+def test_description_is_openapi_and_replies_fit_it(port: TestClient) -> None:
+    found = port.get("/v1/openapi.json", headers=bearer("admin")).json()
+    assert found["openapi"].startswith("3.")
+    schemas = found["components"]["schemas"]
+    session = port.get("/v1/session", headers=bearer("reader")).json()
+    jsonschema.validate(session, schemas["SessionView"])
+    issued = ask(port, "POST", "/v1/keys", bearer("admin")).json()
+    jsonschema.validate(issued, schemas["IssuedKey"])
+    assert all(operation.get("description") for path in found["paths"].values() for operation in path.values())
+
+
+def test_no_key_or_digest_is_logged(port: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(0)
+    for (method, path, *_), name in itertools.product(ENDPOINTS, ("admin", "shop", "expired")):
+        ask(port, method, path, bearer(name))
+    logged = "\n".join(record.getMessage() for record in caplog.records)
+    assert not any(text in logged for text in texts.values())
