@@ -41,12 +41,14 @@ from jobs.connectors.kafka.access_keys import RingFile, new_ring, wall_ms
 from jobs.connectors.kafka.following import TopicFollower
 from jobs.connectors.kafka.quote_log import QuoteLog
 from jobs.connectors.kafka.reading import WHOLE_TOPIC, Record, accepted_value
+from jobs.connectors.redis.rate_counts import RateCounts
 from jobs.edge.access import QuoteAccess, protected
 from jobs.edge.lock_routes import LOCK, REDEEM, lock_routes
 from jobs.edge.openapi import DOCUMENT, openapi
 from jobs.edge.price_cache import PriceCache
 from jobs.edge.quote_requests import ROOT
 from jobs.edge.quoting import Quoting, Receive, Scope, Send
+from jobs.edge.rate_limits import WINDOW_S, RateLimits
 from jobs.runtime.metrics import Metrics
 from jobs.runtime.serving import SERVER, tls_options
 from jobs.runtime.settings import Settings
@@ -140,19 +142,25 @@ def build(
                 await asyncio.to_thread(ring_file.save, keys)
             await asyncio.sleep(LOG_EVERY_S)
 
+    async def count_together() -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            await limits.synchronise()
+
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         nonlocal loop
         loop = asyncio.get_running_loop()
         await cache.start()
-        polling = asyncio.create_task(poll())
+        repeated = [asyncio.create_task(work()) for work in (poll, count_together)]
         if follow:
             ring_file.load(keys)
             follower.start()
         try:
             yield
         finally:
-            polling.cancel()
+            for task in repeated:
+                task.cancel()
             follower.close()
             await cache.close()
             lost = await asyncio.to_thread(quotes.close)
@@ -172,7 +180,16 @@ def build(
         handler = other_routes if scope["path"] in (LOCK, REDEEM) else quoting
         await handler(scope, receive, send)
 
-    protected_quotes = protected(quotes_and_locks, access)
+    limits = RateLimits(
+        settings.edge_key_per_second,
+        settings.edge_address_per_second,
+        RateCounts(settings.redis.get_secret_value(), WINDOW_S),
+    )
+    metrics.gauge("over_limit", "count", "Requests over a rate limit").set_function(lambda: limits.refused)
+    metrics.gauge("limits_alone", "count", "Seconds in which the rate limits did not reach Redis").set_function(
+        lambda: limits.failures
+    )
+    protected_quotes = protected(quotes_and_locks, access, limits)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(ROOT):
