@@ -42,13 +42,13 @@ from jobs.connectors.kafka.following import TopicFollower
 from jobs.connectors.kafka.quote_log import QuoteLog
 from jobs.connectors.kafka.reading import WHOLE_TOPIC, Record, accepted_value
 from jobs.connectors.redis.rate_counts import RateCounts
-from jobs.edge.access import QuoteAccess, protected
+from jobs.edge.admission.access import QuoteAccess, protected
+from jobs.edge.admission.rate_limits import WINDOW_S, RateLimits
 from jobs.edge.lock_routes import LOCK, REDEEM, lock_routes
 from jobs.edge.openapi import DOCUMENT, openapi
 from jobs.edge.price_cache import PriceCache
 from jobs.edge.quote_requests import ROOT
 from jobs.edge.quoting import Quoting, Receive, Scope, Send
-from jobs.edge.rate_limits import WINDOW_S, RateLimits
 from jobs.runtime.metrics import Metrics
 from jobs.runtime.serving import SERVER, tls_options
 from jobs.runtime.settings import Settings

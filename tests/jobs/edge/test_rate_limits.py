@@ -9,7 +9,7 @@ from typing import Any
 from jobs.access import KeyRing
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.connectors.redis.rate_counts import RateCounts
-from jobs.edge.rate_limits import WINDOW_S, RateLimits
+from jobs.edge.admission.rate_limits import WINDOW_S, RateLimits
 from jobs.edge.service import build
 from jobs.runtime.settings import Settings
 from tests.jobs.access.access_builders import bearer, keys

@@ -2,7 +2,7 @@
 
 A request costs two dictionary look-ups and no round trip. Every second the counts are added to those of the other
 edges in Redis, which says how much is left of each limit. Between two such seconds an edge gives at most what was
-left. Without Redis each edge counts alone, so that a failure of Redis refuses nobody below the limit.
+left. Without Redis each edge counts alone, so that a failure of Redis refuses no caller below the limit.
 """
 
 from __future__ import annotations

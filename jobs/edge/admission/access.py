@@ -8,10 +8,10 @@ from http import HTTPStatus
 from typing import Any
 
 from jobs.access import KeyRing, Permission, Principal
+from jobs.edge.admission.rate_limits import BYTES_PER_QUOTE, Headers, RateLimits
 from jobs.edge.problems import PROBLEM_TYPE, REQUEST_ID, RequestIds, problem_of
 from jobs.edge.quote_requests import PREFIX, BadRequestError
 from jobs.edge.quoting import Receive, Scope, Send
-from jobs.edge.rate_limits import BYTES_PER_QUOTE, Headers, RateLimits
 
 BEARER = b"bearer "
 MOST_CHECKED = 10_000
