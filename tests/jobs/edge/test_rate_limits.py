@@ -104,7 +104,7 @@ def test_excess_is_answered_with_429_and_the_rest_is_served(redis_server: Any, t
         assert client.post("/v1/quotes:batch", json=body, headers=bearer("admin")).status_code == 429
 
 
-def test_unreachable_redis_refuses_nobody(tables: RedisPriceTables) -> None:
+def test_unreachable_redis_refuses_no_caller() -> None:
     limits = RateLimits(5, 100, RateCounts(UNREACHABLE, WINDOW_S))
     assert served(limits, 10) == 10
     asyncio.run(limits.synchronise())
