@@ -120,8 +120,12 @@ def build(
         })  # fmt: skip
 
     async def readyz(request: Request) -> Response:
-        ready = await cache.check()
-        status = "ok" if ready else "Redis does not answer or lacks its ready epoch: run `walras rebuild-redis`"
+        status = "ok"
+        if not await cache.check():
+            status = "Redis does not answer or lacks its ready epoch: run `walras rebuild-redis`"
+        elif not keys.generation:
+            status = "the access keys of this deployment have not been read from Kafka yet"
+        ready = status == "ok"
         return _json(
             {"status": status, "redis_epoch": cache.epoch, "tables_cached": cache.size}, 200 if ready else 503
         )
