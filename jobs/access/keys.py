@@ -22,7 +22,8 @@ SECRET_BYTES = 32
 PREFIX = "walras"
 MAX_KEY_LENGTH = 128
 """Longest text that is hashed; a longer one is refused unread."""
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$"
+"""Names of holders."""
 
 
 class KeyIssueError(ValueError):
@@ -81,12 +82,12 @@ def issue_key(
     """
     if role not in Role.__members__.values():
         raise KeyIssueError(f"role: expected one of {', '.join(Role)}; got {role!r}")
-    if not _NAME.fullmatch(author):
+    if not re.fullmatch(NAME_PATTERN, author):
         raise KeyIssueError(
             f"name: expected 1 to 64 letters, digits, dots, dashes, underscores, @; got {author!r}"
         )
     if expires_ms <= now_ms:
-        raise KeyIssueError("expires: expected a time in the future")
+        raise KeyIssueError("expires: expected a time in the future, got one that has passed")
     name = key_id or secrets.token_hex(6)
     text = f"{PREFIX}_{name}_{secrets.token_urlsafe(SECRET_BYTES)}"
     return text, AccessKey(name, now_ms, tenant, role, author, digest_of(text), expires_ms, None)

@@ -19,7 +19,7 @@ from fastapi import APIRouter, Body, Depends, HTTPException, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.access import Permission, Principal, Role
-from jobs.access.keys import KeyIssueError
+from jobs.access.keys import NAME_PATTERN, KeyIssueError
 from jobs.connectors.kafka import access_keys
 from jobs.connectors.kafka.commands import OperatorError, Target, make_command, publish_command
 from jobs.connectors.kafka.publisher import PublishError
@@ -38,7 +38,7 @@ class CommandBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     kind: CommandKind
-    tenant: str = Field(max_length=64, examples=["demo"])
+    tenant: str = Field(min_length=1, max_length=64, examples=["demo"])
     market: str | None = Field(None, max_length=64, examples=["web-us-usd"])
     sku: str | None = Field(None, max_length=128, examples=["sku-0001"])
     reason: str | None = Field(None, max_length=1024, examples=["wrong cost in the catalog"])
@@ -66,7 +66,7 @@ class KeyBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    author: str = Field(max_length=64, examples=["ann"])
+    author: str = Field(pattern=NAME_PATTERN, examples=["ann"])
     role: Role
     tenant: str = Field("", max_length=64, description="empty: every tenant")
     days: float = Field(90, gt=0, le=3650)
@@ -145,7 +145,7 @@ def operator_routes(settings: Settings) -> APIRouter:
             if action == "revoke":
                 return public(await asyncio.to_thread(access_keys.revoke, settings, key_id))
             text, record = await asyncio.to_thread(access_keys.rotate, settings, key_id)
-        except access_keys.UnknownKeyError as error:
+        except (access_keys.UnknownKeyError, KeyIssueError) as error:
             raise HTTPException(HTTPStatus.CONFLICT, str(error)) from None
         except PublishError as error:
             raise _unavailable(error) from None

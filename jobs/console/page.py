@@ -32,28 +32,39 @@ from jobs.policies.documents import ScopeHistory, changes_text, scope_text
 from jobs.runtime.settings import Settings
 from schemas.events import Listing
 
-HEALTH_EVERY_S = 3.0
+HEALTH_EVERY_S, HEALTH_WAIT_S = 3.0, 0.5
 PAGE = Path(__file__).with_name("page.html")
 
 Reader = Annotated[Principal, Depends(required(Permission.READ))]
 Analyst = Annotated[Principal, Depends(required(Permission.ANALYSE))]
 
 
+class HealthReport:
+    """The components' health for all readers, checked in a thread: a component that hangs delays no reply."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._tables = settings, RedisPriceTables(settings.redis.get_secret_value())
+        self._known: list[ComponentHealth] = []
+        self._checked_s = float("-inf")
+        self._checking: asyncio.Task[list[ComponentHealth]] | None = None
+
+    async def latest(self) -> list[ComponentHealth]:
+        """Return the newest result; wait at most :data:`HEALTH_WAIT_S` for one that is due."""
+        if self._checking is None and time.monotonic() - self._checked_s > HEALTH_EVERY_S:
+            self._checking = asyncio.create_task(asyncio.to_thread(component_health, self._settings, self._tables))
+        if self._checking is not None:
+            done, _ = await asyncio.wait({self._checking}, timeout=HEALTH_WAIT_S)
+            for checked in done:
+                self._checking, self._checked_s = None, time.monotonic()
+                self._known = checked.result()
+        return self._known
+
+
 def page_routes(view: MarketView, settings: Settings) -> APIRouter:
     """Return the page's routes over one followed view."""
     page = PAGE.read_text(encoding="utf-8")
-    tables = RedisPriceTables(settings.redis.get_secret_value())
-    known: tuple[float, list[ComponentHealth]] = (float("-inf"), [])
-    asking, rules = asyncio.Lock(), RuleStatistics(view)
+    rules, health = RuleStatistics(view), HealthReport(settings)
     routes = APIRouter()
-
-    async def health() -> list[ComponentHealth]:
-        # Checked once for all readers, and never on the event loop, since a component may hang.
-        nonlocal known
-        async with asking:
-            if time.monotonic() - known[0] > HEALTH_EVERY_S:
-                known = (time.monotonic(), await asyncio.to_thread(component_health, settings, tables))
-        return known[1]
 
     @routes.get("/", include_in_schema=False)
     async def index(who: Reader) -> Response:
@@ -67,7 +78,7 @@ def page_routes(view: MarketView, settings: Settings) -> APIRouter:
         return view.summary(who.tenant, prices_only=prices_only) | {
             "rules": {} if prices_only else await rules.of(who.tenant),
             "policies": [] if prices_only else policies_data(history, clock.now_ms()),
-            "health": [component._asdict() for component in await health()],
+            "health": [component._asdict() for component in await health.latest()],
             "now_ms": clock.now_ms(),
             "speed": clock.speed,
         }

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import orjson
 import uvicorn
-from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.responses import RedirectResponse, Response
@@ -40,6 +40,34 @@ HEADERS = {
     "cache-control": "no-store",
 }  # fmt: skip
 """Headers of every reply that does not set them itself."""
+
+_PROBLEM_SCHEMA = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"},
+        "detail": {"type": "string"},
+    },
+}  # fmt: skip
+_PROBLEM_TEXTS = {
+    400: "the body is no JSON",
+    401: "no valid key or session was presented",
+    403: "the role, tenant or CSRF token does not include the request",
+    404: "no such listing or key, or it belongs to another tenant",
+    409: "the key is revoked or has expired",
+    413: f"the body has more than {MAX_BODY} bytes",
+    422: "the request is invalid; the detail names the field",
+    503: "Kafka does not take the record; Retry-After says when to repeat the request",
+}
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": text,
+        "content": {"application/problem+json": {"schema": _PROBLEM_SCHEMA}}
+        | ({"application/json": {"schema": {"type": "object"}}} if status == HTTPStatus.NOT_FOUND else {}),
+    }
+    for status, text in _PROBLEM_TEXTS.items()
+}
+"""What a request may be refused with, for the OpenAPI document; an unknown listing's explanation is JSON."""
 
 
 def build(
@@ -82,8 +110,8 @@ def build(
     secure = settings.tls_certificate is not None
     app.state.access = ConsoleAccess(keys, wall_ms, settings.keys_folder / "codes", secure=secure)
     app.include_router(sign_in_routes(app.state.access))
-    app.include_router(page_routes(market_view, settings))
-    app.include_router(operator_routes(settings))
+    app.include_router(page_routes(market_view, settings), responses=PROBLEMS)
+    app.include_router(operator_routes(settings), responses=PROBLEMS)
     app.add_exception_handler(StarletteHTTPException, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
 
@@ -121,8 +149,7 @@ async def _problem(request: Request, error: Exception) -> Response:
     wants_page = "text/html" in request.headers.get("accept", "") and request.url.path == "/"
     if error.status_code == HTTPStatus.UNAUTHORIZED and wants_page:
         return RedirectResponse("/sign-in", HTTPStatus.SEE_OTHER)
-    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else None
-    return problem(error.status_code, str(error.detail), headers)
+    return problem(error.status_code, str(error.detail), dict(error.headers or {}))
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

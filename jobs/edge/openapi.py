@@ -24,13 +24,16 @@ _JSON, _PROBLEM = "application/json", "application/problem+json"
 _REF = "#/components/schemas/{model}"
 _REFUSALS = {
     400: "the request is invalid",
+    401: "no valid access key was presented",
+    403: "the key's role or tenant does not include the request",
     404: "the listing is unknown",
     405: "another method is expected",
     413: f"the body has more than {MAX_BODY} bytes",
     414: "path or query is too long",
+    429: "key or address asked for more quotes than its limit; Retry-After says when to repeat the request",
     503: "no price is known while Redis does not answer",
 }
-_OF_A_QUOTE, _OF_A_LIST = (400, 404, 405, 414, 503), (400, 405, 413)
+_OF_A_QUOTE, _OF_A_LIST = (400, 401, 403, 404, 405, 414, 429, 503), (400, 401, 403, 405, 413, 429)
 
 
 def openapi() -> dict[str, Any]:
@@ -70,7 +73,11 @@ def openapi() -> dict[str, Any]:
             BATCH: {"post": _list("quoteBatch", "Prices of several listings", BatchRequest, BatchReply)},
             CART: {"post": _list("quoteCart", "Prices and totals of a cart", CartRequest, CartReply)},
         },
-        "components": {"schemas": record_schemas(_REF)},
+        "security": [{"accessKey": []}],
+        "components": {
+            "schemas": record_schemas(_REF),
+            "securitySchemes": {"accessKey": {"type": "http", "scheme": "bearer"}},
+        },
     }  # fmt: skip
 
 
@@ -95,7 +102,12 @@ def _list(name: str, summary: str, request: type[Record], reply: type[Record]) -
 
 
 def _responses(reply: type[Record], refusals: tuple[int, ...]) -> dict[str, Any]:
-    header = {"X-Request-Id": {"description": "the request's id", "schema": {"type": "string"}}}
+    header: dict[str, Any] = {
+        "X-Request-Id": {"description": "the request's id", "schema": {"type": "string"}},
+        "RateLimit-Limit": {"description": "quotes of the key in a window", "schema": {"type": "integer"}},
+        "RateLimit-Remaining": {"description": "what is left of it", "schema": {"type": "integer"}},
+        "RateLimit-Reset": {"description": "seconds until the window ends", "schema": {"type": "integer"}},
+    }
     refused = {"headers": header, "content": {_PROBLEM: {"schema": _ref(ProblemDetails)}}}
     answered = {"description": "answered", "headers": header, "content": {_JSON: {"schema": _ref(reply)}}}
     return {"200": answered} | {str(status): {"description": _REFUSALS[status], **refused} for status in refusals}

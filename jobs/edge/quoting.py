@@ -86,7 +86,8 @@ class Quoting:
             problem = problem_of(error)
             status, body, content = problem.status, problem.body(request_id), PROBLEM_TYPE
             self._refused.labels(str(status)).inc()
-        headers = [content, (b"content-length", b"%d" % len(body)), _NO_STORE, (REQUEST_ID, request_id)]
+        length = (b"content-length", b"%d" % len(body))
+        headers = [content, length, _NO_STORE, (REQUEST_ID, request_id), *scope.get("reply_headers", ())]
         if status == 405:
             headers.append((b"allow", b"POST" if scope["path"] in (BATCH, CART) else b"GET, HEAD"))
         await send({"type": "http.response.start", "status": status, "headers": headers})

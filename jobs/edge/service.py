@@ -41,7 +41,9 @@ from jobs.connectors.kafka.access_keys import RingFile, new_ring, wall_ms
 from jobs.connectors.kafka.following import TopicFollower
 from jobs.connectors.kafka.quote_log import QuoteLog
 from jobs.connectors.kafka.reading import WHOLE_TOPIC, Record, accepted_value
-from jobs.edge.access import QuoteAccess, protected
+from jobs.connectors.redis.rate_counts import RateCounts
+from jobs.edge.admission.access import QuoteAccess, protected
+from jobs.edge.admission.rate_limits import WINDOW_S, RateLimits
 from jobs.edge.lock_routes import LOCK, REDEEM, lock_routes
 from jobs.edge.openapi import DOCUMENT, openapi
 from jobs.edge.price_cache import PriceCache
@@ -118,8 +120,12 @@ def build(
         })  # fmt: skip
 
     async def readyz(request: Request) -> Response:
-        ready = await cache.check()
-        status = "ok" if ready else "Redis does not answer or lacks its ready epoch: run `walras rebuild-redis`"
+        status = "ok"
+        if not await cache.check():
+            status = "Redis does not answer or lacks its ready epoch: run `walras rebuild-redis`"
+        elif not keys.generation:
+            status = "the access keys of this deployment have not been read from Kafka yet"
+        ready = status == "ok"
         return _json(
             {"status": status, "redis_epoch": cache.epoch, "tables_cached": cache.size}, 200 if ready else 503
         )
@@ -140,19 +146,25 @@ def build(
                 await asyncio.to_thread(ring_file.save, keys)
             await asyncio.sleep(LOG_EVERY_S)
 
+    async def count_together() -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            await limits.synchronise()
+
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         nonlocal loop
         loop = asyncio.get_running_loop()
         await cache.start()
-        polling = asyncio.create_task(poll())
+        repeated = [asyncio.create_task(work()) for work in (poll, count_together)]
         if follow:
             ring_file.load(keys)
             follower.start()
         try:
             yield
         finally:
-            polling.cancel()
+            for task in repeated:
+                task.cancel()
             follower.close()
             await cache.close()
             lost = await asyncio.to_thread(quotes.close)
@@ -172,7 +184,16 @@ def build(
         handler = other_routes if scope["path"] in (LOCK, REDEEM) else quoting
         await handler(scope, receive, send)
 
-    protected_quotes = protected(quotes_and_locks, access)
+    limits = RateLimits(
+        settings.edge_key_per_second,
+        settings.edge_address_per_second,
+        RateCounts(settings.redis.get_secret_value(), WINDOW_S),
+    )
+    metrics.gauge("over_limit", "count", "Requests over a rate limit").set_function(lambda: limits.refused)
+    metrics.gauge("limits_alone", "count", "Seconds in which the rate limits did not reach Redis").set_function(
+        lambda: limits.failures
+    )
+    protected_quotes = protected(quotes_and_locks, access, limits)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(ROOT):

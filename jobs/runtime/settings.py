@@ -89,6 +89,12 @@ class Settings(BaseSettings):
     edge_spool_mb: int = Field(
         512, ge=1, description="most megabytes of quotes that an edge process stores while Kafka is unreachable"
     )
+    edge_key_per_second: int = Field(
+        2_000, ge=1, description="quotes per second of one access key, over all edges; more are answered with 429"
+    )
+    edge_address_per_second: int = Field(
+        4_000, ge=1, description="quotes per second of one address, over all edges and keys"
+    )
     segments_waiting: int = Field(
         100_000, ge=1, description="most customers' counts that a worker queues while Redis is unreachable"
     )

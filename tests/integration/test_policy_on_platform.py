@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from features.bucket_logic import Batch, Fact, Output
 from jobs import cli
 from jobs.connectors.kafka.publisher import Publisher
-from jobs.connectors.kafka.reading import read_values
+from jobs.connectors.kafka.reading import read_accepted
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.runtime.settings import Settings
 from schemas.events import CatalogEntry, Command
@@ -56,7 +56,7 @@ class Bucket:
 
     def take_commands(self) -> None:
         """Give the logic the commands of this tenant that are new, as demand_job's judged records."""
-        sent = [value for value in read_values(self.settings.kafka, "commands") if value.get("tenant") == TENANT]
+        sent = [value for value in read_accepted(self.settings.kafka, "commands") if value.get("tenant") == TENANT]
         for value in sent[self.offset :]:
             self.offset += 1
             record = {each.name: value.get(each.name) for each in fields(Command)}

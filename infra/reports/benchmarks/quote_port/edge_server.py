@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--kafka", default="")
     parser.add_argument("--size", type=int, default=400)
     args = parser.parse_args(argv)
-    values: dict[str, Any] = {"redis": args.redis, "edge_port": args.port, "edge_secret": KEY}
+    values: dict[str, Any] = {"redis": args.redis, "edge_port": args.port, "edge_secret": KEY,
+                              "edge_key_per_second": 10**6, "edge_address_per_second": 10**6}  # fmt: skip
     settings = Settings(kafka=args.kafka or "127.0.0.1:1", **values)
     quotes = QuoteLog(args.kafka) if args.kafka else QuoteLog("", **TEST_BROKER)
     edge = build(settings, follow=False, ring=KeyRing([SHOP]), quotes=quotes)

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from jobs.access import KeyRing, Permission, Principal
+from jobs.edge.admission.rate_limits import BYTES_PER_QUOTE, Headers, RateLimits
 from jobs.edge.problems import PROBLEM_TYPE, REQUEST_ID, RequestIds, problem_of
 from jobs.edge.quote_requests import PREFIX, BadRequestError
 from jobs.edge.quoting import Receive, Scope, Send
@@ -55,7 +56,8 @@ class QuoteAccess:
     def refusal(self, scope: Scope, permission: Permission = Permission.QUOTE) -> tuple[int, str] | None:
         """Return status and reason where a request is not answered; None where it is.
 
-        The request's scope then has the ``tenant`` whose listings its key may ask for, "" for every tenant.
+        The request's scope then has the ``key_id`` of its key, and the ``tenant`` whose listings it may ask for,
+        "" for every tenant.
         """
         found = self.holder(scope)
         if found is None and not self._ring.generation:
@@ -70,30 +72,49 @@ class QuoteAccess:
         path: str = scope["path"]
         if found.tenant and path.startswith(PREFIX) and not path.startswith(f"{PREFIX}{found.tenant}/"):
             return 403, f"expected a listing of the key's tenant {found.tenant}"
-        scope["tenant"] = found.tenant
+        scope["tenant"], scope["key_id"] = found.tenant, found.key_id
         return None
 
 
-def protected(app: Callable[..., Any], access: QuoteAccess) -> Callable[[Scope, Receive, Send], Any]:
-    """Return an ASGI application that answers requests with a valid key alone."""
+def protected(
+    app: Callable[..., Any], access: QuoteAccess, limits: RateLimits
+) -> Callable[[Scope, Receive, Send], Any]:
+    """Return an ASGI application that answers requests with a valid key, within the limits of key and address.
+
+    The request's scope then has ``reply_headers``, which tell the caller about its limit.
+    """
     request_ids = RequestIds()
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        found = access.refusal(scope)
+        found, more = access.refusal(scope), Headers()
+        key_id, client = scope.get("key_id", ""), scope.get("client")
+        wait_s = limits.over(key_id, client[0] if client else "", _quotes_of(scope))
+        if wait_s is not None and (found is None or found[0] == HTTPStatus.UNAUTHORIZED):
+            found = (429, f"expected fewer requests; repeat this one in {wait_s} s")
+            more = ((b"retry-after", b"%d" % wait_s), *(limits.headers(key_id) if key_id else ()))
         if found is None:
+            scope["reply_headers"] = limits.headers(key_id)
             await app(scope, receive, send)
         else:
-            await _refuse(send, BadRequestError(*found), request_ids.of(scope["headers"]))
+            await _refuse(send, BadRequestError(*found), request_ids.of(scope["headers"]), more)
 
     return answer
 
 
-async def _refuse(send: Send, error: BadRequestError, request_id: bytes) -> None:
+def _quotes_of(scope: Scope) -> int:
+    """Return how many quotes a request counts as: by the length of its body, one without a body."""
+    if scope["method"] == "GET":
+        return 1
+    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    return 1 + (int(length) // BYTES_PER_QUOTE if length.isdigit() else 0)
+
+
+async def _refuse(send: Send, error: BadRequestError, request_id: bytes, more: Headers) -> None:
     """Reply with a problem; a missing key is answered with the scheme that is expected."""
     body = problem_of(error).body(request_id)
     headers = [
         PROBLEM_TYPE, (b"content-length", b"%d" % len(body)), (b"cache-control", b"no-store"),
-        (REQUEST_ID, request_id),
+        (REQUEST_ID, request_id), *more,
     ]  # fmt: skip
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers.append((b"www-authenticate", b"Bearer"))

@@ -1,0 +1,65 @@
+"""RateCounts: how much of its limit each name has used, added up over all edges in Redis (the library `limits`).
+
+Its keys have a lifetime of their own in Redis, by wall time: they bound traffic and belong to no run's clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from limits import RateLimitItemPerSecond
+from limits.aio.storage import RedisStorage
+from limits.aio.strategies import FixedWindowRateLimiter
+
+from jobs.connectors.redis.price_tables import client_options
+
+TIMEOUT_S = 0.5
+
+
+class Used(NamedTuple):
+    """What is left of a name's limit in its window, and the wall time at which the window ends, epoch seconds."""
+
+    left: int
+    ends_s: float
+
+
+class RateCounts:
+    """Counts of requests in fixed windows.
+
+    Parameters
+    ----------
+    url : Redis URL.
+    window_s : length of a window, wall seconds.
+    """
+
+    def __init__(self, url: str, window_s: int) -> None:
+        timeouts = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
+        options = {k: v for k, v in (client_options() | timeouts).items() if k != "decode_responses"}
+        storage = RedisStorage(
+            f"async+{url}",
+            implementation="redispy",
+            key_prefix="rate-limits",
+            **options,  # type: ignore[arg-type]
+        )
+        self._limiter, self._window_s = FixedWindowRateLimiter(storage), window_s
+
+    async def add(self, counts: Mapping[str, int], limits: Mapping[str, int]) -> dict[str, Used]:
+        """Add requests per name; return what is left of each name's limit.
+
+        Parameters
+        ----------
+        limits : most requests of a name in a window.
+
+        Raises
+        ------
+        redis.exceptions.RedisError, OSError
+            If Redis does not answer.
+        """
+        found = {}
+        for name, count in counts.items():
+            item = RateLimitItemPerSecond(limits[name], self._window_s)
+            await self._limiter.hit(item, name, cost=count)
+            stats = await self._limiter.get_window_stats(item, name)
+            found[name] = Used(max(0, stats.remaining), stats.reset_time)
+        return found

@@ -1,0 +1,1 @@
+"""Admission: which requests the quote port answers, by key, tenant and rate."""
