@@ -36,7 +36,7 @@ _READER = frozenset({Permission.READ})
 _ANALYST = _READER | {Permission.ANALYSE}
 _MANAGER = _ANALYST | {Permission.COMMAND}
 
-PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
+PERMISSIONS: Mapping[str, frozenset[Permission]] = {
     Role.QUOTES: frozenset({Permission.QUOTE}),
     Role.READER: _READER,
     Role.ANALYST: _ANALYST,
@@ -51,4 +51,4 @@ def may(role: str, permission: Permission) -> bool:
     >>> may("analyst", Permission.ANALYSE), may("analyst", Permission.COMMAND), may("owner", Permission.READ)
     (True, False, False)
     """
-    return permission in PERMISSIONS.get(Role(role), ()) if role in Role.__members__.values() else False
+    return permission in PERMISSIONS.get(role, ())

@@ -104,9 +104,7 @@ def _list(name: str, summary: str, request: type[Record], reply: type[Record]) -
 def _responses(reply: type[Record], refusals: tuple[int, ...]) -> dict[str, Any]:
     header: dict[str, Any] = {
         "X-Request-Id": {"description": "the request's id", "schema": {"type": "string"}},
-        "RateLimit-Limit": {"description": "quotes of the key in a window", "schema": {"type": "integer"}},
-        "RateLimit-Remaining": {"description": "what is left of it", "schema": {"type": "integer"}},
-        "RateLimit-Reset": {"description": "seconds until the window ends", "schema": {"type": "integer"}},
+        "RateLimit": {"description": "what is left of the key's limit, and when", "schema": {"type": "string"}},
     }
     refused = {"headers": header, "content": {_PROBLEM: {"schema": _ref(ProblemDetails)}}}
     answered = {"description": "answered", "headers": header, "content": {_JSON: {"schema": _ref(reply)}}}

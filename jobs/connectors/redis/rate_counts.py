@@ -18,10 +18,9 @@ TIMEOUT_S = 0.5
 
 
 class Used(NamedTuple):
-    """What is left of a name's limit in its window, and the wall time at which the window ends, epoch seconds."""
+    """What is left of a name's limit in its window."""
 
     left: int
-    ends_s: float
 
 
 class RateCounts:
@@ -61,5 +60,5 @@ class RateCounts:
             item = RateLimitItemPerSecond(limits[name], self._window_s)
             await self._limiter.hit(item, name, cost=count)
             stats = await self._limiter.get_window_stats(item, name)
-            found[name] = Used(max(0, stats.remaining), stats.reset_time)
+            found[name] = Used(max(0, stats.remaining))
         return found

@@ -36,7 +36,11 @@ class QuoteAccess:
 
     def holder(self, scope: Scope) -> Principal | None:
         """Return the holder of the key that a request presents; None without a valid one."""
-        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        given = b""
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                given = value
+                break
         if self._generation != self._ring.generation:
             self._checked.clear()
             self._generation = self._ring.generation
@@ -91,7 +95,8 @@ def protected(
         wait_s = limits.over(key_id, client[0] if client else "", _quotes_of(scope))
         if wait_s is not None and (found is None or found[0] == HTTPStatus.UNAUTHORIZED):
             found = (429, f"expected fewer requests; repeat this one in {wait_s} s")
-            more = ((b"retry-after", b"%d" % wait_s), *(limits.headers(key_id) if key_id else ()))
+            told = limits.headers(key_id) if key_id else Headers()
+            more = ((b"retry-after", b"%d" % wait_s), *limits.policy(), *told)
         if found is None:
             scope["reply_headers"] = limits.headers(key_id)
             await app(scope, receive, send)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from jobs.connectors.redis.price_tables import REDIS_UNREACHABLE
 
@@ -25,23 +25,16 @@ MOST_NAMES = 100_000
 
 
 class Left(Protocol):
-    """What is left of a limit, and when its window ends, epoch seconds."""
+    """What is left of a limit."""
 
     @property
     def left(self) -> int: ...
-    @property
-    def ends_s(self) -> float: ...
 
 
 class Counts(Protocol):
     """Counts over all edges."""
 
     async def add(self, counts: Mapping[str, int], limits: Mapping[str, int]) -> Mapping[str, Left]: ...
-
-
-class _Window(NamedTuple):
-    left: int
-    ends_s: float
 
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -77,10 +70,9 @@ class RateLimits:
         counts: Counts | None = None,
         wall_s: Callable[[], float] = time.time,
     ) -> None:
-        self._of_key, self._of_address = per_key * WINDOW_S, per_address * WINDOW_S
+        self._keys = _Meter("key:", per_key * WINDOW_S)
+        self._addresses = _Meter("address:", per_address * WINDOW_S)
         self._counts, self._wall_s = counts, wall_s
-        self._new: dict[str, int] = {}
-        self._windows: dict[str, _Window] = {}
         self._headers: dict[str, Headers] = {}
         self._window_ends_s = 0.0
         self.refused = 0
@@ -94,64 +86,95 @@ class RateLimits:
         key_id : of the request's key; "" without a valid one, which counts against the address alone.
         cost : quotes that it asks for.
         """
-        new = self._new
-        names = ((f"key:{key_id}", self._of_key),) if key_id else ()
-        for name, limit in (*names, (f"address:{address}", self._of_address)):
-            used, window = new.get(name, 0), self._windows.get(name)
-            # A request that alone is larger than the limit passes when nothing else was asked.
-            if used + (cost if used else 1) > (limit if window is None else window.left):
-                self.refused += 1
-                return self._wait_s(window)
-            if used or len(new) < MOST_NAMES:
-                new[name] = used + cost
-        return None
+        if (not key_id or self._keys.spend(key_id, cost)) and self._addresses.spend(address, cost):
+            return None
+        self.refused += 1
+        return self._wait_s()
 
     def headers(self, key_id: str) -> Headers:
-        """Return the headers that tell the holder of a key about its limit, as of the last second."""
+        """Return the header that tells the holder of a key what is left of its limit, as of the last second."""
         found = self._headers.get(key_id)
         if found is None:
-            window = self._windows.get(f"key:{key_id}")
-            left = self._of_key if window is None else window.left
-            found = self._headers[key_id] = (
-                (b"ratelimit-limit", b"%d" % self._of_key),
-                (b"ratelimit-remaining", b"%d" % left),
-                (b"ratelimit-reset", b"%d" % self._wait_s(window)),
-            )
+            left = self._keys.left.get(key_id, self._keys.limit)
+            found = self._headers[key_id] = ((b"ratelimit", b'"key";r=%d;t=%d' % (left, self._wait_s())),)
         return found
+
+    def policy(self) -> Headers:
+        """Return the header that states the limit of a key and the length of its window."""
+        return ((b"ratelimit-policy", b'"key";q=%d;w=%d' % (self._keys.limit, WINDOW_S)),)
 
     async def synchronise(self) -> None:
         """Add the requests since the last call to those of all edges. Called every second.
 
         A name that used less than a hundredth of its limit waits for a later call, and ends with the window.
         """
-        now_s = self._wall_s()
-        new, self._new = self._new, {}
-        limits = {name: self._of_key if name.startswith("key:") else self._of_address for name in new}
-        counted = {name: count for name, count in new.items() if 100 * count >= limits[name]}
-        if self._window_ends_s == self._end_s(now_s):
-            self._new = {name: count for name, count in new.items() if name not in counted}
-        self._window_ends_s = self._end_s(now_s)
-        self._windows = {name: window for name, window in self._windows.items() if window.ends_s > now_s}
+        ends_s = self._end_s()
+        meters = (self._keys, self._addresses)
+        same = self._window_ends_s == ends_s
+        self._window_ends_s = ends_s
+        counted = [(meter, meter.take(same_window=same)) for meter in meters]
+        names = {
+            meter.prefix + name: (meter, name, count) for meter, new in counted for name, count in new.items()
+        }
         found: Mapping[str, Left] = {}
-        if self._counts is not None and counted:
+        if self._counts is not None and names:
             try:
-                found = await self._counts.add(counted, limits)
+                found = await self._counts.add(
+                    {full: count for full, (_, _, count) in names.items()},
+                    {full: meter.limit for full, (meter, _, _) in names.items()},
+                )
             except REDIS_UNREACHABLE as error:
                 if not self.failures:
                     log.warning("rate limits: Redis does not answer, each edge counts alone: %r", error)
                 self.failures += 1
-        for name, count in counted.items():
-            if name in found:
-                self._windows[name] = _Window(found[name].left, found[name].ends_s)
-            else:
-                window = self._windows.get(name) or _Window(limits[name], self._window_ends_s)
-                self._windows[name] = window._replace(left=max(0, window.left - count))
+        for full, (meter, name, count) in names.items():
+            alone = max(0, meter.left.get(name, meter.limit) - count)
+            meter.left[name] = found[full].left if full in found else alone
         self._headers = {}
 
-    def _end_s(self, now_s: float) -> float:
+    def _end_s(self) -> float:
+        now_s = self._wall_s()
         return now_s - now_s % WINDOW_S + WINDOW_S
 
-    def _wait_s(self, window: _Window | None) -> int:
-        now_s = self._wall_s()
-        ends_s = self._end_s(now_s) if window is None else window.ends_s
-        return max(1, round(ends_s - now_s))
+    def _wait_s(self) -> int:
+        return max(1, round(self._end_s() - self._wall_s()))
+
+
+class _Meter:
+    """Counts of the keys, or of the addresses.
+
+    Attributes
+    ----------
+    prefix : of their names in Redis.
+    limit : most quotes of one of them in a window.
+    new : quotes since the last synchronisation.
+    left : what was left then of those that used a hundredth of the limit in this window.
+    """
+
+    __slots__ = ("left", "limit", "new", "prefix")
+
+    def __init__(self, prefix: str, limit: int) -> None:
+        self.prefix, self.limit = prefix, limit
+        self.new: dict[str, int] = {}
+        self.left: dict[str, int] = {}
+
+    def spend(self, name: str, cost: int) -> bool:
+        """Count a request; return whether it is within the limit."""
+        new = self.new
+        used = new.get(name, 0)
+        # A request that alone is larger than the limit passes when nothing else was asked.
+        if used + (cost if used else 1) > self.left.get(name, self.limit):
+            return False
+        if used or len(new) < MOST_NAMES:
+            new[name] = used + cost
+        return True
+
+    def take(self, *, same_window: bool) -> dict[str, int]:
+        """Return the counts that are synchronised; forget what was left where a new window has begun."""
+        new, self.new = self.new, {}
+        counted = {name: count for name, count in new.items() if 100 * count >= self.limit}
+        if same_window:
+            self.new = {name: count for name, count in new.items() if name not in counted}
+        else:
+            self.left = {}
+        return counted
