@@ -95,8 +95,8 @@ def protected(
         wait_s = limits.over(key_id, client[0] if client else "", _quotes_of(scope))
         if wait_s is not None and (found is None or found[0] == HTTPStatus.UNAUTHORIZED):
             found = (429, f"expected fewer requests; repeat this one in {wait_s} s")
-            told = limits.headers(key_id) if key_id else Headers()
-            more = ((b"retry-after", b"%d" % wait_s), *limits.policy(), *told)
+            headers = limits.headers(key_id) if key_id else Headers()
+            more = ((b"retry-after", b"%d" % wait_s), *limits.policy(), *headers)
         if found is None:
             scope["reply_headers"] = limits.headers(key_id)
             await app(scope, receive, send)
