@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from schemas.events import CatalogEntry, Cell, Covariate, Offer, Stock
+from schemas.counts import Cell
+from schemas.events import CatalogEntry, Covariate, Offer, Stock
 
 
 class SnapshotError(ValueError):

@@ -3,6 +3,7 @@
 The package imports the standard library only, so that a job, a test or an external adapter can depend on it
 without further requirements.
 
-To add a stream: add a frozen dataclass to :mod:`schemas.events` and one ``Topic`` to
+To add a stream: add a frozen dataclass to :mod:`schemas.events`, :mod:`schemas.operator_events`,
+:mod:`schemas.counts` or :mod:`schemas.results`, whichever fits, and one ``Topic`` to
 :data:`schemas.topics.TOPICS`, then run ``make schemas`` to write its JSON Schema to ``schemas/json``.
 """

@@ -27,7 +27,7 @@ from jobs.pricing.policies import PolicyCatalog
 from jobs.pricing.watcher.signals import signal_text
 from schemas.causes import Cause
 from schemas.codes import Fallback
-from schemas.events import Listing
+from schemas.listings import Listing
 from schemas.public_texts import CAUSES, FALLBACKS, OUTCOMES, REJECTIONS
 from schemas.time_units import MINUTE_MS
 from schemas.topics import TOPICS

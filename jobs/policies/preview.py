@@ -28,7 +28,8 @@ from jobs.pricing.policies.patch import Document, policy_of
 from jobs.pricing.policy import Policy
 from jobs.runtime.settings import Settings
 from schemas.codes import OutcomeCode
-from schemas.events import CatalogEntry, Listing
+from schemas.events import CatalogEntry
+from schemas.listings import Listing
 from schemas.time_units import DAY_MS
 from schemas.topics import TOPICS
 

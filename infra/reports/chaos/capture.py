@@ -22,7 +22,8 @@ from jobs.pricing.policy import Policy
 from jobs.replay.backfill import stream_cells
 from jobs.runtime.settings import Settings
 from schemas.causes import Cause
-from schemas.events import CELL_COUNTS, Listing
+from schemas.counts import CELL_COUNTS
+from schemas.listings import Listing
 from schemas.price_table import PriceTable
 from schemas.topics import INPUTS
 

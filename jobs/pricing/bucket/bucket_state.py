@@ -33,7 +33,9 @@ from jobs.pricing.bucket.rival_offers import (
 from jobs.pricing.decision.inputs import DealCounts
 from jobs.pricing.policies import PolicyBook
 from schemas.causes import Cause
-from schemas.events import OWN_PRICE_ELASTICITY, CatalogEntry, Listing, Offer, Stock, group_key
+from schemas.events import CatalogEntry, Offer, Stock
+from schemas.listings import Listing, group_key
+from schemas.results import OWN_PRICE_ELASTICITY
 from schemas.time_units import MINUTE_MS
 
 PARKED_ESTIMATES = 4_096

@@ -36,8 +36,9 @@ from jobs.pricing.policy import Policy
 from jobs.pricing.policy_settings import market_time
 from schemas.causes import Cause
 from schemas.codes import OutcomeCode
-from schemas.events import Decision, Listing, group_key
+from schemas.listings import Listing, group_key
 from schemas.price_table import PriceTable, next_version
+from schemas.results import Decision
 from schemas.time_units import MINUTE_MS
 
 

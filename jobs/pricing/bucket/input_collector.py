@@ -30,7 +30,7 @@ from jobs.pricing.policy import Policy
 from jobs.pricing.policy_settings import market_time
 from jobs.pricing.sale_target import target_part
 from jobs.pricing.strategies.cold_start import ColdStartSettings
-from schemas.events import Listing
+from schemas.listings import Listing
 from schemas.time_units import DAY_MS, MINUTE_MS
 
 

@@ -16,7 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobs.pricing.guardrails.extrapolation import ExtrapolationSettings
-from schemas.events import Cell, Listing
+from schemas.counts import Cell
+from schemas.listings import Listing
 from schemas.money import ceil_minor, floor_minor
 
 if TYPE_CHECKING:

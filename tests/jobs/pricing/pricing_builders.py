@@ -19,7 +19,8 @@ from jobs.pricing.decision.result import PricingDecision
 from jobs.pricing.decision.serialization import INPUTS_VERSION, decision_record, inputs_record, read_inputs
 from jobs.pricing.policies import PolicyCatalog
 from jobs.pricing.policy import Policy
-from schemas.events import CatalogEntry, Cell, Offer
+from schemas.counts import Cell
+from schemas.events import CatalogEntry, Offer
 from schemas.price_table import FULL, PriceTable
 
 START_MS = 1_767_225_600_000  # 2026-01-01, midnight

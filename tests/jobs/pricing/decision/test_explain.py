@@ -17,7 +17,8 @@ from jobs.pricing.watcher.signals import SIGNALS, Signal
 from schemas import public_texts
 from schemas.causes import Cause
 from schemas.codes import EstimateWarning, InsufficientReason, OutcomeCode, RejectCode, Sufficiency
-from schemas.events import CommandKind, OfferKind, Role
+from schemas.events import OfferKind, Role
+from schemas.operator_events import CommandKind
 from tests.jobs.pricing.group_builders import a_member
 from tests.jobs.pricing.pricing_builders import (
     START_MS,
