@@ -22,7 +22,7 @@ from jobs.connectors.kafka.following import TopicFollower
 from jobs.connectors.kafka.offsets import TopicEnds
 from jobs.connectors.kafka.reading import WHOLE_TOPIC, Record
 from jobs.policies.documents import ScopeHistory
-from jobs.pricing.decision.limit_texts import reason_text
+from jobs.pricing.decision.texts.limit_texts import reason_text
 from jobs.pricing.policies import PolicyCatalog
 from jobs.pricing.watcher.signals import signal_text
 from schemas.causes import Cause

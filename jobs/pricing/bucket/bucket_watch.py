@@ -18,7 +18,7 @@ import numpy as np
 from features.books.demand import DemandBook
 from features.bucket_logic import Output
 from jobs.pricing.bucket.bucket_state import BucketState
-from jobs.pricing.bucket.listing_state import ListingState, QuotedPrice
+from jobs.pricing.bucket.listing.listing_state import ListingState, QuotedPrice
 from jobs.pricing.bucket.requests import RepricingRequests
 from jobs.pricing.decision.inputs import DealCounts
 from jobs.pricing.guardrails.forward_buying import ForwardBuyingSettings

@@ -7,8 +7,8 @@ import math
 from features.books.demand import DemandBook
 from jobs.pricing.bucket.bucket_state import BucketState
 from jobs.pricing.bucket.control import Control
-from jobs.pricing.bucket.held_estimates import model_state
-from jobs.pricing.bucket.price_experience import known_price
+from jobs.pricing.bucket.listing.held_estimates import model_state
+from jobs.pricing.bucket.listing.price_experience import known_price
 from jobs.pricing.bucket.requests import RepricingRequest
 from jobs.pricing.decision.inputs import (
     Belief,

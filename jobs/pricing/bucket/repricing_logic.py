@@ -34,7 +34,7 @@ from jobs.pricing.bucket.control import Control, applies
 from jobs.pricing.bucket.decider import Decider, Trigger
 from jobs.pricing.bucket.fallback_changes import FallbackChanges
 from jobs.pricing.bucket.input_collector import InputCollector
-from jobs.pricing.bucket.price_experience import grown, observe_cells
+from jobs.pricing.bucket.listing.price_experience import grown, observe_cells
 from jobs.pricing.bucket.requests import RepricingRequests
 from jobs.pricing.commands import CommandContext, apply_command
 from jobs.pricing.commands.base import refusal_of

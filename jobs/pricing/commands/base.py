@@ -12,7 +12,7 @@ from features.bucket_logic import Output
 from jobs.pricing.bucket.bucket_state import BucketState
 from jobs.pricing.bucket.control import Control, covers, scope_of
 from jobs.pricing.bucket.decider import Decider, Trigger
-from jobs.pricing.bucket.listing_state import ListingState
+from jobs.pricing.bucket.listing.listing_state import ListingState
 from jobs.pricing.bucket.requests import RepricingRequest
 from jobs.pricing.policies import PolicyBook
 from schemas.causes import Cause

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from features.bucket_logic import Batch, Output
-from jobs.pricing.bucket.listing_state import ROW
+from jobs.pricing.bucket.listing.listing_state import ROW
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.pricing.policy import Policy
 from schemas.counts import Cell

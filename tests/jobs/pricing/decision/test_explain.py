@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from jobs.pricing.commands import HANDLER_OF
-from jobs.pricing.decision.explain import WIDTH, explain
 from jobs.pricing.decision.groups.plan import plan_group
+from jobs.pricing.decision.texts.explain import WIDTH, explain
 from jobs.pricing.guardrails import GUARDRAILS, Guardrail
 from jobs.pricing.policy import Policy
 from jobs.pricing.watcher.signals import SIGNALS, Signal

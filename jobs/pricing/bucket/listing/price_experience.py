@@ -21,7 +21,7 @@ from schemas.listings import Listing
 from schemas.money import ceil_minor, floor_minor
 
 if TYPE_CHECKING:
-    from jobs.pricing.bucket.listing_state import ListingState
+    from jobs.pricing.bucket.listing.listing_state import ListingState
 
 KEPT_PRICES = 8
 """Prices of orders that are kept before the first table."""
