@@ -34,7 +34,7 @@ from features.segments.customers import SEGMENTS
 from features.settings import FeatureSettings
 from features.windows import LocalTime
 from schemas.listings import Listing, category_key
-from schemas.results import OWN_PRICE_ELASTICITY
+from schemas.records.results import OWN_PRICE_ELASTICITY
 from schemas.time_units import MINUTE_MS
 
 __all__ = ["ELASTICITY", "FeatureLogic", "FeatureSettings"]
@@ -57,7 +57,7 @@ class FeatureLogic:
 
     Examples
     --------
-    >>> from schemas.counts import Cell
+    >>> from schemas.records.counts import Cell
     >>> from schemas.events import CatalogEntry
     >>> from schemas.listings import Listing, category_key
     >>> entry = CatalogEntry("e", 1, "acme", "web", "s1", "s1", "shoes", "margin", "USD", 1, True, 600, 999)

@@ -4,8 +4,8 @@ Amounts are integer minor units (``_minor``), times are epoch milliseconds UTC (
 price group, from which its Kafka key is made, so that all facts about a listing are in the same partition and in
 the same bucket. A record is a JSON object with exactly these field names, in this order.
 
-These conventions also apply to the records of operators and checkouts (:mod:`schemas.operator_events`), of counts
-(:mod:`schemas.counts`) and of what the Python jobs learn and decide (:mod:`schemas.results`).
+These conventions also apply to the records of operators and checkouts, of counts, and of what the Python jobs
+learn and decide (:mod:`schemas.records`).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from schemas import counts
+from schemas.records import counts
 from schemas.topics import STRING, TOPICS, Check, Topic
 
 FOLDER = Path(__file__).parent / "json"

@@ -16,10 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from schemas import counts, events, operator_events, results
+from schemas import events
 from schemas.codes import RejectCode
 from schemas.listings import group_key
 from schemas.money import EXPONENTS
+from schemas.records import counts, operator_events, results
 from schemas.time_units import DAY_MS, MINUTE_MS
 
 FUTURE_TOLERANCE_MS = MINUTE_MS

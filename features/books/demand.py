@@ -80,7 +80,7 @@ class DemandBook:
 
     Examples
     --------
-    >>> from schemas.counts import Cell
+    >>> from schemas.records.counts import Cell
     >>> book = DemandBook()
     >>> cell = Cell("acme", "web", "s1", "s1", "base", "myopic", 1000, "USD", exposures=400, orders=20, units=30)
     >>> book.observe(Batch(0, 60_000, (cell,)))

@@ -42,7 +42,7 @@ from jobs.connectors.redis.redemptions import RedemptionStore
 from jobs.pricing.commands import COMMANDS, Argument, CommandHandler
 from jobs.runtime.settings import Settings
 from schemas.money import Money, MoneyError
-from schemas.operator_events import CommandKind
+from schemas.records.operator_events import CommandKind
 
 
 @commands.command()

@@ -22,7 +22,7 @@ from jobs.pricing.policies import PatchError, ScopeError
 from jobs.pricing.policies.live_keys import description, is_live
 from jobs.runtime.settings import Settings
 from schemas.money import Money
-from schemas.operator_events import Command, PolicyChanged
+from schemas.records.operator_events import Command, PolicyChanged
 
 REFUSED = (PolicyUseError, PatchError, ScopeError, OperatorError)
 

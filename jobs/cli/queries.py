@@ -26,7 +26,7 @@ from jobs.runtime.settings import Settings
 from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT
 from schemas.money import Money
 from schemas.price_table import price_key, segment_key
-from schemas.results import OWN_PRICE_ELASTICITY
+from schemas.records.results import OWN_PRICE_ELASTICITY
 from schemas.topics import INPUTS, TOPICS
 
 

@@ -16,7 +16,7 @@ from jobs.pricing.policies.patch import LEAST_LEAD_MS, Document
 from jobs.pricing.policy import Policy
 from jobs.runtime.settings import Settings
 from schemas.events import CatalogEntry
-from schemas.operator_events import Command, CommandKind, PolicyChanged
+from schemas.records.operator_events import Command, CommandKind, PolicyChanged
 from schemas.time_units import MINUTE_MS
 from schemas.topics import TOPICS
 

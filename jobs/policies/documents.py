@@ -13,7 +13,7 @@ from jobs.pricing.policies.live_keys import all_keys
 from jobs.pricing.policies.patch import Document, policy_of
 from jobs.pricing.policy import Policy
 from schemas.events import CatalogEntry
-from schemas.operator_events import PolicyChanged
+from schemas.records.operator_events import PolicyChanged
 
 
 class KeyValue(NamedTuple):

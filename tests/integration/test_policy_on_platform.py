@@ -16,7 +16,7 @@ from jobs.connectors.kafka.reading import read_accepted
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.runtime.settings import Settings
 from schemas.events import CatalogEntry
-from schemas.operator_events import Command
+from schemas.records.operator_events import Command
 from schemas.time_units import MINUTE_MS
 from schemas.topics import TOPICS
 

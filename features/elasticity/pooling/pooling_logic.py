@@ -32,7 +32,7 @@ from features.elasticity.settings import ElasticitySettings
 from schemas.codes import Endogeneity, EstimateWarning, InsufficientReason, Sufficiency
 from schemas.events import DEFAULT_SEGMENT
 from schemas.listings import Listing
-from schemas.results import OWN_PRICE_ELASTICITY, Estimate, ModelReport
+from schemas.records.results import OWN_PRICE_ELASTICITY, Estimate, ModelReport
 
 ESTIMATES = "estimates"
 MODEL_REPORTS = "models"

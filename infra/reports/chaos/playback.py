@@ -28,7 +28,7 @@ from jobs.registry import JOBS
 from jobs.runtime.clock import Clock
 from jobs.runtime.settings import Settings
 from schemas.listings import Listing
-from schemas.operator_events import CommandKind
+from schemas.records.operator_events import CommandKind
 from schemas.time_units import MINUTE_MS
 from schemas.topics import TOPICS
 

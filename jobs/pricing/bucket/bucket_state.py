@@ -35,7 +35,7 @@ from jobs.pricing.policies import PolicyBook
 from schemas.causes import Cause
 from schemas.events import CatalogEntry, Offer, Stock
 from schemas.listings import Listing, group_key
-from schemas.results import OWN_PRICE_ELASTICITY
+from schemas.records.results import OWN_PRICE_ELASTICITY
 from schemas.time_units import MINUTE_MS
 
 PARKED_ESTIMATES = 4_096

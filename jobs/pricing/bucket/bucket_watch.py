@@ -27,10 +27,10 @@ from jobs.pricing.policy_settings import market_time, watcher_settings
 from jobs.pricing.sale_target import target_part
 from jobs.pricing.watcher import GroupWatcher, Minute, Verdict, Watcher
 from schemas.causes import Cause
-from schemas.counts import Cell
 from schemas.events import CatalogEntry
 from schemas.listings import Listing, category_key, group_key
-from schemas.results import Evidence
+from schemas.records.counts import Cell
+from schemas.records.results import Evidence
 from schemas.time_units import MINUTE_MS
 
 WORTH_RANKING = 0.05

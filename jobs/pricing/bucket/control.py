@@ -12,7 +12,7 @@ from typing import Any
 
 from schemas.events import CalendarEvent, CalendarKind, CatalogEntry
 from schemas.listings import Listing
-from schemas.operator_events import Command
+from schemas.records.operator_events import Command
 
 Scope = tuple[str, str | None, str | None]
 KEPT_EVENTS = 256

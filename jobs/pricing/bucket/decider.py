@@ -38,7 +38,7 @@ from schemas.causes import Cause
 from schemas.codes import OutcomeCode
 from schemas.listings import Listing, group_key
 from schemas.price_table import PriceTable, next_version
-from schemas.results import Decision
+from schemas.records.results import Decision
 from schemas.time_units import MINUTE_MS
 
 

@@ -28,9 +28,9 @@ from jobs.pricing.strategies.contextual_bandit import (
     list_price_profit,
 )
 from schemas.codes import Fallback, OutcomeCode
-from schemas.counts import Cell
 from schemas.events import CatalogEntry
 from schemas.listings import Listing
+from schemas.records.counts import Cell
 
 _AS_CHOSEN = (OutcomeCode.PUBLISHED, OutcomeCode.UNCHANGED)
 """Outcomes of a decision that went as far towards the chosen price as bands allow."""

@@ -48,7 +48,7 @@ from jobs.pricing.rules.turning import TimedRule, timed_rules, turn_of
 from schemas.causes import Cause
 from schemas.events import CalendarEvent, CatalogEntry, Offer, Stock
 from schemas.listings import Listing, bucket_of
-from schemas.operator_events import Command
+from schemas.records.operator_events import Command
 from schemas.time_units import DAY_MS, HOUR_MS, MINUTE_MS
 from schemas.topics import TOPICS
 

@@ -9,7 +9,7 @@ from jobs.pricing.policies.patch import Document, PatchError, PolicyPatch, check
 from jobs.pricing.policies.scope import PolicyScope
 from jobs.pricing.policy import Policy, PolicyError
 from schemas.events import CatalogEntry
-from schemas.operator_events import Command
+from schemas.records.operator_events import Command
 
 
 class PolicyBook:

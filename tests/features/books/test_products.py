@@ -16,8 +16,8 @@ from features.books.products import (
 )
 from features.bucket_logic import SnapshotError
 from schemas.codes import RejectCode
-from schemas.counts import Cell
 from schemas.events import CatalogEntry, Offer
+from schemas.records.counts import Cell
 
 
 def an_entry(sku: str = "s1", currency: str = "USD", at: int = 1, **more: object) -> CatalogEntry:

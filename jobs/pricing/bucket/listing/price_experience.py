@@ -16,9 +16,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobs.pricing.guardrails.extrapolation import ExtrapolationSettings
-from schemas.counts import Cell
 from schemas.listings import Listing
 from schemas.money import ceil_minor, floor_minor
+from schemas.records.counts import Cell
 
 if TYPE_CHECKING:
     from jobs.pricing.bucket.listing.listing_state import ListingState

@@ -18,7 +18,7 @@ from schemas import public_texts
 from schemas.causes import Cause
 from schemas.codes import EstimateWarning, InsufficientReason, OutcomeCode, RejectCode, Sufficiency
 from schemas.events import OfferKind, Role
-from schemas.operator_events import CommandKind
+from schemas.records.operator_events import CommandKind
 from tests.jobs.pricing.group_builders import a_member
 from tests.jobs.pricing.pricing_builders import (
     START_MS,
