@@ -11,7 +11,10 @@ of their own.
 
 from __future__ import annotations
 
-import typer
+try:
+    import typer
+except ModuleNotFoundError as error:
+    raise SystemExit(f"walras: expected the packages of the extra `full`, got none named {error.name}") from None
 
 # Imported for the commands that they declare.
 from jobs.cli import (  # noqa: F401

@@ -42,7 +42,8 @@ from jobs.locks.redemption import (
     RedemptionUnavailableError,
 )
 from jobs.locks.tokens import LockCode, LockError, PriceLock, sign
-from jobs.pricing.policy import Policy
+from jobs.pricing.policy_file import read_section
+from jobs.pricing.policy_limits import Locks
 from jobs.runtime.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -213,6 +214,11 @@ async def read_fields(request: Request, known: frozenset[str], required: tuple[s
 
 
 def lock_routes(quoting: Quoting, settings: Settings) -> list[Route]:
-    """Return the routes of the price locks, with the policy file's duration."""
-    policy = Policy.load(settings.policy) if settings.policy.exists() else Policy()
-    return LockRoutes(quoting, settings, policy.locks.minutes).routes()
+    """Return the routes of the price locks, with the policy file's duration.
+
+    Raises
+    ------
+    jobs.pricing.policy_file.PolicyError
+        If the file cannot be read or its section ``locks`` is wrong.
+    """
+    return LockRoutes(quoting, settings, read_section(settings.policy, "locks", Locks).minutes).routes()

@@ -30,7 +30,6 @@ from itertools import count
 from typing import Any
 
 import orjson
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -49,9 +48,10 @@ from jobs.edge.openapi import DOCUMENT, openapi
 from jobs.edge.price_cache import PriceCache
 from jobs.edge.quote_requests import ROOT
 from jobs.edge.quoting import Quoting, Receive, Scope, Send
+from jobs.pricing.policy_file import PolicyError
 from jobs.runtime.metrics import Metrics
-from jobs.runtime.serving import SERVER, tls_options
-from jobs.runtime.settings import Settings
+from jobs.runtime.serving import serve
+from jobs.runtime.settings import SETTINGS_ERRORS, Settings
 from schemas.events import CatalogEntry
 from schemas.price_table import PriceTable
 from schemas.topics import TOPICS
@@ -113,7 +113,7 @@ def build(
 
     async def healthz(request: Request) -> Response:
         return _json({
-            "status": "ok", **quotes.counts, "kafka_error": quotes.last_error, "redis_epoch": cache.epoch,
+            "status": "ok", **quotes.counts, "kafka_error": quotes.last_error or follower.error, "redis_epoch": cache.epoch,
             "redis_failures": cache.failures, "lower_versions_refused": cache.lower_versions,
             "tables_cached": cache.size, "tables_evicted": cache.evicted, "hints_lost": cache.hints_lost,
             "list_prices_evicted": cache.list_prices_evicted, "run_time_ms": settings.run_clock.now_ms(),
@@ -124,7 +124,10 @@ def build(
         if not await cache.check():
             status = "Redis does not answer or lacks its ready epoch: run `walras rebuild-redis`"
         elif not keys.generation:
-            status = "the access keys of this deployment have not been read from Kafka yet"
+            status = (
+                "no access key is known: they have not been read from Kafka yet, and the state folder has no "
+                "run/keys/ring.json whose records WALRAS_COMMAND_KEY verifies"
+            )
         ready = status == "ok"
         return _json(
             {"status": status, "redis_epoch": cache.epoch, "tables_cached": cache.size}, 200 if ready else 503
@@ -226,15 +229,24 @@ def tune_interpreter() -> None:
     gc.set_threshold(5_000, 20, 50)
 
 
-def main() -> None:
-    """Serve until a signal; then finish replies and flush the quote log."""
-    settings = Settings.load()
+def main() -> int:
+    """Serve until a signal; then finish replies and flush the quote log.
+
+    Returns
+    -------
+    The exit code: 2 after a wrong setting, a missing key of the pseudonyms or a wrong policy file.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    try:
+        settings = Settings.load()
+        app = build(settings)
+    except (*SETTINGS_ERRORS, PolicyError) as error:
+        print(f"edge: {error}", file=sys.stderr)
+        return 2
     tune_interpreter()
-    uvicorn.run(
-        build(settings), host=settings.edge_host, port=settings.edge_port, **SERVER, **tls_options(settings)
-    )
+    serve(app, settings.edge_host, settings.edge_port, settings)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
