@@ -11,10 +11,13 @@ of their own.
 
 from __future__ import annotations
 
+import sys
+
 try:
     import typer
-except ModuleNotFoundError as error:
-    raise SystemExit(f"walras: expected the packages of the extra `full`, got none named {error.name}") from None
+except ModuleNotFoundError:
+    print("walras: expected an environment with the extra `full`, got one without typer", file=sys.stderr)
+    raise SystemExit(2) from None
 
 # Imported for the commands that they declare.
 from jobs.cli import (  # noqa: F401

@@ -42,8 +42,6 @@ from jobs.locks.redemption import (
     RedemptionUnavailableError,
 )
 from jobs.locks.tokens import LockCode, LockError, PriceLock, sign
-from jobs.pricing.policy_file import read_section
-from jobs.pricing.policy_limits import Locks
 from jobs.runtime.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -211,14 +209,3 @@ async def read_fields(request: Request, known: frozenset[str], required: tuple[s
     if missing := [name for name in required if not given.get(name)]:
         raise BadRequestError(400, f"{', '.join(missing)}: expected a text, got none")
     return dict(given)
-
-
-def lock_routes(quoting: Quoting, settings: Settings) -> list[Route]:
-    """Return the routes of the price locks, with the policy file's duration.
-
-    Raises
-    ------
-    jobs.pricing.policy_file.PolicyError
-        If the file cannot be read or its section ``locks`` is wrong.
-    """
-    return LockRoutes(quoting, settings, read_section(settings.policy, "locks", Locks).minutes).routes()

@@ -43,12 +43,13 @@ from jobs.connectors.kafka.reading import WHOLE_TOPIC, Record, accepted_value
 from jobs.connectors.redis.rate_counts import RateCounts
 from jobs.edge.admission.access import QuoteAccess, protected
 from jobs.edge.admission.rate_limits import WINDOW_S, RateLimits
-from jobs.edge.lock_routes import LOCK, REDEEM, lock_routes
+from jobs.edge.lock_routes import LOCK, REDEEM, LockRoutes
 from jobs.edge.openapi import DOCUMENT, openapi
 from jobs.edge.price_cache import PriceCache
 from jobs.edge.quote_requests import ROOT
 from jobs.edge.quoting import Quoting, Receive, Scope, Send
-from jobs.pricing.policy_file import PolicyError
+from jobs.pricing.policy_file import PolicyError, read_section
+from jobs.pricing.policy_limits import Locks
 from jobs.runtime.metrics import Metrics
 from jobs.runtime.serving import serve
 from jobs.runtime.settings import SETTINGS_ERRORS, Settings
@@ -78,14 +79,23 @@ def build(
     follow : follow Kafka for keys and for a start without Redis; False in tests without a broker.
     ring : keys that are accepted; None: those of the deployment.
     quotes : log of the quotes; None: the run's Kafka, and without ``follow`` no log.
+
+    Raises
+    ------
+    jobs.runtime.settings.PseudonymKeyError
+        If there is no key of customers' pseudonyms.
+    jobs.pricing.policy_file.PolicyError
+        If the policy file cannot be read or its section ``locks`` is wrong.
     """
+    secret = settings.pseudonym_key.get_secret_value()
+    locks = read_section(settings.policy, "locks", Locks)
     metrics = Metrics("edge")
     cache = PriceCache(
         settings.redis.get_secret_value(), max_tables=settings.edge_tables, max_segments=settings.edge_segments
     )
     quotes = quotes or (QuoteLog.of(settings) if follow else QuoteLog(None))
     quoting = Quoting(
-        cache, quotes, settings.run_clock, settings.pseudonym_key.get_secret_value(), metrics,
+        cache, quotes, settings.run_clock, secret, metrics,
         max_rendered=settings.edge_rendered, max_shoppers=settings.edge_shoppers,
     )  # fmt: skip
     keys = ring or new_ring(settings)
@@ -168,9 +178,9 @@ def build(
         finally:
             for task in repeated:
                 task.cancel()
-            follower.close()
+            # Without Kafka each of the two takes seconds.
+            lost, _ = await asyncio.gather(asyncio.to_thread(quotes.close), asyncio.to_thread(follower.close))
             await cache.close()
-            lost = await asyncio.to_thread(quotes.close)
             if lost:
                 log.error("edge: %d quotes could not be logged before shutdown", lost)
 
@@ -178,7 +188,7 @@ def build(
         routes=[
             Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", prometheus),
             Route(DOCUMENT, lambda request: _json(openapi())),
-            *lock_routes(quoting, settings),
+            *LockRoutes(quoting, settings, locks.minutes).routes(),
         ],
         lifespan=lifespan,
     )  # fmt: skip

@@ -22,7 +22,6 @@ from jobs.runtime.settings import Settings
 from schemas.events import AccessKey
 from schemas.time_units import DAY_MS
 
-
 log = logging.getLogger(__name__)
 
 
@@ -162,7 +161,9 @@ class RingFile:
             draft.chmod(0o600)
             draft.replace(self._path)
         except OSError as error:
-            log.error("access keys: expected a writable %s, got %s; a start without Kafka needs it", self._path, error)
+            log.error(
+                "access keys: expected a writable %s, got %s; a start without Kafka needs it", self._path, error
+            )
 
 
 def wall_ms() -> int:
