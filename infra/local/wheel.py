@@ -3,8 +3,8 @@
 The wheel holds ``jobs``, ``features``, ``schemas`` and ``feature_repo`` with the files that they read, and the
 policy file. The local platform (``infra``) runs from a checkout.
 
-setuptools writes into the folder that it builds, and would take files of an earlier build from there into the wheel.
-The build therefore runs on a temporary copy.
+The build runs on a temporary copy, since setuptools writes into the folder that it builds, and takes files of an
+earlier build from there into the wheel.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Read a policy file, or one section of it.
 
-:class:`jobs.pricing.policy.Policy` reads and validates the whole file, and imports every strategy and guardrail for
-it. A process that needs the numbers of one section, as the quote port does, reads the section alone and needs none
-of their packages.
+:class:`jobs.pricing.policy.Policy` reads and validates the whole file, for which it imports every strategy and
+guardrail. A process that needs one section, as the quote port does, reads that section alone, without the packages
+of strategies and guardrails.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ from tests.jobs.edge.edge_builders import KEY, a_table
 
 LOCK = ROOT / "requirements-edge.lock"
 ABSENT = {
-    "apache-beam", "apache-flink", "duckdb", "fastapi", "feast", "great-expectations", "matplotlib", "numpy", "ortools",
-    "pandas", "pyarrow", "river", "scipy", "typer",
+    "apache-beam", "apache-flink", "duckdb", "fastapi", "feast", "great-expectations", "matplotlib", "numpy",
+    "ortools", "pandas", "pyarrow", "river", "scipy", "typer",
 }  # fmt: skip
 LIST_PACKAGES = "from importlib.metadata import distributions as d; print(*(p.name.lower() for p in d()))"
 START_S = 60
