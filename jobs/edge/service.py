@@ -125,7 +125,8 @@ def build(
         return _json({
             "status": "ok", **quotes.counts, "kafka_error": quotes.last_error or follower.error,
             "redis_epoch": cache.epoch, "redis_failures": cache.failures,
-            "lower_versions_refused": cache.lower_versions, "tables_cached": cache.size, "tables_evicted": cache.evicted, "hints_lost": cache.hints_lost,
+            "lower_versions_refused": cache.lower_versions, "tables_cached": cache.size,
+            "tables_evicted": cache.evicted, "hints_lost": cache.hints_lost,
             "list_prices_evicted": cache.list_prices_evicted, "run_time_ms": settings.run_clock.now_ms(),
         })  # fmt: skip
 
