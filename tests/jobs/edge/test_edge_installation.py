@@ -151,7 +151,7 @@ def test_edge_alone_quotes_from_redis_and_stops_cleanly(edge: Edge, tmp_path: Pa
     )  # fmt: skip
     claims = jwt.decode(lock.json()["token"], options={"verify_signature": False})
     assert claims["exp"] - claims["iat"] == 30 * 60
-    assert "Kafka at 127.0.0.1:1" in until("Kafka's error", lambda: get(edge, "/healthz").json()["kafka_error"])
+    assert "127.0.0.1:1" in until("the error of Kafka", lambda: get(edge, "/healthz").json()["kafka_error"])
 
     edge.process.send_signal(signal.SIGTERM)
     assert edge.process.wait(STOP_S) == 0
