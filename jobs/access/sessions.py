@@ -1,8 +1,8 @@
 """Sessions: sign-ins of people to the console. Pure.
 
 A session is 256 random bits in a cookie; the server keeps its SHA-256. It ends when it is idle for too long, at an
-absolute age, when its key is revoked or expires, and at logout. Sessions live in the memory of one operator port:
-after a restart people sign in again.
+absolute age, at logout, and with what began it: a key that is revoked or expires, or an entry of the provider's
+mapping that is removed. Sessions live in the memory of one operator port: after a restart people sign in again.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import secrets
 from collections import OrderedDict
 from typing import NamedTuple
 
+from jobs.access.claims import ClaimMapping, ProviderUser
 from jobs.access.keys import KeyRing, Principal
 from schemas.time_units import HOUR_MS, MINUTE_MS
 
@@ -26,7 +27,8 @@ MOST_SESSIONS = 10_000
 class Session(NamedTuple):
     """A sign-in. ``csrf``: what a page must send with every request that changes something."""
 
-    key_id: str
+    by: str | ProviderUser
+    """Id of the key that began it, or the provider's user."""
     csrf: str
     began_ms: int
     seen_ms: int
@@ -34,6 +36,11 @@ class Session(NamedTuple):
 
 class Sessions:
     """Open sessions by the hash of their cookie.
+
+    Parameters
+    ----------
+    ring : the deployment's keys.
+    mapping : roles of the provider's users; None: without a provider.
 
     Examples
     --------
@@ -47,14 +54,14 @@ class Sessions:
     True
     """
 
-    def __init__(self, ring: KeyRing) -> None:
-        self._ring = ring
+    def __init__(self, ring: KeyRing, mapping: ClaimMapping | None = None) -> None:
+        self._ring, self._mapping = ring, mapping
         self._open: OrderedDict[str, Session] = OrderedDict()
 
-    def begin(self, key_id: str, now_ms: int) -> tuple[str, Session]:
-        """Begin a session; return its cookie's value and the session."""
+    def begin(self, by: str | ProviderUser, now_ms: int) -> tuple[str, Session]:
+        """Begin a session of a key's holder, by its id, or of a provider's user; return its cookie and the session."""
         cookie = secrets.token_urlsafe(32)
-        session = Session(key_id, secrets.token_urlsafe(32), now_ms, now_ms)
+        session = Session(by, secrets.token_urlsafe(32), now_ms, now_ms)
         self._open[_hash(cookie)] = session
         if len(self._open) > MOST_SESSIONS:
             self._open.popitem(last=False)
@@ -66,7 +73,7 @@ class Sessions:
         session = self._open.get(name)
         if session is None:
             return None
-        holder = self._ring.holder(session.key_id, now_ms)
+        holder = self._holder(session, now_ms)
         idle, age = now_ms - session.seen_ms, now_ms - session.began_ms
         if holder is None or idle >= IDLE_MS or age >= ABSOLUTE_MS:
             del self._open[name]
@@ -78,6 +85,13 @@ class Sessions:
     def end(self, cookie: str) -> None:
         """End a session."""
         self._open.pop(_hash(cookie), None)
+
+    def _holder(self, session: Session, now_ms: int) -> Principal | None:
+        if isinstance(session.by, str):
+            return self._ring.holder(session.by, now_ms)
+        if self._mapping is None:
+            return None
+        return self._mapping.holder(session.by, session.began_ms + ABSOLUTE_MS)
 
     def __len__(self) -> int:
         """Return the number of sessions that are kept."""

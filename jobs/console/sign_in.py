@@ -1,12 +1,13 @@
 """Who asks the operator port: a key in a header, or a session that a sign-in began.
 
 A session is a cookie that scripts cannot read and other sites cannot send. A request that changes something must
-also carry its CSRF token in the header ``X-CSRF-Token``. People sign in with their key, or with a link that works
-once.
+also carry its CSRF token in the header ``X-CSRF-Token``. People sign in with their key, with a link that works once,
+or by an OpenID Connect provider (:mod:`jobs.console.provider_sign_in`).
 """
 
 from __future__ import annotations
 
+import html
 import secrets
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
@@ -18,6 +19,7 @@ from fastapi import APIRouter, HTTPException, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from jobs.access import KeyRing, Permission, Principal
+from jobs.access.claims import ClaimMapping, ProviderUser
 from jobs.access.key_files import use_code
 from jobs.access.sessions import ABSOLUTE_MS, Session, Sessions
 
@@ -25,6 +27,9 @@ BEARER = "bearer "
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 SIGN_IN_PAGE = Path(__file__).with_name("sign_in.html")
 CSP = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; img-src data:"
+PAGE_HEADERS = {"content-security-policy": CSP, "cache-control": "no-store"}
+BEGIN = "/sign-in/provider"
+"""Path that sends a browser to the provider."""
 
 
 class ConsoleAccess:
@@ -36,11 +41,15 @@ class ConsoleAccess:
     wall_ms : the wall clock; keys and sessions expire by it.
     codes : folder of the codes that sign in once.
     secure : whether cookies are sent over TLS alone.
+    mapping : roles of the provider's users; None: without a provider.
     """
 
-    def __init__(self, ring: KeyRing, wall_ms: Callable[[], int], codes: Path, *, secure: bool) -> None:
-        self.ring, self.sessions = ring, Sessions(ring)
-        self._wall_ms, self._codes, self._secure = wall_ms, codes, secure
+    def __init__(
+        self, ring: KeyRing, wall_ms: Callable[[], int], codes: Path, *, secure: bool,
+        mapping: ClaimMapping | None = None,
+    ) -> None:  # fmt: skip
+        self.ring, self.sessions, self.secure = ring, Sessions(ring, mapping), secure
+        self._wall_ms, self._codes = wall_ms, codes
         self.cookie = "__Host-walras" if secure else "walras"
 
     def holder(self, request: Request) -> tuple[Principal, Session | None] | None:
@@ -70,7 +79,7 @@ class ConsoleAccess:
         principal, session = found
         if not principal.may(permission):
             raise HTTPException(
-                HTTPStatus.FORBIDDEN, f"expected a role that may {permission}; this key's is {principal.role}"
+                HTTPStatus.FORBIDDEN, f"expected a role that may {permission}, got {principal.role}"
             )
         if session is not None and request.method not in READING:
             given = request.headers.get("x-csrf-token", "")
@@ -80,12 +89,12 @@ class ConsoleAccess:
                 )
         return principal
 
-    def sign_in(self, key_id: str) -> Response:
-        """Return the reply that begins a session and opens the page."""
-        cookie, _ = self.sessions.begin(key_id, self._wall_ms())
-        reply = RedirectResponse("/", HTTPStatus.SEE_OTHER)
+    def sign_in(self, by: str | ProviderUser, reply: Response | None = None) -> Response:
+        """Begin a session in the browser that gets the reply; by default the reply opens the page."""
+        cookie, _ = self.sessions.begin(by, self._wall_ms())
+        reply = reply or RedirectResponse("/", HTTPStatus.SEE_OTHER)
         reply.set_cookie(
-            self.cookie, cookie, max_age=ABSOLUTE_MS // 1000, httponly=True, samesite="strict", secure=self._secure
+            self.cookie, cookie, max_age=ABSOLUTE_MS // 1000, httponly=True, samesite="strict", secure=self.secure
         )
         return reply
 
@@ -114,14 +123,27 @@ def required(permission: Permission) -> Check:
     return check
 
 
-def sign_in_routes(access: ConsoleAccess) -> APIRouter:
-    """Return the routes of signing in and out."""
-    routes = APIRouter(include_in_schema=False)
-    page = SIGN_IN_PAGE.read_text(encoding="utf-8")
+Form = Callable[..., Response]
+"""Returns the sign-in page with a problem, "" for none, and an HTTP status."""
 
-    def form(problem: str = "", status: int = 200) -> Response:
-        shown = page.replace("{problem}", problem)
-        return HTMLResponse(shown, status, {"content-security-policy": CSP, "cache-control": "no-store"})
+
+def sign_in_form(provider: str | None) -> Form:
+    """Return what renders the sign-in page. ``provider``: name of the provider on its button; None: no button."""
+    page = SIGN_IN_PAGE.read_text(encoding="utf-8")
+    link = ""
+    if provider is not None:
+        link = f'  <a class="button" href="{BEGIN}">Sign in with {html.escape(provider)}</a>\n'
+    page = page.replace("{provider}", link)
+
+    def form(problem: str = "", status: int = HTTPStatus.OK) -> Response:
+        return HTMLResponse(page.replace("{problem}", html.escape(problem)), status, PAGE_HEADERS)
+
+    return form
+
+
+def sign_in_routes(access: ConsoleAccess, form: Form) -> APIRouter:
+    """Return the routes of signing in with a key or a code, and of signing out."""
+    routes = APIRouter(include_in_schema=False)
 
     @routes.get("/sign-in")
     async def ask(code: str = "") -> Response:
@@ -145,7 +167,7 @@ def sign_in_routes(access: ConsoleAccess) -> APIRouter:
         access.require(request, Permission.READ)
         access.sessions.end(request.cookies.get(access.cookie, ""))
         reply = Response(status_code=HTTPStatus.NO_CONTENT)
-        reply.delete_cookie(access.cookie, httponly=True, samesite="strict")
+        reply.delete_cookie(access.cookie, httponly=True, samesite="strict", secure=access.secure)
         return reply
 
     return routes
