@@ -1,7 +1,7 @@
-"""ClaimMapping: the role, tenant and name that a provider's claims give a person. Pure.
+"""ClaimRoles: the role, tenant and name that a provider's claims give a person. Pure.
 
 An OpenID Connect provider states in a claim of the ID token, for example ``groups``, what a user belongs to. The
-mapping gives one role and one tenant per value of that claim. Of the user nothing else is kept than the name under
+settings give one role and one tenant per value of that claim. Of the user nothing else is kept than the name under
 which commands are recorded.
 """
 
@@ -23,8 +23,8 @@ SHOWN_VALUES, SHOWN_LENGTH = 5, 40
 _ENTRY = re.compile(r"(?P<value>.+)=(?P<role>[a-z_]+)@(?P<tenant>[A-Za-z0-9._-]{1,64}|\*)")
 
 
-class MappingError(ValueError):
-    """A mapping that cannot be used; the message names the entry, what was expected and what was given."""
+class ClaimRolesError(ValueError):
+    """Roles of a claim that cannot be used; the message names the entry, what was expected and what was given."""
 
 
 class RefusedUserError(Exception):
@@ -38,23 +38,23 @@ class ProviderUser(NamedTuple):
     grant: str
 
 
-class ClaimMapping:
+class ClaimRoles:
     """Entries ``<value>=<role>@<tenant>`` of the settings, in their order; the first that applies to a user counts.
 
     Raises
     ------
-    MappingError
+    ClaimRolesError
         If there is no entry, an entry is malformed, or its role may not read.
 
     Examples
     --------
-    >>> mapping = ClaimMapping(ProviderSettings(
+    >>> roles = ClaimRoles(ProviderSettings(
     ...     oidc_issuer="https://login.example.org", oidc_client_id="walras",
     ...     oidc_roles="pricing=pricing_manager@acme; boards=reader@*"))
-    >>> user = mapping.user({"sub": "ann", "groups": ["staff", "pricing"]})
-    >>> user.author, mapping.holder(user, 10).role, mapping.holder(user, 10).tenant
+    >>> user = roles.user({"sub": "ann", "groups": ["staff", "pricing"]})
+    >>> user.author, roles.holder(user, 10).role, roles.holder(user, 10).tenant
     ('ann', 'pricing_manager', 'acme')
-    >>> mapping.user({"sub": "eve", "groups": ["staff"]})
+    >>> roles.user({"sub": "eve", "groups": ["staff"]})
     Traceback (most recent call last):
     jobs.access.claims.RefusedUserError: claim 'groups': expected one of 'pricing', 'boards', got 'staff'; ...
     """
@@ -68,7 +68,7 @@ class ClaimMapping:
             value, role, tenant = _read(entry)
             self._grants.setdefault(value, (role, tenant))
         if not self._grants:
-            raise MappingError("WALRAS_OIDC_ROLES: expected <value>=<role>@<tenant>, got no entry; add one")
+            raise ClaimRolesError("WALRAS_OIDC_ROLES: expected <value>=<role>@<tenant>, got no entry; add one")
 
     def user(self, claims: Mapping[str, Any]) -> ProviderUser:
         """Return who the claims of an ID token belong to.
@@ -124,7 +124,7 @@ def _read(entry: str) -> tuple[str, str, str]:
     found = _ENTRY.fullmatch(entry)
     readers = [role for role in Role if may(role, Permission.READ)]
     if found is None or found["role"] not in readers:
-        raise MappingError(
+        raise ClaimRolesError(
             f"WALRAS_OIDC_ROLES: expected <value>=<role>@<tenant> with a role of {', '.join(readers)}, got {entry!r}"
         )
     tenant = found["tenant"]

@@ -155,9 +155,9 @@ def operator_routes(settings: Settings) -> APIRouter:
     async def session(request: Request, who: Reader) -> SessionView:
         """Return who is signed in."""
         access: ConsoleAccess = request.app.state.access
-        found = access.holder(request)
-        csrf = found[1].csrf if found is not None and found[1] is not None else ""
-        return SessionView(author=who.author, role=who.role, tenant=who.tenant, csrf=csrf)
+        found = await access.holder(request)
+        csrf = found[1] if found is not None else None
+        return SessionView(author=who.author, role=who.role, tenant=who.tenant, csrf=csrf or "")
 
     return routes
 

@@ -17,7 +17,7 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from jobs.access.claims import ClaimMapping, RefusedUserError
+from jobs.access.claims import ClaimRoles, RefusedUserError
 from jobs.connectors.openid.attempts import SignInAttempt, new_secret
 from jobs.connectors.openid.id_tokens import InvalidTokenError
 from jobs.connectors.openid.provider import CALLBACK, Provider, RefusedCodeError
@@ -37,7 +37,7 @@ send a ``SameSite=Strict`` cookie with it."""
 BY_KEY = "Sign-in with an access key works."
 
 
-def provider_routes(access: ConsoleAccess, provider: Provider, mapping: ClaimMapping, form: Form) -> APIRouter:
+def provider_routes(access: ConsoleAccess, provider: Provider, roles: ClaimRoles, form: Form) -> APIRouter:
     """Return the routes of signing in by a provider."""
     routes = APIRouter(include_in_schema=False)
     cookie = f"{access.cookie}-attempt"
@@ -83,7 +83,7 @@ def provider_routes(access: ConsoleAccess, provider: Provider, mapping: ClaimMap
             reason = error if re.fullmatch("[a-z_]{1,40}", error) else "no code"
             return form(f"The provider did not sign you in ({reason}).", HTTPStatus.FORBIDDEN)
         try:
-            user = mapping.user(await provider.claims(code, attempt, answering=iss))
+            user = roles.user(await provider.claims(code, attempt, answering=iss))
         except (ProviderUnreachableError, ProviderReplyError) as failure:
             return unavailable(failure)
         except RefusedCodeError:
@@ -94,6 +94,6 @@ def provider_routes(access: ConsoleAccess, provider: Provider, mapping: ClaimMap
             return form(problem, HTTPStatus.UNAUTHORIZED)
         except RefusedUserError as failure:
             return form(f"You have no access to this console. {failure}", HTTPStatus.FORBIDDEN)
-        return access.sign_in(user, HTMLResponse(SIGNED_IN, headers=PAGE_HEADERS))
+        return await access.sign_in(user, HTMLResponse(SIGNED_IN, headers=PAGE_HEADERS))
 
     return routes

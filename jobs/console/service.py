@@ -21,11 +21,14 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.responses import RedirectResponse, Response
 
 from jobs.access import KeyRing, Permission, Principal
-from jobs.access.claims import ClaimMapping
+from jobs.access.claims import ClaimRoles
+from jobs.access.sessions import Sessions
+from jobs.access.signatures import Signer
 from jobs.connectors.kafka.access_keys import RingFile, new_ring, wall_ms
 from jobs.connectors.kafka.following import TopicFollower
 from jobs.connectors.kafka.reading import WHOLE_TOPIC, Record
 from jobs.connectors.openid.provider import Provider
+from jobs.connectors.redis.shared_sessions import SharedSessions
 from jobs.console.market_view import MarketView
 from jobs.console.operator_api import operator_routes
 from jobs.console.page import page_routes
@@ -86,11 +89,14 @@ def build(
 
     Raises
     ------
-    jobs.access.claims.MappingError
-        If the provider's mapping of claims to roles cannot be used.
+    jobs.access.claims.ClaimRolesError
+        If the roles of the provider's claim cannot be used.
     """
-    mapping = ClaimMapping(settings) if settings.oidc_issuer is not None else None
-    provider = Provider(settings, wall_ms) if mapping is not None else None
+    roles = ClaimRoles(settings) if settings.oidc_issuer is not None else None
+    provider = Provider(settings, wall_ms) if roles is not None else None
+    store = SharedSessions(
+        settings.redis.get_secret_value(), Signer(settings.signing_key_file).derived_key("sessions")
+    )
     keys, market_view = ring or new_ring(settings), view or MarketView(settings.kafka)
     ring_file = RingFile(settings.keys_folder / "ring.json")
 
@@ -108,6 +114,7 @@ def build(
         yield
         follower.close()
         market_view.close()
+        await store.close()
         if provider is not None:
             await provider.close()
 
@@ -119,14 +126,15 @@ def build(
         docs_url=None,
         redoc_url=None,
     )
+    secure = settings.console_address.startswith("https://")
+    sessions = Sessions(keys, roles, store)
     app.state.access = access = ConsoleAccess(
-        keys, wall_ms, settings.keys_folder / "codes", mapping=mapping,
-        secure=settings.console_address.startswith("https://"),
-    )  # fmt: skip
+        keys, sessions, wall_ms, settings.keys_folder / "codes", secure=secure
+    )
     form = sign_in_form(settings.oidc_name if provider is not None else None)
     app.include_router(sign_in_routes(access, form))
-    if provider is not None and mapping is not None:
-        app.include_router(provider_routes(access, provider, mapping, form))
+    if provider is not None and roles is not None:
+        app.include_router(provider_routes(access, provider, roles, form))
     app.include_router(page_routes(market_view, settings), responses=PROBLEMS)
     app.include_router(operator_routes(settings), responses=PROBLEMS)
     app.add_exception_handler(StarletteHTTPException, _problem)

@@ -19,9 +19,9 @@ from fastapi import APIRouter, HTTPException, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from jobs.access import KeyRing, Permission, Principal
-from jobs.access.claims import ClaimMapping, ProviderUser
+from jobs.access.claims import ProviderUser
 from jobs.access.key_files import use_code
-from jobs.access.sessions import ABSOLUTE_MS, Session, Sessions
+from jobs.access.sessions import ABSOLUTE_MS, Sessions, csrf_token
 
 BEARER = "bearer "
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -38,30 +38,30 @@ class ConsoleAccess:
     Parameters
     ----------
     ring : the deployment's keys.
+    sessions : open sessions.
     wall_ms : the wall clock; keys and sessions expire by it.
     codes : folder of the codes that sign in once.
     secure : whether cookies are sent over TLS alone.
-    mapping : roles of the provider's users; None: without a provider.
     """
 
     def __init__(
-        self, ring: KeyRing, wall_ms: Callable[[], int], codes: Path, *, secure: bool,
-        mapping: ClaimMapping | None = None,
-    ) -> None:  # fmt: skip
-        self.ring, self.sessions, self.secure = ring, Sessions(ring, mapping), secure
+        self, ring: KeyRing, sessions: Sessions, wall_ms: Callable[[], int], codes: Path, *, secure: bool
+    ) -> None:
+        self.ring, self.sessions, self.secure = ring, sessions, secure
         self._wall_ms, self._codes = wall_ms, codes
         self.cookie = "__Host-walras" if secure else "walras"
 
-    def holder(self, request: Request) -> tuple[Principal, Session | None] | None:
-        """Return who asks, and the session if there is one; None without a valid key or session."""
+    async def holder(self, request: Request) -> tuple[Principal, str | None] | None:
+        """Return who asks, and the CSRF token of a session, None for a key; None without a valid key or session."""
         given = request.headers.get("authorization", "")
         if given[: len(BEARER)].lower() == BEARER:
             found = self.ring.check(given[len(BEARER) :].strip(), self._wall_ms())
             return None if found is None else (found, None)
-        cookie = request.cookies.get(self.cookie)
-        return self.sessions.find(cookie, self._wall_ms()) if cookie else None
+        cookie = request.cookies.get(self.cookie, "")
+        holder = await self.sessions.find(cookie, self._wall_ms()) if cookie else None
+        return None if holder is None else (holder, csrf_token(cookie))
 
-    def require(self, request: Request, permission: Permission) -> Principal:
+    async def require(self, request: Request, permission: Permission) -> Principal:
         """Return who asks, if it has the permission.
 
         Raises
@@ -69,45 +69,45 @@ class ConsoleAccess:
         HTTPException
             401 without a valid key or session, 403 without the permission or the session's CSRF token.
         """
-        found = self.holder(request)
+        found = await self.holder(request)
         if found is None:
             raise HTTPException(
                 HTTPStatus.UNAUTHORIZED,
                 "expected Authorization: Bearer <key> with a valid key, or a session; sign in at /sign-in",
                 {"www-authenticate": "Bearer"},
             )
-        principal, session = found
+        principal, csrf = found
         if not principal.may(permission):
             raise HTTPException(
                 HTTPStatus.FORBIDDEN, f"expected a role that may {permission}, got {principal.role}"
             )
-        if session is not None and request.method not in READING:
+        if csrf is not None and request.method not in READING:
             given = request.headers.get("x-csrf-token", "")
-            if not secrets.compare_digest(given.encode(), session.csrf.encode()):
+            if not secrets.compare_digest(given.encode(), csrf.encode()):
                 raise HTTPException(
                     HTTPStatus.FORBIDDEN, "expected the session's token in the header X-CSRF-Token"
                 )
         return principal
 
-    def sign_in(self, by: str | ProviderUser, reply: Response | None = None) -> Response:
+    async def sign_in(self, by: str | ProviderUser, reply: Response | None = None) -> Response:
         """Begin a session in the browser that gets the reply; by default the reply opens the page."""
-        cookie, _ = self.sessions.begin(by, self._wall_ms())
+        cookie = await self.sessions.begin(by, self._wall_ms())
         reply = reply or RedirectResponse("/", HTTPStatus.SEE_OTHER)
         reply.set_cookie(
             self.cookie, cookie, max_age=ABSOLUTE_MS // 1000, httponly=True, samesite="strict", secure=self.secure
         )
         return reply
 
-    def sign_in_by_key(self, key: str) -> Response | None:
+    async def sign_in_by_key(self, key: str) -> Response | None:
         """Return the reply to a key; None if it is not valid or may not read."""
         found = self.ring.check(key.strip(), self._wall_ms())
-        return self.sign_in(found.key_id) if found is not None and found.may(Permission.READ) else None
+        return await self.sign_in(found.key_id) if found is not None and found.may(Permission.READ) else None
 
-    def sign_in_by_code(self, code: str) -> Response | None:
+    async def sign_in_by_code(self, code: str) -> Response | None:
         """Return the reply to a code, which is used up; None if it is not valid."""
         key_id = use_code(self._codes, code, self._wall_ms())
         found = key_id and self.ring.holder(key_id, self._wall_ms())
-        return self.sign_in(found.key_id) if found else None
+        return await self.sign_in(found.key_id) if found else None
 
 
 Check = Callable[[Request], Coroutine[Any, Any, Principal]]
@@ -118,7 +118,7 @@ def required(permission: Permission) -> Check:
 
     async def check(request: Request) -> Principal:
         access: ConsoleAccess = request.app.state.access
-        return access.require(request, permission)
+        return await access.require(request, permission)
 
     return check
 
@@ -149,7 +149,7 @@ def sign_in_routes(access: ConsoleAccess, form: Form) -> APIRouter:
     async def ask(code: str = "") -> Response:
         if not code:
             return form()
-        reply = access.sign_in_by_code(code)
+        reply = await access.sign_in_by_code(code)
         return reply or form("This link has been used or is too old.", HTTPStatus.UNAUTHORIZED)
 
     @routes.post("/sign-in")
@@ -159,13 +159,13 @@ def sign_in_routes(access: ConsoleAccess, form: Form) -> APIRouter:
         origin = request.headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
             return form("Another site sent this form.", HTTPStatus.FORBIDDEN)
-        reply = access.sign_in_by_key(key)
+        reply = await access.sign_in_by_key(key)
         return reply or form("This key is not valid, has expired, or may not read.", HTTPStatus.UNAUTHORIZED)
 
     @routes.post("/sign-out")
     async def sign_out(request: Request) -> Response:
-        access.require(request, Permission.READ)
-        access.sessions.end(request.cookies.get(access.cookie, ""))
+        await access.require(request, Permission.READ)
+        await access.sessions.end(request.cookies.get(access.cookie, ""))
         reply = Response(status_code=HTTPStatus.NO_CONTENT)
         reply.delete_cookie(access.cookie, httponly=True, samesite="strict", secure=access.secure)
         return reply
