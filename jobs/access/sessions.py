@@ -96,9 +96,7 @@ class Sessions:
     ('ann', None, None)
     """
 
-    def __init__(
-        self, ring: KeyRing, roles: ClaimRoles | None = None, store: SessionStore | None = None
-    ) -> None:
+    def __init__(self, ring: KeyRing, roles: ClaimRoles | None = None, store: SessionStore | None = None) -> None:
         self._ring, self._roles = ring, roles
         self._store: SessionStore = store or SessionMemory()
 

@@ -59,9 +59,7 @@ def provider_routes(access: ConsoleAccess, provider: Provider, roles: ClaimRoles
             return unavailable(error)
         reply = RedirectResponse(url, HTTPStatus.SEE_OTHER, {"cache-control": "no-store"})
         # Lax: the provider's answer is a request that another site begins.
-        reply.set_cookie(
-            cookie, secret, max_age=ATTEMPT_S, httponly=True, samesite="lax", secure=access.secure
-        )
+        reply.set_cookie(cookie, secret, max_age=ATTEMPT_S, httponly=True, samesite="lax", secure=access.secure)
         return reply
 
     @routes.get(CALLBACK)
@@ -71,7 +69,9 @@ def provider_routes(access: ConsoleAccess, provider: Provider, roles: ClaimRoles
         secret = request.cookies.get(cookie, "")
         attempt = SignInAttempt.of(secret)
         if not secret or not secrets.compare_digest(state.encode(), attempt.state.encode()):
-            problem = "Expected the answer to a sign-in that this browser began in the last ten minutes; begin again."
+            problem = (
+                "Expected the answer to a sign-in that this browser began in the last ten minutes; begin again."
+            )
             return form(problem, HTTPStatus.BAD_REQUEST)
         reply = await finish(attempt, code, error, iss)
         reply.delete_cookie(cookie, httponly=True, samesite="lax", secure=access.secure)
@@ -87,7 +87,9 @@ def provider_routes(access: ConsoleAccess, provider: Provider, roles: ClaimRoles
         except (ProviderUnreachableError, ProviderReplyError) as failure:
             return unavailable(failure)
         except RefusedCodeError:
-            return form("The provider did not accept this sign-in a second time; begin again.", HTTPStatus.UNAUTHORIZED)
+            return form(
+                "The provider did not accept this sign-in a second time; begin again.", HTTPStatus.UNAUTHORIZED
+            )
         except InvalidTokenError as failure:
             log.warning("sign-in by the provider: ID token refused: %s", failure)
             problem = f"The provider's ID token is not accepted ({failure}); begin again."

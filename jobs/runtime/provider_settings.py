@@ -55,6 +55,7 @@ class ProviderSettings(BaseModel):
     oidc_timeout_s: float = Field(
         5.0, gt=0, le=60, description="longest wait for one reply of the provider, wall seconds"
     )
+
     @field_validator("oidc_issuer")
     @classmethod
     def _issuer_is_protected(cls, value: str | None) -> str | None:

@@ -107,7 +107,9 @@ class Provider:
         document = await self._document()
         names_issuer = document.get("authorization_response_iss_parameter_supported") is True
         if answering != self.issuer and (answering is not None or names_issuer):
-            raise ProviderReplyError("iss: expected the issuer of the settings in the provider's answer, got another")
+            raise ProviderReplyError(
+                "iss: expected the issuer of the settings in the provider's answer, got another"
+            )
         content = (await self._exchange(document, code, attempt)).content
         token, access_token = content.get("id_token"), content.get("access_token")
         if not isinstance(token, str):

@@ -67,9 +67,8 @@ class Requests:
             raise ProviderReplyError(f"{_place(url)}: expected an https:// URL, or http:// on loopback")
         content = bytearray()
         try:
-            async with asyncio.timeout(self._timeout_s), self._open().stream(
-                method, url, headers=headers, content=body
-            ) as reply:  # fmt: skip
+            request = self._open().stream(method, url, headers=headers, content=body)
+            async with asyncio.timeout(self._timeout_s), request as reply:
                 async for part in reply.aiter_bytes():
                     content += part
                     if len(content) > MAX_REPLY:

@@ -81,7 +81,9 @@ class LocalProvider:
         reply = Response.from_app(self._inner, environ)
         self._note(request, reply)
         if reply.is_json and reply.status_code == 200:
-            content = self.change.get(request.path, lambda found: found)(self._issued(request.path, reply.get_json()))
+            content = self.change.get(request.path, lambda found: found)(
+                self._issued(request.path, reply.get_json())
+            )
             reply.set_data(json.dumps(content))
         return reply(environ, start_response)
 
