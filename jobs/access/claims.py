@@ -32,14 +32,14 @@ class RefusedUserError(Exception):
 
 
 class ProviderUser(NamedTuple):
-    """A person whom the provider signed in: ``author`` names them, ``grant`` the entry that gave role and tenant."""
+    """A person whom the provider signed in. ``grant``: the entry that gave role and tenant."""
 
     author: str
     grant: str
 
 
 class ClaimRoles:
-    """Entries ``<value>=<role>@<tenant>`` of the settings, in their order; the first that applies to a user counts.
+    """Entries ``<value>=<role>@<tenant>`` of the settings; the first that applies to a user counts.
 
     Raises
     ------
@@ -85,8 +85,8 @@ class ClaimRoles:
             expected = ", ".join(repr(value) for value in self._grants)
             got = ", ".join(repr(str(value)[:SHOWN_LENGTH]) for value in values[:SHOWN_VALUES]) or "no value"
             raise RefusedUserError(
-                f"claim {self._claim!r}: expected one of {expected}, got {got}; ask the provider's administrator to "
-                "add you to one of them"
+                f"claim {self._claim!r}: expected one of {expected}, got {got}; ask the provider's administrator "
+                "to add you to one of them"
             )
         return ProviderUser(self._author(claims), self._grant(applying))
 
@@ -125,7 +125,8 @@ def _read(entry: str) -> tuple[str, str, str]:
     readers = [role for role in Role if may(role, Permission.READ)]
     if found is None or found["role"] not in readers:
         raise ClaimRolesError(
-            f"WALRAS_OIDC_ROLES: expected <value>=<role>@<tenant> with a role of {', '.join(readers)}, got {entry!r}"
+            f"WALRAS_OIDC_ROLES: expected <value>=<role>@<tenant> with a role of {', '.join(readers)}, "
+            f"got {entry!r}"
         )
     tenant = found["tenant"]
     return found["value"].strip(), found["role"], EVERY_TENANT if tenant == ANY_TENANT else tenant

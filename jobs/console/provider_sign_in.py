@@ -3,8 +3,8 @@
     GET /sign-in/provider     send the browser to the provider
     GET /sign-in/callback     take the provider's answer, and begin a session
 
-The secret of an attempt is in a cookie of its own until the provider answers. The session that begins is the one of
-:mod:`jobs.console.sign_in`; no token of the provider is kept.
+The secret of an attempt is in a cookie of its own until the provider answers. The session that begins is the one
+of :mod:`jobs.console.sign_in`; no token of the provider is kept.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 ATTEMPT_S = 600
 """Wall seconds for which a browser keeps an attempt's secret."""
 SIGNED_IN = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="0; url=/"><title>Walras</title></head>
+<html lang="en">
+<head><meta charset="utf-8"><meta http-equiv="refresh" content="0; url=/"><title>Walras</title></head>
 <body><p>Signed in. <a href="/">Open the console</a></p></body></html>
 """
 """Opens the console. A redirect would not do: browsers count it as a request of the provider's site, and do not
@@ -69,9 +70,7 @@ def provider_routes(access: ConsoleAccess, provider: Provider, roles: ClaimRoles
         secret = request.cookies.get(cookie, "")
         attempt = SignInAttempt.of(secret)
         if not secret or not secrets.compare_digest(state.encode(), attempt.state.encode()):
-            problem = (
-                "Expected the answer to a sign-in that this browser began in the last ten minutes; begin again."
-            )
+            problem = "Expected the answer to a sign-in that this browser began within ten minutes; begin again."
             return form(problem, HTTPStatus.BAD_REQUEST)
         reply = await finish(attempt, code, error, iss)
         reply.delete_cookie(cookie, httponly=True, samesite="lax", secure=access.secure)
@@ -87,9 +86,8 @@ def provider_routes(access: ConsoleAccess, provider: Provider, roles: ClaimRoles
         except (ProviderUnreachableError, ProviderReplyError) as failure:
             return unavailable(failure)
         except RefusedCodeError:
-            return form(
-                "The provider did not accept this sign-in a second time; begin again.", HTTPStatus.UNAUTHORIZED
-            )
+            problem = "The provider does not accept this sign-in: it was used or is too old; begin again."
+            return form(problem, HTTPStatus.UNAUTHORIZED)
         except InvalidTokenError as failure:
             log.warning("sign-in by the provider: ID token refused: %s", failure)
             problem = f"The provider's ID token is not accepted ({failure}); begin again."

@@ -1,8 +1,8 @@
 """Who asks the operator port: a key in a header, or a session that a sign-in began.
 
 A session is a cookie that scripts cannot read and other sites cannot send. A request that changes something must
-also carry its CSRF token in the header ``X-CSRF-Token``. People sign in with their key, with a link that works once,
-or by an OpenID Connect provider (:mod:`jobs.console.provider_sign_in`).
+also carry its CSRF token in the header ``X-CSRF-Token``. People sign in with their key, with a link that works
+once, or by an OpenID Connect provider (:mod:`jobs.console.provider_sign_in`).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class ConsoleAccess:
         self.cookie = "__Host-walras" if secure else "walras"
 
     async def holder(self, request: Request) -> tuple[Principal, str | None] | None:
-        """Return who asks, and the CSRF token of a session, None for a key; None without a valid key or session."""
+        """Return who asks, and a session's CSRF token, None for a key; None without a valid key or session."""
         given = request.headers.get("authorization", "")
         if given[: len(BEARER)].lower() == BEARER:
             found = self.ring.check(given[len(BEARER) :].strip(), self._wall_ms())

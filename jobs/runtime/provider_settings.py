@@ -1,4 +1,4 @@
-"""ProviderSettings: the part of :class:`jobs.runtime.settings.Settings` for sign-in by an OpenID Connect provider."""
+"""ProviderSettings: the settings of sign-in by an OpenID Connect provider, a part of all Settings."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class ProviderSettings(BaseModel):
         if self.oidc_issuer is not None and missing:
             names = " and ".join(f"WALRAS_{name.upper()}" for name in missing)
             raise ValueError(
-                f"WALRAS_OIDC_ISSUER: expected {names} with it, got none; set {names}, or unset the issuer to sign "
-                "in by key alone"
+                f"WALRAS_OIDC_ISSUER: expected {names} with it, got none; set {names}, or unset the issuer to "
+                "sign in by key alone"
             )
         return self

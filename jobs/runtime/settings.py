@@ -104,7 +104,7 @@ class Settings(BaseSettings, ProviderSettings):
     console_port: int = Field(8090, ge=0, le=65_535, description="port of the console and of the operators' API")
     console_url: str | None = Field(
         None,
-        description="URL at which browsers reach the operator port, if not at its address: that of the proxy before it",
+        description="URL at which browsers reach the operator port: that of a proxy; None: its own address",
     )
     tls_certificate: Path | None = Field(
         None,

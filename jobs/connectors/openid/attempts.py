@@ -1,7 +1,7 @@
 """SignInAttempt: the state, nonce and PKCE verifier of one sign-in, derived from one secret in a cookie. Pure.
 
-The operator port keeps nothing until a sign-in succeeds: a client that starts many of them fills no memory, and any
-operator port of a deployment can finish one.
+The operator port keeps nothing until a sign-in succeeds: a client that starts many of them fills no memory, and
+any operator port of a deployment can finish one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Provider: sends people to an OpenID Connect provider, and exchanges the code that they come back with for claims."""
+"""Provider: sends people to an OpenID Connect provider, and exchanges the code of its answer for their claims."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class RefusedCodeError(Exception):
 
 
 class _Kept:
-    """A document of the provider, requested again when it is old. Of several tasks that need it, one requests it."""
+    """A document of the provider, requested again when it is old, by one task for all that need it."""
 
     def __init__(self, wall_ms: Callable[[], int]) -> None:
         self._wall_ms, self._lock = wall_ms, asyncio.Lock()
@@ -107,9 +107,7 @@ class Provider:
         document = await self._document()
         names_issuer = document.get("authorization_response_iss_parameter_supported") is True
         if answering != self.issuer and (answering is not None or names_issuer):
-            raise ProviderReplyError(
-                "iss: expected the issuer of the settings in the provider's answer, got another"
-            )
+            raise ProviderReplyError("iss: expected WALRAS_OIDC_ISSUER in the provider's answer, got another")
         content = (await self._exchange(document, code, attempt)).content
         token, access_token = content.get("id_token"), content.get("access_token")
         if not isinstance(token, str):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import hashlib
 import json
 import threading
@@ -81,10 +82,8 @@ class LocalProvider:
         reply = Response.from_app(self._inner, environ)
         self._note(request, reply)
         if reply.is_json and reply.status_code == 200:
-            content = self.change.get(request.path, lambda found: found)(
-                self._issued(request.path, reply.get_json())
-            )
-            reply.set_data(json.dumps(content))
+            change = self.change.get(request.path, lambda content: content)
+            reply.set_data(json.dumps(change(self._issued(request.path, reply.get_json()))))
         return reply(environ, start_response)
 
     def _proves_its_code(self, form: dict[str, list[str]], request: Request) -> bool:
@@ -132,8 +131,9 @@ def claims_of(token: str) -> dict[str, Any]:
     return dict(json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "==")))
 
 
-def new_key(kid: str) -> RSAKey:
-    """Return a new signing key with an id."""
+@functools.cache
+def signing_key(kid: str, number: int = 0) -> RSAKey:
+    """Return a signing key with an id; another number is another key."""
     return RSAKey.generate_key(2048, {"kid": kid, "use": "sig"})
 
 

@@ -31,9 +31,9 @@ from tests.jobs.console.local_provider import (
     TOKEN,
     LocalProvider,
     claims_of,
-    new_key,
     segments,
     signed,
+    signing_key,
 )
 from tests.jobs.console.port_builders import BODIES, BY_PROVIDER, ENDPOINTS, ask, known_routes, routes_of
 
@@ -239,10 +239,10 @@ def forged(part: str, key: Any, stranger: Any) -> Callable[[dict[str, Any]], str
 
 @pytest.mark.parametrize("part", WRONG_PARTS)
 def test_id_token_with_a_wrong_part_is_refused(port: TestClient, provider: LocalProvider, part: str) -> None:
-    key = new_key("k1")
+    key = signing_key("k1")
     provider.keys = [key]
     # The second key has the id of the first: the signature is wrong, not the id alone.
-    provider.issue = forged(part, key, new_key("k1"))
+    provider.issue = forged(part, key, signing_key("k1", 1))
     reply = sign_in(port, provider, MANAGER)
     assert reply.status_code == 401 and not is_signed_in(port)
     assert "__Host-walras=" not in str(reply.headers.get_list("set-cookie"))
@@ -254,7 +254,7 @@ def test_id_token_with_a_wrong_part_is_refused(port: TestClient, provider: Local
 def test_id_token_without_a_required_claim_is_refused(
     port: TestClient, provider: LocalProvider, name: str
 ) -> None:
-    key = new_key("k1")
+    key = signing_key("k1")
     provider.keys = [key]
     provider.issue = lambda claims: signed({each: value for each, value in claims.items() if each != name}, key)
     assert sign_in(port, provider, MANAGER).status_code == 401 and not is_signed_in(port)
@@ -263,7 +263,7 @@ def test_id_token_without_a_required_claim_is_refused(
 def test_token_of_several_audiences_must_name_the_console_as_its_party(
     port: TestClient, provider: LocalProvider
 ) -> None:
-    key = new_key("k1")
+    key = signing_key("k1")
     provider.keys = [key]
     provider.issue = lambda claims: signed(claims | {"aud": ["walras", "shop"]}, key)
     assert sign_in(port, provider, MANAGER).status_code == 401
@@ -274,7 +274,7 @@ def test_token_of_several_audiences_must_name_the_console_as_its_party(
 def test_rotated_key_is_fetched_and_a_withdrawn_one_refused(
     port: TestClient, provider: LocalProvider, wall: Wall
 ) -> None:
-    old, new = new_key("old"), new_key("new")
+    old, new = signing_key("old"), signing_key("new")
     provider.keys, provider.issue = [old], lambda claims: signed(claims, old)
     assert sign_in(port, provider, MANAGER).status_code == 200
     provider.keys, provider.issue = [old, new], lambda claims: signed(claims, new)
@@ -285,26 +285,25 @@ def test_rotated_key_is_fetched_and_a_withdrawn_one_refused(
     assert sign_in(port, provider, MANAGER).status_code == 401
 
 
-@pytest.mark.parametrize("path", [DISCOVERY, KEYS, TOKEN])
-def test_provider_that_fails_or_hangs_gives_a_page_and_keys_still_sign_in(
-    open_port: Opens, provider: LocalProvider, wall: Wall, path: str
+@pytest.mark.parametrize(("path", "name"), [(KEYS, "jwks_uri"), (TOKEN, "token_endpoint")])
+def test_provider_that_fails_or_is_away_gives_a_page_and_keys_still_sign_in(
+    port: TestClient, provider: LocalProvider, wall: Wall, path: str, name: str
 ) -> None:
-    def attempt(port: TestClient) -> Any:
-        port.cookies.clear()
-        wall.past_ms += RETRY_MS
-        reply = port.get("/sign-in/provider")
-        return reply if path == DISCOVERY else port.get(provider.answer(reply.headers["location"], MANAGER))
+    provider.status = {path: 500}
+    failed = sign_in(port, provider, MANAGER)
+    provider.status, provider.change = {}, {DISCOVERY: lambda content: content | {name: "http://localhost:1/"}}
+    wall.past_ms += KEPT_MS
+    away = sign_in(port, provider, MANAGER)
+    assert (failed.status_code, away.status_code) == (502, 503)
+    assert "access key works" in failed.text and "access key works" in away.text and "<form" in away.text
+    assert port.post("/sign-in", data={"key": texts["reader"]}).status_code == 303 and is_signed_in(port)
 
-    with open_port(SITE, **options(provider, oidc_timeout_s=0.3)) as port:
-        provider.status = {path: 500}
-        failed = attempt(port)
-        provider.status, provider.hangs = {}, {path}
-        hung = attempt(port)
-        assert (failed.status_code, hung.status_code) == (502, 503)
-        assert "access key works" in failed.text and "access key works" in hung.text and "<form" in hung.text
-        assert port.post("/sign-in", data={"key": texts["reader"]}).status_code == 303
-        provider.hangs = set()
-        assert attempt(port).status_code == (303 if path == DISCOVERY else 200)
+
+def test_provider_that_hangs_gives_a_page(open_port: Opens, provider: LocalProvider) -> None:
+    provider.hangs = {DISCOVERY}
+    with open_port(SITE, **options(provider, oidc_timeout_s=0.2)) as port:
+        reply = port.get("/sign-in/provider")
+    assert reply.status_code == 503 and "access key works" in reply.text
 
 
 def test_provider_that_is_stopped_gives_a_page(open_port: Opens) -> None:
