@@ -89,7 +89,7 @@ class SharedSessions:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._redis.aclose()
+        await self._redis.aclose()  # type: ignore[attr-defined]
 
     async def _ask(self, request: Callable[[], Awaitable[Any]]) -> Any:
         """Return Redis' reply, after it knows all ended sessions; None if it does not answer."""

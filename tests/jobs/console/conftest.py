@@ -1,4 +1,4 @@
-"""An operator port without a broker, whose commands are collected instead of sent."""
+"""An operator port without a broker, whose commands are collected instead of sent; also with a provider."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from jobs.access import KeyRing
 from jobs.connectors.kafka.reading import Record
-from jobs.console import operator_api, page
+from jobs.console import operator_api, page, service
 from jobs.console.market_view import MarketView
 from jobs.console.service import build
 from jobs.monitoring.health import ComponentHealth
@@ -21,6 +21,8 @@ from jobs.runtime.settings import Settings
 from schemas.events import Command
 from schemas.topics import TOPICS
 from tests.jobs.access.access_builders import keys
+from tests.jobs.console.local_provider import LocalProvider
+from tests.jobs.console.provider_builders import PEOPLE, SITE, Wall, options
 
 Opens = Callable[..., contextlib.AbstractContextManager[TestClient]]
 TABLE = {
@@ -62,4 +64,32 @@ def open_port(tmp_path: Path, redis_server: Any, sent: list[Any]) -> Opens:
 @pytest.fixture
 def port(open_port: Opens) -> Iterator[TestClient]:
     with open_port() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[LocalProvider]:
+    with LocalProvider().serving() as found:
+        for name in PEOPLE:
+            found.add(name, groups=["staff", name], email=f"{name}@example.org")
+        found.add("stranger", groups=["interns"])
+        yield found
+
+
+@pytest.fixture
+def provider(served: LocalProvider) -> Iterator[LocalProvider]:
+    yield served
+    served.reset()
+
+
+@pytest.fixture
+def wall(monkeypatch: pytest.MonkeyPatch) -> Wall:
+    clock = Wall()
+    monkeypatch.setattr(service, "wall_ms", clock)
+    return clock
+
+
+@pytest.fixture
+def console(open_port: Opens, provider: LocalProvider, wall: Wall) -> Iterator[TestClient]:
+    with open_port(SITE, **options(provider)) as client:
         yield client

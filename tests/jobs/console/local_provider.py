@@ -41,9 +41,21 @@ class LocalProvider:
     hangs : paths that do not answer until the test ends.
     requests : paths that were requested, in their order.
     secrets : codes, tokens, verifiers and authorization headers that were exchanged.
+    clients : id and secret of the clients that sent them in the body, which ``oidc-provider-mock`` does not take.
     """
 
     def __init__(self) -> None:
+        self._released = threading.Event()
+        self.reset()
+        self._challenges: dict[str, str] = {}
+        self._inner = oidc_provider_mock.app(require_nonce=True, issue_refresh_token=False)
+        self._server = make_server("localhost", 0, self, threaded=True)
+        self.issuer = f"http://localhost:{self._server.server_port}"
+
+    def reset(self) -> None:
+        """Answer as at the start; users stay."""
+        self._released.set()
+        self._released = threading.Event()
         self.issue: Callable[[dict[str, Any]], str] | None = None
         self.change: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
         self.status: dict[str, int] = {}
@@ -51,11 +63,7 @@ class LocalProvider:
         self.hangs: set[str] = set()
         self.requests: list[str] = []
         self.secrets: set[str] = set()
-        self._released = threading.Event()
-        self._challenges: dict[str, str] = {}
-        self._inner = oidc_provider_mock.app(require_nonce=True, issue_refresh_token=False)
-        self._server = make_server("localhost", 0, self, threaded=True)
-        self.issuer = f"http://localhost:{self._server.server_port}"
+        self.clients: list[tuple[str, str | None]] = []
 
     def add(self, sub: str, **claims: Any) -> None:
         """Add a user."""
@@ -76,9 +84,16 @@ class LocalProvider:
             self._released.wait(HUNG_S)
         if request.path in self.status:
             return Response("no answer", self.status[request.path])(environ, start_response)
-        if request.path == TOKEN and not self._proves_its_code(parse_qs(body.decode()), request):
-            refusal = Response('{"error": "invalid_grant"}', 400, content_type="application/json")
-            return refusal(environ, start_response)
+        if request.path == TOKEN:
+            form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
+            if not self._proves_its_code(form):
+                refusal = Response('{"error": "invalid_grant"}', 400, content_type="application/json")
+                return refusal(environ, start_response)
+            self.secrets |= {form["code_verifier"], request.headers.get("authorization", "Basic none").split()[1]}
+            if "client_id" in form:
+                self.clients.append((form["client_id"], form.get("client_secret")))
+                basic = base64.b64encode(f"{form['client_id']}:any".encode()).decode()
+                environ["HTTP_AUTHORIZATION"] = f"Basic {basic}"
         reply = Response.from_app(self._inner, environ)
         self._note(request, reply)
         if reply.is_json and reply.status_code == 200:
@@ -86,10 +101,8 @@ class LocalProvider:
             reply.set_data(json.dumps(change(self._issued(request.path, reply.get_json()))))
         return reply(environ, start_response)
 
-    def _proves_its_code(self, form: dict[str, list[str]], request: Request) -> bool:
-        verifier, code = form["code_verifier"][0], form["code"][0]
-        self.secrets |= {verifier, request.headers.get("authorization", "Basic none").split()[1]}
-        return self._challenges.get(code) == challenge(verifier)
+    def _proves_its_code(self, form: dict[str, str]) -> bool:
+        return self._challenges.get(form["code"]) == challenge(form["code_verifier"])
 
     def _note(self, request: Request, reply: Response) -> None:
         if request.path == AUTHORIZE and reply.status_code == 302:
