@@ -112,12 +112,14 @@ class Sessions:
         session = await self._store.get(name)
         if session is None:
             return None
-        holder = self._holder(session, now_ms)
         idle, age = now_ms - session.seen_ms, now_ms - session.began_ms
-        if holder is None or idle >= IDLE_MS or age >= ABSOLUTE_MS:
+        if idle >= IDLE_MS or age >= ABSOLUTE_MS:
             await self._store.end(name)
             return None
-        await self._store.put(name, session._replace(seen_ms=now_ms))
+        # A holder who is not known yet, while the keys are being read after a start, ends no session.
+        holder = self._holder(session, now_ms)
+        if holder is not None:
+            await self._store.put(name, session._replace(seen_ms=now_ms))
         return holder
 
     async def end(self, cookie: str) -> None:

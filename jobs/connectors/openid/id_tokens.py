@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from authlib.oidc.core import CodeIDToken
 from joserfc import jwt
 from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import Key, KeySet, import_key
 from joserfc.jws import JWSRegistry
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Signature algorithms that are accepted. All need the provider's private key: neither ``none`` nor HMAC."""
 LEEWAY_S = 30
 """Difference between the provider's clock and this machine's that is tolerated, seconds."""
+
+MALFORMED = (ValueError, TypeError, KeyError, AttributeError)
+"""What a token or key of a wrong form raises beside the library's own errors."""
 
 
 class InvalidTokenError(Exception):
@@ -57,7 +61,7 @@ def check_id_token(
         raise InvalidTokenError(f"algorithm: expected one of {', '.join(ALGORITHMS)}, the provider has none")
     try:
         registry = JWSRegistry(algorithms=allowed, strict_check_header=False)
-        decoded = jwt.decode(token, KeySet.import_key_set({"keys": list(keys["keys"])}), registry=registry)
+        decoded = jwt.decode(token, _usable(keys), registry=registry)
         options = {
             "iss": {"essential": True, "value": expected.issuer},
             "aud": {"essential": True, "value": expected.client_id},
@@ -69,6 +73,15 @@ def check_id_token(
         raise UnknownKeyError(error.error) from None
     except JoseError as error:
         raise InvalidTokenError(f"{error.error} {getattr(error, 'claim', '')}".strip()) from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except MALFORMED as error:
         raise InvalidTokenError(f"malformed: {type(error).__name__}") from None
     return dict(claims)
+
+
+def _usable(keys: Mapping[str, Any]) -> KeySet:
+    """Return the keys of a set that can be read: one of an unknown kind does not spoil the others."""
+    found: list[Key] = []
+    for each in keys["keys"]:
+        with contextlib.suppress(JoseError, *MALFORMED):
+            found.append(import_key(each))
+    return KeySet(found)

@@ -112,10 +112,8 @@ class Provider:
         token, access_token = content.get("id_token"), content.get("access_token")
         if not isinstance(token, str):
             raise ProviderReplyError("token endpoint: expected an ID token, got none; request the scope openid")
-        expected = ExpectedToken(
-            self.issuer, self._client_id, attempt.nonce,
-            document.get("id_token_signing_alg_values_supported") or ["RS256"],
-        )  # fmt: skip
+        algorithms = _listed(document, "id_token_signing_alg_values_supported", "RS256")
+        expected = ExpectedToken(self.issuer, self._client_id, attempt.nonce, algorithms)
 
         def check(keys: Mapping[str, Any]) -> dict[str, Any]:
             return check_id_token(
@@ -165,7 +163,7 @@ class Provider:
             "code_verifier": attempt.verifier,
         }  # fmt: skip
         headers = {"content-type": "application/x-www-form-urlencoded"}
-        methods = document.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
+        methods = _listed(document, "token_endpoint_auth_methods_supported", "client_secret_basic")
         method = "client_secret_basic" if "client_secret_basic" in methods else "client_secret_post"
         client = ClientAuth(self._client_id, self._secret, method if self._secret is not None else "none")
         url, headers, body = client.prepare("POST", document["token_endpoint"], headers, urlencode(form))
@@ -180,3 +178,9 @@ class Provider:
                 "WALRAS_OIDC_CLIENT_SECRET and the redirect address at the provider"
             )
         return reply
+
+
+def _listed(document: Mapping[str, Any], name: str, otherwise: str) -> list[str]:
+    """Return a list of the discovery document; without one, its default of the specification."""
+    found = document.get(name)
+    return [each for each in found if isinstance(each, str)] if isinstance(found, list) else [otherwise]

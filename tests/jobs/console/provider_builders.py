@@ -1,4 +1,4 @@
-"""A console whose people sign in at a local provider: its settings, users and clock, and the way through sign-in."""
+"""A console whose people sign in at a local provider: settings, users, clock, and the steps of a sign-in."""
 
 from __future__ import annotations
 

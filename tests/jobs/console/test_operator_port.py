@@ -17,6 +17,7 @@ from jobs.access.roles import may
 from jobs.connectors.kafka.access_keys import wall_ms
 from schemas.events import Command
 from tests.jobs.access.access_builders import TENANT, bearer, keys, texts
+from tests.jobs.console.conftest import Opens
 from tests.jobs.console.port_builders import BODIES, ENDPOINTS, PUBLIC, ask, known_routes, routes_of
 
 
@@ -110,6 +111,16 @@ def test_session_by_key_needs_its_token_for_changes_and_ends_at_sign_out(
     assert port.post("/v1/commands", json=body, headers={"x-csrf-token": session["csrf"]}).status_code == 202
     assert port.post("/sign-out", headers={"x-csrf-token": session["csrf"]}).status_code == 204
     assert port.get("/v1/session").status_code == 401 and len(sent) == 1
+
+
+def test_two_ports_share_sessions(open_port: Opens) -> None:
+    with open_port() as one, open_port() as other:
+        one.post("/sign-in", data={"key": texts["manager"]})
+        other.cookies.update(one.cookies)
+        session = other.get("/v1/session").json()
+        assert session == one.get("/v1/session").json() and session["author"] == "manager"
+        assert other.post("/sign-out", headers={"x-csrf-token": session["csrf"]}).status_code == 204
+        assert one.get("/v1/session").status_code == 401
 
 
 @pytest.mark.parametrize("name", ["", "guess", "shop", "expired", "revoked"])

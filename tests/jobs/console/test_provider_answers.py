@@ -1,4 +1,4 @@
-"""Answers of a provider that must be refused: forged tokens, withdrawn keys, unusable documents, and none at all."""
+"""Answers of a provider that are refused: forged tokens, withdrawn keys, unusable documents, and none at all."""
 
 from __future__ import annotations
 
@@ -108,6 +108,14 @@ def test_rotated_key_is_fetched_and_a_withdrawn_one_refused(
     assert sign_in(console, provider, MANAGER).status_code == 401
 
 
+def test_keys_of_unknown_kinds_do_not_spoil_the_set(console: TestClient, provider: LocalProvider) -> None:
+    strange = [{"kty": "AKP", "alg": "ML-DSA-44"}, {"kty": "EC", "crv": "none", "x": "", "y": ""}, "text"]
+    provider.change[KEYS] = lambda content: {"keys": strange + content["keys"]}
+    key = signing_key("k1")
+    provider.keys, provider.issue = [key], lambda claims: signed(claims, key)
+    assert sign_in(console, provider, MANAGER).status_code == 200
+
+
 @pytest.mark.parametrize(("path", "name"), [(KEYS, "jwks_uri"), (TOKEN, "token_endpoint")])
 def test_provider_that_fails_or_is_away_gives_a_page_and_keys_still_sign_in(
     console: TestClient, provider: LocalProvider, wall: Wall, path: str, name: str
@@ -158,6 +166,8 @@ def test_provider_that_fails_is_asked_again_after_a_pause(
         (DISCOVERY, {"authorization_response_iss_parameter_supported": True}),
         (KEYS, {"keys": "none"}),
         (KEYS, {"keys": []}),
+        (KEYS, {"keys": [7, {"kty": "oct", "k": "a"}, {"kty": "EC", "crv": "none"}]}),
+        (DISCOVERY, {"id_token_signing_alg_values_supported": "PS256", "jwks_uri": 7}),
         (TOKEN, {"id_token": None}),
         (TOKEN, {"id_token": "a.b.c"}),
         (TOKEN, {"padding": "x" * (1 << 20)}),
