@@ -16,7 +16,6 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 """Signature algorithms that are accepted. All need the provider's private key: neither ``none`` nor HMAC."""
 LEEWAY_S = 30
 """Difference between the provider's clock and this machine's that is tolerated, seconds."""
-
 MALFORMED = (ValueError, TypeError, KeyError, AttributeError)
 """What a token or key of a wrong form raises beside the library's own errors."""
 

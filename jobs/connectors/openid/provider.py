@@ -51,12 +51,13 @@ class _Kept:
             if self._failure is not None and age_ms < RETRY_MS:
                 raise type(self._failure)(*self._failure.args)
             if self._content is None or self._content is other_than or age_ms >= KEPT_MS:
-                self._at_ms = self._wall_ms()
                 try:
                     self._content, self._failure = await request(), None
                 except (ProviderReplyError, ProviderUnreachableError) as error:
                     self._content, self._failure = None, error
+                    self._at_ms = self._wall_ms()
                     raise
+                self._at_ms = self._wall_ms()
             return self._content
 
 

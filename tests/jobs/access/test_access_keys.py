@@ -105,6 +105,18 @@ def test_session_ends_when_idle_when_old_and_with_its_key() -> None:
     asyncio.run(check())
 
 
+def test_session_outlasts_a_start_at_which_its_key_is_not_read_yet() -> None:
+    async def check() -> None:
+        ring = KeyRing()
+        sessions = Sessions(ring)
+        cookie = await sessions.begin(keys["reader"].key_id, 0)
+        assert await sessions.find(cookie, 1) is None
+        ring.take(keys["reader"])
+        assert await sessions.find(cookie, 2) is not None
+
+    asyncio.run(check())
+
+
 def test_memory_keeps_the_most_recently_used_sessions() -> None:
     async def check() -> None:
         store = SessionMemory()
