@@ -15,7 +15,7 @@ from jobs.access import Permission
 from jobs.access.key_files import write_code
 from jobs.access.roles import may
 from jobs.connectors.kafka.access_keys import wall_ms
-from schemas.events import Command
+from schemas.records.operator_events import Command
 from tests.jobs.access.access_builders import TENANT, bearer, keys, texts
 from tests.jobs.console.conftest import Opens
 from tests.jobs.console.port_builders import BODIES, ENDPOINTS, PUBLIC, ask, known_routes, routes_of
