@@ -204,7 +204,11 @@ def bucket_of(key: str, buckets: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A price returned to a shopper. Exposures are counted from quotes only."""
+    """A price returned to a shopper. Exposures are counted from quotes only.
+
+    ``kept``: the session keeps a price of an earlier draw. ``version``, ``table_id``, ``segment`` and
+    ``propensity`` are then those of that draw, so that the exposure counts where it was randomised.
+    """
 
     event_id: str
     event_time_ms: int
@@ -224,6 +228,7 @@ class Quote:
     source: str
     offer_minor: int | None = None
     bot: bool = False
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -829,7 +834,10 @@ class FeatureRow:
 
 @dataclass(frozen=True, slots=True)
 class PriceTableRecord:
-    """Value of the `tables` topic: the listing, and the fields of the Redis hash as strings."""
+    """Value of the `tables` topic: the listing, and the fields of the Redis hash as strings.
+
+    A table without one of the last five fields has their default (:class:`schemas.price_table.PriceTable`).
+    """
 
     tenant: str
     market: str
@@ -846,3 +854,8 @@ class PriceTableRecord:
     offer_minor: str
     reason: str
     decision_id: str
+    session_minutes: str | None = None
+    session_from_version: str | None = None
+    hard_low_minor: str | None = None
+    hard_high_minor: str | None = None
+    unconfirmed_minutes: str | None = None

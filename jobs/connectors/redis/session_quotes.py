@@ -1,0 +1,92 @@
+"""The Lua scripts by which edges read and write the quotes that sessions keep (:mod:`schemas.session_quotes`)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+MAX_QUOTES = 256
+"""Most quotes that a session keeps: more than a request has lines."""
+MAX_TTL_MS = 86_400_000
+"""Longest wall time for which a key stays in Redis: the longest window, by the wall clock."""
+
+READ_LUA = """
+local found = {}
+for i, key in ipairs(KEYS) do found[i] = redis.call('HGETALL', key) end
+return found
+"""
+"""KEYS: sessions' keys. Returns field, value, field, … of each."""
+
+KEEP_LUA = """
+local most = tonumber(ARGV[1])
+local function ends(text) return tonumber(string.match(text, '"until_ms":(%d+)') or '0') end
+local answers = {}
+for i, key in ipairs(KEYS) do
+  local field, value, replaced = ARGV[5 * i - 3], ARGV[5 * i - 2], ARGV[5 * i - 1]
+  local now, ttl = tonumber(ARGV[5 * i]), tonumber(ARGV[5 * i + 1])
+  local held = redis.call('HGET', key, field)
+  answers[i] = ''
+  if held and held ~= replaced and ends(held) > now then
+    answers[i] = held
+  else
+    if not held and redis.call('HLEN', key) >= most then
+      local all = redis.call('HGETALL', key)
+      for j = 1, #all, 2 do
+        if ends(all[j + 1]) <= now then redis.call('HDEL', key, all[j]) end
+      end
+    end
+    if held or redis.call('HLEN', key) < most then
+      redis.call('HSET', key, field, value)
+      if redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, ttl) end
+    end
+  end
+end
+return answers
+"""
+"""Keep the first quote of each session and field, or the one that replaces it.
+
+KEYS: sessions' keys. ARGV: most quotes of a session; then for each key field, value, the value that it replaces,
+now and TTL in ms. Returns the value of another edge that stays, or an empty text.
+"""
+
+
+class KeptWrite(NamedTuple):
+    """A quote to keep.
+
+    ``replaced``: the value that this edge found and dropped, empty if it found none; any other value of a window
+    that has not ended stays. ``now_ms``: by the run's clock. ``ttl_ms``: wall time.
+    """
+
+    key: str
+    scope: str
+    text: str
+    replaced: str
+    now_ms: int
+    ttl_ms: int
+
+
+def keep_arguments(writes: Sequence[KeptWrite]) -> tuple[list[str], list[str | int]]:
+    """Return KEYS and ARGV of ``KEEP_LUA``."""
+    arguments: list[str | int] = [MAX_QUOTES]
+    for write in writes:
+        arguments += (write.scope, write.text, write.replaced, write.now_ms, write.ttl_ms)
+    return [write.key for write in writes], arguments
+
+
+def ttl_ms(window_ms: int, speed: float) -> int:
+    """Return the TTL of a key in wall ms for a window of the run's clock.
+
+    >>> ttl_ms(1_800_000, 1.0), ttl_ms(1_800_000, 60.0), ttl_ms(1_800_000, 1e-9)
+    (1800000, 30000, 86400000)
+    """
+    return max(1, min(MAX_TTL_MS, math.ceil(window_ms / speed)))
+
+
+def pairs(flat: Sequence[str]) -> Mapping[str, str]:
+    """Return the fields of a hash that a script returned as one list.
+
+    >>> pairs(["a", "1", "b", "2"])
+    {'a': '1', 'b': '2'}
+    """
+    return dict(zip(flat[::2], flat[1::2], strict=True))
