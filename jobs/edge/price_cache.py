@@ -187,7 +187,7 @@ class PriceCache:
         if age > self._reread_s:
             return None
         known = self._visitors[visitor]
-        if known is None or known.fresh_until < now or (known.read_at < entry.settled_at and _unread(entry, known)):
+        if known is None or known.fresh_until < now or (known.read_at < entry.settled_at and _may_be_quoted(known, entry)):
             return None
         if age > self._reread_s * REFRESH_AHEAD_SHARE:
             self._ahead[entry.table.listing] = None
@@ -210,9 +210,7 @@ class PriceCache:
         if (entry is None or entry.checked_at + self._reread_s < now) and self._unknown.get(listing, _NEVER) < now:
             waits.append(self._want(self._wanted_tables, listing))
         known = self._visitors[visitor]
-        # A session may have a quote of a table that is not cached yet.
-        unread = bool(waits) if entry is None else known is not None and _unread(entry, known)
-        if known is None or known.fresh_until < now or unread:
+        if known is None or known.fresh_until < now or _may_be_quoted(known, entry, reading=bool(waits)):
             waits.append(self._want(self._wanted_visitors, visitor))
         for wait in waits:
             await wait
@@ -427,6 +425,15 @@ class PriceCache:
             entry.checked_at = _NEVER
 
 
-def _unread(entry: Entry, known: Visitor) -> bool:
-    """Return whether another edge may have quoted a visitor from the table before this one, unknown to this edge."""
-    return bool(entry.window_ms) and known.read_at < entry.settled_at and entry.scope not in known.kept
+def _may_be_quoted(known: Visitor, entry: Entry | None, *, reading: bool = False) -> bool:
+    """Return whether another edge may have quoted a session earlier, from a table before this one.
+
+    Parameters
+    ----------
+    reading : whether the table is about to be read, so that a newer one may take the place of the entry.
+    """
+    if entry is None:
+        return reading
+    if not entry.window_ms or entry.scope in known.kept:
+        return False
+    return reading or known.read_at < entry.settled_at
