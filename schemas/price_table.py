@@ -225,7 +225,11 @@ class PriceTable:
             "reason": self.reason,
             "decision_id": self.decision_id,
             "price_group": self.price_group,
-            **{name: str(value) for name, default in _OPTIONAL.items() if (value := getattr(self, name)) != default},
+            **{
+                name: str(value)
+                for name, default in _OPTIONAL.items()
+                if (value := getattr(self, name)) != default
+            },
         }
 
     @classmethod

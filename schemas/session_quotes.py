@@ -5,8 +5,8 @@ A session keeps the first quote of a listing for the session window of the listi
     HGETALL session:{tenant:<first 2 hex digits of the session's pseudonym>}:<session's pseudonym>
 
 A field names a listing, or the price group whose listings have one price (:attr:`PriceTable.price_scope`). Its
-value is a JSON object of the fields of :class:`SessionQuote`. ``until_ms`` is judged by the run's clock; the key has
-a TTL of wall time that removes it after its last window.
+value is a JSON object of the fields of :class:`SessionQuote`. ``until_ms`` is judged by the run's clock; the key
+has a TTL of wall time that removes it after its last window.
 """
 
 from __future__ import annotations

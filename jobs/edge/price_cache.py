@@ -187,7 +187,11 @@ class PriceCache:
         if age > self._reread_s:
             return None
         known = self._visitors[visitor]
-        if known is None or known.fresh_until < now or (known.read_at < entry.settled_at and _may_be_quoted(known, entry)):
+        if (
+            known is None
+            or known.fresh_until < now
+            or (known.read_at < entry.settled_at and _may_be_quoted(known, entry))
+        ):
             return None
         if age > self._reread_s * REFRESH_AHEAD_SHARE:
             self._ahead[entry.table.listing] = None

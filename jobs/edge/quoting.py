@@ -1,7 +1,8 @@
 """Quotes: from a price request to the reply and the logged quote.
 
-The customer id is replaced by a pseudonym before any lookup or logging. The price is the one that the session keeps,
-or is picked from the table by the layout's rule. The reply has a reason for shoppers, and neither propensities nor shadow prices.
+The customer id is replaced by a pseudonym before any lookup or logging. The price is the one that the session
+keeps, or is picked from the table by the layout's rule. The reply has a reason for shoppers, and neither
+propensities nor shadow prices.
 """
 
 from __future__ import annotations
@@ -163,7 +164,7 @@ class Quoting:
         kept: KeptQuote | None,
         now_ms: int,
     ) -> KeptQuote:
-        """Return the session's quote beside a table, which is a new one if the kept one has ended or is dropped."""
+        """Return the session's quote beside a table; a new one if the kept one has ended or is dropped."""
         table = entry.table
         i = bisect_left(quotes.cumulative, unit_draw(quotes.salt, shopper.customer))
         if kept is None or not kept.quote.is_allowed(table, now_ms):

@@ -174,13 +174,14 @@ class Tables(PolicySection):
         default=30,
         ge=0,
         le=1_440,
-        description="minutes for which a session keeps a quoted price; 0: a new table applies at once (decision 71)",
+        description="minutes for which a session keeps a quoted price; 0: a new table applies at once "
+        "(decision 71)",
     )
     unconfirmed_minutes: int | None = Field(
         default=60,
         ge=1,
-        description="wall minutes for which an edge serves a table that neither Redis nor Kafka confirms; then the "
-        "list price; null: until the table expires (decision 71)",
+        description="wall minutes for which an edge serves a table that neither Redis nor Kafka confirms; then "
+        "the list price; null: until the table expires (decision 71)",
     )
     arm: str = Field(
         json_schema_extra=DEPLOYMENT, default=DEFAULT_ARM, description="arm of the published tables (§ 10)"

@@ -13,7 +13,12 @@ from tests.schemas.test_price_table_layout import a_table
 
 NOW = 1_795_000_000_500
 TABLE = replace(
-    a_table(), table_id="t-new", session_minutes=30, hard_low_minor=1500, hard_high_minor=2000, session_from_version=9
+    a_table(),
+    table_id="t-new",
+    session_minutes=30,
+    hard_low_minor=1500,
+    hard_high_minor=2000,
+    session_from_version=9,
 )
 KEPT = SessionQuote(NOW + 1, 10, "t-old", NOW - 1000, "all", 1999, "USD", 0.25)
 

@@ -102,7 +102,7 @@ class AsyncPriceTables:
         return Reading(epoch, segments, versions, dict(zip([*wanted, *changed], found, strict=True)), kept)
 
     async def keep(self, writes: Sequence[KeptWrite]) -> list[str]:
-        """Write quotes that sessions keep; return for each the value of another edge that stays, or an empty text."""
+        """Write quotes that sessions keep; return for each another edge's value that stays, or an empty text."""
         keys, arguments = keep_arguments(writes)
         async with asyncio.timeout(self._timeout_s):
             return list(await self._redis.eval(KEEP_LUA, len(keys), *keys, *arguments))  # type: ignore[misc]

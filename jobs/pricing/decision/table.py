@@ -129,7 +129,10 @@ def is_stricter(new: PriceTable, published: PriceTable) -> bool:
 
     They must if a session may keep a price that the new limits exclude, or if the policy has changed.
     """
-    if (new.session_minutes, new.unconfirmed_minutes) != (published.session_minutes, published.unconfirmed_minutes):
+    if (new.session_minutes, new.unconfirmed_minutes) != (
+        published.session_minutes,
+        published.unconfirmed_minutes,
+    ):
         return True
     if not new.session_minutes:
         return False

@@ -112,9 +112,7 @@ def test_hard_limit_drops_the_kept_price_on_every_edge(
     assert other.quote()["price_minor"] == dropped["price_minor"]
 
 
-def test_login_during_a_session_changes_no_price(
-    edges: tuple[WindowEdge, WindowEdge], redis_server: Any
-) -> None:
+def test_login_during_a_session_changes_no_price(edges: tuple[WindowEdge, WindowEdge], redis_server: Any) -> None:
     one, other = edges
     as_guest = {guest: one.get(f"{PATH}?session={guest}").json() for guest in map("g{}".format, range(12))}
     while one.get("/healthz") and len(redis_server.client.keys("session:*")) < 12:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -39,10 +39,10 @@ def _write_at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 class MovingClock(Clock):
     """A clock that a test moves."""
 
-    now = [NOW]
+    shown_ms: ClassVar[int] = NOW
 
     def now_ms(self) -> int:
-        return self.now[0]
+        return MovingClock.shown_ms
 
 
 @dataclass
@@ -57,7 +57,7 @@ class TwoEdges:
     """Session and scope → price, end, version and table id."""
 
     def __post_init__(self) -> None:
-        MovingClock.now[0] = NOW
+        MovingClock.shown_ms = NOW
         for _ in range(2):
             ticks = count()
             cache = PriceCache(UNREACHABLE, reread_s=0.0, monotonic=lambda ticks=ticks: float(next(ticks)))
@@ -72,10 +72,10 @@ class TwoEdges:
             lists = PriceList.from_propensities(prices, [1.0] * len(prices))
             table_id = f"t-{version}" if self.joint else f"t-{sku}-{version}"
             decision_id = f"d-{sku}-{version}" if self.joint else table_id
+            since = version if by_operator else (before.session_from_version if before else 0)
             self.shared.tables[listing] = PriceTable(
-                listing, "g", version, table_id, MovingClock.now[0], NOW + 10**9, "USD", {"base": {"all": lists}},
-                2999, None, "EVIDENCE", decision_id, minutes,
-                version if by_operator else (before.session_from_version if before else 0), low, high,
+                listing, "g", version, table_id, MovingClock.shown_ms, NOW + 10**9, "USD",
+                {"base": {"all": lists}}, 2999, None, "EVIDENCE", decision_id, minutes, since, low, high,
             )  # fmt: skip
 
     def limit(self, low: int, high: int) -> None:
@@ -89,8 +89,8 @@ class TwoEdges:
         quoting = self.edges[edge]
         path = f"/v1/quotes/acme/web-us-usd/{sku}"
         reply = json.loads(await quoting.answer(path, f"customer=c-{session}&session={session}".encode()))
-        table, now = self.shared.tables[LISTINGS[sku]], MovingClock.now[0]
-        [logged] = [q for q in quoting.quotes.kept if q["event_id"] == reply["quote_id"]]  # type: ignore[attr-defined]
+        table, now = self.shared.tables[LISTINGS[sku]], MovingClock.shown_ms
+        logged = quoting.quotes.kept[-1]  # type: ignore[attr-defined]
         picked, propensity = table.pick(pseudonym(KEY, f"c-{session}"))
         price, version, table_id = picked, table.version, table.table_id
         scope = (session, "g" if self.joint else sku)
@@ -124,7 +124,8 @@ ASK = st.tuples(st.just("ask"), st.integers(0, 1), st.sampled_from(["s1", "s2"])
 STEPS = st.lists(
     st.one_of(
         ASK, ASK, ASK, PUBLISH, st.tuples(st.just("limit"), LIMITS),
-        st.tuples(st.just("wait"), st.sampled_from([1, 10, 29, 31])), st.tuples(st.just("forget"), st.integers(0, 1)),
+        st.tuples(st.just("wait"), st.sampled_from([1, 10, 29, 31])),
+        st.tuples(st.just("forget"), st.integers(0, 1)),
     ),
     max_size=40,
 )  # fmt: skip
@@ -145,7 +146,7 @@ def test_two_edges_quote_what_the_rule_of_the_window_gives(steps: list[Any], joi
             elif kind == "limit":
                 both.limit(*values[0])
             elif kind == "wait":
-                MovingClock.now[0] += values[0] * MINUTE_MS
+                MovingClock.shown_ms += values[0] * MINUTE_MS
             else:
                 both.edges[values[0]].age_shoppers()
                 both.edges[values[0]].age_shoppers()

@@ -51,7 +51,9 @@ def test_wider_limit_waits_for_the_next_table() -> None:
 def test_price_of_an_operator_ends_kept_prices_and_later_tables_repeat_that() -> None:
     logic, before = a_running_logic()
     sender = FactSender(logic)
-    by_hand = table_of(sender.command("manual_price", market="web-us-usd", sku="s1", price_minor=1899, currency="USD"))
+    by_hand = table_of(
+        sender.command("manual_price", market="web-us-usd", sku="s1", price_minor=1899, currency="USD")
+    )
     assert table_of(before).session_from_version == 0
     assert by_hand.session_from_version == by_hand.version > table_of(before).version
     sender.logic = restarted(logic)
