@@ -20,10 +20,7 @@ from schemas.codes import (
 )
 from schemas.events import Role
 
-SHOPPER_KEPT_PRICE = "price of this visit"
-"""Reason of a price that a session keeps, for shoppers."""
-
-CAUSES: Mapping[str, str] = {cause: cause.shopper_text for cause in Cause}
+SHOPPER_CAUSES: Mapping[str, str] = {cause: cause.shopper_text for cause in Cause}
 """Cause of the current price, for shoppers; contains no details."""
 
 KEPT_PRICE = "price of this visit"

@@ -235,7 +235,9 @@ def test_lock_has_the_price_that_the_session_keeps(edge: LockClient, tables: Red
     while (seen := edge.get("/v1/quotes/acme/web-us-usd/sku-1", params=who).json())["version"] != 2:
         pass
     tables.publish(replace(a_table(version=3, price=9_000), **window))
-    while edge.get("/v1/quotes/acme/web-us-usd/sku-1", params={"customer": "c2"}).json()["version"] != 3:
+    while (
+        edge.get("/v1/quotes/acme/web-us-usd/sku-1", params={"customer": "c2", "bot": "1"}).json()["version"] != 3
+    ):
         pass
     quote = edge.lock(**who).json()["quote"]
     assert (quote["price_minor"], quote["version"]) == (seen["price_minor"], 2)

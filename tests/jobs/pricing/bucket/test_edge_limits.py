@@ -7,6 +7,7 @@ from typing import Any
 from features.bucket_logic import Output
 from jobs.connectors.redis.rebuild import table_of_decision
 from jobs.pricing.policy import Policy
+from schemas.causes import Cause
 from schemas.price_table import PriceTable
 from tests.jobs.pricing.bucket_builders import NOON_MS, FactSender, a_running_logic, decision_of, price_of
 from tests.jobs.pricing.pricing_builders import MINUTE_MS, Batch, a_catalog_entry, an_offer, of_stream, restarted
@@ -51,9 +52,7 @@ def test_wider_limit_waits_for_the_next_table() -> None:
 def test_price_of_an_operator_ends_kept_prices_and_later_tables_repeat_that() -> None:
     logic, before = a_running_logic()
     sender = FactSender(logic)
-    by_hand = table_of(
-        sender.command("manual_price", market="web-us-usd", sku="s1", price_minor=1899, currency="USD")
-    )
+    by_hand = table_of(sender.command("manual_price", market="web-us-usd", sku="s1", price_minor=1899))
     assert table_of(before).session_from_version == 0
     assert by_hand.session_from_version == by_hand.version > table_of(before).version
     sender.logic = restarted(logic)
@@ -65,7 +64,7 @@ def test_price_of_an_operator_ends_kept_prices_and_later_tables_repeat_that() ->
 def test_price_of_an_operator_that_is_in_force_already_ends_kept_prices() -> None:
     logic, _ = a_running_logic(Policy.from_dict({"exploration": {"mode": "none"}}))
     sender = FactSender(logic)
-    given = {"market": "web-us-usd", "sku": "s1", "currency": "USD", "price_minor": 1899}
+    given = {"market": "web-us-usd", "sku": "s1", "price_minor": 1899}
     first, again = (sender.command("manual_price", **given) for _ in range(2))
     assert price_of(first) == 1899 and not decision_of(again)["published"]
     assert table_of(again).session_from_version == table_of(again).version > table_of(first).version
@@ -75,9 +74,10 @@ def test_window_that_the_policy_turns_off_is_published_with_the_next_decision() 
     policy = Policy.from_dict(NEVER_MATERIAL)
     logic, before = a_running_logic(policy)
     assert table_of(before).session_minutes == 30
-    sender = FactSender(logic)
-    outputs = sender.command("policy", changes={"tables.session_minutes": 0}, from_ms=sender.at_ms)
-    outputs += list(logic.on_batch(Batch(0, NOON_MS + 10 * MINUTE_MS, now_ms=NOON_MS + 10 * MINUTE_MS)))
+    sender, from_ms = FactSender(logic), NOON_MS + 5 * MINUTE_MS
+    sender.command("policy", changes='{"tables": {"session_minutes": 0}}', from_ms=from_ms)
+    outputs = list(logic.on_batch(Batch(0, from_ms + MINUTE_MS, now_ms=from_ms + MINUTE_MS)))
+    assert decision_of(outputs)["cause"] == Cause.POLICY_CHANGED
     assert table_of(outputs).session_minutes == 0
 
 
