@@ -12,6 +12,7 @@ has a TTL of wall time that removes it after its last window.
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import NamedTuple
 
 from schemas.price_table import PriceTable
@@ -55,9 +56,9 @@ class SessionQuote(NamedTuple):
         """Return the value in Redis; equal quotes give equal texts."""
         # As json.dumps writes it without spaces, in a fifth of its time.
         return (
-            f'{{"until_ms":{self.until_ms},"version":{self.version},"table_id":{json.dumps(self.table_id)},'
-            f'"published_ms":{self.published_ms},"segment":{json.dumps(self.segment)},'
-            f'"price_minor":{self.price_minor},"currency":{json.dumps(self.currency)},'
+            f'{{"until_ms":{self.until_ms},"version":{self.version},"table_id":{_quoted(self.table_id)},'
+            f'"published_ms":{self.published_ms},"segment":{_quoted(self.segment)},'
+            f'"price_minor":{self.price_minor},"currency":{_quoted(self.currency)},'
             f'"propensity":{self.propensity!r}}}'
         )
 
@@ -94,6 +95,11 @@ class SessionQuote(NamedTuple):
         if self.table_id == table.table_id or self.version > table.version:
             return True
         return self.version >= table.session_from_version and table.allows(self.price_minor)
+
+
+@lru_cache(maxsize=16_384)
+def _quoted(text: str) -> str:
+    return json.dumps(text)
 
 
 def session_key(tenant: str, session: str) -> str:

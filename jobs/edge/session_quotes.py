@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from jobs.connectors.redis.price_tables import REDIS_UNREACHABLE
-from jobs.connectors.redis.session_quotes import MAX_QUOTES, KeptWrite, ttl_ms
+from jobs.connectors.redis.session_quotes import MAX_QUOTES, KeptWrite, ttl_of
 from jobs.edge.quote_text import RenderedQuotes
 from schemas.session_quotes import SessionQuote, SessionQuoteError, session_key
 
@@ -95,7 +95,7 @@ class Visitor:
 class KeptQuoteStore(Protocol):
     """Where kept quotes are shared between edges."""
 
-    async def keep(self, writes: Sequence[KeptWrite]) -> list[str]:
+    async def keep(self, writes: Sequence[KeptWrite], now_ms: int, ttl_ms: int) -> list[str]:
         """Write quotes; return for each the value of another edge that stays, or an empty text."""
 
 
@@ -148,12 +148,13 @@ class SessionQuotes:
             places = list(self._waiting)[:MAX_BATCH]
             batch = [(place, self._waiting.pop(place)) for place in places]
             writes = []
-            for (key, scope), (_, kept, replaced, now_ms) in batch:
+            for (key, scope), (_, kept, replaced, _) in batch:
                 kept.text = kept.quote.to_text()
-                ttl = ttl_ms(kept.quote.until_ms - now_ms, self._speed)
-                writes.append(KeptWrite(key, scope, kept.text, replaced, now_ms, ttl))
+                writes.append(KeptWrite(key, scope, kept.text, replaced))
+            now_ms = max(at_ms for _, (_, _, _, at_ms) in batch)
+            ttl_ms = ttl_of(max(kept.quote.until_ms for _, (_, kept, _, _) in batch) - now_ms, self._speed)
             try:
-                answers = await self._store.keep(writes)
+                answers = await self._store.keep(writes, now_ms, ttl_ms)
             except REDIS_UNREACHABLE as error:
                 log.debug("kept quotes: %d are known to this edge alone: %r", len(batch), error)
                 self.lost += len(batch)

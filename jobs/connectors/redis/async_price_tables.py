@@ -101,9 +101,15 @@ class AsyncPriceTables:
                     found += await pipe.execute()
         return Reading(epoch, segments, versions, dict(zip([*wanted, *changed], found, strict=True)), kept)
 
-    async def keep(self, writes: Sequence[KeptWrite]) -> list[str]:
-        """Write quotes that sessions keep; return for each another edge's value that stays, or an empty text."""
-        keys, arguments = keep_arguments(writes)
+    async def keep(self, writes: Sequence[KeptWrite], now_ms: int, ttl_ms: int) -> list[str]:
+        """Write quotes that sessions keep; return for each another edge's value that stays, or an empty text.
+
+        Parameters
+        ----------
+        now_ms : the run's time, by which windows end.
+        ttl_ms : wall time for which the sessions' keys stay at least.
+        """
+        keys, arguments = keep_arguments(writes, now_ms, ttl_ms)
         async with asyncio.timeout(self._timeout_s):
             return list(await self._redis.eval(KEEP_LUA, len(keys), *keys, *arguments))  # type: ignore[misc]
 

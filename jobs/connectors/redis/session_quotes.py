@@ -19,12 +19,11 @@ return found
 """KEYS: sessions' keys. Returns field, value, field, … of each."""
 
 KEEP_LUA = """
-local most = tonumber(ARGV[1])
+local most, now, ttl = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local function ends(text) return tonumber(string.match(text, '"until_ms":(%d+)') or '0') end
 local answers = {}
 for i, key in ipairs(KEYS) do
-  local field, value, replaced = ARGV[5 * i - 3], ARGV[5 * i - 2], ARGV[5 * i - 1]
-  local now, ttl = tonumber(ARGV[5 * i]), tonumber(ARGV[5 * i + 1])
+  local field, value, replaced = ARGV[3 * i + 1], ARGV[3 * i + 2], ARGV[3 * i + 3]
   local held = redis.call('HGET', key, field)
   answers[i] = ''
   if held and held ~= replaced and ends(held) > now then
@@ -46,8 +45,8 @@ return answers
 """
 """Keep the first quote of each session and field, or the one that replaces it.
 
-KEYS: sessions' keys. ARGV: most quotes of a session; then for each key field, value, the value that it replaces,
-now and TTL in ms. Returns the value of another edge that stays, or an empty text.
+KEYS: sessions' keys. ARGV: most quotes of a session, now and TTL in ms; then for each key field, value and the
+value that it replaces. Returns the value of another edge that stays, or an empty text.
 """
 
 
@@ -55,29 +54,27 @@ class KeptWrite(NamedTuple):
     """A quote to keep.
 
     ``replaced``: the value that this edge found and dropped, empty if it found none; any other value of a window
-    that has not ended stays. ``now_ms``: by the run's clock. ``ttl_ms``: wall time.
+    that has not ended stays.
     """
 
     key: str
     scope: str
     text: str
     replaced: str
-    now_ms: int
-    ttl_ms: int
 
 
-def keep_arguments(writes: Sequence[KeptWrite]) -> tuple[list[str], list[str | int]]:
+def keep_arguments(writes: Sequence[KeptWrite], now_ms: int, ttl_ms: int) -> tuple[list[str], list[str | int]]:
     """Return KEYS and ARGV of ``KEEP_LUA``."""
-    arguments: list[str | int] = [MAX_QUOTES]
+    arguments: list[str | int] = [MAX_QUOTES, now_ms, ttl_ms]
     for write in writes:
-        arguments += (write.scope, write.text, write.replaced, write.now_ms, write.ttl_ms)
+        arguments += (write.scope, write.text, write.replaced)
     return [write.key for write in writes], arguments
 
 
-def ttl_ms(window_ms: int, speed: float) -> int:
+def ttl_of(window_ms: int, speed: float) -> int:
     """Return the TTL of a key in wall ms for a window of the run's clock.
 
-    >>> ttl_ms(1_800_000, 1.0), ttl_ms(1_800_000, 60.0), ttl_ms(1_800_000, 1e-9)
+    >>> ttl_of(1_800_000, 1.0), ttl_of(1_800_000, 60.0), ttl_of(1_800_000, 1e-9)
     (1800000, 30000, 86400000)
     """
     return max(1, min(MAX_TTL_MS, math.ceil(window_ms / speed)))

@@ -34,18 +34,18 @@ class SharedStandIn:
             [dict(self.kept.get(session_key(v[0], v[2]), {})) for v in visitors],
         )  # fmt: skip
 
-    async def keep(self, writes: Sequence[KeptWrite]) -> list[str]:
+    async def keep(self, writes: Sequence[KeptWrite], now_ms: int, ttl_ms: int) -> list[str]:
         """Return what :meth:`jobs.connectors.redis.async_price_tables.AsyncPriceTables.keep` returns."""
         answers = []
         for write in writes:
             quotes = self.kept.setdefault(write.key, {})
             held = quotes.get(write.scope)
-            if held is not None and held != write.replaced and _ends(held) > write.now_ms:
+            if held is not None and held != write.replaced and _ends(held) > now_ms:
                 answers.append(held)
                 continue
             answers.append("")
             if held is None and len(quotes) >= MAX_QUOTES:
-                quotes = self.kept[write.key] = {x: q for x, q in quotes.items() if _ends(q) > write.now_ms}
+                quotes = self.kept[write.key] = {x: q for x, q in quotes.items() if _ends(q) > now_ms}
             if held is not None or len(quotes) < MAX_QUOTES:
                 quotes[write.scope] = write.text
         return answers

@@ -154,9 +154,12 @@ TEXTS = st.builds(
     st.sampled_from([-5, 5, 50]), st.integers(1, 3),
 )  # fmt: skip
 WRITES = st.lists(
-    st.builds(
-        KeptWrite, st.sampled_from(["session:{acme:aa}:aa1", "session:{acme:bb}:bb1"]), st.sampled_from("xyz"),
-        TEXTS, st.one_of(st.just(""), TEXTS), st.sampled_from([NOW, NOW + 20]), st.just(60_000),
+    st.tuples(
+        st.builds(
+            KeptWrite, st.sampled_from(["session:{acme:aa}:aa1", "session:{acme:bb}:bb1"]), st.sampled_from("xyz"),
+            TEXTS, st.one_of(st.just(""), TEXTS),
+        ),
+        st.sampled_from([NOW, NOW + 20]),
     ),
     max_size=12,
 )  # fmt: skip
@@ -164,13 +167,13 @@ WRITES = st.lists(
 
 @given(WRITES)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_script_keeps_what_the_stand_in_keeps(redis_server: Any, writes: list[KeptWrite]) -> None:
+def test_script_keeps_what_the_stand_in_keeps(redis_server: Any, writes: list[tuple[KeptWrite, int]]) -> None:
     redis_server.client.flushall()
 
     async def scenario() -> None:
         shared, store = SharedStandIn(), AsyncPriceTables(redis_server.url, 5.0)
-        for write in writes:
-            assert await store.keep([write]) == await shared.keep([write])
+        for write, now_ms in writes:
+            assert await store.keep([write], now_ms, 60_000) == await shared.keep([write], now_ms, 60_000)
         found = (await store.read([("acme", "c", "aa1"), ("acme", "c", "bb1")], {}, [])).kept
         expected = [shared.kept.get(session_key("acme", session), {}) for session in ("aa1", "bb1")]
         assert [dict(each) for each in found] == expected
@@ -184,10 +187,10 @@ def test_full_session_makes_room_by_ended_windows_alone(redis_server: Any) -> No
         store, key = AsyncPriceTables(redis_server.url, 5.0), session_key("acme", "aa1")
         live = KEPT.to_text()
         ended = KEPT._replace(until_ms=NOW).to_text()
-        await store.keep([KeptWrite(key, f"x{i}", live, "", NOW - 1, 60_000) for i in range(MAX_QUOTES - 1)])
-        await store.keep([KeptWrite(key, "ended", ended, "", NOW - 1, 60_000)])
-        await store.keep([KeptWrite(key, "no room", live, "", NOW - 1, 60_000)])
-        await store.keep([KeptWrite(key, "room", live, "", NOW, 60_000)])
+        full = [KeptWrite(key, f"x{i}", live, "") for i in range(MAX_QUOTES - 1)]
+        await store.keep([*full, KeptWrite(key, "ended", ended, "")], NOW - 1, 60_000)
+        await store.keep([KeptWrite(key, "no room", live, "")], NOW - 1, 60_000)
+        await store.keep([KeptWrite(key, "room", live, "")], NOW, 60_000)
         found = redis_server.client.hkeys(key)
         assert len(found) == MAX_QUOTES and "room" in found and not {"no room", "ended"} & set(found)
         await store.close()
