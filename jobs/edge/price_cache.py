@@ -38,7 +38,7 @@ from jobs.connectors.redis.async_price_tables import AsyncPriceTables, Hint
 from jobs.connectors.redis.price_tables import REDIS_UNREACHABLE
 from jobs.edge.price_entry import Entry, NoPriceError, UnknownListingError, list_price_table
 from jobs.edge.recently_used import RecentlyUsed
-from jobs.edge.session_quotes import SessionQuotes, Visitor, VisitorId
+from jobs.edge.session_quotes import WRITE_AFTER_S, SessionQuotes, Visitor, VisitorId
 from schemas.events import CatalogEntry, Listing
 from schemas.price_table import PriceTable, PriceTableError
 from schemas.topics import MAX_PRICE_MINOR
@@ -276,10 +276,10 @@ class PriceCache:
             self._heard_at = self._monotonic()
 
     def _settled_at(self, table: PriceTable, before: Entry | None, now: float) -> float:
-        """Return when no edge quotes earlier prices than a table's any more: as soon as all have read it again."""
+        """Return when every edge quotes a table's prices and has written its quotes of the prices before."""
         if before is not None and before.table.table_id == table.table_id:
             return before.settled_at
-        return now + self._reread_s
+        return now + self._reread_s + WRITE_AFTER_S
 
     def _want(self, wanted: dict[Any, asyncio.Future[None]], key: Any) -> asyncio.Future[None]:
         future = wanted.get(key)

@@ -20,8 +20,9 @@ from schemas.session_quotes import SessionQuote, SessionQuoteError, session_key
 
 log = logging.getLogger(__name__)
 
-WRITE_AFTER_S = 0.01
-"""Wall seconds that a first quote waits for others to share its round trip."""
+WRITE_AFTER_S = 0.1
+"""Wall seconds that a first quote waits for others to share its round trip. Until then other edges do not know it,
+which matters only if a new table arrives meanwhile."""
 MAX_BATCH = 256
 """Most quotes written in one round trip: Redis answers nothing else while it runs a script."""
 MAX_WAITING = 8_192

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import orjson
+
 MAX_QUOTES = 256
 """Most quotes that a session keeps: more than a request has lines."""
 MAX_TTL_MS = 86_400_000
@@ -20,10 +22,11 @@ return found
 
 KEEP_LUA = """
 local most, now, ttl = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local writes = cjson.decode(ARGV[4])
 local function ends(text) return tonumber(string.match(text, '"until_ms":(%d+)') or '0') end
 local answers = {}
 for i, key in ipairs(KEYS) do
-  local field, value, replaced = ARGV[3 * i + 1], ARGV[3 * i + 2], ARGV[3 * i + 3]
+  local field, value, replaced = unpack(writes[i])
   local held = redis.call('HGET', key, field)
   answers[i] = ''
   if held and held ~= replaced and ends(held) > now then
@@ -45,8 +48,9 @@ return answers
 """
 """Keep the first quote of each session and field, or the one that replaces it.
 
-KEYS: sessions' keys. ARGV: most quotes of a session, now and TTL in ms; then for each key field, value and the
-value that it replaces. Returns the value of another edge that stays, or an empty text.
+KEYS: sessions' keys. ARGV: most quotes of a session, now and TTL in ms; then as one JSON text, since an argument
+costs the client more than its content, a list of field, value and replaced value for each key. Returns the value
+of another edge that stays, or an empty text.
 """
 
 
@@ -63,12 +67,10 @@ class KeptWrite(NamedTuple):
     replaced: str
 
 
-def keep_arguments(writes: Sequence[KeptWrite], now_ms: int, ttl_ms: int) -> tuple[list[str], list[str | int]]:
+def keep_arguments(writes: Sequence[KeptWrite], now_ms: int, ttl_ms: int) -> tuple[list[str], list[int | bytes]]:
     """Return KEYS and ARGV of ``KEEP_LUA``."""
-    arguments: list[str | int] = [MAX_QUOTES, now_ms, ttl_ms]
-    for write in writes:
-        arguments += (write.scope, write.text, write.replaced)
-    return [write.key for write in writes], arguments
+    values = orjson.dumps([(write.scope, write.text, write.replaced) for write in writes])
+    return [write.key for write in writes], [MAX_QUOTES, now_ms, ttl_ms, values]
 
 
 def ttl_of(window_ms: int, speed: float) -> int:
