@@ -67,7 +67,11 @@ class CalendarKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A price returned to a shopper. Exposures are counted from quotes only."""
+    """A price returned to a shopper. Exposures are counted from quotes only.
+
+    ``kept``: the session keeps a price of an earlier draw. ``version``, ``table_id``, ``segment`` and
+    ``propensity`` are then those of that draw, so that the exposure counts where it was randomised.
+    """
 
     event_id: str
     event_time_ms: int
@@ -87,6 +91,7 @@ class Quote:
     source: str
     offer_minor: int | None = None
     bot: bool = False
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)

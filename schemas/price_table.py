@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT
-from schemas.listings import Listing
+from schemas.listings import Listing, group_key
 
 FULL = 0xFFFFFFFF
 READY_KEY = "ready"
@@ -35,8 +35,6 @@ class PriceTableError(ValueError):
 def price_key(listing: Listing) -> str:
     """Return the Redis key of a listing's table, hash-tagged by tenant and market.
 
-    Examples
-    --------
     >>> price_key(Listing("acme", "web-us-usd", "sku-1"))
     'price:{acme:web-us-usd}:sku-1'
     """
@@ -48,8 +46,6 @@ def segment_key(tenant: str, customer: str) -> str:
 
     The first two hex digits of the pseudonym are part of the hash tag and distribute the keys over 256 tags.
 
-    Examples
-    --------
     >>> segment_key("demo", "9f86d081")
     'segment:{demo:9f}:9f86d081'
     """
@@ -62,8 +58,6 @@ def purchases_key(tenant: str, customer: str) -> str:
     The value is a hash from a period (its first day) to ``<purchases>:<purchases above the rivals' price>``. The
     segment is computed from it. Readers of prices do not need it.
 
-    Examples
-    --------
     >>> purchases_key("demo", "9f86d081")
     'purchases:{demo:9f}:9f86d081'
     """
@@ -78,8 +72,6 @@ def updates_channel(tenant: str, market: str) -> str:
 def unit_draw(salt: str, customer: str, purpose: str = "price") -> int:
     """Return the first four bytes of ``MD5(salt|customer|purpose)`` as an unsigned integer.
 
-    Examples
-    --------
     >>> 0 <= unit_draw("t1", "c1") <= FULL
     True
     """
@@ -144,6 +136,13 @@ class PriceTable:
 
     ``version`` is a hybrid logical clock and increases with every write. ``table_id`` changes only when the prices
     change. It is the salt of the selection, so a renewal leaves every customer's price unchanged.
+
+    The last five fields are for the edge alone and never part of a public reply. Redis holds each of them only if
+    it differs from its default, which is what a table without it means. ``session_minutes``: how long a session
+    keeps a quoted price; 0: not at all. ``session_from_version``: the lowest version whose prices sessions may
+    still keep. ``hard_low_minor``, ``hard_high_minor``: the prices that the hard limits of the last decision
+    allow, inclusive; None: no limit. ``unconfirmed_minutes``: how long an edge serves the table without a
+    confirmation that it is the newest; None: until it expires.
     """
 
     listing: Listing
@@ -158,6 +157,11 @@ class PriceTable:
     offer_minor: int | None
     reason: str
     decision_id: str
+    session_minutes: int = 0
+    session_from_version: int = 0
+    hard_low_minor: int | None = None
+    hard_high_minor: int | None = None
+    unconfirmed_minutes: int | None = None
     # Cache of to_redis: every snapshot of the bucket contains the table, but the table rarely changes.
     _redis: dict[str, str] | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -166,6 +170,21 @@ class PriceTable:
         """Return ``current_price``: the most probable price of the default arm and segment."""
         segments = self.table.get(DEFAULT_ARM) or next(iter(self.table.values()))
         return (segments.get(DEFAULT_SEGMENT) or segments[min(segments)]).default
+
+    @property
+    def price_scope(self) -> str:
+        """What has these prices: the listing, or its price group after a joint decision.
+
+        A joint decision's table id is the group's; a decision on one listing gives the table its own id.
+        """
+        if self.table_id == self.decision_id:
+            return f"listing {self.listing.key}"
+        return f"group {group_key(self.listing.tenant, self.listing.market, self.price_group)}"
+
+    def allows(self, price_minor: int) -> bool:
+        """Return whether the hard limits of the last decision allow a price."""
+        low, high = self.hard_low_minor, self.hard_high_minor
+        return (low is None or price_minor >= low) and (high is None or price_minor <= high)
 
     def price_list(self, arm: str, segment: str) -> PriceList:
         """Return the prices of an arm and segment; an unknown one falls back to the default."""
@@ -207,6 +226,11 @@ class PriceTable:
             "reason": self.reason,
             "decision_id": self.decision_id,
             "price_group": self.price_group,
+            **{
+                name: str(value)
+                for name, default in _OPTIONAL.items()
+                if (value := getattr(self, name)) != default
+            },
         }
 
     @classmethod
@@ -236,6 +260,7 @@ class PriceTable:
                 offer_minor=int(fields["offer_minor"]) if fields.get("offer_minor") else None,
                 reason=fields["reason"],
                 decision_id=fields["decision_id"],
+                **{name: int(fields[name]) for name in _OPTIONAL if fields.get(name)},
             )
         except (KeyError, TypeError, ValueError) as error:
             raise PriceTableError(f"{price_key(listing)}: not a price table: {error!r}") from error
@@ -254,6 +279,7 @@ class PriceTable:
         """Build a table from a `tables` value as written by :meth:`to_record`."""
         table = cls.from_redis(Listing(record["tenant"], record["market"], record["sku"]), record)
         written = {name: record.get(name) for name in _FIELDS}
+        written |= {name: record[name] for name in _OPTIONAL if record.get(name)}
         if all(isinstance(value, str) for value in written.values()):
             object.__setattr__(table, "_redis", written)
         return table
@@ -263,14 +289,17 @@ _FIELDS = (
     "version", "table_id", "published_ms", "expires_ms", "currency", "table", "default_minor", "list_minor",
     "offer_minor", "reason", "decision_id", "price_group",
 )  # fmt: skip
-"""Fields of the Redis hash."""
+"""Fields of every Redis hash."""
+_OPTIONAL: Mapping[str, int | None] = {
+    "session_minutes": 0, "session_from_version": 0, "hard_low_minor": None, "hard_high_minor": None,
+    "unconfirmed_minutes": None,
+}  # fmt: skip
+"""Fields that a hash holds only if they differ from these values."""
 
 
 def next_version(last_version: int, now_ms: int) -> int:
     """Return the next value of the hybrid logical clock: above all earlier versions and at least ``now_ms``.
 
-    Examples
-    --------
     >>> next_version(5, 3), next_version(5, 100)
     (6, 100)
     """

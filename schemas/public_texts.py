@@ -23,6 +23,9 @@ from schemas.events import Role
 SHOPPER_CAUSES: Mapping[str, str] = {cause: cause.shopper_text for cause in Cause}
 """Cause of the current price, for shoppers; contains no details."""
 
+KEPT_PRICE = "price of this visit"
+"""Reason of a price that a session keeps, for shoppers."""
+
 CAUSES: Mapping[str, str] = {cause: cause.text for cause in Cause}
 """Cause of a repricing, for pricing managers."""
 

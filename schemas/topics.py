@@ -296,7 +296,7 @@ TOPICS: dict[str, Topic] = {
                 Check("version", BIGINT, low=0),
                 _one_of("source", events.QuoteSource),
                 _price("offer_minor", required=False),
-                Check("bot", BOOLEAN, required=False),
+                Check("bot", BOOLEAN, required=False), Check("kept", BOOLEAN, required=False),
             ),
         ),
         Topic(

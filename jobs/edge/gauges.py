@@ -16,6 +16,7 @@ def add_gauges(
     metrics: Metrics, cache: PriceCache, quotes: QuoteLog, caches: Mapping[str, RecentlyUsed[Any, Any]]
 ) -> None:
     """Register the gauges of a quote log, of the price cache, and of further caches by name."""
+    kept = cache.session_quotes
     gauges: tuple[tuple[str, str, str, Callable[[], float]], ...] = (
         ("quotes_dropped", "count", "Quotes that could not be logged", lambda: quotes.dropped),
         ("quotes_waiting", "count", "Quotes the broker has not taken yet", lambda: quotes.waiting),
@@ -25,6 +26,9 @@ def add_gauges(
         ("cached_tables", "count", "Price tables cached", lambda: cache.size),
         ("evicted_tables", "count", "Price tables evicted", lambda: cache.evicted),
         ("hints_lost", "count", "Times the connection of update hints was lost", lambda: cache.hints_lost),
+        ("kept_quotes_written", "count", "Quotes that sessions keep, written to Redis", lambda: kept.written),
+        ("kept_quotes_adopted", "count", "Kept quotes taken over from another edge", lambda: kept.adopted),
+        ("kept_quotes_lost", "count", "Kept quotes that this edge alone knows", lambda: kept.lost),
         ("redis_whole", "info", "1 when Redis answers and has its ready epoch", lambda: float(cache.healthy)),
     )
     for what, unit, meaning, value in gauges:

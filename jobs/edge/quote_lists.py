@@ -27,6 +27,7 @@ from jobs.edge.quote_requests import (
     shopper_of,
 )
 from jobs.edge.quote_text import amount
+from jobs.edge.session_quotes import Visitor, VisitorId
 from schemas.listings import Listing
 
 MAX_BODY = 64 * 1024
@@ -37,14 +38,14 @@ Receive = Callable[[], Any]
 
 
 class Pricing(NamedTuple):
-    """What the lists need of the quotes' owner: tables and segments, pseudonyms, and the quote of one listing.
+    """What the lists need of the quotes' owner: tables and visitors, pseudonyms, and the quote of one listing.
 
     ``tenant``: the one whose listings the caller's key may ask for; "" for every tenant.
     """
 
     cache: PriceCache
     name: Callable[[str], str]
-    quote: Callable[[str, Entry, str | None, Shopper], bytes]
+    quote: Callable[[str, Entry, Visitor, Shopper], bytes]
     tenant: str = ""
 
 
@@ -142,7 +143,7 @@ def _cart(cart: CartRequest, shopper: Shopper, quotes: Sequence[bytes | Exceptio
 
 async def _quotes(pricing: Pricing, keys: Sequence[str], shopper: Shopper) -> list[bytes | Exception]:
     """Return each listing's quote, or the exception that says why it has none."""
-    cached, customer = pricing.cache.cached, shopper.customer
+    cached = pricing.cache.cached
     found: list[Any] = []
     missing: list[int] = []
     for i, key in enumerate(keys):
@@ -153,11 +154,11 @@ async def _quotes(pricing: Pricing, keys: Sequence[str], shopper: Shopper) -> li
         except BadRequestError as error:
             found.append(error)
             continue
-        found.append(cached(key, (tenant, customer)))
+        found.append(cached(key, (tenant, shopper.customer, shopper.session)))
         if found[i] is None:
             missing.append(i)
     # All missing tables are read in one round trip.
-    read = await asyncio.gather(*(_lookup(pricing.cache, keys[i], customer) for i in missing))
+    read = await asyncio.gather(*(_lookup(pricing.cache, keys[i], shopper) for i in missing))
     for i, entry in zip(missing, read, strict=True):
         found[i] = entry
     quote = pricing.quote
@@ -167,10 +168,10 @@ async def _quotes(pricing: Pricing, keys: Sequence[str], shopper: Shopper) -> li
     ]
 
 
-async def _lookup(cache: PriceCache, key: str, customer: str) -> tuple[Entry, str | None] | Exception:
+async def _lookup(cache: PriceCache, key: str, shopper: Shopper) -> tuple[Entry, Visitor] | Exception:
     listing = Listing.parse(key)
     try:
-        return await cache.lookup(listing, (listing.tenant, customer))
+        return await cache.lookup(listing, VisitorId(listing.tenant, shopper.customer, shopper.session))
     except (UnknownListingError, NoPriceError) as error:
         return error
 

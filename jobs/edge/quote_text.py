@@ -17,7 +17,8 @@ from schemas.events import QuoteSource
 from schemas.listings import group_key
 from schemas.money import EXPONENTS
 from schemas.price_table import FULL, PriceTable
-from schemas.public_texts import SHOPPER_CAUSES
+from schemas.public_texts import KEPT_PRICE, SHOPPER_CAUSES
+from schemas.session_quotes import SessionQuote
 
 LIST = QuoteSource.LIST.value
 
@@ -50,8 +51,12 @@ def amount(minor: int, currency: str) -> str:
 class RenderedQuotes:
     """The quotes of one table, source, arm and segment: the price of each draw, and the text around it.
 
-    ``cumulative`` and ``salt`` belong to the pick (schemas.price_table). ``replies`` and ``records`` hold, per
-    price, the text after the session in the reply and in the log record.
+    ``cumulative`` and ``salt`` belong to the pick (schemas.price_table). ``picks``: price and propensity.
+    ``replies`` and ``records`` hold, per price, the text after the session in the reply and in the log record.
+
+    Parameters
+    ----------
+    kept : the price that one session keeps, in place of the table's (:meth:`kept`).
 
     Examples
     --------
@@ -66,35 +71,50 @@ class RenderedQuotes:
 "reason":"current price"}'
     """
 
-    __slots__ = ("cumulative", "group", "published_ms", "records", "replies", "salt", "table")
+    __slots__ = ("arm", "cumulative", "group", "picks", "published_ms", "records", "replies", "salt", "segment",
+                 "source", "table")  # fmt: skip
 
-    def __init__(self, table: PriceTable, source: str, arm: str, segment: str) -> None:
+    def __init__(
+        self, table: PriceTable, source: str, arm: str, segment: str, kept: SessionQuote | None = None
+    ) -> None:
         self.group = group_key(table.listing.tenant, table.listing.market, table.price_group)
-        self.table = table
-        self.published_ms = table.published_ms
-        if source == LIST:
-            self.salt = f"list-{table.list_minor}"
-            self.cumulative: tuple[int, ...] = (FULL,)
-            picks = [(table.list_minor, 1.0)]
+        self.table, self.source, self.arm, self.segment = table, source, arm, segment
+        self.published_ms, version, valid_until_ms = table.published_ms, table.version, table.expires_ms
+        self.cumulative: tuple[int, ...] = (FULL,)
+        if kept is not None:
+            self.salt, self.published_ms, version = kept.table_id, kept.published_ms, kept.version
+            self.picks, valid_until_ms = [(kept.price_minor, kept.propensity)], min(kept.until_ms, valid_until_ms)
+        elif source == LIST:
+            self.salt, self.picks = f"list-{table.list_minor}", [(table.list_minor, 1.0)]
         else:
             prices = table.price_list(arm, segment)
             self.salt, self.cumulative = table.table_id, prices.cumulative
-            picks = [prices.pick(draw) for draw in prices.cumulative]
+            self.picks = [prices.pick(draw) for draw in prices.cumulative]
+        reason = public_reason(table.reason, source) if kept is None else KEPT_PRICE
         who = {"tenant": table.listing.tenant, "market": table.listing.market, "sku": table.listing.sku}
+        mark = {} if kept is None else {"kept": True}
         self.replies: list[str] = []
         self.records: list[str] = []
-        for price, propensity in picks:
+        for price, propensity in self.picks:
             self.replies.append(_rest({
                 **who, "segment": segment, "arm": arm, "price_minor": price,
-                "price": amount(price, table.currency), "currency": table.currency, "version": table.version,
-                "valid_until_ms": table.expires_ms if source != LIST else None, "source": source,
-                "reason": public_reason(table.reason, source),
+                "price": amount(price, table.currency), "currency": table.currency, "version": version,
+                "valid_until_ms": valid_until_ms if source != LIST else None, "source": source, "reason": reason,
             }))  # fmt: skip
             self.records.append(_rest({
                 **who, "price_group": table.price_group, "segment": segment, "arm": arm, "price_minor": price,
                 "currency": table.currency, "propensity": propensity, "table_id": self.salt,
-                "version": table.version, "source": source, "offer_minor": table.offer_minor,
+                "version": version, "source": source, "offer_minor": table.offer_minor, **mark,
             }))  # fmt: skip
+
+    def is_pick(self, i: int, quote: SessionQuote) -> bool:
+        """Return whether price ``i`` is a kept quote's, drawn from the same prices for the same segment."""
+        same = quote.table_id == self.salt and quote.segment == self.segment
+        return same and quote.price_minor == self.picks[i][0]
+
+    def kept(self, quote: SessionQuote) -> RenderedQuotes:
+        """Return a kept quote of the listing, with the version, segment and propensity of its own draw."""
+        return RenderedQuotes(self.table, self.source, self.arm, quote.segment, quote)
 
     def reply(self, i: int, quote_id: str, customer: str, session: str, age_ms: int) -> bytes:
         """Return the public reply for price ``i``; ids are hexadecimal."""

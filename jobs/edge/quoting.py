@@ -1,7 +1,8 @@
 """Quotes: from a price request to the reply and the logged quote.
 
-The customer id is replaced by a pseudonym before any lookup or logging. The price is picked from the table by the
-layout's rule. The reply has a reason for shoppers, and neither propensities nor shadow prices.
+The customer id is replaced by a pseudonym before any lookup or logging. The price is the one that the session
+keeps, or is picked from the table by the layout's rule. The reply has a reason for shoppers, and neither
+propensities nor shadow prices.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from jobs.edge.quote_lists import Pricing, quote_list, read_body
 from jobs.edge.quote_requests import BATCH, CART, PREFIX, BadRequestError, Shopper, read_listing, read_shopper
 from jobs.edge.quote_text import LIST, RenderedQuotes
 from jobs.edge.recently_used import RecentlyUsed
+from jobs.edge.session_quotes import KeptQuote, Visitor, VisitorId
 from jobs.runtime.clock import Clock
 from jobs.runtime.metrics import Metrics
 from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT, QuoteSource
 from schemas.listings import Listing
 from schemas.price_table import unit_draw
+from schemas.session_quotes import SessionQuote
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -117,41 +120,72 @@ class Quoting:
         if shopper is None:
             shopper = read_shopper(query, self._name)
             self._shoppers.put(query, shopper)
-        found = self.cache.cached(key, (tenant, shopper.customer))
+        visitor = (tenant, shopper.customer, shopper.session)
+        found = self.cache.cached(key, visitor)
         if found is None:
             with self._wait():
-                found = await self.cache.lookup(Listing.parse(key), (tenant, shopper.customer))
-        entry, segment = found
-        return self.quote(key, entry, segment, shopper)
+                found = await self.cache.lookup(Listing.parse(key), VisitorId(*visitor))
+        entry, known = found
+        return self.quote(key, entry, known, shopper)
 
-    def quote(self, key: str, entry: Entry, segment: str | None, shopper: Shopper) -> bytes:
-        """Pick a shopper's price from an entry, log the quote, and return the public reply as JSON.
+    def quote(self, key: str, entry: Entry, known: Visitor, shopper: Shopper) -> bytes:
+        """Quote a shopper's price: the session's, or one picked from an entry; log it and return the public reply.
 
         Parameters
         ----------
         key : the listing's key.
-        segment : the customer's segment; None: newcomer, who has the default segment, as for every reader of the
-            public layout.
+        known : the customer's segment and the session's kept quotes. A newcomer has the default segment, as for
+            every reader of the public layout. A robot's session keeps nothing.
         """
         customer, session, bot = shopper
         now_ms = self.clock.now_ms()
-        source = quote_source(entry, now_ms)
+        source, segment = quote_source(entry, now_ms), known.segment
         quotes = self._rendered[key, source, segment]
         if quotes is None or quotes.table is not entry.table:
             quotes = RenderedQuotes(entry.table, source, DEFAULT_ARM, segment or DEFAULT_SEGMENT)
             self._rendered.put((key, source, segment), quotes)
-        i = bisect_left(quotes.cumulative, unit_draw(quotes.salt, customer))
+        if entry.window_ms and now_ms < entry.expires_ms and not bot:
+            kept = known.kept.get(entry.scope)
+            if kept is None or kept.beside is not quotes or now_ms >= kept.quote.until_ms:
+                kept = self._keep(entry, known, shopper, quotes, kept, now_ms)
+            quotes, i = kept.shown, kept.index
+        else:
+            i = bisect_left(quotes.cumulative, unit_draw(quotes.salt, customer))
         quote_id = self.quotes.next_id()
         self.quotes.offer(quotes.group, quotes.record(i, quote_id, customer, session, now_ms, bot), now_ms)
         self._new[source] += 1
         return quotes.reply(i, quote_id, customer, session, max(0, now_ms - quotes.published_ms))
 
-    def age_shoppers(self) -> None:
-        """Forget the customer ids that were not used since the last call but one.
+    def _keep(
+        self,
+        entry: Entry,
+        known: Visitor,
+        shopper: Shopper,
+        quotes: RenderedQuotes,
+        kept: KeptQuote | None,
+        now_ms: int,
+    ) -> KeptQuote:
+        """Return the session's quote beside a table; a new one if the kept one has ended or is dropped."""
+        table = entry.table
+        i = bisect_left(quotes.cumulative, unit_draw(quotes.salt, shopper.customer))
+        if kept is None or not kept.quote.is_allowed(table, now_ms):
+            price, propensity = quotes.picks[i]
+            new = SessionQuote(
+                now_ms + entry.window_ms, table.version, table.table_id, table.published_ms, quotes.segment,
+                price, table.currency, propensity,
+            )  # fmt: skip
+            who = VisitorId(table.listing.tenant, shopper.customer, shopper.session)
+            kept = self.cache.session_quotes.add(known, who, entry.scope, new, now_ms)
+        kept.show(quotes, i)
+        return kept
 
-        Called every half minute, so that no id stays in memory for longer than a minute after its last use.
+    def age_shoppers(self) -> None:
+        """Forget the customers and sessions that were not used since the last call but one.
+
+        Called every half minute, so that none stays in memory for longer than a minute after its last use.
         """
         self._shoppers.age()
+        self.cache.age_visitors()
 
     def count(self) -> None:
         """Update the counters before they are read; a quote itself only increments a dict entry."""

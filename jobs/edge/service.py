@@ -91,8 +91,9 @@ def build(
     locks = read_section(settings.policy, "locks", Locks)
     metrics = Metrics("edge")
     cache = PriceCache(
-        settings.redis.get_secret_value(), max_tables=settings.edge_tables, max_segments=settings.edge_segments
-    )
+        settings.redis.get_secret_value(), max_tables=settings.edge_tables, max_segments=settings.edge_segments,
+        speed=settings.run_clock.speed,
+    )  # fmt: skip
     quotes = quotes or (QuoteLog.of(settings) if follow else QuoteLog(None))
     quoting = Quoting(
         cache, quotes, settings.run_clock, secret, metrics,

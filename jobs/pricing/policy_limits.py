@@ -162,13 +162,26 @@ class Locks(PolicySection):
 
 
 class Tables(PolicySection):
-    """Lifetime of price tables (§ 7)."""
+    """Lifetime of price tables, and of the quotes from them (§ 7)."""
 
     live = True
 
     life_minutes: int = Field(default=1_440, ge=2, description="lifetime of a table in minutes")
     renew_share: Share = Field(
         default=0.25, gt=0, lt=1, description="a table is renewed when this share of its life is left"
+    )
+    session_minutes: int = Field(
+        default=30,
+        ge=0,
+        le=1_440,
+        description="minutes for which a session keeps a quoted price; 0: a new table applies at once "
+        "(decision 71)",
+    )
+    unconfirmed_minutes: int | None = Field(
+        default=60,
+        ge=1,
+        description="wall minutes for which an edge serves a table that neither Redis nor Kafka confirms; then "
+        "the list price; null: until the table expires (decision 71)",
     )
     arm: str = Field(
         json_schema_extra=DEPLOYMENT, default=DEFAULT_ARM, description="arm of the published tables (§ 10)"

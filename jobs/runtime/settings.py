@@ -85,7 +85,9 @@ class Settings(BaseSettings, ProviderSettings):
         ge=1,
         description="most price tables, and most list prices, that an edge process caches",
     )
-    edge_segments: int = Field(50_000, ge=2, description="most customers' segments that an edge process caches")
+    edge_segments: int = Field(
+        50_000, ge=2, description="most customers' segments, and most sessions' kept quotes, that an edge caches"
+    )
     edge_rendered: int = Field(
         10_000, ge=2, description="most rendered quotes, one per table, source and segment, that an edge caches"
     )

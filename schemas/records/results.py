@@ -177,7 +177,10 @@ class FeatureRow:
 
 @dataclass(frozen=True, slots=True)
 class PriceTableRecord:
-    """Value of the `tables` topic: the listing, and the fields of the Redis hash as strings."""
+    """Value of the `tables` topic: the listing, and the fields of the Redis hash as strings.
+
+    A table without one of the last five fields has their default (:class:`schemas.price_table.PriceTable`).
+    """
 
     tenant: str
     market: str
@@ -194,3 +197,8 @@ class PriceTableRecord:
     offer_minor: str
     reason: str
     decision_id: str
+    session_minutes: str | None = None
+    session_from_version: str | None = None
+    hard_low_minor: str | None = None
+    hard_high_minor: str | None = None
+    unconfirmed_minutes: str | None = None

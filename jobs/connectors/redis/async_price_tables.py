@@ -1,4 +1,4 @@
-"""Price tables and segments read from Redis in an event loop: one round trip for many keys, and update hints."""
+"""Price tables, segments and kept quotes in an event loop: one round trip for many keys, and update hints."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from jobs.connectors.redis.price_tables import client_options
+from jobs.connectors.redis.session_quotes import KEEP_LUA, READ_LUA, KeptWrite, keep_arguments, pairs
 from schemas.listings import Listing
 from schemas.price_table import READY_KEY, price_key, segment_key
+from schemas.session_quotes import session_key
 
 VERSIONS_LUA = """
 local versions = {}
@@ -25,14 +27,16 @@ _CHANNEL = "price-updates:"
 class Reading(NamedTuple):
     """Result of one round trip.
 
-    ``epoch``: the ``ready`` epoch, None when Redis has lost its data. ``segments``: one per requested customer.
-    ``versions``: one per held listing. ``tables``: fields of every listing read, empty where there is no table.
+    ``epoch``: the ``ready`` epoch, None when Redis has lost its data. ``segments``, ``kept``: the segment and the
+    kept quotes by scope, one per requested visitor. ``versions``: one per held listing. ``tables``: fields of
+    every listing read, empty where there is no table.
     """
 
     epoch: str | None
     segments: list[str | None]
     versions: list[str | None]
     tables: dict[Listing, dict[str, str]]
+    kept: list[Mapping[str, str]]
 
 
 class Hint(NamedTuple):
@@ -60,36 +64,54 @@ class AsyncPriceTables:
         self._redis = redis.asyncio.Redis.from_url(url, **options)
 
     async def read(
-        self, customers: Sequence[tuple[str, str]], held: Mapping[Listing, str], wanted: Sequence[Listing]
+        self, visitors: Sequence[tuple[str, str, str]], held: Mapping[Listing, str], wanted: Sequence[Listing]
     ) -> Reading:
-        """Read segments, the versions of held tables, and the tables that are wanted or newer than the held ones.
+        """Read segments, kept quotes, the versions of held tables, and tables wanted or newer than the held ones.
 
-        One command reads all segments and one all versions: a reply costs the client more than a key.
+        One command reads all segments, one all sessions and one all versions: a reply costs the client more than
+        a key.
 
         Parameters
         ----------
-        customers : tenant and pseudonym.
+        visitors : tenant, and pseudonyms of customer and session.
         held : version, as text, of each table that the caller holds.
         wanted : listings whose table the caller does not hold.
         """
-        keys = [READY_KEY, *(segment_key(tenant, customer) for tenant, customer in customers)]
+        keys = [READY_KEY, *(segment_key(tenant, customer) for tenant, customer, _ in visitors)]
+        sessions = [session_key(tenant, session) for tenant, _, session in visitors]
         async with asyncio.timeout(self._timeout_s):
-            if not held and not wanted:
-                epoch, *segments = await self._redis.mget(keys)
-                return Reading(epoch, segments, [], {})
+            if not visitors and not held and not wanted:
+                return Reading(await self._redis.get(READY_KEY), [], [], {}, [])
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.mget(keys)
-                pipe.eval(VERSIONS_LUA, len(held), *map(price_key, held))
+                if sessions:
+                    pipe.eval(READ_LUA, len(sessions), *sessions)
+                if held:
+                    pipe.eval(VERSIONS_LUA, len(held), *map(price_key, held))
                 for listing in wanted:
                     pipe.hgetall(price_key(listing))
-                (epoch, *segments), versions, *found = await pipe.execute()
+                (epoch, *segments), *found = await pipe.execute()
+            kept = [pairs(flat) for flat in found.pop(0)] if sessions else []
+            versions = found.pop(0) if held else []
             changed = [x for x, version in zip(held, versions, strict=True) if version != held[x]]
             if changed:
                 async with self._redis.pipeline(transaction=False) as pipe:
                     for listing in changed:
                         pipe.hgetall(price_key(listing))
                     found += await pipe.execute()
-        return Reading(epoch, segments, versions, dict(zip([*wanted, *changed], found, strict=True)))
+        return Reading(epoch, segments, versions, dict(zip([*wanted, *changed], found, strict=True)), kept)
+
+    async def keep(self, writes: Sequence[KeptWrite], now_ms: int, ttl_ms: int) -> list[str]:
+        """Write quotes that sessions keep; return for each another edge's value that stays, or an empty text.
+
+        Parameters
+        ----------
+        now_ms : the run's time, by which windows end.
+        ttl_ms : wall time for which the sessions' keys stay at least.
+        """
+        keys, arguments = keep_arguments(writes, now_ms, ttl_ms)
+        async with asyncio.timeout(self._timeout_s):
+            return list(await self._redis.eval(KEEP_LUA, len(keys), *keys, *arguments))  # type: ignore[misc]
 
     async def hints(self) -> AsyncIterator[Hint | None]:
         """Yield hints as they are published, and None when the subscription begins.

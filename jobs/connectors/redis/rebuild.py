@@ -194,6 +194,7 @@ def table_of_decision(decision: Mapping[str, Any], policies: Mapping[str, Policy
     rivals = result["rivals_mean_minor"] if result["rivals_fresh"] else None
     published_ms = int(decision["decided_at_ms"])
     tables = (recorded_policy(inputs["policy"]) if "policy" in inputs else policies[inputs["policy_hash"]]).tables
+    hard_low_minor, hard_high_minor = result.get("hard") or (None, None)
     return PriceTable(
         listing=Listing(decision["tenant"], decision["market"], decision["sku"]),
         price_group=decision["price_group"],
@@ -207,4 +208,9 @@ def table_of_decision(decision: Mapping[str, Any], policies: Mapping[str, Policy
         offer_minor=None if rivals is None else round(rivals),
         reason=result["reason"],
         decision_id=decision["decision_id"],
+        session_minutes=tables.session_minutes,
+        session_from_version=0 if inputs.get("approved_minor") is None else int(decision["version"]),
+        hard_low_minor=hard_low_minor,
+        hard_high_minor=hard_high_minor,
+        unconfirmed_minutes=tables.unconfirmed_minutes,
     )

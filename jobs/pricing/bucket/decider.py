@@ -30,6 +30,7 @@ from jobs.pricing.decision.inputs import PricingInputs
 from jobs.pricing.decision.reprice import reprice
 from jobs.pricing.decision.result import PricingDecision
 from jobs.pricing.decision.serialization import decision_record, inputs_record
+from jobs.pricing.decision.table import is_stricter, with_edge_limits
 from jobs.pricing.guardrails import GUARDRAIL_OF
 from jobs.pricing.policies import PolicyBook
 from jobs.pricing.policy import Policy
@@ -167,7 +168,7 @@ class Decider:
     ) -> list[Output]:
         """Return a decision's record and its table, and remember in the listing's state what follows from it."""
         entry, state, cause = self._bucket.catalog[key], self._bucket.states[key], inputs.cause
-        table = self._new_table(key, result, decision_id, table_id, trigger.now_ms)
+        table = self._new_table(key, inputs, result, decision_id, table_id, trigger.now_ms)
         decision = Decision(
             decision_id=decision_id,
             tenant=entry.tenant,
@@ -193,7 +194,7 @@ class Decider:
         self._remember(key, result, decision_id, cause, trigger.at_ms)
         self._bucket.bandits.start(key, inputs, result)
         if table is None:
-            return outputs + self._update_rivals_price(key, trigger)
+            return outputs + self._refresh_table(key, inputs, result, trigger)
         self._learn_prices(key, inputs, result.outcome, table)
         self._count_change(key, table, trigger.at_ms)
         outputs.append(self.write(key, table, trigger))
@@ -213,15 +214,22 @@ class Decider:
         return [Output("policies", policy.hash, value, at_ms)]
 
     def _new_table(
-        self, key: str, result: PricingDecision, decision_id: str, table_id: str, now_ms: int
+        self,
+        key: str,
+        inputs: PricingInputs,
+        result: PricingDecision,
+        decision_id: str,
+        table_id: str,
+        now_ms: int,
     ) -> PriceTable | None:
         if result.table is None:
             return None
         entry, state = self._bucket.catalog[key], self._bucket.states[key]
-        return PriceTable(
+        version = next_version(state.last_version, now_ms)
+        table = PriceTable(
             listing=Listing.parse(key),
             price_group=entry.price_group,
-            version=next_version(state.last_version, now_ms),
+            version=version,
             table_id=table_id,
             published_ms=now_ms,
             expires_ms=now_ms + self._life_ms(key),
@@ -231,7 +239,9 @@ class Decider:
             offer_minor=result.reference.reference_minor if result.reference and result.reference.fresh else None,
             reason=result.reason,
             decision_id=decision_id,
+            session_from_version=state.table.session_from_version if state.table else 0,
         )
+        return with_edge_limits(table, inputs, result.hard, version)
 
     def write(self, key: str, table: PriceTable, trigger: Trigger) -> Output:
         """Return a table to publish, under a new version and with a new expiry."""
@@ -309,7 +319,13 @@ class Decider:
             if table is None or self._control.killed(table.listing, trigger.at_ms):
                 continue
             if self._bucket.catalog[key].active:
-                table = replace(table, offer_minor=self._offer_minor(key, trigger.at_ms))
+                tables = self._policy_of(key).tables
+                table = replace(
+                    table,
+                    offer_minor=self._offer_minor(key, trigger.at_ms),
+                    session_minutes=tables.session_minutes,
+                    unconfirmed_minutes=tables.unconfirmed_minutes,
+                )
                 outputs.append(self.write(key, table, trigger))
         return outputs
 
@@ -317,15 +333,24 @@ class Decider:
         mean = self._bucket.rivals_mean(key, at_ms)
         return None if mean is None else round(mean)
 
-    def _update_rivals_price(self, key: str, trigger: Trigger) -> list[Output]:
-        """Return the table under the same table id with the rivals' price of now, if that changed."""
-        table = self._bucket.states[key].table
+    def _refresh_table(
+        self, key: str, inputs: PricingInputs, result: PricingDecision, trigger: Trigger
+    ) -> list[Output]:
+        """Return the table under the same table id if what it carries beside its prices has changed.
+
+        That is the rivals' price of now, and what edges need to keep a session's price. Wider hard limits wait
+        for the next table, since an edge with narrower ones quotes no price that they exclude.
+        """
+        state = self._bucket.states[key]
+        table = state.table
         if table is None or self._control.killed(table.listing, trigger.at_ms):
             return []
+        version = next_version(state.last_version, trigger.now_ms)
+        limited = with_edge_limits(table, inputs, result.hard, version)
         offer_minor = self._offer_minor(key, trigger.at_ms)
-        if offer_minor == table.offer_minor:
+        if offer_minor == table.offer_minor and not is_stricter(limited, table):
             return []
-        return [self.write(key, replace(table, offer_minor=offer_minor), trigger)]
+        return [self.write(key, replace(limited, offer_minor=offer_minor), trigger)]
 
 
 def _hash(*parts: str) -> str:

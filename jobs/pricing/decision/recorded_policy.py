@@ -18,6 +18,8 @@ def recorded_policy(content: Mapping[str, Any]) -> Policy:
     0.0
     >>> recorded_policy({"margin": {"cost_jump": 0.5}}).margin.cost_jump_scale
     'share'
+    >>> recorded_policy({"tables": {"life_minutes": 60}}).tables.session_minutes
+    0
     >>> recorded_policy({"watch": {"facts_per_month": 4.0, "top": 5}}).watch.top
     5
     >>> recorded_policy({"limits": {"max_step": 0.05, "day_offset_minutes": {"web": 60}}}).limits.max_step
@@ -27,4 +29,6 @@ def recorded_policy(content: Mapping[str, Any]) -> Policy:
     watch = {name: value for name, value in content.get("watch", {}).items() if name != "facts_per_month"}
     exploration = {"far_until": 0.0, "far_budget": 0.0, **content.get("exploration", {})}
     margin = {"cost_jump_scale": "share", **content.get("margin", {})}
-    return Policy.from_dict({**content, "exploration": exploration, "margin": margin, "watch": watch})
+    tables = {"session_minutes": 0, "unconfirmed_minutes": None, **content.get("tables", {})}
+    sections = {"exploration": exploration, "margin": margin, "tables": tables, "watch": watch}
+    return Policy.from_dict({**content, **sections})

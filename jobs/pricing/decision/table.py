@@ -1,8 +1,9 @@
-"""The price table of a decision: chosen prices, and neighbouring grid prices for exploration."""
+"""The price table of a decision: chosen prices, neighbouring grid prices for exploration, and limits for edges."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from jobs.pricing.decision.inputs import PricingInputs, Shares, Table, main_segment
 from jobs.pricing.decision.valuation import Valuation, value_prices
@@ -11,7 +12,7 @@ from jobs.pricing.guardrails import AllowedPrices
 from jobs.pricing.optimizer import explore
 from schemas.events import DEFAULT_SEGMENT
 from schemas.money import ceil_minor, floor_minor
-from schemas.price_table import PriceList
+from schemas.price_table import PriceList, PriceTable
 from schemas.time_units import MINUTE_MS
 
 Valued = tuple[PricingInputs, float | None]
@@ -96,4 +97,48 @@ def _far_propensity(
         return far
     return max(
         far, exploring.far_most if loss <= 0 else min(exploring.far_most, exploring.far_budget * chosen / loss)
+    )
+
+
+def with_edge_limits(
+    table: PriceTable, inputs: PricingInputs, hard: AllowedPrices | None, version: int
+) -> PriceTable:
+    """Return a table with the limits within which edges serve it and sessions keep earlier prices (decision 71).
+
+    Parameters
+    ----------
+    inputs : of the decision. A price that an operator set or approved ends the prices that sessions keep.
+    hard : what the hard bands of the decision allow; None: not computed, the table's limits stay.
+    version : that the table is published with.
+    """
+    of_policy = inputs.policy.tables
+    limits = (table.hard_low_minor, table.hard_high_minor) if hard is None else hard
+    by_operator = inputs.controls.approved_minor is not None
+    return replace(
+        table,
+        session_minutes=of_policy.session_minutes,
+        unconfirmed_minutes=of_policy.unconfirmed_minutes,
+        session_from_version=version if by_operator else table.session_from_version,
+        hard_low_minor=limits[0],
+        hard_high_minor=limits[1],
+    )
+
+
+def is_stricter(new: PriceTable, published: PriceTable) -> bool:
+    """Return whether edges must learn of a table's new limits although its prices stay.
+
+    They must if a session may keep a price that the new limits exclude, or if the policy has changed.
+    """
+    if (new.session_minutes, new.unconfirmed_minutes) != (
+        published.session_minutes,
+        published.unconfirmed_minutes,
+    ):
+        return True
+    if not new.session_minutes:
+        return False
+    low, high = new.hard_low_minor, new.hard_high_minor
+    return (
+        new.session_from_version > published.session_from_version
+        or (low is not None and low > (published.hard_low_minor or 0))
+        or (high is not None and (published.hard_high_minor is None or high < published.hard_high_minor))
     )

@@ -9,6 +9,7 @@ from typing import Any
 from jobs.connectors.kafka.quote_log import QuoteLog
 from jobs.edge.price_cache import PriceCache
 from jobs.edge.quoting import Quoting
+from jobs.edge.session_quotes import VisitorId
 from jobs.runtime.clock import Clock
 from schemas.events import CatalogEntry
 from schemas.listings import Listing
@@ -37,6 +38,10 @@ def an_entry(sku: str = "sku-1", **more: Any) -> CatalogEntry:
         "e", NOW - 700, "acme", "web-us-usd", sku, "g-1", "shoes", "margin", "USD", 1,
         **{"active": True, "cost_minor": 700, "list_minor": 2999} | more,
     )  # fmt: skip
+
+
+def a_visitor(customer: str = "c") -> VisitorId:
+    return VisitorId("acme", customer, customer)
 
 
 class KeptQuotes(QuoteLog):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -225,3 +226,20 @@ def test_key_of_another_tenant_neither_locks_nor_redeems(edge: LockClient) -> No
     edge._http.headers.update({"authorization": ""})
     assert edge.lock().status_code == edge.redeem(token).status_code == 401
     assert edge.get("/v1/locks/keys").status_code == 200
+
+
+def test_lock_has_the_price_that_the_session_keeps(edge: LockClient, tables: RedisPriceTables) -> None:
+    window = {"expires_ms": NOW + 86_400_000, "session_minutes": 30}
+    tables.publish(replace(a_table(version=2), **window))
+    who = {"customer": "c1", "session": "s1"}
+    while (seen := edge.get("/v1/quotes/acme/web-us-usd/sku-1", params=who).json())["version"] != 2:
+        pass
+    tables.publish(replace(a_table(version=3, price=9_000), **window))
+    while (
+        edge.get("/v1/quotes/acme/web-us-usd/sku-1", params={"customer": "c2", "bot": "1"}).json()["version"] != 3
+    ):
+        pass
+    quote = edge.lock(**who).json()["quote"]
+    assert (quote["price_minor"], quote["version"]) == (seen["price_minor"], 2)
+    assert edge.quotes.kept[-1]["kept"] is True
+    assert edge.lock(customer="c1").json()["quote"]["version"] == 3, "a lock without the session is another visit"

@@ -30,7 +30,7 @@ CONNECTIONS = 32
 
 
 def price_table(number: int) -> PriceTable:
-    """Return a table with two segments of four prices each, valid for a day."""
+    """Return a table with two segments of four prices each and the default session window, valid for a day."""
     now_ms, base = round(time.time() * 1000), 1_000 + number
     prices = [base, base + 50, base + 100, base + 150]
     lists = {
@@ -40,6 +40,7 @@ def price_table(number: int) -> PriceTable:
     return PriceTable(
         Listing(TENANT, MARKET, f"sku-{number}"), f"sku-{number}", now_ms, f"t-{number}", now_ms,
         now_ms + 86_400_000, "USD", {"base": lists}, base + 200, base + 20, "EVIDENCE demand", f"d-{number}",
+        session_minutes=30, hard_low_minor=base // 2, hard_high_minor=2 * base,
     )  # fmt: skip
 
 
