@@ -28,7 +28,7 @@ from jobs.edge.quote_requests import (
 )
 from jobs.edge.quote_text import amount
 from jobs.edge.session_quotes import Visitor, VisitorId
-from schemas.events import Listing
+from schemas.listings import Listing
 
 MAX_BODY = 64 * 1024
 """Most bytes of a request's body."""

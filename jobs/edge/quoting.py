@@ -24,7 +24,8 @@ from jobs.edge.recently_used import RecentlyUsed
 from jobs.edge.session_quotes import KeptQuote, Visitor, VisitorId
 from jobs.runtime.clock import Clock
 from jobs.runtime.metrics import Metrics
-from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT, Listing, QuoteSource
+from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT, QuoteSource
+from schemas.listings import Listing
 from schemas.price_table import unit_draw
 from schemas.session_quotes import SessionQuote
 

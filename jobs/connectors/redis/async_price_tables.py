@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 
 from jobs.connectors.redis.price_tables import client_options
 from jobs.connectors.redis.session_quotes import KEEP_LUA, READ_LUA, KeptWrite, keep_arguments, pairs
-from schemas.events import Listing
+from schemas.listings import Listing
 from schemas.price_table import READY_KEY, price_key, segment_key
 from schemas.session_quotes import session_key
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from jobs.connectors.redis.async_price_tables import Reading
 from jobs.connectors.redis.session_quotes import MAX_QUOTES, KeptWrite
-from schemas.events import Listing
+from schemas.listings import Listing
 from schemas.price_table import PriceTable
 from schemas.session_quotes import session_key
 

@@ -18,7 +18,7 @@ from jobs.edge.price_cache import PriceCache
 from jobs.edge.quoting import Quoting
 from jobs.runtime.clock import Clock
 from jobs.runtime.pseudonym import pseudonym
-from schemas.events import Listing
+from schemas.listings import Listing
 from schemas.price_table import PriceList, PriceTable
 from schemas.time_units import MINUTE_MS
 from tests.jobs.edge.edge_builders import KEY, NOW, UNREACHABLE, KeptQuotes
