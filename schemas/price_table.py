@@ -100,8 +100,6 @@ class PriceList:
     def from_propensities(cls, prices: Sequence[int], propensities: Sequence[float]) -> PriceList:
         """Build a list from selection probabilities; prices with probability 0 are omitted.
 
-        Examples
-        --------
         >>> PriceList.from_propensities([100, 110], [0.25, 0.75]).cumulative
         (1073741823, 4294967295)
         """
@@ -267,12 +265,8 @@ class PriceTable:
 
     def to_record(self) -> dict[str, Any]:
         """Return the value of the `tables` topic: the Redis hash and the listing."""
-        return {
-            "tenant": self.listing.tenant,
-            "market": self.listing.market,
-            "sku": self.listing.sku,
-            **self.to_redis(),
-        }
+        where = self.listing
+        return {"tenant": where.tenant, "market": where.market, "sku": where.sku, **self.to_redis()}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> PriceTable:
