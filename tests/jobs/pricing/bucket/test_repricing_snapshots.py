@@ -258,5 +258,5 @@ def test_row_of_a_state_is_the_same_before_and_after_its_table_is_built() -> Non
 
 
 if __name__ == "__main__":
-    written = VERSION_1 | {key: go_on(restored(snapshot)) for key, snapshot in CONTINUED.items()}
+    written = VERSION_1 | {key: go_on(restored(snapshot, ALONE)) for key, snapshot in CONTINUED.items()}
     STORED.write_bytes(orjson.dumps(written) + b"\n")
