@@ -19,7 +19,7 @@ from schemas.price_table import PriceTable
 
 
 class SessionQuoteError(ValueError):
-    """A text that is no kept quote; the message has what was expected and what came."""
+    """A text that is no kept quote; the message states the expected and the actual value."""
 
 
 class SessionQuote(NamedTuple):
