@@ -52,9 +52,10 @@ def range_text(field: FieldInfo) -> str:
 
 
 def settings_table() -> str:
-    """Return the table: one row per setting, in the order of the class."""
+    """Return the table: one row per setting, in the order of the class, and then those of its bases."""
     lines = ["| variable | default | range | meaning |", "|---|---|---|---|"]
-    for name, field in Settings.model_fields.items():
+    fields = sorted(Settings.model_fields.items(), key=lambda item: item[0] not in Settings.__annotations__)
+    for name, field in fields:
         meaning = field.description or UNDESCRIBED[name]
         lines.append(
             f"| `{PREFIX}{name.upper()}` | {default_text(name, field)} | {range_text(field)} | {meaning} |"
