@@ -20,8 +20,12 @@ FIRST = "<!-- settings: written by `make schemas` -->"
 LAST = "<!-- end of settings -->"
 PREFIX = str(Settings.model_config.get("env_prefix", ""))
 SIGNS = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
-COMPUTED = {"home": "`.walras`", "replay_workers": "one per core"}
-"""Defaults that are computed when the settings are read."""
+COMPUTED = {
+    "home": "`.walras`",
+    "policy": "`infra/config/policy.yaml` beside the code",
+    "replay_workers": "one per core",
+}
+"""Defaults that depend on the machine or the folder of the code."""
 UNDESCRIBED = {
     "edge_host": "address on which the edge service listens",
     "edge_port": "port of the edge service; the local platform chooses a free one",

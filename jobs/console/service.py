@@ -15,7 +15,6 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 import orjson
-import uvicorn
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -35,7 +34,7 @@ from jobs.console.operator_api import operator_routes
 from jobs.console.page import page_routes
 from jobs.console.provider_sign_in import provider_routes
 from jobs.console.sign_in import ConsoleAccess, required, sign_in_form, sign_in_routes
-from jobs.runtime.serving import SERVER, tls_options
+from jobs.runtime.serving import serve
 from jobs.runtime.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -198,9 +197,7 @@ def main() -> None:
     """Serve until a signal."""
     settings = Settings.load()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    uvicorn.run(
-        build(settings), host=settings.console_host, port=settings.console_port, **SERVER, **tls_options(settings)
-    )
+    serve(build(settings), settings.console_host, settings.console_port, settings)
 
 
 if __name__ == "__main__":

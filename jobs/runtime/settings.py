@@ -25,6 +25,8 @@ KEY_FILE = Path("run") / "pseudonym.key"
 SIGNING_KEY_FILE = Path("run") / "commands.pem"
 """The generated key that signs commands, relative to a run's state folder."""
 KEY_COMMAND = '`python -c "import secrets; print(secrets.token_hex(32))"`'
+POLICY_FILE = Path(__file__).resolve().parents[2] / "infra" / "config" / "policy.yaml"
+"""The policy file that comes with the project, in a checkout as in an installed wheel."""
 DATA_CLOCK = "data"
 """The clock of a replay: hosted logics use the event time of their input as the current time."""
 
@@ -66,7 +68,7 @@ class Settings(BaseSettings, ProviderSettings):
         ge=1,
         description="the same for a worker with more buckets than that: every minute evicts them anyway",
     )
-    policy: Path = Field(Path("infra/config/policy.yaml"), description="file of the business numbers")
+    policy: Path = Field(POLICY_FILE, description="file of the business numbers")
     replay_memory: str = Field("512MB", description="DuckDB's memory limit in a replay; the rest spills to disk")
     replay_workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1,
