@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -93,9 +94,7 @@ def build(
     """
     roles = ClaimRoles(settings) if settings.oidc_issuer is not None else None
     provider = Provider(settings, wall_ms) if roles is not None else None
-    store = SharedSessions(
-        settings.redis.get_secret_value(), Signer(settings.signing_key_file).derived_key("sessions")
-    )
+    store = SharedSessions(settings.redis.get_secret_value(), _session_secret(settings))
     keys, market_view = ring or new_ring(settings), view or MarketView(settings.kafka)
     ring_file = RingFile(settings.keys_folder / "ring.json")
 
@@ -160,6 +159,18 @@ def build(
         return reply
 
     return app
+
+
+def _session_secret(settings: Settings) -> bytes:
+    """Return what authenticates shared sessions: from the signing key, without it one of this process alone."""
+    try:
+        return Signer(settings.signing_key_file).derived_key("sessions")
+    except OSError as error:
+        log.warning(
+            "%s: expected the key that signs commands (%s); sessions end with this process, and are not shared",
+            settings.signing_key_file, error.strerror,
+        )  # fmt: skip
+        return secrets.token_bytes(32)
 
 
 def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
