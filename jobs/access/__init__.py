@@ -7,6 +7,6 @@ port and the operator port presents a key, or a session that a key began. Record
 from __future__ import annotations
 
 from jobs.access.keys import EVERY_TENANT, KeyRing, Principal, issue_key
-from jobs.access.roles import Permission, Role
+from jobs.access.roles import KeyKind, Permission, Role
 
-__all__ = ["EVERY_TENANT", "KeyRing", "Permission", "Principal", "Role", "issue_key"]
+__all__ = ["EVERY_TENANT", "KeyKind", "KeyRing", "Permission", "Principal", "Role", "issue_key"]

@@ -49,8 +49,8 @@ def amount(minor: int, currency: str) -> str:
 class RenderedQuotes:
     """The quotes of one table, source, arm and segment: the price of each draw, and the text around it.
 
-    ``cumulative`` and ``salt`` belong to the pick (schemas.price_table). ``replies`` and ``records`` hold, per
-    price, the text after the session in the reply and in the log record.
+    ``cumulative``, ``prices`` and ``salt`` belong to the pick (schemas.price_table). ``replies`` and ``records``
+    hold, per price, the text after the session in the reply and in the log record.
 
     Examples
     --------
@@ -65,7 +65,7 @@ class RenderedQuotes:
 "reason":"current price"}'
     """
 
-    __slots__ = ("cumulative", "group", "published_ms", "records", "replies", "salt", "table")
+    __slots__ = ("cumulative", "group", "prices", "published_ms", "records", "replies", "salt", "table")
 
     def __init__(self, table: PriceTable, source: str, arm: str, segment: str) -> None:
         self.group = group_key(table.listing.tenant, table.listing.market, table.price_group)
@@ -80,6 +80,7 @@ class RenderedQuotes:
             self.salt, self.cumulative = table.table_id, prices.cumulative
             picks = [prices.pick(draw) for draw in prices.cumulative]
         who = {"tenant": table.listing.tenant, "market": table.listing.market, "sku": table.listing.sku}
+        self.prices = [price for price, _ in picks]
         self.replies: list[str] = []
         self.records: list[str] = []
         for price, propensity in picks:

@@ -1,7 +1,8 @@
 """Quotes: from a price request to the reply and the logged quote.
 
 The customer id is replaced by a pseudonym before any lookup or logging. The price is picked from the table by the
-layout's rule. The reply has a reason for shoppers, and neither propensities nor shadow prices.
+layout's rule. The reply has a reason for shoppers, and neither propensities nor shadow prices. A caller that is
+probing (:mod:`jobs.edge.admission.probing`) is answered with the default price.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from jobs.connectors.kafka.quote_log import QuoteLog
 from jobs.edge.gauges import add_gauges
@@ -32,6 +34,14 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 TABLE, STALE = QuoteSource.TABLE.value, QuoteSource.STALE.value
 _NO_STORE = (b"cache-control", b"no-store")
 _JSON = (b"content-type", b"application/json")
+
+
+class Inquiry(Protocol):
+    """A request that is examined for probing; see :class:`jobs.edge.admission.slowing.Inquiry`."""
+
+    def asked(self, listing: str, customer: str) -> bool: ...
+
+    def answered(self, listing: str, price_minor: int) -> bool: ...
 
 
 class Quoting:
@@ -81,7 +91,7 @@ class Quoting:
             if method != "GET" and method != "HEAD":
                 body = await self._list(method, scope, receive)
             else:
-                body = await self.answer(scope["path"], scope["query_string"])
+                body = await self.answer(scope["path"], scope["query_string"], scope.get("inquiry"))
         except (BadRequestError, UnknownListingError, NoPriceError) as error:
             problem = problem_of(error)
             status, body, content = problem.status, problem.body(request_id), PROBLEM_TYPE
@@ -99,10 +109,16 @@ class Quoting:
             expected = f"POST {path}" if path in (BATCH, CART) else f"GET {PREFIX}{{tenant}}/{{market}}/{{sku}}"
             raise BadRequestError(405, f"expected {expected}, got {method}")
         body = await read_body(scope["headers"], receive)
-        return await quote_list(Pricing(self.cache, self._name, self.quote, scope.get("tenant", "")), path, body)
+        inquiry = scope.get("inquiry")
+        quote = self.quote if inquiry is None else partial(self.quote, inquiry=inquiry)
+        return await quote_list(Pricing(self.cache, self._name, quote, scope.get("tenant", "")), path, body)
 
-    async def answer(self, path: str, query: bytes) -> bytes:
+    async def answer(self, path: str, query: bytes, inquiry: Inquiry | None = None) -> bytes:
         """Return the public reply to a request as JSON, and log the quote.
+
+        Parameters
+        ----------
+        inquiry : where the request is examined for probing; None: it is not.
 
         Raises
         ------
@@ -121,25 +137,36 @@ class Quoting:
             with self._wait():
                 found = await self.cache.lookup(Listing.parse(key), (tenant, shopper.customer))
         entry, segment = found
-        return self.quote(key, entry, segment, shopper)
+        return self.quote(key, entry, segment, shopper, inquiry)
 
-    def quote(self, key: str, entry: Entry, segment: str | None, shopper: Shopper) -> bytes:
+    def quote(
+        self, key: str, entry: Entry, segment: str | None, shopper: Shopper, inquiry: Inquiry | None = None
+    ) -> bytes:
         """Pick a shopper's price from an entry, log the quote, and return the public reply as JSON.
+
+        A caller that is probing gets the list price, or without one the first price of the default segment, for
+        every customer. Its quotes are logged as a robot's, so that they are no exposures.
 
         Parameters
         ----------
         key : the listing's key.
         segment : the customer's segment; None: newcomer, who has the default segment, as for every reader of the
             public layout.
+        inquiry : as in :meth:`answer`.
         """
         customer, session, bot = shopper
         now_ms = self.clock.now_ms()
         source = quote_source(entry, now_ms)
+        default = inquiry is not None and inquiry.asked(key, customer)
+        if default:
+            segment, bot, source = None, True, LIST if entry.table.list_minor > 0 else source
         quotes = self._rendered[key, source, segment]
         if quotes is None or quotes.table is not entry.table:
             quotes = RenderedQuotes(entry.table, source, DEFAULT_ARM, segment or DEFAULT_SEGMENT)
             self._rendered.put((key, source, segment), quotes)
-        i = bisect_left(quotes.cumulative, unit_draw(quotes.salt, customer))
+        i = 0 if default else bisect_left(quotes.cumulative, unit_draw(quotes.salt, customer))
+        if inquiry is not None and not default and inquiry.answered(key, quotes.prices[i]):
+            return self.quote(key, entry, segment, shopper, inquiry)
         quote_id = self.quotes.next_id()
         self.quotes.offer(quotes.group, quotes.record(i, quote_id, customer, session, now_ms, bot), now_ms)
         self._new[source] += 1

@@ -23,6 +23,17 @@ SERVER: dict[str, Any] = {
 """Options of uvicorn for both ports, and in the benchmark's server."""
 
 
+def proxy_options(settings: Settings) -> dict[str, Any]:
+    """Return uvicorn's options for the proxies whose ``X-Forwarded-For`` names the caller; they replace SERVER's.
+
+    >>> proxy_options(Settings(edge_proxies="10.0.0.0/8")), proxy_options(Settings())
+    ({'proxy_headers': True, 'forwarded_allow_ips': '10.0.0.0/8'}, {})
+    """
+    if settings.edge_proxies is None:
+        return {}
+    return {"proxy_headers": True, "forwarded_allow_ips": settings.edge_proxies}
+
+
 def tls_options(settings: Settings) -> dict[str, Any]:
     """Return uvicorn's options for the certificate that the settings name; empty without one."""
     if settings.tls_certificate is None:

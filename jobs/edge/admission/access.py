@@ -60,8 +60,8 @@ class QuoteAccess:
     def refusal(self, scope: Scope, permission: Permission = Permission.QUOTE) -> tuple[int, str] | None:
         """Return status and reason where a request is not answered; None where it is.
 
-        The request's scope then has the ``key_id`` of its key, and the ``tenant`` whose listings it may ask for,
-        "" for every tenant.
+        The request's scope then has the ``key_id`` of its key, the ``tenant`` whose listings it may ask for, ""
+        for every tenant, and ``public`` if the key is used outside the shop's servers.
         """
         found = self.holder(scope)
         if found is None and not self._ring.generation:
@@ -77,6 +77,8 @@ class QuoteAccess:
         if found.tenant and path.startswith(PREFIX) and not path.startswith(f"{PREFIX}{found.tenant}/"):
             return 403, f"expected a listing of the key's tenant {found.tenant}"
         scope["tenant"], scope["key_id"] = found.tenant, found.key_id
+        if found.public:
+            scope["public"] = True
         return None
 
 
@@ -101,7 +103,7 @@ def protected(
             scope["reply_headers"] = limits.headers(key_id)
             await app(scope, receive, send)
         else:
-            await _refuse(send, BadRequestError(*found), request_ids.of(scope["headers"]), more)
+            await refuse(send, BadRequestError(*found), request_ids.of(scope["headers"]), more)
 
     return answer
 
@@ -114,7 +116,7 @@ def _quotes_of(scope: Scope) -> int:
     return 1 + (int(length) // BYTES_PER_QUOTE if length.isdigit() else 0)
 
 
-async def _refuse(send: Send, error: BadRequestError, request_id: bytes, more: Headers) -> None:
+async def refuse(send: Send, error: BadRequestError, request_id: bytes, more: Headers) -> None:
     """Reply with a problem; a missing key is answered with the scheme that is expected."""
     body = problem_of(error).body(request_id)
     headers = [

@@ -1,0 +1,135 @@
+"""What the quote port does with callers that are found probing: it notifies, slows them, and counts.
+
+The request of a public key gets an :class:`Inquiry` in its scope (``inquiry``). It counts what is asked, and
+decides when the default price is answered. A backend's request gets none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+from jobs.edge.admission.access import refuse
+from jobs.edge.admission.probing import PATTERN_WORDS, Caller, Episode, Pattern, ProbingDetector, network_of
+from jobs.edge.problems import RequestIds
+from jobs.edge.quote_requests import BadRequestError
+from jobs.edge.quoting import Receive, Scope, Send
+from jobs.runtime.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+
+class Inquiry(NamedTuple):
+    """A public key's request: who asks, and when (wall time, epoch ms)."""
+
+    detector: ProbingDetector
+    caller: Caller
+    now_ms: int
+
+    def asked(self, listing: str, customer: str) -> bool:
+        """Count a listing asked for; return whether the default price is to be answered."""
+        return self.detector.asked(self.caller, listing, customer, self.now_ms)
+
+    def answered(self, listing: str, price_minor: int) -> bool:
+        """Count a price before it is answered; return whether the default price is to be answered instead."""
+        return self.detector.answered(self.caller, listing, price_minor, self.now_ms)
+
+
+class Delays:
+    """Delays requests, some at once.
+
+    Parameters
+    ----------
+    delay_s : seconds that each is delayed.
+    most : most requests delayed at the same time.
+    sleep : waits some seconds.
+
+    Attributes
+    ----------
+    delayed, refused : requests delayed, and requests refused because ``most`` were delayed already.
+    """
+
+    def __init__(
+        self, delay_s: float, most: int, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
+        self._delay_s, self._most, self._sleep = delay_s, most, sleep
+        self._now = 0
+        self.delayed = 0
+        self.refused = 0
+
+    async def delay(self) -> int | None:
+        """Delay a request; return None, or without a delay the seconds after which it may be repeated."""
+        if self._now >= self._most:
+            self.refused += 1
+            return max(1, math.ceil(self._delay_s))
+        self.delayed += 1
+        self._now += 1
+        try:
+            await self._sleep(self._delay_s)
+        finally:
+            self._now -= 1
+        return None
+
+
+def slowed(
+    app: Callable[..., Any], detector: ProbingDetector, delays: Delays, wall_ms: Callable[[], int]
+) -> Callable[[Scope, Receive, Send], Any]:
+    """Return an ASGI application that delays the requests of callers that are probing.
+
+    A request beyond those that may be delayed at once is refused with 429 and ``Retry-After``. Only public keys'
+    requests are examined (``public`` in the scope, :mod:`jobs.edge.admission.access`).
+    """
+    request_ids = RequestIds()
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if "public" in scope:
+            client = scope.get("client")
+            caller = Caller(scope["key_id"], network_of(client[0] if client else ""))
+            if detector.is_probing(caller, wall_ms()):
+                wait_s = await delays.delay()
+                if wait_s is not None:
+                    error = BadRequestError(429, f"expected fewer requests; repeat this one in {wait_s} s")
+                    more = ((b"retry-after", b"%d" % wait_s), *scope.get("reply_headers", ()))
+                    return await refuse(send, error, request_ids.of(scope["headers"]), more)
+            scope["inquiry"] = Inquiry(detector, caller, wall_ms())
+        await app(scope, receive, send)
+
+    return answer
+
+
+def log_episode(episode: Episode, window_s: float) -> None:
+    """Write a warning when an episode begins. It names the key by its id and the network, and no customer."""
+    caller = episode.caller
+    log.warning(
+        "probing: key %s at %s asked for more than %d %s within %.0f s; it gets the default price, slowly, until it "
+        "asks for less. If the shop's servers use this key, run `walras keys set-kind %s backend`; else see "
+        "Probing in infra/docs/operations.md",
+        caller.key_id,
+        caller.network,
+        episode.threshold,
+        PATTERN_WORDS[episode.pattern],
+        window_s,
+        caller.key_id,
+    )
+
+
+def add_probing_gauges(
+    metrics: Metrics, detector: ProbingDetector, delays: Delays, wall_ms: Callable[[], int]
+) -> None:
+    """Register the gauges of probing, read when ``/metrics`` is read."""
+    gauges: tuple[tuple[str, str, Callable[[], float]], ...] = (
+        ("probing_callers", "Callers that are probing now", lambda: detector.probing(wall_ms())),
+        ("probing_remembered", "Public keys' callers whose requests are remembered", lambda: len(detector)),
+        ("probing_entries", "Listings, customers and prices remembered of them", lambda: detector.entries),
+        ("probing_default_answers", "Quotes answered with the default price", lambda: detector.default_answers),
+        ("probing_delayed", "Requests delayed", lambda: delays.delayed),
+        ("probing_refused", "Requests refused because too many were delayed", lambda: delays.refused),
+    )
+    for what, meaning, value in gauges:
+        metrics.gauge(what, "count", meaning).set_function(value)
+    episodes = metrics.gauge("probing_episodes", "count", "Episodes of probing, by pattern", ["pattern"])
+    for pattern in Pattern:
+        episodes.labels(pattern.value).set_function(lambda pattern=pattern: detector.began[pattern])
