@@ -104,8 +104,8 @@ def log_episode(episode: Episode, window_s: float) -> None:
     """Write a warning when an episode begins. It names the key by its id and the network, and no customer."""
     caller = episode.caller
     log.warning(
-        "probing: key %s at %s asked for more than %d %s within %.0f s; it gets the default price, slowly, until it "
-        "asks for less. If the shop's servers use this key, run `walras keys set-kind %s backend`; else see "
+        "probing: key %s at %s asked for more than %d %s within %.0f s; it gets the default price, slowly, until "
+        "it asks for less. If the shop's servers use this key, run `walras keys set-kind %s backend`; else see "
         "Probing in infra/docs/operations.md",
         caller.key_id,
         caller.network,

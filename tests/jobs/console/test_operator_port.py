@@ -41,10 +41,12 @@ ENDPOINTS = [
     ("POST", "/v1/keys", Permission.MANAGE_KEYS, TENANT),
     ("POST", "/v1/keys/{reader}/revoke", Permission.MANAGE_KEYS, TENANT),
     ("POST", "/v1/keys/{reader}/rotate", Permission.MANAGE_KEYS, TENANT),
+    ("POST", "/v1/keys/{shop}/kind", Permission.MANAGE_KEYS, TENANT),
 ]
 BODIES: dict[str, Any] = {
     "/v1/commands": {"kind": "freeze", "tenant": TENANT, "market": "web-us-usd", "reason": "r"},
     "/v1/keys": {"author": "eve", "role": "reader", "tenant": TENANT},
+    "/v1/keys/{shop}/kind": {"kind": "public"},
 }
 PUBLIC = {"/sign-in", "/healthz"}
 
@@ -79,7 +81,9 @@ def port(tmp_path: Path, redis_server: Any, sent: list[Any]) -> Iterator[TestCli
 
 def ask(port: TestClient, method: str, path: str, headers: dict[str, str]) -> Any:
     body = BODIES.get(path) if method == "POST" else None
-    return port.request(method, path.replace("{reader}", keys["reader"].key_id), headers=headers, json=body)
+    for name in ("reader", "shop"):
+        path = path.replace(f"{{{name}}}", keys[name].key_id)
+    return port.request(method, path, headers=headers, json=body)
 
 
 @pytest.mark.parametrize(("method", "path", "permission", "tenant"), ENDPOINTS)
@@ -102,9 +106,9 @@ def test_every_path_answers_the_roles_and_tenants_that_may_ask(
 def test_table_of_paths_is_complete(port: TestClient) -> None:
     def pattern(path: str) -> str:
         parts = path.replace(SKU, "{tenant}/{market}/{sku:path}").split("/")
-        return (
-            "/".join([*parts[:3], "{key_id}", "{action}"]) if parts[2:3] == ["keys"] and len(parts) > 3 else path
-        )
+        if parts[2:3] != ["keys"] or len(parts) < 4:
+            return path
+        return "/".join([*parts[:3], "{key_id}", "kind" if parts[-1] == "kind" else "{action}"])
 
     known = {
         (method, pattern(path).replace(SKU, "{tenant}/{market}/{sku:path}")) for method, path, *_ in ENDPOINTS
