@@ -1,4 +1,4 @@
-"""Probing through the ASGI application: each pattern is counted, slowed, answered with default prices, reported."""
+"""Probing through the ASGI application: counted, slowed, answered with the default price, reported."""
 
 from __future__ import annotations
 
