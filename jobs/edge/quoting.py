@@ -11,9 +11,10 @@ import hashlib
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from jobs.connectors.kafka.quote_log import QuoteLog
+from jobs.edge.admission.probing import Inquiry
 from jobs.edge.gauges import add_gauges
 from jobs.edge.price_cache import PriceCache
 from jobs.edge.price_entry import Entry, NoPriceError, UnknownListingError
@@ -34,14 +35,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 TABLE, STALE = QuoteSource.TABLE.value, QuoteSource.STALE.value
 _NO_STORE = (b"cache-control", b"no-store")
 _JSON = (b"content-type", b"application/json")
-
-
-class Inquiry(Protocol):
-    """A request that is examined for probing; see :class:`jobs.edge.admission.slowing.Inquiry`."""
-
-    def asked(self, listing: str, customer: str) -> bool: ...
-
-    def answered(self, listing: str, price_minor: int) -> bool: ...
 
 
 class Quoting:

@@ -235,6 +235,22 @@ class ProbingDetector:
             self.entries -= self._callers.popitem(last=False)[1].entries
 
 
+class Inquiry(NamedTuple):
+    """A public key's request: who asks, and when (wall time, epoch ms)."""
+
+    detector: ProbingDetector
+    caller: Caller
+    now_ms: int
+
+    def asked(self, listing: str, customer: str) -> bool:
+        """Count a listing asked for; return whether the default price is to be answered."""
+        return self.detector.asked(self.caller, listing, customer, self.now_ms)
+
+    def answered(self, listing: str, price_minor: int) -> bool:
+        """Count a price before it is answered; return whether the default price is to be answered instead."""
+        return self.detector.answered(self.caller, listing, price_minor, self.now_ms)
+
+
 def _above(seen: dict[K, int], what: K, now_ms: int, since_ms: int, threshold: int) -> bool:
     """Note something seen now; return whether more than ``threshold`` were seen after ``since_ms``.
 

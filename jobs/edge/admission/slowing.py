@@ -1,6 +1,6 @@
 """What the quote port does with callers that are found probing: it notifies, slows them, and counts.
 
-The request of a public key gets an :class:`Inquiry` in its scope (``inquiry``). It counts what is asked, and
+The request of a public key gets an :class:`~jobs.edge.admission.probing.Inquiry` in its scope (``inquiry``). It counts what is asked, and
 decides when the default price is answered. A backend's request gets none.
 """
 
@@ -10,32 +10,25 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 from jobs.edge.admission.access import refuse
-from jobs.edge.admission.probing import PATTERN_WORDS, Caller, Episode, Pattern, ProbingDetector, network_of
+from jobs.edge.admission.probing import (
+    PATTERN_WORDS,
+    Caller,
+    Episode,
+    Inquiry,
+    Pattern,
+    ProbingDetector,
+    network_of,
+)
 from jobs.edge.problems import RequestIds
 from jobs.edge.quote_requests import BadRequestError
 from jobs.edge.quoting import Receive, Scope, Send
 from jobs.runtime.metrics import Metrics
 
 log = logging.getLogger(__name__)
-
-
-class Inquiry(NamedTuple):
-    """A public key's request: who asks, and when (wall time, epoch ms)."""
-
-    detector: ProbingDetector
-    caller: Caller
-    now_ms: int
-
-    def asked(self, listing: str, customer: str) -> bool:
-        """Count a listing asked for; return whether the default price is to be answered."""
-        return self.detector.asked(self.caller, listing, customer, self.now_ms)
-
-    def answered(self, listing: str, price_minor: int) -> bool:
-        """Count a price before it is answered; return whether the default price is to be answered instead."""
-        return self.detector.answered(self.caller, listing, price_minor, self.now_ms)
 
 
 class Delays:
@@ -132,4 +125,4 @@ def add_probing_gauges(
         metrics.gauge(what, "count", meaning).set_function(value)
     episodes = metrics.gauge("probing_episodes", "count", "Episodes of probing, by pattern", ["pattern"])
     for pattern in Pattern:
-        episodes.labels(pattern.value).set_function(lambda pattern=pattern: detector.began[pattern])
+        episodes.labels(pattern.value).set_function(partial(detector.began.__getitem__, pattern))
