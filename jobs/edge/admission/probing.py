@@ -73,7 +73,7 @@ class Caller(NamedTuple):
 
 
 class Episode(NamedTuple):
-    """The begin of an episode: who, by which pattern, and the count that was exceeded."""
+    """The beginning of an episode: who, by which pattern, and the count that was exceeded."""
 
     caller: Caller
     pattern: Pattern

@@ -1,7 +1,7 @@
 """What the quote port does with callers that are found probing: it notifies, slows them, and counts.
 
-The request of a public key gets an :class:`~jobs.edge.admission.probing.Inquiry` in its scope (``inquiry``). It counts what is asked, and
-decides when the default price is answered. A backend's request gets none.
+The request of a public key gets an Inquiry (:mod:`jobs.edge.admission.probing`) in its scope, as ``inquiry``. It
+counts what is asked, and decides when the default price is answered. A backend's request gets none.
 """
 
 from __future__ import annotations
