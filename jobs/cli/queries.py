@@ -11,6 +11,7 @@ import typer
 
 from features.registry import EVENT_TIMESTAMP
 from jobs.audit.explanation import explain_price, explanation_text, format_time, learned_state
+from jobs.audit.fallbacks import fallback_use
 from jobs.audit.ledger import balance_ledger
 from jobs.cli.base import NO, AsJson, ListingKey, columns, commands, open_tables, out, parse_listing, wrong
 from jobs.connectors.kafka.offsets import TopicEnds
@@ -190,6 +191,9 @@ def status(as_json: AsJson = False) -> None:
         rules = sum(len(scope.rules) for scope in rules_in_force(settings, settings.tenant))
         data["policy"]["rules"] = rules
         lines.append(f"rules: {rules or 'none'} in force; `walras rules` shows what they did")
+        fallbacks = fallback_use(settings.kafka)
+        data["fallback"] = asdict(fallbacks)
+        lines.append(f"fallback: {fallbacks.line}")
     out(data, lines, as_json)
     if not all(each.ok for each in found):
         raise typer.Exit(NO)
