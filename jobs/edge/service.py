@@ -47,7 +47,7 @@ from jobs.connectors.redis.rate_counts import RateCounts
 from jobs.edge.admission.access import QuoteAccess, protected
 from jobs.edge.admission.probing import ProbingDetector, Thresholds
 from jobs.edge.admission.rate_limits import WINDOW_S, RateLimits
-from jobs.edge.admission.slowing import Delays, add_probing_gauges, log_episode, slowed
+from jobs.edge.admission.slowing import Delays, add_probing_gauges, examination, log_episode
 from jobs.edge.lock_routes import LOCK, REDEEM, lock_routes
 from jobs.edge.openapi import DOCUMENT, openapi
 from jobs.edge.price_cache import PriceCache
@@ -204,14 +204,7 @@ def build(
     )  # fmt: skip
 
     async def quotes_and_locks(scope: Scope, receive: Receive, send: Send) -> None:
-        handler = other_routes if scope["path"] == LOCK else quoting
-        await handler(scope, receive, send)
-
-    examined = slowed(quotes_and_locks, detector, delays, wall_ms)
-
-    async def quotes_and_redemptions(scope: Scope, receive: Receive, send: Send) -> None:
-        # A redemption tells no price.
-        handler = other_routes if scope["path"] == REDEEM else examined
+        handler = other_routes if scope["path"] in (LOCK, REDEEM) else quoting
         await handler(scope, receive, send)
 
     limits = RateLimits(
@@ -223,7 +216,9 @@ def build(
     metrics.gauge("limits_alone", "count", "Seconds in which the rate limits did not reach Redis").set_function(
         lambda: limits.failures
     )
-    protected_quotes = protected(quotes_and_redemptions, access, limits)
+    # A redemption shows no price that the caller does not have.
+    examine = examination(detector, delays, wall_ms, exempt=(REDEEM,))
+    protected_quotes = protected(quotes_and_locks, access, limits, examine)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(ROOT):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -83,11 +83,19 @@ class QuoteAccess:
 
 
 def protected(
-    app: Callable[..., Any], access: QuoteAccess, limits: RateLimits
+    app: Callable[..., Any],
+    access: QuoteAccess,
+    limits: RateLimits,
+    examine: Callable[[Scope], Awaitable[int | None]],
 ) -> Callable[[Scope, Receive, Send], Any]:
     """Return an ASGI application that answers requests with a valid key, within the limits of key and address.
 
     The request's scope then has ``reply_headers``, which tell the caller about its limit.
+
+    Parameters
+    ----------
+    examine : called with the scope of a public key's request; returns None, or the seconds after which the request
+        may be repeated where it is refused (:func:`jobs.edge.admission.slowing.examination`).
     """
     request_ids = RequestIds()
 
@@ -95,6 +103,8 @@ def protected(
         found, more = access.refusal(scope), Headers()
         key_id, client = scope.get("key_id", ""), scope.get("client")
         wait_s = limits.over(key_id, client[0] if client else "", _quotes_of(scope))
+        if wait_s is None and found is None and "public" in scope:
+            wait_s = await examine(scope)
         if wait_s is not None and (found is None or found[0] == HTTPStatus.UNAUTHORIZED):
             found = (429, f"expected fewer requests; repeat this one in {wait_s} s")
             headers = limits.headers(key_id) if key_id else Headers()
@@ -103,7 +113,7 @@ def protected(
             scope["reply_headers"] = limits.headers(key_id)
             await app(scope, receive, send)
         else:
-            await refuse(send, BadRequestError(*found), request_ids.of(scope["headers"]), more)
+            await _refuse(send, BadRequestError(*found), request_ids.of(scope["headers"]), more)
 
     return answer
 
@@ -116,7 +126,7 @@ def _quotes_of(scope: Scope) -> int:
     return 1 + (int(length) // BYTES_PER_QUOTE if length.isdigit() else 0)
 
 
-async def refuse(send: Send, error: BadRequestError, request_id: bytes, more: Headers) -> None:
+async def _refuse(send: Send, error: BadRequestError, request_id: bytes, more: Headers) -> None:
     """Reply with a problem; a missing key is answered with the scheme that is expected."""
     body = problem_of(error).body(request_id)
     headers = [

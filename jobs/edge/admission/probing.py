@@ -180,8 +180,12 @@ class ProbingDetector:
             oldest = next(iter(listings.values()))
         if len(listings) > most_listings:
             self._found(caller, Pattern.LISTINGS, now_ms)
-        self._add(asked, more)
-        return self._answer(caller, now_ms)
+        if more:
+            self._add(asked, more)
+        if not self.is_probing(caller, now_ms):
+            return False
+        self.default_answers += 1
+        return True
 
     def answered(self, caller: Caller, listing: str, price_minor: int, now_ms: int) -> bool:
         """Count a price before it is answered; return whether the default price is to be answered instead.
@@ -193,12 +197,14 @@ class ProbingDetector:
         before = len(prices)
         if _above(prices, price_minor, now_ms, now_ms - self.thresholds.window_ms, self.thresholds.prices):
             self._found(caller, Pattern.PRICES, now_ms)
-        self._add(asked, len(prices) - before)
+        if len(prices) != before:
+            self._add(asked, len(prices) - before)
         return self.is_probing(caller, now_ms)
 
     def is_probing(self, caller: Caller, now_ms: int) -> bool:
         """Return whether an episode of a caller lasts."""
-        return self._until_ms.get(caller, now_ms) > now_ms
+        until_ms = self._until_ms
+        return bool(until_ms) and until_ms.get(caller, now_ms) > now_ms
 
     def probing(self, now_ms: int) -> int:
         """Return the number of episodes that last, and forget those that have ended."""
@@ -208,12 +214,6 @@ class ProbingDetector:
     def __len__(self) -> int:
         """Return the number of callers that are remembered."""
         return len(self._callers)
-
-    def _answer(self, caller: Caller, now_ms: int) -> bool:
-        if not self.is_probing(caller, now_ms):
-            return False
-        self.default_answers += 1
-        return True
 
     def _found(self, caller: Caller, pattern: Pattern, now_ms: int) -> None:
         begins = not self.is_probing(caller, now_ms)

@@ -9,11 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
-from typing import Any
 
-from jobs.edge.admission.access import refuse
 from jobs.edge.admission.probing import (
     PATTERN_WORDS,
     Caller,
@@ -23,9 +21,7 @@ from jobs.edge.admission.probing import (
     ProbingDetector,
     network_of,
 )
-from jobs.edge.problems import RequestIds
-from jobs.edge.quote_requests import BadRequestError
-from jobs.edge.quoting import Receive, Scope, Send
+from jobs.edge.quoting import Scope
 from jobs.runtime.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -67,30 +63,34 @@ class Delays:
         return None
 
 
-def slowed(
-    app: Callable[..., Any], detector: ProbingDetector, delays: Delays, wall_ms: Callable[[], int]
-) -> Callable[[Scope, Receive, Send], Any]:
-    """Return an ASGI application that delays the requests of callers that are probing.
+def examination(
+    detector: ProbingDetector, delays: Delays, wall_ms: Callable[[], int], exempt: Collection[str] = ()
+) -> Callable[[Scope], Awaitable[int | None]]:
+    """Return the examination of a public key's request, after which the request is answered or refused.
 
-    A request beyond those that may be delayed at once is refused with 429 and ``Retry-After``. Only public keys'
-    requests are examined (``public`` in the scope, :mod:`jobs.edge.admission.access`).
+    It puts the request's Inquiry into its scope and delays it while its caller is probing. It returns None, or the
+    seconds after which the request may be repeated if too many are delayed.
+
+    Parameters
+    ----------
+    wall_ms : the wall clock.
+    exempt : paths whose requests are not examined.
     """
-    request_ids = RequestIds()
 
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        if "public" in scope:
-            client = scope.get("client")
-            caller = Caller(scope["key_id"], network_of(client[0] if client else ""))
-            if detector.is_probing(caller, wall_ms()):
-                wait_s = await delays.delay()
-                if wait_s is not None:
-                    error = BadRequestError(429, f"expected fewer requests; repeat this one in {wait_s} s")
-                    more = ((b"retry-after", b"%d" % wait_s), *scope.get("reply_headers", ()))
-                    return await refuse(send, error, request_ids.of(scope["headers"]), more)
-            scope["inquiry"] = Inquiry(detector, caller, wall_ms())
-        await app(scope, receive, send)
+    async def examine(scope: Scope) -> int | None:
+        if scope["path"] in exempt:
+            return None
+        client = scope.get("client")
+        caller, now_ms = Caller(scope["key_id"], network_of(client[0] if client else "")), wall_ms()
+        if detector.is_probing(caller, now_ms):
+            wait_s = await delays.delay()
+            if wait_s is not None:
+                return wait_s
+            now_ms = wall_ms()
+        scope["inquiry"] = Inquiry(detector, caller, now_ms)
+        return None
 
-    return answer
+    return examine
 
 
 def log_episode(episode: Episode, window_s: float) -> None:
