@@ -20,7 +20,7 @@ from jobs.access.roles import KeyKind
 from jobs.access.signatures import Signer
 from jobs.runtime.pseudonym import create_secret
 from jobs.runtime.settings import Settings
-from schemas.events import AccessKey
+from schemas.records.operator_events import AccessKey
 from schemas.time_units import DAY_MS, MINUTE_MS
 
 ADMIN, SHOP = "admin", "shop"

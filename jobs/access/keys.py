@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from jobs.access.roles import KeyKind, Permission, Role, may
-from schemas.events import AccessKey
+from schemas.records.operator_events import AccessKey
 
 EVERY_TENANT = ""
 """Tenant of a key that is not bound to one."""

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from jobs.access.roles import Permission, may
 from jobs.runtime.pseudonym import create_secret
-from schemas.events import AccessKey, Command
+from schemas.records.operator_events import AccessKey, Command
 
 Verify = Callable[[Command], str]
 """Returns what is wrong with a command, "" for nothing."""

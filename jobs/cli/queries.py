@@ -20,12 +20,13 @@ from jobs.connectors.kafka.reading import newest, read_values
 from jobs.monitoring.health import component_health
 from jobs.policies.control import read_history
 from jobs.policies.rules import rules_in_force
-from jobs.pricing.decision.limit_texts import reason_text
+from jobs.pricing.decision.texts.limit_texts import reason_text
 from jobs.runtime.pseudonym import pseudonym
 from jobs.runtime.settings import Settings
-from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT, OWN_PRICE_ELASTICITY
+from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT
 from schemas.money import Money
 from schemas.price_table import price_key, segment_key
+from schemas.records.results import OWN_PRICE_ELASTICITY
 from schemas.topics import INPUTS, TOPICS
 
 

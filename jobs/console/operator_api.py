@@ -26,7 +26,7 @@ from jobs.connectors.kafka.commands import OperatorError, Target, make_command, 
 from jobs.connectors.kafka.publisher import PublishError
 from jobs.console.sign_in import ConsoleAccess, required
 from jobs.runtime.settings import Settings
-from schemas.events import AccessKey, CommandKind
+from schemas.records.operator_events import AccessKey, CommandKind
 
 Manager = Annotated[Principal, Depends(required(Permission.COMMAND))]
 Admin = Annotated[Principal, Depends(required(Permission.MANAGE_KEYS))]

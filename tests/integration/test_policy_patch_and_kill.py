@@ -21,7 +21,8 @@ from jobs.pricing.policy import Policy
 from jobs.registry import JOBS
 from jobs.runtime.settings import Settings
 from schemas.causes import Cause
-from schemas.events import CatalogEntry, Command, CommandKind
+from schemas.events import CatalogEntry
+from schemas.records.operator_events import Command, CommandKind
 from schemas.ticks import closing_ticks, due_ticks
 from schemas.time_units import HOUR_MS, MINUTE_MS
 from schemas.topics import INPUTS

@@ -18,7 +18,7 @@ from jobs.access.signatures import Signer, is_signed, public_key
 from jobs.connectors.kafka.publisher import Publisher
 from jobs.connectors.kafka.reading import read_values
 from jobs.runtime.settings import Settings
-from schemas.events import AccessKey
+from schemas.records.operator_events import AccessKey
 from schemas.time_units import DAY_MS
 
 

@@ -20,7 +20,7 @@ from jobs.access.roles import PERMISSIONS, may
 from jobs.access.sessions import ABSOLUTE_MS, IDLE_MS, Sessions
 from jobs.access.signatures import Signer, is_signed, public_key, verifier
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
-from schemas.events import Command
+from schemas.records.operator_events import Command
 from tests.jobs.access.access_builders import keys, texts
 
 NOW_MS = 1_790_000_000_000

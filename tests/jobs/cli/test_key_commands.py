@@ -13,7 +13,7 @@ from jobs import cli
 from jobs.access import KeyRing
 from jobs.access.keys import digest_of
 from jobs.connectors.kafka import access_keys
-from schemas.events import AccessKey
+from schemas.records.operator_events import AccessKey
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from jobs.console.market_view import MarketView
 from jobs.console.service import build
 from jobs.monitoring.health import ComponentHealth
 from jobs.runtime.settings import Settings
-from schemas.events import Command
+from schemas.records.operator_events import Command
 from schemas.topics import TOPICS
 from tests.jobs.access.access_builders import TENANT, bearer, keys, texts
 

@@ -19,7 +19,7 @@ import pytest
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.edge.api_models import RECORDS
 from jobs.runtime.pseudonym import pseudonym
-from schemas.events import Listing
+from schemas.listings import Listing
 from schemas.price_table import PriceList, PriceTable
 from tests.jobs.access.access_builders import bearer
 from tests.jobs.edge.edge_builders import KEY, NOW
