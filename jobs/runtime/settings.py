@@ -118,7 +118,7 @@ class Settings(BaseSettings):
         description="most listings, customers and prices that an edge process remembers of all such networks",
     )
     edge_probing_delay_s: float = Field(
-        2.0, ge=0, description="seconds by which a request is delayed while its network is probing"
+        2.0, ge=0, le=60, description="seconds by which a request is delayed while its network is probing"
     )
     edge_probing_delayed: int = Field(
         100, ge=0, description="most requests that an edge process delays at once; more are answered with 429"
