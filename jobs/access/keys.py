@@ -33,9 +33,9 @@ class KeyIssueError(ValueError):
 class Principal(NamedTuple):
     """Who a request comes from.
 
-    ``author``: the key's holder, which commands record. ``tenant``: the one it may see, "" for every tenant.
-    ``expires_ms``: wall time from which the key is refused. ``public``: whether the key is used outside the shop's
-    servers, so that the quote port looks for probing.
+    ``key_id``: of the key, "" for a provider's user. ``author``: the name that commands record. ``tenant``: the
+    one it may see, "" for every tenant. ``expires_ms``: wall time from which the key is refused, or the session
+    ends. ``public``: whether the key is used outside the shop's servers, so that the quote port looks for probing.
     """
 
     key_id: str

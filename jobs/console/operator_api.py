@@ -110,7 +110,7 @@ def operator_routes(settings: Settings) -> APIRouter:
     async def send(body: Annotated[CommandBody, Body()], who: Manager) -> CommandSent:
         """Send a command, with the author and role of the key."""
         if not who.sees(body.tenant):
-            raise HTTPException(HTTPStatus.FORBIDDEN, f"tenant: expected the key's own, {who.tenant}")
+            raise HTTPException(HTTPStatus.FORBIDDEN, f"tenant: expected {who.tenant!r}, got {body.tenant!r}")
         given = body.model_dump(exclude={"kind", "tenant", "market", "sku"})
         try:
             command = make_command(
@@ -134,7 +134,7 @@ def operator_routes(settings: Settings) -> APIRouter:
     async def issue(body: Annotated[KeyBody, Body()], who: Admin) -> IssuedKey:
         """Issue a key. Its text is in this reply alone."""
         if not who.sees(body.tenant):
-            raise HTTPException(HTTPStatus.FORBIDDEN, f"tenant: expected the key's own, {who.tenant}")
+            raise HTTPException(HTTPStatus.FORBIDDEN, f"tenant: expected {who.tenant!r}, got {body.tenant!r}")
         try:
             text, record = await asyncio.to_thread(
                 access_keys.issue, settings, body.author, body.role, body.tenant, body.days, body.kind
@@ -178,9 +178,9 @@ def operator_routes(settings: Settings) -> APIRouter:
     async def session(request: Request, who: Reader) -> SessionView:
         """Return who is signed in."""
         access: ConsoleAccess = request.app.state.access
-        found = access.holder(request)
-        csrf = found[1].csrf if found is not None and found[1] is not None else ""
-        return SessionView(author=who.author, role=who.role, tenant=who.tenant, csrf=csrf)
+        found = await access.holder(request)
+        csrf = found[1] if found is not None else None
+        return SessionView(author=who.author, role=who.role, tenant=who.tenant, csrf=csrf or "")
 
     return routes
 

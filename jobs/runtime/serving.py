@@ -1,8 +1,13 @@
-"""Options with which uvicorn serves the quote port and the operator port."""
+"""Serving of the quote port and the operator port by uvicorn."""
 
 from __future__ import annotations
 
+import signal
+import sys
+from types import FrameType
 from typing import Any
+
+import uvicorn
 
 from jobs.runtime.settings import Settings
 
@@ -23,15 +28,13 @@ SERVER: dict[str, Any] = {
 """Options of uvicorn for both ports, and in the benchmark's server."""
 
 
-def proxy_options(settings: Settings) -> dict[str, Any]:
+def proxy_options(proxies: str | None) -> dict[str, Any]:
     """Return uvicorn's options for the proxies whose ``X-Forwarded-For`` names the caller; they replace SERVER's.
 
-    >>> proxy_options(Settings(edge_proxies="10.0.0.0/8")), proxy_options(Settings())
+    >>> proxy_options("10.0.0.0/8"), proxy_options(None)
     ({'proxy_headers': True, 'forwarded_allow_ips': '10.0.0.0/8'}, {})
     """
-    if settings.edge_proxies is None:
-        return {}
-    return {"proxy_headers": True, "forwarded_allow_ips": settings.edge_proxies}
+    return {} if proxies is None else {"proxy_headers": True, "forwarded_allow_ips": proxies}
 
 
 def tls_options(settings: Settings) -> dict[str, Any]:
@@ -39,3 +42,21 @@ def tls_options(settings: Settings) -> dict[str, Any]:
     if settings.tls_certificate is None:
         return {}
     return {"ssl_certfile": settings.tls_certificate, "ssl_keyfile": settings.tls_key}
+
+
+def serve(app: Any, host: str, port: int, settings: Settings, proxies: str | None = None) -> None:
+    """Serve an ASGI application until SIGINT or SIGTERM, then finish its replies and run its shutdown.
+
+    The process then ends with exit code 0. uvicorn raises SIGTERM again after its shutdown, which would end the
+    process by the signal.
+
+    Parameters
+    ----------
+    proxies : addresses or networks of proxies, with commas between them, whose ``X-Forwarded-For`` is believed.
+    """
+    signal.signal(signal.SIGTERM, _exit)
+    uvicorn.run(app, host=host, port=port, **SERVER | tls_options(settings) | proxy_options(proxies))
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    sys.exit(0)
