@@ -8,6 +8,6 @@ hold hashes alone.
 from __future__ import annotations
 
 from jobs.access.keys import EVERY_TENANT, KeyRing, Principal, issue_key
-from jobs.access.roles import Permission, Role
+from jobs.access.roles import KeyKind, Permission, Role
 
-__all__ = ["EVERY_TENANT", "KeyRing", "Permission", "Principal", "Role", "issue_key"]
+__all__ = ["EVERY_TENANT", "KeyKind", "KeyRing", "Permission", "Principal", "Role", "issue_key"]

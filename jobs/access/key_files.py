@@ -16,6 +16,7 @@ from typing import NamedTuple
 import orjson
 
 from jobs.access.keys import issue_key
+from jobs.access.roles import KeyKind
 from jobs.access.signatures import Signer
 from jobs.runtime.pseudonym import create_secret
 from jobs.runtime.settings import Settings
@@ -38,11 +39,13 @@ class LocalKey(NamedTuple):
 
 
 def local_key(path: Path, signer: Signer, author: str, role: str, tenant: str) -> LocalKey:
-    """Return the key in a file; it is issued and its record signed if the file does not exist."""
+    """Return the key in a file, a backend's; it is issued and its record signed if the file does not exist."""
 
     def issue() -> str:
         now_ms = round(time.time() * 1000)
-        text, record = issue_key(author, role, tenant, now_ms=now_ms, expires_ms=now_ms + LOCAL_KEY_DAYS * DAY_MS)
+        text, record = issue_key(
+            author, role, tenant, now_ms=now_ms, expires_ms=now_ms + LOCAL_KEY_DAYS * DAY_MS, kind=KeyKind.BACKEND
+        )
         return orjson.dumps({"key": text, "record": signer.sign(record)}).decode()
 
     create_secret(path, issue)

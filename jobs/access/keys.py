@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from jobs.access.roles import Permission, Role, may
+from jobs.access.roles import KeyKind, Permission, Role, may
 from schemas.records.operator_events import AccessKey
 
 EVERY_TENANT = ""
@@ -35,7 +35,7 @@ class Principal(NamedTuple):
 
     ``key_id``: of the key, "" for a provider's user. ``author``: the name that commands record. ``tenant``: the
     one it may see, "" for every tenant. ``expires_ms``: wall time from which the key is refused, or the session
-    ends.
+    ends. ``public``: whether the key is used outside the shop's servers, so that the quote port looks for probing.
     """
 
     key_id: str
@@ -43,6 +43,7 @@ class Principal(NamedTuple):
     tenant: str
     role: str
     expires_ms: int
+    public: bool = False
 
     def may(self, permission: Permission, tenant: str | None = None) -> bool:
         """Return whether the holder has a permission, in a tenant where one is given.
@@ -59,7 +60,14 @@ class Principal(NamedTuple):
 
 
 def issue_key(
-    author: str, role: str, tenant: str, *, now_ms: int, expires_ms: int, key_id: str | None = None
+    author: str,
+    role: str,
+    tenant: str,
+    *,
+    now_ms: int,
+    expires_ms: int,
+    key_id: str | None = None,
+    kind: str = KeyKind.PUBLIC,
 ) -> tuple[str, AccessKey]:
     """Return a new key's text, to be shown once, and its record.
 
@@ -69,6 +77,8 @@ def issue_key(
     tenant : the one tenant that it may see; "" for every tenant.
     now_ms, expires_ms : wall times, epoch ms.
     key_id : None: a new random one.
+    kind : where the key is used; recorded for roles that may ask for prices. A key that is not stated to be a
+        backend's is public.
 
     Raises
     ------
@@ -78,11 +88,14 @@ def issue_key(
     Examples
     --------
     >>> text, record = issue_key("ann", "analyst", "acme", now_ms=0, expires_ms=1000)
-    >>> text.split("_")[0], record.digest == digest_of(text), record.role
-    ('walras', True, 'analyst')
+    >>> text.split("_")[0], record.digest == digest_of(text), record.role, record.kind
+    ('walras', True, 'analyst', None)
+    >>> issue_key("web-shop", "quotes", "acme", now_ms=0, expires_ms=1000)[1].kind
+    'public'
     """
     if role not in Role.__members__.values():
         raise KeyIssueError(f"role: expected one of {', '.join(Role)}; got {role!r}")
+    stated = kind_of(role, kind)
     if not re.fullmatch(NAME_PATTERN, author):
         raise KeyIssueError(
             f"name: expected 1 to 64 letters, digits, dots, dashes, underscores, @; got {author!r}"
@@ -91,7 +104,32 @@ def issue_key(
         raise KeyIssueError("expires: expected a time in the future, got one that has passed")
     name = key_id or secrets.token_hex(6)
     text = f"{PREFIX}_{name}_{secrets.token_urlsafe(SECRET_BYTES)}"
-    return text, AccessKey(name, now_ms, tenant, role, author, digest_of(text), expires_ms, None)
+    record = AccessKey(name, now_ms, tenant, role, author, digest_of(text), expires_ms, None, kind=stated)
+    return text, record
+
+
+def kind_of(role: str, kind: str) -> str | None:
+    """Return the kind that a key's record states; None for a role that asks for no prices.
+
+    Raises
+    ------
+    KeyIssueError
+        If there is no such kind.
+
+    >>> kind_of("quotes", "backend"), kind_of("reader", "backend")
+    ('backend', None)
+    """
+    if kind not in KeyKind.__members__.values():
+        raise KeyIssueError(f"kind: expected one of {', '.join(KeyKind)}; got {kind!r}")
+    return str(kind) if may(role, Permission.QUOTE) else None
+
+
+def kind_of_record(record: AccessKey) -> str | None:
+    """Return where a key is used; None for a role that asks for no prices.
+
+    A record without a kind is a backend's.
+    """
+    return kind_of(record.role, record.kind or KeyKind.BACKEND)
 
 
 def digest_of(text: str) -> str:
@@ -171,5 +209,6 @@ class KeyRing:
 
 
 def principal_of(record: AccessKey) -> Principal:
-    """Return the holder of a key."""
-    return Principal(record.key_id, record.author, record.tenant, record.role, record.expires_ms)
+    """Return the holder of a key; a record without a kind is a backend's."""
+    public = record.kind not in (None, KeyKind.BACKEND)
+    return Principal(record.key_id, record.author, record.tenant, record.role, record.expires_ms, public)

@@ -1,4 +1,7 @@
-"""Role and Permission: who may ask what. The one table of both is :data:`PERMISSIONS`."""
+"""Role and Permission: who may ask what. The one table of both is :data:`PERMISSIONS`.
+
+KeyKind says where a key is used.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,15 @@ class Role(StrEnum):
     ANALYST = "analyst"
     PRICING_MANAGER = "pricing_manager"
     ADMIN = "admin"
+
+
+class KeyKind(StrEnum):
+    """Where a key that may ask for prices is used."""
+
+    BACKEND = "backend"
+    """On a shop's servers, which ask for every customer and every listing."""
+    PUBLIC = "public"
+    """In browsers, apps or a partner's programs. The quote port looks for probing by each address of the key."""
 
 
 _READER = frozenset({Permission.READ})

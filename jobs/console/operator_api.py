@@ -3,6 +3,7 @@
 POST /v1/commands                                        send a command, signed with the author of the key
 GET  /v1/keys                                            keys of the own tenant, without their texts
 POST /v1/keys                                            issue a key; the reply shows its text once
+POST /v1/keys/{key_id}/kind                              state where a key for prices is used
 POST /v1/keys/{key_id}/rotate                            replace a key's text
 POST /v1/keys/{key_id}/revoke                            refuse a key from now on
 GET  /v1/session                                         who is signed in
@@ -18,8 +19,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, Depends, HTTPException, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from jobs.access import Permission, Principal, Role
-from jobs.access.keys import NAME_PATTERN, KeyIssueError
+from jobs.access import KeyKind, Permission, Principal, Role
+from jobs.access.keys import NAME_PATTERN, KeyIssueError, kind_of_record
 from jobs.connectors.kafka import access_keys
 from jobs.connectors.kafka.commands import OperatorError, Target, make_command, publish_command
 from jobs.connectors.kafka.publisher import PublishError
@@ -70,6 +71,18 @@ class KeyBody(BaseModel):
     role: Role
     tenant: str = Field("", max_length=64, description="empty: every tenant")
     days: float = Field(90, gt=0, le=3650)
+    kind: KeyKind = Field(
+        KeyKind.PUBLIC,
+        description="where a key for prices is used; requests of a public one are checked for probing",
+    )
+
+
+class KindBody(BaseModel):
+    """Where a key for prices is used."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: KeyKind
 
 
 class IssuedKey(BaseModel):
@@ -124,7 +137,7 @@ def operator_routes(settings: Settings) -> APIRouter:
             raise HTTPException(HTTPStatus.FORBIDDEN, f"tenant: expected {who.tenant!r}, got {body.tenant!r}")
         try:
             text, record = await asyncio.to_thread(
-                access_keys.issue, settings, body.author, body.role, body.tenant, body.days
+                access_keys.issue, settings, body.author, body.role, body.tenant, body.days, body.kind
             )
         except KeyIssueError as error:
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
@@ -132,15 +145,25 @@ def operator_routes(settings: Settings) -> APIRouter:
             raise _unavailable(error) from None
         return IssuedKey(key_id=record.key_id, key=text, expires_ms=record.expires_ms)
 
+    @routes.post("/keys/{key_id}/kind")
+    async def state_kind(
+        request: Request, key_id: str, body: Annotated[KindBody, Body()], who: Admin
+    ) -> dict[str, Any]:
+        """State where a key for prices is used; its text stays."""
+        _check_visible(request, key_id, who)
+        try:
+            return public(await asyncio.to_thread(access_keys.set_kind, settings, key_id, body.kind))
+        except (access_keys.UnknownKeyError, KeyIssueError) as error:
+            raise HTTPException(HTTPStatus.CONFLICT, str(error)) from None
+        except PublishError as error:
+            raise _unavailable(error) from None
+
     @routes.post("/keys/{key_id}/{action}")
     async def change(
         request: Request, key_id: str, action: Literal["rotate", "revoke"], who: Admin
     ) -> dict[str, Any]:
         """Rotate or revoke a key; its former text is refused within a second."""
-        access: ConsoleAccess = request.app.state.access
-        known = {record.key_id: record for record in access.ring.records() if who.sees(record.tenant)}
-        if key_id not in known:
-            raise HTTPException(HTTPStatus.NOT_FOUND, f"key id: no key {key_id!r}")
+        _check_visible(request, key_id, who)
         try:
             if action == "revoke":
                 return public(await asyncio.to_thread(access_keys.revoke, settings, key_id))
@@ -163,8 +186,16 @@ def operator_routes(settings: Settings) -> APIRouter:
 
 
 def public(record: AccessKey) -> dict[str, Any]:
-    """Return a key's record without its hash and signature."""
-    return {name: value for name, value in asdict(record).items() if name not in ("digest", "signature")}
+    """Return a key's record without its hash and signature, and with the kind that it has."""
+    shown = {name: value for name, value in asdict(record).items() if name not in ("digest", "signature")}
+    return shown | {"kind": kind_of_record(record)}
+
+
+def _check_visible(request: Request, key_id: str, who: Principal) -> None:
+    """Raise HTTPException if the caller may see no key of this id."""
+    access: ConsoleAccess = request.app.state.access
+    if not any(record.key_id == key_id and who.sees(record.tenant) for record in access.ring.records()):
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"key id: no key {key_id!r}")
 
 
 def _unavailable(error: Exception) -> HTTPException:

@@ -96,7 +96,8 @@ class LockRoutes:
         if (tenant := _tenant(request)) not in ("", given["tenant"]):
             raise BadRequestError(403, f"tenant: expected the key's own, {tenant}")
         listing = f"{given.pop('tenant')}/{given.pop('market')}/{given.pop('sku')}"
-        quote = orjson.loads(await self._quoting.answer(PREFIX + listing, urlencode(given).encode()))
+        inquiry = request.scope.get("inquiry")
+        quote = orjson.loads(await self._quoting.answer(PREFIX + listing, urlencode(given).encode(), inquiry))
         now_ms = self._clock.now_ms()
         lock = PriceLock.of_quote(quote, now_ms, self._minutes)
         key = self._keys.keys(now_ms).signing(now_ms)

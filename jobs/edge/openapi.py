@@ -30,7 +30,7 @@ _REFUSALS = {
     405: "another method is expected",
     413: f"the body has more than {MAX_BODY} bytes",
     414: "path or query is too long",
-    429: "key or address asked for more quotes than its limit; Retry-After says when to repeat the request",
+    429: "key or address asked for more quotes than its limit, or is probing; Retry-After says when to repeat it",
     503: "no price is known while Redis does not answer",
 }
 _OF_A_QUOTE, _OF_A_LIST = (400, 401, 403, 404, 405, 414, 429, 503), (400, 401, 403, 405, 413, 429)

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from itertools import count
 from typing import NamedTuple
 
 import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 
 from jobs.edge.price_entry import NoPriceError, UnknownListingError
@@ -27,6 +29,8 @@ REQUEST_ID = b"x-request-id"
 PROBLEM_TYPE = (b"content-type", b"application/problem+json")
 TYPE_PREFIX = "urn:walras:problem:"
 INSTANCE_PREFIX = "urn:walras:request:"
+MAX_SHOWN = 80
+"""Most characters of an unknown path that the reply repeats."""
 _VALID_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
@@ -110,3 +114,43 @@ class RequestIds:
             if name == REQUEST_ID and _VALID_ID.fullmatch(value):
                 return value
         return b"r-%b-%x" % (self._prefix, next(self._number))
+
+
+def unserved_handler() -> Callable[[Request, Exception], Awaitable[Response]]:
+    """Return Starlette's handler of requests that no route serves: 404, or 405 with ``Allow``, as problems."""
+    request_ids = RequestIds()
+
+    async def answer(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        request_id = request_ids.of(request.scope["headers"])
+        found = unserved(error, request.method, request.url.path)
+        headers = {"cache-control": "no-store", REQUEST_ID.decode(): request_id.decode()}
+        if allow := allowed(error):
+            headers["allow"] = allow
+        return Response(found.body(request_id), found.status, headers, media_type="application/problem+json")
+
+    return answer
+
+
+def unserved(error: HTTPException, method: str, path: str) -> Problem:
+    """Return the problem of a request that no route serves.
+
+    >>> unserved(HTTPException(405, headers={"Allow": "POST"}), "GET", "/v1/quotes:lock").detail
+    'expected POST /v1/quotes:lock, got GET'
+    >>> unserved(HTTPException(404), "GET", "/v1").detail
+    "expected a path of the quote port, such as /v1/openapi.json, which lists the quotes; got '/v1'"
+    """
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        detail = f"expected {allowed(error)} {path}, got {method}"
+    else:
+        detail = (
+            "expected a path of the quote port, such as /v1/openapi.json, which lists the quotes; "
+            f"got {path[:MAX_SHOWN]!r}"
+        )
+    return problem_of(BadRequestError(error.status_code, detail))
+
+
+def allowed(error: HTTPException) -> str:
+    """Return the methods that a route takes, sorted; "" where none takes the path."""
+    methods = (error.headers or {}).get("Allow", "")
+    return ", ".join(sorted(methods.split(", ")))

@@ -2,7 +2,8 @@
 
 The customer id is replaced by a pseudonym before any lookup or logging. The price is the one that the session
 keeps, or is picked from the table by the layout's rule. The reply has a reason for shoppers, and neither
-propensities nor shadow prices.
+propensities nor shadow prices. A caller that is probing (:mod:`jobs.edge.admission.probing`) is answered with the
+default price.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any
 
 from jobs.connectors.kafka.quote_log import QuoteLog
+from jobs.edge.admission.probing import Inquiry
 from jobs.edge.gauges import add_gauges
 from jobs.edge.price_cache import PriceCache
 from jobs.edge.price_entry import Entry, NoPriceError, UnknownListingError
@@ -85,7 +88,7 @@ class Quoting:
             if method != "GET" and method != "HEAD":
                 body = await self._list(method, scope, receive)
             else:
-                body = await self.answer(scope["path"], scope["query_string"])
+                body = await self.answer(scope["path"], scope["query_string"], scope.get("inquiry"))
         except (BadRequestError, UnknownListingError, NoPriceError) as error:
             problem = problem_of(error)
             status, body, content = problem.status, problem.body(request_id), PROBLEM_TYPE
@@ -103,10 +106,16 @@ class Quoting:
             expected = f"POST {path}" if path in (BATCH, CART) else f"GET {PREFIX}{{tenant}}/{{market}}/{{sku}}"
             raise BadRequestError(405, f"expected {expected}, got {method}")
         body = await read_body(scope["headers"], receive)
-        return await quote_list(Pricing(self.cache, self._name, self.quote, scope.get("tenant", "")), path, body)
+        inquiry = scope.get("inquiry")
+        quote = self.quote if inquiry is None else partial(self.quote, inquiry=inquiry)
+        return await quote_list(Pricing(self.cache, self._name, quote, scope.get("tenant", "")), path, body)
 
-    async def answer(self, path: str, query: bytes) -> bytes:
+    async def answer(self, path: str, query: bytes, inquiry: Inquiry | None = None) -> bytes:
         """Return the public reply to a request as JSON, and log the quote.
+
+        Parameters
+        ----------
+        inquiry : where the request is examined for probing; None: it is not.
 
         Raises
         ------
@@ -126,20 +135,29 @@ class Quoting:
             with self._wait():
                 found = await self.cache.lookup(Listing.parse(key), VisitorId(*visitor))
         entry, known = found
-        return self.quote(key, entry, known, shopper)
+        return self.quote(key, entry, known, shopper, inquiry)
 
-    def quote(self, key: str, entry: Entry, known: Visitor, shopper: Shopper) -> bytes:
+    def quote(
+        self, key: str, entry: Entry, known: Visitor, shopper: Shopper, inquiry: Inquiry | None = None
+    ) -> bytes:
         """Quote a shopper's price: the session's, or one picked from an entry; log it and return the public reply.
+
+        A caller that is probing gets the list price, or without one the first price of the default segment, for
+        every customer. Its quotes are logged as a robot's, so that they are no exposures.
 
         Parameters
         ----------
         key : the listing's key.
         known : the customer's segment and the session's kept quotes. A newcomer has the default segment, as for
             every reader of the public layout. A robot's session keeps nothing.
+        inquiry : as in :meth:`answer`.
         """
         customer, session, bot = shopper
         now_ms = self.clock.now_ms()
         source, segment = quote_source(entry, now_ms), known.segment
+        default = inquiry is not None and inquiry.asked(key, customer)
+        if default:
+            segment, bot, source = None, True, LIST if entry.table.list_minor > 0 else source
         quotes = self._rendered[key, source, segment]
         if quotes is None or quotes.table is not entry.table:
             quotes = RenderedQuotes(entry.table, source, DEFAULT_ARM, segment or DEFAULT_SEGMENT)
@@ -150,7 +168,9 @@ class Quoting:
                 kept = self._keep(entry, known, shopper, quotes, kept, now_ms)
             quotes, i = kept.shown, kept.index
         else:
-            i = bisect_left(quotes.cumulative, unit_draw(quotes.salt, customer))
+            i = 0 if default else bisect_left(quotes.cumulative, unit_draw(quotes.salt, customer))
+        if inquiry is not None and not default and inquiry.answered(key, quotes.picks[i][0]):
+            return self.quote(key, entry, known, shopper, inquiry)
         quote_id = self.quotes.next_id()
         self.quotes.offer(quotes.group, quotes.record(i, quote_id, customer, session, now_ms, bot), now_ms)
         self._new[source] += 1

@@ -15,7 +15,8 @@ and a process of their own (:mod:`jobs.console.service`).
 
 Quotes are a thousand times more frequent than all other requests, so their path is a bare ASGI callable and the
 rest is Starlette. The customer id is replaced by a pseudonym before any lookup or logging. The reply has no
-propensity, shadow price or detailed reason.
+propensity, shadow price or detailed reason. Callers of public keys that are probing are slowed and get the default
+price (:mod:`jobs.edge.admission`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from typing import Any
 
 import orjson
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -42,10 +44,13 @@ from jobs.connectors.kafka.quote_log import QuoteLog
 from jobs.connectors.kafka.reading import WHOLE_TOPIC, Record, accepted_value
 from jobs.connectors.redis.rate_counts import RateCounts
 from jobs.edge.admission.access import QuoteAccess, protected
+from jobs.edge.admission.probing import ProbingDetector, Thresholds
 from jobs.edge.admission.rate_limits import WINDOW_S, RateLimits
+from jobs.edge.admission.slowing import Delays, add_probing_gauges, examination, log_episode
 from jobs.edge.lock_routes import LOCK, REDEEM, LockRoutes
 from jobs.edge.openapi import DOCUMENT, openapi
 from jobs.edge.price_cache import PriceCache
+from jobs.edge.problems import unserved_handler
 from jobs.edge.quote_requests import ROOT
 from jobs.edge.quoting import Quoting, Receive, Scope, Send
 from jobs.pricing.policy_file import PolicyError, read_section
@@ -70,7 +75,12 @@ SAVE_KEYS_EVERY = 500
 
 
 def build(
-    settings: Settings, *, follow: bool = True, ring: KeyRing | None = None, quotes: QuoteLog | None = None
+    settings: Settings,
+    *,
+    follow: bool = True,
+    ring: KeyRing | None = None,
+    quotes: QuoteLog | None = None,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
     """Return the ASGI application: quotes, health and metrics.
 
@@ -79,6 +89,7 @@ def build(
     follow : follow Kafka for keys and for a start without Redis; False in tests without a broker.
     ring : keys that are accepted; None: those of the deployment.
     quotes : log of the quotes; None: the run's Kafka, and without ``follow`` no log.
+    sleep : waits some seconds, by which callers that are probing are slowed.
 
     Raises
     ------
@@ -102,6 +113,16 @@ def build(
     keys = ring or new_ring(settings)
     ring_file = RingFile(settings.keys_folder / "ring.json")
     access = QuoteAccess(keys, wall_ms)
+    detector = ProbingDetector(
+        Thresholds(
+            settings.edge_probing_window_s * 1000, settings.edge_probing_listings, settings.edge_probing_customers,
+            settings.edge_probing_prices,
+        ),
+        settings.edge_probing_entries,
+        lambda episode: log_episode(episode, settings.edge_probing_window_s),
+    )  # fmt: skip
+    delays = Delays(settings.edge_probing_delay_s, settings.edge_probing_delayed, sleep)
+    add_probing_gauges(metrics, detector, delays, wall_ms)
     loop: asyncio.AbstractEventLoop | None = None
 
     def take(record: Record, live: bool) -> None:
@@ -129,6 +150,7 @@ def build(
             "lower_versions_refused": cache.lower_versions, "tables_cached": cache.size,
             "tables_evicted": cache.evicted, "hints_lost": cache.hints_lost,
             "list_prices_evicted": cache.list_prices_evicted, "run_time_ms": settings.run_clock.now_ms(),
+            "probing_callers": detector.probing(wall_ms()), "probing_episodes": sum(detector.began.values()),
         })  # fmt: skip
 
     async def readyz(request: Request) -> Response:
@@ -192,6 +214,7 @@ def build(
             Route(DOCUMENT, lambda request: _json(openapi())),
             *LockRoutes(quoting, settings, locks.minutes).routes(),
         ],
+        exception_handlers={HTTPException: unserved_handler()},
         lifespan=lifespan,
     )  # fmt: skip
 
@@ -208,7 +231,9 @@ def build(
     metrics.gauge("limits_alone", "count", "Seconds in which the rate limits did not reach Redis").set_function(
         lambda: limits.failures
     )
-    protected_quotes = protected(quotes_and_locks, access, limits)
+    # A redemption shows no price that the caller does not have.
+    examine = examination(detector, delays, wall_ms, exempt=(REDEEM,))
+    protected_quotes = protected(quotes_and_locks, access, limits, examine)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(ROOT):
@@ -256,7 +281,7 @@ def main() -> int:
         print(f"edge: {error}", file=sys.stderr)
         return 2
     tune_interpreter()
-    serve(app, settings.edge_host, settings.edge_port, settings)
+    serve(app, settings.edge_host, settings.edge_port, settings, settings.edge_proxies)
     return 0
 
 

@@ -217,7 +217,10 @@ def check_edge(settings: Settings) -> ComponentHealth:
     except (KeyError, TypeError):
         return ComponentHealth("edge", False, f"{base}: another service answers at this address")
     stored, dropped = alive.get("quotes_stored", 0), alive["quotes_dropped"]
-    return ComponentHealth("edge", True, f"{alive['quotes_logged']} quotes, {stored} on disk, {dropped} dropped")
+    note = f"{alive['quotes_logged']} quotes, {stored} on disk, {dropped} dropped"
+    if probing := alive.get("probing_callers", 0):
+        note += f"; {probing} callers are probing and get the default price: the edge's log names them"
+    return ComponentHealth("edge", True, note, notable=probing > 0)
 
 
 def check_processes(settings: Settings) -> list[ComponentHealth]:

@@ -101,6 +101,34 @@ class Settings(BaseSettings, ProviderSettings):
     edge_address_per_second: int = Field(
         4_000, ge=1, description="quotes per second of one address, over all edges and keys"
     )
+    edge_proxies: str | None = Field(
+        None,
+        description="addresses or networks of the proxies in front of the edge, with commas between them, whose "
+        "X-Forwarded-For names the caller; None: the address of the connection is the caller's",
+    )
+    edge_probing_window_s: int = Field(
+        600, ge=1, description="seconds in which a public key's requests from one network are counted for probing"
+    )
+    edge_probing_listings: int = Field(
+        1_000, ge=1, description="most listings that one network may ask for in that time with a public key"
+    )
+    edge_probing_customers: int = Field(
+        20, ge=1, description="most customers for whom it may ask the price of one listing in that time"
+    )
+    edge_probing_prices: int = Field(
+        5, ge=1, description="most different prices of one listing that it is answered in that time"
+    )
+    edge_probing_entries: int = Field(
+        300_000,
+        ge=1,
+        description="most listings, customers and prices that an edge process remembers of all such networks",
+    )
+    edge_probing_delay_s: float = Field(
+        2.0, ge=0, le=60, description="seconds by which a request is delayed while its network is probing"
+    )
+    edge_probing_delayed: int = Field(
+        100, ge=0, description="most requests that an edge process delays at once; more are answered with 429"
+    )
     segments_waiting: int = Field(
         100_000, ge=1, description="most customers' counts that a worker queues while Redis is unreachable"
     )

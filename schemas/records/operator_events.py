@@ -105,7 +105,9 @@ class AccessKey:
 
     ``issued_ms``, ``expires_ms`` and ``revoked_ms`` are wall times. ``tenant``: the one that its holder ``author``
     may see; empty for every tenant. ``role``: one of :class:`jobs.access.roles.Role`. ``digest``: SHA-256 of the
-    key's text, hexadecimal; the text itself is kept nowhere. ``signature``: over all other fields.
+    key's text, hexadecimal; the text itself is kept nowhere. ``signature``: over all other fields. ``kind``: where
+    a key that may ask for prices is used, one of :class:`jobs.access.roles.KeyKind`; None, as in a record without
+    the field: on the shop's servers.
     """
 
     key_id: str
@@ -117,6 +119,7 @@ class AccessKey:
     expires_ms: int
     revoked_ms: int | None
     signature: str | None = None
+    kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

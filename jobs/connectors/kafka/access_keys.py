@@ -13,8 +13,8 @@ from confluent_kafka import KafkaException
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from jobs.access.key_files import ADMIN, SHOP, LocalKey, local_key
-from jobs.access.keys import EVERY_TENANT, KeyRing, issue_key
-from jobs.access.roles import Role
+from jobs.access.keys import EVERY_TENANT, KeyIssueError, KeyRing, issue_key, kind_of
+from jobs.access.roles import KeyKind, Role
 from jobs.access.signatures import Signer, is_signed, public_key
 from jobs.connectors.kafka.publisher import Publisher
 from jobs.connectors.kafka.reading import read_values
@@ -68,13 +68,17 @@ def publish_key(settings: Settings, record: AccessKey) -> None:
     publisher.flush(15.0)
 
 
-def issue(settings: Settings, author: str, role: str, tenant: str, days: float) -> tuple[str, AccessKey]:
+def issue(
+    settings: Settings, author: str, role: str, tenant: str, days: float, kind: str = KeyKind.PUBLIC
+) -> tuple[str, AccessKey]:
     """Issue a key for some days; return its text, which is kept nowhere, and its record.
 
     Raises as :func:`jobs.access.keys.issue_key` and :func:`publish_key`.
     """
     now_ms = wall_ms()
-    text, record = issue_key(author, role, tenant, now_ms=now_ms, expires_ms=now_ms + round(days * DAY_MS))
+    text, record = issue_key(
+        author, role, tenant, now_ms=now_ms, expires_ms=now_ms + round(days * DAY_MS), kind=kind
+    )
     publish_key(settings, record)
     return text, record
 
@@ -93,21 +97,46 @@ def revoke(settings: Settings, key_id: str) -> AccessKey:
 
 
 def rotate(settings: Settings, key_id: str) -> tuple[str, AccessKey]:
-    """Replace a key's text; the old text is refused within a second. Holder, role, tenant and expiry stay.
+    """Replace a key's text; the old text is refused within a second. Holder, role, tenant, expiry and kind stay.
 
     Raises
     ------
     UnknownKeyError
         If no key has this id, or it is revoked.
     """
-    old = _known(settings, key_id)
-    if old.revoked_ms is not None:
-        raise UnknownKeyError(f"key {key_id} is revoked: issue a new one")
+    old = _accepted(settings, key_id)
     text, record = issue_key(
-        old.author, old.role, old.tenant, now_ms=wall_ms(), expires_ms=old.expires_ms, key_id=key_id
-    )
+        old.author, old.role, old.tenant, now_ms=wall_ms(), expires_ms=old.expires_ms, key_id=key_id,
+        kind=old.kind or KeyKind.BACKEND,
+    )  # fmt: skip
     publish_key(settings, record)
     return text, record
+
+
+def set_kind(settings: Settings, key_id: str, kind: str) -> AccessKey:
+    """State where a key is used; its text stays, and every instance knows within a second.
+
+    Raises
+    ------
+    UnknownKeyError
+        If no key has this id, or it is revoked.
+    jobs.access.keys.KeyIssueError
+        If there is no such kind, or the key's role asks for no prices.
+    """
+    old = _accepted(settings, key_id)
+    stated = kind_of(old.role, kind)
+    if stated is None:
+        raise KeyIssueError(f"kind: expected a key whose role may ask for prices; this one's is {old.role}")
+    record = replace(old, kind=stated)
+    publish_key(settings, record)
+    return record
+
+
+def _accepted(settings: Settings, key_id: str) -> AccessKey:
+    found = _known(settings, key_id)
+    if found.revoked_ms is not None:
+        raise UnknownKeyError(f"key {key_id} is revoked: issue a new one")
+    return found
 
 
 def _known(settings: Settings, key_id: str) -> AccessKey:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -60,8 +60,8 @@ class QuoteAccess:
     def refusal(self, scope: Scope, permission: Permission = Permission.QUOTE) -> tuple[int, str] | None:
         """Return status and reason where a request is not answered; None where it is.
 
-        The request's scope then has the ``key_id`` of its key, and the ``tenant`` whose listings it may ask for,
-        "" for every tenant.
+        The request's scope then has the ``key_id`` of its key, the ``tenant`` whose listings it may ask for, ""
+        for every tenant, and ``public`` if the key is used outside the shop's servers.
         """
         found = self.holder(scope)
         if found is None and not self._ring.generation:
@@ -77,15 +77,25 @@ class QuoteAccess:
         if found.tenant and path.startswith(PREFIX) and not path.startswith(f"{PREFIX}{found.tenant}/"):
             return 403, f"expected a listing of the key's tenant {found.tenant}"
         scope["tenant"], scope["key_id"] = found.tenant, found.key_id
+        if found.public:
+            scope["public"] = True
         return None
 
 
 def protected(
-    app: Callable[..., Any], access: QuoteAccess, limits: RateLimits
+    app: Callable[..., Any],
+    access: QuoteAccess,
+    limits: RateLimits,
+    examine: Callable[[Scope], Awaitable[int | None]],
 ) -> Callable[[Scope, Receive, Send], Any]:
     """Return an ASGI application that answers requests with a valid key, within the limits of key and address.
 
     The request's scope then has ``reply_headers``, which tell the caller about its limit.
+
+    Parameters
+    ----------
+    examine : called with the scope of a public key's request; returns None, or the seconds after which the request
+        may be repeated where it is refused (:func:`jobs.edge.admission.slowing.examination`).
     """
     request_ids = RequestIds()
 
@@ -93,6 +103,8 @@ def protected(
         found, more = access.refusal(scope), Headers()
         key_id, client = scope.get("key_id", ""), scope.get("client")
         wait_s = limits.over(key_id, client[0] if client else "", _quotes_of(scope))
+        if wait_s is None and found is None and "public" in scope:
+            wait_s = await examine(scope)
         if wait_s is not None and (found is None or found[0] == HTTPStatus.UNAUTHORIZED):
             found = (429, f"expected fewer requests; repeat this one in {wait_s} s")
             headers = limits.headers(key_id) if key_id else Headers()

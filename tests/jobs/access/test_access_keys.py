@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from features.bucket_logic import Fact
 from jobs.access import EVERY_TENANT, KeyRing, Permission, Role, issue_key
 from jobs.access.key_files import ADMIN, local_key, read_key, use_code, write_code
-from jobs.access.keys import KeyIssueError, digest_of
+from jobs.access.keys import KeyIssueError, digest_of, kind_of_record
 from jobs.access.roles import PERMISSIONS, may
 from jobs.access.sessions import ABSOLUTE_MS, IDLE_MS, MOST_SESSIONS, Session, SessionMemory, Sessions
 from jobs.access.signatures import Signer, is_signed, public_key, verifier
@@ -193,3 +193,32 @@ def test_bucket_carries_out_a_signed_command_and_records_the_refusal_of_another(
     assert refused.stream == "refused_commands" and refused.key == "c1"
     assert refused.value["problem"].startswith("role, signature: expected a command signed")
     assert send(signer.command(COMMAND, "pricing_manager"), 1) == []
+
+
+@pytest.mark.parametrize(
+    ("stated", "public"), [(None, False), ("backend", False), ("public", True), ("a later kind", True)]
+)
+def test_key_is_public_unless_it_is_a_backends_or_states_no_kind(stated: str | None, public: bool) -> None:
+    text, record = issue_key("shop", "quotes", "acme", now_ms=0, expires_ms=10)
+    holder = KeyRing([replace(record, kind=stated)]).check(text, 1)
+    assert holder is not None and holder.public is public
+
+
+def test_new_key_is_public_if_its_role_asks_for_prices() -> None:
+    kinds = {role: issue_key("a", role, "acme", now_ms=0, expires_ms=10)[1].kind for role in Role}
+    assert {role for role, kind in kinds.items() if kind is not None} == {Role.QUOTES, Role.ADMIN}
+    assert set(kinds.values()) == {None, "public"}
+    with pytest.raises(KeyIssueError, match="kind: expected one of backend, public; got 'private'"):
+        issue_key("a", "quotes", "acme", now_ms=0, expires_ms=10, kind="private")
+
+
+def test_record_without_a_kind_keeps_its_signature_and_its_meaning(signer: Signer) -> None:
+    key = public_key(signer.public_key)
+    signed = signer.sign(replace(keys["shop"], kind=None))
+    value = {name: value for name, value in asdict(signed).items() if name != "kind"}
+    ring = KeyRing(genuine=lambda record: is_signed(record, key))
+    ring.take_value(value)
+    [read] = ring.records()
+    assert read == signed and kind_of_record(read) == "backend"
+    ring.take_value(value | {"kind": "public"})
+    assert ring.records() == [signed], "the signature covers the kind"

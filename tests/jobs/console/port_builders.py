@@ -24,6 +24,7 @@ ENDPOINTS = [
     ("POST", "/v1/keys", Permission.MANAGE_KEYS, TENANT),
     ("POST", "/v1/keys/{key_id}/revoke", Permission.MANAGE_KEYS, TENANT),
     ("POST", "/v1/keys/{key_id}/rotate", Permission.MANAGE_KEYS, TENANT),
+    ("POST", "/v1/keys/{key_id}/kind", Permission.MANAGE_KEYS, TENANT),
     ("POST", "/sign-out", Permission.READ, None),
 ]
 """Method, path, permission and the tenant that must be visible."""
@@ -34,13 +35,16 @@ BY_PROVIDER = {("GET", "/sign-in/provider"): 303, ("GET", "/sign-in/callback"): 
 BODIES: dict[str, Any] = {
     "/v1/commands": {"kind": "freeze", "tenant": TENANT, "market": "web-us-usd", "reason": "r"},
     "/v1/keys": {"author": "eve", "role": "reader", "tenant": TENANT},
+    "/v1/keys/{key_id}/kind": {"kind": "public"},
 }
 
 
 def ask(port: TestClient, method: str, path: str, headers: dict[str, str]) -> Any:
     """Return the reply to a request for a path of the table, about tenant ``acme``."""
     body = BODIES.get(path) if method == "POST" else None
-    filled = path.replace("{tenant}/{market}/{sku:path}", SKU).replace("{key_id}", keys["reader"].key_id)
+    # Only a key for prices has a kind.
+    key = keys["shop" if path.endswith("/kind") else "reader"]
+    filled = path.replace("{tenant}/{market}/{sku:path}", SKU).replace("{key_id}", key.key_id)
     return port.request(method, filled, headers=headers, json=body)
 
 

@@ -10,9 +10,11 @@ import pytest
 
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.connectors.redis.redemptions import RedemptionStore
-from jobs.monitoring.health import MAX_DELAY_S, NOTABLE_DELAY_S, check_redis, judge_newest_minute
+from jobs.monitoring import health
+from jobs.monitoring.health import MAX_DELAY_S, NOTABLE_DELAY_S, check_edge, check_redis, judge_newest_minute
 from jobs.monitoring.minute_progress import KEPT_MS, Sample, read_samples, record_sample
 from jobs.runtime.clock import Clock
+from jobs.runtime.settings import Settings
 from schemas.time_units import MINUTE_MS
 
 NOON, LATENESS, SPEED = 43_200_000, 60_000, 20
@@ -98,3 +100,13 @@ def test_redis_without_redemptions_is_not_well(redis_server: Any, tables: RedisP
         assert not check_redis(tables, redis_server.url).ok
         store.finish("e1")
     assert check_redis(tables, redis_server.url).ok
+
+
+@pytest.mark.parametrize("alive", [{}, {"probing_callers": 0}, {"probing_callers": 2}])
+def test_edge_row_counts_callers_that_are_probing(monkeypatch: pytest.MonkeyPatch, alive: dict[str, int]) -> None:
+    reply = {"status": "ok", "quotes_logged": 3, "quotes_dropped": 0} | alive
+    monkeypatch.setattr(health, "get_json", lambda url: reply)
+    row = check_edge(Settings())
+    probing = alive.get("probing_callers", 0) > 0
+    assert (row.ok, row.notable) == (True, probing)
+    assert ("2 callers are probing" in row.note and "log names them" in row.note) == probing
