@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT, Listing
+from schemas.money import EXPONENTS
 
 FULL = 0xFFFFFFFF
 READY_KEY = "ready"
@@ -215,13 +216,12 @@ class PriceTable:
         Raises
         ------
         PriceTableError
-            If a field is missing or malformed.
+            If a field is missing or malformed, or the currency is unknown.
         """
         try:
-            table = {
-                arm: {seg: PriceList(tuple(v["p"]), tuple(v["c"])) for seg, v in segs.items()}
-                for arm, segs in json.loads(fields["table"]).items()
-            }
+            table = _price_lists(fields["table"])
+            if fields["currency"] not in EXPONENTS:
+                raise PriceTableError(f"currency: expected one of {', '.join(EXPONENTS)}")
             return cls(
                 listing=listing,
                 price_group=fields.get("price_group") or listing.sku,
@@ -236,7 +236,7 @@ class PriceTable:
                 reason=fields["reason"],
                 decision_id=fields["decision_id"],
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise PriceTableError(f"{price_key(listing)}: not a price table: {error!r}") from error
 
     def to_record(self) -> dict[str, Any]:
@@ -256,6 +256,23 @@ class PriceTable:
         if all(isinstance(value, str) for value in written.values()):
             object.__setattr__(table, "_redis", written)
         return table
+
+
+def _price_lists(text: str) -> dict[str, dict[str, PriceList]]:
+    table = {
+        arm: {seg: PriceList(_integers(v["p"]), _integers(v["c"])) for seg, v in segs.items()}
+        for arm, segs in json.loads(text).items()
+    }
+    if not table or not all(table.values()):
+        raise PriceTableError("table: expected at least one arm, and a segment of each")
+    return table
+
+
+def _integers(values: list[object]) -> tuple[int, ...]:
+    found = tuple(value for value in values if type(value) is int)
+    if len(found) != len(values):
+        raise PriceTableError(f"expected integers, got {values}")
+    return found
 
 
 _FIELDS = (

@@ -4,7 +4,7 @@
 the page. With ``--check`` it writes nothing and returns exit code 1 if the page differs. A figure is copied from
 its file; the notes of this module explain what a figure means. A report that records no date or commit gets "–".
 
-Over 300 lines: one page of eight short sections, each of which knows the format of one report. A section shares
+Over 300 lines: one page of nine short sections, each of which knows the format of one report. A section shares
 only the formatting functions with the others, so that a split would add modules and separate nothing.
 """
 
@@ -422,7 +422,29 @@ def chaos(folder: Path) -> Iterator[str]:
     yield from table(head, rows)
 
 
-SECTIONS = (benchmarks, pipeline, growth, watcher, elasticity, references, arena, chaos)
+def edge_drill(folder: Path) -> Iterator[str]:
+    """Yield the section of the edge drill."""
+    report = load("edge_drill.json", folder)
+    date, machine, commit = origin(report)
+    yield "## Edge drill"
+    yield ""
+    yield (
+        f"`make edge-drill`; [data]({LINK}/edge_drill.json); date: {date}; machine: {machine}; commit: {commit}. "
+        "Redis, Kafka and edges without Flink: 500 quotes a second while servers fail, ten times the rate limit "
+        "of a key, and publications that three edges are asked for without a pause. A p99 counts from half a "
+        "second after the beginning of a failure. The load average is that of the whole machine, which other work "
+        "shares; it raises the times."
+    )
+    yield ""
+    rows = [
+        (each["claim"], f"{number(each['value'])} {each['unit']}".strip(), each.get("limit", UNKNOWN),
+         kept(each["ok"] if "limit" in each else None), number(each.get("detail", {}).get("load_average")))
+        for each in report["figures"].values()
+    ]  # fmt: skip
+    yield from table(("figure", "value", "limit", "", "load average"), rows)
+
+
+SECTIONS = (benchmarks, pipeline, growth, watcher, elasticity, references, arena, chaos, edge_drill)
 
 
 def page(folder: Path = RESULTS) -> str:

@@ -6,6 +6,9 @@ Three guarantees, whatever happens to Redis:
 2. a served entry was confirmed by Redis at most ``reread_s`` ago, or it is marked as unconfirmed (``confirmed``);
 3. when Redis fails, hangs, or lacks its ``ready`` epoch, the cached entry stays in use.
 
+A request waits for Redis at most ``timeout_s``, and only until the first read has failed. From then on reads are
+attempted in the background, every ``pause_s``, and a request waits only where no price is known without Redis.
+
 Pub/sub hints make an entry be read again earlier. The guarantees do not rely on them, since messages may be lost.
 When the connection that brings them is lost, every entry is confirmed again before it is served.
 Lookups that arrive while a batch is read share the next batch, so that one round trip serves all of them. An entry
@@ -195,27 +198,39 @@ class PriceCache:
             If Redis does not answer and no price is cached.
         """
         now = self._monotonic()
-        waits: list[asyncio.Future[None]] = []
-        entry = self._tables.get(listing.key)
-        if (entry is None or entry.checked_at + self._reread_s < now) and self._unknown.get(listing, _NEVER) < now:
-            waits.append(self._want(self._wanted_tables, listing))
-        known = self._segments[customer]
-        if known is None or known[1] < now:
-            waits.append(self._want(self._wanted_segments, customer))
-        for wait in waits:
-            await wait
         entry = self._tables.get(listing.key)
         known = self._segments[customer]
+        due = entry is None or entry.checked_at + self._reread_s < now
+        if self._down_until > _NEVER and (entry is not None or self._has_list_price(listing)):
+            # Redis failed last time: the next attempt is made in the background, and no request waits for it.
+            if now >= self._down_until:
+                self._ahead[listing] = None
+                self._begin_reading()
+            if entry is not None and due:
+                self._unconfirm([listing])
+        else:
+            waits: list[asyncio.Future[None]] = []
+            if due and self._unknown.get(listing, _NEVER) < now:
+                waits.append(self._want(self._wanted_tables, listing))
+            if known is None or known[1] < now:
+                waits.append(self._want(self._wanted_segments, customer))
+            for wait in waits:
+                await wait
+            entry = self._tables.get(listing.key)
+            known = self._segments[customer]
         segment = known[0] if known is not None else None
         if entry is not None:
             return entry, segment
-        listed = self._listed.get(listing.key)
-        # Without Redis, or after evictions, a table that is not cached may still exist.
-        if listed is not None and (self.healthy or (self.all_tables_read() and not self.evicted)):
-            return Entry(list_price_table(listed), now), segment
+        if self._has_list_price(listing):
+            return Entry(list_price_table(self._listed[listing.key]), now), segment
         if self.healthy:
             raise UnknownListingError(listing.key)
         raise NoPriceError(listing.key)
+
+    def _has_list_price(self, listing: Listing) -> bool:
+        """Return whether a listing without a cached table is known to have a list price alone."""
+        # Without Redis, or after evictions, a table that is not cached may still exist.
+        return listing.key in self._listed and (self.healthy or (self.all_tables_read() and not self.evicted))
 
     def on_table(self, table: PriceTable) -> None:
         """Accept a table read from Kafka (for a start without Redis) as unconfirmed; ignore a lower version.
@@ -298,6 +313,7 @@ class PriceCache:
             self.epoch = None
             self._down_until = self._monotonic() + self._pause_s
             return self._unconfirm(listings)
+        self._down_until = _NEVER
         if self.epoch is None and epoch is not None:
             log.info("edge cache: Redis is ready, epoch %s", epoch)
         self.epoch = epoch

@@ -43,19 +43,21 @@ def run_overload(servers: Servers, folder: Path, *, quick: bool) -> list[Figure]
     unhelpful = [reply for reply in excess if not reply.retry_after.isdigit() or int(reply.retry_after) < 1]
     failed = [reply for reply in replies if reply.status not in (200, 429)]
     times = timing(replies, lambda reply: reply.status == 200)
-    none = Limit(at_most=0)
+    above_limit, none = "ten times the rate limit", Limit(at_most=0)
+    detail = {
+        "limit_per_second": LIMIT_PER_SECOND, "sent_per_second": plan.rate, "statuses": statuses(replies),
+        "load_average": load_average,
+    }  # fmt: skip
+    allowed = len(windows) * WINDOW_S * LIMIT_PER_SECOND
     return [
         Figure("overload_failures", len(failed), "quotes", none,
-               claim="ten times the rate limit: replies other than a quote or 429", detail={
-                   "limit_per_second": LIMIT_PER_SECOND, "sent_per_second": plan.rate,
-                   "statuses": statuses(replies), "load_average": load_average,
-               }),
+               claim=f"{above_limit}: replies other than a quote or 429", detail=detail),
         Figure("overload_without_retry_after", len(unhelpful), "replies", none,
-               claim="ten times the rate limit: 429 without Retry-After", detail={"refused": len(excess)}),
-        Figure("overload_served", round(of_above / (len(windows) * WINDOW_S * LIMIT_PER_SECOND), 3), "of the limit",
-               SERVED, claim="ten times the rate limit: served, as a share of what its windows allow"),
+               claim=f"{above_limit}: 429 without Retry-After", detail={"refused": len(excess)}),
+        Figure("overload_served", round(of_above / allowed, 3), "", SERVED,
+               claim=f"{above_limit}: served, as a share of what its windows allow"),
         Figure("overload_other_key", sum(reply.caller == 1 for reply in excess), "quotes", none,
-               claim="ten times the rate limit: refused quotes of another key"),
+               claim=f"{above_limit}: refused quotes of another key"),
         Figure("overload_p99", times["p99_ms"], "ms", Limit(at_most=P99_MS),
-               claim="ten times the rate limit: p99 of a quote", detail=times),
+               claim=f"{above_limit}: p99 of a quote", detail=times | {"load_average": load_average}),
     ]  # fmt: skip

@@ -192,11 +192,11 @@ def publication_figures(
     bound, q, word = (HINTED_P99_MS, 0.99, "p99") if by_hint else (REREAD_MS, 1.0, "longest")
     return [
         Figure(f"{name}_{'p99' if by_hint else 'max'}", quantile(everywhere, q), "ms", Limit(at_most=bound),
-               claim=f"a published price is answered by each of {len(replies)} edges, {how}, {word}", detail=detail),
+               claim=f"a published price at each of {len(replies)} edges, {how}, {word}", detail=detail),
         Figure(f"{name}_older_same_edge", older, "quotes", Limit(at_most=0),
                claim=f"older version than an earlier reply of the same edge, {how}"),
         Figure(f"{name}_apart", quantile(apart, q), "ms", Limit(at_most=bound),
-               claim=f"time in which one edge answers the new and another the old version, {how}, {word}",
+               claim=f"one edge answers the new and another the old version, {how}, {word}",
                detail={"quotes_of_an_older_version_than_another_edge": others}),
     ]  # fmt: skip
 

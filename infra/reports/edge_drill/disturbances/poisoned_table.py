@@ -42,8 +42,9 @@ FIELDS: dict[str, Callable[[Fields], Fields]] = {
 """Kinds of invalid tables: what a kind does to the fields of a valid one of a higher version."""
 LINES = (b"{", b"[]", b"7", b"\xff\xfe", b"[" * 100_000)
 """Lines of the topic that are no records at all."""
-ANOTHER_TYPE = len(FIELDS)
-"""Number of the listing whose key in Redis holds a text, not a hash."""
+ANOTHER_TYPE, NO_TEXT = len(FIELDS), len(FIELDS) + 1
+"""Numbers of the listing whose key in Redis is no hash, and of the one whose fields are bytes that are no text."""
+POISONED = len(FIELDS) + 2
 
 
 class PoisonedTable(Disturbance):
@@ -69,16 +70,18 @@ class PoisonedTable(Disturbance):
                 client.publish(updates_channel(one.tenant, one.market), f"{one.sku} {now_ms}")
                 record = {"tenant": one.tenant, "market": one.market, "sku": one.sku, **fields}
                 out.send("tables", record, timestamp_ms=now_ms, key=one.key)
-            other = listing(ANOTHER_TYPE)
-            client.set(price_key(other), "no hash")
-            client.publish(updates_channel(other.tenant, other.market), f"{other.sku} {now_ms}")
+            client.set(price_key(listing(ANOTHER_TYPE)), "no hash")
+            client.hset(price_key(listing(NO_TEXT)), mapping={"version": now_ms, "table": b"\xff\xfe"})
+            for number in (ANOTHER_TYPE, NO_TEXT):
+                one = listing(number)
+                client.publish(updates_channel(one.tenant, one.market), f"{one.sku} {now_ms}")
             for number, line in enumerate(LINES):
                 out.send_bytes(TOPICS["tables"].topic, line, timestamp_ms=now_ms, key=f"line-{number}")
 
     def end(self, servers: Servers) -> None:
         """Publish valid tables again."""
         now_ms = round(time.time() * 1000)
-        repaired = [price_table(number, now_ms) for number in range(len(FIELDS) + 1)]
+        repaired = [price_table(number, now_ms) for number in range(POISONED)]
         with redis.Redis.from_url(servers.redis_url) as client:
             for table in repaired:
                 client.delete(price_key(table.listing))
@@ -87,4 +90,4 @@ class PoisonedTable(Disturbance):
 
     def affected(self) -> Collection[str]:
         """Return the listings with an invalid table."""
-        return {listing(number).key for number in range(len(FIELDS) + 1)}
+        return {listing(number).key for number in range(POISONED)}
