@@ -31,7 +31,7 @@ REPLY_TIMEOUT_S = 5.0
 TICK_S = 0.001
 CHECK_S = 0.1
 """Seconds between two checks for requests that are given up, and for the end of the load."""
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
