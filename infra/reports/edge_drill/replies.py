@@ -45,7 +45,7 @@ def save(path: Path, replies: Iterable[Reply]) -> None:
     """Write replies as lines of JSON."""
     with path.open("wb") as file:
         for reply in replies:
-            file.write(orjson.dumps(reply) + b"\n")
+            file.write(orjson.dumps(tuple(reply)) + b"\n")
 
 
 def load(path: Path) -> list[Reply]:
