@@ -14,7 +14,7 @@ from typing import Any
 from infra.reports.edge_drill.disturbances.base import Disturbance
 from infra.reports.edge_drill.load import LoadGenerator, LoadPlan
 from infra.reports.edge_drill.market import LISTINGS, TABLES
-from infra.reports.edge_drill.memory import MemorySampler
+from infra.reports.edge_drill.process_sampler import ProcessSampler
 from infra.reports.edge_drill.replies import Reply, between, older_versions, statuses, timing, without_origin
 from infra.reports.edge_drill.servers import EDGE, Servers
 from infra.reports.report import Figure, Limit
@@ -47,7 +47,10 @@ FULL_TIMES, QUICK_TIMES = Times(10.0, 30.0, 10.0), Times(3.0, 3.0, 1.5)
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A disturbance: when it began, when its end began, and when its observation ended, monotonic seconds."""
+    """A disturbance: when it began, when its end began, and when its observation ended, monotonic seconds.
+
+    ``machine`` has the load average, and shares of the time in which the edge used or waited for a processor.
+    """
 
     name: str
     what: str
@@ -55,7 +58,7 @@ class Window:
     ending_s: float
     ended_s: float
     affected: frozenset[str]
-    load_average: float
+    machine: dict[str, Any]
 
 
 @dataclass
@@ -82,22 +85,24 @@ def run_failures(
     """Request quotes at :data:`RATE` from the edge while one disturbance after another happens."""
     key = servers.issue_key("drill", EDGE)
     plan = LoadPlan(servers.port(), [(key, RATE)], [listing.key for listing in LISTINGS])
-    with MemorySampler(servers.process_id()) as memory:
+    with ProcessSampler(servers.process_id()) as edge:
         with LoadGenerator(plan, folder / "failures.jsonl") as load:
             pause(times.warm_s)
             began_s = time.monotonic()
             pause(times.undisturbed_s)
-            undisturbed = _window("undisturbed", "no disturbance", began_s, time.monotonic())
-            windows = [_disturb(servers, each, times, quick=quick) for each in disturbances]
+            undisturbed = _window(edge, "undisturbed", "no disturbance", began_s, time.monotonic())
+            windows = [_disturb(servers, edge, each, times, quick=quick) for each in disturbances]
         servers.wait_until_logged()
     found = {reply.quote_id for reply in load.replies if reply.quote_id}
     return Failures(
-        undisturbed, windows, load.replies, memory.summary(undisturbed.ended_s), not memory.still_runs,
+        undisturbed, windows, load.replies, edge.memory(undisturbed.ended_s), not edge.still_runs,
         logged_quotes(servers, found), servers.health()["quotes_spooled"],
     )  # fmt: skip
 
 
-def _disturb(servers: Servers, disturbance: Disturbance, times: Times, *, quick: bool) -> Window:
+def _disturb(
+    servers: Servers, edge: ProcessSampler, disturbance: Disturbance, times: Times, *, quick: bool
+) -> Window:
     print(f"{disturbance.name}: {disturbance.what}", flush=True)
     began_s = time.monotonic()
     try:
@@ -108,12 +113,16 @@ def _disturb(servers: Servers, disturbance: Disturbance, times: Times, *, quick:
         ending_s = time.monotonic()
         disturbance.end(servers)
     pause(times.after_s)
-    return _window(disturbance.name, disturbance.what, began_s, ending_s, disturbance.affected())
+    return _window(edge, disturbance.name, disturbance.what, began_s, ending_s, disturbance.affected())
 
 
-def _window(name: str, what: str, began_s: float, ending_s: float, affected: Collection[str] = ()) -> Window:
+def _window(
+    edge: ProcessSampler, name: str, what: str, began_s: float, ending_s: float, affected: Collection[str] = ()
+) -> Window:
+    ended_s, load_average = time.monotonic(), round(os.getloadavg()[0], 1)
+    shares = edge.shares(began_s, ended_s)
     return Window(
-        name, what, began_s, ending_s, time.monotonic(), frozenset(affected), round(os.getloadavg()[0], 1)
+        name, what, began_s, ending_s, ended_s, frozenset(affected), {"load_average": load_average} | shares
     )
 
 
@@ -164,7 +173,7 @@ def _timing(found: Failures, window: Window, first_s: float) -> list[Figure]:
     detail = {
         "what": window.what, "seconds": round(window.ending_s - window.began_s, 1), **times,
         "statuses": statuses(replies), "sources": dict(sorted(sources.items())),
-        "load_average": window.load_average,
+        **window.machine,
     }  # fmt: skip
     if first:
         detail |= {"first_half_second_max_ms": timing(first)["max_ms"]}

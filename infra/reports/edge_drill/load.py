@@ -89,7 +89,7 @@ class _Load:
     def __init__(self, plan: LoadPlan) -> None:
         self._plan, self._requests = plan, prepared_requests(plan)
         self._idle: list[Connection] = []
-        self._in_flight: dict[Connection, tuple[float, Prepared]] = {}
+        self._in_flight: dict[Connection, tuple[float, float, Prepared]] = {}
         self._opening: set[asyncio.Task[None]] = set()
         self.replies: list[Reply] = []
 
@@ -119,7 +119,7 @@ class _Load:
         while self._idle:
             connection = self._idle.pop()
             if connection.open:
-                self._send(connection, due_s, prepared)
+                self._send(connection, due_s, time.monotonic(), prepared)
                 return
         task = asyncio.create_task(self._open(due_s, prepared))
         self._opening.add(task)
@@ -135,15 +135,15 @@ class _Load:
         except OSError:
             self._record(due_s, began, prepared, RawReply(NO_REPLY, b"", "", time.monotonic()))
         else:
-            self._send(connection, due_s, prepared)
+            self._send(connection, due_s, began, prepared)
 
-    def _send(self, connection: Connection, due_s: float, prepared: Prepared) -> None:
-        self._in_flight[connection] = (due_s, prepared)
+    def _send(self, connection: Connection, due_s: float, began_s: float, prepared: Prepared) -> None:
+        self._in_flight[connection] = (due_s, began_s, prepared)
         connection.send(prepared.data)
 
     def _replied(self, connection: Connection, reply: RawReply) -> None:
-        due_s, prepared = self._in_flight.pop(connection)
-        self._record(due_s, connection.sent_s, prepared, reply)
+        due_s, began_s, prepared = self._in_flight.pop(connection)
+        self._record(due_s, began_s, prepared, reply)
         if connection.open:
             self._idle.append(connection)
 

@@ -25,7 +25,7 @@ SERVED = Limit(0.8, 1.05)
 
 def run_overload(servers: Servers, folder: Path, *, quick: bool) -> list[Figure]:
     """Send requests of two keys to an edge, one far above its limit, and return the figures."""
-    above, below = (servers.issue_key(holder, LIMITED) for holder in ("above the limit", "below the limit"))
+    above, below = (servers.issue_key(holder, LIMITED) for holder in ("above.limit", "below.limit"))
     plan = LoadPlan(
         servers.port(LIMITED),
         [(above, EXCESS * LIMIT_PER_SECOND), (below, OTHER_SHARE * LIMIT_PER_SECOND)],

@@ -152,7 +152,7 @@ def hints_refused(servers: Servers) -> Iterator[str]:
 
 def run_publications(servers: Servers, *, quick: bool) -> list[Figure]:
     """Publish with hints and without them, and return the figures of both."""
-    keys = [servers.issue_key(f"poller of {edge}", edge) for edge in EDGES]
+    keys = [servers.issue_key(f"poller.{edge}", edge) for edge in EDGES]
     hinted = QUICK_PUBLICATIONS if quick else PUBLICATIONS
     found = _measured("published", servers, keys, servers.redis_url, hinted, 0.15)
     with hints_refused(servers) as url:

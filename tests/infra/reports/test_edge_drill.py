@@ -88,7 +88,7 @@ def test_order_of_versions_counts_from_the_reply_to_the_next_request() -> None:
 
 
 def window(name: str, began_s: float, affected: frozenset[str] = frozenset()) -> Window:
-    return Window(name, name, began_s, began_s + 5, began_s + 10, affected, 1.0)
+    return Window(name, name, began_s, began_s + 5, began_s + 10, affected, {})
 
 
 def values(found: list[Figure]) -> dict[str, float | None]:
