@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from pathlib import Path
 
 from infra.reports.edge_drill.failures import P99_MS, pause
@@ -36,7 +37,8 @@ def run_overload(servers: Servers, folder: Path, *, quick: bool) -> list[Figure]
         load_average = round(os.getloadavg()[0], 1)
     replies = load.replies
     to_wall_s = time.time() - time.monotonic()
-    windows = {int((reply.sent_s + to_wall_s) // WINDOW_S) for reply in replies}
+    asked = Counter(int((reply.sent_s + to_wall_s) // WINDOW_S) for reply in replies if reply.caller == 0)
+    allowed = sum(min(sent, WINDOW_S * LIMIT_PER_SECOND) for sent in asked.values())
     excess = [reply for reply in replies if reply.status == 429]
     served = [reply for reply in replies if reply.status == 200]
     of_above = sum(reply.caller == 0 for reply in served)
@@ -48,7 +50,6 @@ def run_overload(servers: Servers, folder: Path, *, quick: bool) -> list[Figure]
         "limit_per_second": LIMIT_PER_SECOND, "sent_per_second": plan.rate, "statuses": statuses(replies),
         "load_average": load_average,
     }  # fmt: skip
-    allowed = len(windows) * WINDOW_S * LIMIT_PER_SECOND
     return [
         Figure("overload_failures", len(failed), "quotes", none,
                claim=f"{above_limit}: replies other than a quote or 429", detail=detail),

@@ -13,7 +13,7 @@ SAMPLE_S = 0.2
 
 
 class Sample(NamedTuple):
-    """Monotonic seconds, resident memory, seconds on a processor, and seconds that the main thread waited for one."""
+    """Monotonic seconds, MB of memory, seconds on a processor, and seconds that the main thread waited for one."""
 
     at_s: float
     megabytes: float

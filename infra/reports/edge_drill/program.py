@@ -12,9 +12,11 @@ report states, one may answer the new version and another the old one.
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
+from infra.local.errors import PlatformError
 from infra.reports import RESULTS
 from infra.reports.edge_drill import failures
 from infra.reports.edge_drill.disturbances import DISTURBANCES
@@ -83,7 +85,9 @@ class EdgeDrill(Program):
             for name in names:
                 report.add(*STAGES[name](servers, options.home, options.quick))
         finally:
-            platform.down()
+            # Another platform may have taken the ports of parts that the drill does not start.
+            with contextlib.suppress(PlatformError):
+                platform.down()
         path = options.report or (None if options.quick else REPORT)
         if path is not None:
             write_json(path, report.to_json())

@@ -61,6 +61,7 @@ class Poller:
         self._port, self._key = port, key
         self._reply: asyncio.Future[RawReply] | None = None
         self._data, self._listing = b"", ""
+        self._stopped = False
         self.replies: list[Reply] = []
         self.newest = 0
 
@@ -70,18 +71,23 @@ class Poller:
         self._data = request(f"/v1/quotes/{one}?customer=one-customer&session=one-session", key=self._key)
 
     async def run(self) -> None:
-        """Ask until the task is cancelled."""
+        """Ask until :meth:`stop`."""
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_connection(lambda: Connection(self._replied), "127.0.0.1", self._port)
         try:
-            while True:
+            while not self._stopped:
                 self._reply, one = loop.create_future(), self._listing
                 connection.send(self._data)
-                raw = await asyncio.wait_for(self._reply, MISSING_S)
+                async with asyncio.timeout(MISSING_S):
+                    raw = await self._reply
                 self._take(one, connection.sent_s, raw)
                 await asyncio.sleep(POLL_PAUSE_S)
         finally:
             connection.close()
+
+    def stop(self) -> None:
+        """End after the request in flight."""
+        self._stopped = True
 
     def _replied(self, connection: Connection, raw: RawReply) -> None:
         if self._reply is not None and not self._reply.done():
@@ -106,13 +112,15 @@ async def _publish(
     rng, published, version = random.Random(count), list[Publication](), 0
     numbers = [FIRST_LISTING + number * LISTINGS_USED // count for number in range(count)]
     for poller in pollers:
-        poller.ask_for(listing(numbers[0]).key)
+        poller.ask_for(listing(0).key)
     polls = [asyncio.create_task(poller.run()) for poller in pollers]
     try:
-        for number, before in zip(numbers, [numbers[0], *numbers], strict=False):
+        for number, before in zip(numbers, [0, *numbers], strict=False):
             if number != before:
+                # One after another, so that the edges do not read the table again at the same times.
                 for poller in pollers:
                     poller.ask_for(listing(number).key)
+                    await asyncio.sleep(pause_s / len(pollers))
             await asyncio.sleep(PAUSE_S + rng.uniform(0.0, pause_s))
             version = next_version(version, round(time.time() * 1000))
             table, began_s = price_table(number, version), time.monotonic()
@@ -123,8 +131,8 @@ async def _publish(
                     await ended
                 await asyncio.sleep(TICK_S)
     finally:
-        for poll in polls:
-            poll.cancel()
+        for poller in pollers:
+            poller.stop()
         await asyncio.gather(*polls, return_exceptions=True)
     return published
 

@@ -19,8 +19,8 @@ SOURCES = frozenset(source.value for source in QuoteSource)
 class Reply(NamedTuple):
     """A request and its reply. Times are monotonic seconds, which all processes of a machine share.
 
-    ``due_s`` is when the open loop had to send the request, ``sent_s`` when it began to; opening a connection counts
-    from there. ``caller`` is the position of the request's access key
+    ``due_s`` is when the open loop had to send the request, ``sent_s`` when it began to, if need be by opening a
+    connection. ``caller`` is the position of the request's access key
     in the plan. ``age_ms`` and ``version`` are -1 where the reply has none.
     """
 
