@@ -12,18 +12,16 @@ report states, one may answer the new version and another the old one.
 from __future__ import annotations
 
 import argparse
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
-from infra.local.errors import PlatformError
 from infra.reports import RESULTS
 from infra.reports.edge_drill import failures
 from infra.reports.edge_drill.disturbances import DISTURBANCES
 from infra.reports.edge_drill.market import load_market
 from infra.reports.edge_drill.overload import run_overload
 from infra.reports.edge_drill.publications import EDGES, run_publications
-from infra.reports.edge_drill.servers import EDGE, LIMITED, Servers, started
+from infra.reports.edge_drill.servers import EDGE, LIMITED, Servers, running_servers
 from infra.reports.program import Program, UsageError, ignore_environment
 from infra.reports.report import Figure, Report, write_json
 
@@ -77,17 +75,11 @@ class EdgeDrill(Program):
             raise UsageError(f"--only: expected some of {', '.join(STAGES)}; got {', '.join(unknown)}")
         ignore_environment()
         report = Report(self.name, judged=not options.quick)
-        platform = started(options.home)
-        servers = Servers(platform)
-        try:
+        with running_servers(options.home) as servers:
             load_market(servers.settings)
             servers.start_edge(EDGE)
             for name in names:
                 report.add(*STAGES[name](servers, options.home, options.quick))
-        finally:
-            # Another platform may have taken the ports of parts that the drill does not start.
-            with contextlib.suppress(PlatformError):
-                platform.down()
         path = options.report or (None if options.quick else REPORT)
         if path is not None:
             write_json(path, report.to_json())

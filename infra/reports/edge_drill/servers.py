@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.continuity import fill_redis
+from infra.local.errors import PlatformError
 from infra.local.machine.ports import pick_ports
 from infra.local.parts import PARTS, Part, broker_ready, listens, redis_ready
 from infra.local.platform import Platform
@@ -49,16 +51,6 @@ def edge_parts() -> tuple[Part, ...]:
 def port_settings(parts: tuple[Part, ...]) -> dict[str, str]:
     """Return the ports of edges in the form of ``Platform.up(extra=…)``."""
     return {f"{part.name.upper()}_PORT": part.environment["WALRAS_EDGE_PORT"] for part in parts}
-
-
-def started(home: Path) -> Platform:
-    """Return a platform of a broker and Redis, both ready, whose edges can be started."""
-    edges = edge_parts()
-    known = {name: PARTS[name] for name in ("broker", "redis", EDGE)}
-    platform = Platform(home, known_parts=known | {part.name: part for part in edges})
-    platform.clean()
-    platform.up(["broker", "redis"], job_names=[], speed=1, extra=port_settings(edges))
-    return platform
 
 
 @dataclass
@@ -162,3 +154,28 @@ class Servers:
                 return dict(json.load(reply))
         except urllib.error.HTTPError as error:
             return dict(json.load(error))
+
+
+@contextlib.contextmanager
+def running_servers(home: Path) -> Iterator[Servers]:
+    """Run a broker and Redis, both ready, until the block ends; their edges can be started.
+
+    Parameters
+    ----------
+    home : folder of the servers; what an earlier run left there is deleted.
+    """
+    edges = edge_parts()
+    known = {name: PARTS[name] for name in ("broker", "redis", EDGE)}
+    platform = Platform(home, known_parts=known | {part.name: part for part in edges})
+    platform.clean()
+    servers = Servers(platform)
+    try:
+        # Together they would also apply Feast's definitions, which no edge reads.
+        platform.up(["broker"], job_names=[], speed=1, extra=port_settings(edges))
+        platform.up(["redis"], job_names=[])
+        servers.refill_redis()
+        yield servers
+    finally:
+        # Another platform may have taken the ports of parts that are not started here.
+        with contextlib.suppress(PlatformError):
+            platform.down()
