@@ -17,7 +17,7 @@ ARGS   ?=
 export GX_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help env run up down status logs clean test check fmt lint types contracts quick platform replay \
+.PHONY: help env run up down status logs clean test check fmt lint types contracts quick platform replay wheel \
         bench chaos edge-drill fuzz forge-locks accept-watcher accept-elasticity references arena behaviour results lock jars jars-lock schemas
 
 help:  ## list these targets
@@ -121,14 +121,19 @@ schemas: env  ## generate every generated file: JSON schemas, limits, Feast defi
 	@$(RUN) -m infra.docs.settings_table
 	@$(RUN) -m infra.decisions_index
 
+wheel: env  ## build the wheel of the project into .walras/dist (to install an edge, see operations)
+	@$(RUN) -m infra.local.wheel .walras/dist
+
 jars: env  ## download the jars and verify their checksums
 	@$(LOCAL) jars
 
 jars-lock: env  ## resolve the jars' coordinates and write their checksums
 	@$(RUN) -m infra.local.machine.jars
 
-lock: env  ## resolve pyproject.toml and write requirements.lock with hashes
-	@$(ENV)/bin/uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --group dev \
+lock: env  ## resolve pyproject.toml and write the lock files with hashes
+	@$(ENV)/bin/uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --extra full --group dev \
 	  --custom-compile-command "make lock" -q pyproject.toml -o requirements.lock
+	@$(ENV)/bin/uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --extra edge \
+	  --constraint requirements.lock --custom-compile-command "make lock" -q pyproject.toml -o requirements-edge.lock
 	@$(ENV)/bin/uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --group reference \
 	  --constraint requirements.lock --custom-compile-command "make lock" -q -o requirements-reference.lock

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from schemas.events import CatalogEntry, Cell, Covariate, Offer, Stock
+from schemas.events import CatalogEntry, Covariate, Offer, Stock
+from schemas.records.counts import Cell
 
 
 class SnapshotError(ValueError):

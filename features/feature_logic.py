@@ -33,7 +33,8 @@ from features.rows import RowInputs
 from features.segments.customers import SEGMENTS
 from features.settings import FeatureSettings
 from features.windows import LocalTime
-from schemas.events import OWN_PRICE_ELASTICITY, Listing, category_key
+from schemas.listings import Listing, category_key
+from schemas.records.results import OWN_PRICE_ELASTICITY
 from schemas.time_units import MINUTE_MS
 
 __all__ = ["ELASTICITY", "FeatureLogic", "FeatureSettings"]
@@ -56,7 +57,9 @@ class FeatureLogic:
 
     Examples
     --------
-    >>> from schemas.events import CatalogEntry, Cell, Listing, category_key
+    >>> from schemas.records.counts import Cell
+    >>> from schemas.events import CatalogEntry
+    >>> from schemas.listings import Listing, category_key
     >>> entry = CatalogEntry("e", 1, "acme", "web", "s1", "s1", "shoes", "margin", "USD", 1, True, 600, 999)
     >>> cell = Cell("acme", "web", "s1", "s1", "base", "all", 1000, "USD", exposures=10, orders=2, units=2)
     >>> rows = list(FeatureLogic().on_batch(Batch(0, 300_000, cells=(cell,), catalog=(entry,))))

@@ -12,7 +12,7 @@ from typing import Any
 from features.registry import CREATED, EVENT_TIMESTAMP, FEATURES, KEY
 from features.rows import GROUPS, RowInputs
 from features.settings import FeatureSettings
-from schemas.events import Listing
+from schemas.listings import Listing
 
 _PUBLIC = tuple((spec.name, spec.public) for spec in FEATURES)
 

@@ -19,7 +19,8 @@ from features.bucket_logic import refuse_other_version
 from features.segments.customers import SEGMENTS
 from features.settings import FeatureSettings
 from features.windows import DecayedMean, LocalTime, Numbers, SlotRing
-from schemas.events import Cell, Listing
+from schemas.listings import Listing
+from schemas.records.counts import Cell
 from schemas.time_units import HOUR_MS, MINUTE_MS
 
 _DAYS = 30

@@ -12,7 +12,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from schemas import events
+from schemas.records import counts
 from schemas.topics import STRING, TOPICS, Check, Topic
 
 FOLDER = Path(__file__).parent / "json"
@@ -67,10 +67,10 @@ def record_schema(record: type, checks: tuple[Check, ...] = ()) -> dict[str, Any
 def topic_schema(topic: Topic) -> dict[str, Any]:
     """Return the published schema of a stream."""
     schema = record_schema(topic.record, topic.checks)
-    if topic.record is events.CellBatch:
+    if topic.record is counts.CellBatch:
         facts = [TOPICS[name] for name in ("offers", "stock", "catalog", "covariates")]
         schema["properties"]["rows"]["items"] = {
-            "anyOf": [record_schema(events.Cell), *(record_schema(t.record, t.checks) for t in facts)]
+            "anyOf": [record_schema(counts.Cell), *(record_schema(t.record, t.checks) for t in facts)]
         }
     return {"$schema": DIALECT, "$id": f"{topic.topic}.json", "title": topic.topic, **schema}
 

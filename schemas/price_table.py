@@ -21,7 +21,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT, Listing
+from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT
+from schemas.listings import Listing
 from schemas.money import EXPONENTS
 
 FULL = 0xFFFFFFFF

@@ -18,7 +18,9 @@ from typing import Any
 
 from schemas import events
 from schemas.codes import RejectCode
+from schemas.listings import group_key
 from schemas.money import EXPONENTS
+from schemas.records import counts, operator_events, results
 from schemas.time_units import DAY_MS, MINUTE_MS
 
 FUTURE_TOLERANCE_MS = MINUTE_MS
@@ -365,9 +367,9 @@ TOPICS: dict[str, Topic] = {
             ),
         ),
         Topic(
-            "commands", events.Command, "tenant", input=True,
+            "commands", operator_events.Command, "tenant", input=True,
             checks=(
-                _ID, _TIME, _name("tenant"), _one_of("kind", events.CommandKind),
+                _ID, _TIME, _name("tenant"), _one_of("kind", operator_events.CommandKind),
                 _id("operator", max_len=64), _name("market", required=False),
                 _id("sku", required=False), _price("price_minor", required=False),
                 Check("units", BIGINT, required=False, low=0, high=10**12),
@@ -386,24 +388,30 @@ TOPICS: dict[str, Topic] = {
             "ticks", events.Tick, "bucket", input=True, partitions=1,
             checks=(Check("event_time_ms", BIGINT, low=0), Check("bucket", BIGINT, low=-1, high=65_535)),
         ),
-        Topic("cells", events.CellBatch, "bucket", event_time="window_end_ms"),
-        Topic("segments", events.SegmentShare, "tenant:customer:period", compacted=True),
-        Topic("features", events.FeatureRow, "listing", event_time="window_end_ms"),
-        Topic("estimates", events.Estimate, "estimate scope", event_time="window_end_ms", compacted=True),
-        Topic("models", events.ModelReport, "tenant/category", event_time="window_end_ms", compacted=True),
-        Topic("drift", events.DriftEvent, "scope/name", event_time="window_end_ms"),
-        Topic("evidence", events.Evidence, "listing", event_time="window_end_ms"),
-        Topic("decisions", events.Decision, "listing"),
-        Topic("policies", events.PolicyContent, "hash", compacted=True),
-        Topic("policy_changes", events.PolicyChanged, "command_id", compacted=True),
-        Topic("refused_commands", events.RefusedCommand, "command_id", compacted=True),
-        Topic("access_keys", events.AccessKey, "key_id", event_time="issued_ms", compacted=True, partitions=1),
-        Topic("tables", events.PriceTableRecord, "listing", event_time="published_ms", compacted=True),
-        Topic("redemptions", events.Redemption, "lock_id", event_time="redeemed_at_ms", retention_ms=30 * DAY_MS),
-        Topic("rejected", events.Rejected, "topic-partition-offset", event_time="kafka_ts_ms"),
-        Topic("quarantine", events.Quarantined, "logic/bucket"),
-        Topic("ledger", events.LedgerEntry, "topic-partition", event_time="window_end_ms"),
-        Topic("rejected_cells", events.RejectedCell, "listing", event_time="window_end_ms"),
+        Topic("cells", counts.CellBatch, "bucket", event_time="window_end_ms"),
+        Topic("segments", counts.SegmentShare, "tenant:customer:period", compacted=True),
+        Topic("features", results.FeatureRow, "listing", event_time="window_end_ms"),
+        Topic("estimates", results.Estimate, "estimate scope", event_time="window_end_ms", compacted=True),
+        Topic("models", results.ModelReport, "tenant/category", event_time="window_end_ms", compacted=True),
+        Topic("drift", results.DriftEvent, "scope/name", event_time="window_end_ms"),
+        Topic("evidence", results.Evidence, "listing", event_time="window_end_ms"),
+        Topic("decisions", results.Decision, "listing"),
+        Topic("policies", results.PolicyContent, "hash", compacted=True),
+        Topic("policy_changes", operator_events.PolicyChanged, "command_id", compacted=True),
+        Topic("refused_commands", operator_events.RefusedCommand, "command_id", compacted=True),
+        Topic(
+            "access_keys", operator_events.AccessKey, "key_id", event_time="issued_ms", compacted=True,
+            partitions=1,
+        ),
+        Topic("tables", results.PriceTableRecord, "listing", event_time="published_ms", compacted=True),
+        Topic(
+            "redemptions", operator_events.Redemption, "lock_id", event_time="redeemed_at_ms",
+            retention_ms=30 * DAY_MS,
+        ),
+        Topic("rejected", counts.Rejected, "topic-partition-offset", event_time="kafka_ts_ms"),
+        Topic("quarantine", results.Quarantined, "logic/bucket"),
+        Topic("ledger", counts.LedgerEntry, "topic-partition", event_time="window_end_ms"),
+        Topic("rejected_cells", counts.RejectedCell, "listing", event_time="window_end_ms"),
     )
 }  # fmt: skip
 """All streams by short name."""
@@ -457,5 +465,5 @@ def kafka_key(name: str, record: Mapping[str, Any]) -> str:
     """
     parts = TOPICS[name].key
     if parts == "tenant/market/price_group":
-        return events.group_key(record["tenant"], record["market"], record["price_group"])
+        return group_key(record["tenant"], record["market"], record["price_group"])
     return "/".join(str(record[part]) for part in parts.split("/"))

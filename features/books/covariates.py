@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from features.bucket_logic import refuse_other_version
-from schemas.events import Covariate, Listing
+from schemas.events import Covariate
+from schemas.listings import Listing
 
 
 class CovariateValue(NamedTuple):

@@ -49,7 +49,8 @@ from features.segments.deviation import (
     common_segment_deviation,
     listing_segment_deviation,
 )
-from schemas.events import DEFAULT_SEGMENT, Listing
+from schemas.events import DEFAULT_SEGMENT
+from schemas.listings import Listing
 from schemas.time_units import DAY_MS, HOUR_MS, MINUTE_MS
 
 __all__ = [
@@ -79,7 +80,7 @@ class DemandBook:
 
     Examples
     --------
-    >>> from schemas.events import Cell
+    >>> from schemas.records.counts import Cell
     >>> book = DemandBook()
     >>> cell = Cell("acme", "web", "s1", "s1", "base", "myopic", 1000, "USD", exposures=400, orders=20, units=30)
     >>> book.observe(Batch(0, 60_000, (cell,)))

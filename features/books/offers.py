@@ -26,7 +26,8 @@ from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 from features.bucket_logic import refuse_other_version
-from schemas.events import Listing, Offer, OfferKind
+from schemas.events import Offer, OfferKind
+from schemas.listings import Listing
 from schemas.time_units import DAY_MS
 
 

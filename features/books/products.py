@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 
 from features.bucket_logic import refuse_other_version
 from schemas.codes import RejectCode
-from schemas.events import CELL_COUNTS, CatalogEntry, Cell, Listing, Offer
+from schemas.events import CatalogEntry, Offer
+from schemas.listings import Listing
+from schemas.records.counts import CELL_COUNTS, Cell
 
 
 class CellRejection(NamedTuple):

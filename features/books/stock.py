@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 from scipy.special import ndtri
 
 from features.bucket_logic import refuse_other_version
-from schemas.events import Listing, Stock
+from schemas.events import Stock
+from schemas.listings import Listing
 
 
 class StockLevel(NamedTuple):

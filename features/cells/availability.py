@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from features.bucket_logic import refuse_other_version
-from schemas.events import Listing, Stock
+from schemas.events import Stock
+from schemas.listings import Listing
 
 
 class Availability:

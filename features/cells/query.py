@@ -234,7 +234,7 @@ def rt_ms_sql(topic: Topic, kafka_ts_ms: str = "kafka_ts_ms") -> str:
 
 
 def bucket_sql(key: str, buckets: int) -> str:
-    """Return SQL of :func:`schemas.events.bucket_of`.
+    """Return SQL of :func:`schemas.listings.bucket_of`.
 
     The bucket is the first four hex digits of the MD5 as a number, modulo ``buckets``.
     """

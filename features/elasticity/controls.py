@@ -24,7 +24,8 @@ import numpy as np
 from features.books.covariates import CovariateBook
 from features.books.offers import RivalBook
 from features.elasticity.settings import ElasticitySettings
-from schemas.events import CatalogEntry, Covariate, Listing
+from schemas.events import CatalogEntry, Covariate
+from schemas.listings import Listing
 
 
 @dataclass(slots=True)

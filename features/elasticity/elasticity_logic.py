@@ -16,7 +16,7 @@ from features.bucket_logic import Batch, Fact, Output, refuse_other_version
 from features.elasticity.period_counts import PeriodCounts
 from features.elasticity.period_learning import ListingChange, PeriodLearning, TenantChange
 from features.elasticity.settings import ElasticitySettings
-from schemas.events import DriftEvent
+from schemas.records.results import DriftEvent
 
 SUMS = "sums"
 DRIFT = "drift"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from features.books.products import CatalogBook
-from schemas.events import CatalogEntry, Listing
+from schemas.events import CatalogEntry
+from schemas.listings import Listing
 
 
 class ListingIndex:

@@ -24,7 +24,8 @@ from features.elasticity.base import Ints, PeriodRows
 from features.elasticity.controls import Controls, CountRow
 from features.elasticity.listing_index import ListingIndex
 from features.elasticity.settings import ElasticitySettings
-from schemas.events import CatalogEntry, Listing, Offer
+from schemas.events import CatalogEntry, Offer
+from schemas.listings import Listing
 from schemas.time_units import MINUTE_MS
 
 RowKey = tuple[int, str, int]  # listing number, segment, price

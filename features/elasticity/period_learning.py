@@ -26,7 +26,8 @@ from features.elasticity.price_response import PriceResponses, standardised_resi
 from features.elasticity.seasonal import SeasonalFactors
 from features.elasticity.settings import ElasticitySettings
 from features.market_time import MarketTime
-from schemas.events import CatalogEntry, Listing
+from schemas.events import CatalogEntry
+from schemas.listings import Listing
 from schemas.time_units import HOUR_MS
 
 

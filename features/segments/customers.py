@@ -292,10 +292,10 @@ class CustomerSample:
 class SegmentLogic:
     """Update of customers' segments from their purchases (a :class:`features.bucket_logic.BucketLogic`).
 
-    The input is ``segments`` facts: one :class:`schemas.events.SegmentShare`, or ``{"rows": [...]}`` with several.
-    The output is ``segment_updates``: a customer's counts of a period, and the prior for the segment rule. The
-    host's sink adds the counts of other periods from Redis and writes the segment. The state contains only the
-    bounded sample of customers.
+    The input is ``segments`` facts: one :class:`schemas.records.counts.SegmentShare`, or ``{"rows": [...]}`` with
+    several. The output is ``segment_updates``: a customer's counts of a period, and the prior for the segment
+    rule. The host's sink adds the counts of other periods from Redis and writes the segment. The state contains
+    only the bounded sample of customers.
     """
 
     name = "segments"

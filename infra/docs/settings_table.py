@@ -20,8 +20,12 @@ FIRST = "<!-- settings: written by `make schemas` -->"
 LAST = "<!-- end of settings -->"
 PREFIX = str(Settings.model_config.get("env_prefix", ""))
 SIGNS = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
-COMPUTED = {"home": "`.walras`", "replay_workers": "one per core"}
-"""Defaults that are computed when the settings are read."""
+COMPUTED = {
+    "home": "`.walras`",
+    "policy": "`infra/config/policy.yaml` beside the code",
+    "replay_workers": "one per core",
+}
+"""Defaults that depend on the machine or the folder of the code."""
 UNDESCRIBED = {
     "edge_host": "address on which the edge service listens",
     "edge_port": "port of the edge service; the local platform chooses a free one",
@@ -48,9 +52,10 @@ def range_text(field: FieldInfo) -> str:
 
 
 def settings_table() -> str:
-    """Return the table: one row per setting, in the order of the class."""
+    """Return the table: one row per setting, in the order of the class, and then those of its bases."""
     lines = ["| variable | default | range | meaning |", "|---|---|---|---|"]
-    for name, field in Settings.model_fields.items():
+    fields = sorted(Settings.model_fields.items(), key=lambda item: item[0] not in Settings.__annotations__)
+    for name, field in fields:
         meaning = field.description or UNDESCRIBED[name]
         lines.append(
             f"| `{PREFIX}{name.upper()}` | {default_text(name, field)} | {range_text(field)} | {meaning} |"

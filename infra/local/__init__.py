@@ -3,6 +3,7 @@
 ``python -m infra.local --help`` lists the commands. Modules in the order of a start::
 
     bootstrap.py    install the environment from requirements.lock
+    wheel.py        build the wheel of the project, to install an edge elsewhere
     machine/        find Java, fetch and verify jars, choose ports, bind Beam to loopback, end process groups
     calibration.py  measure the machine and choose the simulated market's speed and traffic
     config.py       write the configuration files of the broker, Redis and Flink

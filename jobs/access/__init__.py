@@ -1,7 +1,8 @@
-"""Access: keys, roles, sessions of the console, and signatures of commands. Pure, except for key files.
+"""Access: keys, roles, claims, sessions of the console, and signatures of commands. Pure, except for key files.
 
 A key names its holder, one tenant (or every tenant) and a role; a role has permissions. Every request to the quote
-port and the operator port presents a key, or a session that a key began. Records of keys hold hashes alone.
+port and the operator port presents a key, or a session that a key or a provider's claims began. Records of keys
+hold hashes alone.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from jobs.access.keys import issue_key
 from jobs.access.signatures import Signer
 from jobs.runtime.pseudonym import create_secret
 from jobs.runtime.settings import Settings
-from schemas.events import AccessKey
+from schemas.records.operator_events import AccessKey
 from schemas.time_units import DAY_MS, MINUTE_MS
 
 ADMIN, SHOP = "admin", "shop"
@@ -110,8 +110,7 @@ def sign_in_link(settings: Settings, now_ms: int) -> str:
     admin, codes = read_key(settings.keys_folder / f"{ADMIN}.json"), settings.keys_folder / "codes"
     remove_old_codes(codes, now_ms)
     code = write_code(codes, admin.record.key_id, now_ms)
-    scheme = "http" if settings.tls_certificate is None else "https"
-    return f"{scheme}://{settings.console_host}:{settings.console_port}/sign-in?code={code}"
+    return f"{settings.console_address}/sign-in?code={code}"
 
 
 def _code_file(folder: Path, code: str) -> Path:

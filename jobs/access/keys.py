@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from jobs.access.roles import Permission, Role, may
-from schemas.events import AccessKey
+from schemas.records.operator_events import AccessKey
 
 EVERY_TENANT = ""
 """Tenant of a key that is not bound to one."""
@@ -33,8 +33,9 @@ class KeyIssueError(ValueError):
 class Principal(NamedTuple):
     """Who a request comes from.
 
-    ``author``: the key's holder, which commands record. ``tenant``: the one it may see, "" for every tenant.
-    ``expires_ms``: wall time from which the key is refused.
+    ``key_id``: of the key, "" for a provider's user. ``author``: the name that commands record. ``tenant``: the
+    one it may see, "" for every tenant. ``expires_ms``: wall time from which the key is refused, or the session
+    ends.
     """
 
     key_id: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hmac
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from jobs.access.roles import Permission, may
 from jobs.runtime.pseudonym import create_secret
-from schemas.events import AccessKey, Command
+from schemas.records.operator_events import AccessKey, Command
 
 Verify = Callable[[Command], str]
 """Returns what is wrong with a command, "" for nothing."""
@@ -72,6 +73,11 @@ class Signer:
     def public_key(self) -> str:
         """The public key, 64 hexadecimal digits."""
         return self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
+
+    def derived_key(self, purpose: str) -> bytes:
+        """Return a secret of 32 bytes for another purpose, the same wherever the private key is."""
+        private = self._key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
+        return hmac.digest(private, purpose.encode(), "sha256")
 
     def command(self, command: Command, role: str) -> Command:
         """Return the command with its author's role and the signature."""

@@ -1,7 +1,7 @@
 """Explanation of a listing's price: the served price, what is learned, and the newest decision.
 
 The newest decision may have published no table, so the served table is shown beside it. ``walras explain`` and the
-console use it; :mod:`jobs.pricing.decision.explain` explains a decision.
+console use it; :mod:`jobs.pricing.decision.texts.explain` explains a decision.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import Any
 
 from features.registry import EVENT_TIMESTAMP, FEATURES
-from jobs.pricing.decision.explain import explain as explain_decision
-from jobs.pricing.decision.limit_texts import reason_text
+from jobs.pricing.decision.texts.explain import explain as explain_decision
+from jobs.pricing.decision.texts.limit_texts import reason_text
 from jobs.pricing.policy import Policy
 from schemas.money import Money
 from schemas.public_texts import INSUFFICIENT, SUFFICIENCY, WARNINGS

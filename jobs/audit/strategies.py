@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobs.pricing.decision.limit_texts import bound_by
+from jobs.pricing.decision.texts.limit_texts import bound_by
 from jobs.pricing.policies import PolicyCatalog
 from jobs.pricing.policy import Policy
 from jobs.pricing.strategies import FALLBACK_RULE, STRATEGIES, strategy_in_force

@@ -11,7 +11,13 @@ of their own.
 
 from __future__ import annotations
 
-import typer
+import sys
+
+try:
+    import typer
+except ModuleNotFoundError:
+    print("walras: expected an environment with the extra `full`, got one without typer", file=sys.stderr)
+    raise SystemExit(2) from None
 
 # Imported for the commands that they declare.
 from jobs.cli import (  # noqa: F401

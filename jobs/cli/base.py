@@ -10,7 +10,7 @@ import typer
 
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.runtime.settings import Settings
-from schemas.events import Listing
+from schemas.listings import Listing
 
 NO, WRONG_USE, UNREACHED = 1, 2, 3
 

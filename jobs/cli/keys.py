@@ -14,7 +14,7 @@ from jobs.cli.base import AsJson, columns, commands, out, wrong
 from jobs.connectors.kafka import access_keys
 from jobs.connectors.kafka.access_keys import UnknownKeyError, wall_ms
 from jobs.runtime.settings import Settings
-from schemas.events import AccessKey
+from schemas.records.operator_events import AccessKey
 
 keys = typer.Typer(
     help="Access keys of the quote port and the operator port: issue, list, rotate, revoke.\n\n"

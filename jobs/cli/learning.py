@@ -42,9 +42,7 @@ def learn(
     settings, began = Settings.load(), time.monotonic()
     with _Bar() as bar:
         try:
-            # Outside of the project's folder there is no policy file; its numbers are the defaults of the class.
-            given = settings.policy.exists() or "policy" in settings.model_fields_set
-            policy = Policy.load(settings.policy) if given else Policy()
+            policy = Policy.load(settings.policy)
             done = learn_files(
                 Mapping.load(mapping), files, policy, out=folder, memory=settings.replay_memory, progress=bar.show
             )

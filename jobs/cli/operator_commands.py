@@ -41,8 +41,8 @@ from jobs.connectors.redis.redemption_rebuild import rebuild_redemptions
 from jobs.connectors.redis.redemptions import RedemptionStore
 from jobs.pricing.commands import COMMANDS, Argument, CommandHandler
 from jobs.runtime.settings import Settings
-from schemas.events import CommandKind
 from schemas.money import Money, MoneyError
+from schemas.records.operator_events import CommandKind
 
 
 @commands.command()

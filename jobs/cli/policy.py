@@ -21,8 +21,8 @@ from jobs.policies.documents import changes_text, scope_text
 from jobs.pricing.policies import PatchError, ScopeError
 from jobs.pricing.policies.live_keys import description, is_live
 from jobs.runtime.settings import Settings
-from schemas.events import Command, PolicyChanged
 from schemas.money import Money
+from schemas.records.operator_events import Command, PolicyChanged
 
 REFUSED = (PolicyUseError, PatchError, ScopeError, OperatorError)
 

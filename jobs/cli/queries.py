@@ -11,6 +11,7 @@ import typer
 
 from features.registry import EVENT_TIMESTAMP
 from jobs.audit.explanation import explain_price, explanation_text, format_time, learned_state
+from jobs.audit.fallbacks import fallback_use
 from jobs.audit.ledger import balance_ledger
 from jobs.cli.base import NO, AsJson, ListingKey, columns, commands, open_tables, out, parse_listing, wrong
 from jobs.connectors.kafka.offsets import TopicEnds
@@ -19,12 +20,13 @@ from jobs.connectors.kafka.reading import newest, read_values
 from jobs.monitoring.health import component_health
 from jobs.policies.control import read_history
 from jobs.policies.rules import rules_in_force
-from jobs.pricing.decision.limit_texts import reason_text
+from jobs.pricing.decision.texts.limit_texts import reason_text
 from jobs.runtime.pseudonym import pseudonym
 from jobs.runtime.settings import Settings
-from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT, OWN_PRICE_ELASTICITY
+from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT
 from schemas.money import Money
 from schemas.price_table import price_key, segment_key
+from schemas.records.results import OWN_PRICE_ELASTICITY
 from schemas.topics import INPUTS, TOPICS
 
 
@@ -190,6 +192,9 @@ def status(as_json: AsJson = False) -> None:
         rules = sum(len(scope.rules) for scope in rules_in_force(settings, settings.tenant))
         data["policy"]["rules"] = rules
         lines.append(f"rules: {rules or 'none'} in force; `walras rules` shows what they did")
+        fallbacks = fallback_use(settings.kafka)
+        data["fallback"] = asdict(fallbacks)
+        lines.append(f"fallback: {fallbacks.line}")
     out(data, lines, as_json)
     if not all(each.ok for each in found):
         raise typer.Exit(NO)

@@ -33,8 +33,7 @@ def list_(as_json: AsJson = False) -> None:
     from jobs.audit.strategies import list_strategies
     from jobs.pricing.policy import Policy
 
-    path = Settings.load().policy
-    found = list_strategies(Policy.load(path) if path.exists() else Policy())
+    found = list_strategies(Policy.load(Settings.load().policy))
     rows = [(each.name, ", ".join(each.used_for) or "-", each.settings or "-", each.what) for each in found]
     out([asdict(each) for each in found], columns([("strategy", "used for", "section", "prices"), *rows]), as_json)
 

@@ -25,7 +25,8 @@ from rich.table import Table
 from rich.text import Text
 
 from jobs.connectors.redis.price_tables import RedisPriceTables
-from jobs.console.market_view import Change, MarketView
+from jobs.console.market_view import MarketView
+from jobs.console.price_changes import Change
 from jobs.monitoring.health import ComponentHealth, component_health
 from jobs.pricing.watcher.signals import signal_text
 from jobs.runtime.settings import Settings

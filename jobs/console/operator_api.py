@@ -25,7 +25,7 @@ from jobs.connectors.kafka.commands import OperatorError, Target, make_command, 
 from jobs.connectors.kafka.publisher import PublishError
 from jobs.console.sign_in import ConsoleAccess, required
 from jobs.runtime.settings import Settings
-from schemas.events import AccessKey, CommandKind
+from schemas.records.operator_events import AccessKey, CommandKind
 
 Manager = Annotated[Principal, Depends(required(Permission.COMMAND))]
 Admin = Annotated[Principal, Depends(required(Permission.MANAGE_KEYS))]
@@ -97,7 +97,7 @@ def operator_routes(settings: Settings) -> APIRouter:
     async def send(body: Annotated[CommandBody, Body()], who: Manager) -> CommandSent:
         """Send a command, with the author and role of the key."""
         if not who.sees(body.tenant):
-            raise HTTPException(HTTPStatus.FORBIDDEN, f"tenant: expected the key's own, {who.tenant}")
+            raise HTTPException(HTTPStatus.FORBIDDEN, f"tenant: expected {who.tenant!r}, got {body.tenant!r}")
         given = body.model_dump(exclude={"kind", "tenant", "market", "sku"})
         try:
             command = make_command(
@@ -121,7 +121,7 @@ def operator_routes(settings: Settings) -> APIRouter:
     async def issue(body: Annotated[KeyBody, Body()], who: Admin) -> IssuedKey:
         """Issue a key. Its text is in this reply alone."""
         if not who.sees(body.tenant):
-            raise HTTPException(HTTPStatus.FORBIDDEN, f"tenant: expected the key's own, {who.tenant}")
+            raise HTTPException(HTTPStatus.FORBIDDEN, f"tenant: expected {who.tenant!r}, got {body.tenant!r}")
         try:
             text, record = await asyncio.to_thread(
                 access_keys.issue, settings, body.author, body.role, body.tenant, body.days
@@ -155,9 +155,9 @@ def operator_routes(settings: Settings) -> APIRouter:
     async def session(request: Request, who: Reader) -> SessionView:
         """Return who is signed in."""
         access: ConsoleAccess = request.app.state.access
-        found = access.holder(request)
-        csrf = found[1].csrf if found is not None and found[1] is not None else ""
-        return SessionView(author=who.author, role=who.role, tenant=who.tenant, csrf=csrf)
+        found = await access.holder(request)
+        csrf = found[1] if found is not None else None
+        return SessionView(author=who.author, role=who.role, tenant=who.tenant, csrf=csrf or "")
 
     return routes
 

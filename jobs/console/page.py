@@ -30,7 +30,7 @@ from jobs.console.sign_in import required
 from jobs.monitoring.health import ComponentHealth, component_health
 from jobs.policies.documents import ScopeHistory, changes_text, scope_text
 from jobs.runtime.settings import Settings
-from schemas.events import Listing
+from schemas.listings import Listing
 
 HEALTH_EVERY_S, HEALTH_WAIT_S = 3.0, 0.5
 PAGE = Path(__file__).with_name("page.html")

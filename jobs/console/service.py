@@ -1,7 +1,7 @@
 """The operator port: the console's page, its data, and the operators' API.
 
 ``python -m jobs.console.service`` serves on ``WALRAS_CONSOLE_HOST``:``WALRAS_CONSOLE_PORT``. Every path but
-``/sign-in`` and ``/healthz`` needs a key or a session (:mod:`jobs.console.sign_in`). ``/v1/openapi.json``
+``/healthz`` and those of sign-in needs a key or a session (:mod:`jobs.console.sign_in`). ``/v1/openapi.json``
 describes the API.
 """
 
@@ -14,21 +14,26 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 import orjson
-import uvicorn
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.responses import RedirectResponse, Response
 
 from jobs.access import KeyRing, Permission, Principal
+from jobs.access.claims import ClaimRoles
+from jobs.access.sessions import Sessions
+from jobs.access.signatures import Signer
 from jobs.connectors.kafka.access_keys import RingFile, new_ring, wall_ms
 from jobs.connectors.kafka.following import TopicFollower
 from jobs.connectors.kafka.reading import WHOLE_TOPIC, Record
+from jobs.connectors.openid.provider import Provider
+from jobs.connectors.redis.shared_sessions import SharedSessions
 from jobs.console.market_view import MarketView
 from jobs.console.operator_api import operator_routes
 from jobs.console.page import page_routes
-from jobs.console.sign_in import ConsoleAccess, required, sign_in_routes
-from jobs.runtime.serving import SERVER, tls_options
+from jobs.console.provider_sign_in import provider_routes
+from jobs.console.sign_in import ConsoleAccess, required, sign_in_form, sign_in_routes
+from jobs.runtime.serving import serve
 from jobs.runtime.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -80,7 +85,17 @@ def build(
     follow : follow Kafka; False in tests without a broker.
     ring : keys that are accepted; None: those of the deployment.
     view : data of the page; None: followed from Kafka.
+
+    Raises
+    ------
+    jobs.access.claims.ClaimRolesError
+        If the roles of the provider's claim cannot be used.
     """
+    roles = ClaimRoles(settings) if settings.oidc_issuer is not None else None
+    provider = Provider(settings, wall_ms) if roles is not None else None
+    store = SharedSessions(
+        settings.redis.get_secret_value(), Signer(settings.signing_key_file).derived_key("sessions")
+    )
     keys, market_view = ring or new_ring(settings), view or MarketView(settings.kafka)
     ring_file = RingFile(settings.keys_folder / "ring.json")
 
@@ -98,6 +113,9 @@ def build(
         yield
         follower.close()
         market_view.close()
+        await store.close()
+        if provider is not None:
+            await provider.close()
 
     app = FastAPI(
         title="Walras: operators' API",
@@ -107,9 +125,15 @@ def build(
         docs_url=None,
         redoc_url=None,
     )
-    secure = settings.tls_certificate is not None
-    app.state.access = ConsoleAccess(keys, wall_ms, settings.keys_folder / "codes", secure=secure)
-    app.include_router(sign_in_routes(app.state.access))
+    secure = settings.console_address.startswith("https://")
+    sessions = Sessions(keys, roles, store)
+    app.state.access = access = ConsoleAccess(
+        keys, sessions, wall_ms, settings.keys_folder / "codes", secure=secure
+    )
+    form = sign_in_form(settings.oidc_name if provider is not None else None)
+    app.include_router(sign_in_routes(access, form))
+    if provider is not None and roles is not None:
+        app.include_router(provider_routes(access, provider, roles, form))
     app.include_router(page_routes(market_view, settings), responses=PROBLEMS)
     app.include_router(operator_routes(settings), responses=PROBLEMS)
     app.add_exception_handler(StarletteHTTPException, _problem)
@@ -162,9 +186,7 @@ def main() -> None:
     """Serve until a signal."""
     settings = Settings.load()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    uvicorn.run(
-        build(settings), host=settings.console_host, port=settings.console_port, **SERVER, **tls_options(settings)
-    )
+    serve(build(settings), settings.console_host, settings.console_port, settings)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,6 @@ from jobs.locks.redemption import (
     RedemptionUnavailableError,
 )
 from jobs.locks.tokens import LockCode, LockError, PriceLock, sign
-from jobs.pricing.policy import Policy
 from jobs.runtime.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -210,9 +209,3 @@ async def read_fields(request: Request, known: frozenset[str], required: tuple[s
     if missing := [name for name in required if not given.get(name)]:
         raise BadRequestError(400, f"{', '.join(missing)}: expected a text, got none")
     return dict(given)
-
-
-def lock_routes(quoting: Quoting, settings: Settings) -> list[Route]:
-    """Return the routes of the price locks, with the policy file's duration."""
-    policy = Policy.load(settings.policy) if settings.policy.exists() else Policy()
-    return LockRoutes(quoting, settings, policy.locks.minutes).routes()

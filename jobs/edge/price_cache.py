@@ -36,7 +36,8 @@ from jobs.connectors.redis.async_price_tables import AsyncPriceTables, Hint
 from jobs.connectors.redis.price_tables import REDIS_UNREACHABLE
 from jobs.edge.price_entry import Entry, NoPriceError, UnknownListingError, list_price_table
 from jobs.edge.recently_used import RecentlyUsed
-from schemas.events import CatalogEntry, Listing
+from schemas.events import CatalogEntry
+from schemas.listings import Listing
 from schemas.price_table import PriceTable, PriceTableError
 from schemas.topics import MAX_PRICE_MINOR
 

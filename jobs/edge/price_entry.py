@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT, CatalogEntry, Listing, QuoteSource
+from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT, CatalogEntry, QuoteSource
+from schemas.listings import Listing
 from schemas.price_table import FULL, PriceList, PriceTable
 
 

@@ -27,7 +27,7 @@ from jobs.edge.quote_requests import (
     shopper_of,
 )
 from jobs.edge.quote_text import amount
-from schemas.events import Listing
+from schemas.listings import Listing
 
 MAX_BODY = 64 * 1024
 """Most bytes of a request's body."""

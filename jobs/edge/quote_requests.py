@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
-from schemas.events import Listing
+from schemas.listings import Listing
 from schemas.topics import IDENTIFIER, NAME
 
 ROOT = "/v1/quotes"

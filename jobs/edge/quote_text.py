@@ -13,7 +13,8 @@ from typing import Any
 
 import orjson
 
-from schemas.events import QuoteSource, group_key
+from schemas.events import QuoteSource
+from schemas.listings import group_key
 from schemas.money import EXPONENTS
 from schemas.price_table import FULL, PriceTable
 from schemas.public_texts import SHOPPER_CAUSES
@@ -54,7 +55,7 @@ class RenderedQuotes:
 
     Examples
     --------
-    >>> from schemas.events import Listing
+    >>> from schemas.listings import Listing
     >>> from schemas.price_table import PriceList
     >>> table = PriceTable(Listing("t", "m", "s"), "s", 7, "t1", 0, 500, "USD",
     ...     {"base": {"all": PriceList((900,), (FULL,))}}, 1000, None, "why", "d1")

@@ -22,7 +22,8 @@ from jobs.edge.quote_text import LIST, RenderedQuotes
 from jobs.edge.recently_used import RecentlyUsed
 from jobs.runtime.clock import Clock
 from jobs.runtime.metrics import Metrics
-from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT, Listing, QuoteSource
+from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT, QuoteSource
+from schemas.listings import Listing
 from schemas.price_table import unit_draw
 
 Scope = MutableMapping[str, Any]

@@ -30,7 +30,6 @@ from itertools import count
 from typing import Any
 
 import orjson
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -44,14 +43,16 @@ from jobs.connectors.kafka.reading import WHOLE_TOPIC, Record, accepted_value
 from jobs.connectors.redis.rate_counts import RateCounts
 from jobs.edge.admission.access import QuoteAccess, protected
 from jobs.edge.admission.rate_limits import WINDOW_S, RateLimits
-from jobs.edge.lock_routes import LOCK, REDEEM, lock_routes
+from jobs.edge.lock_routes import LOCK, REDEEM, LockRoutes
 from jobs.edge.openapi import DOCUMENT, openapi
 from jobs.edge.price_cache import PriceCache
 from jobs.edge.quote_requests import ROOT
 from jobs.edge.quoting import Quoting, Receive, Scope, Send
+from jobs.pricing.policy_file import PolicyError, read_section
+from jobs.pricing.policy_limits import Locks
 from jobs.runtime.metrics import Metrics
-from jobs.runtime.serving import SERVER, tls_options
-from jobs.runtime.settings import Settings
+from jobs.runtime.serving import serve
+from jobs.runtime.settings import SETTINGS_ERRORS, Settings
 from schemas.events import CatalogEntry
 from schemas.price_table import PriceTable
 from schemas.topics import TOPICS
@@ -78,14 +79,23 @@ def build(
     follow : follow Kafka for keys and for a start without Redis; False in tests without a broker.
     ring : keys that are accepted; None: those of the deployment.
     quotes : log of the quotes; None: the run's Kafka, and without ``follow`` no log.
+
+    Raises
+    ------
+    jobs.runtime.settings.PseudonymKeyError
+        If there is no key of customers' pseudonyms.
+    jobs.pricing.policy_file.PolicyError
+        If the policy file cannot be read or its section ``locks`` is wrong.
     """
+    secret = settings.pseudonym_key.get_secret_value()
+    locks = read_section(settings.policy, "locks", Locks)
     metrics = Metrics("edge")
     cache = PriceCache(
         settings.redis.get_secret_value(), max_tables=settings.edge_tables, max_segments=settings.edge_segments
     )
     quotes = quotes or (QuoteLog.of(settings) if follow else QuoteLog(None))
     quoting = Quoting(
-        cache, quotes, settings.run_clock, settings.pseudonym_key.get_secret_value(), metrics,
+        cache, quotes, settings.run_clock, secret, metrics,
         max_rendered=settings.edge_rendered, max_shoppers=settings.edge_shoppers,
     )  # fmt: skip
     keys = ring or new_ring(settings)
@@ -110,9 +120,10 @@ def build(
 
     async def healthz(request: Request) -> Response:
         return _json({
-            "status": "ok", **quotes.counts, "kafka_error": quotes.last_error, "redis_epoch": cache.epoch,
-            "redis_failures": cache.failures, "lower_versions_refused": cache.lower_versions,
-            "tables_cached": cache.size, "tables_evicted": cache.evicted, "hints_lost": cache.hints_lost,
+            "status": "ok", **quotes.counts, "kafka_error": quotes.last_error or follower.error,
+            "redis_epoch": cache.epoch, "redis_failures": cache.failures,
+            "lower_versions_refused": cache.lower_versions, "tables_cached": cache.size,
+            "tables_evicted": cache.evicted, "hints_lost": cache.hints_lost,
             "list_prices_evicted": cache.list_prices_evicted, "run_time_ms": settings.run_clock.now_ms(),
         })  # fmt: skip
 
@@ -121,7 +132,10 @@ def build(
         if not await cache.check():
             status = "Redis does not answer or lacks its ready epoch: run `walras rebuild-redis`"
         elif not keys.generation:
-            status = "the access keys of this deployment have not been read from Kafka yet"
+            status = (
+                "no access key is known: they have not been read from Kafka yet, and the state folder has no "
+                "run/keys/ring.json whose records WALRAS_COMMAND_KEY verifies"
+            )
         ready = status == "ok"
         return _json(
             {"status": status, "redis_epoch": cache.epoch, "tables_cached": cache.size}, 200 if ready else 503
@@ -162,9 +176,9 @@ def build(
         finally:
             for task in repeated:
                 task.cancel()
-            follower.close()
+            # Without Kafka each of the two takes seconds.
+            lost, _ = await asyncio.gather(asyncio.to_thread(quotes.close), asyncio.to_thread(follower.close))
             await cache.close()
-            lost = await asyncio.to_thread(quotes.close)
             if lost:
                 log.error("edge: %d quotes could not be logged before shutdown", lost)
 
@@ -172,7 +186,7 @@ def build(
         routes=[
             Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", prometheus),
             Route(DOCUMENT, lambda request: _json(openapi())),
-            *lock_routes(quoting, settings),
+            *LockRoutes(quoting, settings, locks.minutes).routes(),
         ],
         lifespan=lifespan,
     )  # fmt: skip
@@ -223,15 +237,24 @@ def tune_interpreter() -> None:
     gc.set_threshold(5_000, 20, 50)
 
 
-def main() -> None:
-    """Serve until a signal; then finish replies and flush the quote log."""
-    settings = Settings.load()
+def main() -> int:
+    """Serve until a signal; then finish replies and flush the quote log.
+
+    Returns
+    -------
+    The exit code: 2 after a wrong setting, a missing key of the pseudonyms or a wrong policy file.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    try:
+        settings = Settings.load()
+        app = build(settings)
+    except (*SETTINGS_ERRORS, PolicyError) as error:
+        print(f"edge: {error}", file=sys.stderr)
+        return 2
     tune_interpreter()
-    uvicorn.run(
-        build(settings), host=settings.edge_host, port=settings.edge_port, **SERVER, **tls_options(settings)
-    )
+    serve(app, settings.edge_host, settings.edge_port, settings)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -21,7 +21,7 @@ from features.cells import query as cells
 from features.cells.lines import read_line, typed
 from features.cells.query import DUCKDB, FACTS, GOOD
 from features.segments.customers import SegmentSettings
-from schemas.events import bucket_of, group_key
+from schemas.listings import bucket_of, group_key
 from schemas.time_units import MINUTE_MS
 from schemas.topics import INPUTS, TOPICS, Topic
 

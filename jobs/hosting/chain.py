@@ -30,7 +30,7 @@ from jobs.hosting.host import BATCH, Host, HostedBucket
 from jobs.pricing.bucket.repricing_logic import FACTS, REPLAY_FACTS, RepricingLogic
 from jobs.pricing.policy import Policy
 from jobs.pricing.policy_settings import elasticity_settings, feature_settings
-from schemas.events import bucket_of, group_key
+from schemas.listings import bucket_of, group_key
 from schemas.topics import INPUTS, Topic
 
 FEATURES, REPRICING = "features", "repricing"

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from features.bucket_logic import BucketLogic, Output
-from schemas.events import Quarantined
+from schemas.records.results import Quarantined
 from schemas.topics import MAX_LINE_BYTES, TOPICS
 
 QUARANTINE = "quarantine"

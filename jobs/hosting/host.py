@@ -214,9 +214,9 @@ class Host:
         The logic's call, the encoding of its outputs and its snapshot are contained. An exception of a sink or of
         the state backend is not. After an exception the live object is discarded and restored from ``saved()``.
         The facts of a failing list are processed again one by one, and each fact that fails goes to the stream
-        ``quarantine`` (:class:`schemas.events.Quarantined`). A failing batch goes to quarantine as a whole: the
-        bucket has no outputs for its minute, and its window end advances. After :data:`FAILING_AFTER_MINUTES` such
-        minutes in a row the bucket counts as FAILING until a minute succeeds.
+        ``quarantine`` (:class:`schemas.records.results.Quarantined`). A failing batch goes to quarantine as a
+        whole: the bucket has no outputs for its minute, and its window end advances. After
+        :data:`FAILING_AFTER_MINUTES` such minutes in a row the bucket counts as FAILING until a minute succeeds.
         """
         key, kind, address, payload = row[0], row[1], row[2], row[3]
         hosted = self.bucket(key, saved)

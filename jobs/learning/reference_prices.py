@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from features.books.offers import RivalBook, RivalSettings
 from features.elasticity.settings import ElasticitySettings
-from schemas.events import Listing, Offer
+from schemas.events import Offer
+from schemas.listings import Listing
 from schemas.time_units import MINUTE_MS
 
 MinuteFact = tuple[int, int, dict[str, Any]]

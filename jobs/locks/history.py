@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from schemas.events import RedemptionKind
+from schemas.records.operator_events import RedemptionKind
 from schemas.time_units import HOUR_MS
 
 KEPT_AFTER_EXPIRY_MS = HOUR_MS

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from jobs.locks.history import ANSWER_FIELDS
 from jobs.locks.keys import LockKeys
 from jobs.locks.tokens import LockCode, LockError, verify
-from schemas.events import Redemption, RedemptionKind
+from schemas.records.operator_events import Redemption, RedemptionKind
 from schemas.topics import IDENTIFIER
 
 MAX_ORDER_ID = 128

@@ -32,7 +32,7 @@ import jwt
 from cryptography.exceptions import InvalidSignature
 
 from jobs.locks.keys import LockKey, LockKeys, encode
-from schemas.events import Listing
+from schemas.listings import Listing
 from schemas.time_units import MINUTE_MS
 
 ALGORITHM, TOKEN_TYPE = "EdDSA", "JWT"

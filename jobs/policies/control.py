@@ -15,7 +15,8 @@ from jobs.pricing.policies import PolicyPatch, PolicyScope, check_patch, fold
 from jobs.pricing.policies.patch import LEAST_LEAD_MS, Document
 from jobs.pricing.policy import Policy
 from jobs.runtime.settings import Settings
-from schemas.events import CatalogEntry, Command, CommandKind, PolicyChanged
+from schemas.events import CatalogEntry
+from schemas.records.operator_events import Command, CommandKind, PolicyChanged
 from schemas.time_units import MINUTE_MS
 from schemas.topics import TOPICS
 

@@ -12,7 +12,8 @@ from jobs.pricing.policies import PolicyPatch, PolicyScope, fold
 from jobs.pricing.policies.live_keys import all_keys
 from jobs.pricing.policies.patch import Document, policy_of
 from jobs.pricing.policy import Policy
-from schemas.events import CatalogEntry, PolicyChanged
+from schemas.events import CatalogEntry
+from schemas.records.operator_events import PolicyChanged
 
 
 class KeyValue(NamedTuple):

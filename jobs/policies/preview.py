@@ -18,9 +18,9 @@ from jobs.policies.control import PolicyUseError, first_minute, read_history
 from jobs.policies.documents import nested
 from jobs.pricing.decision.groups.plan import plan_group
 from jobs.pricing.decision.inputs import PricingInputs, Shares, shares_of
-from jobs.pricing.decision.limit_texts import binds
 from jobs.pricing.decision.reprice import reprice
 from jobs.pricing.decision.serialization import band_record, read_inputs, read_table
+from jobs.pricing.decision.texts.limit_texts import binds
 from jobs.pricing.decision.valuation import value_prices
 from jobs.pricing.guardrails import Kind
 from jobs.pricing.policies import PolicyPatch, PolicyScope, check_patch, fold
@@ -28,7 +28,8 @@ from jobs.pricing.policies.patch import Document, policy_of
 from jobs.pricing.policy import Policy
 from jobs.runtime.settings import Settings
 from schemas.codes import OutcomeCode
-from schemas.events import CatalogEntry, Listing
+from schemas.events import CatalogEntry
+from schemas.listings import Listing
 from schemas.time_units import DAY_MS
 from schemas.topics import TOPICS
 

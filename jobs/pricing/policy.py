@@ -18,14 +18,14 @@ import hashlib
 from collections.abc import Mapping
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
-import yaml
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from jobs.pricing.policy_fallback import FallbackChain
 from jobs.pricing.policy_features import Features, LocalTimes, Segments
+from jobs.pricing.policy_file import PolicyError, SectionT, read_policy, wrong_keys
 from jobs.pricing.policy_learning import Beliefs, Demand, Drift, Elasticity, Sufficiency
 from jobs.pricing.policy_limits import Limits, Locks, Margin, Market, Roles, Tables
 from jobs.pricing.policy_prices import Exploration, Groups, Materiality, Objective, PriceGrid, Strategies
@@ -34,22 +34,7 @@ from jobs.pricing.policy_watch import Watch
 from jobs.pricing.rules.conditions import names_of
 from jobs.pricing.rules.section import Rules
 
-SectionT = TypeVar("SectionT", bound=PolicySection)
-
-
-class PolicyError(ValueError):
-    """An invalid policy; the message has one part per wrong key, with the expected and the actual value."""
-
-
-def _problems(error: ValidationError, *inside: str) -> list[str]:
-    """Return one line per wrong key: the key, the expected and the actual value."""
-    lines = []
-    for problem in error.errors():
-        key = ".".join(str(part) for part in (*inside, *problem["loc"])) or "(whole)"
-        what = problem["msg"].removeprefix("Value error, ")
-        lines.append(f"{key}: {what[0].lower()}{what[1:]}; got {problem['input']!r}")
-    return lines
-
+__all__ = ["MOVED_KEYS", "Policy", "PolicyError", "member_sections", "without_moved_keys"]
 
 _TO_ZONES = "local_time.time_zones, which names an IANA time zone per market"
 MOVED_KEYS = {("limits", "day_offset_minutes"): _TO_ZONES, ("features", "time_zones"): _TO_ZONES}
@@ -103,7 +88,7 @@ class Policy(PolicySection):
     >>> Policy.from_dict({"limits": {"max_step": 7}})
     Traceback (most recent call last):
     ...
-    jobs.pricing.policy.PolicyError: policy: limits.max_step: input should be less than or equal to 1; got 7
+    jobs.pricing.policy_file.PolicyError: policy: limits.max_step: input should be less than or equal to 1; got 7
     >>> Policy.from_dict(Policy().to_dict()) == Policy()
     True
     >>> from jobs.pricing.guardrails.forward_buying import ForwardBuyingSettings
@@ -191,14 +176,10 @@ class Policy(PolicySection):
         Raises
         ------
         PolicyError
-            If a key is wrong; the message names the file, and per key the expected and the actual value.
+            If the file cannot be read or a key is wrong; the message names the file, and per key the expected and
+            the actual value.
         """
-        text = Path(path).read_text(encoding="utf-8")
-        try:
-            content = yaml.safe_load(text) or {}
-        except yaml.YAMLError as error:
-            raise PolicyError(f"{path}: expected YAML, got {error}") from error
-        return cls.from_dict(content, source=str(path))
+        return cls.from_dict(read_policy(path), source=str(path))
 
     @classmethod
     def from_dict(cls, content: Any, *, source: str = "policy") -> Policy:
@@ -215,12 +196,12 @@ class Policy(PolicySection):
             try:
                 read[key] = members[key].model_validate(content[key])
             except ValidationError as error:
-                lines += _problems(error, key)
+                lines += wrong_keys(error, key)
                 del read[key]
         try:
             policy = cls.model_validate(read)
         except ValidationError as error:
-            lines += _problems(error)
+            lines += wrong_keys(error)
         if lines:
             raise PolicyError(f"{source}: " + "; ".join(lines)) from None
         return policy

@@ -33,7 +33,7 @@ class InMemoryPriceTables:
 
     Examples
     --------
-    >>> from schemas.events import Listing
+    >>> from schemas.listings import Listing
     >>> from schemas.price_table import PriceList
     >>> def table(version, decision):
     ...     prices = {"base": {"all": PriceList.from_propensities([999], [1.0])}}

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from jobs.hosting.cell_query import OUTPUTS, ArchiveError, CellQuery, parquet_files, raw_lines
 from jobs.runtime.settings import Settings
-from schemas.events import Cell
+from schemas.records.counts import Cell
 
 __all__ = ["ArchiveError", "CellQuery", "archived_batches", "compare", "main", "raw_lines", "stream_cells"]
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from features.registry import FEATURES
 from jobs.replay.records import Refused
-from schemas.events import Cell
+from schemas.records.counts import Cell
 from schemas.topics import TOPICS
 
 STREAMS = (

@@ -16,7 +16,7 @@ from jobs.connectors.kafka.publisher import Publisher
 from jobs.replay.mapped_data import MappedData
 from jobs.replay.records import MappedRecord, Refused, tick_times
 from jobs.runtime.settings import Settings
-from schemas.events import Rejected
+from schemas.records.counts import Rejected
 from schemas.topics import INPUTS, TOPICS
 
 

@@ -1,8 +1,13 @@
-"""Options with which uvicorn serves the quote port and the operator port."""
+"""Serving of the quote port and the operator port by uvicorn."""
 
 from __future__ import annotations
 
+import signal
+import sys
+from types import FrameType
 from typing import Any
+
+import uvicorn
 
 from jobs.runtime.settings import Settings
 
@@ -28,3 +33,17 @@ def tls_options(settings: Settings) -> dict[str, Any]:
     if settings.tls_certificate is None:
         return {}
     return {"ssl_certfile": settings.tls_certificate, "ssl_keyfile": settings.tls_key}
+
+
+def serve(app: Any, host: str, port: int, settings: Settings) -> None:
+    """Serve an ASGI application until SIGINT or SIGTERM, then finish its replies and run its shutdown.
+
+    The process then ends with exit code 0. uvicorn raises SIGTERM again after its shutdown, which would end the
+    process by the signal.
+    """
+    signal.signal(signal.SIGTERM, _exit)
+    uvicorn.run(app, host=host, port=port, **SERVER, **tls_options(settings))
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    sys.exit(0)

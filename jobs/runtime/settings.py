@@ -14,7 +14,9 @@ from pathlib import Path
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from jobs.runtime.addresses import protected_url
 from jobs.runtime.clock import Clock
+from jobs.runtime.provider_settings import ProviderSettings
 from jobs.runtime.pseudonym import PUBLISHED_KEY
 from schemas.topics import Topic, inputs_at_speed, min_lateness_ms
 
@@ -23,6 +25,8 @@ KEY_FILE = Path("run") / "pseudonym.key"
 SIGNING_KEY_FILE = Path("run") / "commands.pem"
 """The generated key that signs commands, relative to a run's state folder."""
 KEY_COMMAND = '`python -c "import secrets; print(secrets.token_hex(32))"`'
+POLICY_FILE = Path(__file__).resolve().parents[2] / "infra" / "config" / "policy.yaml"
+"""The policy file that comes with the project, in a checkout as in an installed wheel."""
 DATA_CLOCK = "data"
 """The clock of a replay: hosted logics use the event time of their input as the current time."""
 
@@ -39,7 +43,7 @@ def _home() -> Path:
     return Path(os.environ.get("WALRAS_HOME", ".walras"))
 
 
-class Settings(BaseSettings):
+class Settings(BaseSettings, ProviderSettings):
     """Addresses, folders and sizes of a run. Business numbers are in the policy."""
 
     model_config = SettingsConfigDict(env_prefix="WALRAS_", extra="ignore", frozen=True)
@@ -64,7 +68,7 @@ class Settings(BaseSettings):
         ge=1,
         description="the same for a worker with more buckets than that: every minute evicts them anyway",
     )
-    policy: Path = Field(Path("infra/config/policy.yaml"), description="file of the business numbers")
+    policy: Path = Field(POLICY_FILE, description="file of the business numbers")
     replay_memory: str = Field("512MB", description="DuckDB's memory limit in a replay; the rest spills to disk")
     replay_workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1,
@@ -100,6 +104,10 @@ class Settings(BaseSettings):
     )
     console_host: str = Field("127.0.0.1", description="address of the operator port")
     console_port: int = Field(8090, ge=0, le=65_535, description="port of the console and of the operators' API")
+    console_url: str | None = Field(
+        None,
+        description="URL at which browsers reach the operator port: that of a proxy; None: its own address",
+    )
     tls_certificate: Path | None = Field(
         None,
         description="PEM file of the certificate of both ports; None: plain HTTP, for loopback or behind a proxy",
@@ -143,6 +151,21 @@ class Settings(BaseSettings):
                 f"local platform generates ({KEY_FILE} in its state folder)"
             )
         return value
+
+    @field_validator("console_url")
+    @classmethod
+    def _url_is_protected(cls, value: str | None) -> str | None:
+        return None if value is None else protected_url(value, "WALRAS_CONSOLE_URL")
+
+    @property
+    def console_address(self) -> str:
+        """URL of the operator port for browsers, without a slash at its end.
+
+        >>> Settings(console_url="https://prices.example.org/").console_address, Settings().console_address
+        ('https://prices.example.org', 'http://127.0.0.1:8090')
+        """
+        scheme = "http" if self.tls_certificate is None else "https"
+        return (self.console_url or f"{scheme}://{self.console_host}:{self.console_port}").rstrip("/")
 
     @property
     def key_file(self) -> Path:

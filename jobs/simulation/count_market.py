@@ -29,7 +29,8 @@ from jobs.simulation.rivals import Rivals
 from jobs.simulation.seasons import Seasons
 from jobs.simulation.truth import DEVICES
 from jobs.simulation.world import QUANTITY, UNITS_PER_ORDER, build_world
-from schemas.events import DEFAULT_SEGMENT, CatalogEntry, Cell, Offer
+from schemas.events import DEFAULT_SEGMENT, CatalogEntry, Offer
+from schemas.records.counts import Cell
 from schemas.time_units import MINUTE_MS
 
 Array = NDArray[Any]

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.events import DEFAULT_SEGMENT, Listing, QuoteSource
+from schemas.events import DEFAULT_SEGMENT, QuoteSource
+from schemas.listings import Listing
 from schemas.price_table import FULL, PriceList, PriceTable
 
 Array = NDArray[Any]

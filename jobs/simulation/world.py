@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from jobs.simulation.config import MYOPIC, STRATEGIC, MarketConfig
 from jobs.simulation.demand import DemandParameters
-from schemas.events import Listing, Role, group_key
+from schemas.events import Role
+from schemas.listings import Listing, group_key
 from schemas.time_units import MINUTES_PER_DAY
 
 Array = NDArray[Any]

@@ -7,7 +7,8 @@ import time
 from jobs.simulation.config import MarketConfig
 from jobs.simulation.market import Market
 from jobs.simulation.prices import ListPrices, TablePrices
-from schemas.events import Listing, QuoteSource
+from schemas.events import QuoteSource
+from schemas.listings import Listing
 from schemas.price_table import PriceList, PriceTable
 from schemas.time_units import MINUTE_MS
 

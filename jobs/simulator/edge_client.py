@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from schemas.events import Listing
+from schemas.listings import Listing
 
 log = logging.getLogger("simulate")
 

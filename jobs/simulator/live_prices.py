@@ -13,7 +13,7 @@ from jobs.connectors.redis.price_tables import CONNECTION_ERRORS, RedisPriceTabl
 from jobs.runtime.pseudonym import pseudonym
 from jobs.simulation.prices import ExternalQuote, Quoted, TablePrices, Visits
 from jobs.simulator.edge_client import EdgeClient
-from schemas.events import Listing
+from schemas.listings import Listing
 from schemas.price_table import FULL, PriceTableError, unit_draw
 
 log = logging.getLogger("simulate")

@@ -24,7 +24,8 @@ from features.listing_counts import ListingCounts
 from features.registry import FEATURES, PUBLIC_NAMES, SOURCE_001
 from features.settings import FeatureSettings
 from features.windows import LocalTime, local_time
-from schemas.events import CatalogEntry, Cell, Offer, Stock
+from schemas.events import CatalogEntry, Offer, Stock
+from schemas.records.counts import Cell
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 T0 = 1_790_000_040_000

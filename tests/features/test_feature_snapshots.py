@@ -14,7 +14,8 @@ from features.bucket_logic import Batch, Fact
 from features.feature_logic import FeatureLogic
 from features.segments.customers import SegmentLogic
 from features.settings import FeatureSettings
-from schemas.events import CatalogEntry, Cell, Offer, Stock
+from schemas.events import CatalogEntry, Offer, Stock
+from schemas.records.counts import Cell
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "snapshots"
 T0 = 1_790_000_040_000

@@ -19,7 +19,7 @@ from jobs.connectors.kafka.publisher import Publisher
 from jobs.connectors.kafka.reading import read_topic
 from jobs.replay.backfill import CellQuery, compare, raw_lines
 from jobs.runtime.settings import Settings
-from schemas.events import bucket_of
+from schemas.listings import bucket_of
 from schemas.ticks import closing_ticks, due_ticks
 from schemas.topics import INPUTS, TOPICS
 from tests.flink.demand_inputs import MINUTE, broken_inputs, encoded, good_inputs, odd_lines

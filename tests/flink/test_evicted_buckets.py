@@ -20,7 +20,7 @@ from infra.reports.waiting import until
 from jobs.connectors.kafka.publisher import Publisher
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.runtime.settings import Settings
-from schemas.events import Listing, bucket_of
+from schemas.listings import Listing, bucket_of
 from schemas.price_table import PriceTable
 from schemas.time_units import MINUTE_MS
 from tests.conftest import walras_variables

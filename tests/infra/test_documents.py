@@ -16,7 +16,7 @@ from jobs.cli import commands
 from jobs.monitoring.health import FLINK_JOBS
 from jobs.pricing.policy import Policy
 from jobs.runtime.settings import Settings
-from schemas.events import CommandKind
+from schemas.records.operator_events import CommandKind
 from schemas.topics import TOPICS
 from tests.infra.documents import DOCS, ROOT, check_command, commands_in
 

@@ -20,7 +20,8 @@ from jobs.edge.quoting import read_listing, read_shopper
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.pricing.policy import Policy
 from jobs.runtime.settings import Settings
-from schemas.events import CatalogEntry, Cell, Offer
+from schemas.events import CatalogEntry, Offer
+from schemas.records.counts import Cell
 from tests.feature_files import write_feature_rows
 from tests.infra.documents import ROOT, code_blocks
 

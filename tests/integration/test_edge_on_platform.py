@@ -22,7 +22,8 @@ from jobs.console import live_view
 from jobs.edge.service import build
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.runtime.settings import Settings
-from schemas.events import CatalogEntry, Listing
+from schemas.events import CatalogEntry
+from schemas.listings import Listing
 from schemas.price_table import PriceTable, price_key
 from schemas.topics import TOPICS
 

@@ -15,7 +15,8 @@ from jobs.connectors.kafka.publisher import Publisher
 from jobs.connectors.kafka.reading import read_accepted
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.runtime.settings import Settings
-from schemas.events import CatalogEntry, Command
+from schemas.events import CatalogEntry
+from schemas.records.operator_events import Command
 from schemas.time_units import MINUTE_MS
 from schemas.topics import TOPICS
 

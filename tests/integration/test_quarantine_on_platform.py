@@ -18,7 +18,8 @@ from jobs.connectors.kafka.publisher import Publisher
 from jobs.connectors.kafka.reading import read_topic
 from jobs.registry import JOBS
 from jobs.runtime.settings import Settings
-from schemas.events import Quarantined, bucket_of, group_key
+from schemas.listings import bucket_of, group_key
+from schemas.records.results import Quarantined
 from schemas.time_units import MINUTE_MS
 from schemas.topics import TOPICS
 

@@ -14,7 +14,7 @@ from jobs.connectors.kafka.reading import read_topic
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.pricing.decision.reprice import recompute
 from jobs.runtime.settings import Settings
-from schemas.events import Listing
+from schemas.listings import Listing
 from schemas.ticks import closing_ticks, due_ticks
 from schemas.time_units import HOUR_MS, MINUTE_MS
 from schemas.topics import INPUTS, TOPICS

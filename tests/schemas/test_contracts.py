@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.cells.query import DUCKDB, verdict_sql
-from schemas import events, json_schema
+from schemas import json_schema
 from schemas.codes import RejectCode
+from schemas.listings import Listing
 from schemas.money import EXPONENTS, Money, MoneyError, to_grid
 from schemas.price_table import PriceTable
 from schemas.topics import BIGINT, BOOLEAN, DOUBLE, INPUTS, STRING, TOPICS, Topic, kafka_key
@@ -208,8 +209,8 @@ def test_price_grid_rounds_in_the_given_direction(value: int, step: int, data: s
 
 @given(st.text("abc-", min_size=1, max_size=9), st.text("xyz/", min_size=1, max_size=9))
 def test_listing_survives_a_key_round_trip(tenant: str, sku: str) -> None:
-    listing = events.Listing(tenant, "m", sku)
-    assert events.Listing.parse(listing.key) == listing
+    listing = Listing(tenant, "m", sku)
+    assert Listing.parse(listing.key) == listing
 
 
 @pytest.mark.parametrize("field", ["quantity", "line"])

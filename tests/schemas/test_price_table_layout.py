@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2_contingency, chisquare, kstest
 
-from schemas.events import Listing
+from schemas.listings import Listing
 from schemas.price_table import (
     FULL,
     READY_KEY,

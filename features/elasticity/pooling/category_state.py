@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from features.elasticity.base import SeriesStatistics
-from schemas.events import Listing
+from schemas.listings import Listing
 
 
 class Published(NamedTuple):

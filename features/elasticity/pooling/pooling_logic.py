@@ -30,7 +30,9 @@ from features.elasticity.pooling.sufficiency import State, sufficiency
 from features.elasticity.price_response import CategoryResponse
 from features.elasticity.settings import ElasticitySettings
 from schemas.codes import Endogeneity, EstimateWarning, InsufficientReason, Sufficiency
-from schemas.events import DEFAULT_SEGMENT, OWN_PRICE_ELASTICITY, Estimate, Listing, ModelReport
+from schemas.events import DEFAULT_SEGMENT
+from schemas.listings import Listing
+from schemas.records.results import OWN_PRICE_ELASTICITY, Estimate, ModelReport
 
 ESTIMATES = "estimates"
 MODEL_REPORTS = "models"

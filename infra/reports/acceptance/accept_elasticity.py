@@ -38,7 +38,8 @@ from infra.reports.acceptance.stages import START_MS, at_least, at_most, pool_ou
 from infra.reports.program import Program, UsageError
 from infra.reports.recorded_data import data_folder
 from infra.reports.report import Figure, Limit, Report, provenance, write_json
-from schemas.events import CatalogEntry, Cell, Stock
+from schemas.events import CatalogEntry, Stock
+from schemas.records.counts import Cell
 from schemas.time_units import DAY_MS, MINUTE_MS
 
 WEEKDAYS = np.array([0.8, 0.85, 0.9, 1.0, 1.1, 1.3, 1.15])

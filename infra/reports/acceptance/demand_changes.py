@@ -17,7 +17,8 @@ from infra.reports.acceptance.stages import START_MS, at_least, at_most
 from infra.reports.report import Figure
 from jobs.pricing.policy import Policy
 from jobs.pricing.policy_settings import elasticity_settings
-from schemas.events import CatalogEntry, Cell
+from schemas.events import CatalogEntry
+from schemas.records.counts import Cell
 from schemas.time_units import HOUR_MS
 
 FACTORS = np.array([0.9, 0.96, 0.98, 1.0, 1.02, 1.04, 1.1])

@@ -25,7 +25,8 @@ from features.segments.customers import Z_90
 from infra.reports.acceptance.stages import REFERENCE, START_MS, at_least, at_most, pool_outputs
 from infra.reports.report import Figure
 from schemas.codes import Sufficiency
-from schemas.events import CatalogEntry, Cell, Offer
+from schemas.events import CatalogEntry, Offer
+from schemas.records.counts import Cell
 from schemas.time_units import WEEK_MS
 
 OUNCES = {"64oz": 64, "96oz": 96, "128oz": 128}

@@ -22,8 +22,9 @@ from jobs.pricing.policy import Policy
 from jobs.replay.backfill import stream_cells
 from jobs.runtime.settings import Settings
 from schemas.causes import Cause
-from schemas.events import CELL_COUNTS, Listing
+from schemas.listings import Listing
 from schemas.price_table import PriceTable
+from schemas.records.counts import CELL_COUNTS
 from schemas.topics import INPUTS
 
 RAW = ("window_end_ms", "raw_mean", "raw_se", "n", "active_periods")

@@ -27,7 +27,8 @@ from jobs.connectors.kafka.reading import read_values
 from jobs.registry import JOBS
 from jobs.runtime.clock import Clock
 from jobs.runtime.settings import Settings
-from schemas.events import CommandKind, Listing
+from schemas.listings import Listing
+from schemas.records.operator_events import CommandKind
 from schemas.time_units import MINUTE_MS
 from schemas.topics import TOPICS
 

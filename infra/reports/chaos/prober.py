@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from schemas.events import Listing
+from schemas.listings import Listing
 
 SLOW_S = 0.25
 """A slower response is recorded with its second and with the time that the prober waited for a processor."""

@@ -15,7 +15,7 @@ from jobs.simulation.config import MarketConfig
 from jobs.simulation.incidents import DIRTY
 from jobs.simulation.market import Market
 from jobs.simulation.prices import TablePrices
-from schemas.events import Listing
+from schemas.listings import Listing
 from schemas.price_table import PriceList, PriceTable
 from schemas.ticks import due_ticks
 from schemas.time_units import MINUTE_MS

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from jobs.connectors.kafka.publisher import Publisher
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.runtime.settings import Settings
-from schemas.events import CatalogEntry, Listing
+from schemas.events import CatalogEntry
+from schemas.listings import Listing
 from schemas.price_table import PriceList, PriceTable
 from schemas.time_units import DAY_MS
 

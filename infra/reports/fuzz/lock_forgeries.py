@@ -19,7 +19,7 @@ import jwt
 
 from jobs.locks.keys import LockKey, LockKeys, encode
 from jobs.locks.tokens import ALGORITHM, AUDIENCE, ISSUER, LockError, PriceLock, sign, verify
-from schemas.events import Listing
+from schemas.listings import Listing
 from schemas.time_units import DAY_MS
 
 NOW_MS = 1_790_000_000_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +19,10 @@ from jobs.access.signatures import Signer, is_signed, public_key
 from jobs.connectors.kafka.publisher import Publisher
 from jobs.connectors.kafka.reading import read_values
 from jobs.runtime.settings import Settings
-from schemas.events import AccessKey
+from schemas.records.operator_events import AccessKey
 from schemas.time_units import DAY_MS
+
+log = logging.getLogger(__name__)
 
 
 class UnknownKeyError(LookupError):
@@ -147,14 +150,20 @@ class RingFile:
                 ring.take_value(value)
 
     def save(self, ring: KeyRing) -> None:
-        """Write the ring's records if they have changed since."""
+        """Write the ring's records if they have changed since; a failure is logged, once per change."""
         if ring.generation == self._written:
             return
         self._written = ring.generation
         draft = self._path.with_suffix(".new")
-        draft.write_bytes(orjson.dumps(ring.records()))
-        draft.chmod(0o600)
-        draft.replace(self._path)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_bytes(orjson.dumps(ring.records()))
+            draft.chmod(0o600)
+            draft.replace(self._path)
+        except OSError as error:
+            log.error(
+                "access keys: expected a writable %s, got %s; a start without Kafka needs it", self._path, error
+            )
 
 
 def wall_ms() -> int:

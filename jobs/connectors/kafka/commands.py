@@ -14,7 +14,7 @@ from jobs.access.roles import Role
 from jobs.access.signatures import Signer
 from jobs.connectors.kafka.publisher import Publisher
 from jobs.runtime.settings import Settings
-from schemas.events import Command, CommandKind
+from schemas.records.operator_events import Command, CommandKind
 from schemas.time_units import DAY_MS, HOUR_MS, MINUTE_MS
 from schemas.topics import TOPICS
 

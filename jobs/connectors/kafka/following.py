@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 
-from jobs.connectors.kafka.offsets import KAFKA_UNREACHABLE
+from jobs.connectors.kafka.offsets import KAFKA_UNREACHABLE, error_text
 from jobs.connectors.kafka.reading import Record, tail
 from schemas.topics import TOPICS
 
@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 
 RETRY_S = 2.0
 """Wall seconds between two attempts to reach the broker."""
+ANSWER_S = 5.0
+"""Wall seconds within which the broker must answer an attempt."""
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
 """What taking a record may raise that the project's own jobs did not write as expected."""
 
@@ -45,6 +47,7 @@ class TopicFollower:
         self._backlogs = {TOPICS[name].topic: backlog for name, backlog in backlogs.items()}
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._unreachable = False
         self.error = ""
         self.caught_up = False
 
@@ -74,16 +77,21 @@ class TopicFollower:
             try:
                 work()
             except KAFKA_UNREACHABLE as error:
-                self.error = f"Kafka at {self._bootstrap}: {error}"
+                if not self._unreachable:
+                    log.warning("Kafka at %s does not answer, retrying: %s", self._bootstrap, error_text(error))
+                self._unreachable = True
+                self.error = f"Kafka at {self._bootstrap}: {error_text(error)}"
                 self._stopping.wait(RETRY_S)
 
     def _follow(self) -> None:
         connected = False
-        for records, read_all in tail(self._bootstrap, self._backlogs):
+        for records, read_all in tail(self._bootstrap, self._backlogs, timeout_s=ANSWER_S):
             if self._stopping.is_set():
                 return
             if not connected:
-                connected, self.error = True, ""
+                if self._unreachable:
+                    log.info("Kafka at %s answers", self._bootstrap)
+                connected, self._unreachable, self.error = True, False, ""
             for record in records:
                 try:
                     self._take(record, self.caught_up)

@@ -209,12 +209,14 @@ class QuoteLog:
             self._reports.join()
         left = self._producer.flush(timeout_s) if self._producer is not None else 0
         if self._sender is not None and self._producer is not None:
+            is_away = bool(left or self._failed_quotes)
             if left:
                 self._producer.purge()
                 self._producer.poll(0)
             self._spool_failed(self._sender, 0)
             self.logged += self._sender.put(self._take())
-            left = self._sender.close(0.0 if left else timeout_s)
+            # The sender would wait as long again for a broker that has just not answered.
+            left = self._sender.close(0.0 if is_away else timeout_s)
         self._dropped += left
         return left
 

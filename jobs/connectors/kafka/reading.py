@@ -220,7 +220,7 @@ def follow(
 
 
 def tail(
-    bootstrap: str, backlogs: Mapping[str, int], *, poll_s: float = 0.2, most: int = 500
+    bootstrap: str, backlogs: Mapping[str, int], *, poll_s: float = 0.2, most: int = 500, timeout_s: float = 30.0
 ) -> Iterator[tuple[list[Record], bool]]:
     """Follow topics from near their ends, without end.
 
@@ -229,6 +229,7 @@ def tail(
     backlogs : by topic, how many offsets before its current end are read first, per partition.
     poll_s : seconds to wait for a record.
     most : most records yielded at once.
+    timeout_s : seconds within which the broker must answer each question about a topic.
 
     Yields
     ------
@@ -243,11 +244,11 @@ def tail(
         where: list[TopicPartition] = []
         unread: dict[tuple[str, int], int] = {}
         for topic, backlog in backlogs.items():
-            found = consumer.list_topics(topic, timeout=30).topics[topic]
+            found = consumer.list_topics(topic, timeout=timeout_s).topics[topic]
             if found.error is not None:
                 raise KafkaException(found.error)
             for p in found.partitions:
-                low, end = consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=30)
+                low, end = consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=timeout_s)
                 start = max(low, end - backlog)
                 where.append(TopicPartition(topic, p, start))
                 if end > start:

@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from jobs.connectors.kafka.offsets import SILENT
 from jobs.locks.redemption import UnreachableError
-from schemas.events import Redemption, RedemptionKind
+from schemas.records.operator_events import Redemption, RedemptionKind
 from schemas.topics import TOPICS
 
 POLL_S = 0.2

@@ -12,7 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from jobs.connectors.redis.price_tables import client_options
-from schemas.events import Listing
+from schemas.listings import Listing
 from schemas.price_table import READY_KEY, price_key, segment_key
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from features.bucket_logic import Output
 from features.segments.customers import SegmentSettings, segment_of_periods
 from jobs.connectors.redis.price_tables import RedisPriceTables
-from schemas.events import Listing
+from schemas.listings import Listing
 from schemas.price_table import PriceTable
 
 log = logging.getLogger(__name__)

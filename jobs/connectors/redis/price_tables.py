@@ -24,7 +24,7 @@ from redis.exceptions import BusyLoadingError, ConnectionError, RedisError, Time
 from redis.retry import Retry
 
 from jobs.pricing.ports import PublishResult
-from schemas.events import Listing
+from schemas.listings import Listing
 from schemas.price_table import (
     READY_KEY,
     PriceTable,

@@ -17,7 +17,7 @@ from jobs.connectors.redis.output_sinks import write_segments
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.pricing.decision.recorded_policy import recorded_policy
 from jobs.pricing.policy import Policy
-from schemas.events import Listing
+from schemas.listings import Listing
 from schemas.price_table import PriceList, PriceTable
 from schemas.time_units import MINUTE_MS
 from schemas.topics import TOPICS

@@ -3,9 +3,9 @@
 The file exceeds 300 lines because each kind of fact has a method that takes it and requests repricings. They write
 the same listing states, which the snapshot below them lists.
 
-Taking a fact changes what is known and may request a repricing, with its cause; other modules decide. Offers
-and stock levels come twice, alone and in the batch of their minute; :mod:`jobs.pricing.bucket.rival_offers`
-describes how the two are combined.
+Taking a fact changes what is known and may request a repricing, with its cause; other modules decide. Offers and
+stock levels come twice, alone and in the batch of their minute;
+:mod:`jobs.pricing.bucket.listing.rival_offers` describes how the two are combined.
 """
 
 from __future__ import annotations
@@ -16,12 +16,10 @@ from typing import Any
 
 from features.books.offers import RivalOffer, reference_of
 from features.books.products import CatalogBook
-from jobs.pricing.bucket.cost_trust import trust_cost
-from jobs.pricing.bucket.held_estimates import held_estimate
-from jobs.pricing.bucket.listing_state import ROW, HeldEstimate, ListingState, StockLevel
-from jobs.pricing.bucket.price_bandits import PriceBandits
-from jobs.pricing.bucket.requests import RepricingRequests
-from jobs.pricing.bucket.rival_offers import (
+from jobs.pricing.bucket.listing.cost_trust import trust_cost
+from jobs.pricing.bucket.listing.held_estimates import held_estimate
+from jobs.pricing.bucket.listing.listing_state import ROW, HeldEstimate, ListingState, StockLevel
+from jobs.pricing.bucket.listing.rival_offers import (
     Held,
     as_rival_offers,
     current_offers,
@@ -30,10 +28,14 @@ from jobs.pricing.bucket.rival_offers import (
     take,
     take_early,
 )
+from jobs.pricing.bucket.price_bandits import PriceBandits
+from jobs.pricing.bucket.requests import RepricingRequests
 from jobs.pricing.decision.inputs import DealCounts
 from jobs.pricing.policies import PolicyBook
 from schemas.causes import Cause
-from schemas.events import OWN_PRICE_ELASTICITY, CatalogEntry, Listing, Offer, Stock, group_key
+from schemas.events import CatalogEntry, Offer, Stock
+from schemas.listings import Listing, group_key
+from schemas.records.results import OWN_PRICE_ELASTICITY
 from schemas.time_units import MINUTE_MS
 
 PARKED_ESTIMATES = 4_096

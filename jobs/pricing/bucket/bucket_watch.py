@@ -18,7 +18,7 @@ import numpy as np
 from features.books.demand import DemandBook
 from features.bucket_logic import Output
 from jobs.pricing.bucket.bucket_state import BucketState
-from jobs.pricing.bucket.listing_state import ListingState, QuotedPrice
+from jobs.pricing.bucket.listing.listing_state import ListingState, QuotedPrice
 from jobs.pricing.bucket.requests import RepricingRequests
 from jobs.pricing.decision.inputs import DealCounts
 from jobs.pricing.guardrails.forward_buying import ForwardBuyingSettings
@@ -27,7 +27,10 @@ from jobs.pricing.policy_settings import market_time, watcher_settings
 from jobs.pricing.sale_target import target_part
 from jobs.pricing.watcher import GroupWatcher, Minute, Verdict, Watcher
 from schemas.causes import Cause
-from schemas.events import CatalogEntry, Cell, Evidence, Listing, category_key, group_key
+from schemas.events import CatalogEntry
+from schemas.listings import Listing, category_key, group_key
+from schemas.records.counts import Cell
+from schemas.records.results import Evidence
 from schemas.time_units import MINUTE_MS
 
 WORTH_RANKING = 0.05

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from schemas.events import CalendarEvent, CalendarKind, CatalogEntry, Command, Listing
+from schemas.events import CalendarEvent, CalendarKind, CatalogEntry
+from schemas.listings import Listing
+from schemas.records.operator_events import Command
 
 Scope = tuple[str, str | None, str | None]
 KEPT_EVENTS = 256

@@ -22,8 +22,8 @@ from jobs.pricing.bucket.bucket_state import BucketState
 from jobs.pricing.bucket.control import Control
 from jobs.pricing.bucket.fallback_changes import stage_of
 from jobs.pricing.bucket.input_collector import InputCollector
-from jobs.pricing.bucket.listing_state import KEPT_TABLES, DecidedOn, PublishedPrice
-from jobs.pricing.bucket.price_experience import published, started
+from jobs.pricing.bucket.listing.listing_state import KEPT_TABLES, DecidedOn, PublishedPrice
+from jobs.pricing.bucket.listing.price_experience import published, started
 from jobs.pricing.bucket.requests import RepricingRequest
 from jobs.pricing.decision.groups.plan import plan_group
 from jobs.pricing.decision.inputs import PricingInputs
@@ -36,8 +36,9 @@ from jobs.pricing.policy import Policy
 from jobs.pricing.policy_settings import market_time
 from schemas.causes import Cause
 from schemas.codes import OutcomeCode
-from schemas.events import Decision, Listing, group_key
+from schemas.listings import Listing, group_key
 from schemas.price_table import PriceTable, next_version
+from schemas.records.results import Decision
 from schemas.time_units import MINUTE_MS
 
 

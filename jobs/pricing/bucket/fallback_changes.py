@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from jobs.pricing.bucket.bucket_state import BucketState
-from jobs.pricing.bucket.held_estimates import model_state
 from jobs.pricing.bucket.input_collector import InputCollector
+from jobs.pricing.bucket.listing.held_estimates import model_state
 from jobs.pricing.bucket.requests import RepricingRequest, RepricingRequests
 from jobs.pricing.decision.inputs import PricingInputs
 from jobs.pricing.policies import PolicyBook

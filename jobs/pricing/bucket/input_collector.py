@@ -7,8 +7,8 @@ import math
 from features.books.demand import DemandBook
 from jobs.pricing.bucket.bucket_state import BucketState
 from jobs.pricing.bucket.control import Control
-from jobs.pricing.bucket.held_estimates import model_state
-from jobs.pricing.bucket.price_experience import known_price
+from jobs.pricing.bucket.listing.held_estimates import model_state
+from jobs.pricing.bucket.listing.price_experience import known_price
 from jobs.pricing.bucket.requests import RepricingRequest
 from jobs.pricing.decision.inputs import (
     Belief,
@@ -30,7 +30,7 @@ from jobs.pricing.policy import Policy
 from jobs.pricing.policy_settings import market_time
 from jobs.pricing.sale_target import target_part
 from jobs.pricing.strategies.cold_start import ColdStartSettings
-from schemas.events import Listing
+from schemas.listings import Listing
 from schemas.time_units import DAY_MS, MINUTE_MS
 
 

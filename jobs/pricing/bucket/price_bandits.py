@@ -28,7 +28,9 @@ from jobs.pricing.strategies.contextual_bandit import (
     list_price_profit,
 )
 from schemas.codes import Fallback, OutcomeCode
-from schemas.events import CatalogEntry, Cell, Listing
+from schemas.events import CatalogEntry
+from schemas.listings import Listing
+from schemas.records.counts import Cell
 
 _AS_CHOSEN = (OutcomeCode.PUBLISHED, OutcomeCode.UNCHANGED)
 """Outcomes of a decision that went as far towards the chosen price as bands allow."""

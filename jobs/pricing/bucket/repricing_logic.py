@@ -34,7 +34,7 @@ from jobs.pricing.bucket.control import Control, applies
 from jobs.pricing.bucket.decider import Decider, Trigger
 from jobs.pricing.bucket.fallback_changes import FallbackChanges
 from jobs.pricing.bucket.input_collector import InputCollector
-from jobs.pricing.bucket.price_experience import grown, observe_cells
+from jobs.pricing.bucket.listing.price_experience import grown, observe_cells
 from jobs.pricing.bucket.requests import RepricingRequests
 from jobs.pricing.commands import CommandContext, apply_command
 from jobs.pricing.commands.base import refusal_of
@@ -46,7 +46,9 @@ from jobs.pricing.policy import Policy
 from jobs.pricing.policy_settings import demand_settings, market_time
 from jobs.pricing.rules.turning import TimedRule, timed_rules, turn_of
 from schemas.causes import Cause
-from schemas.events import CalendarEvent, CatalogEntry, Command, Listing, Offer, Stock, bucket_of
+from schemas.events import CalendarEvent, CatalogEntry, Offer, Stock
+from schemas.listings import Listing, bucket_of
+from schemas.records.operator_events import Command
 from schemas.time_units import DAY_MS, HOUR_MS, MINUTE_MS
 from schemas.topics import TOPICS
 

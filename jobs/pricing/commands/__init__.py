@@ -1,9 +1,9 @@
 """Commands: what operators can order, one handler per kind.
 
 To add one, write a file in this folder with a subclass of :class:`CommandHandler`, add its instance to
-:data:`COMMANDS`, and its kind to :class:`schemas.events.CommandKind`, which is the input topic's contract. The
-check suite (tests/jobs/pricing/test_commands.py) runs over the tuple; a test fails for a class that is not in
-it. With ``help`` the handler gets a ``walras`` command; run ``make schemas`` and add its row to
+:data:`COMMANDS`, and its kind to :class:`schemas.records.operator_events.CommandKind`, which is the input topic's
+contract. The check suite (tests/jobs/pricing/test_commands.py) runs over the tuple; a test fails for a class that
+is not in it. With ``help`` the handler gets a ``walras`` command; run ``make schemas`` and add its row to
 infra/docs/operations.md.
 """
 

@@ -12,11 +12,12 @@ from features.bucket_logic import Output
 from jobs.pricing.bucket.bucket_state import BucketState
 from jobs.pricing.bucket.control import Control, covers, scope_of
 from jobs.pricing.bucket.decider import Decider, Trigger
-from jobs.pricing.bucket.listing_state import ListingState
+from jobs.pricing.bucket.listing.listing_state import ListingState
 from jobs.pricing.bucket.requests import RepricingRequest
 from jobs.pricing.policies import PolicyBook
 from schemas.causes import Cause
-from schemas.events import Command, Listing
+from schemas.listings import Listing
+from schemas.records.operator_events import Command
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,8 @@ class Argument(NamedTuple):
 
     Parameters
     ----------
-    name : field of :class:`schemas.events.Command`; ``amount`` sets ``price_minor`` from a price and a currency.
+    name : field of :class:`schemas.records.operator_events.Command`; ``amount`` sets ``price_minor`` from a price
+        and a currency.
     kind : ``text``, ``integer``, ``until`` (a time or a duration) or ``amount``.
     option : whether it is an option; an option without ``required`` may be left out.
     """
@@ -108,7 +110,7 @@ class CommandHandler(ABC):
 
     Attributes
     ----------
-    kind : its value in the `commands` topic, one of :class:`schemas.events.CommandKind`.
+    kind : its value in the `commands` topic, one of :class:`schemas.records.operator_events.CommandKind`.
     text : what the operator did, in words for pricing managers.
     help : what ``walras <kind>`` does; empty: no such command.
     scope : what it applies to on the command line: a tenant, any target, or one listing.

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from features.bucket_logic import Output
 from jobs.pricing.commands.base import Argument, CommandContext, CommandHandler
-from schemas.events import Listing
+from schemas.listings import Listing
 
 
 class ManualPrice(CommandHandler):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from features.bucket_logic import Output
-from jobs.pricing.bucket.listing_state import SaleTarget as Target
+from jobs.pricing.bucket.listing.listing_state import SaleTarget as Target
 from jobs.pricing.commands.base import UNTIL_HELP, Argument, CommandContext, CommandHandler
 
 

@@ -18,7 +18,8 @@ from features.books.sale_probability import PointCounts
 from jobs.pricing.decision.groups.terms import GroupTerms
 from jobs.pricing.policy import Policy
 from schemas.causes import Cause
-from schemas.events import DEFAULT_SEGMENT, Listing
+from schemas.events import DEFAULT_SEGMENT
+from schemas.listings import Listing
 from schemas.price_table import FULL, PriceList
 from schemas.time_units import MINUTE_MS
 

@@ -42,7 +42,7 @@ from jobs.pricing.policy import Policy
 from jobs.pricing.rules.matching import NO_RULES
 from schemas.causes import Cause
 from schemas.codes import Fallback
-from schemas.events import Listing
+from schemas.listings import Listing
 from schemas.price_table import PriceList
 
 INPUTS_VERSION = 1

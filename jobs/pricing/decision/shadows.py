@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from jobs.pricing.decision.inputs import PricingInputs, shares_of
-from jobs.pricing.decision.limit_texts import bound_by
 from jobs.pricing.decision.result import PricingDecision, ShadowDecision
 from jobs.pricing.decision.serialization import band_record
+from jobs.pricing.decision.texts.limit_texts import bound_by
 from jobs.pricing.decision.valuation import Gain, value_prices
 from jobs.pricing.strategies import Strategy, strategy_named
 

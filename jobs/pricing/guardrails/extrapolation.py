@@ -7,9 +7,9 @@ of observed prices [L, H]:
     L(1 − beyond) ≤ P ≤ H(1 + beyond)                                          (1)
 
 A price is observed when it was shown or bought often enough (``least_orders``, ``least_exposures``;
-:mod:`jobs.pricing.bucket.price_experience`), by the shop before the first table or beside the tables since. The
-listing's own tables widen the range only by a step outside it that brought a gain. With exposures n, orders y and
-margin m = P − ωc at the price before the step and at the step's price, per segment k that saw both,
+:mod:`jobs.pricing.bucket.listing.price_experience`), by the shop before the first table or beside the tables
+since. The listing's own tables widen the range only by a step outside it that brought a gain. With exposures n,
+orders y and margin m = P − ωc at the price before the step and at the step's price, per segment k that saw both,
 
     s = (y + ½)/n,   w_k = n_k + n′_k,   G = Σ_k w_k (m′s′_k − m s_k),
     Var G = Σ_k w_k² (m′²s′_k/n′_k + m²s_k/n_k),

@@ -6,7 +6,7 @@ set is reached in one step.
 
 from __future__ import annotations
 
-from jobs.pricing.decision.times import time_text
+from jobs.pricing.decision.texts.times import time_text
 from jobs.pricing.guardrails.base import Band, Guardrail, GuardrailContext, Kind, LimitRecord, Pin, money
 from jobs.pricing.policy import Policy
 from schemas.money import ceil_minor, floor_minor

@@ -51,8 +51,7 @@ class RuleBand(Guardrail):
 
     def text(self, limit: LimitRecord) -> str:
         """Name the rule and its prices."""
-        rule = matched_rules(limit.inputs).of(ActionKind.BAND)
-        return super().text(limit) if rule is None else f"rule {rule.rule}, {limit.prices}"
+        return _rule_text(limit, ActionKind.BAND, f", {limit.prices}") or super().text(limit)
 
 
 class RuleHold(Guardrail):
@@ -71,8 +70,7 @@ class RuleHold(Guardrail):
 
     def text(self, limit: LimitRecord) -> str:
         """Name the rule."""
-        rule = matched_rules(limit.inputs).of(ActionKind.HOLD)
-        return self.meaning if rule is None else f"rule {rule.rule} keeps the price as it is"
+        return _rule_text(limit, ActionKind.HOLD, " keeps the price as it is") or self.meaning
 
 
 def cut_by_rules(firm: AllowedPrices, bands: Iterable[Band], inputs: PricingInputs) -> AllowedPrices:
@@ -108,6 +106,12 @@ def cut_by_yielding(firm: AllowedPrices, bands: Sequence[Band], inputs: PricingI
     """Return prices cut by yielding bands: first by those of rules, then by the others."""
     others = (band for band in bands if band.code != RuleBand.code)
     return intersect_yielding(cut_by_rules(firm, bands, inputs), others)
+
+
+def _rule_text(limit: LimitRecord, action: ActionKind, what: str) -> str:
+    """Return the name of the rule that applied, and what it did; empty without a rule."""
+    rule = matched_rules(limit.inputs).of(action)
+    return "" if rule is None else f"rule {rule.rule}{what}"
 
 
 def _range(low: int | None, high: int | None, context: GuardrailContext) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 from jobs.pricing.policies.patch import Document, PatchError, PolicyPatch, check_patch, fold, policy_of
 from jobs.pricing.policies.scope import PolicyScope
 from jobs.pricing.policy import Policy, PolicyError
-from schemas.events import CatalogEntry, Command
+from schemas.events import CatalogEntry
+from schemas.records.operator_events import Command
 
 
 class PolicyBook:

@@ -11,7 +11,7 @@ import orjson
 from jobs.pricing.policies.live_keys import all_keys, is_live
 from jobs.pricing.policies.scope import PolicyScope, ScopeError
 from jobs.pricing.policy import Policy, PolicyError
-from schemas.events import Command
+from schemas.records.operator_events import Command
 from schemas.time_units import MINUTE_MS
 
 LEAST_LEAD_MS = 2 * MINUTE_MS

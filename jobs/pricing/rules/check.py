@@ -17,7 +17,8 @@ from typing import TypeVar
 from jobs.pricing.rules.conditions import HOURS_OF_DAY, WEEKDAYS, Conditions, Span, names_of
 from jobs.pricing.rules.rule import ActionKind, PricingRule
 from jobs.pricing.rules.section import Rules
-from schemas.events import CatalogEntry, Listing, Role
+from schemas.events import CatalogEntry, Role
+from schemas.listings import Listing
 
 NAMED_LISTINGS = 3
 """Listings that a finding names."""

@@ -29,7 +29,7 @@ from features.books.demand import (
 )
 from features.bucket_logic import Batch, SnapshotError
 from features.market_time import MarketTime
-from schemas.events import Cell
+from schemas.records.counts import Cell
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 KEY = "acme/web-us-usd/s1"

@@ -16,7 +16,8 @@ from features.books.products import (
 )
 from features.bucket_logic import SnapshotError
 from schemas.codes import RejectCode
-from schemas.events import CatalogEntry, Cell, Offer
+from schemas.events import CatalogEntry, Offer
+from schemas.records.counts import Cell
 
 
 def an_entry(sku: str = "s1", currency: str = "USD", at: int = 1, **more: object) -> CatalogEntry:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from features.cells.lines import read_line
 from features.cells.query import COUNTS, DUCKDB, FLINK, bucket_sql, verdict_sql
 from jobs.replay.backfill import CellQuery, compare, stream_cells
-from schemas.events import CELL_COUNTS, bucket_of
+from schemas.listings import bucket_of
+from schemas.records.counts import CELL_COUNTS
 from schemas.topics import INPUTS, TOPICS
 
 T0 = 1_780_000_020_000

@@ -15,7 +15,8 @@ from features.elasticity import ElasticitySettings, WithinRiver, WithinSums, mod
 from features.elasticity.controls import CountRow
 from features.elasticity.elasticity_logic import ElasticityLogic
 from features.elasticity.pooling.pooling_logic import PoolingLogic
-from schemas.events import CatalogEntry, Cell, Covariate, Offer
+from schemas.events import CatalogEntry, Covariate, Offer
+from schemas.records.counts import Cell
 from schemas.time_units import HOUR_MS
 
 START = 1_760_000_400_000 // HOUR_MS * HOUR_MS

@@ -20,7 +20,9 @@ from features.bucket_logic import Batch, Fact, Output, SnapshotError
 from features.elasticity import ElasticitySettings, competing_models
 from features.elasticity.elasticity_logic import ElasticityLogic
 from features.elasticity.pooling.pooling_logic import PoolingLogic
-from schemas.events import CatalogEntry, Cell, Estimate, Offer, Stock
+from schemas.events import CatalogEntry, Offer, Stock
+from schemas.records.counts import Cell
+from schemas.records.results import Estimate
 
 HOUR = 3_600_000
 MINUTE = 60_000

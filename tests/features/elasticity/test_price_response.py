@@ -17,7 +17,8 @@ from features.elasticity.elasticity_logic import ElasticityLogic
 from features.elasticity.pooling.pooling_logic import PoolingLogic
 from features.elasticity.price_response import CategoryResponse, PriceResponses, ResponseTest
 from schemas.codes import Endogeneity
-from schemas.events import CatalogEntry, Cell
+from schemas.events import CatalogEntry
+from schemas.records.counts import Cell
 from schemas.time_units import HOUR_MS
 
 START = 1_760_000_400_000 // HOUR_MS * HOUR_MS

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -89,3 +91,27 @@ def test_uv_gets_the_index_of_pip_with_the_environment_first() -> None:
 
 def test_existing_variables_of_uv_are_not_overridden() -> None:
     assert bootstrap.uv_variables("global.cert='/a'", {"SSL_CERT_FILE": "/b"}) == {}
+
+
+def pins(lock: str) -> dict[str, str]:
+    """Return the pinned version and the hashes of every package of a lock file in the project's folder."""
+    entries = re.split(r"^(?=[a-z0-9])", (bootstrap.ROOT / lock).read_text(), flags=re.MULTILINE)
+    lines = ([line.strip(" \\") for line in entry.splitlines() if "#" not in line] for entry in entries)
+    return {found[0].partition("==")[0]: "\n".join(found) for found in lines if found}
+
+
+def extra(name: str) -> set[str]:
+    """Return the names of the packages that an extra of the project and its core require."""
+    project = tomllib.loads((bootstrap.ROOT / "pyproject.toml").read_text())["project"]
+    required = project["dependencies"] + project["optional-dependencies"][name]
+    return {re.match(r"[a-z0-9-]+", each)[0] for each in required}  # type: ignore[index]
+
+
+def test_lock_of_the_edge_has_the_pins_and_hashes_of_the_whole_lock() -> None:
+    edge, whole = pins("requirements-edge.lock"), pins("requirements.lock")
+    assert edge.items() <= whole.items()
+
+
+def test_locks_contain_every_package_of_their_extra() -> None:
+    assert extra("edge") <= pins("requirements-edge.lock").keys()
+    assert extra("full") - {"walras"} <= pins("requirements.lock").keys()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobs.access import EVERY_TENANT, Role, issue_key
-from schemas.events import AccessKey
+from schemas.records.operator_events import AccessKey
 
 LATER_MS = 1 << 52
 TENANT, OTHER = "acme", "acme2"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import random
 from dataclasses import fields, replace
@@ -17,10 +18,10 @@ from jobs.access import EVERY_TENANT, KeyRing, Permission, Role, issue_key
 from jobs.access.key_files import ADMIN, local_key, read_key, use_code, write_code
 from jobs.access.keys import KeyIssueError, digest_of
 from jobs.access.roles import PERMISSIONS, may
-from jobs.access.sessions import ABSOLUTE_MS, IDLE_MS, Sessions
+from jobs.access.sessions import ABSOLUTE_MS, IDLE_MS, MOST_SESSIONS, Session, SessionMemory, Sessions
 from jobs.access.signatures import Signer, is_signed, public_key, verifier
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
-from schemas.events import Command
+from schemas.records.operator_events import Command
 from tests.jobs.access.access_builders import keys, texts
 
 NOW_MS = 1_790_000_000_000
@@ -85,20 +86,47 @@ def test_rotated_and_revoked_keys_are_refused_and_the_new_text_accepted() -> Non
 
 
 def test_session_ends_when_idle_when_old_and_with_its_key() -> None:
-    ring = KeyRing(keys.values())
-    sessions, key_id = Sessions(ring), keys["reader"].key_id
-    cookie, _ = sessions.begin(key_id, 0)
-    now_ms = 0
-    while now_ms < ABSOLUTE_MS - IDLE_MS // 2:
-        assert sessions.find(cookie, now_ms) is not None
-        now_ms += IDLE_MS // 2
-    assert sessions.find(cookie, ABSOLUTE_MS) is None and len(sessions) == 0
-    cookie, _ = sessions.begin(key_id, 0)
-    ring.take(replace(keys["reader"], revoked_ms=1))
-    assert sessions.find(cookie, 1) is None
-    cookie, _ = sessions.begin(keys["analyst"].key_id, 0)
-    sessions.end(cookie)
-    assert sessions.find(cookie, 1) is None
+    async def check() -> None:
+        ring, store = KeyRing(keys.values()), SessionMemory()
+        sessions, key_id = Sessions(ring, store=store), keys["reader"].key_id
+        cookie = await sessions.begin(key_id, 0)
+        now_ms = 0
+        while now_ms < ABSOLUTE_MS - IDLE_MS // 2:
+            assert await sessions.find(cookie, now_ms) is not None
+            now_ms += IDLE_MS // 2
+        assert await sessions.find(cookie, ABSOLUTE_MS) is None and len(store) == 0
+        cookie = await sessions.begin(key_id, 0)
+        ring.take(replace(keys["reader"], revoked_ms=1))
+        assert await sessions.find(cookie, 1) is None
+        cookie = await sessions.begin(keys["analyst"].key_id, 0)
+        await sessions.end(cookie)
+        assert await sessions.find(cookie, 1) is None
+
+    asyncio.run(check())
+
+
+def test_session_outlasts_a_start_at_which_its_key_is_not_read_yet() -> None:
+    async def check() -> None:
+        ring = KeyRing()
+        sessions = Sessions(ring)
+        cookie = await sessions.begin(keys["reader"].key_id, 0)
+        assert await sessions.find(cookie, 1) is None
+        ring.take(keys["reader"])
+        assert await sessions.find(cookie, 2) is not None
+
+    asyncio.run(check())
+
+
+def test_memory_keeps_the_most_recently_used_sessions() -> None:
+    async def check() -> None:
+        store = SessionMemory()
+        for number in range(MOST_SESSIONS + 5):
+            await store.put(str(number), Session("k", 0, 0))
+            await store.put("used", Session("k", 0, number))
+        assert len(store) == MOST_SESSIONS
+        assert await store.get("used") is not None and await store.get("0") is None
+
+    asyncio.run(check())
 
 
 def test_code_signs_in_once_and_only_in_time(tmp_path: Path) -> None:

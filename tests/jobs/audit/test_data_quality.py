@@ -14,7 +14,8 @@ from features.bucket_logic import Batch
 from features.feature_logic import FeatureLogic
 from features.registry import PUBLIC_NAMES
 from jobs.audit.data_quality import check_folder, feature_rules, topic_rules
-from schemas.events import CatalogEntry, Cell, Stock
+from schemas.events import CatalogEntry, Stock
+from schemas.records.counts import Cell
 from schemas.topics import INPUTS, TOPICS
 from tests.feature_files import write_feature_rows
 

@@ -15,8 +15,9 @@ from jobs.audit.recompute import same_bytes
 from jobs.connectors.redis.rebuild import table_of_decision
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.pricing.decision.reprice import recompute
-from schemas.events import CatalogEntry, Cell, Offer
+from schemas.events import CatalogEntry, Offer
 from schemas.price_table import PriceTable
+from schemas.records.counts import Cell
 from tests.jobs.pricing.pricing_builders import catalog_of
 
 START_MS = 1_767_225_600_000

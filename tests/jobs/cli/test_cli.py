@@ -21,7 +21,7 @@ from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.policies import control as policy_control
 from jobs.policies import rules as policy_rules
 from jobs.pricing.policy import Policy
-from schemas.events import Listing
+from schemas.listings import Listing
 from schemas.price_table import PriceList, PriceTable, unit_draw
 from schemas.topics import TOPICS
 from tests.jobs.pricing.pricing_builders import START_MS, a_catalog_entry, a_record, some_inputs

@@ -24,7 +24,8 @@ from features.settings import FeatureSettings
 from jobs.connectors.feast import features as ff
 from jobs.connectors.feast.feature_repo import TARGET, definitions_source
 from jobs.runtime.settings import Settings
-from schemas.events import CatalogEntry, Cell, Offer, Stock
+from schemas.events import CatalogEntry, Offer, Stock
+from schemas.records.counts import Cell
 from tests.feature_files import write_feature_rows
 
 T0 = 1_790_000_040_000

@@ -33,7 +33,7 @@ from jobs.locks.redemption import (
     ReservationState,
     UnreachableError,
 )
-from schemas.events import Redemption
+from schemas.records.operator_events import Redemption
 from schemas.topics import TOPICS
 from tests.jobs.locks.lock_builders import KEYS, NOW, a_token
 

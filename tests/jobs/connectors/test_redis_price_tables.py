@@ -15,7 +15,7 @@ from redis.exceptions import TimeoutError
 from jobs.connectors.redis.price_tables import NOT_READY, RedisPriceTables, client_options
 from jobs.connectors.redis.rebuild import table_of_decision
 from jobs.pricing.ports import InMemoryPriceTables, PublishResult
-from schemas.events import Listing
+from schemas.listings import Listing
 from schemas.price_table import PriceList, PriceTable, price_key, updates_channel
 
 LISTING = Listing("acme", "web-us-usd", "sku 1/blue")

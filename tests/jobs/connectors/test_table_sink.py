@@ -12,7 +12,7 @@ from jobs.connectors.redis import output_sinks
 from jobs.connectors.redis.output_sinks import PAUSE_AFTER_FAILURE_S, RedisTableSink
 from jobs.connectors.redis.price_tables import NOT_READY, RedisPriceTables
 from jobs.pricing.ports import InMemoryPriceTables, PublishResult
-from schemas.events import Listing
+from schemas.listings import Listing
 from schemas.price_table import PriceList, PriceTable
 
 

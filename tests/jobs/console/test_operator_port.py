@@ -4,82 +4,21 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jsonschema
-import orjson
 import pytest
 from starlette.testclient import TestClient
 
-from jobs.access import KeyRing, Permission
+from jobs.access import Permission
 from jobs.access.key_files import write_code
 from jobs.access.roles import may
 from jobs.connectors.kafka.access_keys import wall_ms
-from jobs.connectors.kafka.reading import Record
-from jobs.console import operator_api, page
-from jobs.console.market_view import MarketView
-from jobs.console.service import build
-from jobs.monitoring.health import ComponentHealth
-from jobs.runtime.settings import Settings
-from schemas.events import Command
-from schemas.topics import TOPICS
+from schemas.records.operator_events import Command
 from tests.jobs.access.access_builders import TENANT, bearer, keys, texts
-
-SKU = "acme/web-us-usd/sku-1"
-ENDPOINTS = [
-    ("GET", "/", Permission.READ, None),
-    ("GET", "/v1/console/summary", Permission.READ, None),
-    ("GET", "/v1/listings", Permission.READ, None),
-    ("GET", "/v1/session", Permission.READ, None),
-    ("GET", "/v1/openapi.json", Permission.READ, None),
-    ("GET", f"/v1/listings/{SKU}/evidence", Permission.ANALYSE, TENANT),
-    ("GET", f"/v1/listings/{SKU}/explain", Permission.ANALYSE, TENANT),
-    ("POST", "/v1/commands", Permission.COMMAND, TENANT),
-    ("GET", "/v1/keys", Permission.MANAGE_KEYS, None),
-    ("POST", "/v1/keys", Permission.MANAGE_KEYS, TENANT),
-    ("POST", "/v1/keys/{reader}/revoke", Permission.MANAGE_KEYS, TENANT),
-    ("POST", "/v1/keys/{reader}/rotate", Permission.MANAGE_KEYS, TENANT),
-]
-BODIES: dict[str, Any] = {
-    "/v1/commands": {"kind": "freeze", "tenant": TENANT, "market": "web-us-usd", "reason": "r"},
-    "/v1/keys": {"author": "eve", "role": "reader", "tenant": TENANT},
-}
-PUBLIC = {"/sign-in", "/healthz"}
-
-
-@pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Command, str]]:
-    """Commands that reach Kafka; the broker is the one part that is missing here (test_access_on_platform)."""
-    found: list[tuple[Command, str]] = []
-    monkeypatch.setattr(
-        operator_api, "publish_command", lambda settings, command, role: found.append((command, role))
-    )
-    monkeypatch.setattr(operator_api.access_keys, "publish_key", lambda settings, record: None)
-    monkeypatch.setattr(operator_api.access_keys, "read_ring", lambda settings: KeyRing(keys.values()))
-    monkeypatch.setattr(page, "component_health", lambda *_: [ComponentHealth("broker", True, "25 topics")])
-    return found
-
-
-@pytest.fixture
-def port(tmp_path: Path, redis_server: Any, sent: list[Any]) -> Iterator[TestClient]:
-    settings = Settings(home=tmp_path, redis=redis_server.url, kafka="127.0.0.1:1", edge_secret="k" * 20)
-    view = MarketView("127.0.0.1:1")
-    table = {
-        "tenant": "acme", "market": "web-us-usd", "sku": "sku-1", "version": "1", "default_minor": "1999",
-        "currency": "USD", "reason": "EVIDENCE: PUBLISHED", "published_ms": "9000", "expires_ms": "99000",
-        "list_minor": "2999", "offer_minor": "", "table_id": "t-1", "decision_id": "d-1",
-    }  # fmt: skip
-    view.take(Record(TOPICS["tables"].topic, 0, 0, 0, None, orjson.dumps(table)))
-    app = build(settings, follow=False, ring=KeyRing(keys.values()), view=view)
-    with TestClient(app, base_url="http://walras", follow_redirects=False) as client:
-        yield client
-
-
-def ask(port: TestClient, method: str, path: str, headers: dict[str, str]) -> Any:
-    body = BODIES.get(path) if method == "POST" else None
-    return port.request(method, path.replace("{reader}", keys["reader"].key_id), headers=headers, json=body)
+from tests.jobs.console.conftest import Opens
+from tests.jobs.console.port_builders import BODIES, ENDPOINTS, PUBLIC, ask, known_routes, routes_of
 
 
 @pytest.mark.parametrize(("method", "path", "permission", "tenant"), ENDPOINTS)
@@ -100,32 +39,13 @@ def test_every_path_answers_the_roles_and_tenants_that_may_ask(
 
 
 def test_table_of_paths_is_complete(port: TestClient) -> None:
-    def pattern(path: str) -> str:
-        parts = path.replace(SKU, "{tenant}/{market}/{sku:path}").split("/")
-        return (
-            "/".join([*parts[:3], "{key_id}", "{action}"]) if parts[2:3] == ["keys"] and len(parts) > 3 else path
-        )
-
-    known = {
-        (method, pattern(path).replace(SKU, "{tenant}/{market}/{sku:path}")) for method, path, *_ in ENDPOINTS
-    }
-    routes = {
-        (method, route.path)
-        for route in _routes(port.app)
-        for method in route.methods - {"HEAD"}
-        if route.path not in PUBLIC | {"/sign-out"}
-    }
-    assert routes == known
+    assert routes_of(port.app) == known_routes()
 
 
-def _routes(app: Any) -> list[Any]:
-    found = []
-    for route in app.routes:
-        inner = getattr(route, "original_router", None) or getattr(route, "router", None)
-        found += (
-            [route] if hasattr(route, "methods") and hasattr(route, "path") else _routes(inner) if inner else []
-        )
-    return found
+@pytest.mark.parametrize(("request_line", "status"), PUBLIC.items())
+def test_public_paths_answer_all_the_same(port: TestClient, request_line: tuple[str, str], status: int) -> None:
+    found = {name: ask(port, *request_line, bearer(name)).status_code for name in keys}
+    assert set(found.values()) == {status} and ask(port, *request_line, {}).status_code == status
 
 
 def test_ten_thousand_random_tries_open_nothing(port: TestClient, sent: list[Any]) -> None:
@@ -191,6 +111,16 @@ def test_session_by_key_needs_its_token_for_changes_and_ends_at_sign_out(
     assert port.post("/v1/commands", json=body, headers={"x-csrf-token": session["csrf"]}).status_code == 202
     assert port.post("/sign-out", headers={"x-csrf-token": session["csrf"]}).status_code == 204
     assert port.get("/v1/session").status_code == 401 and len(sent) == 1
+
+
+def test_two_ports_share_sessions(open_port: Opens) -> None:
+    with open_port() as one, open_port() as other:
+        one.post("/sign-in", data={"key": texts["manager"]})
+        other.cookies.update(one.cookies)
+        session = other.get("/v1/session").json()
+        assert session == one.get("/v1/session").json() and session["author"] == "manager"
+        assert other.post("/sign-out", headers={"x-csrf-token": session["csrf"]}).status_code == 204
+        assert one.get("/v1/session").status_code == 401
 
 
 @pytest.mark.parametrize("name", ["", "guess", "shop", "expired", "revoked"])

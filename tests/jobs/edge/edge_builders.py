@@ -10,7 +10,8 @@ from jobs.connectors.kafka.quote_log import QuoteLog
 from jobs.edge.price_cache import PriceCache
 from jobs.edge.quoting import Quoting
 from jobs.runtime.clock import Clock
-from schemas.events import CatalogEntry, Listing
+from schemas.events import CatalogEntry
+from schemas.listings import Listing
 from schemas.price_table import PriceList, PriceTable
 
 NOW = 1_795_000_000_000

@@ -10,7 +10,7 @@ import pytest
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.edge.price_cache import PriceCache
 from jobs.edge.price_entry import NoPriceError, UnknownListingError
-from schemas.events import Listing
+from schemas.listings import Listing
 from schemas.price_table import price_key
 from tests.jobs.edge.edge_builders import UNREACHABLE, KeptQuotes, a_table, an_entry, ask
 

@@ -17,6 +17,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from jobs.connectors.kafka.quote_log import QuoteLog
 from jobs.connectors.kafka.quote_spool import START, LoggedQuote, QuoteSpool
+from jobs.connectors.kafka.spool_sender import SpoolSender
 from jobs.runtime.clock import Clock
 from jobs.runtime.settings import Settings
 from schemas.topics import TOPICS
@@ -265,3 +266,14 @@ def test_record_that_kafka_refuses_for_its_size_is_dropped_and_not_sent_again(
     poll_until(quotes, lambda: not quotes.waiting)
     assert quotes.close() == 0 and quotes.dropped == 1
     assert ids(broker.read(2)) == [1, 2]
+
+
+def test_stop_without_kafka_waits_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    close = SpoolSender.close
+    monkeypatch.setattr(SpoolSender, "close", lambda self, wait_s: waits.append(wait_s) or close(self, wait_s))
+    quotes = spooled_log(CLOSED_PORT, tmp_path, timeout_ms=100)
+    offer(quotes, range(3))
+    assert quotes.close() == 0
+    assert waits == [0.0]
+    assert QuoteSpool(tmp_path, MEGABYTE).size == 3

@@ -6,7 +6,7 @@ from typing import Any
 
 from jobs.locks.keys import LockKey, LockKeys
 from jobs.locks.tokens import PriceLock, sign
-from schemas.events import Listing
+from schemas.listings import Listing
 
 NOW = 1_790_000_000_000
 MINUTE = 60_000

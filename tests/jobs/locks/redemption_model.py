@@ -24,7 +24,7 @@ from jobs.locks.redemption import (
     ReservationState,
     UnreachableError,
 )
-from schemas.events import Redemption, RedemptionKind
+from schemas.records.operator_events import Redemption, RedemptionKind
 from tests.jobs.locks.lock_builders import KEYS, NOW, a_token
 
 TOKENS = {lock_id: a_token(lock_id) for lock_id in ("a" * 32, "b" * 32)}

@@ -15,7 +15,8 @@ from jobs.policies.control import first_minute
 from jobs.policies.documents import nested
 from jobs.pricing.policies import PolicyBook, PolicyScope
 from jobs.pricing.policy import Policy
-from schemas.events import CatalogEntry, Command, PolicyChanged
+from schemas.events import CatalogEntry
+from schemas.records.operator_events import Command, PolicyChanged
 from tests.jobs.pricing.pricing_builders import MINUTE_MS, START_MS
 
 ENTRY = CatalogEntry("e", 1, "acme", "web", "s1", "g1", "shoes", "kvi", "USD", 1, True, 700, 1000)

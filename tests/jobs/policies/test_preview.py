@@ -13,7 +13,8 @@ from jobs.policies.preview import Preview, preview_decisions
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.pricing.policies import PolicyCatalog
 from jobs.pricing.policy import Policy
-from schemas.events import CatalogEntry, Listing
+from schemas.events import CatalogEntry
+from schemas.listings import Listing
 from tests.jobs.pricing.bucket.test_minutes import run_market
 from tests.jobs.pricing.bucket_builders import NOON_MS
 from tests.jobs.pricing.group_builders import GROUP, a_group_logic

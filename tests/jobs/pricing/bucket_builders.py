@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from features.bucket_logic import Batch, Output
-from jobs.pricing.bucket.listing_state import ROW
+from jobs.pricing.bucket.listing.listing_state import ROW
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.pricing.policy import Policy
-from schemas.events import Cell, Command, Estimate
+from schemas.records.counts import Cell
+from schemas.records.operator_events import Command
+from schemas.records.results import Estimate
 from tests.jobs.pricing.pricing_builders import MINUTE_MS, START_MS, a_catalog_entry, a_fact, an_offer, of_stream
 
 KEY = "acme/web-us-usd/s1"

@@ -10,7 +10,7 @@ from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.pricing.decision.inputs import PricingInputs
 from jobs.pricing.decision.result import PricingDecision
 from jobs.pricing.policy import Policy
-from schemas.events import Listing
+from schemas.listings import Listing
 from tests.jobs.pricing.pricing_builders import MINUTE_MS, START_MS, a_catalog_entry, a_current, some_inputs
 
 GROUP = "shirt"

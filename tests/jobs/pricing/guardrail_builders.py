@@ -12,7 +12,7 @@ from jobs.pricing.guardrails import GUARDRAILS, Band, Guardrail, GuardrailContex
 from jobs.pricing.policy import Policy
 from jobs.pricing.rules.matching import NO_RULES
 from schemas.causes import Cause
-from schemas.events import Listing
+from schemas.listings import Listing
 from schemas.price_table import PriceList
 from tests.jobs.pricing.pricing_builders import some_inputs
 

@@ -19,8 +19,9 @@ from jobs.pricing.decision.result import PricingDecision
 from jobs.pricing.decision.serialization import INPUTS_VERSION, decision_record, inputs_record, read_inputs
 from jobs.pricing.policies import PolicyCatalog
 from jobs.pricing.policy import Policy
-from schemas.events import CatalogEntry, Cell, Offer
+from schemas.events import CatalogEntry, Offer
 from schemas.price_table import FULL, PriceTable
+from schemas.records.counts import Cell
 
 START_MS = 1_767_225_600_000  # 2026-01-01, midnight
 MINUTE_MS = 60_000

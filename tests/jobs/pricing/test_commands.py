@@ -15,7 +15,7 @@ from jobs.pricing import commands as package
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.pricing.commands import COMMANDS, HANDLER_OF, CommandHandler
 from schemas.causes import Cause
-from schemas.events import CommandKind
+from schemas.records.operator_events import CommandKind
 from tests.jobs.pricing.bucket_builders import NOON_MS, a_command
 from tests.jobs.pricing.members import extra_file, member_classes
 from tests.jobs.pricing.pricing_builders import MINUTE_MS, START_MS, a_catalog_entry, a_fact, of_stream, restarted

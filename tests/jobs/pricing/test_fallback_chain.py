@@ -9,14 +9,14 @@ import orjson
 import pytest
 
 from jobs.audit.recompute import same_joint_decision
-from jobs.pricing.bucket.held_estimates import held_estimate
-from jobs.pricing.bucket.listing_state import HeldEstimate
-from jobs.pricing.decision.explain import explain
+from jobs.pricing.bucket.listing.held_estimates import held_estimate
+from jobs.pricing.bucket.listing.listing_state import HeldEstimate
 from jobs.pricing.decision.groups.plan import plan_group
 from jobs.pricing.decision.inputs import PricingInputs
 from jobs.pricing.decision.reprice import recompute, reprice
 from jobs.pricing.decision.result import PricingDecision
 from jobs.pricing.decision.serialization import decision_record, inputs_record
+from jobs.pricing.decision.texts.explain import explain
 from jobs.pricing.policy import Policy, PolicyError
 from jobs.pricing.policy_learning import Beliefs
 from jobs.pricing.strategies import STRATEGIES, StrategyChoice, strategy_of, with_fallback

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from jobs.pricing import guardrails as package
 from jobs.pricing.decision.inputs import Experience, StepResult
-from jobs.pricing.decision.limit_texts import limit_text
 from jobs.pricing.decision.serialization import band_record, inputs_record
+from jobs.pricing.decision.texts.limit_texts import limit_text
 from jobs.pricing.guardrails import (
     GUARDRAIL_OF,
     GUARDRAILS,

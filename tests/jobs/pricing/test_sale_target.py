@@ -8,7 +8,7 @@ from features.books.demand import DemandBook
 from features.bucket_logic import Batch
 from jobs.pricing.policy import Policy
 from jobs.pricing.sale_target import target_part
-from schemas.events import Cell
+from schemas.records.counts import Cell
 from schemas.time_units import MINUTE_MS
 
 HOUR_MS = 60 * MINUTE_MS

@@ -12,7 +12,7 @@ from jobs.simulation.config import MarketConfig, Shock
 from jobs.simulation.market import Market
 from jobs.simulation.prices import ExternalQuote, ListPrices, Quoted, Visits
 from jobs.simulation.world import events_per_visit
-from schemas.events import Listing
+from schemas.listings import Listing
 from schemas.time_units import HOUR_MS, MINUTE_MS
 from tests.jobs.simulation.market_builders import CALM, START_MS, a_market, a_run, records, tables
 

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from jobs.simulator.edge_client import MAX_PENDING_REQUESTS, EdgeClient
-from schemas.events import Listing
+from schemas.listings import Listing
 from tests.jobs.simulator.edge_server import edge_server
 
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from jobs.locks.keys import LockKey, LockKeys
 from jobs.locks.tokens import PriceLock, sign, verify
-from schemas.events import Listing
+from schemas.listings import Listing
 
 NOW_MS = 1_790_000_000_000
 TOKENS = 500

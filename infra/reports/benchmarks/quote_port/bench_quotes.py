@@ -20,7 +20,7 @@ from infra.reports.benchmarks.quote_port.edge_server import ACCESS_KEY, BARE, KE
 from infra.reports.benchmarks.quote_port.http_load import Outcome, request, run_load
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.runtime.pseudonym import pseudonym
-from schemas.events import Listing
+from schemas.listings import Listing
 from schemas.price_table import PriceList, PriceTable
 
 TENANT, MARKET = "bench", "web-us-usd"

@@ -20,7 +20,7 @@ from jobs.edge.quoting import Receive, Scope, Send
 from jobs.edge.service import build, tune_interpreter
 from jobs.runtime.serving import SERVER
 from jobs.runtime.settings import Settings
-from schemas.events import AccessKey
+from schemas.records.operator_events import AccessKey
 
 BARE = "/bare"
 KEY = "key of the benchmark's pseudonyms"

@@ -11,7 +11,8 @@ from features.bucket_logic import Batch
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from schemas.causes import Cause
 from schemas.codes import OutcomeCode
-from schemas.events import CatalogEntry, Cell
+from schemas.events import CatalogEntry
+from schemas.records.counts import Cell
 from tests.jobs.pricing.bucket_builders import a_cell, a_running_logic, decision_of, price_of
 from tests.jobs.pricing.pricing_builders import MINUTE_MS, START_MS, a_catalog_entry, an_offer
 

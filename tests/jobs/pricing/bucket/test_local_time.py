@@ -14,7 +14,7 @@ from features.bucket_logic import Batch
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.pricing.decision.reprice import recompute
 from jobs.pricing.policy import Policy
-from schemas.events import Command
+from schemas.records.operator_events import Command
 from tests.jobs.pricing.bucket_builders import DAY_MS, NOON_MS, a_running_logic, decision_of
 from tests.jobs.pricing.pricing_builders import MINUTE_MS, a_catalog_entry, a_fact
 

@@ -11,8 +11,8 @@ import pytest
 
 from features.bucket_logic import Batch, Output
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
-from jobs.pricing.decision.explain import explain
 from jobs.pricing.decision.reprice import recompute
+from jobs.pricing.decision.texts.explain import explain
 from jobs.pricing.ports import InMemoryPriceTables
 from schemas.causes import Cause
 from schemas.events import CatalogEntry

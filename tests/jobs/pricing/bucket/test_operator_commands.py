@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from features.bucket_logic import Batch, Output
-from jobs.pricing.bucket.listing_state import ROW
+from jobs.pricing.bucket.listing.listing_state import ROW
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.pricing.policy import Policy
 from schemas.codes import OutcomeCode

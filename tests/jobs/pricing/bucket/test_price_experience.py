@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.bucket_logic import Batch
-from jobs.pricing.bucket.price_experience import (
+from jobs.pricing.bucket.listing.price_experience import (
     KEPT_PRICES,
     KEPT_TESTED,
     PriceCount,

@@ -14,7 +14,8 @@ from jobs.pricing.optimizer import group_lp
 from jobs.pricing.policy import Policy
 from jobs.simulation.config import MarketConfig
 from jobs.simulation.count_market import CountMarket, Shown
-from schemas.events import Stock, bucket_of, group_key
+from schemas.events import Stock
+from schemas.listings import bucket_of, group_key
 from schemas.price_table import PriceTable
 from tests.jobs.pricing.bucket_builders import NOON_MS, a_command
 from tests.jobs.pricing.group_builders import GROUP, a_group_logic

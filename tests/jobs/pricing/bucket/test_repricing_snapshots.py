@@ -18,7 +18,7 @@ import pytest
 
 from features.array_text import array_text
 from features.bucket_logic import Batch, Output, SnapshotError
-from jobs.pricing.bucket.listing_state import ROW, HeldEstimate, ListingState
+from jobs.pricing.bucket.listing.listing_state import ROW, HeldEstimate, ListingState
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.pricing.policy import Policy
 from schemas.price_table import PriceTable

@@ -14,7 +14,8 @@ from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.pricing.policies import PolicyCatalog
 from jobs.pricing.policy import Policy
 from schemas.causes import Cause
-from schemas.events import Command, Stock
+from schemas.events import Stock
+from schemas.records.operator_events import Command
 from tests.jobs.pricing.pricing_builders import MINUTE_MS, START_MS, a_catalog_entry, a_fact, of_stream, restarted
 from tests.jobs.pricing.rule_builders import a_rule_policy
 

@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 
 from jobs.pricing.commands import HANDLER_OF
-from jobs.pricing.decision.explain import WIDTH, explain
 from jobs.pricing.decision.groups.plan import plan_group
+from jobs.pricing.decision.texts.explain import WIDTH, explain
 from jobs.pricing.guardrails import GUARDRAILS, Guardrail
 from jobs.pricing.policy import Policy
 from jobs.pricing.watcher.signals import SIGNALS, Signal
 from schemas import public_texts
 from schemas.causes import Cause
 from schemas.codes import EstimateWarning, InsufficientReason, OutcomeCode, RejectCode, Sufficiency
-from schemas.events import CommandKind, OfferKind, Role
+from schemas.events import OfferKind, Role
+from schemas.records.operator_events import CommandKind
 from tests.jobs.pricing.group_builders import a_member
 from tests.jobs.pricing.pricing_builders import (
     START_MS,

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.audit.recompute import Audit
-from jobs.pricing.decision.explain import explain
 from jobs.pricing.decision.reprice import reprice
 from jobs.pricing.decision.result import PricingDecision
 from jobs.pricing.decision.serialization import decision_record
+from jobs.pricing.decision.texts.explain import explain
 from jobs.pricing.policy import Policy, PolicyError
 from jobs.pricing.strategies import STRATEGIES
 from schemas.codes import OutcomeCode

@@ -12,7 +12,7 @@ from jobs.audit.recompute import Audit
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.pricing.policies import PolicyCatalog
 from schemas.causes import Cause
-from schemas.events import Command
+from schemas.records.operator_events import Command
 from tests.jobs.pricing.pricing_builders import MINUTE_MS, START_MS, a_catalog_entry, a_fact, of_stream, restarted
 
 SHOES, HATS = "acme/web-us-usd/s1", "acme/web-us-usd/h1"

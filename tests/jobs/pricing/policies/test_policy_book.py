@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from jobs.pricing.policies import PatchError, PolicyBook, PolicyScope, ScopeError, live_keys
 from jobs.pricing.policies.live_keys import all_keys, description
 from jobs.pricing.policy import Policy
-from schemas.events import CatalogEntry, Command
+from schemas.events import CatalogEntry
+from schemas.records.operator_events import Command
 from tests.jobs.pricing.pricing_builders import MINUTE_MS, START_MS
 
 ENTRY = CatalogEntry("e", 1, "acme", "web", "s1", "g1", "shoes", "kvi", "USD", 1, True, 700, 1000)

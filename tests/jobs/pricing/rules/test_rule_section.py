@@ -18,7 +18,8 @@ from jobs.pricing.policies import PatchError, PolicyBook, PolicyScope
 from jobs.pricing.policies.patch import PolicyPatch, check_patch
 from jobs.pricing.policy import Policy, PolicyError
 from jobs.pricing.rules.check import check_rules
-from schemas.events import CatalogEntry, Command
+from schemas.events import CatalogEntry
+from schemas.records.operator_events import Command
 from tests.jobs.pricing.pricing_builders import MINUTE_MS, START_MS
 from tests.jobs.pricing.rule_builders import a_rule_policy, a_section, rule_lists
 

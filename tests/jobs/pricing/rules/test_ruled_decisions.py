@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from jobs.audit.recompute import same_bytes
 from jobs.audit.strategies import deciding_strategy
-from jobs.pricing.decision.explain import explain
 from jobs.pricing.decision.reprice import recompute, reprice
+from jobs.pricing.decision.texts.explain import explain
 from jobs.pricing.guardrails.pricing_rules import RuleBand
 from jobs.pricing.policies import PolicyCatalog
 from jobs.pricing.rules.matching import LostRule, LostTo

@@ -16,11 +16,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobs.pricing.guardrails.extrapolation import ExtrapolationSettings
-from schemas.events import Cell, Listing
+from schemas.listings import Listing
 from schemas.money import ceil_minor, floor_minor
+from schemas.records.counts import Cell
 
 if TYPE_CHECKING:
-    from jobs.pricing.bucket.listing_state import ListingState
+    from jobs.pricing.bucket.listing.listing_state import ListingState
 
 KEPT_PRICES = 8
 """Prices of orders that are kept before the first table."""

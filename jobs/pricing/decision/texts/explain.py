@@ -16,10 +16,10 @@ from typing import Any
 from jobs.pricing.commands import HANDLER_OF
 from jobs.pricing.decision.groups.terms import GroupTerms
 from jobs.pricing.decision.inputs import PricingInputs
-from jobs.pricing.decision.limit_texts import binds, limit_text, shadow_text
-from jobs.pricing.decision.rule_texts import rule_texts
 from jobs.pricing.decision.serialization import read_inputs
-from jobs.pricing.decision.times import time_text
+from jobs.pricing.decision.texts.limit_texts import binds, limit_text, shadow_text
+from jobs.pricing.decision.texts.rule_texts import rule_texts
+from jobs.pricing.decision.texts.times import time_text
 from jobs.pricing.guardrails import money
 from jobs.pricing.policy import Policy
 from jobs.pricing.watcher.signals import signal_text

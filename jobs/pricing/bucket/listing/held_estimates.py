@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from jobs.pricing.bucket.listing_state import HeldEstimate
+from jobs.pricing.bucket.listing.listing_state import HeldEstimate
 from jobs.pricing.decision.inputs import ModelState
 from jobs.pricing.policy_learning import Beliefs
 from schemas.codes import FallbackReason, Sufficiency

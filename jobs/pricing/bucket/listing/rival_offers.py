@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 
 from features.books.offers import RivalOffer
-from jobs.pricing.bucket.listing_state import HeldOffer, ListingState, RequestedOn
+from jobs.pricing.bucket.listing.listing_state import HeldOffer, ListingState, RequestedOn
 from jobs.pricing.bucket.requests import RepricingRequests
 from jobs.pricing.policy_limits import Market
 from schemas.causes import Cause

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs.pricing.bucket.listing_state import ListingState, OddCost
+from jobs.pricing.bucket.listing.listing_state import ListingState, OddCost
 from jobs.pricing.guardrails.inputs import costs_agree, is_cost_jump
 from jobs.pricing.policy_limits import Margin
 from schemas.time_units import MINUTE_MS

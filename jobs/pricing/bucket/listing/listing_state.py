@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from features.books.offers import RivalOffer
-from jobs.pricing.bucket.price_experience import PriceExperience
+from jobs.pricing.bucket.listing.price_experience import PriceExperience
 from jobs.pricing.decision.inputs import DealCounts
 from schemas.price_table import PriceTable
 

@@ -1,0 +1,1 @@
+"""Records beside the inputs that describe the market: operators and checkouts, counts, results of the jobs."""
