@@ -12,6 +12,7 @@ report states, one may answer the new version and another the old one.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,7 +64,9 @@ class EdgeDrill(Program):
         stages = ", ".join(STAGES)
         parser.add_argument("--only", default=",".join(STAGES), help=f"stages, of: {stages}")
         parser.add_argument("--quick", action="store_true", help="short stages; a missed limit is no failure")
-        parser.add_argument("--report", type=Path, help=f"default {REPORT.name} in results; --quick writes none")
+        parser.add_argument(
+            "--report", type=Path, help=f"gets the run added; default {REPORT.name}, --quick: none"
+        )
         parser.add_argument(
             "--home", type=Path, default=Path(".walras/edge-drill"), help="folder of the servers (%(default)s)"
         )
@@ -82,6 +85,8 @@ class EdgeDrill(Program):
                 report.add(*STAGES[name](servers, options.home, options.quick))
         path = options.report or (None if options.quick else REPORT)
         if path is not None:
-            write_json(path, report.to_json())
+            # Runs are kept beside each other, since other work on the machine changes their times.
+            earlier = json.loads(path.read_text()) if path.exists() else []
+            write_json(path, [*earlier, report.to_json()])
             print(f"written: {path}")
         return report
