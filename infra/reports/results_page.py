@@ -434,7 +434,10 @@ def edge_drill(folder: Path) -> Iterator[str]:
         "shared the machine and raised the times: compare them with the undisturbed line and the load average."
     )
     yield ""
-    heads = [f"run {n}: {', '.join(origin(run)[::2])}" for n, run in enumerate(runs, 1)]
+    heads = [
+        f"run {n}: {', '.join(origin(run)[::2])}, autogroup nice {run['autogroup_nice']}"
+        for n, run in enumerate(runs, 1)
+    ]
     rows = [
         (figure["claim"], figure.get("limit", UNKNOWN), *(_drilled(run["figures"].get(name)) for run in runs))
         for name, figure in runs[-1]["figures"].items()

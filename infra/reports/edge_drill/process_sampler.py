@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import psutil
 
 SAMPLE_S = 0.2
+AUTOGROUP = Path("/proc/self/autogroup")
 
 
 class Sample(NamedTuple):
@@ -30,6 +31,14 @@ def main_thread_waited_s(process_id: int) -> float:
         return int(Path(f"/proc/{process_id}/task/{process_id}/schedstat").read_text().split()[1]) / 1e9
     except (OSError, IndexError):
         return 0.0
+
+
+def autogroup_nice() -> int:
+    """Return the priority of this session among those of the machine (autogroup): 0 by default."""
+    try:
+        return int(AUTOGROUP.read_text().split()[-1])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 class ProcessSampler:

@@ -21,6 +21,7 @@ from infra.reports.edge_drill import failures
 from infra.reports.edge_drill.disturbances import DISTURBANCES
 from infra.reports.edge_drill.market import load_market
 from infra.reports.edge_drill.overload import run_overload
+from infra.reports.edge_drill.process_sampler import autogroup_nice
 from infra.reports.edge_drill.publications import EDGES, run_publications
 from infra.reports.edge_drill.servers import EDGE, LIMITED, Servers, running_servers
 from infra.reports.program import Program, UsageError, ignore_environment
@@ -77,7 +78,7 @@ class EdgeDrill(Program):
         if unknown := [name for name in names if name not in STAGES]:
             raise UsageError(f"--only: expected some of {', '.join(STAGES)}; got {', '.join(unknown)}")
         ignore_environment()
-        report = Report(self.name, judged=not options.quick)
+        report = Report(self.name, judged=not options.quick, data={"autogroup_nice": autogroup_nice()})
         with running_servers(options.home) as servers:
             load_market(servers.settings)
             servers.start_edge(EDGE)
