@@ -18,7 +18,7 @@ export GX_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
 .PHONY: help env run up down status logs clean test check fmt lint types contracts quick platform replay wheel \
-        bench chaos fuzz forge-locks accept-watcher accept-elasticity references arena behaviour results lock jars jars-lock schemas
+        bench chaos edge-drill fuzz forge-locks accept-watcher accept-elasticity references arena behaviour results lock jars jars-lock schemas
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ bench: env  ## throughput, latency, memory, solver time; writes infra/reports/re
 
 chaos: env  ## kill parts under a recorded input and compare with an undisturbed run (ARGS="--seed 1-3 --kills 10")
 	@$(RUN) -m infra.reports chaos $(ARGS)
+
+edge-drill: env  ## quotes while Redis and Kafka fail, over the rate limit, after a publication (ten minutes; ARGS=--quick)
+	@$(RUN) -m infra.reports edge-drill $(ARGS)
 
 fuzz: env  ## hostile records in every field of every stream (minutes; ARGS="--records 200000")
 	@$(RUN) -m infra.reports fuzz $(ARGS)

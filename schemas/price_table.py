@@ -23,50 +23,14 @@ from typing import Any
 
 from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT
 from schemas.listings import Listing, group_key
+from schemas.money import EXPONENTS
+from schemas.redis_keys import price_key
 
 FULL = 0xFFFFFFFF
-READY_KEY = "ready"
 
 
 class PriceTableError(ValueError):
     """Invalid price table; the message states the expected and the actual value."""
-
-
-def price_key(listing: Listing) -> str:
-    """Return the Redis key of a listing's table, hash-tagged by tenant and market.
-
-    >>> price_key(Listing("acme", "web-us-usd", "sku-1"))
-    'price:{acme:web-us-usd}:sku-1'
-    """
-    return f"price:{{{listing.tenant}:{listing.market}}}:{listing.sku}"
-
-
-def segment_key(tenant: str, customer: str) -> str:
-    """Return the Redis key of a customer's segment.
-
-    The first two hex digits of the pseudonym are part of the hash tag and distribute the keys over 256 tags.
-
-    >>> segment_key("demo", "9f86d081")
-    'segment:{demo:9f}:9f86d081'
-    """
-    return f"segment:{{{tenant}:{customer[:2]}}}:{customer}"
-
-
-def purchases_key(tenant: str, customer: str) -> str:
-    """Return the Redis key of a customer's purchases.
-
-    The value is a hash from a period (its first day) to ``<purchases>:<purchases above the rivals' price>``. The
-    segment is computed from it. Readers of prices do not need it.
-
-    >>> purchases_key("demo", "9f86d081")
-    'purchases:{demo:9f}:9f86d081'
-    """
-    return f"purchases:{{{tenant}:{customer[:2]}}}:{customer}"
-
-
-def updates_channel(tenant: str, market: str) -> str:
-    """Return the pub/sub channel of a market's price changes. Redis may lose messages."""
-    return f"price-updates:{{{tenant}:{market}}}"
 
 
 def unit_draw(salt: str, customer: str, purpose: str = "price") -> int:
@@ -238,13 +202,12 @@ class PriceTable:
         Raises
         ------
         PriceTableError
-            If a field is missing or malformed.
+            If a field is missing or malformed, or the currency is unknown.
         """
         try:
-            table = {
-                arm: {seg: PriceList(tuple(v["p"]), tuple(v["c"])) for seg, v in segs.items()}
-                for arm, segs in json.loads(fields["table"]).items()
-            }
+            table = _price_lists(fields["table"])
+            if fields["currency"] not in EXPONENTS:
+                raise PriceTableError(f"currency: expected one of {', '.join(EXPONENTS)}")
             return cls(
                 listing=listing,
                 price_group=fields.get("price_group") or listing.sku,
@@ -260,7 +223,7 @@ class PriceTable:
                 decision_id=fields["decision_id"],
                 **{name: int(fields[name]) for name in _OPTIONAL if fields.get(name)},
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise PriceTableError(f"{price_key(listing)}: not a price table: {error!r}") from error
 
     def to_record(self) -> dict[str, Any]:
@@ -277,6 +240,23 @@ class PriceTable:
         if all(isinstance(value, str) for value in written.values()):
             object.__setattr__(table, "_redis", written)
         return table
+
+
+def _price_lists(text: str) -> dict[str, dict[str, PriceList]]:
+    table = {
+        arm: {seg: PriceList(_integers(v["p"]), _integers(v["c"])) for seg, v in segs.items()}
+        for arm, segs in json.loads(text).items()
+    }
+    if not table or not all(table.values()):
+        raise PriceTableError("table: expected at least one arm, and a segment of each")
+    return table
+
+
+def _integers(values: list[object]) -> tuple[int, ...]:
+    found = tuple(value for value in values if type(value) is int)
+    if len(found) != len(values):
+        raise PriceTableError(f"expected integers, got {values}")
+    return found
 
 
 _FIELDS = (

@@ -122,8 +122,14 @@ class Supervision:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             states = self.states()
-            if not any(states[n]["statename"] in (*RUNNING, "STOPPING", "BACKOFF") for n in wanted if n in states):
+            left = [n for n in wanted if states.get(n, {}).get("statename") in (*RUNNING, "STOPPING", "BACKOFF")]
+            if not left:
                 return
+            for name in left:
+                # One that was killed a moment before had ended, and was started again meanwhile.
+                if states[name]["statename"] in RUNNING:
+                    with contextlib.suppress(xmlrpc.client.Fault):
+                        self._rpc.stopProcess(name, False)
             time.sleep(0.1)
 
     def shutdown(self) -> None:

@@ -7,6 +7,7 @@ To add a program: write a subclass of :class:`Program` in a module below ``infra
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -43,6 +44,12 @@ class Program(ABC):
         UsageError
             If an option has an unknown value.
         """
+
+
+def ignore_environment() -> None:
+    """Remove the settings of another platform from the environment, except the folder of the jars."""
+    for name in [name for name in os.environ if name.startswith("WALRAS_") and name != "WALRAS_JARS"]:
+        del os.environ[name]
 
 
 def build_parser(programs: Sequence[Program]) -> argparse.ArgumentParser:

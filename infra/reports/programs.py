@@ -9,6 +9,7 @@ from infra.reports.arena.arena import Arena
 from infra.reports.behaviour import Behaviour
 from infra.reports.benchmarks.program import Benchmarks
 from infra.reports.chaos.drill import ChaosDrill
+from infra.reports.edge_drill.program import EdgeDrill
 from infra.reports.fuzz.forge_locks import ForgeLocks
 from infra.reports.fuzz.program import Fuzz
 from infra.reports.program import Program
@@ -16,6 +17,7 @@ from infra.reports.program import Program
 PROGRAMS: tuple[Program, ...] = (
     Benchmarks(),
     ChaosDrill(),
+    EdgeDrill(),
     Fuzz(),
     ForgeLocks(),
     AcceptWatcher(),

@@ -4,7 +4,7 @@
 the page. With ``--check`` it writes nothing and returns exit code 1 if the page differs. A figure is copied from
 its file; the notes of this module explain what a figure means. A report that records no date or commit gets "–".
 
-Over 300 lines: one page of eight short sections, each of which knows the format of one report. A section shares
+Over 300 lines: one page of nine short sections, each of which knows the format of one report. A section shares
 only the formatting functions with the others, so that a split would add modules and separate nothing.
 """
 
@@ -422,7 +422,40 @@ def chaos(folder: Path) -> Iterator[str]:
     yield from table(head, rows)
 
 
-SECTIONS = (benchmarks, pipeline, growth, watcher, elasticity, references, arena, chaos)
+def edge_drill(folder: Path) -> Iterator[str]:
+    """Yield the section of the edge drill."""
+    runs = load("edge_drill.json", folder)
+    yield "## Edge drill"
+    yield ""
+    yield (
+        f"`make edge-drill`; [data]({LINK}/edge_drill.json). Redis, Kafka and edges without Flink: 500 quotes a "
+        "second while servers fail, ten times the rate limit of a key, and publications that three edges are "
+        "asked for without a pause. A p99 counts from half a second after the beginning of a failure. Other work "
+        "shared the machine and raised the times: compare them with the undisturbed line and the load average."
+    )
+    yield ""
+    heads = [
+        f"run {n}: {', '.join(origin(run)[::2])}, autogroup nice {run['autogroup_nice']}"
+        for n, run in enumerate(runs, 1)
+    ]
+    rows = [
+        (figure["claim"], figure.get("limit", UNKNOWN), *(_drilled(run["figures"].get(name)) for run in runs))
+        for name, figure in runs[-1]["figures"].items()
+    ]
+    yield from table(("figure", "limit", *heads), rows)
+    yield f"Machine: {origin(runs[-1])[1]}."
+    yield ""
+
+
+def _drilled(figure: Mapping[str, Any] | None) -> str:
+    if figure is None:
+        return UNKNOWN
+    load_average = figure.get("detail", {}).get("load_average")
+    beside = "" if load_average is None else f" (load {number(load_average)})"
+    return f"{number(figure['value'])} {figure['unit']}{beside}{'' if figure['ok'] else ', **missed**'}"
+
+
+SECTIONS = (benchmarks, pipeline, growth, watcher, elasticity, references, arena, chaos, edge_drill)
 
 
 def page(folder: Path = RESULTS) -> str:

@@ -25,8 +25,8 @@ from jobs.runtime.pseudonym import pseudonym
 from jobs.runtime.settings import Settings
 from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT
 from schemas.money import Money
-from schemas.price_table import price_key, segment_key
 from schemas.records.results import OWN_PRICE_ELASTICITY
+from schemas.redis_keys import price_key, segment_key
 from schemas.topics import INPUTS, TOPICS
 
 

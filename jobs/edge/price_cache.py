@@ -7,6 +7,9 @@ Three guarantees, whatever happens to Redis:
 3. when Redis fails, hangs, or lacks its ``ready`` epoch, the cached entry stays in use, until neither Redis nor
    Kafka has confirmed it for the table's ``unconfirmed_minutes``.
 
+A request waits for Redis at most ``timeout_s``, and only until the first read has failed. From then on reads are
+attempted in the background, every ``pause_s``, and a request waits only where no price is known without Redis.
+
 Pub/sub hints make an entry be read again earlier. The guarantees do not rely on them, since messages may be lost.
 When the connection that brings them is lost, every entry is confirmed again before it is served.
 Lookups that arrive while a batch is read share the next batch, so that one round trip serves all of them. An entry
@@ -210,27 +213,34 @@ class PriceCache:
             If Redis does not answer and no price is cached.
         """
         now = self._monotonic()
-        waits: list[asyncio.Future[None]] = []
-        entry = self._tables.get(listing.key)
-        if (entry is None or entry.checked_at + self._reread_s < now) and self._unknown.get(listing, _NEVER) < now:
-            waits.append(self._want(self._wanted_tables, listing))
-        known = self._visitors[visitor]
-        if known is None or known.fresh_until < now or _may_be_quoted(known, entry, reading=bool(waits)):
-            waits.append(self._want(self._wanted_visitors, visitor))
-        for wait in waits:
-            await wait
         entry = self._tables.get(listing.key)
         known = self._visitors[visitor]
+        due = entry is None or entry.checked_at + self._reread_s < now
+        if self._down_until > _NEVER and (entry is not None or self._has_list_price(listing)):
+            # Redis failed last time: the next attempt is made in the background, and no request waits for it.
+            if now >= self._down_until:
+                self._ahead[listing] = None
+                self._begin_reading()
+            if entry is not None and due:
+                self._unconfirm([listing])
+        else:
+            waits: list[asyncio.Future[None]] = []
+            if due and self._unknown.get(listing, _NEVER) < now:
+                waits.append(self._want(self._wanted_tables, listing))
+            if known is None or known.fresh_until < now or _may_be_quoted(known, entry, reading=bool(waits)):
+                waits.append(self._want(self._wanted_visitors, visitor))
+            for wait in waits:
+                await wait
+            entry = self._tables.get(listing.key)
+            known = self._visitors[visitor]
         if known is None:
             # Redis does not answer: what is known of the customer stays in use.
             known = Visitor(self._segments[visitor[:2]] or None)
             self._visitors.put(visitor, known)
         if entry is not None:
             return entry, known
-        listed = self._listed.get(listing.key)
-        # Without Redis, or after evictions, a table that is not cached may still exist.
-        if listed is not None and (self.healthy or (self.all_tables_read() and not self.evicted)):
-            return Entry(list_price_table(listed), now), known
+        if self._has_list_price(listing):
+            return Entry(list_price_table(self._listed[listing.key]), now), known
         if self.healthy:
             raise UnknownListingError(listing.key)
         raise NoPriceError(listing.key)
@@ -238,6 +248,11 @@ class PriceCache:
     def age_visitors(self) -> None:
         """Forget the visitors that were not used since the last call but one."""
         self._visitors.age()
+
+    def _has_list_price(self, listing: Listing) -> bool:
+        """Return whether a listing without a cached table is known to have a list price alone."""
+        # Without Redis, or after evictions, a table that is not cached may still exist.
+        return listing.key in self._listed and (self.healthy or (self.all_tables_read() and not self.evicted))
 
     def on_table(self, table: PriceTable) -> None:
         """Accept a table read from Kafka (for a start without Redis) as unconfirmed; ignore a lower version.
@@ -335,6 +350,7 @@ class PriceCache:
             self.epoch = None
             self._down_until = self._monotonic() + self._pause_s
             return self._unconfirm(listings)
+        self._down_until = _NEVER
         if self.epoch is None and epoch is not None:
             log.info("edge cache: Redis is ready, epoch %s", epoch)
         self.epoch = epoch

@@ -26,7 +26,7 @@ import contextlib
 import gc
 import logging
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import count
 from typing import Any
 
@@ -128,18 +128,15 @@ def build(
     def take(record: Record, live: bool) -> None:
         name = record.topic.split(".")[1]
         value = accepted_value(record, TOPICS[name]) if name == "catalog" else record.json()
+        # Parsed on the follower's thread, which reports a record that is not as expected and goes on.
         if value and loop is not None:
-            _later(loop, takers[name], value)
+            if name == "tables":
+                _later(loop, cache.on_table, PriceTable.from_record(value))
+            elif name == "catalog":
+                _later(loop, cache.on_catalog, CatalogEntry(**value))
+            else:
+                _later(loop, keys.take_value, value)
 
-    def take_table(value: Mapping[str, Any]) -> None:
-        cache.on_table(PriceTable.from_record(value))
-
-    def take_entry(value: Mapping[str, Any]) -> None:
-        cache.on_catalog(CatalogEntry(**value))
-
-    takers: dict[str, Callable[[Mapping[str, Any]], None]] = {
-        "access_keys": keys.take_value, "tables": take_table, "catalog": take_entry,
-    }  # fmt: skip
     follower = TopicFollower(settings.kafka, FOLLOWED, take)
     cache.all_tables_read = lambda: follower.caught_up
 
@@ -244,7 +241,7 @@ def build(
     return app
 
 
-def _later(loop: asyncio.AbstractEventLoop, call: Callable[[Mapping[str, Any]], None], record: Any) -> None:
+def _later(loop: asyncio.AbstractEventLoop, call: Callable[[Any], None], record: Any) -> None:
     # The view's thread may still receive a record while the loop shuts down.
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(call, record)

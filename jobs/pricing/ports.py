@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from schemas.price_table import PriceTable, price_key
+from schemas.price_table import PriceTable
+from schemas.redis_keys import price_key
 
 
 class PublishResult(NamedTuple):

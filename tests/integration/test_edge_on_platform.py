@@ -24,7 +24,8 @@ from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.runtime.settings import Settings
 from schemas.events import CatalogEntry
 from schemas.listings import Listing
-from schemas.price_table import PriceTable, price_key
+from schemas.price_table import PriceTable
+from schemas.redis_keys import price_key
 from schemas.topics import TOPICS
 
 pytestmark = pytest.mark.platform

@@ -12,16 +12,8 @@ import pytest
 from scipy.stats import chi2_contingency, chisquare, kstest
 
 from schemas.listings import Listing
-from schemas.price_table import (
-    FULL,
-    READY_KEY,
-    PriceList,
-    PriceTable,
-    price_key,
-    segment_key,
-    unit_draw,
-    updates_channel,
-)
+from schemas.price_table import FULL, PriceList, PriceTable, unit_draw
+from schemas.redis_keys import READY_KEY, price_key, segment_key, updates_channel
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "redis_layout.json"
 CUSTOMERS = [f"customer-{i:05d}" for i in range(4000)]

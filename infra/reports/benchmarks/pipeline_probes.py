@@ -18,7 +18,7 @@ from jobs.connectors.kafka.reading import follow
 from jobs.runtime.settings import Settings
 from schemas.events import CatalogEntry, Offer
 from schemas.listings import Listing
-from schemas.price_table import updates_channel
+from schemas.redis_keys import updates_channel
 from schemas.time_units import MINUTE_MS
 from schemas.topics import TOPICS
 

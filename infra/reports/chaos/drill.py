@@ -10,7 +10,6 @@ The report, with every kill and comparison, is written to ``chaos.json`` and ``c
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +22,7 @@ from infra.reports.chaos.disturbances import plan
 from infra.reports.chaos.markdown import markdown
 from infra.reports.chaos.playback import BUCKETS, QUICK, Size, run
 from infra.reports.chaos.recording import INVALID_KINDS, record
-from infra.reports.program import Program
+from infra.reports.program import Program, ignore_environment
 from infra.reports.report import Figure, Limit, Report, provenance, write_json
 
 REPORT = RESULTS / "chaos.json"
@@ -49,8 +48,7 @@ class ChaosDrill(Program):
 
     def run(self, options: argparse.Namespace) -> Report:
         """Run one drill per seed, without settings of another platform from the environment."""
-        for name in [name for name in os.environ if name.startswith("WALRAS_") and name != "WALRAS_JARS"]:
-            del os.environ[name]
+        ignore_environment()
         report = Report(self.name)
         drills: list[dict[str, Any]] = []
         for seed in options.seed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,14 +14,20 @@ from redis.backoff import NoBackoff
 from jobs.connectors.redis.price_tables import client_options
 from jobs.connectors.redis.session_quotes import KEEP_LUA, READ_LUA, KeptWrite, keep_arguments, pairs
 from schemas.listings import Listing
-from schemas.price_table import READY_KEY, price_key, segment_key
+from schemas.redis_keys import READY_KEY, price_key, segment_key
 from schemas.session_quotes import session_key
+
+log = logging.getLogger(__name__)
 
 VERSIONS_LUA = """
 local versions = {}
-for i, key in ipairs(KEYS) do versions[i] = redis.call('HGET', key, 'version') end
+for i, key in ipairs(KEYS) do
+  local version = redis.pcall('HGET', key, 'version')
+  versions[i] = type(version) ~= 'table' and version
+end
 return versions
 """
+"""KEYS: price keys. A key that holds no hash has no version, instead of failing the whole batch."""
 _CHANNEL = "price-updates:"
 
 
@@ -61,6 +68,8 @@ class AsyncPriceTables:
         options = client_options() | {"socket_timeout": 2 * timeout_s, "socket_connect_timeout": 2 * timeout_s}
         # One immediate retry, for a connection that the server closed; the cache covers longer outages.
         options["retry"] = Retry(NoBackoff(), 1)
+        # Bytes that are no text make one table invalid, instead of breaking the connection within a reply.
+        options["encoding_errors"] = "replace"
         self._redis = redis.asyncio.Redis.from_url(url, **options)
 
     async def read(
@@ -90,16 +99,23 @@ class AsyncPriceTables:
                     pipe.eval(VERSIONS_LUA, len(held), *map(price_key, held))
                 for listing in wanted:
                     pipe.hgetall(price_key(listing))
-                (epoch, *segments), *found = await pipe.execute()
-            kept = [pairs(flat) for flat in found.pop(0)] if sessions else []
+                of_keys, *found = await pipe.execute(raise_on_error=False)
+            of_sessions = found.pop(0) if sessions else []
             versions = found.pop(0) if held else []
+            for reply in (of_keys, of_sessions, versions):
+                if isinstance(reply, Exception):
+                    raise reply
+            epoch, *segments = of_keys
             changed = [x for x, version in zip(held, versions, strict=True) if version != held[x]]
             if changed:
                 async with self._redis.pipeline(transaction=False) as pipe:
                     for listing in changed:
                         pipe.hgetall(price_key(listing))
-                    found += await pipe.execute()
-        return Reading(epoch, segments, versions, dict(zip([*wanted, *changed], found, strict=True)), kept)
+                    found += await pipe.execute(raise_on_error=False)
+        tables = {
+            listing: _fields(listing, reply) for listing, reply in zip([*wanted, *changed], found, strict=True)
+        }
+        return Reading(epoch, segments, versions, tables, [pairs(flat) for flat in of_sessions])
 
     async def keep(self, writes: Sequence[KeptWrite], now_ms: int, ttl_ms: int) -> list[str]:
         """Write quotes that sessions keep; return for each another edge's value that stays, or an empty text.
@@ -133,6 +149,14 @@ class AsyncPriceTables:
     async def close(self) -> None:
         """Close the connections."""
         await self._redis.aclose()  # type: ignore[attr-defined]
+
+
+def _fields(listing: Listing, reply: dict[str, str] | Exception) -> dict[str, str]:
+    """Return the fields of a table; none, and a line in the log, where its key holds something else."""
+    if isinstance(reply, Exception):
+        log.error("%s: expected a hash with a price table: %s", price_key(listing), reply)
+        return {}
+    return reply
 
 
 def _hint(channel: str, data: str) -> Hint | None:

@@ -25,14 +25,8 @@ from redis.retry import Retry
 
 from jobs.pricing.ports import PublishResult
 from schemas.listings import Listing
-from schemas.price_table import (
-    READY_KEY,
-    PriceTable,
-    price_key,
-    purchases_key,
-    segment_key,
-    updates_channel,
-)
+from schemas.price_table import PriceTable
+from schemas.redis_keys import READY_KEY, price_key, purchases_key, segment_key, updates_channel
 
 log = logging.getLogger(__name__)
 

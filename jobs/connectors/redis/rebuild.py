@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 from features.segments.customers import NO_PERIOD, CustomerSample, SegmentSettings, purchase_prior
 from jobs.connectors.kafka.policies import PolicyTopic
-from jobs.connectors.kafka.reading import follow, read_newest_first, read_topic
+from jobs.connectors.kafka.reading import Record, follow, read_newest_first, read_topic
 from jobs.connectors.redis.output_sinks import write_segments
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.pricing.decision.recorded_policy import recorded_policy
 from jobs.pricing.policy import Policy
 from schemas.listings import Listing
-from schemas.price_table import PriceList, PriceTable, PriceTableError
+from schemas.price_table import PriceList, PriceTable
 from schemas.time_units import MINUTE_MS
 from schemas.topics import TOPICS
 
@@ -71,13 +71,13 @@ def rebuild(
     first = next(tail)
     for record in read_topic(bootstrap, TOPICS["tables"].topic):
         read += 1
-        unreadable += not _take(best, record.topic, record.value and record.json(), policies)
+        unreadable += not _take(best, record, policies)
     lost = not best
     for stretch in read_newest_first(bootstrap, TOPICS["decisions"].topic):
         known = best.copy()
         read += len(stretch)
         for record in stretch:
-            unreadable += not _take(best, record.topic, record.value and record.json(), policies)
+            unreadable += not _take(best, record, policies)
         # A chunk may hold no record: its offsets may be transaction markers or aborted records.
         if stretch and best == known and not lost:
             break
@@ -91,7 +91,7 @@ def rebuild(
         if item is not None:
             read += 1
             before = len(late)
-            unreadable += not _take(late, item.topic, item.value and item.json(), policies)
+            unreadable += not _take(late, item, policies)
             if len(late) != before:
                 quiet_since = time.monotonic()
         item = next(tail)
@@ -161,15 +161,15 @@ def _segment_updates(bootstrap: str) -> Iterator[dict[str, Any] | None]:
         yield {"tenant": value["tenant"], "customer": value["customer"], "period": period, **counts}
 
 
-def _take(best: dict[Listing, PriceTable], topic: str, value: Any, policies: Mapping[str, Policy]) -> bool:
+def _take(best: dict[Listing, PriceTable], record: Record, policies: Mapping[str, Policy]) -> bool:
     """Keep a record's table if it has the listing's highest version; return False if the record is unreadable."""
-    if not value:
+    if not record.value:
         return True
     try:
-        decided = topic == TOPICS["decisions"].topic
+        value, decided = record.json(), record.topic == TOPICS["decisions"].topic
         table = table_of_decision(value, policies) if decided else PriceTable.from_record(value)
-    except (PriceTableError, KeyError, TypeError, ValueError) as error:
-        log.warning("rebuild: %s: %r", topic, error)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        log.warning("rebuild: %s-%d-%d: %r", record.topic, record.partition, record.offset, error)
         return False
     # A held or unchanged decision wrote no table.
     if table is not None and (table.listing not in best or table.version > best[table.listing].version):

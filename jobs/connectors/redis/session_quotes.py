@@ -15,10 +15,13 @@ MAX_TTL_MS = 86_400_000
 
 READ_LUA = """
 local found = {}
-for i, key in ipairs(KEYS) do found[i] = redis.call('HGETALL', key) end
+for i, key in ipairs(KEYS) do
+  local quotes = redis.pcall('HGETALL', key)
+  found[i] = quotes.err and {} or quotes
+end
 return found
 """
-"""KEYS: sessions' keys. Returns field, value, field, … of each."""
+"""KEYS: sessions' keys. Returns field, value, field, … of each; nothing of a key that holds no hash."""
 
 KEEP_LUA = """
 local most, now, ttl = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])

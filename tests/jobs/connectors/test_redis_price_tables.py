@@ -16,7 +16,8 @@ from jobs.connectors.redis.price_tables import NOT_READY, RedisPriceTables, clie
 from jobs.connectors.redis.rebuild import table_of_decision
 from jobs.pricing.ports import InMemoryPriceTables, PublishResult
 from schemas.listings import Listing
-from schemas.price_table import PriceList, PriceTable, price_key, updates_channel
+from schemas.price_table import PriceList, PriceTable
+from schemas.redis_keys import price_key, updates_channel
 
 LISTING = Listing("acme", "web-us-usd", "sku 1/blue")
 

@@ -11,7 +11,7 @@ from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.edge.price_cache import PriceCache
 from jobs.edge.price_entry import NoPriceError, UnknownListingError
 from schemas.listings import Listing
-from schemas.price_table import price_key
+from schemas.redis_keys import price_key
 from tests.jobs.edge.edge_builders import UNREACHABLE, KeptQuotes, a_table, a_visitor, an_entry, ask
 
 
