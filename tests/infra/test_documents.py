@@ -30,6 +30,7 @@ PAGES = {
 }
 HEADINGS = (
     "The way of the data", "What runs where", "Streams", "Buckets and state", "Serving contract in Redis",
+    "Session windows",
     "Price locks", "Guarantees", "Failures and restarts", "Offline data", "Packages", "Adding a thing",
 )  # fmt: skip
 """Headings of the architecture page that other pages cite."""

@@ -194,7 +194,8 @@ def table_of_decision(decision: Mapping[str, Any], policies: Mapping[str, Policy
     rivals = result["rivals_mean_minor"] if result["rivals_fresh"] else None
     published_ms = int(decision["decided_at_ms"])
     tables = (recorded_policy(inputs["policy"]) if "policy" in inputs else policies[inputs["policy_hash"]]).tables
-    hard_low_minor, hard_high_minor = result.get("hard") or (None, None)
+    by_operator = bool(tables.session_minutes) and inputs.get("approved_minor") is not None
+    hard_low_minor, hard_high_minor = (tables.session_minutes and result.get("hard")) or (None, None)
     return PriceTable(
         listing=Listing(decision["tenant"], decision["market"], decision["sku"]),
         price_group=decision["price_group"],
@@ -209,7 +210,7 @@ def table_of_decision(decision: Mapping[str, Any], policies: Mapping[str, Policy
         reason=result["reason"],
         decision_id=decision["decision_id"],
         session_minutes=tables.session_minutes,
-        session_from_version=0 if inputs.get("approved_minor") is None else int(decision["version"]),
+        session_from_version=int(decision["version"]) if by_operator else 0,
         hard_low_minor=hard_low_minor,
         hard_high_minor=hard_high_minor,
         unconfirmed_minutes=tables.unconfirmed_minutes,

@@ -108,19 +108,20 @@ def with_edge_limits(
     Parameters
     ----------
     inputs : of the decision. A price that an operator set or approved ends the prices that sessions keep.
-    hard : what the hard bands of the decision allow; None: not computed, the table's limits stay.
+    hard : what the hard bands of the decision allow; None: not computed, the table's limits stay. Without a
+        session window a table has none.
     version : that the table is published with.
     """
     of_policy = inputs.policy.tables
     limits = (table.hard_low_minor, table.hard_high_minor) if hard is None else hard
-    by_operator = inputs.controls.approved_minor is not None
+    by_operator = bool(of_policy.session_minutes) and inputs.controls.approved_minor is not None
     return replace(
         table,
         session_minutes=of_policy.session_minutes,
         unconfirmed_minutes=of_policy.unconfirmed_minutes,
         session_from_version=version if by_operator else table.session_from_version,
-        hard_low_minor=limits[0],
-        hard_high_minor=limits[1],
+        hard_low_minor=limits[0] if of_policy.session_minutes else None,
+        hard_high_minor=limits[1] if of_policy.session_minutes else None,
     )
 
 

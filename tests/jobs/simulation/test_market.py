@@ -65,8 +65,8 @@ def test_every_record_satisfies_its_contract_and_has_no_other_field() -> None:
         record = orjson.loads(value)
         contract = TOPICS[topic]
         assert contract.validate(record, at) is None, record
-        # The simulated shop tags no listing.
-        assert set(record) == {f.name for f in dataclasses.fields(contract.record)} - {"tags"}
+        # The simulated shop tags no listing, and its visits keep no price.
+        assert set(record) == {f.name for f in dataclasses.fields(contract.record)} - {"tags", "kept"}
         contract.record(**record)
         assert kafka_key(topic, record) == key
         assert record["event_time_ms"] <= at

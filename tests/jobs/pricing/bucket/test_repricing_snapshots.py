@@ -52,8 +52,13 @@ CONTINUED = {
     "continued_before_0051": BEFORE_0051,
 }
 """Key of the stored outputs → the snapshot that they follow."""
-ALONE = Policy().overridden({"groups": {"equal_price": False}})
-"""The policy of the version that wrote the outputs, which decided every listing of a price group alone."""
+ALONE = Policy().overridden(
+    {
+        "groups": {"equal_price": False},
+        "tables": {"session_minutes": 0, "unconfirmed_minutes": None},
+    }
+)
+"""The policy of the version that wrote the outputs, which decided listings alone, without windows."""
 
 
 def plain(value: Any) -> Any:
