@@ -12,6 +12,7 @@ from jobs.connectors.kafka.reading import Record
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.connectors.redis.rebuild import _take
 from jobs.edge.price_cache import PriceCache
+from jobs.edge.session_quotes import VisitorId
 from schemas.price_table import PriceTable, PriceTableError
 from schemas.redis_keys import price_key
 from schemas.topics import TOPICS
@@ -24,12 +25,12 @@ def test_only_the_first_requests_wait_for_a_redis_that_fails() -> None:
         cache.all_tables_read = lambda: True
         cache.on_table(a_table())
         cache.on_catalog(an_entry("list price alone"))
-        await cache.lookup(a_table().listing, ("acme", "first"))
+        await cache.lookup(a_table().listing, VisitorId("acme", "first", "visit"))
         assert cache.failures == 1
         for sku in ("sku-1", "list price alone"):
             # A coroutine that ends at its first step has waited for nothing.
             with pytest.raises(StopIteration):
-                cache.lookup(a_table(sku).listing, ("acme", "new customer")).send(None)
+                cache.lookup(a_table(sku).listing, VisitorId("acme", "new customer", "visit")).send(None)
         while cache.failures == 1:
             await asyncio.sleep(0)
         await cache.close()
