@@ -1,10 +1,11 @@
 """An edge under load while Redis and Kafka are killed: every quote is answered and reaches Kafka.
 
-The test uses a broker and a Redis of its own, which it kills.
+The test uses a broker and a Redis of its own, which it kills. No log of theirs has a secret or a customer's name.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from infra.reports.edge_drill.market import load_market
 from infra.reports.edge_drill.servers import Servers, running_servers
 
 pytestmark = pytest.mark.platform
+NOT_IN_LOGS = re.compile(r"walras_\w+?_[\w-]{30,}|PRIVATE KEY|(?:customer|session)=|\bnew-\d+-\d+")
+"""Access keys, private keys, and the customers of the load."""
 
 
 @pytest.fixture
@@ -33,3 +36,8 @@ def test_killed_redis_and_kafka_leave_no_quote_unanswered_or_unlogged(servers: S
     # Times depend on what else the machine does, and are judged by the program alone.
     missed = {figure.name for figure in figures(found) if not figure.ok and not figure.name.endswith("_p99")}
     assert (missed, len(found.windows)) == (set(), 2) and found.spooled > 0
+
+    logs = {log.name: log.read_text(errors="replace") for log in servers.platform.layout.run.rglob("*.log")}
+    assert {"edge.log", "broker.log"} <= set(logs)
+    pseudonyms = servers.settings.pseudonym_key.get_secret_value()
+    assert [name for name, text in logs.items() if NOT_IN_LOGS.search(text) or pseudonyms in text] == []
