@@ -32,13 +32,17 @@ KeyId = Annotated[str, typer.Argument(help="id in `walras keys list`", metavar="
 def issue_command(
     author: Annotated[str, typer.Argument(help="name of the holder, a person or a program", metavar="NAME")],
     role: Annotated[Role, typer.Option(help="what the holder may do")],
-    tenant: Annotated[str, typer.Option(help="the one tenant that it may see; by default every tenant")] = "",
+    tenant: Annotated[
+        str, typer.Option(help="the one tenant that it may see, by default the run's; * for every tenant")
+    ] = "",
     days: Annotated[float, typer.Option(min=0.001, max=3650, help="days until it expires")] = 90,
     kind: Annotated[KeyKind, typer.Option(help="where a key for prices is used")] = KeyKind.PUBLIC,
 ) -> None:
     """Issue a key and print it; it is kept nowhere."""
+    settings = Settings.load()
+    seen = EVERY_TENANT if tenant == "*" else tenant or settings.tenant
     try:
-        text, record = access_keys.issue(Settings.load(), author, role, tenant, days, kind)
+        text, record = access_keys.issue(settings, author, role, seen, days, kind)
     except KeyIssueError as error:
         raise wrong(f"keys: {error}") from None
     typer.echo(text)

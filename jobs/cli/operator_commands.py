@@ -26,9 +26,9 @@ from jobs.cli.base import (
     parse_listing,
     wrong,
 )
+from jobs.connectors.kafka.command_targets import Target
 from jobs.connectors.kafka.commands import (
     OperatorError,
-    Target,
     make_command,
     parse_target,
     parse_until,
@@ -171,8 +171,10 @@ def _send(kind: CommandKind, target: Target, operator: str, *, reason: str, **fi
         publish_command(settings, command)
     except OperatorError as error:
         raise wrong(str(error)) from None
-    at = "/".join(part for part in target if part)
-    typer.echo(f"{kind.value} {at}: published as {command.event_id} at {format_time(now_ms)}")
+    typer.echo(
+        f"{kind.value} {target.text}: published as {command.event_id} at {format_time(now_ms)}; "
+        "`walras explain LISTING` shows what came of it"
+    )
 
 
 def _target(text: str) -> Target:

@@ -16,7 +16,17 @@ from rich.progress import Progress
 from jobs.audit.explanation import format_time
 from jobs.cli.base import AsJson, Operator, Reason, columns, commands, out, wrong
 from jobs.connectors.kafka.commands import OperatorError
-from jobs.policies import PolicyUseError, Preview, diff, history, preview, rollback, set_policy, show
+from jobs.policies import (
+    PolicyUseError,
+    Preview,
+    covered_listings,
+    diff,
+    history,
+    preview,
+    rollback,
+    set_policy,
+    show,
+)
 from jobs.policies.documents import changes_text, scope_text
 from jobs.pricing.policies import PatchError, ScopeError
 from jobs.pricing.policies.live_keys import description, is_live
@@ -112,7 +122,7 @@ def set_command(
         changes = parse_changes(assignments, unset)
         author = operator or getpass.getuser()
         command = set_policy(settings, scope, changes, operator=author, reason=reason, since=since)
-    _sent(scope, command)
+    _sent(settings, scope, command)
 
 
 @policy.command(name="diff")
@@ -152,7 +162,7 @@ def rollback_command(
         command = rollback(
             settings, scope, operator=operator or getpass.getuser(), reason=reason, to=to, since=since
         )
-    _sent(scope, command)
+    _sent(settings, scope, command)
 
 
 @policy.command(name="preview")
@@ -226,16 +236,21 @@ def _change_lines(found: list[PolicyChanged]) -> list[str]:
             scope_text(each),
             changes_text(each),
             f"{each.operator}: {each.reason}",
-            "" if each.accepted else f"REFUSED: {each.problem}",
+            "accepted" if each.accepted else f"REFUSED: {each.problem}",
         )
         for each in found
     ]
     return list(columns(rows))
 
 
-def _sent(scope: str, command: Command) -> None:
+def _sent(settings: Settings, scope: str, command: Command) -> None:
     typer.echo(f"policy {scope}: sent as {command.event_id}; holds from {format_time(command.from_ms or 0)}")
-    typer.echo("`walras policy history` shows whether it was accepted")
+    count = covered_listings(settings, scope)
+    typer.echo(f"{count} listings of the catalog are in this scope now; `walras policy history` shows the outcome")
+    if not count:
+        typer.echo(
+            "warning: no listing is in this scope: check its spelling, or take it back with rollback", err=True
+        )
 
 
 class _refusing:

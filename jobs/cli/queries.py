@@ -133,10 +133,11 @@ def rejected(
     counts = Counter((v["topic"], v["field"], v["code"]) for v in refused)
     counts.update(("cells", "listing", str(v.get("code"))) for v in cells)
     rows = [(str(n), *key) for key, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
-    lines = columns([("records", "topic", "field", "code"), *rows]) if rows else iter(["nothing was refused"])
-    if show:
-        lines = (f"{v['topic']}-{v['partition']}-{v['offset']}  {v['field']}  {v['code']}  {v['line'][:200]}"
-                 for v in refused)  # fmt: skip
+    nothing = "nothing was refused; the page lists commands that were refused"
+    lines = list(columns([("records", "topic", "field", "code"), *rows])) if rows else [nothing]
+    if show and rows:
+        lines = [f"{v['topic']}-{v['partition']}-{v['offset']}  {v['field']}  {v['code']}  {v['line'][:200]}"
+                 for v in refused]  # fmt: skip
     data = {
         "counts": [{"records": n, "topic": t, "field": f, "code": c} for (t, f, c), n in sorted(counts.items())],
         "records": refused if show else None,

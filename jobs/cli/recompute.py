@@ -53,7 +53,7 @@ def recompute(
         *(f"  {name}" for name in audit.differing[:50]),
     ]
     if every:
-        lines.append(f"{audit.joint} joint decisions recomputed; records are missing of {audit.incomplete}")
+        lines.append(f"{audit.joint} joint decisions recomputed, {audit.incomplete} lack a member's record")
     if without_offer:
         data["different_without_offer"] = audit.moved.total()
         lines.append(f"{audit.moved.total()} differ without the rivals' offers")

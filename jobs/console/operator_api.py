@@ -22,7 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from jobs.access import KeyKind, Permission, Principal, Role
 from jobs.access.keys import NAME_PATTERN, KeyIssueError, kind_of_record
 from jobs.connectors.kafka import access_keys
-from jobs.connectors.kafka.commands import OperatorError, Target, make_command, publish_command
+from jobs.connectors.kafka.command_targets import Target
+from jobs.connectors.kafka.commands import OperatorError, make_command, publish_command
 from jobs.connectors.kafka.publisher import PublishError
 from jobs.console.sign_in import ConsoleAccess, required
 from jobs.runtime.settings import Settings

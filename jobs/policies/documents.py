@@ -175,7 +175,7 @@ def changes_text(record: PolicyChanged) -> str:
     >>> changes_text(PolicyChanged("c1", 0, "acme", "", "", text, 60_000, False, "ann", "", True, ""))
     'limits.max_step=0.05, limits.max_daily unset'
     >>> changes_text(PolicyChanged("c1", 0, "acme", "", "", "{}", 60_000, True, "ann", "", True, ""))
-    'replaced by nothing'
+    'all keys removed'
     """
     try:
         keys = orjson.loads(record.changes or "{}")
@@ -187,7 +187,9 @@ def changes_text(record: PolicyChanged) -> str:
     except (ValueError, AttributeError):
         # A refused patch may hold any text.
         return record.changes
-    return f"replaced by {text or 'nothing'}" if record.replaces else text
+    if not record.replaces:
+        return text
+    return f"replaced by {text}" if text else "all keys removed"
 
 
 def scope_text(record: PolicyChanged) -> str:

@@ -150,7 +150,13 @@ def test_decisions_are_explained_and_recomputed(market: tuple[Settings, dict[Lis
     assert walras("recompute", "no such decision").exit_code == 1
 
 
-def test_freeze_command_satisfies_the_contract(platform: Settings) -> None:
+def test_freeze_command_satisfies_the_contract_and_has_a_known_target(platform: Settings) -> None:
+    entry = CatalogEntry("e0", 1, TENANT, "web-us-usd", "s0", "s0", "shoes", "margin", "USD", 1, True, 1200, 1999)
+    with Publisher(platform.kafka) as publisher:
+        publisher.send("catalog", entry, timestamp_ms=platform.run_clock.now_ms())
+    for unknown in (f"{TENANT}/web-us-usd/s-none", f"{TENANT}/web-us-eur", "edge-tset"):
+        refused = walras("freeze", unknown, "--until", "2h", "--reason", "a test")
+        assert refused.exit_code == 2 and f"got '{unknown}'; the nearest is" in refused.stderr
     done = walras("freeze", f"{TENANT}/web-us-usd", "--until", "2h", "--operator", "ops", "--reason", "a test")
     assert done.exit_code == 0
     commands = mine(platform, "commands")

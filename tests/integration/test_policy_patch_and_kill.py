@@ -11,7 +11,8 @@ import pytest
 from infra.local.parts import TASK_MANAGERS
 from infra.reports.chaos.disturbances import kill
 from infra.reports.waiting import until
-from jobs.connectors.kafka.commands import Target, make_command, publish_command
+from jobs.connectors.kafka.command_targets import Target
+from jobs.connectors.kafka.commands import make_command, publish_command
 from jobs.connectors.kafka.policies import PolicyTopic
 from jobs.connectors.kafka.publisher import Publisher
 from jobs.connectors.kafka.reading import read_topic, read_values

@@ -36,7 +36,7 @@ from infra.reports.arena.pricing_methods import (
     strategy_policy,
 )
 from infra.reports.program import Program, UsageError
-from infra.reports.report import Report, write_json
+from infra.reports.report import Report, provenance, write_json
 from jobs.pricing.policy import Policy
 from jobs.pricing.strategies.cost_plus import CostPlus, CostPlusSettings
 from jobs.pricing.strategies.match_rival import MatchRival
@@ -225,7 +225,7 @@ class Arena(Program):
         listings = options.listings or (8 if options.quick else 16)
 
         def write(comparison: Comparison) -> None:
-            write_json(options.out / "arena.json", comparison.document())
+            write_json(options.out / "arena.json", provenance() | comparison.document())
             draw(comparison, options.out / "arena.png")
 
         methods = options.methods.split(",")

@@ -20,7 +20,8 @@ from infra.reports.chaos.prober import Prober
 from infra.reports.chaos.recording import TENANT, RecordToSend, ticks
 from infra.reports.waiting import until
 from jobs.access.key_files import ADMIN, read_key
-from jobs.connectors.kafka.commands import Target, make_command, publish_command
+from jobs.connectors.kafka.command_targets import Target
+from jobs.connectors.kafka.commands import make_command, publish_command
 from jobs.connectors.kafka.offsets import SILENT, consumer_lag
 from jobs.connectors.kafka.publisher import Publisher
 from jobs.connectors.kafka.reading import read_values

@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 import uuid
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from jobs.access.roles import Role
 from jobs.access.signatures import Signer
-from jobs.connectors.kafka.publisher import Publisher
+from jobs.connectors.kafka.command_targets import Target, check_target
+from jobs.connectors.kafka.offsets import KAFKA_UNREACHABLE, error_text
+from jobs.connectors.kafka.publisher import Publisher, PublishError
 from jobs.runtime.settings import Settings
 from schemas.records.operator_events import Command, CommandKind
 from schemas.time_units import DAY_MS, HOUR_MS, MINUTE_MS
@@ -23,14 +25,6 @@ UNITS_MS = {"s": 1000, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
 
 class OperatorError(ValueError):
     """Text that cannot be parsed into a command; the message names what was expected and what was given."""
-
-
-class Target(NamedTuple):
-    """What a command applies to: a tenant, one of its markets, or one listing."""
-
-    tenant: str
-    market: str | None = None
-    sku: str | None = None
 
 
 def parse_target(text: str) -> Target:
@@ -136,7 +130,7 @@ def make_command(kind: CommandKind, target: Target, *, operator: str, now_ms: in
 
 
 def publish_command(settings: Settings, command: Command, role: str = Role.ADMIN) -> None:
-    """Sign a command, publish it, and wait until the broker has it.
+    """Check the target of a command, sign the command, publish it, and wait until the broker has it.
 
     Parameters
     ----------
@@ -145,10 +139,17 @@ def publish_command(settings: Settings, command: Command, role: str = Role.ADMIN
     Raises
     ------
     OperatorError
-        If the jobs verify commands and the signing key cannot be read.
+        If the catalog has no listing of the target, or the jobs verify commands and the signing key cannot be
+        read.
     jobs.connectors.kafka.publisher.PublishError
-        If the broker does not take it within 15 s.
+        If the broker does not answer, or does not take it within 15 s.
     """
+    try:
+        unknown = check_target(settings.kafka, Target(command.tenant, command.market, command.sku))
+    except KAFKA_UNREACHABLE as error:
+        raise PublishError(f"the catalog cannot be read, nothing was sent: {error_text(error)}") from error
+    if unknown is not None:
+        raise OperatorError(f"target: {unknown}")
     if settings.command_key is not None:
         if not settings.signing_key_file.exists():
             raise OperatorError(

@@ -74,7 +74,13 @@ class QuoteAccess:
         if not found.may(permission):
             return 403, f"expected a key whose role may {permission}; this one's is {found.role}"
         path: str = scope["path"]
-        if found.tenant and path.startswith(PREFIX) and not path.startswith(f"{PREFIX}{found.tenant}/"):
+        # A path without tenant, market and SKU gets 400 later, which says what is expected.
+        if (
+            found.tenant
+            and path.startswith(PREFIX)
+            and not path.startswith(f"{PREFIX}{found.tenant}/")
+            and (path.count("/", len(PREFIX)) > 1)
+        ):
             return 403, f"expected a listing of the key's tenant {found.tenant}"
         scope["tenant"], scope["key_id"] = found.tenant, found.key_id
         if found.public:

@@ -278,7 +278,9 @@ def _group(inputs: PricingInputs, terms: GroupTerms) -> str:
         lines.append(text)
     if terms.gain_minor is not None and terms.gain_sd_minor is not None:
         gain, sd = money(terms.gain_minor, currency), money(terms.gain_sd_minor, currency)
-        lines.append(f"Gain of the group at its best price: {gain} ± {sd} {_per_period(inputs)}.")
+        lines.append(
+            f"Expected gain of the group's best price over the present one: {gain} ± {sd} {_per_period(inputs)}."
+        )
     return _NEXT_LINE.join(lines)
 
 
@@ -329,7 +331,7 @@ def _gain(inputs: PricingInputs, result: Mapping[str, Any]) -> str:
     if inputs.current is None:
         return "Not known: there was no price table to compare with."
     if result["confidence"] is None:
-        return "Not computed: no price moves."
+        return "Not computed: the decision moves no price."
     gain, sd = (money(result[name], inputs.currency) for name in ("gain_minor", "gain_sd_minor"))
     text = f"{gain} ± {sd} {_per_period(inputs)}; it is positive with a probability of {result['confidence']:.0%}."
     if result.get("fallback") == Fallback.RULE:
@@ -359,7 +361,7 @@ def _next(inputs: PricingInputs, decision: Mapping[str, Any]) -> list[str]:
         )
     if result["continue_at_ms"] is not None:
         minutes = (result["continue_at_ms"] - inputs.at_ms) / MINUTE_MS
-        follows.append(f"The change continues in {minutes:.0f} minutes, as far as the limits allow.")
+        follows.append(f"The listing is decided again in {minutes:.0f} minutes: its limits may allow more then.")
     return follows
 
 

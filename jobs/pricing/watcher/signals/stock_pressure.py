@@ -41,10 +41,12 @@ class StockPressure(Signal):
         """Return θ of (1) and c(κ(θ)) of (3), per effect and listing."""
         more = np.maximum(spread.unit_mean - 1.0, 0.0)
         phi_units = np.maximum(spread.phi * spread.unit_mean + spread.unit_variance / spread.unit_mean, 1.0)
-        phi_quantity = np.maximum(spread.unit_variance / np.maximum(more, 1e-9), 1.0)
+        # At a mean of one, which holds too where returns exceed the further units, every order is of one unit.
+        varies = more > 0.0
+        phi_quantity = np.where(varies, np.maximum(spread.unit_variance / np.where(varies, more, 1.0), 1.0), 1.0)
         with np.errstate(divide="ignore"):
             edge = 0.5 * np.minimum(
-                np.where(more > 0.0, np.log(phi_quantity / (phi_quantity - 1.0)), np.inf),
+                np.log(phi_quantity / (phi_quantity - 1.0)),
                 np.log(spread.phi / (spread.phi - 1.0)) / spread.unit_mean,
             )
         theta = np.stack([np.minimum(exponential_tilt(r, phi_units), edge) for r in self.effects])

@@ -108,6 +108,18 @@ def test_cumulant_raises_where_the_expectation_is_infinite():
         cumulant_slope(np.array([1.0]), np.array([3.0]))
 
 
+@given(
+    phi=st.floats(1.0, 1e6),
+    more=st.one_of(st.just(0.0), st.floats(1e-300, 1e6)),
+    variance=st.one_of(st.just(0.0), st.floats(1e-300, 1e9)),
+)
+@settings(max_examples=300)
+def test_tilts_are_finite_for_every_spread(phi: float, more: float, variance: float) -> None:
+    spread = Spread(np.array([phi]), np.array([1.0 + more]), np.array([variance]))
+    for signal in SIGNALS:
+        assert np.isfinite(signal().tilts(spread)).all()
+
+
 def test_every_signal_class_of_the_folder_is_in_the_tuple_and_has_a_weight():
     found = set()
     for module in pkgutil.iter_modules(package.__path__):

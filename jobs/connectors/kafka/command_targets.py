@@ -1,0 +1,59 @@
+"""What commands may apply to: the tenants, markets and listings of the catalog topic.
+
+A command for a name that does not exist would be published, and nothing would come of it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from jobs.connectors.kafka.reading import read_accepted
+from schemas.listings import Listing
+
+
+class Target(NamedTuple):
+    """What a command applies to: a tenant, one of its markets, or one listing."""
+
+    tenant: str
+    market: str | None = None
+    sku: str | None = None
+
+    @property
+    def text(self) -> str:
+        """Return ``tenant``, ``tenant/market`` or ``tenant/market/sku``."""
+        return "/".join(part for part in self if part)
+
+
+def unknown_target(target: Target, listings: Iterable[str]) -> str | None:
+    """Return why a target cannot be commanded; None where the catalog has a listing of it.
+
+    Parameters
+    ----------
+    listings : keys of the catalog's listings.
+
+    >>> unknown_target(Target("acme", "web"), ["acme/web/sku-1"]) is None
+    True
+    >>> unknown_target(Target("acme", "web", "sku-2"), ["acme/web/sku-1"])
+    "expected a listing of the catalog, got 'acme/web/sku-2'; the nearest is 'acme/web/sku-1'"
+    """
+    parts = len(target.text.split("/", 2))
+    names = {"/".join(listing.split("/", 2)[:parts]) for listing in listings}
+    if target.text in names:
+        return None
+    kind = ("tenant", "market", "listing")[parts - 1]
+    near = difflib.get_close_matches(target.text, sorted(names), n=1)
+    hint = f"the nearest is {near[0]!r}" if near else "`walras tables` lists what has a price"
+    return f"expected a {kind} of the catalog, got {target.text!r}; {hint}"
+
+
+def check_target(bootstrap: str, target: Target) -> str | None:
+    """Return why a target cannot be commanded, by the catalog topic; None where it can.
+
+    Raises
+    ------
+    confluent_kafka.KafkaException
+        If the broker does not answer.
+    """
+    return unknown_target(target, (Listing.key_in(entry) for entry in read_accepted(bootstrap, "catalog")))
