@@ -366,12 +366,7 @@ def arena(folder: Path) -> Iterator[str]:
             "over matching the rival", "over hourly repricing",
             "price changes per listing and day: Walras, hourly")  # fmt: skip
     yield from table(head, rows)
-    methods = list(next(iter(report["families"].values())))
-    shares = [
-        (name, *(f"{_mean(of[name]['share_of_clairvoyant']):.3f}" for of in report["families"].values()))
-        for name in methods
-    ]
-    yield from table(("share of the clairvoyant's profit by", *report["families"]), shares)
+    yield from _shares(report)
     yield (
         f"{len(judged) - len(missed)} of {len(judged)} judged lines hold"
         + (f"; missed: {'; '.join(missed)}." if missed else ".")
@@ -380,6 +375,24 @@ def arena(folder: Path) -> Iterator[str]:
     yield ""
     yield f"![Profit beside simple strategies and a clairvoyant]({LINK}/arena.png)"
     yield ""
+    every = load("arena_strategies.json", folder)
+    yield (
+        "Every strategy that a policy may name, in every family of demand, in the quick form (`ARGS=--quick`: one "
+        f"seed, {every['days']:g} days, {every['listings']} listings), which shows that each runs, not which is "
+        f"best; [data]({LINK}/arena_strategies.json); date: {every['date']}."
+    )
+    yield ""
+    yield from _shares(every)
+
+
+def _shares(report: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the table of each method's mean share of the clairvoyant's profit, by family of demand."""
+    families = report["families"].values()
+    rows = [
+        (name, *(f"{_mean(of[name]['share_of_clairvoyant']):.3f}" for of in families))
+        for name in next(iter(families))
+    ]
+    yield from table(("share of the clairvoyant's profit by", *report["families"]), rows)
 
 
 def _mean(values: Sequence[float]) -> float:

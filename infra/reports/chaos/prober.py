@@ -28,7 +28,8 @@ def processor_wait_s() -> float:
 class Prober:
     """Request the listings in turn, ``per_second`` times a second, until :meth:`stop`.
 
-    A listing without a table or a list price (404, 503) counts only from its first price.
+    The requests are a robot's, whose session keeps no earlier price. A listing without a table or a list price
+    (404, 503) counts only from its first price.
     """
 
     port: int
@@ -56,7 +57,7 @@ class Prober:
             try:
                 client.request(
                     "GET",
-                    f"/v1/quotes/{listing.key}?customer=prober-{turn % 7}",
+                    f"/v1/quotes/{listing.key}?customer=prober-{turn % 7}&bot=1",
                     headers={"authorization": f"Bearer {self.key}"},
                 )
                 reply = client.getresponse()
