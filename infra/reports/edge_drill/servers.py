@@ -23,6 +23,7 @@ from infra.local.platform import Platform
 from infra.reports.chaos.disturbances import kill
 from infra.reports.edge_drill.market import TENANT, publish_tables
 from infra.reports.waiting import until
+from jobs.access.keys import KeyKind
 from jobs.access.roles import Role
 from jobs.connectors.kafka.access_keys import issue
 from jobs.edge.quote_requests import PREFIX
@@ -103,8 +104,8 @@ class Servers:
         publish_tables(self.settings, tables)
 
     def issue_key(self, holder: str, *edges: str) -> str:
-        """Return a new key for quotes of the drill's tenant, once the edges accept it."""
-        text, _ = issue(self.settings, holder, Role.QUOTES, TENANT, KEY_DAYS)
+        """Return a new key of a backend for quotes of the drill's tenant, once the edges accept it."""
+        text, _ = issue(self.settings, holder, Role.QUOTES, TENANT, KEY_DAYS, KeyKind.BACKEND)
         for edge in edges:
             until(f"{edge} accepts the key", partial(self._accepts, edge, text), 30)
         return text
