@@ -101,7 +101,7 @@ references: env  ## published elasticities of other data sets (installs requirem
 	@$(RUN) -m pip install -q --require-hashes --no-deps --upgrade --target $(REFERENCE) -r requirements-reference.lock
 	@PYTHONPATH=$(REFERENCE) $(RUN) -m infra.reports references $(ARGS)
 
-arena: env  ## Walras against simple pricing methods and a clairvoyant on simulated demand (half an hour; ARGS=--quick)
+arena: env  ## Walras against simple pricing methods and a clairvoyant on simulated demand (hours; ARGS=--quick)
 	@$(RUN) -m infra.reports arena $(ARGS)
 
 behaviour: env  ## record decisions on fixed inputs, or compare two records (ARGS="record <folder>", "compare <one> <other>")
