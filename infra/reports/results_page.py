@@ -375,14 +375,6 @@ def arena(folder: Path) -> Iterator[str]:
     yield ""
     yield f"![Profit beside simple strategies and a clairvoyant]({LINK}/arena.png)"
     yield ""
-    every = load("arena_strategies.json", folder)
-    yield (
-        "Every strategy that a policy may name, in every family of demand, in the quick form (`ARGS=--quick`: one "
-        f"seed, {every['days']:g} days, {every['listings']} listings), which shows that each runs, not which is "
-        f"best; [data]({LINK}/arena_strategies.json); date: {every['date']}."
-    )
-    yield ""
-    yield from _shares(every)
 
 
 def _shares(report: Mapping[str, Any]) -> Iterator[str]:
