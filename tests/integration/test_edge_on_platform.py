@@ -151,9 +151,11 @@ def test_decisions_are_explained_and_recomputed(market: tuple[Settings, dict[Lis
 
 
 def test_freeze_command_satisfies_the_contract_and_has_a_known_target(platform: Settings) -> None:
-    entry = CatalogEntry("e0", 1, TENANT, "web-us-usd", "s0", "s0", "shoes", "margin", "USD", 1, True, 1200, 1999)
+    now_ms = platform.run_clock.now_ms()
+    entry = CatalogEntry("e0", now_ms, TENANT, "web-us-usd", "s0", "s0", "shoes", "margin", "USD", 1, True, 1200,
+                         1999)  # fmt: skip
     with Publisher(platform.kafka) as publisher:
-        publisher.send("catalog", entry, timestamp_ms=platform.run_clock.now_ms())
+        publisher.send("catalog", entry, timestamp_ms=now_ms)
     for unknown in (f"{TENANT}/web-us-usd/s-none", f"{TENANT}/web-us-eur", "edge-tset"):
         refused = walras("freeze", unknown, "--until", "2h", "--reason", "a test")
         assert refused.exit_code == 2 and f"got '{unknown}'; the nearest is" in refused.stderr
