@@ -173,7 +173,7 @@ def _send(kind: CommandKind, target: Target, operator: str, *, reason: str, **fi
         raise wrong(str(error)) from None
     typer.echo(
         f"{kind.value} {target.text}: published as {command.event_id} at {format_time(now_ms)}; "
-        "`walras explain LISTING` shows what came of it"
+        "`walras explain LISTING` shows the decision that follows"
     )
 
 
