@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
-from jobs.edge.api_models import BatchRequest, CartRequest, Record, record_of, shown
+from jobs.edge.api.models import BatchRequest, CartRequest, Record, record_of, shown
 from jobs.edge.price_cache import PriceCache
 from jobs.edge.price_entry import Entry, NoPriceError, UnknownListingError
 from jobs.edge.problems import problem_of

@@ -47,8 +47,8 @@ from jobs.edge.admission.access import QuoteAccess, protected
 from jobs.edge.admission.probing import ProbingDetector, Thresholds
 from jobs.edge.admission.rate_limits import WINDOW_S, RateLimits
 from jobs.edge.admission.slowing import Delays, add_probing_gauges, examination, log_episode
+from jobs.edge.api.openapi import DOCUMENT, openapi
 from jobs.edge.lock_routes import LOCK, REDEEM, LockRoutes
-from jobs.edge.openapi import DOCUMENT, openapi
 from jobs.edge.price_cache import PriceCache
 from jobs.edge.problems import unserved_handler
 from jobs.edge.quote_requests import ROOT

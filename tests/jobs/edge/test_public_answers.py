@@ -17,7 +17,7 @@ import jwt
 import pytest
 
 from jobs.connectors.redis.price_tables import RedisPriceTables
-from jobs.edge.api_models import RECORDS
+from jobs.edge.api.models import RECORDS
 from jobs.runtime.pseudonym import pseudonym
 from schemas.listings import Listing
 from schemas.price_table import PriceList, PriceTable

@@ -11,7 +11,7 @@ import pytest
 
 from jobs.access import KeyRing
 from jobs.connectors.redis.price_tables import RedisPriceTables
-from jobs.edge.api_models import MAX_LINES, MAX_QUANTITY
+from jobs.edge.api.models import MAX_LINES, MAX_QUANTITY
 from jobs.edge.quote_lists import MAX_BODY
 from jobs.edge.service import build
 from jobs.runtime.pseudonym import pseudonym

@@ -25,7 +25,7 @@ from infra.reports.benchmarks.quote_port.bench_quotes import (
 )
 from infra.reports.benchmarks.quote_port.edge_server import ACCESS_KEY
 from infra.reports.benchmarks.quote_port.http_load import post, run_load
-from jobs.edge.api_models import MAX_LINES
+from jobs.edge.api.models import MAX_LINES
 from jobs.edge.quote_requests import BATCH, CART
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobs.edge.api_models import (
+from jobs.edge.api.models import (
     LISTING,
     BatchReply,
     BatchRequest,
