@@ -35,7 +35,7 @@ from infra.local.platform import Platform
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.connectors.redis.redemptions import RedemptionStore
 from jobs.monitoring import minute_progress
-from jobs.monitoring.health import newest_minute
+from jobs.monitoring.minutes import newest_minute
 from jobs.registry import JOBS
 from jobs.runtime.metrics import Metrics
 

@@ -36,7 +36,7 @@ from jobs.access.signatures import Signer
 from jobs.connectors.feast.features import apply_feature_repo
 from jobs.connectors.kafka.access_keys import ensure_local_keys, wall_ms
 from jobs.connectors.kafka.publisher import ensure_topics
-from jobs.monitoring.health import newest_minute
+from jobs.monitoring.minutes import newest_minute
 from jobs.registry import JOBS
 from jobs.runtime.pseudonym import create_key
 from jobs.runtime.settings import DATA_CLOCK, KEY_FILE, SETTINGS_ERRORS, SIGNING_KEY_FILE, Settings
@@ -475,9 +475,14 @@ class Platform:
             "up": bool(states),
             "home": str(self.layout.home),
             "addresses": {name: without_password(value) for name, value in env.items()},
+            "ports": {},
             "parts": {},
             "jobs": {},
         }
+        if states:
+            settings = self.settings()
+            page = f"{settings.console_address} (`walras keys link` prints a link that signs in)"
+            answer["ports"] = {"quotes": settings.edge_address, "page": page}
         external = self.external()
         for part in self._known_parts.values():
             info = states.get(part.name)

@@ -18,7 +18,7 @@ def without_password(address: str) -> str:
 
 
 def status_text(status: Mapping[str, Any]) -> str:
-    """Return the status as a table."""
+    """Return the status as a table: parts, jobs, memory, addresses, and the two ports."""
     if not status["up"]:
         return f"no platform is up under {status['home']}; `make run` or `make up` starts one"
     lines = [f"{'part':<12} {'state':<9} {'since':>8} {'memory':>8}  "]
@@ -29,6 +29,7 @@ def status_text(status: Mapping[str, Any]) -> str:
     lines += [f"{name:<12} {job['state']}" for name, job in sorted(status["jobs"].items())]
     lines.append(f"total        {status['memory_mb']} MB")
     lines += [f"{name}={value}" for name, value in status["addresses"].items() if name.count("_") == 1]
+    lines += [f"{name:<12} {address}" for name, address in status["ports"].items()]
     return "\n".join(lines)
 
 

@@ -43,6 +43,14 @@ class FailingBucket(NamedTuple):
     error: str
 
 
+class FailedMinutes(NamedTuple):
+    """Minutes that failed, of all logics: their number, that of their buckets, and the end of the newest."""
+
+    minutes: int
+    buckets: int
+    newest_ms: int
+
+
 def read_quarantine(bootstrap: str) -> list[QuarantineRecord]:
     """Return every quarantine record, oldest first, without ``recovered`` records."""
     found = [_with_id(record) for record in read_topic(bootstrap, _TOPIC) if record.value]
@@ -87,13 +95,13 @@ def resend(bootstrap: str, facts: Iterable[QuarantineRecord], now_ms: int) -> in
     return sent
 
 
-def failing_buckets(bootstrap: str) -> list[FailingBucket]:
-    """Return the buckets whose newest minutes failed, read from the end of the topic.
+def newest_records(bootstrap: str) -> list[dict[str, Any]]:
+    """Return the newest few hundred records of each partition.
 
-    A failing bucket writes a record every minute, so the newest few hundred records name all of them.
+    A failing bucket writes a record every minute, so they name all of them.
     """
     newest = next(iter(read_newest_first(bootstrap, _TOPIC)), [])
-    return failing_among(record.json() for record in newest if record.value)
+    return [record.json() for record in newest if record.value]
 
 
 def failing_among(records: Iterable[Mapping[str, Any]]) -> list[FailingBucket]:
@@ -120,6 +128,22 @@ def failing_among(records: Iterable[Mapping[str, Any]]) -> list[FailingBucket]:
         for bucket, record in sorted(newest.items())
         if record["failing_minutes"] >= FAILING_AFTER_MINUTES
     ]
+
+
+def failed_minutes(records: Iterable[Mapping[str, Any]], since_ms: int) -> FailedMinutes:
+    """Return how many minutes failed since a time.
+
+    >>> failed = {"logic": "features", "bucket": "3", "kind": "batch", "event_time_ms": 60_000}
+    >>> failed_minutes([failed, failed | {"event_time_ms": 120_000}, failed | {"kind": "recovered"}], since_ms=0)
+    FailedMinutes(minutes=2, buckets=1, newest_ms=120000)
+    """
+    failed = {
+        (record["logic"], record["bucket"], record["event_time_ms"])
+        for record in records
+        if record["kind"] == BATCH and record["event_time_ms"] >= since_ms
+    }
+    buckets = {each[:2] for each in failed}
+    return FailedMinutes(len(failed), len(buckets), max((each[2] for each in failed), default=-1))
 
 
 def _with_id(record: Record) -> QuarantineRecord:

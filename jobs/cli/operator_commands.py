@@ -171,9 +171,10 @@ def _send(kind: CommandKind, target: Target, operator: str, *, reason: str, **fi
         publish_command(settings, command)
     except OperatorError as error:
         raise wrong(str(error)) from None
+    listing = target.text if target.sku else "LISTING"
     typer.echo(
-        f"{kind.value} {target.text}: published as {command.event_id} at {format_time(now_ms)}; "
-        "`walras explain LISTING` shows the decision that follows"
+        f"{kind.value} {target.text}: published as {command.event_id} at {format_time(now_ms)}; after the next "
+        f"market minute `walras explain {listing}` shows the decision and what guardrails changed"
     )
 
 

@@ -196,6 +196,11 @@ def status(as_json: AsJson = False) -> None:
         fallbacks = fallback_use(settings.kafka)
         data["fallback"] = asdict(fallbacks)
         lines.append(f"fallback: {fallbacks.line}")
+    servers = {"broker", "flink", "redis", "edge"}
+    if not any(each.ok for each in found if each.name in servers):
+        lines.append(
+            "no server answers: `make run` starts a platform; `WALRAS_HOME` names the folder of another one"
+        )
     out(data, lines, as_json)
     if not all(each.ok for each in found):
         raise typer.Exit(NO)

@@ -27,7 +27,8 @@ from rich.text import Text
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.console.market_view import MarketView
 from jobs.console.price_changes import Change
-from jobs.monitoring.health import ComponentHealth, component_health
+from jobs.monitoring.component import ComponentHealth
+from jobs.monitoring.health import component_health
 from jobs.pricing.watcher.signals import signal_text
 from jobs.runtime.settings import Settings
 from schemas.money import Money

@@ -27,7 +27,8 @@ from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.console.market_view import MarketView, with_text
 from jobs.console.rule_statistics import RuleStatistics
 from jobs.console.sign_in import required
-from jobs.monitoring.health import ComponentHealth, component_health
+from jobs.monitoring.component import ComponentHealth
+from jobs.monitoring.health import component_health
 from jobs.policies.documents import ScopeHistory, changes_text, scope_text
 from jobs.runtime.settings import Settings
 from schemas.listings import Listing

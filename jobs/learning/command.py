@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +138,16 @@ def summary_lines(results: Results, shown: int = 12) -> list[str]:
         )
     if len(results.products) > shown:
         lines.append(f"  … {len(results.products) - shown:,} more products")
+    lines.append(best_price_line(results))
     return lines
+
+
+def best_price_line(results: Results) -> str:
+    """Return how many products have a best price, and what the others lack."""
+    counts = Counter(product.optimal_missing for product in results.products if product.optimal is None)
+    found = len(results.products) - counts.total()
+    lacking = ", ".join(f"{number:,} {reason}" for reason, number in sorted(counts.items()))
+    return f"best prices: {found:,} of {len(results.products):,} products" + (f"; {lacking}" if lacking else "")
 
 
 def _write(

@@ -57,6 +57,17 @@ class ProductResult:
         """Sufficiency of the estimate."""
         return self.estimate.state
 
+    @property
+    def optimal_missing(self) -> str:
+        """Why there is no best price, in words; empty if there is one."""
+        if self.optimal is not None:
+            return ""
+        if self.cost_minor is None:
+            return "without a cost (cost_minor in the mapping)"
+        if self.state not in (Sufficiency.SUFFICIENT, Sufficiency.PROVISIONAL):
+            return "without an estimate that is known well enough"
+        return "with one observed price only" if self.cost_minor >= 0 else "with a negative cost"
+
 
 @dataclass(frozen=True, slots=True)
 class CategoryResult:

@@ -6,55 +6,27 @@ it. Nothing here restarts a component; that is the platform's task.
 
 from __future__ import annotations
 
-import time
 import urllib.error
 import urllib.request
 import xmlrpc.client
-from collections.abc import Sequence
 from contextlib import closing
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 from supervisor.xmlrpc import SupervisorTransport
 
-from jobs.audit.quarantine import failing_buckets
-from jobs.connectors.kafka.offsets import KAFKA_UNREACHABLE, error_text, newest_timestamp, topic_names
+from jobs.connectors.kafka.offsets import KAFKA_UNREACHABLE, error_text, topic_names
 from jobs.connectors.kafka.publisher import PublishError
 from jobs.connectors.redis.price_tables import REDIS_UNREACHABLE, RedisPriceTables
 from jobs.connectors.redis.redemptions import RedemptionStore
-from jobs.monitoring import minute_progress
-from jobs.monitoring.minute_progress import Sample
-from jobs.runtime.clock import Clock
+from jobs.monitoring.component import ComponentHealth
+from jobs.monitoring.minutes import check_buckets, check_minutes
 from jobs.runtime.settings import Settings
-from schemas.time_units import MINUTE_MS
-from schemas.topics import TOPICS
 
 UNREACHABLE: tuple[type[Exception], ...] = (*KAFKA_UNREACHABLE, *REDIS_UNREACHABLE, PublishError)
 """What the clients raise when a component does not answer."""
 
-MAX_DELAY_S = 60
-"""Wall seconds beyond its lateness after which an open minute is a problem."""
-NOTABLE_DELAY_S = 15
-"""Wall seconds beyond its lateness after which a delay is reported."""
 FLINK_JOBS = ("demand_job", "feature_job", "elasticity_job", "repricing_job")
-
-
-class ComponentHealth(NamedTuple):
-    """Health of one component.
-
-    Attributes
-    ----------
-    name : the component.
-    ok : whether it works.
-    note : its state, or the problem and what to do.
-    notable : whether the note matters although the component works.
-    """
-
-    name: str
-    ok: bool
-    note: str
-    notable: bool = False
 
 
 def get_json(url: str, timeout_s: float = 1.5) -> Any:
@@ -81,95 +53,9 @@ def check_broker(settings: Settings) -> ComponentHealth:
     try:
         names = topic_names(settings.kafka)
     except KAFKA_UNREACHABLE as error:
-        return ComponentHealth("broker", False, f"{settings.kafka}: {error_text(error)}")
+        return ComponentHealth("broker", False, f"{settings.kafka}: no answer: {error_text(error)}")
     ours = sum(name.startswith("pricing.") for name in names)
     return ComponentHealth("broker", ours > 0, f"{ours} topics" if ours else "no topics: run `walras topics`")
-
-
-def newest_minute(settings: Settings) -> int:
-    """Return the end of the newest closed minute, by the newest batch of cells, epoch ms; -1 if none has closed.
-
-    Raises
-    ------
-    confluent_kafka.KafkaException, KeyError
-        If the broker does not answer or has no such topic.
-    """
-    return newest_timestamp(settings.kafka, TOPICS["cells"].topic)
-
-
-def check_minutes(settings: Settings) -> ComponentHealth | None:
-    """Report whether minutes close, by the newest batch of cells; None in a replay, which has no clock.
-
-    Event time advances with ticks in every partition of every input: without them all components run and no minute
-    closes.
-    """
-    clock = settings.host_clock
-    if clock is None:
-        return None
-    try:
-        newest = newest_minute(settings)
-    except KAFKA_UNREACHABLE as error:
-        return ComponentHealth("minutes", False, f"not known: {error}")
-    samples = minute_progress.read_samples(settings.minute_progress_file, round(time.time() * 1000))
-    return judge_newest_minute(newest, clock, settings.lateness_ms, samples)
-
-
-def judge_newest_minute(
-    newest_ms: int, clock: Clock, lateness_ms: int, samples: Sequence[Sample] = ()
-) -> ComponentHealth:
-    """Judge the end of the newest closed minute, epoch ms; -1: none has closed.
-
-    Parameters
-    ----------
-    clock, lateness_ms : the run's Clock, and how long after its end a minute closes.
-    samples : samples of the newest closed minute over the last wall minute, which show when a late run will have
-        caught up.
-
-    >>> import time
-    >>> noon = 43_200_000
-    >>> judge_newest_minute(noon - 60_000, Clock(noon, round(time.time() * 1000)), 10_000).note
-    'closed up to 11:59'
-    >>> judge_newest_minute(noon - 600_000, Clock(noon, round(time.time() * 1000)), 10_000).note
-    'closed up to 11:50, 10 minutes ago: demand_job is behind, or the ticker is not running'
-
-    On a clock faster than the wall clock, a delay may mean that the machine is too slow for that speed.
-    """
-    if newest_ms < 0:
-        return ComponentHealth("minutes", False, "none has closed yet")
-    when = datetime.fromtimestamp(newest_ms / 1000, UTC).strftime("%H:%M")
-    behind_ms = clock.now_ms() - newest_ms
-    late_ms = behind_ms - MINUTE_MS - lateness_ms
-    if late_ms <= NOTABLE_DELAY_S * 1000 * clock.speed:
-        return ComponentHealth("minutes", True, f"closed up to {when}")
-    ago = f"closed up to {when}, {behind_ms / MINUTE_MS:.0f} minutes ago"
-    coming = minute_progress.catch_up_text(late_ms, clock.speed, samples)
-    if late_ms <= MAX_DELAY_S * 1000 * clock.speed:
-        return ComponentHealth("minutes", True, f"{ago}{': ' if coming else ''}{coming}", notable=True)
-    if coming.startswith("catching up"):
-        return ComponentHealth("minutes", False, f"{ago}: {coming}")
-    advice = "; if the delay persists, start with a slower clock (`make run SPEED=10`)" if clock.speed > 1 else ""
-    why = f"demand_job is behind, or the ticker is not running{f'; {coming}' if coming else ''}"
-    return ComponentHealth("minutes", False, f"{ago}: {why}{advice}")
-
-
-def check_buckets(settings: Settings) -> ComponentHealth | None:
-    """Report whether every bucket processes its minutes; None if the broker does not answer.
-
-    A bucket is FAILING when a job's logic raised in three minutes in a row; its listings keep their tables.
-    """
-    try:
-        failing = failing_buckets(settings.kafka)
-    except KAFKA_UNREACHABLE:
-        return None  # check_broker reports the error.
-    if not failing:
-        return ComponentHealth("buckets", True, "all process their minutes")
-    described = "; ".join(
-        f"{each.logic} bucket {each.bucket} FAILING for {each.minutes} minutes, newest "
-        f"{datetime.fromtimestamp(each.newest_ms / 1000, UTC):%H:%M}: {each.error[:120]}"
-        for each in failing[:3]
-    )
-    more = f" and {len(failing) - 3} more" if len(failing) > 3 else ""
-    return ComponentHealth("buckets", False, f"{described}{more}; `walras quarantine list` shows what failed")
 
 
 def check_redis(tables: RedisPriceTables, url: str) -> ComponentHealth:
@@ -179,7 +65,7 @@ def check_redis(tables: RedisPriceTables, url: str) -> ComponentHealth:
         with closing(RedemptionStore(url)) as store:
             redemptions = store.ready()
     except REDIS_UNREACHABLE as error:
-        return ComponentHealth("redis", False, str(error).split(".")[0])
+        return ComponentHealth("redis", False, f"no answer: {str(error).rstrip('.')}")
     if epoch is None or redemptions is None:
         lost = "not ready" if epoch is None else "redemptions of price locks not ready"
         return ComponentHealth("redis", False, f"{lost}: run `walras rebuild-redis`")
@@ -192,7 +78,7 @@ def check_flink(settings: Settings) -> list[ComponentHealth]:
         jobs = get_json(f"http://{settings.flink}/jobs/overview").get("jobs", [])
         cluster = get_json(f"http://{settings.flink}/overview")
     except OSError as error:
-        return [ComponentHealth("flink", False, f"{settings.flink}: {error}")]
+        return [ComponentHealth("flink", False, _no_answer(settings.flink, error))]
     newest: dict[str, dict[str, Any]] = {}
     for job in sorted(jobs, key=lambda job: job.get("start-time", 0)):
         newest[_job_name(job["name"])] = job
@@ -206,14 +92,13 @@ def check_flink(settings: Settings) -> list[ComponentHealth]:
 
 def check_edge(settings: Settings) -> ComponentHealth:
     """Report whether the edge service is ready."""
-    scheme = "http" if settings.tls_certificate is None else "https"
-    base = f"{scheme}://{settings.edge_host}:{settings.edge_port}"
+    base = settings.edge_address
     try:
         ready, alive = get_json(f"{base}/readyz"), get_json(f"{base}/healthz")
         if ready["status"] != "ok":
             return ComponentHealth("edge", False, ready["status"])
     except OSError as error:
-        return ComponentHealth("edge", False, f"{base}: {error}")
+        return ComponentHealth("edge", False, _no_answer(base, error))
     except (KeyError, TypeError):
         return ComponentHealth("edge", False, f"{base}: another service answers at this address")
     stored, dropped = alive.get("quotes_stored", 0), alive["quotes_dropped"]
@@ -246,16 +131,29 @@ def check_processes(settings: Settings) -> list[ComponentHealth]:
 
 def component_health(settings: Settings, tables: RedisPriceTables) -> list[ComponentHealth]:
     """Return the health of every component, in the order of the data flow."""
-    asked = (check_minutes(settings), check_buckets(settings))
+    broker = check_broker(settings)
+    # Each question to a broker that does not answer would wait for its timeout.
+    asked = (check_minutes(settings), check_buckets(settings)) if broker.ok else ()
     minutes_and_buckets = [found for found in asked if found is not None]
     return [
-        check_broker(settings),
+        broker,
         *check_flink(settings),
         *minutes_and_buckets,
         check_redis(tables, settings.redis.get_secret_value()),
         *check_processes(settings),
         check_edge(settings),
     ]
+
+
+def _no_answer(address: str, error: OSError) -> str:
+    """Return the note of an address whose server does not answer.
+
+    >>> refused = ConnectionRefusedError(111, "Connection refused")
+    >>> _no_answer("127.0.0.1:8081", urllib.error.URLError(refused))
+    '127.0.0.1:8081: no answer: Connection refused'
+    """
+    cause = getattr(error, "reason", error)
+    return f"{address}: no answer: {getattr(cause, 'strerror', None) or cause}"
 
 
 def _job_name(name: str) -> str:

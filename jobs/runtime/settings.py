@@ -188,6 +188,12 @@ class Settings(BaseSettings, ProviderSettings):
         return None if value is None else protected_url(value, "WALRAS_CONSOLE_URL")
 
     @property
+    def edge_address(self) -> str:
+        """URL of the quote port on its own machine."""
+        scheme = "http" if self.tls_certificate is None else "https"
+        return f"{scheme}://{self.edge_host}:{self.edge_port}"
+
+    @property
     def console_address(self) -> str:
         """URL of the operator port for browsers, without a slash at its end.
 

@@ -10,8 +10,11 @@ import typer
 
 from infra.docs import settings_table
 from infra.local.parts import PARTS
-from infra.reports import results_page
 from infra.reports.benchmarks.figures import LIMITS
+from infra.reports.results_page import formatting
+from infra.reports.results_page.benchmarks import FIGURES
+from infra.reports.results_page.growth import growth_measurements
+from infra.reports.results_page.page import main, page_text
 from jobs.cli import commands
 from jobs.monitoring.health import FLINK_JOBS
 from jobs.pricing.policy import Policy
@@ -150,31 +153,29 @@ def test_a_page_without_markers_is_refused() -> None:
 
 
 def test_the_results_page_is_current() -> None:
-    assert results_page.main(["--check"]) == 0, "run `make results`"
+    assert main(["--check"]) == 0, "run `make results`"
 
 
 def test_every_benchmark_figure_has_its_meaning() -> None:
-    assert set(results_page.FIGURES) == set(LIMITS) == set(results_page.load("report.json")["figures"])
+    assert set(FIGURES) == set(LIMITS) == set(formatting.load("report.json")["figures"])
 
 
 def test_every_report_is_on_the_results_page() -> None:
-    page = results_page.page()
-    names = {path.name for path in results_page.RESULTS.iterdir() if path.suffix in (".json", ".png")}
+    page = page_text()
+    names = {path.name for path in formatting.RESULTS.iterdir() if path.suffix in (".json", ".png")}
     assert {name for name in names if name not in page} == set()
 
 
 def test_current_growth_figures_are_the_newest_of_each_size() -> None:
-    page = results_page.page()
+    page = page_text()
     current = page[page.index("**Current figures**") : page.index("**Superseded figures**")]
-    newest = {
-        each.listings: each.date for each in reversed(results_page.growth_measurements(results_page.RESULTS))
-    }
+    newest = {each.listings: each.date for each in reversed(growth_measurements(formatting.RESULTS))}
     assert {(row[0], row[7]) for row in rows(current, "| listings |")} == {
         (f"{listings:,}", date) for listings, date in newest.items()
     }
 
 
 def test_a_date_of_an_undated_report_belongs_to_its_content(tmp_path: Path) -> None:
-    assert results_page.undated("arena.json", results_page.RESULTS).startswith("2026")
+    assert formatting.undated("arena.json", formatting.RESULTS).startswith("2026")
     (tmp_path / "arena.json").write_text("{}")
-    assert results_page.undated("arena.json", tmp_path) == "not recorded"
+    assert formatting.undated("arena.json", tmp_path) == "not recorded"

@@ -13,7 +13,7 @@ from infra.local import jobs as cluster_jobs
 from infra.local.platform import Platform
 from infra.reports.waiting import until
 from jobs import cli
-from jobs.audit.quarantine import failing_buckets
+from jobs.audit.quarantine import failing_among, newest_records
 from jobs.connectors.kafka.publisher import Publisher
 from jobs.connectors.kafka.reading import read_topic
 from jobs.registry import JOBS
@@ -67,7 +67,7 @@ def test_bucket_is_failing_until_a_batch_succeeds_and_no_job_restarts(
     good = {"bucket": bucket, "window_end_ms": end_ms, "rows": []}
     out.send("cells", good, timestamp_ms=end_ms, key=str(bucket))
     out.flush()
-    until("no bucket FAILING", lambda: not failing_buckets(running_jobs.kafka))
+    until("no bucket FAILING", lambda: not failing_among(newest_records(running_jobs.kafka)))
     assert _job_ids(local_platform) == restarts
 
 
@@ -94,7 +94,7 @@ def test_replayed_fact_equals_the_original(running_jobs: Settings, out: Publishe
 
 
 def _failing(settings: Settings) -> set[tuple[str, str]]:
-    return {(each.logic, each.bucket) for each in failing_buckets(settings.kafka)}
+    return {(each.logic, each.bucket) for each in failing_among(newest_records(settings.kafka))}
 
 
 def _job_ids(platform: Platform) -> dict[str, str]:

@@ -16,6 +16,7 @@ from jobs.access.key_files import ADMIN, SHOP, LocalKey, local_key
 from jobs.access.keys import EVERY_TENANT, KeyIssueError, KeyRing, issue_key, kind_of
 from jobs.access.roles import KeyKind, Role
 from jobs.access.signatures import Signer, is_signed, public_key
+from jobs.connectors.kafka.offsets import SILENT
 from jobs.connectors.kafka.publisher import Publisher
 from jobs.connectors.kafka.reading import read_values
 from jobs.runtime.settings import Settings
@@ -63,7 +64,7 @@ def publish_key(settings: Settings, record: AccessKey) -> None:
         If the broker does not take it within 15 s.
     """
     signed = Signer(settings.signing_key_file).sign(record)
-    publisher = Publisher(settings.kafka, **{"message.timeout.ms": 14_000})
+    publisher = Publisher(settings.kafka, **{"message.timeout.ms": 14_000, "logger": SILENT})
     publisher.send("access_keys", signed, timestamp_ms=record.issued_ms, key=record.key_id)
     publisher.flush(15.0)
 

@@ -13,7 +13,7 @@ from typing import Any
 from jobs.access.roles import Role
 from jobs.access.signatures import Signer
 from jobs.connectors.kafka.command_targets import Target, check_target
-from jobs.connectors.kafka.offsets import KAFKA_UNREACHABLE, error_text
+from jobs.connectors.kafka.offsets import KAFKA_UNREACHABLE, SILENT, error_text
 from jobs.connectors.kafka.publisher import Publisher, PublishError
 from jobs.runtime.settings import Settings
 from schemas.records.operator_events import Command, CommandKind
@@ -157,6 +157,6 @@ def publish_command(settings: Settings, command: Command, role: str = Role.ADMIN
                 "through the operator port with an access key"
             )
         command = Signer(settings.signing_key_file).command(command, role)
-    publisher = Publisher(settings.kafka, **{"message.timeout.ms": 14_000})
+    publisher = Publisher(settings.kafka, **{"message.timeout.ms": 14_000, "logger": SILENT})
     publisher.send("commands", command, timestamp_ms=command.event_time_ms)
     publisher.flush(15.0)

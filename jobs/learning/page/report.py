@@ -191,7 +191,9 @@ def _sentence(product: ProductResult) -> str:
     text = f"A price that is 1 % higher sells {abs(e.mean):.1f} % {'less' if e.mean < 0 else 'more'} "
     text += f"({abs(e.high):.1f} to {abs(e.low):.1f} %)." if e.high < 0 else "(the sign is uncertain)."
     best = product.optimal
-    if best is not None and best.gain is not None:
+    if best is None:
+        text += f" No best price: {product.optimal_missing}."
+    elif best.gain is not None:
         bound = f", the {best.bound} observed price" if best.bound else ""
         text += f" Best price {_money(best.price, product)} {product.currency}{bound}"
         same = abs(best.gain) < 0.005

@@ -16,7 +16,7 @@ from jobs.connectors.kafka.reading import Record
 from jobs.console import operator_api, page, service
 from jobs.console.market_view import MarketView
 from jobs.console.service import build
-from jobs.monitoring.health import ComponentHealth
+from jobs.monitoring.component import ComponentHealth
 from jobs.runtime.settings import Settings
 from schemas.records.operator_events import Command
 from schemas.topics import TOPICS

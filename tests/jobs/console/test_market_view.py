@@ -14,7 +14,7 @@ from jobs.connectors.kafka.reading import Record
 from jobs.console.live_view import plain_change, plain_line, screen
 from jobs.console.market_view import MarketView
 from jobs.console.page import policies_data
-from jobs.monitoring.health import ComponentHealth
+from jobs.monitoring.component import ComponentHealth
 from jobs.runtime.settings import Settings
 from schemas.topics import TOPICS
 

@@ -16,7 +16,7 @@ from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.console import operator_api, page
 from jobs.console.service import build as build_console
 from jobs.edge.service import build as build_edge
-from jobs.monitoring.health import ComponentHealth
+from jobs.monitoring.component import ComponentHealth
 from jobs.runtime.settings import Settings
 from tests.jobs.access.access_builders import keys, texts
 from tests.jobs.edge.edge_builders import KEY, a_table

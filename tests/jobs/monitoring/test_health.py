@@ -11,8 +11,9 @@ import pytest
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.connectors.redis.redemptions import RedemptionStore
 from jobs.monitoring import health
-from jobs.monitoring.health import MAX_DELAY_S, NOTABLE_DELAY_S, check_edge, check_redis, judge_newest_minute
+from jobs.monitoring.health import check_edge, check_redis
 from jobs.monitoring.minute_progress import KEPT_MS, Sample, read_samples, record_sample
+from jobs.monitoring.minutes import MAX_DELAY_S, NOTABLE_DELAY_S, judge_newest_minute
 from jobs.runtime.clock import Clock
 from jobs.runtime.settings import Settings
 from schemas.time_units import MINUTE_MS
