@@ -8,16 +8,16 @@ from typing import Any
 import orjson
 
 from features.cells.lines import record_values
+from jobs.connectors.kafka.catalog import read_catalog
 from jobs.connectors.kafka.command_targets import Target
 from jobs.connectors.kafka.commands import make_command, parse_until, publish_command
-from jobs.connectors.kafka.reading import accepted_value, newest, read_accepted, read_values
+from jobs.connectors.kafka.reading import accepted_value, newest, read_values
 from jobs.policies.documents import PolicyView, ScopeHistory, nested, scope_of
 from jobs.pricing.policies import PolicyPatch, PolicyScope, check_patch, fold
 from jobs.pricing.policies.patch import LEAST_LEAD_MS, Document
 from jobs.pricing.policy import Policy
 from jobs.runtime.settings import Settings
 from schemas.events import CatalogEntry
-from schemas.listings import Listing
 from schemas.records.operator_events import Command, CommandKind, PolicyChanged
 from schemas.time_units import MINUTE_MS
 from schemas.topics import TOPICS
@@ -57,9 +57,7 @@ def show(settings: Settings, scope: str) -> PolicyView:
 def covered_listings(settings: Settings, scope: str) -> int:
     """Return how many active listings of the catalog a scope covers now; listings may come later."""
     parsed = PolicyScope.parse(scope)
-    newest_entries = {Listing.key_in(value): value for value in read_accepted(settings.kafka, "catalog")}
-    entries = (CatalogEntry(**value) for value in newest_entries.values())
-    return sum(entry.active and parsed.covers(entry) for entry in entries)
+    return sum(entry.active and parsed.covers(entry) for entry in read_catalog(settings.kafka).values())
 
 
 def _entry(settings: Settings, scope: PolicyScope) -> CatalogEntry | None:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from jobs.connectors.kafka.catalog import read_catalog
 from jobs.connectors.kafka.policies import PolicyTopic
-from jobs.connectors.kafka.reading import read_accepted, read_newest_first
+from jobs.connectors.kafka.reading import read_newest_first
 from jobs.policies.control import PolicyUseError, first_minute, read_history
 from jobs.policies.documents import nested
 from jobs.pricing.decision.groups.plan import plan_group
@@ -114,11 +115,7 @@ def preview(
     base, documents = Policy.load(settings.policy), read_history(settings).documents(now_ms)
     patch = PolicyPatch("preview", parsed, sections, first_minute(now_ms, 1, None))
     check_patch(base, documents, patch)
-    entries: dict[str, CatalogEntry] = {}
-    for value in read_accepted(settings.kafka, "catalog"):
-        entry = CatalogEntry(**value)
-        if parsed.covers(entry):
-            entries[Listing.key_of(entry)] = entry
+    entries = {key: entry for key, entry in read_catalog(settings.kafka).items() if parsed.covers(entry)}
     oldest_ms = now_ms - DAY_MS if since_ms is None else since_ms
     found = _decisions(settings, entries, oldest_ms, most)
     patched = {**documents, parsed: fold(documents.get(parsed, {}), patch)}

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from features.books.products import CatalogBook
-from jobs.connectors.kafka.reading import read_accepted
+from jobs.connectors.kafka.catalog import read_catalog
 from jobs.policies.control import read_history
 from jobs.pricing.policies import PolicyScope
 from jobs.pricing.policies.patch import policy_of
@@ -84,7 +83,4 @@ def _holds_for(wide: PolicyScope, scope: PolicyScope) -> bool:
 
 def _entries(settings: Settings, scope: PolicyScope) -> Iterator[CatalogEntry]:
     """Yield the newest catalog entry of each listing of a scope."""
-    book = CatalogBook()
-    for value in read_accepted(settings.kafka, "catalog"):
-        book.observe(CatalogEntry(**value))
-    return (entry for entry in book.values() if scope.covers(entry))
+    return (entry for entry in read_catalog(settings.kafka).values() if scope.covers(entry))

@@ -9,8 +9,7 @@ import difflib
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from jobs.connectors.kafka.reading import read_accepted
-from schemas.listings import Listing
+from jobs.connectors.kafka.catalog import read_catalog
 
 
 class Target(NamedTuple):
@@ -56,4 +55,4 @@ def check_target(bootstrap: str, target: Target) -> str | None:
     confluent_kafka.KafkaException
         If the broker does not answer.
     """
-    return unknown_target(target, (Listing.key_in(entry) for entry in read_accepted(bootstrap, "catalog")))
+    return unknown_target(target, read_catalog(bootstrap))

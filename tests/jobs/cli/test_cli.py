@@ -16,10 +16,10 @@ from jobs import cli
 from jobs.audit.ledger import balance_ledger
 from jobs.audit.recompute import same_bytes
 from jobs.cli import queries, rules, strategies
+from jobs.connectors.kafka import catalog
 from jobs.connectors.kafka import policies as kafka_policies
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.policies import control as policy_control
-from jobs.policies import rules as policy_rules
 from jobs.pricing.policy import Policy
 from schemas.listings import Listing
 from schemas.price_table import PriceList, PriceTable, unit_draw
@@ -159,7 +159,7 @@ def ruled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     }  # fmt: skip
     for module in (rules, kafka_policies, policy_control):
         monkeypatch.setattr(module, "read_values", lambda bootstrap, name: iter(topics[name]))
-    monkeypatch.setattr(policy_rules, "read_accepted", lambda bootstrap, name: iter(topics[name]))
+    monkeypatch.setattr(catalog, "read_accepted", lambda bootstrap, name: iter(topics[name]))
     path = tmp_path / "policy.yaml"
     path.write_text(yaml.safe_dump({"rules": {"entries": RULES}}))
     monkeypatch.setenv("WALRAS_POLICY", str(path))
