@@ -136,13 +136,24 @@ def rejected(
     nothing = "nothing was refused; the page lists commands that were refused"
     lines = list(columns([("records", "topic", "field", "code"), *rows])) if rows else [nothing]
     if show and rows:
-        lines = [f"{v['topic']}-{v['partition']}-{v['offset']}  {v['field']}  {v['code']}  {v['line'][:200]}"
-                 for v in refused]  # fmt: skip
+        lines = [f"{v['topic']}-{v['partition']}-{v['offset']}  {v['field']}  {v['code']}  {v['detail']}  "
+                 f"{v['line'][:200]}" for v in refused]  # fmt: skip
+        lines += [_cell_line(each) for each in cells]
     data = {
         "counts": [{"records": n, "topic": t, "field": f, "code": c} for (t, f, c), n in sorted(counts.items())],
         "records": refused if show else None,
+        "cells": cells if show else None,
     }
     out(data, lines, as_json)
+
+
+def _cell_line(cell: dict[str, Any]) -> str:
+    """Return a refused cell in words: its listing and minute, what was expected, and its exposures."""
+    expected = f", expected {cell['expected_currency']}" if cell["expected_currency"] else ""
+    return (
+        f"cell of {cell['listing']} at {format_time(cell['window_end_ms'])}  listing  {cell['code']}  "
+        f"{cell['currency']}{expected}; {cell['exposures']} exposures"
+    )
 
 
 @commands.command()

@@ -67,8 +67,8 @@ def figures(view: MarketView, speed: float) -> list[tuple[str, str]]:
         ("refused", f"{sum(view.rejected_codes.values()):,}"),
         ("repricings by evidence", f"{view.totals['triggers']:,}"),
         ("decisions", f"{view.totals['decisions']:,}"),
-        ("price changes", f"{view.moved():,}"),
-        ("latency", "–" if latency is None else f"{latency:.2f} s"),
+        ("price changes by evidence, rivals, stock or cost", f"{view.moved():,}"),
+        ("from cause to decision (median)", "–" if latency is None else f"{latency:.2f} s"),
     ]
 
 
@@ -122,7 +122,11 @@ def _changes(view: MarketView, rows: int = 12) -> Table:
         table.add_row(change.listing.split("/", 1)[1], Text(direction(change), colour), change.why)
     if not table.row_count:
         table.add_row(
-            Text("none yet: prices change when demand, a competitor, stock, cost or an event changes", "dim")
+            Text(
+                "none yet: a first price holds for an hour of run time (limits.min_gap_minutes); then prices "
+                "change when demand, a competitor, stock, cost or an event changes",
+                "dim",
+            )
         )
     return table
 

@@ -159,6 +159,9 @@ class MarketRecords:
             {k: value.get(k) for k in ("topic", "partition", "offset", "field", "code", "detail")}
         )
 
+    def _take_rejected_cells(self, value: dict[str, Any], live: bool) -> None:
+        self.rejected_codes[value["code"]] += 1
+
     # ---- reading ----
 
     def models(self, tenant: str = "") -> list[dict[str, Any]]:

@@ -24,8 +24,8 @@ from schemas.topics import TOPICS
 
 BACKLOG: Mapping[str, int] = {
     "tables": WHOLE_TOPIC, "policies": WHOLE_TOPIC, "policy_changes": WHOLE_TOPIC, "refused_commands": 50,
-    "decisions": 500, "features": 500, "evidence": 500, "rejected": 50, "cells": 0, "models": WHOLE_TOPIC,
-    "drift": 50,
+    "decisions": 500, "features": 500, "evidence": 500, "rejected": 50, "rejected_cells": 50, "cells": 0,
+    "models": WHOLE_TOPIC, "drift": 50,
 }  # fmt: skip
 """Existing records read first, per partition; tables are compacted, so all of them are read."""
 
@@ -109,12 +109,17 @@ class MarketView(MarketRecords):
         ----------
         tenant : the one whose data are shown; "" for every tenant, with figures of the whole run and refusals.
         prices_only : leave out evidence, decisions, models and refusals.
+
+        Notes
+        -----
+        ``shows`` states which parts are there: ``run`` (figures of the whole run), ``analysis``.
         """
         shown: dict[str, Any] = {
             "changes": [asdict(change) | {"why": change.why} for change in self.changes(14, tenant)],
             "evidence": [], "decisions": [], "models": [], "drift": [], "rejected": {}, "refused": [],
             "refused_commands": [], "totals": {}, "rates": {}, "moved": 0,
             "listings": len(self.listings(tenant)), "error": self.error,
+            "shows": {"run": not tenant, "analysis": not prices_only},
         }  # fmt: skip
         if not tenant:
             shown |= {

@@ -117,7 +117,7 @@ class PriceCache:
         # Least recently used first.
         self._tables: OrderedDict[str, Entry] = OrderedDict()
         self._visitors: RecentlyUsed[tuple[str, str, str], Visitor] = RecentlyUsed(max_segments)
-        # By tenant and customer, for visitors that return while Redis is away; an empty text: newcomer.
+        # By tenant and customer, for visitors that return while Redis does not answer; an empty text: newcomer.
         self._segments: RecentlyUsed[tuple[str, str], str] = RecentlyUsed(max_segments)
         self._listed: OrderedDict[str, CatalogEntry] = OrderedDict()
         self._unknown: dict[Listing, float] = {}

@@ -164,7 +164,7 @@ def ensure_local_keys(settings: Settings) -> LocalKey:
 
 
 class RingFile:
-    """Records of keys in a file, so that a process that starts while Kafka is away knows them.
+    """Records of keys in a file, so that a process that starts while Kafka does not answer knows them.
 
     The file holds hashes alone. It is written at most once per change, by the process that follows the topic.
     """
