@@ -17,7 +17,7 @@ DECISIONS = ROOT / "infra" / "decisions"
 
 ARCHITECTURE_HEADINGS = frozenset(
     {
-        "The way of the data", "What runs where", "Streams", "Buckets and state", "Serving contract in Redis",
+        "Data flow", "What runs where", "Streams", "Buckets and state", "Serving contract in Redis",
         "Guarantees", "Failures and restarts", "Offline data",
     }
 )  # fmt: skip

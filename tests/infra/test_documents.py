@@ -32,7 +32,7 @@ PAGES = {
     "mappings": (DOCS / "mappings.md").read_text(),
 }
 HEADINGS = (
-    "The way of the data", "What runs where", "Streams", "Buckets and state", "Serving contract in Redis",
+    "Data flow", "What runs where", "Streams", "Buckets and state", "Serving contract in Redis",
     "Session windows",
     "Price locks", "Guarantees", "Failures and restarts", "Offline data", "Packages", "Adding a thing",
 )  # fmt: skip
@@ -125,9 +125,7 @@ def test_every_command_exists_and_takes_its_options(page: str, command: str) -> 
 
 
 def test_operations_explain_every_row_of_the_status() -> None:
-    explained = {
-        name for row in rows(OPERATIONS, "| row | not well means |") for name in re.findall(r"`(\w+)`", row[0])
-    }
+    explained = {name for row in rows(OPERATIONS, "| row | problem |") for name in re.findall(r"`(\w+)`", row[0])}
     own_rows = {"broker", "flink", *FLINK_JOBS, "minutes", "buckets", "redis", "supervisor", "edge"}
     assert explained == own_rows | {name for name in PARTS if name != "jobmanager"}
 
