@@ -11,8 +11,8 @@ import typer
 
 from features.registry import EVENT_TIMESTAMP
 from jobs.audit.explanation import explain_price, explanation_text, format_time, learned_state
-from jobs.audit.fallbacks import fallback_use
 from jobs.audit.ledger import balance_ledger
+from jobs.audit.newest_decisions import fallback_use, newest_decisions, waiting_decisions
 from jobs.cli.base import NO, AsJson, ListingKey, columns, commands, open_tables, out, parse_listing, wrong
 from jobs.connectors.kafka.offsets import TopicEnds
 from jobs.connectors.kafka.policies import PolicyTopic
@@ -204,9 +204,11 @@ def status(as_json: AsJson = False) -> None:
         rules = sum(len(scope.rules) for scope in rules_in_force(settings, settings.tenant))
         data["policy"]["rules"] = rules
         lines.append(f"rules: {rules or 'none'} in force; `walras rules` shows what they did")
-        fallbacks = fallback_use(settings.kafka)
-        data["fallback"] = asdict(fallbacks)
+        decisions = newest_decisions(settings.kafka)
+        fallbacks, waiting = fallback_use(decisions), waiting_decisions(decisions, clock.now_ms())
+        data["fallback"], data["waiting"] = asdict(fallbacks), len(waiting)
         lines.append(f"fallback: {fallbacks.line}")
+        lines.append(f"waiting: {len(waiting) or 'no'} decisions need an operator; `walras waiting` lists them")
     servers = {"broker", "flink", "redis", "edge"}
     if not any(each.ok for each in found if each.name in servers):
         lines.append(
@@ -214,6 +216,30 @@ def status(as_json: AsJson = False) -> None:
         )
     out(data, lines, as_json)
     if not all(each.ok for each in found):
+        raise typer.Exit(NO)
+
+
+@commands.command()
+def waiting(
+    tenant: Annotated[str, typer.Argument(help="Only this tenant's.", metavar="[TENANT]")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """List the decisions that need an operator, the oldest first. Exit code 1 if there is one.
+
+    Reads the newest decision of each listing. An approval that is not given in time counts as a rejection.
+    """
+    settings = Settings.load()
+    found = waiting_decisions(newest_decisions(settings.kafka), settings.run_clock.now_ms(), tenant)
+    lines = []
+    for each in found:
+        state = "published" if each.published else "the price stays"
+        lines.append(f"{format_time(each.decided_at_ms)}  {each.listing}  {each.why} ({state})")
+        if each.until_ms is not None:
+            lines.append(f"  until {format_time(each.until_ms)}: walras approve {each.listing} {each.decision_id}")
+        else:
+            lines.append(f"  walras explain {each.listing}")
+    out([asdict(each) for each in found], lines or ["no decision needs an operator"], as_json)
+    if found:
         raise typer.Exit(NO)
 
 
