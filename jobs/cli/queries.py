@@ -113,7 +113,7 @@ def tables(
         )
         for x, t in found.items()
     ]
-    head = ("listing", "default price", "version", "expires", "reason")
+    head = ("listing", "main price", "version", "expires", "reason")
     out([t.to_record() for t in found.values()], columns([head, *rows]) if rows else ["no tables"], as_json)
     if not rows:
         raise typer.Exit(NO)

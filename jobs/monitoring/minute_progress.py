@@ -80,7 +80,7 @@ def catch_up_text(late_ms: float, speed: float, samples: Sequence[Sample]) -> st
     >>> catch_up_text(600_000, 60, [Sample(0, 0), Sample(20_000, 1_260_000)])
     'catching up, done in about 3 minutes'
     >>> catch_up_text(600_000, 60, [Sample(0, 0), Sample(20_000, 900_000)])
-    'falling further behind, by 15.0 minutes of the run a minute'
+    'falling further behind, by 15.0 minutes of run time per minute'
     >>> catch_up_text(600_000, 60, [Sample(0, 0), Sample(20_000, 1_210_000)])
     'not catching up'
     >>> catch_up_text(600_000, 60, [])
@@ -93,6 +93,6 @@ def catch_up_text(late_ms: float, speed: float, samples: Sequence[Sample]) -> st
     if abs(gain) < RATE_TOLERANCE * speed:
         return "not catching up"
     if gain < 0:
-        return f"falling further behind, by {-gain:.1f} minutes of the run a minute"
+        return f"falling further behind, by {-gain:.1f} minutes of run time per minute"
     left_s = late_ms / 1000 / gain
     return f"catching up, done in about {f'{left_s:.0f} s' if left_s < 120 else f'{left_s / 60:.0f} minutes'}"

@@ -58,7 +58,7 @@ def test_run_far_behind_is_a_problem_although_it_catches_up() -> None:
 def test_run_that_falls_further_behind_reports_the_rate_and_the_remedy() -> None:
     ok, note, _ = late(MAX_DELAY_S + 60, rate=SPEED / 2)
     assert not ok
-    assert "falling further behind, by 10.0 minutes of the run a minute" in note
+    assert "falling further behind, by 10.0 minutes of run time per minute" in note
     assert "slower clock" in note
 
 
