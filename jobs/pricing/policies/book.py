@@ -14,7 +14,7 @@ from schemas.events import CatalogEntry
 from schemas.records.operator_events import Command
 
 MOST_KNOWN = 256
-"""Accepted commands that a bucket remembers, to ignore one that is sent again."""
+"""Accepted commands that a bucket remembers besides the pending ones, to ignore one that is delivered again."""
 CANCELLED = -1
 """First minute of a cancelled patch: it never comes."""
 
@@ -65,7 +65,7 @@ class PolicyBook:
         Returns
         -------
         Ids of the patches that it cancels, sorted; None for a command that was accepted before, which changes
-        nothing. Of accepted commands, the newest :data:`MOST_KNOWN` are remembered.
+        nothing. Of accepted commands, the pending and the newest :data:`MOST_KNOWN` are remembered.
 
         Raises
         ------
@@ -82,8 +82,9 @@ class PolicyBook:
         self._known |= {name: _Known(self._known[name].scope, CANCELLED) for name in cancelled}
         self._pending = sorted([*self._pending, patch], key=lambda each: each.order)
         self._known[patch.command_id] = _Known(patch.scope, patch.from_ms)
-        for oldest in list(self._known)[:-MOST_KNOWN]:
-            del self._known[oldest]
+        pending = {each.command_id for each in self._pending}
+        for old in [name for name in list(self._known)[:-MOST_KNOWN] if name not in pending]:
+            del self._known[old]
         return cancelled
 
     def is_due(self, window_end_ms: int) -> bool:

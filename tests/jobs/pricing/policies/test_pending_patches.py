@@ -115,6 +115,14 @@ def test_remembered_commands_are_bounded() -> None:
     assert len(book.snapshot()["known"]) == MOST_KNOWN
 
 
+def test_pending_patch_is_remembered_until_its_minute_whatever_follows_it() -> None:
+    book = PolicyBook(Policy())
+    book.take(a_patch("acme", 0, LATER_MS, limits__max_step=0.05))
+    for number in range(1, MOST_KNOWN + 5):
+        book.take(a_patch("other", number, replaces=True, limits__max_step=0.05))
+    assert book.take(a_patch("acme", 999, replaces=True)) == ["c0"]
+
+
 def test_snapshot_without_remembered_commands_restores() -> None:
     book = PolicyBook(Policy())
     pending = a_patch("acme", 1, LATER_MS, limits__max_step=0.05)
