@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -15,10 +14,10 @@ from rich.progress import Progress
 
 from jobs.audit.explanation import format_time
 from jobs.cli.base import AsJson, Operator, Reason, columns, commands, out, wrong
+from jobs.cli.policy_texts import change_lines, preview_data, preview_lines, rollback_lines
 from jobs.connectors.kafka.commands import OperatorError
 from jobs.policies import (
     PolicyUseError,
-    Preview,
     covered_listings,
     diff,
     history,
@@ -27,14 +26,14 @@ from jobs.policies import (
     set_policy,
     show,
 )
-from jobs.policies.documents import changes_text, scope_text
+from jobs.policies.documents import cancelled
 from jobs.pricing.policies import PatchError, ScopeError
-from jobs.pricing.policies.live_keys import description, is_live
+from jobs.pricing.policies.live_keys import accepts_null, description, is_live
+from jobs.pricing.policy import PolicyError
 from jobs.runtime.settings import Settings
-from schemas.money import Money
-from schemas.records.operator_events import Command, PolicyChanged
+from schemas.records.operator_events import Command
 
-REFUSED = (PolicyUseError, PatchError, ScopeError, OperatorError)
+REFUSED = (PolicyUseError, PatchError, ScopeError, OperatorError, PolicyError)
 
 policy = typer.Typer(
     help="Policies by scope: show, change, preview and take back business numbers while the jobs run.\n\n"
@@ -56,7 +55,11 @@ Unset = Annotated[
 ]
 Since = Annotated[
     str | None,
-    typer.Option("--from", help="First market minute: 10m, 2h or an ISO time; default: as soon as possible."),
+    typer.Option(
+        "--from",
+        help="First market minute: 10m, 2h or an ISO time; default: as soon as possible. A time without a zone is "
+        "UTC; a rule's valid_from is in its market's local time.",
+    ),
 ]
 
 
@@ -81,7 +84,11 @@ def parse_changes(assignments: list[str] | None, unset: list[str] | None) -> dic
         except yaml.YAMLError as error:
             raise PolicyUseError(f"{key}: expected a YAML value, got {value!r} ({error})") from None
         if changes[key] is None:
-            raise PolicyUseError(f"{key}: expected a value, got {value!r}; --unset {key} removes it")
+            unset_text = f"--unset {key} removes it from the scope"
+            if accepts_null(key):
+                meaning = f"null as its value ({description(key)}) can be set in the policy file alone"
+                raise PolicyUseError(f"{key}: {meaning}; {unset_text}")
+            raise PolicyUseError(f"{key}: expected a value, got {value!r}; {unset_text}")
     return changes | dict.fromkeys(unset or [])
 
 
@@ -91,7 +98,10 @@ def show_command(
     every: Annotated[bool, typer.Option("--all", help="Every key, not only those that a scope sets.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the policy in force in a scope, and which scope set each key; pending patches follow."""
+    """Show the policy in force in a scope, and which scope set each key; pending patches follow.
+
+    Scopes whose keys cannot be applied, as after a change of the policy file, are named with the reason.
+    """
     settings = Settings.load()
     with _refusing():
         view = show(settings, scope or settings.tenant)
@@ -102,7 +112,8 @@ def show_command(
         if every or found.scope != "default"
     ]
     lines += list(columns(rows)) or ["  no scope sets a key; --all shows every key of the policy file"]
-    lines += [f"  pending: {line}" for line in _change_lines(list(view.pending))]
+    lines += [f"  pending: {line}" for line in change_lines(list(view.pending))]
+    lines += [f"  not applied: {name}: {problem}" for name, problem in view.left_out.items()]
     data = asdict(view) | {"values": {key: found._asdict() for key, found in view.values.items()}}
     out(data, lines, as_json)
 
@@ -116,7 +127,11 @@ def set_command(
     operator: Operator = "",
     reason: Reason = "",
 ) -> None:
-    """Change keys in a scope from a market minute on. Keys and values are checked before anything is sent."""
+    """Change keys in a scope from a market minute on. Keys and values are checked before anything is sent.
+
+    null cannot be set: a key for which null is a value (roles.kvi, tables.unconfirmed_minutes …) gets it in the
+    policy file alone.
+    """
     settings = Settings.load()
     with _refusing():
         changes = parse_changes(assignments, unset)
@@ -141,28 +156,36 @@ def diff_command(
 
 @policy.command(name="history")
 def history_command(scope: ScopeText = "", as_json: AsJson = False) -> None:
-    """List all patches with author, reason and minute, accepted and refused; of one scope where given."""
+    """List all patches with author, reason, minute and outcome; of one scope where given."""
     settings = Settings.load()
     with _refusing():
         found = history(settings, scope or None)
-    out([asdict(each) for each in found], _change_lines(found) or ["no patch"], as_json)
+    by = cancelled(found)
+    data = [asdict(each) | {"cancelled_by": by.get(each.command_id)} for each in found]
+    out(data, change_lines(found) or ["no patch"], as_json)
 
 
 @policy.command(name="rollback")
 def rollback_command(
     scope: PatchScope,
-    to: Annotated[str | None, typer.Option("--to", help="Patch to return to; default: before the last.")] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", help="Patch to return to, in place of taking back the last.")
+    ] = None,
     since: Since = None,
     operator: Operator = "",
     reason: Reason = "",
 ) -> None:
-    """Restore the keys that a scope had before its last patch, or after an earlier one."""
+    """Take back the patch of a scope that was sent last, or return to an earlier one.
+
+    A pending patch is cancelled: it never holds. One that holds is undone from a market minute on. The scope's
+    other pending patches are cancelled too.
+    """
     settings = Settings.load()
     with _refusing():
-        command = rollback(
-            settings, scope, operator=operator or getpass.getuser(), reason=reason, to=to, since=since
-        )
-    _sent(settings, scope, command)
+        sent = rollback(settings, scope, operator=operator or getpass.getuser(), reason=reason, to=to, since=since)
+    for line in rollback_lines(sent):
+        typer.echo(line)
+    _sent(settings, scope, sent.command)
 
 
 @policy.command(name="preview")
@@ -170,9 +193,13 @@ def preview_command(
     scope: PatchScope,
     assignments: Assignments = None,
     unset: Unset = None,
+    since: Since = None,
     as_json: AsJson = False,
 ) -> None:
-    """Recompute the last day's decisions as if a patch had been in force; nothing is sent."""
+    """Recompute the last day's decisions as if a patch had been in force; nothing is sent.
+
+    Pending patches that hold in the patch's minute are part of it.
+    """
     settings = Settings.load()
     with (
         _refusing(),
@@ -180,67 +207,10 @@ def preview_command(
     ):
         task = bar.add_task("decisions", total=None)
         found = preview(
-            settings, scope, parse_changes(assignments, unset),
+            settings, scope, parse_changes(assignments, unset), since=since,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )  # fmt: skip
-    out(_preview_data(found), list(preview_lines(found)), as_json)
-
-
-def preview_lines(found: Preview) -> Iterator[str]:
-    """Yield a preview as text: a line per category, then what bounds the prices and what loses its price."""
-    yield f"{found.scope}: {found.decisions:,} decisions recomputed" + (
-        f", {found.unreadable} unreadable" if found.unreadable else ""
-    )
-    rows = [("  category", "listings", "changed", "up", "down", "mean change", "gain a period", "90 % interval")]
-    for (category, currency), row in found.categories.items():
-        low, high = row.gain_interval
-        rows.append(
-            (
-                f"  {category}", f"{row.listings:,}", f"{row.changed:,}", f"{row.up:,}", f"{row.down:,}",
-                f"{row.mean_change:+.1%}", str(Money(round(row.gain_minor), currency)),
-                f"{Money(round(low), currency)} to {Money(round(high), currency)}",
-            )
-        )  # fmt: skip
-    yield from columns(rows)
-    for (category, currency), row in found.categories.items():
-        where = f"{category} ({currency})"
-        for code in sorted(row.bound.keys() | row.bound_before.keys()):
-            if row.bound[code] != row.bound_before[code]:
-                now, before = row.bound[code], row.bound_before[code]
-                yield f"  {where}: {code} bounds {now:,} decisions, {before:,} before"
-        for listing, why in sorted(row.unpriceable.items())[:20]:
-            yield f"  {where}: {listing} would have no price: {why}"
-
-
-def _preview_data(found: Preview) -> dict[str, Any]:
-    return {
-        "scope": found.scope,
-        "decisions": found.decisions,
-        "unreadable": found.unreadable,
-        "categories": [
-            {each.name: getattr(row, each.name) for each in fields(row)}
-            | {
-                "category": category, "currency": currency, "mean_change": row.mean_change,
-                "gain_interval": row.gain_interval,
-            }
-            for (category, currency), row in found.categories.items()
-        ],
-    }  # fmt: skip
-
-
-def _change_lines(found: list[PolicyChanged]) -> list[str]:
-    rows = [
-        (
-            each.command_id,
-            f"from {format_time(each.from_ms)}",
-            scope_text(each),
-            changes_text(each),
-            f"{each.operator}: {each.reason}",
-            "accepted" if each.accepted else f"REFUSED: {each.problem}",
-        )
-        for each in found
-    ]
-    return list(columns(rows))
+    out(preview_data(found), list(preview_lines(found)), as_json)
 
 
 def _sent(settings: Settings, scope: str, command: Command) -> None:

@@ -21,6 +21,7 @@ from jobs.monitoring.health import component_health
 from jobs.policies.control import read_history
 from jobs.policies.rules import rules_in_force
 from jobs.pricing.decision.texts.limit_texts import reason_text
+from jobs.pricing.policy import Policy
 from jobs.runtime.pseudonym import pseudonym
 from jobs.runtime.settings import Settings
 from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT
@@ -197,10 +198,11 @@ def status(as_json: AsJson = False) -> None:
     data: dict[str, Any] = {"run_time_ms": clock.now_ms(), "parts": [p._asdict() for p in found]}
     lines = [now, *columns(rows)]
     if all(each.ok for each in found if each.name == "broker"):
-        policies = read_history(settings).overview(clock.now_ms())
+        policies = read_history(settings).overview(clock.now_ms(), Policy.load(settings.policy))
         data["policy"] = {"scopes": [s._asdict() for s in policies.scopes],
                           "pending": [asdict(p) for p in policies.pending]}  # fmt: skip
         lines.append(f"policy: {policies.line}")
+        lines += [f"policy: {s.scope} is not applied: {s.problem}" for s in policies.scopes if s.problem]
         rules = sum(len(scope.rules) for scope in rules_in_force(settings, settings.tenant))
         data["policy"]["rules"] = rules
         lines.append(f"rules: {rules or 'none'} in force; `walras rules` shows what they did")

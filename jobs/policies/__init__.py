@@ -17,13 +17,13 @@ In a run's environment, with a market ``acme/web-us-usd``::
 
 from __future__ import annotations
 
-from jobs.policies.control import PolicyUseError, covered_listings, diff, history, rollback, set_policy, show
-from jobs.policies.documents import KeyValue, PolicyView, ScopeHistory
+from jobs.policies.control import SentRollback, covered_listings, diff, history, rollback, set_policy, show
+from jobs.policies.documents import KeyValue, PolicyUseError, PolicyView, ScopeHistory
 from jobs.policies.preview import CategoryPreview, Preview, preview
 from jobs.policies.rules import ScopeRules, check_scope, rules_in_force
 
 __all__ = [
     "CategoryPreview", "KeyValue", "PolicyUseError", "PolicyView", "Preview", "ScopeHistory", "ScopeRules",
-    "check_scope", "covered_listings", "diff", "history", "preview", "rollback", "rules_in_force", "set_policy",
-    "show",
+    "SentRollback", "check_scope", "covered_listings", "diff", "history", "preview", "rollback", "rules_in_force",
+    "set_policy", "show",
 ]  # fmt: skip

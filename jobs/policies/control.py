@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -12,9 +12,10 @@ from jobs.connectors.kafka.catalog import read_catalog
 from jobs.connectors.kafka.command_targets import Target
 from jobs.connectors.kafka.commands import make_command, parse_until, publish_command
 from jobs.connectors.kafka.reading import accepted_value, newest, read_values
-from jobs.policies.documents import PolicyView, ScopeHistory, nested, scope_of
-from jobs.pricing.policies import PolicyPatch, PolicyScope, check_patch, fold
-from jobs.pricing.policies.patch import LEAST_LEAD_MS, Document
+from jobs.policies.documents import PolicyUseError, PolicyView, ScopeHistory, nested, scope_of
+from jobs.policies.rollbacks import plan_rollback, rollback_minute
+from jobs.pricing.policies import PolicyPatch, PolicyScope
+from jobs.pricing.policies.patch import LEAST_LEAD_MS
 from jobs.pricing.policy import Policy
 from jobs.runtime.settings import Settings
 from schemas.events import CatalogEntry
@@ -26,8 +27,16 @@ SENDING_MS = MINUTE_MS
 """Time that a command has to reach every bucket, besides the least lead of a patch."""
 
 
-class PolicyUseError(ValueError):
-    """A request that cannot be carried out; the message says what was expected."""
+class SentRollback(NamedTuple):
+    """A rollback that was sent.
+
+    ``taken_back``: the patch that was sent last; None with ``to``. ``cancelled``: pending patches whose minute
+    never comes, in the order in which they were sent; the last one may be ``taken_back``.
+    """
+
+    command: Command
+    taken_back: PolicyChanged | None
+    cancelled: tuple[PolicyChanged, ...]
 
 
 def read_history(settings: Settings) -> ScopeHistory:
@@ -127,66 +136,65 @@ def set_policy(
         raise PolicyUseError(str(error)) from None
     if not sections:
         raise PolicyUseError("expected at least one section.key=value, got none")
-    return _send(settings, PolicyScope.parse(scope), sections, False, operator, reason, since)
+    now_ms = settings.run_clock.now_ms()
+    from_ms = patch_minute(settings, now_ms, since)
+    patch = PolicyPatch("new", PolicyScope.parse(scope), sections, from_ms, False, operator, reason, now_ms)
+    return _send(settings, read_history(settings), patch)
 
 
 def rollback(
     settings: Settings, scope: str, *, operator: str, reason: str, to: str | None = None, since: str | None = None
-) -> Command:
-    """Send a patch that restores a scope's document of before.
+) -> SentRollback:
+    """Send a patch that takes back the patch of a scope that was sent last.
+
+    If that one is pending, it is cancelled; else the document of before is restored. All other pending patches of
+    the scope are cancelled too, except those whose minute comes before the rollback's: they hold until then.
 
     Parameters
     ----------
-    to : id of the command after which the scope had the document to restore; None: the one before the last patch.
-    since : as in :func:`set_policy`.
+    to : id of the command after which the scope had the document to restore, in place of the one before the last.
+    since : as in :func:`set_policy`; None: also the minute of a pending patch that can still be cancelled.
 
     Raises
     ------
-    PolicyUseError
-        If the scope has no accepted patch, or no such one.
+    PolicyUseError, jobs.pricing.policies.PatchError
+        If the scope has no accepted patch, no such one, or nothing to take back; or if the document of before
+        cannot be applied. Nothing is sent then.
     """
-    parsed = PolicyScope.parse(scope)
-    patches = [patch for patch in read_history(settings).accepted(2**62) if patch.scope == parsed]
-    if not patches:
-        raise PolicyUseError(f"{parsed.text}: expected a scope with an accepted patch; it has none")
-    ids = [patch.command_id for patch in patches]
-    if to is not None and to not in ids:
-        raise PolicyUseError(f"--to: expected one of {', '.join(ids)}, got {to!r}")
-    document: Document = {}
-    for patch in patches[:-1] if to is None else patches[: ids.index(to) + 1]:
-        document = fold(document, patch)
-    return _send(settings, parsed, {k: dict(v) for k, v in document.items()}, True, operator, reason, since)
+    parsed, now_ms = PolicyScope.parse(scope), settings.run_clock.now_ms()
+    from_ms, found = patch_minute(settings, now_ms, since), read_history(settings)
+    if since is None:
+        reached_ms = now_ms + LEAST_LEAD_MS * max(round(settings.run_clock.speed), 1)
+        from_ms = rollback_minute(found, parsed, reached_ms, from_ms)
+    plan = plan_rollback(found, parsed, from_ms, to)
+    document = {section: dict(keys) for section, keys in plan.document.items()}
+    patch = PolicyPatch("new", parsed, document, from_ms, True, operator, reason, now_ms)
+    return SentRollback(_send(settings, found, patch), plan.taken_back, plan.cancelled)
 
 
-def _send(
-    settings: Settings,
-    scope: PolicyScope,
-    changes: dict[str, dict[str, Any]],
-    replaces: bool,
-    operator: str,
-    reason: str,
-    since: str | None,
-) -> Command:
-    if not reason:
+def _send(settings: Settings, found: ScopeHistory, patch: PolicyPatch) -> Command:
+    if not patch.reason:
         raise PolicyUseError("--reason: expected why the policy changes, got none; it is recorded with the patch")
-    now_ms = settings.run_clock.now_ms()
-    from_ms = first_minute(now_ms, round(settings.run_clock.speed), since)
-    patch = PolicyPatch("new", scope, changes, from_ms, replaces, operator, reason, now_ms)
-    found = read_history(settings)
-    check_patch(Policy.load(settings.policy), found.documents(from_ms + 1), patch)
+    found.planned(Policy.load(settings.policy), patch)
+    scope = patch.scope
     command = make_command(
         CommandKind.POLICY,
         Target(scope.tenant, scope.market or None),
-        operator=operator,
-        now_ms=now_ms,
-        reason=reason,
+        operator=patch.operator,
+        now_ms=patch.sent_ms,
+        reason=patch.reason,
         selection=f"{scope.field}={scope.value}" if scope.field else None,
-        changes=orjson.dumps(changes, option=orjson.OPT_SORT_KEYS).decode(),
-        from_ms=from_ms,
-        replaces=replaces,
+        changes=orjson.dumps(patch.changes, option=orjson.OPT_SORT_KEYS).decode(),
+        from_ms=patch.from_ms,
+        replaces=patch.replaces,
     )
     publish_command(settings, command)
     return command
+
+
+def patch_minute(settings: Settings, now_ms: int, since: str | None) -> int:
+    """Return the market minute from which a patch sent now holds in a run, epoch ms (:func:`first_minute`)."""
+    return first_minute(now_ms, round(settings.run_clock.speed), since)
 
 
 def first_minute(now_ms: int, speed: int, since: str | None) -> int:

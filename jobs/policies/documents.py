@@ -8,12 +8,16 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from jobs.pricing.policies import PolicyPatch, PolicyScope, fold
+from jobs.pricing.policies import PolicyPatch, PolicyScope, check_planned, merge
 from jobs.pricing.policies.live_keys import all_keys
-from jobs.pricing.policies.patch import Document, policy_of
+from jobs.pricing.policies.patch import Document, applied
 from jobs.pricing.policy import Policy
 from schemas.events import CatalogEntry
 from schemas.records.operator_events import PolicyChanged
+
+
+class PolicyUseError(ValueError):
+    """A request that cannot be carried out; the message says what was expected."""
 
 
 class KeyValue(NamedTuple):
@@ -28,7 +32,8 @@ class PolicyView:
     """The policy of a scope at a market time.
 
     ``values``: key (``section.key``) → value and scope. ``scopes``: scopes with a document that apply, wide ones
-    first. ``pending``: accepted patches of these scopes whose minute has not come.
+    first. ``pending``: accepted patches of these scopes whose minute has not come. ``left_out``: scopes whose
+    document cannot be applied, wide ones first → the reason.
     """
 
     scope: str
@@ -37,13 +42,14 @@ class PolicyView:
     values: Mapping[str, KeyValue]
     scopes: tuple[str, ...]
     pending: tuple[PolicyChanged, ...]
+    left_out: Mapping[str, str]
 
 
 class ScopeOverview(NamedTuple):
     """A scope whose policy differs from the wider ones.
 
     ``values``: key → value, sorted by key. ``since_ms``: first minute of its last patch; ``operator``, ``reason``:
-    who sent that patch, and why.
+    who sent that patch, and why. ``problem``: why its document cannot be applied alone or with the wider scopes'.
     """
 
     scope: str
@@ -51,6 +57,7 @@ class ScopeOverview(NamedTuple):
     since_ms: int
     operator: str
     reason: str
+    problem: str = ""
 
 
 class PolicyOverview(NamedTuple):
@@ -98,28 +105,43 @@ class ScopeHistory:
         changes = {record["command_id"]: PolicyChanged(**record) for record in records}
         return cls(tuple(sorted(changes.values(), key=lambda each: (each.event_time_ms, each.command_id))))
 
+    def standing(self) -> list[PolicyChanged]:
+        """Return the accepted patches that no rollback cancelled, in the order in which they were sent."""
+        gone = cancelled(self.records)
+        return [record for record in self.records if record.accepted and record.command_id not in gone]
+
     def accepted(self, before_ms: int) -> list[PolicyPatch]:
-        """Return the accepted patches that hold before a market time, in the order in which they apply."""
-        patches = [patch_of(record) for record in self.records if record.accepted and record.from_ms < before_ms]
+        """Return the standing patches that hold before a market time, in the order in which they apply."""
+        patches = [patch_of(record) for record in self.standing() if record.from_ms < before_ms]
         return sorted(patches, key=lambda patch: patch.order)
 
     def documents(self, at_ms: int) -> dict[PolicyScope, Document]:
         """Return the scopes' documents in force at a market time."""
         found: dict[PolicyScope, Document] = {}
         for patch in self.accepted(at_ms):
-            document = fold(found.get(patch.scope, {}), patch)
-            if document:
-                found[patch.scope] = document
-            else:
-                found.pop(patch.scope, None)
+            found = applied(found, patch)
         return found
 
-    def pending(self, at_ms: int) -> list[PolicyChanged]:
-        """Return the accepted patches whose minute has not come."""
-        return [record for record in self.records if record.accepted and record.from_ms >= at_ms]
+    def planned(self, base: Policy, patch: PolicyPatch) -> dict[PolicyScope, Document]:
+        """Return the scopes' documents in force in a new patch's minute, with it.
 
-    def overview(self, at_ms: int) -> PolicyOverview:
+        Raises
+        ------
+        jobs.pricing.policies.PatchError
+            If the patch cannot be applied.
+        """
+        return check_planned(base, {}, [patch_of(record) for record in self.standing()], patch)
+
+    def pending(self, at_ms: int) -> list[PolicyChanged]:
+        """Return the standing patches whose minute has not come."""
+        return [record for record in self.standing() if record.from_ms >= at_ms]
+
+    def overview(self, at_ms: int, base: Policy | None = None) -> PolicyOverview:
         """Return what every scope sets at a market time, and which patches wait or were refused.
+
+        Parameters
+        ----------
+        base : the deployment's policy; with it, the overview says which scopes' documents cannot be applied.
 
         >>> text = '{"limits": {"max_step": 0.05}}'
         >>> changed = PolicyChanged("c1", 0, "acme", "", "", text, 60_000, False, "ann", "", True, "")
@@ -127,7 +149,7 @@ class ScopeHistory:
         >>> history.overview(60_000).line, history.overview(120_000).scopes[0].values
         ('the policy file alone; 1 patch pending', {'limits.max_step': 0.05})
         """
-        last = {patch.scope: patch for patch in self.accepted(at_ms)}
+        last, documents = {patch.scope: patch for patch in self.accepted(at_ms)}, self.documents(at_ms)
         scopes = tuple(
             ScopeOverview(
                 scope.text,
@@ -135,8 +157,9 @@ class ScopeHistory:
                 last[scope].from_ms,
                 last[scope].operator,
                 last[scope].reason,
+                "" if base is None else left_out(base, documents, scope),
             )
-            for scope, document in sorted(self.documents(at_ms).items(), key=lambda item: item[0].rank)
+            for scope, document in sorted(documents.items(), key=lambda item: item[0].rank)
         )
         pending = sorted(self.pending(at_ms), key=lambda record: (record.from_ms, record.command_id))
         refused = [record for record in self.records if not record.accepted]
@@ -151,8 +174,9 @@ class ScopeHistory:
         entry : catalog entry of the scope's SKU; with it, scopes by category, role and price group apply too.
         """
         documents = self.documents(at_ms)
-        applying = sorted((s for s in documents if _applies(s, scope, entry)), key=lambda s: s.rank)
-        policy = policy_of(base, [documents[s] for s in applying])
+        covering = sorted((s for s in documents if _applies(s, scope, entry)), key=lambda s: s.rank)
+        policy, missing = merge(base, documents, covering)
+        applying = [s for s in covering if s not in missing]
         sources = {key: s.text for s in applying for key in _flat(documents[s])}
         content = policy.to_dict()
         values = {}
@@ -160,7 +184,33 @@ class ScopeHistory:
             section, _, name = key.partition(".")
             values[key] = KeyValue(content[section][name], sources.get(key, "default"))
         waiting = [record for record in self.pending(at_ms) if _applies(scope_of(record), scope, entry)]
-        return PolicyView(scope.text, at_ms, policy.hash, values, tuple(s.text for s in applying), tuple(waiting))
+        without = {s.text: problem for s, problem in missing.items()}
+        scopes = tuple(s.text for s in applying)
+        return PolicyView(scope.text, at_ms, policy.hash, values, scopes, tuple(waiting), without)
+
+
+def cancelled(records: Iterable[PolicyChanged]) -> dict[str, str]:
+    """Return the cancelled patches: command id → id of the rollback that cancelled it.
+
+    >>> rollback = PolicyChanged("c2", 0, "acme", "", "", "{}", 60_000, True, "ann", "", True, "", ["c1"])
+    >>> cancelled([rollback])
+    {'c1': 'c2'}
+    """
+    return {name: record.command_id for record in records if record.accepted for name in record.cancels}
+
+
+def containing(documents: Iterable[PolicyScope], scope: PolicyScope) -> list[PolicyScope]:
+    """Return the scopes that every listing of a scope is in, wide ones first."""
+    return sorted((wide for wide in documents if _applies(wide, scope, None)), key=lambda wide: wide.rank)
+
+
+def left_out(base: Policy, documents: Mapping[PolicyScope, Document], scope: PolicyScope) -> str:
+    """Return why a scope's document cannot be applied alone or with the wider scopes' documents; empty if it can.
+
+    >>> left_out(Policy(), {PolicyScope("acme"): {"limits": {"max_step": 7}}}, PolicyScope("acme"))[:23]
+    'policy: limits.max_step'
+    """
+    return merge(base, documents, containing(documents, scope)).left_out.get(scope, "")
 
 
 def scope_of(record: PolicyChanged) -> PolicyScope:
@@ -174,8 +224,8 @@ def changes_text(record: PolicyChanged) -> str:
     >>> text = '{"limits": {"max_step": 0.05, "max_daily": null}}'
     >>> changes_text(PolicyChanged("c1", 0, "acme", "", "", text, 60_000, False, "ann", "", True, ""))
     'limits.max_step=0.05, limits.max_daily unset'
-    >>> changes_text(PolicyChanged("c1", 0, "acme", "", "", "{}", 60_000, True, "ann", "", True, ""))
-    'all keys removed'
+    >>> changes_text(PolicyChanged("c2", 0, "acme", "", "", "{}", 60_000, True, "ann", "", True, "", ["c1"]))
+    'all keys removed; cancels c1'
     """
     try:
         keys = orjson.loads(record.changes or "{}")
@@ -189,7 +239,8 @@ def changes_text(record: PolicyChanged) -> str:
         return record.changes
     if not record.replaces:
         return text
-    return f"replaced by {text}" if text else "all keys removed"
+    cancels = f"; cancels {', '.join(record.cancels)}" if record.cancels else ""
+    return (f"replaced by {text}" if text else "all keys removed") + cancels
 
 
 def scope_text(record: PolicyChanged) -> str:

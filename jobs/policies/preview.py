@@ -15,8 +15,8 @@ from typing import Any
 from jobs.connectors.kafka.catalog import read_catalog
 from jobs.connectors.kafka.policies import PolicyTopic
 from jobs.connectors.kafka.reading import read_newest_first
-from jobs.policies.control import PolicyUseError, first_minute, read_history
-from jobs.policies.documents import nested
+from jobs.policies.control import patch_minute, read_history
+from jobs.policies.documents import PolicyUseError, nested
 from jobs.pricing.decision.groups.plan import plan_group
 from jobs.pricing.decision.inputs import PricingInputs, Shares, shares_of
 from jobs.pricing.decision.reprice import reprice
@@ -24,8 +24,8 @@ from jobs.pricing.decision.serialization import band_record, read_inputs, read_t
 from jobs.pricing.decision.texts.limit_texts import binds
 from jobs.pricing.decision.valuation import value_prices
 from jobs.pricing.guardrails import Kind
-from jobs.pricing.policies import PolicyPatch, PolicyScope, check_patch, fold
-from jobs.pricing.policies.patch import Document, policy_of
+from jobs.pricing.policies import PolicyPatch, PolicyScope, merge
+from jobs.pricing.policies.patch import Document
 from jobs.pricing.policy import Policy
 from jobs.runtime.settings import Settings
 from schemas.codes import OutcomeCode
@@ -89,6 +89,7 @@ def preview(
     scope: str,
     changes: Mapping[str, Any],
     *,
+    since: str | None = None,
     since_ms: int | None = None,
     most: int = MOST_DECISIONS,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -97,7 +98,8 @@ def preview(
 
     Parameters
     ----------
-    changes : as in :func:`jobs.policies.set_policy`.
+    changes, since : as in :func:`jobs.policies.set_policy`. The patches that are pending now and hold in the
+        patch's minute are part of the preview.
     since_ms : market time of the oldest decision; None: a day ago.
     most : largest number of decisions, newest first.
     progress : called with the decisions recomputed and their number.
@@ -112,13 +114,12 @@ def preview(
         sections = nested(changes)
     except ValueError as error:
         raise PolicyUseError(str(error)) from None
-    base, documents = Policy.load(settings.policy), read_history(settings).documents(now_ms)
-    patch = PolicyPatch("preview", parsed, sections, first_minute(now_ms, 1, None))
-    check_patch(base, documents, patch)
+    base, from_ms = Policy.load(settings.policy), patch_minute(settings, now_ms, since)
+    patch = PolicyPatch("preview", parsed, sections, from_ms, sent_ms=now_ms)
+    patched = read_history(settings).planned(base, patch)
     entries = {key: entry for key, entry in read_catalog(settings.kafka).items() if parsed.covers(entry)}
     oldest_ms = now_ms - DAY_MS if since_ms is None else since_ms
     found = _decisions(settings, entries, oldest_ms, most)
-    patched = {**documents, parsed: fold(documents.get(parsed, {}), patch)}
     return preview_decisions(
         parsed.text, found, entries, PolicyTopic(settings.kafka), _merger(base, patched), progress
     )
@@ -145,7 +146,7 @@ def _merger(base: Policy, documents: Mapping[PolicyScope, Document]) -> Callable
     def policy(entry: CatalogEntry) -> Policy:
         scopes = tuple(sorted((s for s in documents if s.covers(entry)), key=lambda s: s.rank))
         if scopes not in known:
-            known[scopes] = policy_of(base, [documents[s] for s in scopes])
+            known[scopes] = merge(base, documents, scopes).policy
         return known[scopes]
 
     return policy

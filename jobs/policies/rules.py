@@ -9,8 +9,8 @@ from typing import Any
 
 from jobs.connectors.kafka.catalog import read_catalog
 from jobs.policies.control import read_history
-from jobs.pricing.policies import PolicyScope
-from jobs.pricing.policies.patch import policy_of
+from jobs.policies.documents import containing, left_out
+from jobs.pricing.policies import PolicyScope, merge
 from jobs.pricing.policy import Policy
 from jobs.pricing.policy_settings import market_time
 from jobs.pricing.rules.check import RuleCheck, check_rules
@@ -33,6 +33,8 @@ class ScopeRules:
 def rules_in_force(settings: Settings, tenant: str) -> tuple[ScopeRules, ...]:
     """Return the rules in force by scope: of the policy file, then of each scope of a tenant that sets rules.
 
+    A scope whose document cannot be applied has no rules in force.
+
     Raises
     ------
     confluent_kafka.KafkaException
@@ -41,8 +43,9 @@ def rules_in_force(settings: Settings, tenant: str) -> tuple[ScopeRules, ...]:
     base, documents = Policy.load(settings.policy), read_history(settings).documents(settings.run_clock.now_ms())
     found = [ScopeRules(FILE_SCOPE, base.rules.ordered)] if base.rules.entries else []
     for scope in sorted(documents, key=lambda each: each.rank):
-        if scope.tenant == tenant and "rules" in documents[scope]:
-            found.append(ScopeRules(scope.text, policy_of(base, [documents[scope]]).rules.ordered))
+        sets_rules = scope.tenant == tenant and "rules" in documents[scope]
+        if sets_rules and not left_out(base, documents, scope):
+            found.append(ScopeRules(scope.text, merge(base, documents, [scope]).policy.rules.ordered))
     return tuple(found)
 
 
@@ -61,8 +64,7 @@ def check_scope(settings: Settings, scope: str, entries: list[dict[str, Any]] | 
     """
     parsed, now_ms = PolicyScope.parse(scope), settings.run_clock.now_ms()
     base, documents = Policy.load(settings.policy), read_history(settings).documents(now_ms)
-    wide = sorted((each for each in documents if _holds_for(each, parsed)), key=lambda each: each.rank)
-    policy = policy_of(base, [documents[each] for each in wide])
+    policy = merge(base, documents, containing(documents, parsed)).policy
     if entries is not None:
         policy = policy.overridden({"rules": {"entries": entries}})
     return check_policy(policy, parsed.market, now_ms, [*_entries(settings, parsed)])
@@ -73,12 +75,6 @@ def check_policy(policy: Policy, market: str, now_ms: int, entries: list[Catalog
     zone = market_time(policy).zone(market) if market else UTC
     now = datetime.fromtimestamp(now_ms / 1000, zone).replace(tzinfo=None)
     return check_rules(policy.rules, now, entries=entries, allows=policy.strategies.allows)
-
-
-def _holds_for(wide: PolicyScope, scope: PolicyScope) -> bool:
-    """Return whether every listing of a scope is in another one by tenant, market and selection."""
-    selection = not wide.field or (wide.field, wide.value) == (scope.field, scope.value)
-    return wide.tenant == scope.tenant and wide.market in ("", scope.market) and selection
 
 
 def _entries(settings: Settings, scope: PolicyScope) -> Iterator[CatalogEntry]:

@@ -116,9 +116,13 @@ class Roles(PolicySection):
 
     live = True
 
-    kvi: Number | None = Field(default=1.0, gt=0, description="bound of a known value item (003 § A)")
-    traffic: Number | None = Field(default=1.05, gt=0, description="bound of a traffic item (decision 9)")
-    margin: Number | None = Field(default=1.25, gt=0, description="bound of a margin item (decision 9)")
+    kvi: Number | None = Field(default=1.0, gt=0, description="bound of a known value item; null: none (003 § A)")
+    traffic: Number | None = Field(
+        default=1.05, gt=0, description="bound of a traffic item; null: none (decision 9)"
+    )
+    margin: Number | None = Field(
+        default=1.25, gt=0, description="bound of a margin item; null: none (decision 9)"
+    )
     long_tail: Number | None = Field(
         default=None, gt=0, description="bound of a long-tail item; null: none (decision 9)"
     )

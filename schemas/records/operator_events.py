@@ -5,7 +5,7 @@ The conventions are those of :mod:`schemas.events`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -70,7 +70,7 @@ class PolicyChanged:
     """A policy patch as accepted or refused; each bucket writes the same record.
 
     ``selection``, ``changes``, ``from_ms`` and ``replaces`` are those of :class:`Command`; ``problem`` says why a
-    refused patch cannot be applied.
+    refused patch cannot be applied. ``cancels``: ids of the pending patches that it cancels.
     """
 
     command_id: str
@@ -85,6 +85,7 @@ class PolicyChanged:
     reason: str
     accepted: bool
     problem: str
+    cancels: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from jobs.pricing.policies import PatchError
 class PolicyChange(CommandHandler):
     """Accept the patch, or refuse it and change nothing; ``policy_changes`` has a record of either.
 
-    ``walras policy`` sends it. Every bucket writes the same record under the command's id.
+    ``walras policy`` sends it. Every bucket writes the same record under the command's id. A command that was
+    accepted before changes nothing and has its record already.
     """
 
     kind = "policy"
@@ -21,10 +22,13 @@ class PolicyChange(CommandHandler):
     def apply(self, context: CommandContext) -> Iterable[Output]:
         """Return the record of the patch; the decisions follow in its minute."""
         command, problem = context.command, ""
+        cancelled: list[str] | None = []
         try:
-            context.policies.take(command)
+            cancelled = context.policies.take(command)
         except PatchError as error:
             problem = str(error)
+        if cancelled is None:
+            return []
         value = {
             "command_id": command.event_id,
             "event_time_ms": command.event_time_ms,
@@ -38,5 +42,6 @@ class PolicyChange(CommandHandler):
             "reason": command.reason or "",
             "accepted": not problem,
             "problem": problem,
+            "cancels": cancelled,
         }
         return [Output("policy_changes", command.event_id, value, command.event_time_ms)]

@@ -7,6 +7,8 @@ They change with the policy file and a restart.
 from __future__ import annotations
 
 from functools import cache
+from types import NoneType
+from typing import get_args
 
 from jobs.pricing.policy import Policy, member_sections
 from jobs.pricing.policy_section import PolicySection, is_deployment_field
@@ -52,6 +54,16 @@ def all_keys() -> tuple[str, ...]:
 def is_live(key: str) -> bool:
     """Return whether a patch may change a key, given as ``section.key``."""
     return key in live_keys()
+
+
+def accepts_null(key: str) -> bool:
+    """Return whether null is a value of a live key, as in the policy file; a patch cannot set it.
+
+    >>> accepts_null("roles.kvi"), accepts_null("limits.max_step")
+    (True, False)
+    """
+    section, _, name = key.partition(".")
+    return is_live(key) and NoneType in get_args(_sections()[section].model_fields[name].annotation)
 
 
 def description(key: str) -> str:

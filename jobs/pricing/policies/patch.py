@@ -1,16 +1,13 @@
-"""PolicyPatch: what an operator wants changed in a scope, from which minute; its validation and its fold."""
+"""PolicyPatch: what an operator wants changed in a scope, from which minute; its form and its fold."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import orjson
 
-from jobs.pricing.policies.live_keys import all_keys, is_live
 from jobs.pricing.policies.scope import PolicyScope, ScopeError
-from jobs.pricing.policy import Policy, PolicyError
 from schemas.records.operator_events import Command
 from schemas.time_units import MINUTE_MS
 
@@ -34,7 +31,8 @@ class PolicyPatch(NamedTuple):
     scope : the listings that it concerns.
     changes : section → key → value; None removes a key, so that the wider scopes' value applies again.
     from_ms : start of the first minute in which it holds.
-    replaces : whether ``changes`` is the whole document, in place of the scope's former one (rollback).
+    replaces : whether ``changes`` is the whole document, in place of the scope's former one (rollback). Pending
+        patches of the scope whose minute does not come before are then cancelled.
     operator, reason : who sent it, and why.
     sent_ms : event time of the command.
     """
@@ -87,6 +85,15 @@ class PolicyPatch(NamedTuple):
         """Order of application: by minute, then by the commands' times."""
         return self.from_ms, self.sent_ms, self.command_id
 
+    def cancels(self, scope: PolicyScope, from_ms: int) -> bool:
+        """Return whether it cancels a patch that was sent before it, given that one's scope and first minute.
+
+        >>> rollback = PolicyPatch("c2", PolicyScope("acme"), {}, 120_000, replaces=True)
+        >>> [rollback.cancels(PolicyScope("acme"), from_ms) for from_ms in (60_000, 120_000, 180_000)]
+        [False, True, True]
+        """
+        return self.replaces and scope == self.scope and from_ms >= self.from_ms
+
     def to_record(self) -> dict[str, Any]:
         """Return plain data."""
         return {
@@ -127,52 +134,13 @@ def fold(document: Document, patch: PolicyPatch) -> dict[str, dict[str, Any]]:
     return {section: dict(sorted(keys.items())) for section, keys in sorted(found.items()) if keys}
 
 
-def check_patch(base: Policy, documents: Mapping[PolicyScope, Document], patch: PolicyPatch) -> None:
-    """Raise if a patch cannot be applied after the given documents.
+def applied(documents: Mapping[PolicyScope, Document], patch: PolicyPatch) -> dict[PolicyScope, Document]:
+    """Return all scopes' documents after a patch; a scope without keys has none.
 
-    Besides keys and values, every pair of scopes that one listing can be in is checked, because two keys that
-    contradict each other may be set in two scopes.
-
-    Raises
-    ------
-    PatchError
-        Naming every wrong key, with what was expected and what was given.
+    >>> acme = PolicyScope("acme")
+    >>> applied({acme: {"limits": {"max_step": 0.05}}}, PolicyPatch("c1", acme, {}, 0, replaces=True))
+    {}
     """
-    problems = [_key_problem(f"{section}.{name}") for section, keys in patch.changes.items() for name in keys]
-    if found := [problem for problem in problems if problem]:
-        raise PatchError("; ".join(sorted(found)))
-    after = {**documents, patch.scope: fold(documents.get(patch.scope, {}), patch)}
-    others: list[PolicyScope | None] = [None, *sorted(after, key=lambda scope: scope.rank)]
-    for other in others:
-        if other is not None and (other == patch.scope or not other.may_overlap(patch.scope)):
-            continue
-        both = [patch.scope] if other is None else sorted((other, patch.scope), key=lambda scope: scope.rank)
-        try:
-            policy_of(base, [after[scope] for scope in both])
-        except PolicyError as error:
-            beside = f" together with scope {other.text}" if other is not None else ""
-            raise PatchError(f"{patch.scope.text}{beside}: {error}") from None
-
-
-def policy_of(base: Policy, documents: Iterable[Document]) -> Policy:
-    """Return the base policy with documents applied in order, wide scopes first.
-
-    Raises
-    ------
-    PolicyError
-        If the result is no valid policy.
-    """
-    merged: dict[str, dict[str, Any]] = {}
-    for document in documents:
-        for section, keys in document.items():
-            merged.setdefault(section, {}).update(keys)
-    return base.overridden(merged) if merged else base
-
-
-def _key_problem(key: str) -> str | None:
-    if is_live(key):
-        return None
-    if key in all_keys():
-        return f"{key}: a deployment key, which changes with the policy file and a restart of the jobs"
-    near = difflib.get_close_matches(key, all_keys(), n=1)
-    return f"{key}: expected a key of the policy{f', perhaps {near[0]}' if near else ''}; got an unknown one"
+    document = fold(documents.get(patch.scope, {}), patch)
+    others = {scope: value for scope, value in documents.items() if scope != patch.scope}
+    return {**others, patch.scope: document} if document else others

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from features.bucket_logic import Output
-from jobs.cli.policy import preview_lines
+from jobs.cli.policy_texts import preview_lines
 from jobs.policies.preview import Preview, preview_decisions
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.pricing.policies import PolicyCatalog

@@ -100,6 +100,30 @@ def test_accepted_and_refused_patches_are_recorded() -> None:
     assert orjson.dumps(logic.snapshot()["policies"]) == before
 
 
+def test_record_of_a_rollback_names_the_pending_patches_that_it_cancels() -> None:
+    logic, _ = two_categories()
+    minutes(logic, 2, 5)
+    patch(logic, 8, FIRM, 1)
+    [record] = of_stream(patch(logic, 6, {}, 2, replaces=True), "policy_changes")
+    assert record["accepted"] and record["cancels"] == ["c1"]
+    assert Cause.POLICY_CHANGED not in {d["cause"] for d in of_stream(minutes(logic, 6, 30), "decisions")}
+
+
+def test_repeated_command_writes_no_record_and_changes_no_price() -> None:
+    logic, _ = two_categories()
+    minutes(logic, 2, 5)
+    patch(logic, 5, FIRM, 1)
+    outputs = minutes(logic, 6, 20)
+    patch(logic, 20, {}, 2, replaces=True)
+    outputs += minutes(logic, 21, 30)
+    command = Command("c1", START_MS + 5 * MINUTE_MS, "acme", "policy", "ann", selection="category=shoes",
+                      changes=orjson.dumps(FIRM).decode(), from_ms=START_MS + 7 * MINUTE_MS)  # fmt: skip
+    assert list(logic.on_fact(a_fact("commands", command, command.event_time_ms, 3))) == []
+    outputs += minutes(logic, 31, 60)
+    changed = [d for d in of_stream(outputs, "decisions") if d["cause"] == Cause.POLICY_CHANGED]
+    assert [d["event_time_ms"] for d in changed] == [START_MS + minute * MINUTE_MS for minute in (8, 23)]
+
+
 def test_policy_is_published_once_and_before_its_first_decision() -> None:
     outputs = a_run()
     order = [o.stream for o in outputs if o.stream in ("policies", "decisions")]

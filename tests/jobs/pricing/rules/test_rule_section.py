@@ -14,8 +14,7 @@ from hypothesis import given, settings
 
 from jobs.cli.policy import parse_changes
 from jobs.policies.documents import nested
-from jobs.pricing.policies import PatchError, PolicyBook, PolicyScope
-from jobs.pricing.policies.patch import PolicyPatch, check_patch
+from jobs.pricing.policies import PatchError, PolicyBook, PolicyPatch, PolicyScope, check_patch
 from jobs.pricing.policy import Policy, PolicyError
 from jobs.pricing.rules.check import check_rules
 from schemas.events import CatalogEntry
