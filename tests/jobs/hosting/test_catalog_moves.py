@@ -106,6 +106,23 @@ def test_former_group_is_decided_without_a_moved_listing() -> None:
     assert settled[0, "demo/web/s2"]["inputs"]["group"] is None
 
 
+@pytest.mark.parametrize("group", [FORMER, NEW])
+def test_command_and_offer_after_the_change_make_tables_in_the_new_bucket_alone(group: str) -> None:
+    at = minute(20.5)
+    record = {"event_id": "e", "event_time_ms": at, "tenant": "demo", "market": "web", "sku": "s1"}
+    by_hand = record | {"kind": "manual_price", "operator": "ann", "price_minor": 1050}
+    offer = record | {
+        "price_group": group, "competitor": "rival", "price_minor": 900, "shipping_minor": 0, "in_stock": True,
+        "currency": "USD", "pack_size": 1, "source": "feed", "match_confidence": 1.0,
+    }  # fmt: skip
+    arrivals = (Arrival(at, "offers", offer), Arrival(at + 1, "commands", by_hand))
+    tables = [each for each in tables_of(repriced(*MOVE, *arrivals)) if each[1].event_time_ms >= at]
+    assert {bucket for bucket, _ in tables} == {1}
+    assert {output.value["default_minor"] for _, output in tables[1:]} == {"1050"}
+    offers = {output.value["offer_minor"] for _, output in tables[1:]}
+    assert offers == ({"900"} if group == NEW else {""}), "an offer of the former group is not used"
+
+
 def test_listing_that_returns_to_its_former_group_is_published_there_alone() -> None:
     tables = tables_of(repriced(*MOVE, an_entry(minute(20), FORMER)))
     versions = [int(output.value["version"]) for _, output in tables]
