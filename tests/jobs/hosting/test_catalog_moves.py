@@ -183,7 +183,7 @@ entries = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(entries)
 def test_newest_entry_decides_the_bucket_of_a_listing_in_any_order_of_arrival(
     drawn: list[tuple[int, int, str, int]],
@@ -201,7 +201,7 @@ def test_newest_entry_decides_the_bucket_of_a_listing_in_any_order_of_arrival(
         assert catalogs[bucket][f"demo/web/{sku}"].price_group == newest["price_group"]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(entries)
 def test_each_minute_has_one_bucket_for_a_listing_whose_entries_arrive_in_order(
     drawn: list[tuple[int, int, str, int]],
