@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from features.cells import query as cells
-from features.cells.query import FACTS, FLINK, GOOD, GROUP_KEY_SQL, bucket_sql
+from features.cells.query import FACTS, FLINK, GROUP_KEY_SQL, bucket_sql, facts_sql
 from jobs.connectors.flink.environment import configure_for_throughput, scale_checkpoint_interval
 from jobs.connectors.flink.java_functions import add_java_jar, declare_functions
 from jobs.connectors.flink.sinks import parquet_sink, text_sink
@@ -99,7 +99,7 @@ def batch_rows_sql(buckets: int) -> str:
     for name in FACTS:
         fields = {check.field: f"`{check.field}`" for check in TOPICS[name].checks}
         line = _json({"kind": f"'{name}'", "p": "p", "o": "o", **fields})
-        parts.append(f"SELECT rt, {bucket} AS bucket, {line} AS line FROM judged_{name} WHERE {GOOD}")
+        parts.append(f"SELECT rt, {bucket} AS bucket, {line} AS line {facts_sql(name, buckets)}")
     parts.append(
         "SELECT rt, CAST(`bucket` AS INT) AS bucket, CAST(NULL AS STRING) AS line FROM judged_ticks "
         f"WHERE verdict = 'TICK' AND `bucket` >= 0 AND `bucket` < {buckets}"

@@ -188,7 +188,8 @@ class CatalogEntry:
     """Master data of a listing.
 
     The contract accepts an entry without a cost; the guardrail COST_MISSING then keeps the current price.
-    ``tags``: names separated by commas, by which pricing rules may select.
+    ``tags``: names separated by commas, by which pricing rules may select. An entry with another ``price_group``
+    than the one before moves the listing to that group's bucket, which knows nothing else of it (decision 75).
 
     >>> entry = CatalogEntry("e", 1, "acme", "web", "s1", "s1", "", "kvi", "USD", 1, True, tags="sale, new")
     >>> entry.tag_names

@@ -12,7 +12,11 @@ same cells, verdicts and segments, because every rule depends on the data alone:
     the one with the lowest offset of a partition (all records of a listing are in one partition);
 (6) a session of a listing ends after 30 minutes without an action; its searches and carts then mature, and
     are abandoned if it has no placed order; they count at the price, arm and segment of its first action;
-(7) cell = sums over (minute of rt, listing, price group, arm, segment, price, currency).
+(7) cell = sums over (minute of rt, listing, price group, arm, segment, price, currency);
+(8) a fact goes to the bucket of its price group. Of a listing's catalog entries the one of the highest event time
+    is the newest, of equal ones the later. A newest entry of another group than the one before goes to the former
+    group's bucket too, as an inactive entry of the former group; an older entry of another group than the newest
+    goes to no bucket. So the newest entry alone decides which bucket has the listing active.
 
 :class:`Dialect` contains the differences between the engines: windows, state (in Flink two table functions of
 jobs/connectors/flink/java keep it small) and quotes. In DuckDB ``rt`` is epoch milliseconds, in Flink a rowtime
@@ -21,7 +25,7 @@ with the watermark kafka_ts − lateness.
 The views depend on each other by name: ``in_<topic>`` (provided by the host: typed fields, ``tick``,
 ``line_verdict``, ``p``, ``o``, ``kafka_ts_ms``, ``rt``) → ``judged_<topic>`` → ``orders_keyed``, ``shown`` →
 ``orders_first``, ``exposures``, ``sessions`` → ``<part>_counted`` → ``cells``; ``<part>_lines`` and ``refused``
-account for every offset.
+account for every offset. ``judged_catalog`` → ``catalog_ranked`` → ``catalog_placed``, of rule (8).
 
 Each source is aggregated by minute separately, and only these aggregates are combined. On a stream, the first
 aggregation then runs where the lines are read, and no event is shuffled in order to be counted.
@@ -249,17 +253,21 @@ def _digest(*texts: str) -> str:
     return f"UNHEX(SUBSTRING(MD5(CONCAT({together})), 1, 14))"
 
 
+def _position(time_ms: str) -> str:
+    """Return SQL of three texts that, concatenated, sort like (time, partition, offset) in both engines."""
+    widths = {time_ms: 15, "p": 6, "o": 19}
+    return ", ".join(f"LPAD(CAST({name} AS STRING), {width}, '0')" for name, width in widths.items())
+
+
 GROUP_KEY_SQL = "tenant || '/' || market || '/' || price_group"
-# Text that sorts like (rt, partition, offset) in both engines.
-_POSITION = (
-    "LPAD(CAST(rt_ms AS STRING), 15, '0')", "LPAD(CAST(p AS STRING), 6, '0')", "LPAD(CAST(o AS STRING), 19, '0')",
-)  # fmt: skip
+_PRESENT_GROUP_KEY_SQL = "tenant || '/' || market || '/' || present_group"
 _POSITION_LEN = 40
 _OF_ORDERS = (
     *(name for name in GROUP if name != "price_minor"),
     *("order_id", "line", "kind", "customer", "session", "quoted_price_minor", "offer_minor", "quantity"),
     "price_paid_minor",
 )
+_ENTRY = tuple(check.field for check in TOPICS["catalog"].checks)
 _PRICE_LEN = 11
 _OF_ACT = ("tenant", "market", "sku", "price_group", "currency", "arm", "segment")
 
@@ -275,6 +283,8 @@ def views(dialect: Dialect, inputs: Sequence[Topic] = INPUTS) -> Iterator[tuple[
     """
     for topic in inputs:
         yield f"judged_{topic.name}", dialect.text(_judged(topic))
+    yield "catalog_ranked", dialect.text(_catalog_ranked(dialect))
+    yield "catalog_placed", dialect.text(_catalog_placed())
     orders = next(topic for topic in inputs if topic.name == "orders")
     yield "orders_keyed", dialect.text(_orders_keyed(dialect, orders))
     yield "orders_first", dialect.text(_orders_first(dialect, orders))
@@ -290,6 +300,14 @@ def views(dialect: Dialect, inputs: Sequence[Topic] = INPUTS) -> Iterator[tuple[
     for part in LEDGER_PARTS:
         yield f"{part}_lines", dialect.text(_ledger_lines(part))
     yield "refused", dialect.text(_refused())
+
+
+def facts_sql(name: str, buckets: int) -> str:
+    """Return the FROM and WHERE clauses of an input's facts, each row for the bucket of its price group (8)."""
+    if name != "catalog":
+        return f"FROM judged_{name} WHERE {GOOD}"
+    former, present = (bucket_sql(key, buckets) for key in (GROUP_KEY_SQL, _PRESENT_GROUP_KEY_SQL))
+    return f"FROM catalog_placed WHERE present_group IS NULL OR {former} <> {present}"
 
 
 def segments_sql(dialect: Dialect, memory_days: int) -> str:
@@ -345,6 +363,42 @@ _MINUTE = f"rt - rt % {MINUTE_MS} + {MINUTE_MS}"  # DuckDB only, where rt is epo
 
 def _judged(topic: Topic) -> str:
     return f"SELECT *, {rt_ms_sql(topic)} AS rt_ms,\n{verdict_sql(topic)} AS verdict\nFROM in_{topic.name}"
+
+
+def _catalog_ranked(dialect: Dialect) -> str:
+    """Return SQL of the valid catalog entries with texts of their places in the order of rule (8).
+
+    ``place`` is the entry's own, ``newest`` the listing's highest up to the entry, ``before`` the highest before
+    it, each followed by the price group. Entries are ranked in the order of arrival, without waiting for the
+    watermark: in Flink the wall time of the row stands for it, and its value is not used.
+    """
+    of_listing = f"OVER (PARTITION BY tenant, market, sku ORDER BY {'arrived' if dialect.stream else 'p, o'})"
+    columns = ", ".join(f"`{field}`" for field in _ENTRY)
+    place = f"CONCAT({_position('event_time_ms')}, price_group) AS place"
+    arrived = ", PROCTIME() AS arrived" if dialect.stream else ""
+    return f"""
+SELECT *, LAG(newest) {of_listing} AS before
+FROM (
+  SELECT *, MAX(place) {of_listing} AS newest
+  FROM (SELECT rt, p, o, {columns}, {place}{arrived} FROM judged_catalog WHERE {GOOD}) AS listed
+) AS ranked"""
+
+
+def _catalog_placed() -> str:
+    """Return SQL of the catalog entries of rule (8).
+
+    ``present_group`` is NULL; in an entry of a former group it is the listing's new group.
+    """
+    newest, before = (f"SUBSTRING({name}, {_POSITION_LEN + 1})" for name in ("newest", "before"))
+    columns = ", ".join(f"`{field}`" for field in _ENTRY)
+    as_former = {"price_group": f"{before} AS `price_group`", "active": "FALSE AS `active`"}
+    of_former = ", ".join(as_former.get(field, f"`{field}`") for field in _ENTRY)
+    return f"""
+SELECT rt, p, o, {columns}, CAST(NULL AS STRING) AS present_group
+FROM catalog_ranked WHERE price_group = {newest}
+UNION ALL
+SELECT rt, p, o, {of_former}, price_group AS present_group
+FROM catalog_ranked WHERE place = newest AND price_group <> {before}"""
 
 
 def _keyed(
@@ -432,7 +486,7 @@ def _acts() -> str:
 
     def act(price: str) -> str:
         # CONCAT, because Flink converts to a Java string at each ||; none of the arguments is NULL.
-        position = ", ".join(_POSITION)
+        position = _position("rt_ms")
         return f"CONCAT({position}, LPAD(CAST({price} AS STRING), {_PRICE_LEN}, '0'),\n    {texts}) AS first_act"
 
     return f"""

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from features.cells import query as cells
 from features.cells.lines import read_line, typed
-from features.cells.query import DUCKDB, FACTS, GOOD
+from features.cells.query import DUCKDB, FACTS, GOOD, facts_sql
 from features.segments.customers import SegmentSettings
 from schemas.listings import bucket_of, group_key
 from schemas.time_units import MINUTE_MS
@@ -165,7 +165,7 @@ class CellQuery:
         sources = [placed("cell", _query("cells", self._memory_days))]
         for name in FACTS:
             fields = ", ".join(f"`{check.field}`" for check in TOPICS[name].checks)
-            text = f"SELECT {_MINUTE_END} AS window_end_ms, p, o, {fields} FROM judged_{name} WHERE {GOOD}"
+            text = f"SELECT {_MINUTE_END} AS window_end_ms, p, o, {fields} {facts_sql(name, buckets)}"
             sources.append(placed(name, DUCKDB.text(f"{text} ORDER BY 1, 2, 3")))
         ticks = (
             f"SELECT DISTINCT {_MINUTE_END} AS window_end_ms, bucket FROM judged_ticks "
