@@ -14,7 +14,6 @@ import yaml
 from typer.testing import CliRunner
 
 from jobs import cli
-from jobs.audit.fallbacks import FallbackUse
 from jobs.cli import queries
 from jobs.connectors.kafka import catalog
 from jobs.monitoring.component import ComponentHealth
@@ -163,7 +162,7 @@ def test_status_names_the_scope_whose_keys_cannot_be_applied(
 ) -> None:
     monkeypatch.setattr(queries, "component_health", lambda *_: [ComponentHealth("flink", True, "")])
     monkeypatch.setattr(queries, "open_tables", lambda settings: None)
-    monkeypatch.setattr(queries, "fallback_use", lambda bootstrap: FallbackUse(0, {}))
+    monkeypatch.setattr(queries, "newest_decisions", lambda bootstrap: {})
     done = contradicted.walras("status")
     assert "policy: acme is not applied: policy: market: expected cap_ratio ≤" in done.stdout
     assert "rules: none in force" in done.stdout
