@@ -123,6 +123,17 @@ def test_manual_price_of_one_member_applies_to_the_group_and_holds_it() -> None:
     assert texts == {"the group is held with acme/web-us-usd/s2: price set by ann"}
 
 
+def test_manual_price_off_the_grid_and_the_rollback_to_it_keep_their_amount_in_the_group() -> None:
+    logic, tables = a_group()
+    for offset, price_minor in enumerate((2100, 2399)):
+        command = a_command("manual_price", market="web-us-usd", sku="s2", price_minor=price_minor)
+        tables.take(logic.on_fact(a_fact("commands", command, NOON_MS + 1000 + offset, offset)))
+        assert {t.default_minor for t in tables.values()} == {price_minor}
+    command = a_command("rollback", market="web-us-usd", sku="s2")
+    tables.take(logic.on_fact(a_fact("commands", command, NOON_MS + 2000, 3)))
+    assert {t.default_minor for t in tables.values()} == {2100} and len(tables.kinds) == 1
+
+
 def test_approval_of_one_member_applies_to_the_group_and_answers_for_all() -> None:
     logic, tables = a_group()
     at_ms = NOON_MS + HOUR_MS
