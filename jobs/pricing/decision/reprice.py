@@ -83,7 +83,7 @@ def reprice(inputs: PricingInputs, guardrails: Sequence[Guardrail] = GUARDRAILS)
         if choice.fallback is Fallback.LIST_PRICE:
             result = _at_list_price(assess(inputs, choice.strategy), guardrails) or result
     result = replace(result, fallback=choice.fallback, fallback_reasons=choice.reasons)
-    if rules != NO_RULES:
+    if rules != NO_RULES or (terms is not None and terms.strategy is not None):
         result = replace(result, strategy=choice.strategy.name, rules=rules)
     return with_shadows(result, inputs, choice.strategy, again)
 

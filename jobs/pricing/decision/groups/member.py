@@ -11,7 +11,7 @@ from jobs.pricing.decision.outcome import GuardrailVerdict, Situation, held, pri
 from jobs.pricing.decision.result import PricingDecision
 from jobs.pricing.decision.valuation import Gain
 from jobs.pricing.guardrails import AllowedPrices, Band, Kind, Pin, intersect
-from jobs.pricing.strategies import FALLBACK_RULE, ProfitPlan, StrategyChoice
+from jobs.pricing.strategies import FALLBACK_RULE, ProfitPlan, StrategyChoice, strategy_named
 from schemas.codes import Fallback, OutcomeCode
 
 _TABLES = (OutcomeCode.PUBLISHED, OutcomeCode.HARD_OVER_PACE, OutcomeCode.UNCHANGED)
@@ -35,6 +35,8 @@ def choice_of_member(own: StrategyChoice, terms: GroupTerms, inputs: PricingInpu
     if inputs.current is None and terms.of(inputs.listing.key).held is not None:
         return own
     strategy = FALLBACK_RULE if terms.fallback is Fallback.RULE else own.strategy
+    if terms.strategy is not None:
+        strategy = strategy_named(terms.strategy)
     return StrategyChoice(strategy, terms.fallback, terms.fallback_reasons)
 
 

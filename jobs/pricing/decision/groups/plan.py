@@ -62,7 +62,13 @@ def plan_group(
     ordered = sorted(members, key=lambda inputs: inputs.listing.key)
     group = AssessedGroup.of([replace(inputs, group=None) for inputs in ordered], guardrails)
     terms, worst = _JointDecision(group).decide(plan_id, requested_by), group.fallback
-    return replace(terms, fallback=worst.fallback, fallback_reasons=worst.reasons)
+    return replace(
+        terms,
+        fallback=worst.fallback,
+        fallback_reasons=worst.reasons,
+        strategy=worst.strategy.name,
+        forbidden=group.chosen.forbidden,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +115,8 @@ class _JointDecision:
         worth = [each.value(proposed, v) for each, v in zip(situations, on_grid, strict=True)]
         gain, free = self.group.gain(lead.strategy, shares, worth, plan), self.group.needs_no_gain(lead)
         verdicts = []
-        for each in members:
-            bands = bands_of(each.situation, self.group.guardrails, candidate, None if free else gain)
+        for each, situation in zip(members, situations, strict=True):
+            bands = bands_of(situation, self.group.guardrails, candidate, None if free else gain)
             bands = [b for b in bands if b.code != RuleBand.code and (b.kind is not Kind.PACE or each.settled)]
             verdicts.append(GuardrailVerdict.of(bands, candidate, profit))
         hard = common_prices(verdict.hard for verdict in verdicts)
