@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from jobs.pricing.decision.assessment import assess, bands_of
 from jobs.pricing.decision.groups.group_strategy import GroupStrategy, choose_strategy
+from jobs.pricing.decision.groups.member import is_outside
 from jobs.pricing.decision.inputs import PricingInputs, Shares
 from jobs.pricing.decision.outcome import Situation
 from jobs.pricing.decision.serialization import table_record
@@ -53,7 +54,7 @@ class AssessedMember:
     @property
     def outside(self) -> bool:
         """Whether the member is held and was never priced."""
-        return self.held is not None and self.inputs.current is None
+        return is_outside(self.inputs, self.held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,6 @@ class AssessedGroup:
     @classmethod
     def of(cls, members: Sequence[PricingInputs], guardrails: Sequence[Guardrail]) -> AssessedGroup:
         """Assess each member alone."""
-        usual = _usual_table(members)
         priced = []
         for inputs in members:
             situation = assess(inputs, strategy_of(inputs).strategy)
@@ -79,8 +79,12 @@ class AssessedGroup:
                 held = "no price is known"
             hard = intersect(band for band in bands if band.kind is Kind.HARD)
             rule_band = next((band for band in bands if band.code == RuleBand.code), None)
-            settled = usual is not None and _table_of(inputs) == usual
-            priced.append(AssessedMember(situation, settled, held, hard, rule_band))
+            priced.append(AssessedMember(situation, False, held, hard, rule_band))
+        usual = _usual_table([each.inputs for each in priced if not each.outside])
+        if usual is not None:
+            priced = [
+                replace(each, settled=not each.outside and _table_of(each.inputs) == usual) for each in priced
+            ]
         return cls(tuple(priced), guardrails)
 
     @property

@@ -58,8 +58,8 @@ class GroupTerms:
     pace limit cut short goes on. ``review``: an operator should look at it. ``rules``: the rules that choose the
     group's strategy and adjust its prices. ``fallback``, ``fallback_reasons``: the stage of the fallback chain
     that the group used. ``strategy``: name of the strategy that decided for the group; None in records from before
-    it was recorded, whose members have the strategy and the fallback that they would have alone, and no table at
-    their list price. ``forbidden``: strategies that came before it and that a member's role does not allow.
+    it was recorded, whose members have the strategy that they would have alone, and no table at their list price.
+    ``forbidden``: strategies that came before it and that a member's role does not allow.
     """
 
     plan_id: str
