@@ -8,8 +8,8 @@ Steps (science § 7, "Price groups"):
 2. Hard bands of all members are intersected. Without a common price every member is UNPRICEABLE.
 3. The candidate: the pricing LP over the common grid, with each member's own demand, cost, stock and minimum sales
    (:mod:`jobs.pricing.optimizer.group_lp`); or a rule's price, the one that most members' rules give.
-   If any member has no usable demand model, the group falls back to the rule jointly: what is assumed of that
-   member would otherwise weigh in the LP like the estimates of the others.
+   If any member has no usable demand model for the LP, the group falls back to the rule jointly: what is assumed
+   of that member would otherwise weigh in the LP like the estimates of the others.
 4. All bands of all members are intersected, and the outcome follows as for a single listing, with the gain of the
    group: the sum over members, whose errors count as independent.
 5. The table: the LP again within all bands, and neighbouring prices for exploration, one list per segment for all.

@@ -31,7 +31,7 @@ from tests.jobs.pricing.pricing_builders import (
 from tests.jobs.pricing.rule_builders import KNOWN
 
 ROLES = ("margin", "kvi", "long_tail")
-STRATEGIES = (
+STRATEGIES: tuple[dict[str, Any], ...] = (
     {},
     {"by_role": {"kvi": "match_rival"}},
     {"by_role": {"kvi": "match_rival"}, "allowed_by_role": {"kvi": ["match_rival"]}},
@@ -42,7 +42,7 @@ STRATEGIES = (
         "allowed_by_role": {"kvi": ["match_rival"], "margin": ["cost_plus", "rule_table"]},
     },
 )
-RULES = (
+RULES: tuple[list[dict[str, Any]], ...] = (
     [],
     [{"name": "plus", "strategy": "cost_plus", "when": {"tags": ["sale"]}}],
     [{"name": "less", "adjust": -0.1, "when": {"role": "kvi"}}, {"name": "band", "band": {"most": 0.95}}],
