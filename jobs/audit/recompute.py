@@ -48,7 +48,9 @@ def same_joint_decision(members: Collection[Mapping[str, Any]], policies: Mappin
         terms[0]["plan_id"],
         terms[0]["requested_by"],
     )
-    return all(same_bytes(again.to_record(), each) for each in terms)
+    # Terms from before the group's strategy was recorded do not state it.
+    unstated = replace(again, strategy=None, forbidden=())
+    return all(same_bytes((again if "strategy" in each else unstated).to_record(), each) for each in terms)
 
 
 @dataclass(slots=True)

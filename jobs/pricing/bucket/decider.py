@@ -130,7 +130,7 @@ class Decider:
         outputs: list[Output] = []
         for key, own, decision_id in collected:
             inputs = replace(own, group=terms)
-            table_id = terms.table_id or plan_id
+            table_id = decision_id if terms.of(key).held is not None else terms.table_id or plan_id
             outputs += self._record(key, inputs, reprice(inputs), trigger, decision_id, table_id)
         return outputs
 

@@ -104,7 +104,8 @@ class PriceBandits:
             return
         self._pulls.pop(key, None)
         made = price
-        in_force = result.fallback is Fallback.NONE and strategy_of(inputs).strategy.name == ContextualBandit.name
+        strategy = result.strategy or strategy_of(inputs).strategy.name
+        in_force = result.fallback is Fallback.NONE and strategy == ContextualBandit.name
         if result.outcome in _AS_CHOSEN and in_force:
             made = price if result.candidate_minor is None else result.candidate_minor
         step = round((made - current.default_minor) / grid_step(inputs.base_minor or 0.0, inputs.policy.grid))

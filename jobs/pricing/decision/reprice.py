@@ -65,8 +65,8 @@ from schemas.events import DEFAULT_SEGMENT
 def reprice(inputs: PricingInputs, guardrails: Sequence[Guardrail] = GUARDRAILS) -> PricingDecision:
     """Decide on one listing's prices, and compute the policy's shadow strategies beside it.
 
-    A member of a price group has the prices that the group's joint decision fixed (``inputs.group``). Its shadows
-    are those of the listing alone.
+    A member of a price group has the prices that the group's joint decision fixed (``inputs.group``). A held one
+    without a table is decided alone. The shadows are those of the listing alone.
     """
     choice = strategy_of(inputs)
     again = partial(decide, guardrails=guardrails, known={})
@@ -77,13 +77,14 @@ def reprice(inputs: PricingInputs, guardrails: Sequence[Guardrail] = GUARDRAILS)
     if terms is not None:
         situation = assess(inputs, choice.strategy)
         own = bands_of(situation, guardrails, terms.candidate_minor, gain_of(terms))
-        result, inputs = decide_member(situation, terms, own), replace(inputs, group=None)
+        result = decide_member(situation, terms, own)
     else:
         result = again(inputs, choice.strategy)
-        if choice.fallback is Fallback.LIST_PRICE:
-            result = _at_list_price(assess(inputs, choice.strategy), guardrails) or result
+    if choice.fallback is Fallback.LIST_PRICE and (terms is None or terms.strategy is not None):
+        result = _at_list_price(assess(inputs, choice.strategy), guardrails) or result
+    inputs = replace(inputs, group=None)
     result = replace(result, fallback=choice.fallback, fallback_reasons=choice.reasons)
-    if rules != NO_RULES:
+    if rules != NO_RULES or (terms is not None and terms.strategy is not None):
         result = replace(result, strategy=choice.strategy.name, rules=rules)
     return with_shadows(result, inputs, choice.strategy, again)
 

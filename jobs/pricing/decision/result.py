@@ -37,7 +37,8 @@ class PricingDecision:
     them. ``gain``: per period over the current table. ``continue_at_ms``: when a change that a pace limit cut
     short goes on. ``alert``: an operator must correct something. ``review``: an operator should check it.
     ``follow_minor``: the highest price that the listing's role allows beside its rivals. ``strategy``: the one in
-    force, stated where ``shadows`` were computed beside it or pricing rules held. ``rules``: these rules.
+    force, stated where ``shadows`` were computed beside it, pricing rules held or a price group was decided.
+    ``rules``: these rules.
     ``fallback``, ``fallback_reasons``: the stage of the fallback chain, and which inputs could not be used.
     """
 

@@ -211,7 +211,7 @@ def decision_record(decision: PricingDecision) -> dict[str, Any]:
     """Return a result as plain data: a decision's ``result``."""
     reference, gain = decision.reference, decision.gain
     beside: dict[str, Any] = {}
-    if decision.shadows or decision.rules != NO_RULES:
+    if decision.strategy:
         beside["strategy"] = decision.strategy
     if decision.shadows:
         beside["shadows"] = [shadow_record(each) for each in decision.shadows]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC
 from enum import StrEnum
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -167,13 +168,13 @@ def rules_of_group(members: Iterable[MatchedRules], may_use: Callable[[str], boo
     Parameters
     ----------
     members : the rules of the listings that decide for the group.
-    may_use : whether the roles of all members allow a strategy.
+    may_use : whether the roles of all members allow a strategy; it is called for those in question only.
     """
     found: list[AppliedRule] = []
     every = sorted({rule for member in members for rule in member.applied if rule.action in OF_GROUP}, key=_order)
     for kind in OF_GROUP:
         allowed = (rule for rule in every if rule.action == kind)
-        found += [rule for rule in allowed if kind is not ActionKind.STRATEGY or may_use(rule.effect)][:1]
+        found += islice((r for r in allowed if kind is not ActionKind.STRATEGY or may_use(r.effect)), 1)
     return tuple(found)
 
 

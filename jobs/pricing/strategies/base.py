@@ -127,10 +127,17 @@ class Strategy(ABC):
     def propose(self, context: StrategyContext, plan: ProfitPlan) -> Proposal:
         """Propose prices within the hard bands. ``plan``: the result of :meth:`plan` over them. Pure."""
 
+    def bounded(self, candidate_minor: int, context: StrategyContext) -> int:
+        """Return the candidate of a listing, or of a price group, within the allowed prices.
+
+        By default it is rounded to the grid's ending. A strategy that proposes amounts off the ending keeps them.
+        """
+        return context.rounded(candidate_minor)
+
     def refine(self, proposal: Proposal, context: StrategyContext) -> tuple[Proposal, ProfitPlan | None]:
         """Return the proposal within all bands, and the LP's solution there if one was computed."""
         segments = context.inputs.policy.segments.names
-        return Proposal.single(context.rounded(proposal.candidate_minor), segments), None
+        return Proposal.single(self.bounded(proposal.candidate_minor, context), segments), None
 
 
 class PriceRule(Strategy):

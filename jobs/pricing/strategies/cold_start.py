@@ -69,10 +69,14 @@ class ColdStart(PriceRule):
         """Propose the known price as it is where the hard bands allow it, else rounded within them."""
         return self._as_known(context) or super().propose(context, plan)
 
+    def bounded(self, candidate_minor: int, context: StrategyContext) -> int:
+        """Return the candidate as it is where it is allowed, else rounded: it may be a known price."""
+        return candidate_minor if candidate_minor in context.allowed else context.rounded(candidate_minor)
+
     def refine(self, proposal: Proposal, context: StrategyContext) -> tuple[Proposal, ProfitPlan | None]:
         """Return the known price as it is where all bands allow it, else the proposal, rounded within them."""
-        known = self._as_known(context)
-        return super().refine(proposal, context) if known is None else (known, None)
+        rounded = context.rounded(proposal.candidate_minor)
+        return self._as_known(context) or Proposal.single(rounded, context.inputs.policy.segments.names), None
 
     @staticmethod
     def _as_known(context: StrategyContext) -> Proposal | None:

@@ -14,7 +14,7 @@ class OperatorPrice(Strategy):
     selectable = False
 
     def propose(self, context: StrategyContext, plan: ProfitPlan) -> Proposal:
-        """Propose the operator's price itself, even outside the allowed prices; :meth:`refine` bounds it.
+        """Propose the operator's price itself, even outside the allowed prices; :meth:`bounded` bounds it.
 
         Raises
         ------
@@ -26,7 +26,6 @@ class OperatorPrice(Strategy):
             raise ValueError("approved_minor: expected a price that an operator set or approved, got None")
         return Proposal.single(price, context.inputs.policy.segments.names)
 
-    def refine(self, proposal: Proposal, context: StrategyContext) -> tuple[Proposal, ProfitPlan | None]:
+    def bounded(self, candidate_minor: int, context: StrategyContext) -> int:
         """Return the allowed price nearest to it, without rounding."""
-        nearest = context.allowed.nearest(proposal.candidate_minor)
-        return Proposal.single(nearest, context.inputs.policy.segments.names), None
+        return context.allowed.nearest(candidate_minor)

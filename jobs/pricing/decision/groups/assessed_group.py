@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from jobs.pricing.decision.assessment import assess, bands_of
+from jobs.pricing.decision.groups.group_strategy import GroupStrategy, choose_strategy
+from jobs.pricing.decision.groups.member import is_outside
 from jobs.pricing.decision.inputs import PricingInputs, Shares
 from jobs.pricing.decision.outcome import Situation
 from jobs.pricing.decision.serialization import table_record
@@ -19,17 +21,16 @@ from jobs.pricing.decision.valuation import Gain, Valuation
 from jobs.pricing.guardrails import AllowedPrices, Band, Guardrail, Kind, intersect
 from jobs.pricing.guardrails.pricing_rules import RuleBand, cut_by_rules
 from jobs.pricing.optimizer import GroupMember, GroupPlan, solve_group
-from jobs.pricing.rules.matching import NO_RULES, LostTo, MatchedRules, rules_of_group
+from jobs.pricing.rules.matching import LostTo
 from jobs.pricing.rules.rule import ActionKind
 from jobs.pricing.strategies import (
-    FALLBACK_RULE,
     ProfitPlan,
     Strategy,
     StrategyChoice,
     StrategyContext,
     strategy_of,
+    with_fallback,
 )
-from schemas.codes import Fallback
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class AssessedMember:
     @property
     def outside(self) -> bool:
         """Whether the member is held and was never priced."""
-        return self.held is not None and self.inputs.current is None
+        return is_outside(self.inputs, self.held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,6 @@ class AssessedGroup:
     @classmethod
     def of(cls, members: Sequence[PricingInputs], guardrails: Sequence[Guardrail]) -> AssessedGroup:
         """Assess each member alone."""
-        usual = _usual_table(members)
         priced = []
         for inputs in members:
             situation = assess(inputs, strategy_of(inputs).strategy)
@@ -79,8 +79,12 @@ class AssessedGroup:
                 held = "no price is known"
             hard = intersect(band for band in bands if band.kind is Kind.HARD)
             rule_band = next((band for band in bands if band.code == RuleBand.code), None)
-            settled = usual is not None and _table_of(inputs) == usual
-            priced.append(AssessedMember(situation, settled, held, hard, rule_band))
+            priced.append(AssessedMember(situation, False, held, hard, rule_band))
+        usual = _usual_table([each.inputs for each in priced if not each.outside])
+        if usual is not None:
+            priced = [
+                replace(each, settled=not each.outside and _table_of(each.inputs) == usual) for each in priced
+            ]
         return cls(tuple(priced), guardrails)
 
     @property
@@ -88,23 +92,19 @@ class AssessedGroup:
         """All but those outside."""
         return [each for each in self.everyone if not each.outside]
 
-    def may_use(self, name: str) -> bool:
-        """Return whether the roles of all deciding members allow a strategy."""
-        allows = self.lead.inputs.policy.strategies.allows
-        return all(allows(each.inputs.product.role, name) for each in self.deciding)
-
     @property
-    def rules(self) -> MatchedRules:
-        """The rules that choose the group's strategy and adjust its prices."""
-        return MatchedRules(rules_of_group((each.situation.rules for each in self.deciding), self.may_use))
+    def chosen(self) -> GroupStrategy:
+        """The strategy that members' rules and roles choose; without members, the first listing's."""
+        if not self.members:
+            return GroupStrategy(self.everyone[0].situation.strategy)
+        return choose_strategy([each.situation for each in self.deciding], [each.inputs for each in self.members])
 
     @property
     def fallback(self) -> StrategyChoice:
-        """The worst stage of the fallback chain among the members, of equal ones the first member's."""
-        rules = self.rules if self.members else NO_RULES
-        choices = [strategy_of(each.inputs, rules) for each in self.members]
-        own = StrategyChoice(self.everyone[0].situation.strategy)
-        return max(choices, key=lambda choice: choice.fallback.rank, default=own)
+        """The worst stage of the fallback chain of that strategy among the members, of equal ones the first's."""
+        chosen = self.chosen.strategy
+        choices = [with_fallback(chosen, each.inputs) for each in self.members]
+        return max(choices, key=lambda choice: choice.fallback.rank, default=StrategyChoice(chosen))
 
     @property
     def settled(self) -> list[AssessedMember]:
@@ -144,24 +144,10 @@ class AssessedGroup:
         return self.within_rules(hard if common.empty else common)
 
     def common_situation(self) -> Situation:
-        """Return the lead's situation with the bounds and the strategy of the whole group.
-
-        A pricing rule of the highest priority among the deciding members' chooses the strategy, if all their roles
-        allow it. Otherwise members whose roles have different strategies follow the policy's default one, or the
-        first of theirs that all their roles allow.
-        """
+        """Return the first deciding member's situation with the bounds and the strategy of the whole group."""
         lead, deciding = self.deciding[0].situation, self.deciding
         bounds = [each.situation.follow_minor for each in self.members if each.situation.follow_minor is not None]
-        rules = self.rules
-        own = [strategy_of(each.inputs, rules).strategy for each in deciding]
-        strategy = own[0]
-        if any(each is not strategy for each in own):
-            plain = replace(lead.inputs, product=replace(lead.inputs.product, role=""))
-            default = strategy_of(plain, rules).strategy
-            fitting = [each for each in (default, *own) if self.may_use(each.name)]
-            strategy = fitting[0] if fitting else default
-        if self.fallback.fallback is Fallback.RULE:
-            strategy = FALLBACK_RULE
+        rules, strategy = self.chosen.rules, self.fallback.strategy
         if any(strategy.starts_from_current(each.inputs) for each in deciding):
             rules = rules.without(ActionKind.ADJUST, LostTo.STRATEGY)
         exempt = any(each.situation.exempt_from_gain for each in deciding)

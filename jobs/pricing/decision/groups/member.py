@@ -11,7 +11,8 @@ from jobs.pricing.decision.outcome import GuardrailVerdict, Situation, held, pri
 from jobs.pricing.decision.result import PricingDecision
 from jobs.pricing.decision.valuation import Gain
 from jobs.pricing.guardrails import AllowedPrices, Band, Kind, Pin, intersect
-from jobs.pricing.strategies import FALLBACK_RULE, ProfitPlan, StrategyChoice
+from jobs.pricing.guardrails.inputs import is_usable_amount
+from jobs.pricing.strategies import FALLBACK_RULE, ProfitPlan, StrategyChoice, strategy_named
 from schemas.codes import Fallback, OutcomeCode
 
 _TABLES = (OutcomeCode.PUBLISHED, OutcomeCode.HARD_OVER_PACE, OutcomeCode.UNCHANGED)
@@ -25,6 +26,20 @@ def gain_of(terms: GroupTerms) -> Gain | None:
     return Gain(terms.gain_minor, terms.gain_sd_minor, terms.confidence)
 
 
+def is_outside(inputs: PricingInputs, held_by: str | None) -> bool:
+    """Return whether a member is decided alone: it is held, and no strategy ever priced it.
+
+    A listing whose cost was never known has no table, or one at its list price (science § 7, "Fallback chain").
+
+    Parameters
+    ----------
+    held_by : what holds it; None if nothing does.
+    """
+    product = inputs.product
+    unpriced = product.trusted_cost_minor is None and not is_usable_amount(product.cost_minor)
+    return held_by is not None and (inputs.current is None or unpriced)
+
+
 def choice_of_member(own: StrategyChoice, terms: GroupTerms, inputs: PricingInputs) -> StrategyChoice:
     """Return a member's strategy and fallback: the group's; its own where it is outside of the group.
 
@@ -32,9 +47,11 @@ def choice_of_member(own: StrategyChoice, terms: GroupTerms, inputs: PricingInpu
     ----------
     own : what the listing would use alone.
     """
-    if inputs.current is None and terms.of(inputs.listing.key).held is not None:
+    if is_outside(inputs, terms.of(inputs.listing.key).held):
         return own
     strategy = FALLBACK_RULE if terms.fallback is Fallback.RULE else own.strategy
+    if terms.strategy is not None:
+        strategy = strategy_named(terms.strategy)
     return StrategyChoice(strategy, terms.fallback, terms.fallback_reasons)
 
 
@@ -52,7 +69,9 @@ def decide_member(situation: Situation, terms: GroupTerms, bands: Sequence[Band]
     hard = intersect(band for band in bands if band.kind is Kind.HARD)
     if terms.outcome is OutcomeCode.UNPRICEABLE and member.held is None:
         return unpriceable(situation, bands, hard, terms.candidate_minor)
-    if any(band.kind is Kind.HOLD for band in bands):
+    # Terms from before the group's strategy was recorded gave the prices to a held listing without a known one.
+    is_held = member.held is not None and terms.strategy is not None
+    if is_held or any(band.kind is Kind.HOLD for band in bands):
         return held(situation, bands, hard)
     plan = ProfitPlan({}, member.multiplier, member.below_demand)
     allowed = AllowedPrices(terms.allowed_low, terms.allowed_high)

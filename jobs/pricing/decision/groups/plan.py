@@ -8,8 +8,8 @@ Steps (science § 7, "Price groups"):
 2. Hard bands of all members are intersected. Without a common price every member is UNPRICEABLE.
 3. The candidate: the pricing LP over the common grid, with each member's own demand, cost, stock and minimum sales
    (:mod:`jobs.pricing.optimizer.group_lp`); or a rule's price, the one that most members' rules give.
-   If any member has no usable demand model, the group falls back to the rule jointly: what is assumed of that
-   member would otherwise weigh in the LP like the estimates of the others.
+   If any member has no usable demand model for the LP, the group falls back to the rule jointly: what is assumed
+   of that member would otherwise weigh in the LP like the estimates of the others.
 4. All bands of all members are intersected, and the outcome follows as for a single listing, with the gain of the
    group: the sum over members, whose errors count as independent.
 5. The table: the LP again within all bands, and neighbouring prices for exploration, one list per segment for all.
@@ -62,7 +62,13 @@ def plan_group(
     ordered = sorted(members, key=lambda inputs: inputs.listing.key)
     group = AssessedGroup.of([replace(inputs, group=None) for inputs in ordered], guardrails)
     terms, worst = _JointDecision(group).decide(plan_id, requested_by), group.fallback
-    return replace(terms, fallback=worst.fallback, fallback_reasons=worst.reasons)
+    return replace(
+        terms,
+        fallback=worst.fallback,
+        fallback_reasons=worst.reasons,
+        strategy=worst.strategy.name,
+        forbidden=group.chosen.forbidden,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +115,8 @@ class _JointDecision:
         worth = [each.value(proposed, v) for each, v in zip(situations, on_grid, strict=True)]
         gain, free = self.group.gain(lead.strategy, shares, worth, plan), self.group.needs_no_gain(lead)
         verdicts = []
-        for each in members:
-            bands = bands_of(each.situation, self.group.guardrails, candidate, None if free else gain)
+        for each, situation in zip(members, situations, strict=True):
+            bands = bands_of(situation, self.group.guardrails, candidate, None if free else gain)
             bands = [b for b in bands if b.code != RuleBand.code and (b.kind is not Kind.PACE or each.settled)]
             verdicts.append(GuardrailVerdict.of(bands, candidate, profit))
         hard = common_prices(verdict.hard for verdict in verdicts)
@@ -142,7 +148,7 @@ class _JointDecision:
         elif lead.strategy.searches and (points := [price for price in grid if price in chosen]):
             plan, shares = self.group.solve(lead.strategy, [each.at(points) for each in situations])
         else:
-            price = StrategyContext(lead.inputs, chosen).rounded(candidate)
+            price = lead.strategy.bounded(candidate, StrategyContext(lead.inputs, chosen))
             shares = Proposal.single(price, policy.segments.names).shares
         shown = intersect_yielding(inside, (*pins[Pin.TABLE_PRICES], *pins[Pin.SHOWN_PRICES]))
         table = self._build(lead, shares, shown, explored=lead.strategy.explores)

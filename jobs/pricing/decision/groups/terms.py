@@ -34,6 +34,17 @@ class MemberTerms(NamedTuple):
     below_minimum: bool = False
 
 
+class ForbiddenStrategy(NamedTuple):
+    """A strategy that a member's role or pricing rule chooses, and that a member's role does not allow.
+
+    ``role``, ``listing``: of the first member whose role does not allow it.
+    """
+
+    strategy: str
+    role: str
+    listing: str
+
+
 @dataclass(frozen=True, slots=True)
 class GroupTerms:
     """What a joint decision fixed.
@@ -46,7 +57,9 @@ class GroupTerms:
     where none was computed or required. ``objective_minor``: the LP's. ``continue_at_ms``: when a change that a
     pace limit cut short goes on. ``review``: an operator should look at it. ``rules``: the rules that choose the
     group's strategy and adjust its prices. ``fallback``, ``fallback_reasons``: the stage of the fallback chain
-    that the group used.
+    that the group used. ``strategy``: name of the strategy that decided for the group; None in records from before
+    it was recorded, whose members have the strategy that they would have alone, and no table at their list price.
+    ``forbidden``: strategies that came before it and that a member's role does not allow.
     """
 
     plan_id: str
@@ -69,6 +82,8 @@ class GroupTerms:
     rules: tuple[AppliedRule, ...] = ()
     fallback: Fallback = Fallback.NONE
     fallback_reasons: tuple[FallbackReason, ...] = ()
+    strategy: str | None = None
+    forbidden: tuple[ForbiddenStrategy, ...] = ()
 
     def of(self, listing: str) -> MemberTerms:
         """Return one member's terms.
@@ -98,7 +113,7 @@ class GroupTerms:
         return tuple(member for member in self.members if member.low == ends[0] or member.high == ends[1])
 
     def to_record(self) -> dict[str, Any]:
-        """Return plain data; a group that used no fallback has no key of one."""
+        """Return plain data; what a group does not have of fallbacks, rules and strategies has no key."""
         record = {each.name: getattr(self, each.name) for each in fields(self)}
         reasons, fallback = record.pop("fallback_reasons"), record.pop("fallback")
         if fallback is not Fallback.NONE:
@@ -111,8 +126,12 @@ class GroupTerms:
         members = [member._asdict() for member in self.members]
         # Absent without rules, as in records from before there were any.
         rules = {"rules": [rule.to_record() for rule in self.rules]} if self.rules else {}
-        del record["rules"]
-        return record | {"outcome": self.outcome.value, "members": members, "prices": prices} | rules
+        forbidden = {"forbidden": [each._asdict() for each in self.forbidden]} if self.forbidden else {}
+        del record["rules"], record["forbidden"]
+        if self.strategy is None:
+            del record["strategy"]
+        read = {"outcome": self.outcome.value, "members": members, "prices": prices}
+        return record | read | rules | forbidden
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> GroupTerms:
@@ -130,6 +149,7 @@ class GroupTerms:
             "members": members,
             "prices": prices,
             "rules": tuple(AppliedRule(**each) for each in record.get("rules", ())),
+            "forbidden": tuple(ForbiddenStrategy(**each) for each in record.get("forbidden", ())),
             "fallback": Fallback(record.get("fallback", Fallback.NONE)),
             "fallback_reasons": tuple(map(FallbackReason, record.get("fallback_reasons", ()))),
         }

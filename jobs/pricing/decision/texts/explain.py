@@ -276,6 +276,9 @@ def _group(inputs: PricingInputs, terms: GroupTerms) -> str:
         if member.below_minimum:
             text += "; its minimum sales are out of reach"
         lines.append(text)
+    for strategy, role, listing in terms.forbidden:
+        whose = f"the role of {listing} ({ROLES.get(role, role) or 'none'})"
+        lines.append(f"The group does not use {strategy.replace('_', ' ')}, which {whose} does not allow.")
     if terms.gain_minor is not None and terms.gain_sd_minor is not None:
         gain, sd = money(terms.gain_minor, currency), money(terms.gain_sd_minor, currency)
         lines.append(

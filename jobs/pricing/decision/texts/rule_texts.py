@@ -28,9 +28,14 @@ def rule_texts(result: Mapping[str, Any], inputs: PricingInputs) -> Iterator[str
     """
     for rule in result["rules"]["applied"]:
         yield f"rule {rule['rule']} {_effect(rule, result, inputs)}"
+    strategies = {rule.name: rule.strategy for rule in inputs.policy.rules.ordered}
+    forbidden = {each.strategy: each.listing for each in inputs.group.forbidden} if inputs.group else {}
     for rule in result["rules"]["lost"]:
-        to = rule["to"] or "other rules"
-        yield f"rule {rule['rule']} did not apply: {_LOST[LostTo(rule['reason'])].format(to=to)}"
+        reason, listing = LostTo(rule["reason"]), forbidden.get(strategies.get(rule["rule"]) or "")
+        why = _LOST[reason].format(to=rule["to"] or "other rules")
+        if reason is LostTo.GROUP and listing is not None:
+            why = f"its strategy may not be chosen for the role of {listing}"
+        yield f"rule {rule['rule']} did not apply: {why}"
 
 
 def _effect(rule: Mapping[str, Any], result: Mapping[str, Any], inputs: PricingInputs) -> str:

@@ -123,6 +123,17 @@ def test_manual_price_of_one_member_applies_to_the_group_and_holds_it() -> None:
     assert texts == {"the group is held with acme/web-us-usd/s2: price set by ann"}
 
 
+def test_manual_price_off_the_grid_and_the_rollback_to_it_keep_their_amount_in_the_group() -> None:
+    logic, tables = a_group()
+    for offset, price_minor in enumerate((2100, 2399)):
+        command = a_command("manual_price", market="web-us-usd", sku="s2", price_minor=price_minor)
+        tables.take(logic.on_fact(a_fact("commands", command, NOON_MS + 1000 + offset, offset)))
+        assert {t.default_minor for t in tables.values()} == {price_minor}
+    command = a_command("rollback", market="web-us-usd", sku="s2")
+    tables.take(logic.on_fact(a_fact("commands", command, NOON_MS + 2000, 3)))
+    assert {t.default_minor for t in tables.values()} == {2100} and len(tables.kinds) == 1
+
+
 def test_approval_of_one_member_applies_to_the_group_and_answers_for_all() -> None:
     logic, tables = a_group()
     at_ms = NOON_MS + HOUR_MS
@@ -186,6 +197,31 @@ def test_listing_that_leaves_a_group_is_priced_alone() -> None:
     found = decisions(tables.take(logic.on_fact(a_fact("commands", a_command("settle"), at_ms + 1000, 2))))
     sizes = {d["sku"]: len((d["inputs"]["group"] or {"members": [1]})["members"]) for d in found}
     assert sizes == {"s1": 1, "s2": 2, "s3": 2}
+
+
+def test_member_without_a_cost_has_a_table_of_its_own_at_its_list_price_until_its_cost_is_known() -> None:
+    logic, tables = a_group()
+    at_ms = NOON_MS + MINUTE_MS
+
+    def takes(kind: str, value: Any, offset: int) -> list[dict[str, Any]]:
+        return decisions(tables.take(logic.on_fact(a_fact(kind, value, at_ms + offset * HOUR_MS, offset))))
+
+    new = a_catalog_entry("s4", at_ms, price_group=GROUP, cost_minor=None, ceiling_minor=1800)
+    found = decisions(tables.take(logic.on_batch(Batch(0, at_ms, catalog=(new,), now_ms=at_ms))))
+    [own] = [d for d in found if d["sku"] == "s4"]
+    assert tables["s4"].default_minor == 1800 and tables["s4"].table_id == own["decision_id"]
+    kept = tables["s4"].table_id
+
+    found += takes("offers", an_offer(1500, at_ms + 3 * HOUR_MS, sku="s1", price_group=GROUP), 3)
+    moved = {sku: tables[sku].table_id for sku in ("s1", "s2", "s3")}
+    assert len(set(moved.values())) == 1 and moved["s1"] != found[0]["table_id"]
+    assert tables["s4"].table_id == kept
+
+    known = a_catalog_entry("s4", at_ms + 5 * HOUR_MS, price_group=GROUP, cost_minor=1100, ceiling_minor=1900)
+    found += takes("catalog", known, 5)
+    assert len(tables.kinds) == 1
+    audit = Audit.of(found, catalog_of())
+    assert (audit.joint, audit.differing) == (3, [])
 
 
 def test_evidence_in_one_size_moves_all_sizes_together() -> None:

@@ -55,7 +55,7 @@ def with_policy(strategies: dict[str, Any]) -> Policy:
 
 
 def without_shadows(result: PricingDecision) -> dict[str, Any]:
-    return decision_record(replace(result, shadows=()))
+    return decision_record(replace(result, shadows=(), strategy=""))
 
 
 @settings(max_examples=60, deadline=None)
