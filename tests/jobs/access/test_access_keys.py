@@ -30,7 +30,7 @@ COMMAND = Command("c1", NOW_MS, "acme", "freeze", "ann", market="web", reason="w
 
 @pytest.fixture(scope="module")
 def signer(tmp_path_factory: pytest.TempPathFactory) -> Signer:
-    return Signer(tmp_path_factory.mktemp("keys") / "commands.pem")
+    return Signer.create(tmp_path_factory.mktemp("keys") / "commands.pem")
 
 
 def test_every_role_may_at_least_what_narrower_roles_may() -> None:
@@ -107,9 +107,9 @@ def test_session_ends_when_idle_when_old_and_with_its_key() -> None:
 
 def test_session_outlasts_a_start_at_which_its_key_is_not_read_yet() -> None:
     async def check() -> None:
-        ring = KeyRing()
-        sessions = Sessions(ring)
-        cookie = await sessions.begin(keys["reader"].key_id, 0)
+        ring, store = KeyRing(), SessionMemory()
+        sessions = Sessions(ring, store=store)
+        cookie = await Sessions(KeyRing(keys.values()), store=store).begin(keys["reader"].key_id, 0)
         assert await sessions.find(cookie, 1) is None
         ring.take(keys["reader"])
         assert await sessions.find(cookie, 2) is not None
@@ -169,7 +169,7 @@ def _forged(rng: random.Random, signed: Command, other: Signer) -> Command:
 
 
 def test_ten_thousand_forged_commands_are_refused(signer: Signer, tmp_path: Path) -> None:
-    rng, check, other = random.Random(11), verifier(signer.public_key), Signer(tmp_path / "other.pem")
+    rng, check, other = random.Random(11), verifier(signer.public_key), Signer.create(tmp_path / "other.pem")
     signed = signer.command(COMMAND, "pricing_manager")
     assert check(signed) == ""
     assert all(check(_forged(rng, signed, other)) for _ in range(10_000))
