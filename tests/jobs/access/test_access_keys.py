@@ -157,7 +157,9 @@ def _forged(rng: random.Random, signed: Command, other: Signer) -> Command:
         name = rng.choice(["event_time_ms", "price_minor", "until_ms", "version", "from_ms"])
         return replace(signed, **{name: (getattr(signed, name) or 0) + rng.randint(1, 10**6)})
     if kind == 2:
-        return replace(signed, signature=rng.choice([None, "", "x", "=", rng.randbytes(64).hex()[:88]]))
+        return replace(
+            signed, signature=rng.choice([None, "", "x", "=", "é", "\ud800", rng.randbytes(64).hex()[:88]])
+        )
     if kind == 3:
         return replace(signed, role=rng.choice([None, "", "reader", "analyst", "quotes", "owner"]))
     if kind == 4:
@@ -192,7 +194,10 @@ def test_bucket_carries_out_a_signed_command_and_records_the_refusal_of_another(
     [refused] = send(COMMAND, 0)
     assert refused.stream == "refused_commands" and refused.key == "c1"
     assert refused.value["problem"].startswith("role, signature: expected a command signed")
-    assert send(signer.command(COMMAND, "pricing_manager"), 1) == []
+    for offset, signature in enumerate(("é", "x", "=" * 128), 1):
+        [refused] = send(replace(COMMAND, role="pricing_manager", signature=signature), offset)
+        assert refused.value["problem"] == "signature: not that of the operator port over this command"
+    assert send(signer.command(COMMAND, "pricing_manager"), 9) == []
 
 
 @pytest.mark.parametrize(
