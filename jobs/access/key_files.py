@@ -44,7 +44,7 @@ def verification_key(settings: Settings) -> str | None:
     Raises
     ------
     CommandKeyError
-        If the run is no replay and has none: whoever can write to Kafka could then command and make keys.
+        If the run is no replay and has none: every program that writes to Kafka could then command and make keys.
 
     >>> verification_key(Settings(clock="data", command_key=None)) is None
     True
