@@ -19,6 +19,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from jobs.access.signatures import CommandKeyError
 from jobs.runtime.settings import Settings
 
 JOBS: dict[str, str] = {
@@ -95,7 +96,12 @@ def reason(error: BaseException) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Submit the requested jobs, by default all; return the number of refused ones."""
+    """Submit the requested jobs, by default all.
+
+    Returns
+    -------
+    The exit code: 2 if a job lacks the public key that verifies commands, else the number of refused jobs.
+    """
     parser = argparse.ArgumentParser(prog="jobs.registry", description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "--job",
@@ -110,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     args = parser.parse_args(argv)
     settings = Settings.load()
-    refused = 0
+    refused, lacks_key = 0, False
     # In reverse order: the later jobs' Python workers start while demand_job's long query is planned.
     wanted = sorted((parse_job(text) for text in args.job or JOBS), key=lambda job: -list(JOBS).index(job[0]))
     for name, resume_from in wanted:
@@ -122,6 +128,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 resume_from=resume_from,
                 resource=resource_of(name, args.resource),
             )
+        except CommandKeyError as error:
+            lacks_key = True
+            print(f"refused {name}: {error}", file=sys.stderr, flush=True)
         except Exception as error:  # The other jobs must still start; the exit code counts this one.
             refused += 1
             if not str(error).startswith("An error occurred while calling"):  # Java's trace is complete.
@@ -129,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"refused {name}: {reason(error)}", file=sys.stderr, flush=True)
         else:
             print(f"submitted {name} {job_id}", flush=True)
-    return refused
+    return 2 if lacks_key else refused
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ from functools import partial
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import StatementSet, StreamTableEnvironment
 
-from jobs.access.signatures import no_problem, verifier
+from jobs.access.key_files import verification_key
+from jobs.access.signatures import verifier
 from jobs.connectors.flink.bucket_function import host_in_flink
 from jobs.connectors.flink.bucket_tables import (
     ChangeFilter,
@@ -74,16 +75,26 @@ STREAMS = ("evidence", "decisions", "tables", "policies", "policy_changes", "ref
 
 
 def repricing_host(settings: Settings) -> Host:
-    """Return a host of repricing logics, which publishes tables to Redis inside the call."""
+    """Return a host of repricing logics, which publishes tables to Redis inside the call.
+
+    In a replay no command is verified, since the input is the operator's own files.
+
+    Raises
+    ------
+    jobs.access.signatures.CommandKeyError
+        If the run is no replay and has no public key that verifies commands.
+    """
     tables = RedisPriceTables(settings.redis.get_secret_value())
     policy = Policy.load(settings.policy)
-    verify = verifier(settings.command_key) if settings.command_key else no_problem
+    key = verification_key(settings) if settings.host_clock else None
+    verify = verifier(key) if key else None
     sinks: list[OutputSink] = [RedisTableSink(tables), FallbackCounts()]
     return Host(partial(RepricingLogic, policy, verify=verify), settings.host_clock, sinks, settings.live_buckets)
 
 
 def build(env: StreamExecutionEnvironment, table_env: StreamTableEnvironment, settings: Settings) -> StatementSet:
-    """Declare the topology; execute nothing."""
+    """Declare the topology; execute nothing. Raises as :func:`repricing_host`."""
+    verification_key(settings)
     add_java_jar(env, settings.home / "run" / "jars")
     statements = table_env.create_statement_set()
     queries = [

@@ -32,7 +32,7 @@ from infra.local.parts import PARTS, TASK_MANAGERS, Part
 from infra.local.status import without_password
 from infra.local.supervision import RUNNING, Supervision, end_leftovers, memory_mb, process_tree, processes_of
 from jobs.access.key_files import sign_in_link
-from jobs.access.signatures import Signer
+from jobs.access.signatures import CommandKeyError, Signer
 from jobs.connectors.feast.features import apply_feature_repo
 from jobs.connectors.kafka.access_keys import ensure_local_keys, wall_ms
 from jobs.connectors.kafka.publisher import ensure_topics
@@ -172,7 +172,10 @@ class Platform:
             except ValueError as error:
                 raise PlatformError(f"topics: {error}") from error
             self._progress(f"topics      {len(created)} created" if created else "topics      all exist")
-            ensure_local_keys(self.settings())
+            try:
+                ensure_local_keys(self.settings())
+            except CommandKeyError as error:
+                raise PlatformError(f"access keys: {error}") from error
         if {"broker", "redis"} <= set(by_name):
             background.append(
                 self._in_background("filling Redis from Kafka", partial(fill_redis, self.env, self._progress))
@@ -266,7 +269,7 @@ class Platform:
 
         A replay has none: its commands are recorded, and come from the operator's own files.
         """
-        signer = Signer(self.layout.home / SIGNING_KEY_FILE)
+        signer = Signer.create(self.layout.home / SIGNING_KEY_FILE)
         return {} if extra.get("CLOCK") == DATA_CLOCK else {"COMMAND_KEY": signer.public_key}
 
     def environment(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Keys in the state folder of a run, and codes that sign in once.
+"""Keys of a run's settings and state folder, and codes that sign in once.
 
 The local platform issues two keys at its first start: of an administrator, and of the simulated market's shop.
 Their texts lie in files that only the user of the platform can read (0600).
@@ -17,9 +17,9 @@ import orjson
 
 from jobs.access.keys import issue_key
 from jobs.access.roles import KeyKind
-from jobs.access.signatures import Signer
+from jobs.access.signatures import CommandKeyError, Signer
 from jobs.runtime.pseudonym import create_secret
-from jobs.runtime.settings import Settings
+from jobs.runtime.settings import DATA_CLOCK, Settings
 from schemas.records.operator_events import AccessKey
 from schemas.time_units import DAY_MS, MINUTE_MS
 
@@ -36,6 +36,43 @@ class LocalKey(NamedTuple):
 
     text: str
     record: AccessKey
+
+
+def verification_key(settings: Settings) -> str | None:
+    """Return the public key that verifies a run's commands and access keys; None in a replay without one.
+
+    Raises
+    ------
+    CommandKeyError
+        If the run is no replay and has none: every program that writes to Kafka could then command and make keys.
+
+    >>> verification_key(Settings(clock="data", command_key=None)) is None
+    True
+    """
+    if settings.command_key is None and settings.clock != DATA_CLOCK:
+        raise CommandKeyError(
+            "WALRAS_COMMAND_KEY: expected the public key that verifies commands and access keys, got none; set it "
+            "to the value in run/platform.env of the deployment's state folder (`make up` writes it)"
+        )
+    return settings.command_key
+
+
+def deployment_signer(settings: Settings) -> Signer:
+    """Return what signs commands and access keys for a run.
+
+    Raises
+    ------
+    CommandKeyError
+        If the private key cannot be read, or the run verifies under another public key, so that nothing that is
+        signed would be accepted.
+    """
+    expected, signer = verification_key(settings), Signer(settings.signing_key_file)
+    if expected not in (None, signer.public_key):
+        raise CommandKeyError(
+            f"{settings.signing_key_file}: expected the private key of WALRAS_COMMAND_KEY {expected}, got that of "
+            f"{signer.public_key}; copy the deployment's file"
+        )
+    return signer
 
 
 def local_key(path: Path, signer: Signer, author: str, role: str, tenant: str) -> LocalKey:

@@ -104,7 +104,10 @@ def issue_key(
         raise KeyIssueError("expires: expected a time in the future, got one that has passed")
     name = key_id or secrets.token_hex(6)
     text = f"{PREFIX}_{name}_{secrets.token_urlsafe(SECRET_BYTES)}"
-    record = AccessKey(name, now_ms, tenant, role, author, digest_of(text), expires_ms, None, kind=stated)
+    digest = digest_of(text)
+    record = AccessKey(
+        name, now_ms, tenant, role, author, digest, expires_ms, None, kind=stated, changed_ms=now_ms
+    )
     return text, record
 
 
@@ -132,6 +135,49 @@ def kind_of_record(record: AccessKey) -> str | None:
     return kind_of(record.role, record.kind or KeyKind.BACKEND)
 
 
+def changed_ms(record: AccessKey) -> int:
+    """Return the wall time of a key's last change, epoch ms; without it that of the issue or the revocation."""
+    return record.changed_ms if record.changed_ms is not None else max(record.issued_ms, record.revoked_ms or 0)
+
+
+def next_change_ms(record: AccessKey, now_ms: int) -> int:
+    """Return the time of a key's next change: now, or just after the last change if the clock lags behind it.
+
+    >>> _, record = issue_key("ann", "reader", "acme", now_ms=5, expires_ms=9)
+    >>> next_change_ms(record, 8), next_change_ms(record, 3)
+    (8, 6)
+    """
+    return max(now_ms, changed_ms(record) + 1)
+
+
+def record_of(value: Any) -> AccessKey:
+    """Return a key's record from a decoded value of the topic `access_keys`, to which others may write.
+
+    Raises
+    ------
+    ValueError
+        If the value is no object, or a field has another type than the record's.
+
+    >>> record_of({"key_id": "k1"})
+    Traceback (most recent call last):
+    ValueError: access key: issued_ms: expected an integer, got None
+    """
+    if not isinstance(value, Mapping):
+        raise ValueError(f"access key: expected an object, got {type(value).__name__}")
+    given: dict[str, Any] = {name: value.get(name) for name in AccessKey.__dataclass_fields__}
+    for name, held in given.items():
+        expected = int if name.endswith("_ms") else str
+        if held is None and name in _OPTIONAL:
+            continue
+        if not isinstance(held, expected) or isinstance(held, bool):
+            what = "an integer" if expected is int else "a text"
+            raise ValueError(f"access key: {name}: expected {what}, got {held!r}")
+    return AccessKey(**given)
+
+
+_OPTIONAL = ("revoked_ms", "signature", "kind", "changed_ms")
+
+
 def digest_of(text: str) -> str:
     """Return the hash of a key as its record holds it, 64 hexadecimal digits."""
     return hashlib.sha256(text.encode()).hexdigest()
@@ -139,6 +185,10 @@ def digest_of(text: str) -> str:
 
 class KeyRing:
     """The records of keys, newest per key id; checks presented keys.
+
+    The order in which records are taken does not matter, and a record that is taken again changes nothing: a
+    revocation is final, and otherwise the last change counts (:func:`changed_ms`). Who can write to Kafka can
+    append an older record of a key, whose signature is valid.
 
     Parameters
     ----------
@@ -168,10 +218,13 @@ class KeyRing:
             self.take(record)
 
     def take(self, record: AccessKey) -> None:
-        """Take a key's newest record: issued, rotated or revoked. One that is not the deployment's is ignored."""
-        if not self._genuine(record):
-            return
+        """Take a key's record: issued, rotated or revoked.
+
+        One that is not the deployment's, or not newer than the record that is known, is ignored.
+        """
         before = self._by_id.get(record.key_id)
+        if (before is not None and _order(record) <= _order(before)) or not self._genuine(record):
+            return
         if before is not None:
             self._by_digest.pop(before.digest, None)
         self._by_id[record.key_id] = record
@@ -180,9 +233,8 @@ class KeyRing:
         self.generation += 1
 
     def take_value(self, value: Mapping[str, Any]) -> None:
-        """Take a decoded record of the topic `access_keys`."""
-        given: dict[str, Any] = {name: value.get(name) for name in AccessKey.__dataclass_fields__}
-        self.take(AccessKey(**given))
+        """Take a decoded record of the topic `access_keys`; raises as :func:`record_of`."""
+        self.take(record_of(value))
 
     def records(self) -> list[AccessKey]:
         """Return the newest record of every key, revoked and expired ones too, by key id."""
@@ -201,11 +253,25 @@ class KeyRing:
         return None if record is None or now_ms >= record.expires_ms else principal_of(record)
 
     def holder(self, key_id: str, now_ms: int) -> Principal | None:
-        """Return the holder of a key by its id, for sessions that it began; None as in :meth:`check`."""
+        """Return the holder of a key by its id; None as in :meth:`check`."""
         record = self._by_id.get(key_id)
         if record is None or record.revoked_ms is not None or now_ms >= record.expires_ms:
             return None
         return principal_of(record)
+
+    def digest(self, key_id: str) -> str | None:
+        """Return the hash of a key's text by its id, which a rotation changes; None for an unknown key."""
+        record = self._by_id.get(key_id)
+        return None if record is None else record.digest
+
+
+def _order(record: AccessKey) -> tuple[bool, int, str, str]:
+    """Return what orders the records of one key.
+
+    Records without ``changed_ms`` that differ in the kind alone have the same time. Of these the public one
+    counts, which is checked for probing.
+    """
+    return record.revoked_ms is not None, changed_ms(record), record.kind or "", record.digest
 
 
 def principal_of(record: AccessKey) -> Principal:

@@ -1,9 +1,9 @@
 """Sessions: sign-ins of people to the console. Pure.
 
 A session is 256 random bits in a cookie; the server keeps its SHA-256. It ends when it is idle for too long, at an
-absolute age, at logout, and with what began it: a key that is revoked or expires, or an entry of the claim's roles
-that is removed. :class:`jobs.connectors.redis.shared_sessions.SharedSessions` shares the sessions of several
-operator ports.
+absolute age, at logout, and with what began it: a key that is rotated, revoked or expires, or an entry of the
+claim's roles that is removed. :class:`jobs.connectors.redis.shared_sessions.SharedSessions` shares the sessions of
+several operator ports.
 """
 
 from __future__ import annotations
@@ -27,11 +27,15 @@ MOST_SESSIONS = 10_000
 
 
 class Session(NamedTuple):
-    """A sign-in. ``by``: id of the key that began it, or the provider's user. Times are wall times, epoch ms."""
+    """A sign-in. ``by``: id of the key that began it, or the provider's user. Times are wall times, epoch ms.
+
+    ``digest``: SHA-256 of the text that the key then had; "" for a provider's user.
+    """
 
     by: str | ProviderUser
     began_ms: int
     seen_ms: int
+    digest: str = ""
 
 
 class SessionStore(Protocol):
@@ -98,12 +102,19 @@ class Sessions:
 
     def __init__(self, ring: KeyRing, roles: ClaimRoles | None = None, store: SessionStore | None = None) -> None:
         self._ring, self._roles = ring, roles
-        self._store: SessionStore = store or SessionMemory()
+        self._store: SessionStore = SessionMemory() if store is None else store
 
-    async def begin(self, by: str | ProviderUser, now_ms: int) -> str:
-        """Begin a session of a key's holder, by its id, or of a provider's user; return its cookie's value."""
+    async def begin(self, by: str | ProviderUser, now_ms: int, digest: str | None = None) -> str:
+        """Begin a session of a key's holder, by its id, or of a provider's user; return its cookie's value.
+
+        Parameters
+        ----------
+        digest : SHA-256 of the key's text that was presented; None: of the text that the key has.
+        """
+        if digest is None and isinstance(by, str):
+            digest = self._ring.digest(by)
         cookie = secrets.token_urlsafe(32)
-        await self._store.put(_hash(cookie), Session(by, now_ms, now_ms))
+        await self._store.put(_hash(cookie), Session(by, now_ms, now_ms, digest or ""))
         return cookie
 
     async def find(self, cookie: str, now_ms: int) -> Principal | None:
@@ -128,7 +139,8 @@ class Sessions:
 
     def _holder(self, session: Session, now_ms: int) -> Principal | None:
         if isinstance(session.by, str):
-            return self._ring.holder(session.by, now_ms)
+            same = self._ring.digest(session.by) == session.digest
+            return self._ring.holder(session.by, now_ms) if same else None
         if self._roles is None:
             return None
         return self._roles.holder(session.by, session.began_ms + ABSOLUTE_MS)

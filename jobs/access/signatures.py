@@ -2,13 +2,13 @@
 
 The operator port and ``walras`` sign with the deployment's private key. repricing_job has the public key alone,
 and refuses a command without author, without a role that may send it, or with a wrong signature: who can write
-to Kafka cannot thereby command. The signature also covers id, tenant and time, so that it fits no other command.
+to Kafka cannot thereby command. The signature also covers id, tenant and time, so that it fits no other command,
+and a command that is appended again is recognised (:mod:`jobs.pricing.bucket.accepted_commands`).
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -37,6 +37,10 @@ Verify = Callable[[Command], str]
 Signed = TypeVar("Signed", Command, AccessKey)
 
 
+class CommandKeyError(RuntimeError):
+    """No usable key of the deployment's signatures; the message says what was expected and what to do."""
+
+
 def signed_bytes(record: Command | AccessKey) -> bytes:
     """Return what a signature covers: every field that is set but the signature, as JSON with sorted names."""
     values = {each.name: getattr(record, each.name) for each in fields(record) if each.name != "signature"}
@@ -50,12 +54,17 @@ class Signer:
 
     Parameters
     ----------
-    path : PEM file; written with a new key and permissions 0600 if it does not exist.
+    path : PEM file of the key.
+
+    Raises
+    ------
+    CommandKeyError
+        If the file cannot be read or holds no Ed25519 private key.
 
     Examples
     --------
     >>> import tempfile
-    >>> signer = Signer(Path(tempfile.mkdtemp()) / "commands.pem")
+    >>> signer = Signer.create(Path(tempfile.mkdtemp()) / "commands.pem")
     >>> command = signer.command(Command("c1", 0, "acme", "settle", "ann"), role="pricing_manager")
     >>> check = verifier(signer.public_key)
     >>> check(command), check(replace(command, tenant="other"))
@@ -63,11 +72,27 @@ class Signer:
     """
 
     def __init__(self, path: Path) -> None:
-        create_secret(path, _new_key)
-        key = load_pem_private_key(path.read_bytes(), None)
+        try:
+            key = load_pem_private_key(path.read_bytes(), None)
+        except OSError as error:
+            raise CommandKeyError(
+                f"{path}: expected the key that signs commands and access keys ({error.strerror}); copy the "
+                "deployment's file, or send the request to an operator port that has it"
+            ) from error
+        except (ValueError, TypeError) as error:
+            raise CommandKeyError(f"{path}: expected an Ed25519 private key as PEM without a password") from error
         if not isinstance(key, Ed25519PrivateKey):
-            raise ValueError(f"{path}: expected an Ed25519 private key, got {type(key).__name__}")
+            raise CommandKeyError(f"{path}: expected an Ed25519 private key, got {type(key).__name__}")
         self._key = key
+
+    @classmethod
+    def create(cls, path: Path) -> Signer:
+        """Return the signer of a file, which is written with a new key and permissions 0600 if it does not exist.
+
+        For the local platform alone: elsewhere a new key would sign what no instance accepts.
+        """
+        create_secret(path, _new_key)
+        return cls(path)
 
     @property
     def public_key(self) -> str:
@@ -90,10 +115,10 @@ class Signer:
 
 
 def is_signed(record: Command | AccessKey, key: Ed25519PublicKey) -> bool:
-    """Return whether a record's signature is that of a key over its fields."""
+    """Return whether a record's signature is that of a key over its fields; False for a malformed record."""
     try:
         key.verify(base64.b64decode(record.signature or "", validate=True), signed_bytes(record))
-    except (InvalidSignature, binascii.Error):
+    except (InvalidSignature, ValueError, TypeError):
         return False
     return True
 
@@ -125,11 +150,6 @@ def verifier(text: str) -> Verify:
         return "" if is_signed(command, key) else "signature: not that of the operator port over this command"
 
     return check
-
-
-def no_problem(command: Command) -> str:
-    """Accept every command: in a replay, whose input is the operator's own files."""
-    return ""
 
 
 def _new_key() -> str:

@@ -19,6 +19,8 @@ except ModuleNotFoundError:
     print("walras: expected an environment with the extra `full`, got one without typer", file=sys.stderr)
     raise SystemExit(2) from None
 
+from jobs.access.signatures import CommandKeyError
+
 # Imported for the commands that they declare.
 from jobs.cli import (  # noqa: F401
     keys,
@@ -44,7 +46,7 @@ def app() -> None:
     """
     try:
         commands()
-    except SETTINGS_ERRORS as error:
+    except (*SETTINGS_ERRORS, CommandKeyError) as error:
         typer.echo(f"walras: {error}", err=True)
         raise SystemExit(WRONG_USE) from None
     except UNREACHABLE as error:

@@ -20,7 +20,8 @@ from fastapi import APIRouter, Body, Depends, HTTPException, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.access import KeyKind, Permission, Principal, Role
-from jobs.access.keys import NAME_PATTERN, KeyIssueError, kind_of_record
+from jobs.access.keys import EVERY_TENANT, NAME_PATTERN, KeyIssueError, kind_of_record
+from jobs.access.signatures import CommandKeyError
 from jobs.connectors.kafka import access_keys
 from jobs.connectors.kafka.command_targets import Target
 from jobs.connectors.kafka.commands import OperatorError, make_command, publish_command
@@ -70,7 +71,9 @@ class KeyBody(BaseModel):
 
     author: str = Field(pattern=NAME_PATTERN, examples=["ann"])
     role: Role
-    tenant: str = Field("", max_length=64, description="empty: every tenant")
+    tenant: str = Field(
+        max_length=64, description="the one tenant that it may see; * or empty: every tenant", examples=["demo"]
+    )
     days: float = Field(90, gt=0, le=3650)
     kind: KeyKind = Field(
         KeyKind.PUBLIC,
@@ -121,7 +124,7 @@ def operator_routes(settings: Settings) -> APIRouter:
             await asyncio.to_thread(publish_command, settings, command, who.role)
         except OperatorError as error:
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
-        except PublishError as error:
+        except (PublishError, CommandKeyError) as error:
             raise _unavailable(error) from None
         return CommandSent(command_id=command.event_id, event_time_ms=command.event_time_ms, operator=who.author)
 
@@ -134,15 +137,16 @@ def operator_routes(settings: Settings) -> APIRouter:
     @routes.post("/keys", status_code=HTTPStatus.CREATED)
     async def issue(body: Annotated[KeyBody, Body()], who: Admin) -> IssuedKey:
         """Issue a key. Its text is in this reply alone."""
-        if not who.sees(body.tenant):
+        tenant = EVERY_TENANT if body.tenant == "*" else body.tenant
+        if not who.sees(tenant):
             raise HTTPException(HTTPStatus.FORBIDDEN, f"tenant: expected {who.tenant!r}, got {body.tenant!r}")
         try:
             text, record = await asyncio.to_thread(
-                access_keys.issue, settings, body.author, body.role, body.tenant, body.days, body.kind
+                access_keys.issue, settings, body.author, body.role, tenant, body.days, body.kind
             )
         except KeyIssueError as error:
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
-        except PublishError as error:
+        except (PublishError, CommandKeyError) as error:
             raise _unavailable(error) from None
         return IssuedKey(key_id=record.key_id, key=text, expires_ms=record.expires_ms)
 
@@ -156,7 +160,7 @@ def operator_routes(settings: Settings) -> APIRouter:
             return public(await asyncio.to_thread(access_keys.set_kind, settings, key_id, body.kind))
         except (access_keys.UnknownKeyError, KeyIssueError) as error:
             raise HTTPException(HTTPStatus.CONFLICT, str(error)) from None
-        except PublishError as error:
+        except (PublishError, CommandKeyError) as error:
             raise _unavailable(error) from None
 
     @routes.post("/keys/{key_id}/{action}")
@@ -171,7 +175,7 @@ def operator_routes(settings: Settings) -> APIRouter:
             text, record = await asyncio.to_thread(access_keys.rotate, settings, key_id)
         except (access_keys.UnknownKeyError, KeyIssueError) as error:
             raise HTTPException(HTTPStatus.CONFLICT, str(error)) from None
-        except PublishError as error:
+        except (PublishError, CommandKeyError) as error:
             raise _unavailable(error) from None
         return public(record) | {"key": text}
 
@@ -200,4 +204,6 @@ def _check_visible(request: Request, key_id: str, who: Principal) -> None:
 
 
 def _unavailable(error: Exception) -> HTTPException:
+    if isinstance(error, CommandKeyError):
+        return HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, f"this port cannot sign, nothing was sent: {error}")
     return HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, f"Kafka does not take it: {error}", {"retry-after": "5"})

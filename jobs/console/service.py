@@ -7,9 +7,11 @@ describes the API.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import secrets
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -21,9 +23,10 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.responses import RedirectResponse, Response
 
 from jobs.access import KeyRing, Permission, Principal
-from jobs.access.claims import ClaimRoles
+from jobs.access.claims import ClaimRoles, ClaimRolesError
+from jobs.access.key_files import deployment_signer
 from jobs.access.sessions import Sessions
-from jobs.access.signatures import Signer
+from jobs.access.signatures import CommandKeyError
 from jobs.connectors.kafka.access_keys import RingFile, new_ring, wall_ms
 from jobs.connectors.kafka.following import TopicFollower
 from jobs.connectors.kafka.reading import WHOLE_TOPIC, Record
@@ -35,12 +38,14 @@ from jobs.console.page import page_routes
 from jobs.console.provider_sign_in import provider_routes
 from jobs.console.sign_in import ConsoleAccess, required, sign_in_form, sign_in_routes
 from jobs.runtime.serving import serve
-from jobs.runtime.settings import Settings
+from jobs.runtime.settings import SETTINGS_ERRORS, Settings
 
 log = logging.getLogger(__name__)
 
 MAX_BODY = 65_536
 """Largest body of a request, bytes."""
+SAVE_KEYS_EVERY_S = 5.0
+"""Wall seconds after which changed keys are written to their file."""
 HEADERS = {
     "x-content-type-options": "nosniff", "x-frame-options": "DENY", "referrer-policy": "no-referrer",
     "cache-control": "no-store",
@@ -63,7 +68,8 @@ _PROBLEM_TEXTS = {
     409: "the key is revoked or has expired",
     413: f"the body has more than {MAX_BODY} bytes",
     422: "the request is invalid; the detail names the field",
-    503: "Kafka does not take the record; Retry-After says when to repeat the request",
+    503: "Kafka does not answer or take the record (Retry-After says when to repeat the request), or the port has "
+    "not the deployment's key that signs records",
 }
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {
@@ -91,17 +97,26 @@ def build(
     ------
     jobs.access.claims.ClaimRolesError
         If the roles of the provider's claim cannot be used.
+    jobs.access.signatures.CommandKeyError
+        If the run is no replay and has no public key that verifies the deployment's keys.
     """
     roles = ClaimRoles(settings) if settings.oidc_issuer is not None else None
     provider = Provider(settings, wall_ms) if roles is not None else None
-    store = SharedSessions(settings.redis.get_secret_value(), _session_secret(settings))
     keys, market_view = ring or new_ring(settings), view or MarketView(settings.kafka)
+    store = SharedSessions(settings.redis.get_secret_value(), _session_secret(settings))
     ring_file = RingFile(settings.keys_folder / "ring.json")
 
     def take(record: Record, live: bool) -> None:
-        keys.take_value(record.json())
+        if record.value is not None:
+            keys.take_value(record.json())
 
     follower = TopicFollower(settings.kafka, {"access_keys": WHOLE_TOPIC}, take)
+
+    async def save_keys() -> None:
+        while True:
+            await asyncio.sleep(SAVE_KEYS_EVERY_S)
+            if follower.caught_up:
+                await asyncio.to_thread(ring_file.save, keys)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -109,7 +124,9 @@ def build(
             ring_file.load(keys)
             follower.start()
             market_view.start()
+        saving = asyncio.create_task(save_keys())
         yield
+        saving.cancel()
         follower.close()
         market_view.close()
         await store.close()
@@ -164,12 +181,11 @@ def build(
 def _session_secret(settings: Settings) -> bytes:
     """Return what authenticates shared sessions: from the signing key, without it one of this process alone."""
     try:
-        return Signer(settings.signing_key_file).derived_key("sessions")
-    except OSError as error:
+        return deployment_signer(settings).derived_key("sessions")
+    except CommandKeyError as error:
         log.warning(
-            "%s: expected the key that signs commands (%s); sessions end with this process, and are not shared",
-            settings.signing_key_file, error.strerror,
-        )  # fmt: skip
+            "%s; until then this port sends nothing, and its sessions are not shared and end with it", error
+        )
         return secrets.token_bytes(32)
 
 
@@ -193,12 +209,23 @@ async def _invalid(request: Request, error: Exception) -> Response:
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, found)
 
 
-def main() -> None:
-    """Serve until a signal."""
-    settings = Settings.load()
+def main() -> int:
+    """Serve until a signal.
+
+    Returns
+    -------
+    The exit code: 2 after a wrong setting or without the public key that verifies access keys.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    serve(build(settings), settings.console_host, settings.console_port, settings)
+    try:
+        settings = Settings.load()
+        app = build(settings)
+    except (*SETTINGS_ERRORS, ClaimRolesError, CommandKeyError) as error:
+        print(f"console: {error}", file=sys.stderr)
+        return 2
+    serve(app, settings.console_host, settings.console_port, settings)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

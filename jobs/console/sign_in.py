@@ -21,6 +21,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from jobs.access import KeyRing, Permission, Principal
 from jobs.access.claims import ProviderUser
 from jobs.access.key_files import use_code
+from jobs.access.keys import digest_of
 from jobs.access.sessions import ABSOLUTE_MS, Sessions, csrf_token
 
 BEARER = "bearer "
@@ -89,9 +90,16 @@ class ConsoleAccess:
                 )
         return principal
 
-    async def sign_in(self, by: str | ProviderUser, reply: Response | None = None) -> Response:
-        """Begin a session in the browser that gets the reply; by default the reply opens the page."""
-        cookie = await self.sessions.begin(by, self._wall_ms())
+    async def sign_in(
+        self, by: str | ProviderUser, reply: Response | None = None, digest: str | None = None
+    ) -> Response:
+        """Begin a session in the browser that gets the reply; by default the reply opens the page.
+
+        Parameters
+        ----------
+        digest : as in :meth:`jobs.access.sessions.Sessions.begin`.
+        """
+        cookie = await self.sessions.begin(by, self._wall_ms(), digest)
         reply = reply or RedirectResponse("/", HTTPStatus.SEE_OTHER)
         reply.set_cookie(
             self.cookie, cookie, max_age=ABSOLUTE_MS // 1000, httponly=True, samesite="strict", secure=self.secure
@@ -100,8 +108,11 @@ class ConsoleAccess:
 
     async def sign_in_by_key(self, key: str) -> Response | None:
         """Return the reply to a key; None if it is not valid or may not read."""
-        found = self.ring.check(key.strip(), self._wall_ms())
-        return await self.sign_in(found.key_id) if found is not None and found.may(Permission.READ) else None
+        text = key.strip()
+        found = self.ring.check(text, self._wall_ms())
+        if found is None or not found.may(Permission.READ):
+            return None
+        return await self.sign_in(found.key_id, digest=digest_of(text))
 
     async def sign_in_by_code(self, code: str) -> Response | None:
         """Return the reply to a code, which is used up; None if it is not valid."""

@@ -38,6 +38,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from jobs.access import KeyRing, Permission
+from jobs.access.keys import record_of
+from jobs.access.signatures import CommandKeyError
 from jobs.connectors.kafka.access_keys import RingFile, new_ring, wall_ms
 from jobs.connectors.kafka.following import TopicFollower
 from jobs.connectors.kafka.quote_log import QuoteLog
@@ -97,6 +99,8 @@ def build(
         If there is no key of customers' pseudonyms.
     jobs.pricing.policy_file.PolicyError
         If the policy file cannot be read or its section ``locks`` is wrong.
+    jobs.access.signatures.CommandKeyError
+        If the run is no replay and has no public key that verifies the deployment's keys.
     """
     secret = settings.pseudonym_key.get_secret_value()
     locks = read_section(settings.policy, "locks", Locks)
@@ -135,7 +139,7 @@ def build(
             elif name == "catalog":
                 _later(loop, cache.on_catalog, CatalogEntry(**value))
             else:
-                _later(loop, keys.take_value, value)
+                _later(loop, keys.take, record_of(value))
 
     follower = TopicFollower(settings.kafka, FOLLOWED, take)
     cache.all_tables_read = lambda: follower.caught_up
@@ -268,13 +272,14 @@ def main() -> int:
 
     Returns
     -------
-    The exit code: 2 after a wrong setting, a missing key of the pseudonyms or a wrong policy file.
+    The exit code: 2 after a wrong setting, a missing key (of the pseudonyms, or that verifies access keys) or a
+    wrong policy file.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     try:
         settings = Settings.load()
         app = build(settings)
-    except (*SETTINGS_ERRORS, PolicyError) as error:
+    except (*SETTINGS_ERRORS, PolicyError, CommandKeyError) as error:
         print(f"edge: {error}", file=sys.stderr)
         return 2
     tune_interpreter()

@@ -146,7 +146,7 @@ class Settings(BaseSettings, ProviderSettings):
     command_key: str | None = Field(
         None,
         pattern="^[0-9a-f]{64}$",
-        description="public key under which repricing_job verifies commands; None: commands are not verified",
+        description="public key that verifies commands and access keys; required on every clock but 'data'",
     )
     edge_secret: SecretStr | None = Field(
         None, description="key of customers' pseudonyms; None: the key file that the local platform generates"

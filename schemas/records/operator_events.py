@@ -104,11 +104,13 @@ class RefusedCommand:
 class AccessKey:
     """An access key: issued, rotated or revoked.
 
-    ``issued_ms``, ``expires_ms`` and ``revoked_ms`` are wall times. ``tenant``: the one that its holder ``author``
-    may see; empty for every tenant. ``role``: one of :class:`jobs.access.roles.Role`. ``digest``: SHA-256 of the
-    key's text, hexadecimal; the text itself is kept nowhere. ``signature``: over all other fields. ``kind``: where
-    a key that may ask for prices is used, one of :class:`jobs.access.roles.KeyKind`; None, as in a record without
-    the field: on the shop's servers.
+    ``issued_ms``, ``expires_ms``, ``revoked_ms`` and ``changed_ms`` are wall times. ``tenant``: the one that its
+    holder ``author`` may see; empty for every tenant. ``role``: one of :class:`jobs.access.roles.Role`.
+    ``digest``: SHA-256 of the key's text, hexadecimal; the text itself is kept nowhere. ``signature``: over all
+    other fields. ``kind``: where a key that may ask for prices is used, one of
+    :class:`jobs.access.roles.KeyKind`; None, as in a record without the field: on the shop's servers.
+    ``changed_ms``: time of the change, which rises with every record of a key, so that an older one is recognised;
+    None, as in a record without the field: that of the issue or the revocation.
     """
 
     key_id: str
@@ -121,6 +123,7 @@ class AccessKey:
     revoked_ms: int | None
     signature: str | None = None
     kind: str | None = None
+    changed_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
+from jobs.access.key_files import deployment_signer, verification_key
 from jobs.access.roles import Role
-from jobs.access.signatures import Signer
 from jobs.connectors.kafka.command_targets import Target, check_target
 from jobs.connectors.kafka.offsets import KAFKA_UNREACHABLE, SILENT, error_text
 from jobs.connectors.kafka.publisher import Publisher, PublishError
@@ -139,24 +139,20 @@ def publish_command(settings: Settings, command: Command, role: str = Role.ADMIN
     Raises
     ------
     OperatorError
-        If the catalog has no listing of the target, or the jobs verify commands and the signing key cannot be
-        read.
+        If the catalog has no listing of the target.
+    jobs.access.signatures.CommandKeyError
+        If the deployment's private key cannot be read; nothing is sent.
     jobs.connectors.kafka.publisher.PublishError
         If the broker does not answer, or does not take it within 15 s.
     """
+    if verification_key(settings) is not None:
+        command = deployment_signer(settings).command(command, role)
     try:
         unknown = check_target(settings.kafka, Target(command.tenant, command.market, command.sku))
     except KAFKA_UNREACHABLE as error:
         raise PublishError(f"the catalog cannot be read, nothing was sent: {error_text(error)}") from error
     if unknown is not None:
         raise OperatorError(f"target: {unknown}")
-    if settings.command_key is not None:
-        if not settings.signing_key_file.exists():
-            raise OperatorError(
-                f"signing key: expected a readable file {settings.signing_key_file}; without it, send the command "
-                "through the operator port with an access key"
-            )
-        command = Signer(settings.signing_key_file).command(command, role)
     publisher = Publisher(settings.kafka, **{"message.timeout.ms": 14_000, "logger": SILENT})
     publisher.send("commands", command, timestamp_ms=command.event_time_ms)
     publisher.flush(15.0)

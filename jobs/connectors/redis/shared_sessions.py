@@ -108,15 +108,15 @@ class SharedSessions:
 
     def _text(self, name: str, session: Session) -> str:
         by = session.by if isinstance(session.by, str) else list(session.by)
-        content = orjson.dumps([by, session.began_ms, session.seen_ms]).decode()
+        content = orjson.dumps([by, *session[1:]]).decode()
         return f"{self._mac(name, content)} {content}"
 
     def _read(self, name: str, text: str) -> Session | None:
         mac, _, content = text.partition(" ")
         if not hmac.compare_digest(mac.encode(), self._mac(name, content).encode()):
             return None
-        by, began_ms, seen_ms = orjson.loads(content)
-        return Session(by if isinstance(by, str) else ProviderUser(*by), began_ms, seen_ms)
+        by, *rest = orjson.loads(content)
+        return Session(by if isinstance(by, str) else ProviderUser(*by), *rest)
 
     def _mac(self, name: str, content: str) -> str:
         return hmac.digest(self._key, f"{name} {content}".encode(), hashlib.sha256).hex()

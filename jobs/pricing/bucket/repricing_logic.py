@@ -10,8 +10,8 @@ publication and expiry. A decision's id is a hash of listing, cause and address,
 
 Parts: :mod:`bucket_state` (what is known), :mod:`bucket_watch` (evidence), :mod:`price_experience` (observed
 prices), :mod:`fallback_changes` (stages of the fallback chain), :mod:`input_collector` and :mod:`decider`
-(decisions and tables), :mod:`jobs.pricing.commands` (operators' commands), :mod:`control` (freezes, calendar); the
-demand book counts.
+(decisions and tables), :mod:`accepted_commands` and :mod:`jobs.pricing.commands` (operators' commands),
+:mod:`control` (freezes, calendar); the demand book counts.
 
 The file exceeds 300 lines because it holds the order of a minute's steps and of what each fact does. The steps
 themselves are in the modules named above.
@@ -28,6 +28,7 @@ from features.books.demand import DemandBook
 from features.books.products import validate_cells
 from features.bucket_logic import Batch, Fact, Output, refuse_other_version
 from features.cells.lines import record_values
+from jobs.pricing.bucket.accepted_commands import AcceptedCommands
 from jobs.pricing.bucket.bucket_state import BucketState
 from jobs.pricing.bucket.bucket_watch import BucketWatch
 from jobs.pricing.bucket.control import Control, applies
@@ -68,8 +69,9 @@ class RepricingLogic:
     ----------
     policy : the business numbers; not part of the snapshot.
     decider : what decides on a listing; another one in a simulation of another shop.
-    verify : returns what is wrong with a command's author, role or signature; "" for nothing. By default every
-        command counts as its operator's.
+    verify : returns what is wrong with a command's author, role or signature; "" for nothing. A command that
+        passes is carried out once (:mod:`accepted_commands`). None, as in a replay: every command counts as its
+        operator's.
 
     Examples
     --------
@@ -89,7 +91,7 @@ class RepricingLogic:
         self,
         policy: Policy | None = None,
         decider: type[Decider] = Decider,
-        verify: Callable[[Command], str] = lambda command: "",
+        verify: Callable[[Command], str] | None = None,
     ) -> None:
         self.policy = policy or Policy()
         self._verify = verify
@@ -98,6 +100,7 @@ class RepricingLogic:
         self._market_time = market_time(self.policy)
         self._book = DemandBook(demand_settings(self.policy), self._market_time)
         self._control = Control()
+        self._commands = AcceptedCommands()
         self._watch = BucketWatch(self.policy, self._bucket, self._book)
         self._decider = decider(self._policies, self._bucket, self._book, self._control)
         self._collector = InputCollector(self._policies, self._bucket, self._book, self._control)
@@ -190,7 +193,7 @@ class RepricingLogic:
                 self._fallback_changes.request(Listing.key_in(value), at_ms, requests)
             case "commands":
                 command = Command(**value)
-                if problem := self._verify(command):
+                if problem := self._refuse(command):
                     return [refusal_of(command, problem)]
                 trigger = Trigger(fact.address, at_ms, now_ms)
                 context = CommandContext(
@@ -217,6 +220,15 @@ class RepricingLogic:
             return True
         self._seen[partition] = int(offset)
         return False
+
+    def _refuse(self, command: Command) -> str:
+        """Return what is wrong with a command, and remember it if that is nothing; "" for nothing."""
+        if self._verify is None:
+            return ""
+        problem = self._verify(command) or self._commands.problem(command)
+        if not problem:
+            self._commands.add(command)
+        return problem
 
     def _hourly_turns(self, before_ms: int, at_ms: int) -> list[str]:
         """Return the listings whose minute of the hour has come; each has its own, which spreads the load.
@@ -343,6 +355,7 @@ class RepricingLogic:
             "demand": self._book.snapshot(),
             "watch": self._watch.snapshot(),
             "control": self._control.snapshot(),
+            "commands": self._commands.snapshot(),
             "policies": self._policies.snapshot(),
         }
 
@@ -362,5 +375,6 @@ class RepricingLogic:
         self._book.restore(snapshot["demand"])
         self._watch.restore(snapshot["watch"])
         self._control.restore(snapshot["control"])
+        self._commands.restore(snapshot.get("commands", {}))
         if "policies" in snapshot:  # absent in snapshots from before policies had scopes
             self._policies.restore(snapshot["policies"])

@@ -30,7 +30,7 @@ COMMAND = Command("c1", NOW_MS, "acme", "freeze", "ann", market="web", reason="w
 
 @pytest.fixture(scope="module")
 def signer(tmp_path_factory: pytest.TempPathFactory) -> Signer:
-    return Signer(tmp_path_factory.mktemp("keys") / "commands.pem")
+    return Signer.create(tmp_path_factory.mktemp("keys") / "commands.pem")
 
 
 def test_every_role_may_at_least_what_narrower_roles_may() -> None:
@@ -107,9 +107,9 @@ def test_session_ends_when_idle_when_old_and_with_its_key() -> None:
 
 def test_session_outlasts_a_start_at_which_its_key_is_not_read_yet() -> None:
     async def check() -> None:
-        ring = KeyRing()
-        sessions = Sessions(ring)
-        cookie = await sessions.begin(keys["reader"].key_id, 0)
+        ring, store = KeyRing(), SessionMemory()
+        sessions = Sessions(ring, store=store)
+        cookie = await Sessions(KeyRing(keys.values()), store=store).begin(keys["reader"].key_id, 0)
         assert await sessions.find(cookie, 1) is None
         ring.take(keys["reader"])
         assert await sessions.find(cookie, 2) is not None
@@ -157,7 +157,9 @@ def _forged(rng: random.Random, signed: Command, other: Signer) -> Command:
         name = rng.choice(["event_time_ms", "price_minor", "until_ms", "version", "from_ms"])
         return replace(signed, **{name: (getattr(signed, name) or 0) + rng.randint(1, 10**6)})
     if kind == 2:
-        return replace(signed, signature=rng.choice([None, "", "x", "=", rng.randbytes(64).hex()[:88]]))
+        return replace(
+            signed, signature=rng.choice([None, "", "x", "=", "é", "\ud800", rng.randbytes(64).hex()[:88]])
+        )
     if kind == 3:
         return replace(signed, role=rng.choice([None, "", "reader", "analyst", "quotes", "owner"]))
     if kind == 4:
@@ -169,7 +171,7 @@ def _forged(rng: random.Random, signed: Command, other: Signer) -> Command:
 
 
 def test_ten_thousand_forged_commands_are_refused(signer: Signer, tmp_path: Path) -> None:
-    rng, check, other = random.Random(11), verifier(signer.public_key), Signer(tmp_path / "other.pem")
+    rng, check, other = random.Random(11), verifier(signer.public_key), Signer.create(tmp_path / "other.pem")
     signed = signer.command(COMMAND, "pricing_manager")
     assert check(signed) == ""
     assert all(check(_forged(rng, signed, other)) for _ in range(10_000))
@@ -192,7 +194,10 @@ def test_bucket_carries_out_a_signed_command_and_records_the_refusal_of_another(
     [refused] = send(COMMAND, 0)
     assert refused.stream == "refused_commands" and refused.key == "c1"
     assert refused.value["problem"].startswith("role, signature: expected a command signed")
-    assert send(signer.command(COMMAND, "pricing_manager"), 1) == []
+    for offset, signature in enumerate(("é", "x", "=" * 128), 1):
+        [refused] = send(replace(COMMAND, role="pricing_manager", signature=signature), offset)
+        assert refused.value["problem"] == "signature: not that of the operator port over this command"
+    assert send(signer.command(COMMAND, "pricing_manager"), 9) == []
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from jobs import cli
 from jobs.access import KeyRing
 from jobs.access.keys import digest_of
+from jobs.access.signatures import Signer
 from jobs.connectors.kafka import access_keys
 from schemas.records.operator_events import AccessKey
 
@@ -76,3 +78,26 @@ def test_kind_of_a_key_without_prices_cannot_be_set(walras: Any, ring: KeyRing, 
         "unknown": "expected one of k1; got 'k2'",
     }
     assert expected[state] in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("keys", "issue", "ann", "--role", "reader"), ("settle", "acme/web-us-usd/sku-1")]
+)
+@pytest.mark.parametrize("key", ["no public key", "no private key"])
+def test_machine_that_cannot_sign_is_told_what_to_do_and_sends_nothing(
+    words: tuple[str, ...],
+    key: str,
+    clean_environment: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if key == "no private key":
+        clean_environment.setenv("WALRAS_COMMAND_KEY", Signer.create(tmp_path / "other.pem").public_key)
+    for name, value in (("WALRAS_HOME", str(tmp_path)), ("WALRAS_KAFKA", "127.0.0.1:1")):
+        clean_environment.setenv(name, value)
+    clean_environment.setattr(sys, "argv", ["walras", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.app()
+    expected = "commands.pem: expected the key" if key == "no private key" else "WALRAS_COMMAND_KEY: expected"
+    assert ended.value.code == 2 and expected in capsys.readouterr().err
+    assert not (tmp_path / "run" / "commands.pem").exists()

@@ -58,6 +58,16 @@ def test_session_of_one_port_is_open_and_ended_at_the_other(ports: Ports, redis_
     ports.run(check())
 
 
+def test_session_without_the_hash_of_its_keys_text_is_not_open(ports: Ports) -> None:
+    async def check() -> None:
+        cookie = await ports.one.begin(KEY_ID, 0)
+        [name] = [name async for name in ports.stores[0]._redis.scan_iter()]
+        await ports.stores[0].put(name.removeprefix(PREFIX), Session(KEY_ID, 0, 0))
+        assert await ports.one.find(cookie, 1) is None and await ports.other.find(cookie, 1) is None
+
+    ports.run(check())
+
+
 def test_request_under_way_at_sign_out_does_not_open_the_session_again(ports: Ports) -> None:
     async def check() -> None:
         one, other = ports.stores

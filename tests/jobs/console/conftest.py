@@ -12,6 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from jobs.access import KeyRing
+from jobs.access.signatures import Signer
 from jobs.connectors.kafka.reading import Record
 from jobs.console import operator_api, page, service
 from jobs.console.market_view import MarketView
@@ -46,12 +47,21 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Command, str]]:
 
 
 @pytest.fixture
-def open_port(tmp_path: Path, redis_server: Any, sent: list[Any]) -> Opens:
+def signer(tmp_path: Path) -> Signer:
+    """The deployment's signer; its key is in the state folder of :func:`open_port`."""
+    return Signer.create(tmp_path / "run" / "commands.pem")
+
+
+@pytest.fixture
+def open_port(tmp_path: Path, redis_server: Any, sent: list[Any], signer: Signer) -> Opens:
     """Return what opens an operator port with further settings, reached at ``base_url``."""
 
     @contextlib.contextmanager
     def opens(base_url: str = "http://walras", **options: Any) -> Iterator[TestClient]:
-        given = {"home": tmp_path, "redis": redis_server.url, "kafka": "127.0.0.1:1", "edge_secret": "k" * 20}
+        given = {
+            "home": tmp_path, "redis": redis_server.url, "kafka": "127.0.0.1:1", "edge_secret": "k" * 20,
+            "command_key": signer.public_key,
+        }  # fmt: skip
         view = MarketView("127.0.0.1:1")
         view.take(Record(TOPICS["tables"].topic, 0, 0, 0, None, orjson.dumps(TABLE)))
         app = build(Settings(**given | options), follow=False, ring=KeyRing(keys.values()), view=view)

@@ -123,12 +123,16 @@ def test_two_ports_share_sessions(open_port: Opens) -> None:
         assert one.get("/v1/session").status_code == 401
 
 
-def test_port_without_a_signing_key_keeps_its_own_sessions(open_port: Opens, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with open_port(home=tmp_path / "file" / "run") as one, open_port() as other:
+def test_port_without_a_signing_key_keeps_its_own_sessions(
+    open_port: Opens, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "run" / "commands.pem").unlink()
+    with open_port() as one, open_port() as other:
         one.post("/sign-in", data={"key": texts["reader"]})
         other.cookies.update(one.cookies)
         assert one.get("/v1/session").status_code == 200 and other.get("/v1/session").status_code == 401
+    assert "commands.pem: expected the key that signs commands" in caplog.text
+    assert not (tmp_path / "run" / "commands.pem").exists()
 
 
 @pytest.mark.parametrize("name", ["", "guess", "shop", "expired", "revoked"])

@@ -77,7 +77,7 @@ def edge(edge_python: Path, redis_server: object, tables: RedisPriceTables, tmp_
     """An edge without Kafka, whose keys come from the file and whose prices come from Redis."""
     home, now_ms = tmp_path / "home", wall_ms()
     tables.publish(a_table(expires_ms=now_ms + DAY_MS))
-    signer = Signer(tmp_path / "commands.pem")
+    signer = Signer.create(tmp_path / "commands.pem")
     key, record = issue_key("shop", Role.QUOTES, "acme", now_ms=now_ms, expires_ms=now_ms + DAY_MS)
     RingFile(home / "run" / "keys" / "ring.json").save(KeyRing([signer.sign(record)]))
     with socket.socket() as free:

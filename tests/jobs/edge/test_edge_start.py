@@ -19,8 +19,10 @@ from tests.jobs.edge.edge_builders import KEY
             {"EDGE_SECRET": KEY, "POLICY": "nowhere.yaml"},
             "nowhere.yaml: expected a readable policy file, got No such",
         ),
+        ({"EDGE_SECRET": KEY}, "WALRAS_COMMAND_KEY: expected the public key that verifies commands"),
+        ({"EDGE_SECRET": KEY, "CLOCK": "sim:0:0:60"}, "WALRAS_COMMAND_KEY: expected the public key"),
     ],
-    ids=["setting", "secret", "policy"],
+    ids=["setting", "secret", "policy", "public key", "public key of a simulated run"],
 )
 def test_wrong_start_names_the_setting(
     settings: dict[str, str],

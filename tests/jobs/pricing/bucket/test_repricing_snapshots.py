@@ -126,7 +126,7 @@ def test_snapshot_of_version_1_is_restored_without_a_loss() -> None:
 
 
 def with_estimates_of_now(snapshot: dict[str, Any]) -> dict[str, Any]:
-    """Return a snapshot with what was added since: fields of estimates and rows, policies without a patch."""
+    """Return a snapshot with what was added since: fields of estimates and rows, no patch, no command."""
     at, bucket = ROW.index("estimate"), snapshot["bucket"]
 
     def of_now(row: list[Any] | None) -> list[Any] | None:
@@ -136,7 +136,7 @@ def with_estimates_of_now(snapshot: dict[str, Any]) -> dict[str, Any]:
     parked = {key: of_now(row) for key, row in bucket["parked"].items()}
     policies = {"documents": {}, "pending": [], "published": []}
     now = bucket | {"states": states, "parked": parked, "state_row": list(ROW)}
-    return snapshot | {"bucket": now, "policies": policies}
+    return snapshot | {"bucket": now, "policies": policies, "commands": {}}
 
 
 def test_snapshot_of_version_1_holds_every_kind_of_listing_state() -> None:
