@@ -150,8 +150,7 @@ def answering_failures(app: Application) -> Application:
         try:
             await app(scope, receive, note_start)
         except ClientDisconnect:
-            # Nobody waits for the reply.
-            return
+            log.debug("request %s: the caller closed the connection", request_id(scope).decode())
         except Exception:
             if started:
                 raise
