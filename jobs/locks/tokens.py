@@ -159,8 +159,8 @@ def verify(token: str, keys: LockKeys, now_ms: int, *, expired: bool = False) ->
     >>> verify(token, keys, 60_000)
     Traceback (most recent call last):
     ...
-    jobs.locks.tokens.LockError: expected a lock that is still valid, got one that expired at 60 s; the run's \
-clock is at 60 s; ask for a new quote
+    jobs.locks.tokens.LockError: expected a lock that is still valid, got one that expired at \
+1970-01-01T00:01:00Z; the run's clock is at 1970-01-01T00:01:00Z; ask for a new quote
     """
     kid, claims, signature = _parts(token)
     public = keys.public_key(kid, now_ms)

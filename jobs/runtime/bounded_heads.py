@@ -22,13 +22,14 @@ HEAD_TIMEOUT_S = 10.0
 class BoundedHeads(HttpToolsProtocol):
     """A connection whose requests have heads of at most :data:`MAX_HEAD_BYTES`.
 
-    A head that follows another request in the same packet may be twice as long. A connection without any request
-    is closed after the time that an idle one is kept.
+    A head that follows another request in the same packet may be twice as long, and has the time of an idle
+    connection until its next byte. A connection without any request is closed after that time too. The sizes and
+    trailers of a chunked body are bounded as a head is; beyond that the connection is closed.
     """
 
     head_timeout_s = HEAD_TIMEOUT_S
     _room = MAX_HEAD_BYTES
-    """Bytes that the head may still have."""
+    """Bytes that may still come before the head, or the next part of the body, is complete."""
     _in_head = True
     _deadline: asyncio.TimerHandle | None = None
 
@@ -59,6 +60,11 @@ class BoundedHeads(HttpToolsProtocol):
         self._end_deadline()
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a request's body."""
+        self._room = min(MAX_HEAD_BYTES, self._room + len(body))
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """End a request, after which another head may come."""
         self._in_head, self._room = True, MAX_HEAD_BYTES
@@ -67,12 +73,10 @@ class BoundedHeads(HttpToolsProtocol):
     def _take(self, data: bytes) -> None:
         self._room -= len(data)
         super().data_received(data)
-        if not self._in_head:
-            self._room = MAX_HEAD_BYTES
-        elif self._room < MAX_HEAD_BYTES and not self.transport.is_closing():
+        if self._room < MAX_HEAD_BYTES and not self.transport.is_closing():
             if self._room <= 0:
                 self._refuse()
-            elif self._deadline is None:
+            elif self._in_head and self._deadline is None:
                 self._deadline = self.loop.call_later(self.head_timeout_s, self._time_out)
 
     @property
@@ -81,8 +85,8 @@ class BoundedHeads(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _refuse(self) -> None:
-        """Answer 431 and close; where an earlier reply is due, close alone, since replies keep their order."""
-        if not self._replying:
+        """Answer 431 and close; where a head is complete or an earlier reply is due, close alone."""
+        if self._in_head and not self._replying:
             status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
             given = REQUEST_IDS.of(())
             detail = f"expected a request line and headers of at most {MAX_HEAD_BYTES} bytes"

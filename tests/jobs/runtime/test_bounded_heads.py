@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +15,14 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
+from jobs.access import KeyRing
+from jobs.console.service import build as build_console
+from jobs.edge.service import build as build_edge
 from jobs.runtime.bounded_heads import MAX_HEAD_BYTES, BoundedHeads
 from jobs.runtime.serving import SERVER
 from jobs.runtime.settings import Settings
+from tests.jobs.access.access_builders import keys
+from tests.jobs.edge.edge_builders import KEY
 from tests.jobs.edge.test_tls import served
 
 END = b"\r\n\r\n"
@@ -79,6 +85,23 @@ def test_long_head_is_refused_with_a_problem(port: int, head: bytes) -> None:
 def test_endless_head_is_not_collected(port: int) -> None:
     found = reply(port, LINE + b"\r\nX-Long: ", *[b"x" * 65_536] * 64)
     assert b"200 OK" not in found and is_served(port)
+
+
+@pytest.mark.parametrize("end", [b"0\r\nX-Long: ", b"0\r\n", b"1;"])
+def test_endless_trailer_of_a_chunked_body_ends_its_connection(port: int, end: bytes) -> None:
+    head = b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked" + END
+    found = reply(port, head + end, *[b"A: b\r\n" * 10_000 if end[-1:] == b"\n" else b"x" * 65_536] * 64)
+    assert b"200 OK" not in found and is_served(port)
+
+
+@pytest.mark.parametrize("build", [build_edge, build_console], ids=["quote port", "operator port"])
+def test_both_ports_bound_their_heads(build: Any, redis_server: Any, tmp_path: Path) -> None:
+    values: dict[str, Any] = {"redis": redis_server.url, "edge_secret": KEY, "home": tmp_path}
+    app = build(Settings(kafka="127.0.0.1:1", **values), follow=False, ring=KeyRing(keys.values()))
+    with served(app, Settings()) as port:
+        assert b" 431 " in reply(port, LINE + b"\r\nX-Long: " + b"x" * MAX_HEAD_BYTES)
+        healthy = reply(port, b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close" + END)
+        assert b" 200 OK" in healthy and healthy.endswith(b'{"status":"ok"}')
 
 
 def test_many_short_headers_are_bounded_too(port: int) -> None:
