@@ -34,6 +34,9 @@ Manager = Annotated[Principal, Depends(required(Permission.COMMAND))]
 Admin = Annotated[Principal, Depends(required(Permission.MANAGE_KEYS))]
 Reader = Annotated[Principal, Depends(required(Permission.READ))]
 
+Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+"""A number that the topic's records can hold."""
+
 
 class CommandBody(BaseModel):
     """A command of an operator; which fields a kind needs is in the contract of the topic `commands`."""
@@ -45,14 +48,14 @@ class CommandBody(BaseModel):
     market: str | None = Field(None, max_length=64, examples=["web-us-usd"])
     sku: str | None = Field(None, max_length=128, examples=["sku-0001"])
     reason: str | None = Field(None, max_length=1024, examples=["wrong cost in the catalog"])
-    price_minor: int | None = None
-    units: int | None = None
-    until_ms: int | None = None
+    price_minor: Int64 | None = None
+    units: Int64 | None = None
+    until_ms: Int64 | None = None
     decision_id: str | None = Field(None, max_length=64)
-    version: int | None = None
+    version: Int64 | None = None
     selection: str | None = Field(None, max_length=160)
     changes: str | None = None
-    from_ms: int | None = None
+    from_ms: Int64 | None = None
     replaces: bool | None = None
 
 

@@ -37,6 +37,8 @@ from jobs.console.operator_api import operator_routes
 from jobs.console.page import page_routes
 from jobs.console.provider_sign_in import provider_routes
 from jobs.console.sign_in import ConsoleAccess, required, sign_in_form, sign_in_routes
+from jobs.runtime.bounded_heads import MAX_HEAD_BYTES
+from jobs.runtime.problems import answering_failures
 from jobs.runtime.serving import serve
 from jobs.runtime.settings import SETTINGS_ERRORS, Settings
 
@@ -65,9 +67,13 @@ _PROBLEM_TEXTS = {
     401: "no valid key or session was presented",
     403: "the role, tenant or CSRF token does not include the request",
     404: "no such listing or key, or it belongs to another tenant",
+    405: "another method is expected",
     409: "the key is revoked or has expired",
+    411: "the body has no header Content-Length",
     413: f"the body has more than {MAX_BODY} bytes",
     422: "the request is invalid; the detail names the field",
+    431: f"request line and headers have more than {MAX_HEAD_BYTES} bytes",
+    500: "an error of the port, whose log has the reason under the request's id",
     503: "Kafka does not answer or take the record (Retry-After says when to repeat the request), or the port has "
     "not the deployment's key that signs records",
 }
@@ -152,6 +158,7 @@ def build(
         app.include_router(provider_routes(access, provider, roles, form))
     app.include_router(page_routes(market_view, settings), responses=PROBLEMS)
     app.include_router(operator_routes(settings), responses=PROBLEMS)
+    app.add_middleware(answering_failures)
     app.add_exception_handler(StarletteHTTPException, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
 

@@ -29,6 +29,8 @@ READING = frozenset({"GET", "HEAD", "OPTIONS"})
 SIGN_IN_PAGE = Path(__file__).with_name("sign_in.html")
 CSP = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; img-src data:"
 PAGE_HEADERS = {"content-security-policy": CSP, "cache-control": "no-store"}
+MAX_FIELDS = 4
+"""Most fields of the sign-in form that are read."""
 BEGIN = "/sign-in/provider"
 """Path that sends a browser to the provider."""
 
@@ -165,10 +167,15 @@ def sign_in_routes(access: ConsoleAccess, form: Form) -> APIRouter:
 
     @routes.post("/sign-in")
     async def sign_in(request: Request) -> Response:
-        given = parse_qs((await request.body()).decode("ascii", "replace"), max_num_fields=4)
-        key = given.get("key", [""])[0]
         origin = request.headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        try:
+            given = parse_qs((await request.body()).decode("ascii", "replace"), max_num_fields=MAX_FIELDS)
+            sent_from = None if origin is None else urlsplit(origin).netloc
+        except ValueError:
+            problem = f"Expected a form of at most {MAX_FIELDS} fields from a browser's page."
+            return form(problem, HTTPStatus.BAD_REQUEST)
+        key = given.get("key", [""])[0]
+        if sent_from not in (None, request.headers.get("host")):
             return form("Another site sent this form.", HTTPStatus.FORBIDDEN)
         reply = await access.sign_in_by_key(key)
         return reply or form("This key is not valid, has expired, or may not read.", HTTPStatus.UNAUTHORIZED)

@@ -19,7 +19,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-from urllib.parse import urlencode
 
 import orjson
 from starlette.requests import Request
@@ -29,7 +28,7 @@ from starlette.routing import Route
 from jobs.connectors.kafka.redemption_log import KafkaRedemptionLog
 from jobs.connectors.redis.redemptions import AsyncRedemptions
 from jobs.edge.price_entry import NoPriceError, UnknownListingError
-from jobs.edge.problems import problem
+from jobs.edge.problems import problem_of, reply_with
 from jobs.edge.quote_requests import PREFIX, ROOT, BadRequestError
 from jobs.edge.quoting import Quoting
 from jobs.locks.key_file import KeyFile
@@ -42,6 +41,7 @@ from jobs.locks.redemption import (
     RedemptionUnavailableError,
 )
 from jobs.locks.tokens import LockCode, LockError, PriceLock, sign
+from jobs.runtime.problems import Problem
 from jobs.runtime.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,8 @@ class LockRoutes:
             raise BadRequestError(403, f"tenant: expected the key's own, {tenant}")
         listing = f"{given.pop('tenant')}/{given.pop('market')}/{given.pop('sku')}"
         inquiry = request.scope.get("inquiry")
-        quote = orjson.loads(await self._quoting.answer(PREFIX + listing, urlencode(given).encode(), inquiry))
+        shopper = self._quoting.shopper(given.get("customer", ""), given.get("session", ""))
+        quote = orjson.loads(await self._quoting.answer_shopper(PREFIX + listing, shopper, inquiry))
         now_ms = self._clock.now_ms()
         lock = PriceLock.of_quote(quote, now_ms, self._minutes)
         key = self._keys.keys(now_ms).signing(now_ms)
@@ -127,7 +128,7 @@ class LockRoutes:
             try:
                 response = await handler(request)
             except REFUSALS as error:
-                response = refusal(error, request.url.path)
+                response = reply_with(request, *refusal(error))
             self._requests.labels(kind, str(response.status_code)).inc()
             return response
 
@@ -146,40 +147,33 @@ REFUSALS = (
 """What a handler raises; :func:`refusal` has the reply to each."""
 
 
-def refusal(error: Exception, path: str) -> Response:
-    """Return the reply to a refused request.
+def refusal(error: Exception) -> tuple[Problem, dict[str, str]]:
+    """Return the problem of a refused request, and further headers of its reply.
 
-    >>> [refusal(error, "/").status_code for error in (LockUsedError("x"), UnknownListingError("x"))]
+    >>> [refusal(error)[0].status for error in (LockUsedError("x"), UnknownListingError("x"))]
     [409, 404]
     """
     match error:
-        case BadRequestError():
-            return problem(error.status, "invalid request", str(error), path)
-        case UnknownListingError():
-            detail = f"expected a listing of the catalog (tenant/market/sku), got {error}; it has no price to lock"
-            return problem(404, "unknown listing", detail, path)
         case NoPriceError():
-            detail = f"no price known for {error}: Redis does not answer or is being rebuilt; retry"
-            response = problem(503, "no price", detail, path)
-            response.headers["retry-after"] = "1"
-            return response
+            return problem_of(error), {"retry-after": "1"}
+        case BadRequestError() | UnknownListingError():
+            return problem_of(error), {}
         case LockError(code=LockCode.EXPIRED):
-            return problem(410, "lock expired", str(error), path)
+            return Problem.titled("Lock expired", 410, str(error)), {}
         case LockError():
-            return problem(400, "invalid lock", f"{error.code}: {error}", path)
+            return Problem.titled("Invalid lock", 400, f"{error.code}: {error}"), {}
         case LockKeyError():
             # The message names a path of this machine, which is for operators alone.
             log.error("price locks: %s", error)
             detail = "expected signing keys that this edge can use, found none; its log has the reason"
-            return problem(500, "no signing keys", detail, path)
+            return Problem.titled("No signing keys", 500, detail), {}
         case LockUsedError():
-            return problem(409, "lock already used", str(error), path)
+            return Problem.titled("Lock already used", 409, str(error)), {}
         case RedemptionUnavailableError():
-            response = problem(503, "redemption not acknowledged", str(error), path)
-            response.headers["retry-after"] = str(error.retry_after_s)
-            return response
+            problem = Problem.titled("Redemption not acknowledged", 503, str(error))
+            return problem, {"retry-after": str(error.retry_after_s)}
         case OrderIdError():
-            return problem(400, "invalid request", str(error), path)
+            return Problem.of_status(400, str(error)), {}
         case _:
             raise error
 

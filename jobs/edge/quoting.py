@@ -10,34 +10,38 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from jobs.connectors.kafka.quote_log import QuoteLog
 from jobs.edge.admission.probing import Inquiry
 from jobs.edge.gauges import add_gauges
 from jobs.edge.price_cache import PriceCache
 from jobs.edge.price_entry import Entry, NoPriceError, UnknownListingError
-from jobs.edge.problems import PROBLEM_TYPE, REQUEST_ID, RequestIds, problem_of
+from jobs.edge.problems import problem_of
 from jobs.edge.quote_lists import Pricing, quote_list, read_body
-from jobs.edge.quote_requests import BATCH, CART, PREFIX, BadRequestError, Shopper, read_listing, read_shopper
+from jobs.edge.quote_requests import (
+    BATCH,
+    CART,
+    PREFIX,
+    BadRequestError,
+    Shopper,
+    read_listing,
+    read_shopper,
+    shopper_of,
+)
 from jobs.edge.quote_text import LIST, RenderedQuotes
 from jobs.edge.recently_used import RecentlyUsed
 from jobs.edge.session_quotes import KeptQuote, Visitor, VisitorId
 from jobs.runtime.clock import Clock
 from jobs.runtime.metrics import Metrics
+from jobs.runtime.problems import NO_STORE, PROBLEM_TYPE, REQUEST_ID, Receive, Scope, Send, request_id
 from schemas.events import DEFAULT_ARM, DEFAULT_SEGMENT, QuoteSource
 from schemas.listings import Listing
 from schemas.price_table import unit_draw
 from schemas.session_quotes import SessionQuote
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
 TABLE, STALE = QuoteSource.TABLE.value, QuoteSource.STALE.value
-_NO_STORE = (b"cache-control", b"no-store")
 _JSON = (b"content-type", b"application/json")
 
 
@@ -69,7 +73,6 @@ class Quoting:
         self.cache, self.quotes, self.clock, self._name = cache, quotes, clock, pseudonyms(secret)
         self._shoppers: RecentlyUsed[bytes, Shopper] = RecentlyUsed(max_shoppers)
         self._rendered: RecentlyUsed[tuple[str, str, str | None], RenderedQuotes] = RecentlyUsed(max_rendered)
-        self._request_ids = RequestIds()
         self.metrics = metrics or Metrics("edge")
         answered = self.metrics.counter("quotes", "Quotes answered, by where the price came from", ["source"])
         self._answered = {source.value: answered.labels(source.value) for source in QuoteSource}
@@ -83,7 +86,7 @@ class Quoting:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Reply to a request for ``/v1/quotes/…``."""
         status, body, method, content = 200, b"", scope["method"], _JSON
-        request_id = self._request_ids.of(scope["headers"])
+        given_id = request_id(scope)
         try:
             if method != "GET" and method != "HEAD":
                 body = await self._list(method, scope, receive)
@@ -91,10 +94,10 @@ class Quoting:
                 body = await self.answer(scope["path"], scope["query_string"], scope.get("inquiry"))
         except (BadRequestError, UnknownListingError, NoPriceError) as error:
             problem = problem_of(error)
-            status, body, content = problem.status, problem.body(request_id), PROBLEM_TYPE
+            status, body, content = problem.status, problem.body(given_id), PROBLEM_TYPE
             self._refused.labels(str(status)).inc()
         length = (b"content-length", b"%d" % len(body))
-        headers = [content, length, _NO_STORE, (REQUEST_ID, request_id), *scope.get("reply_headers", ())]
+        headers = [content, length, NO_STORE, (REQUEST_ID, given_id), *scope.get("reply_headers", ())]
         if status == 405:
             headers.append((b"allow", b"POST" if scope["path"] in (BATCH, CART) else b"GET, HEAD"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -124,11 +127,17 @@ class Quoting:
         UnknownListingError, NoPriceError
             If there is no price.
         """
-        key, tenant = read_listing(path)
+        # The path is read first: its problems are reported before those of the query.
+        read_listing(path)
         shopper = self._shoppers[query]
         if shopper is None:
             shopper = read_shopper(query, self._name)
             self._shoppers.put(query, shopper)
+        return await self.answer_shopper(path, shopper, inquiry)
+
+    async def answer_shopper(self, path: str, shopper: Shopper, inquiry: Inquiry | None = None) -> bytes:
+        """Return the public reply to a shopper as JSON, and log the quote; as :meth:`answer`."""
+        key, tenant = read_listing(path)
         visitor = (tenant, shopper.customer, shopper.session)
         found = self.cache.cached(key, visitor)
         if found is None:
@@ -136,6 +145,10 @@ class Quoting:
                 found = await self.cache.lookup(Listing.parse(key), VisitorId(*visitor))
         entry, known = found
         return self.quote(key, entry, known, shopper, inquiry)
+
+    def shopper(self, customer: str, session: str) -> Shopper:
+        """Return a shopper by pseudonym; raises as :func:`jobs.edge.quote_requests.shopper_of`."""
+        return shopper_of(customer, session, False, self._name)
 
     def quote(
         self, key: str, entry: Entry, known: Visitor, shopper: Shopper, inquiry: Inquiry | None = None

@@ -7,8 +7,7 @@
     POST /v1/quotes:lock, /v1/quotes:redeem               price locks (jobs.edge.lock_routes)
     GET /v1/locks/keys                                    keys that verify price locks
     GET /v1/openapi.json                                  the OpenAPI document of the quotes
-    GET /healthz  /readyz                                 liveness, readiness
-    GET /metrics                                          Prometheus, for keys that may read
+    GET /healthz  /readyz  /metrics                       health (jobs.edge.health_routes)
 
 Every request but those for health, the document and the locks' keys presents an access key. Operators have a port
 and a process of their own (:mod:`jobs.console.service`).
@@ -30,14 +29,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import count
 from typing import Any
 
-import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
+from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from jobs.access import KeyRing, Permission
+from jobs.access import KeyRing
 from jobs.access.keys import record_of
 from jobs.access.signatures import CommandKeyError
 from jobs.connectors.kafka.access_keys import RingFile, new_ring, wall_ms
@@ -50,14 +47,16 @@ from jobs.edge.admission.probing import ProbingDetector, Thresholds
 from jobs.edge.admission.rate_limits import WINDOW_S, RateLimits
 from jobs.edge.admission.slowing import Delays, add_probing_gauges, examination, log_episode
 from jobs.edge.api.openapi import DOCUMENT, openapi
+from jobs.edge.health_routes import HealthRoutes, SharedCheck, json_reply
 from jobs.edge.lock_routes import LOCK, REDEEM, LockRoutes
 from jobs.edge.price_cache import PriceCache
-from jobs.edge.problems import unserved_handler
+from jobs.edge.problems import answer_unserved, naming_requests
 from jobs.edge.quote_requests import ROOT
-from jobs.edge.quoting import Quoting, Receive, Scope, Send
+from jobs.edge.quoting import Quoting
 from jobs.pricing.policy_file import PolicyError, read_section
 from jobs.pricing.policy_limits import Locks
 from jobs.runtime.metrics import Metrics
+from jobs.runtime.problems import Application, Receive, Scope, Send, answering_failures
 from jobs.runtime.serving import serve
 from jobs.runtime.settings import SETTINGS_ERRORS, Settings
 from schemas.events import CatalogEntry
@@ -83,7 +82,7 @@ def build(
     ring: KeyRing | None = None,
     quotes: QuoteLog | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+) -> Application:
     """Return the ASGI application: quotes, health and metrics.
 
     Parameters
@@ -144,36 +143,19 @@ def build(
     follower = TopicFollower(settings.kafka, FOLLOWED, take)
     cache.all_tables_read = lambda: follower.caught_up
 
-    async def healthz(request: Request) -> Response:
-        return _json({
-            "status": "ok", **quotes.counts, "kafka_error": quotes.last_error or follower.error,
+    def details() -> dict[str, Any]:
+        return {
+            **quotes.counts, "kafka_error": quotes.last_error or follower.error,
             "redis_epoch": cache.epoch, "redis_failures": cache.failures,
             "lower_versions_refused": cache.lower_versions, "tables_cached": cache.size,
             "tables_evicted": cache.evicted, "hints_lost": cache.hints_lost,
             "list_prices_evicted": cache.list_prices_evicted, "run_time_ms": settings.run_clock.now_ms(),
             "probing_callers": detector.probing(wall_ms()), "probing_episodes": sum(detector.began.values()),
-        })  # fmt: skip
+        }  # fmt: skip
 
-    async def readyz(request: Request) -> Response:
-        status = "ok"
-        if not await cache.check():
-            status = "Redis does not answer or lacks its ready epoch: run `walras rebuild-redis`"
-        elif not keys.generation:
-            status = (
-                "no access key is known: they have not been read from Kafka yet, and the state folder has no "
-                "run/keys/ring.json whose records WALRAS_COMMAND_KEY verifies"
-            )
-        ready = status == "ok"
-        return _json(
-            {"status": status, "redis_epoch": cache.epoch, "tables_cached": cache.size}, 200 if ready else 503
-        )
-
-    async def prometheus(request: Request) -> Response:
-        refused = access.refusal(request.scope, Permission.READ)
-        if refused is not None:
-            return _json({"detail": refused[1]}, refused[0])
+    def metrics_text() -> bytes:
         quoting.count()
-        return Response(metrics.text(), media_type=None, headers={"content-type": metrics.content_type})
+        return metrics.text()
 
     async def poll() -> None:
         for turn in count(1):
@@ -211,11 +193,12 @@ def build(
 
     other_routes = Starlette(
         routes=[
-            Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", prometheus),
-            Route(DOCUMENT, lambda request: _json(openapi())),
+            *HealthRoutes(access, keys, SharedCheck(cache.check), details, metrics_text).routes(),
+            Route(DOCUMENT, lambda request: json_reply(openapi())),
             *LockRoutes(quoting, settings, locks.minutes).routes(),
         ],
-        exception_handlers={HTTPException: unserved_handler()},
+        middleware=[Middleware(answering_failures), Middleware(naming_requests)],
+        exception_handlers={HTTPException: answer_unserved},
         lifespan=lifespan,
     )  # fmt: skip
 
@@ -234,7 +217,7 @@ def build(
     )
     # A redemption shows no price that the caller does not have.
     examine = examination(detector, delays, wall_ms, exempt=(REDEEM,))
-    protected_quotes = protected(quotes_and_locks, access, limits, examine)
+    protected_quotes = answering_failures(protected(quotes_and_locks, access, limits, examine))
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(ROOT):
@@ -249,10 +232,6 @@ def _later(loop: asyncio.AbstractEventLoop, call: Callable[[Any], None], record:
     # The view's thread may still receive a record while the loop shuts down.
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(call, record)
-
-
-def _json(value: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(value), status, media_type="application/json")
 
 
 def tune_interpreter() -> None:

@@ -53,17 +53,18 @@ class KeyFile:
         LockKeyError
             If the file cannot be used.
         """
-        try:
-            status = self.path.stat()
-        except FileNotFoundError:
-            with self._writing():
-                if not self.path.exists():
-                    self._write(LockKeys([LockKey.generate(signs_from_ms=now_ms)]))
-            status = self.path.stat()
-        state = (status.st_mtime_ns, status.st_size, status.st_ino)
-        if self._read is None or self._read[0] != state:
-            self._read = (state, self._parse(status.st_mode))
-        return self._read[1]
+        with self._accessible():
+            try:
+                status = self.path.stat()
+            except FileNotFoundError:
+                with self._writing():
+                    if not self.path.exists():
+                        self._write(LockKeys([LockKey.generate(signs_from_ms=now_ms)]))
+                status = self.path.stat()
+            state = (status.st_mtime_ns, status.st_size, status.st_ino)
+            if self._read is None or self._read[0] != state:
+                self._read = (state, self._parse(status.st_mode))
+            return self._read[1]
 
     def rotate(self, now_ms: int, *, lead_ms: int = ROTATION_LEAD_MS, revoke: bool = False) -> LockKeys:
         """Add a key that signs after ``lead_ms``, drop keys that are no longer published; return the keys.
@@ -78,7 +79,7 @@ class KeyFile:
             If the file cannot be used.
         """
         before = self.keys(now_ms)
-        with self._writing():
+        with self._accessible(), self._writing():
             if self.path.exists():
                 before = self._parse(self.path.stat().st_mode)
             after = before.rotated(now_ms, lead_ms=lead_ms, revoke=revoke)
@@ -100,6 +101,17 @@ class KeyFile:
                 f"{self.path}: {problem}; restore the file, or delete it: a new key is generated, and all "
                 "outstanding locks become invalid"
             ) from None
+
+    @contextmanager
+    def _accessible(self) -> Iterator[None]:
+        """Raise LockKeyError where the file or its folder cannot be read or written."""
+        try:
+            yield
+        except OSError as error:
+            raise LockKeyError(
+                f"{error.filename or self.path}: expected a file and a folder that this process may read and "
+                f"write, got: {error.strerror or error}"
+            ) from error
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

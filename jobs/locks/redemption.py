@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from jobs.locks.history import ANSWER_FIELDS
 from jobs.locks.keys import LockKeys
-from jobs.locks.tokens import LockCode, LockError, verify
+from jobs.locks.tokens import LockCode, LockError, utc, verify
 from schemas.records.operator_events import Redemption, RedemptionKind
 from schemas.topics import IDENTIFIER
 
@@ -182,7 +182,7 @@ class Redeemer:
             if held.state is ReservationState.ABSENT:
                 raise LockError(
                     LockCode.EXPIRED,
-                    f"expected a lock that is still valid, got one that expired at {lock.expires_s} s of the "
+                    f"expected a lock that is still valid, got one that expired at {utc(lock.expires_s)} by the "
                     "run's clock and that this order has not redeemed; ask for a new quote",
                 )
             answer: dict[str, Any] = json.loads(held.answer)

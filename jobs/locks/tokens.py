@@ -24,6 +24,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
@@ -118,6 +119,18 @@ class PriceLock:
         }  # fmt: skip
 
 
+def utc(epoch_s: int) -> str:
+    """Return a time in UTC; as seconds where no calendar has it.
+
+    >>> utc(1767571200), utc(-(10**15))
+    ('2026-01-05T00:00:00Z', '-1000000000000000 s')
+    """
+    try:
+        return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError):
+        return f"{epoch_s} s"
+
+
 def sign(lock: PriceLock, key: LockKey) -> str:
     """Return a lock's token."""
     return jwt.encode(lock.claims(), key.private, ALGORITHM, {"kid": key.kid, "typ": TOKEN_TYPE})
@@ -146,8 +159,8 @@ def verify(token: str, keys: LockKeys, now_ms: int, *, expired: bool = False) ->
     >>> verify(token, keys, 60_000)
     Traceback (most recent call last):
     ...
-    jobs.locks.tokens.LockError: expected a lock that is still valid, got one that expired at 60 s; the run's \
-clock is at 60 s; ask for a new quote
+    jobs.locks.tokens.LockError: expected a lock that is still valid, got one that expired at \
+1970-01-01T00:01:00Z; the run's clock is at 1970-01-01T00:01:00Z; ask for a new quote
     """
     kid, claims, signature = _parts(token)
     public = keys.public_key(kid, now_ms)
@@ -163,8 +176,8 @@ clock is at 60 s; ask for a new quote
     if not expired and now_ms >= lock.expires_ms:
         raise LockError(
             LockCode.EXPIRED,
-            f"expected a lock that is still valid, got one that expired at {lock.expires_s} s; the run's clock is "
-            f"at {now_ms // 1000} s; ask for a new quote",
+            f"expected a lock that is still valid, got one that expired at {utc(lock.expires_s)}; the run's "
+            f"clock is at {utc(now_ms // 1000)}; ask for a new quote",
         )
     return lock
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 import urllib.error
 import urllib.request
 import xmlrpc.client
+from collections.abc import Mapping
 from contextlib import closing
+from types import MappingProxyType
 from typing import Any
 
 import orjson
 from supervisor.xmlrpc import SupervisorTransport
 
+from jobs.access.key_files import ADMIN, read_key
 from jobs.connectors.kafka.offsets import KAFKA_UNREACHABLE, error_text, topic_names
 from jobs.connectors.kafka.publisher import PublishError
 from jobs.connectors.redis.price_tables import REDIS_UNREACHABLE, RedisPriceTables
@@ -29,8 +32,12 @@ UNREACHABLE: tuple[type[Exception], ...] = (*KAFKA_UNREACHABLE, *REDIS_UNREACHAB
 FLINK_JOBS = ("demand_job", "feature_job", "elasticity_job", "repricing_job")
 
 
-def get_json(url: str, timeout_s: float = 1.5) -> Any:
+def get_json(url: str, timeout_s: float = 1.5, headers: Mapping[str, str] = MappingProxyType({})) -> Any:
     """Return a JSON document over HTTP; a reply with status 5xx and a JSON body counts as one.
+
+    Parameters
+    ----------
+    headers : of the request.
 
     Raises
     ------
@@ -38,7 +45,8 @@ def get_json(url: str, timeout_s: float = 1.5) -> Any:
         If the server does not answer, or not with JSON.
     """
     try:
-        with urllib.request.urlopen(url, timeout=timeout_s) as reply:
+        request = urllib.request.Request(url, headers=dict(headers))
+        with urllib.request.urlopen(request, timeout=timeout_s) as reply:
             body = reply.read()
     except urllib.error.HTTPError as error:
         body = error.read()
@@ -91,12 +99,15 @@ def check_flink(settings: Settings) -> list[ComponentHealth]:
 
 
 def check_edge(settings: Settings) -> ComponentHealth:
-    """Report whether the edge service is ready."""
+    """Report whether the edge service is ready; with the local platform's key also what it counts."""
     base = settings.edge_address
     try:
-        ready, alive = get_json(f"{base}/readyz"), get_json(f"{base}/healthz")
+        ready = get_json(f"{base}/readyz")
         if ready["status"] != "ok":
             return ComponentHealth("edge", False, ready["status"])
+        alive = get_json(f"{base}/healthz", headers=_local_key(settings))
+        if alive == {"status": "ok"}:
+            return ComponentHealth("edge", True, "ready; its counters need the key of a reader of every tenant")
     except OSError as error:
         return ComponentHealth("edge", False, _no_answer(base, error))
     except (KeyError, TypeError):
@@ -106,6 +117,15 @@ def check_edge(settings: Settings) -> ComponentHealth:
     if probing := alive.get("probing_callers", 0):
         note += f"; {probing} callers are probing and get the default price: the edge's log names them"
     return ComponentHealth("edge", True, note, notable=probing > 0)
+
+
+def _local_key(settings: Settings) -> dict[str, str]:
+    """Return the header that presents the local platform's key; none where there is no such key."""
+    try:
+        key = read_key(settings.keys_folder / f"{ADMIN}.json").text
+    except OSError:
+        return {}
+    return {"authorization": f"Bearer {key}"}
 
 
 def check_processes(settings: Settings) -> list[ComponentHealth]:

@@ -9,11 +9,13 @@ from typing import Any
 
 import uvicorn
 
+from jobs.runtime.bounded_heads import BoundedHeads
 from jobs.runtime.settings import Settings
 
 SERVER: dict[str, Any] = {
     "loop": "uvloop",
-    "http": "httptools",
+    "http": BoundedHeads,
+    "ws": "none",
     "access_log": False,
     "proxy_headers": False,
     "log_level": "warning",
@@ -23,7 +25,6 @@ SERVER: dict[str, Any] = {
     "timeout_keep_alive": 75,
     "server_header": False,
     "date_header": False,
-    "h11_max_incomplete_event_size": 16_384,
 }
 """Options of uvicorn for both ports, and in the benchmark's server."""
 

@@ -8,11 +8,12 @@ import signal
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from infra.local.continuity import fill_redis
@@ -23,6 +24,7 @@ from infra.local.platform import Platform
 from infra.reports.chaos.disturbances import kill
 from infra.reports.edge_drill.market import TENANT, publish_tables
 from infra.reports.waiting import until
+from jobs.access.key_files import ADMIN, read_key
 from jobs.access.keys import KeyKind
 from jobs.access.roles import Role
 from jobs.connectors.kafka.access_keys import issue
@@ -88,8 +90,9 @@ class Servers:
         until(f"{edge} is ready", lambda: self._get(edge, "/readyz")["status"] == "ok", timeout_s)
 
     def health(self, edge: str = EDGE) -> dict[str, Any]:
-        """Return an edge's counters."""
-        return self._get(edge, "/healthz")
+        """Return an edge's counters, which it shows to the holder of the platform's own key."""
+        key = read_key(self.settings.keys_folder / f"{ADMIN}.json").text
+        return self._get(edge, "/healthz", {"authorization": f"Bearer {key}"})
 
     def wait_until_sent(self, edge: str = EDGE, timeout_s: float = 120.0) -> None:
         """Wait until no quote of an edge is on disk; under load the newest ones are in memory."""
@@ -149,9 +152,10 @@ class Servers:
             return error.code == HTTPStatus.NOT_FOUND
         return False
 
-    def _get(self, edge: str, path: str) -> dict[str, Any]:
+    def _get(self, edge: str, path: str, headers: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port(edge)}{path}", timeout=5) as reply:
+            request = urllib.request.Request(f"http://127.0.0.1:{self.port(edge)}{path}", headers=dict(headers))
+            with urllib.request.urlopen(request, timeout=5) as reply:
                 return dict(json.load(reply))
         except urllib.error.HTTPError as error:
             return dict(json.load(error))

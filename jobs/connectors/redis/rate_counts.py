@@ -24,7 +24,10 @@ class Used(NamedTuple):
 
 
 class RateCounts:
-    """Counts of requests in fixed windows.
+    """Counts of requests in fixed windows, whose beginnings the caller names.
+
+    The library begins a window with the first count of its name. A name therefore has the beginning of its window,
+    so that all edges add up the same one.
 
     Parameters
     ----------
@@ -43,22 +46,25 @@ class RateCounts:
         )
         self._limiter, self._window_s = FixedWindowRateLimiter(storage), window_s
 
-    async def add(self, counts: Mapping[str, int], limits: Mapping[str, int]) -> dict[str, Used]:
-        """Add requests per name; return what is left of each name's limit.
+    async def add(
+        self, counts: Mapping[str, int], limits: Mapping[str, int], window_begins_s: int
+    ) -> dict[str, Used]:
+        """Add requests per name in one window; return what is left of each name's limit.
 
         Parameters
         ----------
         limits : most requests of a name in a window.
+        window_begins_s : beginning of the window, epoch seconds.
 
         Raises
         ------
         redis.exceptions.RedisError, OSError
             If Redis does not answer.
         """
-        found = {}
+        found, window = {}, str(window_begins_s)
         for name, count in counts.items():
             item = RateLimitItemPerSecond(limits[name], self._window_s)
-            await self._limiter.hit(item, name, cost=count)
-            stats = await self._limiter.get_window_stats(item, name)
+            await self._limiter.hit(item, name, window, cost=count)
+            stats = await self._limiter.get_window_stats(item, name, window)
             found[name] = Used(max(0, stats.remaining))
         return found

@@ -7,13 +7,15 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
-from jobs.access import KeyRing, Permission, Principal
-from jobs.edge.admission.rate_limits import BYTES_PER_QUOTE, Headers, RateLimits
-from jobs.edge.problems import PROBLEM_TYPE, REQUEST_ID, RequestIds, problem_of
-from jobs.edge.quote_requests import PREFIX, BadRequestError
-from jobs.edge.quoting import Receive, Scope, Send
+from jobs.access import EVERY_TENANT, KeyRing, Permission, Principal
+from jobs.access.keys import MAX_KEY_LENGTH
+from jobs.edge.admission.rate_limits import BYTES_PER_QUOTE, RateLimits
+from jobs.edge.quote_requests import PREFIX
+from jobs.runtime.problems import Headers, Problem, Receive, Scope, Send, send_problem
 
 BEARER = b"bearer "
+MAX_HEADER_BYTES = len(BEARER) + MAX_KEY_LENGTH
+"""Longest header that presents a key; a longer one is refused unread."""
 MOST_CHECKED = 10_000
 """Presented keys whose check is remembered."""
 
@@ -41,6 +43,8 @@ class QuoteAccess:
             if name == b"authorization":
                 given = value
                 break
+        if len(given) > MAX_HEADER_BYTES:
+            return None
         if self._generation != self._ring.generation:
             self._checked.clear()
             self._generation = self._ring.generation
@@ -60,8 +64,9 @@ class QuoteAccess:
     def refusal(self, scope: Scope, permission: Permission = Permission.QUOTE) -> tuple[int, str] | None:
         """Return status and reason where a request is not answered; None where it is.
 
-        The request's scope then has the ``key_id`` of its key, the ``tenant`` whose listings it may ask for, ""
-        for every tenant, and ``public`` if the key is used outside the shop's servers.
+        The scope of a request with a valid key then has the ``key_id`` of its key, the ``tenant`` whose listings
+        it may ask for, "" for every tenant, and, if the request is answered, ``public`` if the key is used outside
+        the shop's servers.
         """
         found = self.holder(scope)
         if found is None and not self._ring.generation:
@@ -71,6 +76,7 @@ class QuoteAccess:
                 401,
                 "expected the header Authorization: Bearer <key> with a valid key; `walras keys issue` makes one",
             )
+        scope["tenant"], scope["key_id"] = found.tenant, found.key_id
         if not found.may(permission):
             return 403, f"expected a key whose role may {permission}; this one's is {found.role}"
         path: str = scope["path"]
@@ -82,10 +88,16 @@ class QuoteAccess:
             and (path.count("/", len(PREFIX)) > 1)
         ):
             return 403, f"expected a listing of the key's tenant {found.tenant}"
-        scope["tenant"], scope["key_id"] = found.tenant, found.key_id
         if found.public:
             scope["public"] = True
         return None
+
+    def refusal_of_whole_run(self, scope: Scope) -> tuple[int, str] | None:
+        """Return status and reason where a request may not see counts of all tenants; None where it may."""
+        refused = self.refusal(scope, Permission.READ)
+        if refused is None and scope["tenant"] != EVERY_TENANT:
+            return 403, f"expected a key of every tenant, got one of {scope['tenant']}: the counts are of all"
+        return refused
 
 
 def protected(
@@ -96,50 +108,42 @@ def protected(
 ) -> Callable[[Scope, Receive, Send], Any]:
     """Return an ASGI application that answers requests with a valid key, within the limits of key and address.
 
-    The request's scope then has ``reply_headers``, which tell the caller about its limit.
+    The scope of a request with a valid key then has ``reply_headers``, which tell the caller about its limit. A
+    body counts by its length, so that a POST must state it.
 
     Parameters
     ----------
     examine : called with the scope of a public key's request; returns None, or the seconds after which the request
         may be repeated where it is refused (:func:`jobs.edge.admission.slowing.examination`).
     """
-    request_ids = RequestIds()
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         found, more = access.refusal(scope), Headers()
+        length = _body_length(scope)
+        if found is None and length is None and scope["method"] == "POST":
+            found = (411, "expected a body with the header Content-Length, by which it counts against the limit")
         key_id, client = scope.get("key_id", ""), scope.get("client")
-        wait_s = limits.over(key_id, client[0] if client else "", _quotes_of(scope))
+        wait_s = limits.over(key_id, client[0] if client else "", 1 + (length or 0) // BYTES_PER_QUOTE)
         if wait_s is None and found is None and "public" in scope:
             wait_s = await examine(scope)
         if wait_s is not None and (found is None or found[0] == HTTPStatus.UNAUTHORIZED):
             found = (429, f"expected fewer requests; repeat this one in {wait_s} s")
-            headers = limits.headers(key_id) if key_id else Headers()
-            more = ((b"retry-after", b"%d" % wait_s), *limits.policy(), *headers)
-        if found is None:
+            more = ((b"retry-after", b"%d" % wait_s), *limits.policy())
+        if key_id:
             scope["reply_headers"] = limits.headers(key_id)
+        if found is None:
             await app(scope, receive, send)
-        else:
-            await _refuse(send, BadRequestError(*found), request_ids.of(scope["headers"]), more)
+            return
+        if found[0] == HTTPStatus.UNAUTHORIZED:
+            more = (*more, (b"www-authenticate", b"Bearer"))
+        await send_problem(scope, send, Problem.of_status(*found), (*more, *scope.get("reply_headers", ())))
 
     return answer
 
 
-def _quotes_of(scope: Scope) -> int:
-    """Return how many quotes a request counts as: by the length of its body, one without a body."""
+def _body_length(scope: Scope) -> int | None:
+    """Return the length of a request's body in bytes, 0 for GET; None where the request does not state it."""
     if scope["method"] == "GET":
-        return 1
-    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    return 1 + (int(length) // BYTES_PER_QUOTE if length.isdigit() else 0)
-
-
-async def _refuse(send: Send, error: BadRequestError, request_id: bytes, more: Headers) -> None:
-    """Reply with a problem; a missing key is answered with the scheme that is expected."""
-    body = problem_of(error).body(request_id)
-    headers = [
-        PROBLEM_TYPE, (b"content-length", b"%d" % len(body)), (b"cache-control", b"no-store"),
-        (REQUEST_ID, request_id), *more,
-    ]  # fmt: skip
-    if error.status == HTTPStatus.UNAUTHORIZED:
-        headers.append((b"www-authenticate", b"Bearer"))
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+        return 0
+    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+    return int(length) if length.isdigit() else None

@@ -1,8 +1,11 @@
 """RateLimits: how many quotes a key and an address may ask for, counted here and once a second in Redis.
 
-A request costs two dictionary look-ups and no round trip. Every second the counts are added to those of the other
-edges in Redis, which says how much is left of each limit. Between two such seconds an edge gives at most what was
-left. Without Redis each edge counts alone, so that a failure of Redis refuses no caller below the limit.
+A request costs two dictionary look-ups, a reading of the clock and no round trip. Every second the counts are
+added to those of the other edges in Redis, which says how much is left of each limit. Between two such seconds an
+edge gives at most what was left. Without Redis each edge counts alone, so that a failure of Redis refuses no
+caller below the limit.
+
+A window begins at a multiple of its length in wall time, at all edges, and with it every count begins at zero.
 """
 
 from __future__ import annotations
@@ -34,7 +37,9 @@ class Left(Protocol):
 class Counts(Protocol):
     """Counts over all edges."""
 
-    async def add(self, counts: Mapping[str, int], limits: Mapping[str, int]) -> Mapping[str, Left]: ...
+    async def add(
+        self, counts: Mapping[str, int], limits: Mapping[str, int], window_begins_s: int
+    ) -> Mapping[str, Left]: ...
 
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -86,6 +91,7 @@ class RateLimits:
         key_id : of the request's key; "" without a valid one, which counts against the address alone.
         cost : quotes that it asks for.
         """
+        self._begin_window()
         if (not key_id or self._keys.spend(key_id, cost)) and self._addresses.spend(address, cost):
             return None
         self.refused += 1
@@ -108,13 +114,12 @@ class RateLimits:
 
         A name that used less than a hundredth of its limit waits for a later call, and ends with the window.
         """
-        ends_s = self._end_s()
-        meters = (self._keys, self._addresses)
-        same = self._window_ends_s == ends_s
-        self._window_ends_s = ends_s
-        counted = [(meter, meter.take(same_window=same)) for meter in meters]
+        self._begin_window()
+        ends_s = self._window_ends_s
         names = {
-            meter.prefix + name: (meter, name, count) for meter, new in counted for name, count in new.items()
+            meter.prefix + name: (meter, name, count)
+            for meter in (self._keys, self._addresses)
+            for name, count in meter.take().items()
         }
         found: Mapping[str, Left] = {}
         if self._counts is not None and names:
@@ -122,22 +127,32 @@ class RateLimits:
                 found = await self._counts.add(
                     {full: count for full, (_, _, count) in names.items()},
                     {full: meter.limit for full, (meter, _, _) in names.items()},
+                    int(ends_s) - WINDOW_S,
                 )
             except REDIS_UNREACHABLE as error:
                 if not self.failures:
                     log.warning("rate limits: Redis does not answer, each edge counts alone: %r", error)
                 self.failures += 1
+        self._begin_window()
+        if self._window_ends_s != ends_s:
+            # The window ended while Redis was asked.
+            return
         for full, (meter, name, count) in names.items():
             alone = max(0, meter.left.get(name, meter.limit) - count)
             meter.left[name] = found[full].left if full in found else alone
         self._headers = {}
 
-    def _end_s(self) -> float:
+    def _begin_window(self) -> None:
+        """Forget the counts of a window that has ended."""
         now_s = self._wall_s()
-        return now_s - now_s % WINDOW_S + WINDOW_S
+        if not self._window_ends_s - WINDOW_S <= now_s < self._window_ends_s:
+            self._window_ends_s = now_s - now_s % WINDOW_S + WINDOW_S
+            self._keys.clear()
+            self._addresses.clear()
+            self._headers = {}
 
     def _wait_s(self) -> int:
-        return max(1, round(self._end_s() - self._wall_s()))
+        return max(1, round(self._window_ends_s - self._wall_s()))
 
 
 class _Meter:
@@ -169,12 +184,13 @@ class _Meter:
             new[name] = used + cost
         return True
 
-    def take(self, *, same_window: bool) -> dict[str, int]:
-        """Return the counts that are synchronised; forget what was left where a new window has begun."""
-        new, self.new = self.new, {}
+    def take(self) -> dict[str, int]:
+        """Return the counts that are synchronised; the others stay."""
+        new = self.new
         counted = {name: count for name, count in new.items() if 100 * count >= self.limit}
-        if same_window:
-            self.new = {name: count for name, count in new.items() if name not in counted}
-        else:
-            self.left = {}
+        self.new = {name: count for name, count in new.items() if name not in counted}
         return counted
+
+    def clear(self) -> None:
+        """Forget all counts."""
+        self.new, self.left = {}, {}

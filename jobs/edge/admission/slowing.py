@@ -21,8 +21,8 @@ from jobs.edge.admission.probing import (
     ProbingDetector,
     network_of,
 )
-from jobs.edge.quoting import Scope
 from jobs.runtime.metrics import Metrics
+from jobs.runtime.problems import Scope
 
 log = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ from jobs.edge.api.models import (
 )
 from jobs.edge.quote_lists import MAX_BODY
 from jobs.edge.quote_requests import BATCH, CART, MAX_ID, PREFIX, SERVER_FIELDS
+from jobs.runtime.bounded_heads import MAX_HEAD_BYTES
 
 DOCUMENT = "/v1/openapi.json"
 _PATH = PREFIX + "{tenant}/{market}/{sku}"
@@ -28,12 +29,16 @@ _REFUSALS = {
     403: "the key's role or tenant does not include the request",
     404: "the listing is unknown",
     405: "another method is expected",
+    411: "the body has no header Content-Length",
     413: f"the body has more than {MAX_BODY} bytes",
     414: "path or query is too long",
     429: "key or address asked for more quotes than its limit, or is probing; Retry-After says when to repeat it",
-    503: "no price is known while Redis does not answer",
+    431: f"request line and headers have more than {MAX_HEAD_BYTES} bytes",
+    500: "an error of the edge, whose log has the reason under the request's id",
+    503: "no price is known while Redis does not answer, or the access keys are not known yet",
 }
-_OF_A_QUOTE, _OF_A_LIST = (400, 401, 403, 404, 405, 414, 429, 503), (400, 401, 403, 405, 413, 429)
+_OF_EVERY = (400, 401, 403, 405, 429, 431, 500, 503)
+_OF_A_QUOTE, _OF_A_LIST = (*_OF_EVERY, 404, 414), (*_OF_EVERY, 411, 413)
 
 
 def openapi() -> dict[str, Any]:
@@ -108,7 +113,9 @@ def _responses(reply: type[Record], refusals: tuple[int, ...]) -> dict[str, Any]
     }
     refused = {"headers": header, "content": {_PROBLEM: {"schema": _ref(ProblemDetails)}}}
     answered = {"description": "answered", "headers": header, "content": {_JSON: {"schema": _ref(reply)}}}
-    return {"200": answered} | {str(status): {"description": _REFUSALS[status], **refused} for status in refusals}
+    return {"200": answered} | {
+        str(status): {"description": _REFUSALS[status], **refused} for status in sorted(refusals)
+    }
 
 
 def _ref(model: type[Record]) -> dict[str, str]:

@@ -33,6 +33,7 @@ for _prefix, _tenant in (("", TENANT), ("other ", OTHER)):
     _add(f"{_prefix}manager", Role.PRICING_MANAGER, _tenant)
     _add(f"{_prefix}tenant admin", Role.ADMIN, _tenant)
 _add("browser", Role.QUOTES, TENANT, kind=KeyKind.PUBLIC)
+_add("every reader", Role.READER, EVERY_TENANT)
 _add("admin", Role.ADMIN, EVERY_TENANT)
 _add("expired", Role.QUOTES, TENANT, expires_ms=1)
 _add("revoked", Role.QUOTES, TENANT, revoked_ms=1)

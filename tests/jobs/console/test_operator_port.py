@@ -15,6 +15,7 @@ from jobs.access import Permission
 from jobs.access.key_files import write_code
 from jobs.access.roles import may
 from jobs.connectors.kafka.access_keys import wall_ms
+from jobs.console import operator_api
 from schemas.records.operator_events import Command
 from tests.jobs.access.access_builders import TENANT, bearer, keys, texts
 from tests.jobs.console.conftest import Opens
@@ -145,6 +146,55 @@ def test_sign_in_refuses_keys_that_may_not_read(port: TestClient, name: str) -> 
 def test_form_of_another_site_is_refused(port: TestClient) -> None:
     reply = port.post("/sign-in", data={"key": texts["reader"]}, headers={"origin": "http://elsewhere"})
     assert reply.status_code == 403 and "set-cookie" not in reply.headers
+
+
+@pytest.mark.parametrize(
+    ("form", "headers"),
+    [
+        (dict.fromkeys("abcde", "x"), {}),
+        ({"key": "k"}, {"origin": "http://["}),
+        ({"key": "k"}, {"origin": "http://[v1"}),
+    ],
+)
+def test_form_that_cannot_be_read_is_refused(
+    port: TestClient, form: dict[str, str], headers: dict[str, str]
+) -> None:
+    reply = port.post("/sign-in", data=form, headers=headers)
+    assert reply.status_code == 400 and "Expected a form of at most 4 fields" in reply.text
+
+
+@pytest.mark.parametrize("field", ["price_minor", "units", "until_ms", "version", "from_ms"])
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**30])
+def test_number_beyond_64_bits_is_refused(port: TestClient, field: str, number: int, sent: list[Any]) -> None:
+    reply = port.post("/v1/commands", json=BODIES["/v1/commands"] | {field: number}, headers=bearer("manager"))
+    assert reply.status_code == 422 and field in reply.json()["detail"] and not sent
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"\\ud800": 1}', b'{"kind": "\\ud800"}', b"\xff", b"[" * 60_000, b"1" * 5_000, b'{"a": NaN}']
+)
+@pytest.mark.parametrize("path", ["/v1/commands", "/v1/keys"])
+def test_strange_body_is_refused_with_a_problem(port: TestClient, path: str, content: bytes) -> None:
+    reply = port.post(path, content=content, headers=bearer("admin") | {"content-type": "application/json"})
+    assert reply.status_code in (400, 422) and reply.headers["content-type"] == "application/problem+json"
+
+
+def test_unexpected_failure_is_a_problem_without_details(
+    port: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("a secret of the server")
+
+    monkeypatch.setattr(operator_api, "make_command", fail)
+    monkeypatch.setattr(operator_api, "public", fail)
+    for method, path in (("POST", "/v1/commands"), ("GET", "/v1/keys")):
+        reply = ask(port, method, path, bearer("admin") | {"x-request-id": f"order-{method}"})
+        assert reply.status_code == 500 and reply.headers["content-type"] == "application/problem+json"
+        assert reply.headers["x-request-id"] == f"order-{method}" and "secret" not in reply.text
+        assert reply.json()["instance"] == f"urn:walras:request:order-{method}"
+        assert reply.headers["x-content-type-options"] == "nosniff"
+        [record] = [record for record in caplog.records if f"order-{method}" in record.getMessage()]
+        assert record.exc_info is not None
 
 
 def test_link_signs_in_once(port: TestClient, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,11 +13,13 @@ import httpx
 import pytest
 
 from jobs.access import KeyRing
+from jobs.access.keys import MAX_KEY_LENGTH
 from jobs.connectors.redis.price_tables import RedisPriceTables
+from jobs.edge.admission.access import QuoteAccess
 from jobs.edge.service import build
 from jobs.runtime.pseudonym import pseudonym
 from jobs.runtime.settings import Settings
-from tests.jobs.access.access_builders import bearer, keys
+from tests.jobs.access.access_builders import bearer, keys, texts
 from tests.jobs.edge.edge_builders import KEY, NOW, a_table
 
 PUBLIC = {
@@ -169,27 +171,6 @@ def test_only_reading_methods_are_allowed(edge: Client) -> None:
     assert edge.post("/v1/quotes/acme/web-us-usd/sku-1?customer=c").status_code == 405
 
 
-def test_readiness_follows_redis(edge: Client, tables: RedisPriceTables) -> None:
-    assert edge.get("/readyz").status_code == 200
-    tables.mark_unready()
-    reply = edge.get("/readyz")
-    assert reply.status_code == 503 and "rebuild-redis" in reply.json()["status"]
-    assert edge.get("/healthz").status_code == 200
-
-
-def test_metrics_count_quotes_by_source(edge: Client, tables: RedisPriceTables) -> None:
-    tables.publish(a_table())
-    edge.get("/v1/quotes/acme/web-us-usd/sku-1?customer=c1")
-    edge.get("/v1/quotes/acme/web-us-usd/none?customer=c1")
-    text = edge.get("/metrics", headers=bearer("analyst")).text
-    assert 'walras_edge_quotes_total{source="table"} 1.0' in text
-    assert 'walras_edge_refusals_total{status="404"} 1.0' in text
-    assert 'walras_edge_cache_entries_count{cache="rendered"} 1.0' in text
-    assert 'walras_edge_cache_evicted_count{cache="segments"} 0.0' in text
-    assert 'walras_edge_cache_misses_count{cache="shoppers"} 1.0' in text
-    assert "walras_edge_quotes_stored_count 0.0" in text
-
-
 @pytest.mark.parametrize(
     ("headers", "path", "status"),
     [
@@ -215,10 +196,29 @@ def test_quotes_need_a_key_of_their_tenant(
         assert reply.headers["content-type"] == "application/problem+json" and reply.json()["status"] == status
 
 
-def test_health_needs_no_key_and_metrics_one_that_may_read(edge: Client) -> None:
-    assert edge.get("/healthz", headers={"authorization": ""}).status_code == 200
-    assert edge.get("/metrics", headers={"authorization": ""}).status_code == 401
-    assert edge.get("/metrics").status_code == 403, "a shop's key"
+def test_long_header_is_refused_without_being_kept() -> None:
+    access = QuoteAccess(KeyRing(keys.values()), lambda: NOW)
+
+    def present(spaces: int) -> object:
+        header = b"Bearer " + b" " * spaces + texts["shop"].encode()
+        return access.holder({"headers": [(b"authorization", header)]})
+
+    # Of all keys that this process has checked.
+    assert present(0) is not None and present(1) is not None
+    assert present(MAX_KEY_LENGTH) is None and present(1_000_000) is None
+    assert max(map(len, access._checked)) <= len("Bearer ") + MAX_KEY_LENGTH
+
+
+@pytest.mark.parametrize("path", ["/v1/quotes:batch", "/v1/quotes:cart", "/v1/quotes:lock", "/v1/quotes:redeem"])
+def test_body_without_its_length_is_refused(edge: Client, path: str) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"{}"
+
+    reply = edge.post(path, content=chunks())
+    assert reply.status_code == 411 and "Content-Length" in reply.json()["detail"]
+    assert reply.headers["content-type"] == "application/problem+json" and "ratelimit" in reply.headers
+    assert edge.post(path, content=b"{}").status_code == 400
+    assert edge.post(path, content=chunks(), headers={"authorization": ""}).status_code == 401
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/listings", "/v1/console/summary", "/v1/listings/a/b/c/explain"])

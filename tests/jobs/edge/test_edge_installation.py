@@ -19,7 +19,7 @@ import pytest
 from infra.local.bootstrap import uv_variables
 from infra.local.wheel import ROOT, SOURCES, build_wheel
 from infra.reports.waiting import until
-from jobs.access import KeyRing, Role, issue_key
+from jobs.access import EVERY_TENANT, KeyRing, Role, issue_key
 from jobs.access.signatures import Signer
 from jobs.connectors.kafka.access_keys import RingFile, wall_ms
 from jobs.connectors.kafka.quote_spool import QuoteSpool
@@ -40,11 +40,12 @@ STOP_S = 45
 
 
 class Edge(NamedTuple):
-    """A running edge: its process, address, access key and log."""
+    """A running edge: its process, address, access keys of a shop and of a reader, and log."""
 
     process: subprocess.Popen[bytes]
     url: str
     key: str
+    reader_key: str
     log: Path
 
 
@@ -79,7 +80,8 @@ def edge(edge_python: Path, redis_server: object, tables: RedisPriceTables, tmp_
     tables.publish(a_table(expires_ms=now_ms + DAY_MS))
     signer = Signer.create(tmp_path / "commands.pem")
     key, record = issue_key("shop", Role.QUOTES, "acme", now_ms=now_ms, expires_ms=now_ms + DAY_MS)
-    RingFile(home / "run" / "keys" / "ring.json").save(KeyRing([signer.sign(record)]))
+    reader_key, reader = issue_key("ann", Role.READER, EVERY_TENANT, now_ms=now_ms, expires_ms=now_ms + DAY_MS)
+    RingFile(home / "run" / "keys" / "ring.json").save(KeyRing([signer.sign(record), signer.sign(reader)]))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -93,14 +95,14 @@ def edge(edge_python: Path, redis_server: object, tables: RedisPriceTables, tmp_
             [str(edge_python), "-m", "jobs.edge.service"], cwd=tmp_path, env=settings, stdout=output, stderr=output
         )
         try:
-            yield Edge(process, f"http://127.0.0.1:{port}", key, log)
+            yield Edge(process, f"http://127.0.0.1:{port}", key, reader_key, log)
         finally:
             process.kill()
             process.wait()
 
 
 def get(edge: Edge, path: str) -> httpx.Response:
-    headers = {"authorization": f"Bearer {edge.key}"}
+    headers = {"authorization": f"Bearer {edge.reader_key if path == '/healthz' else edge.key}"}
     return httpx.get(edge.url + path, headers=headers, trust_env=False, timeout=10)
 
 

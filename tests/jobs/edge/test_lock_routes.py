@@ -75,7 +75,9 @@ def assert_problem(response: httpx.Response, status: int, words: str) -> None:
     assert response.headers["content-type"] == "application/problem+json"
     problem = response.json()
     assert problem["status"] == status and problem["title"] and words in problem["detail"]
-    assert problem["instance"].startswith("/v1/")
+    assert problem["instance"] == f"urn:walras:request:{response.headers['x-request-id']}"
+    if status != 401:
+        assert response.headers["ratelimit"].startswith('"key";r=')
 
 
 def test_lock_repeats_a_logged_quote(edge: LockClient) -> None:
@@ -208,6 +210,43 @@ def test_bad_lock_request_is_refused(edge: LockClient, content: Any, status: int
 )  # fmt: skip
 def test_bad_redemption_request_is_refused(edge: LockClient, content: Any, words: str) -> None:
     assert_problem(edge.send("/v1/quotes:redeem", content), 400, words)
+
+
+def test_customer_in_any_script_is_locked(edge: LockClient) -> None:
+    name = "客" * 120
+    response = edge.lock(customer=name)
+    assert response.status_code == 200, response.text
+    assert response.json()["quote"]["customer"] == pseudonym(KEY, name)
+
+
+def test_replies_of_locks_have_the_requests_id_and_what_is_left_of_the_limit(edge: LockClient) -> None:
+    edge._http.headers.update({"x-request-id": "order-7"})
+    lock = edge.lock()
+    keys_reply = edge.get("/v1/locks/keys")
+    for reply in (lock, edge.redeem(lock.json()["token"]), keys_reply):
+        assert reply.status_code == 200 and reply.headers.get_list("x-request-id") == ["order-7"]
+        assert (reply is keys_reply) != ("ratelimit" in reply.headers)
+
+
+def test_expiry_is_told_as_a_time_of_the_run(edge: LockClient, redis_server: Any) -> None:
+    unused = edge.lock().json()
+    settings = edge.settings
+    with edge_at(unused["expires_ms"], redis_server.url, settings.kafka, settings.home) as later:
+        assert_problem(later.redeem(unused["token"]), 410, "expired at 2026-11-18T11:36:40Z by the run's clock")
+
+
+def test_keys_that_cannot_be_read_are_a_problem_and_one_line_of_the_log(
+    redis_server: Any, tables: RedisPriceTables, broker: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tables.publish(a_table())
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "locks").write_text("no folder")
+    with edge_at(NOW, redis_server.url, broker, tmp_path) as client:
+        response = client.lock()
+    assert_problem(response, 500, "its log has the reason")
+    assert str(tmp_path) not in response.text
+    [line] = [record for record in caplog.records if "price locks" in record.getMessage()]
+    assert "run/locks" in line.getMessage() and line.exc_info is None
 
 
 def test_unusable_keys_are_named_in_the_log_alone(edge: LockClient, caplog: pytest.LogCaptureFixture) -> None:

@@ -138,12 +138,14 @@ def test_invalid_list_is_refused_with_the_field(
     assert ("allow" in reply.headers) == (status == 405)
 
 
-def test_body_beyond_the_limit_is_refused_without_a_content_length(edge: LoggedEdge) -> None:
+def test_body_beyond_the_limit_is_refused_whatever_length_it_states(edge: LoggedEdge) -> None:
     async def chunks() -> Any:
         for _ in range(9):
             yield b" " * 8192
 
-    assert edge.post(BATCH, content=chunks()).status_code == 413
+    assert edge.post(BATCH, content=chunks()).status_code == 411
+    assert edge.post(BATCH, content=b" " * 9 * 8192).status_code == 413
+    assert edge.post(BATCH, content=chunks(), headers={"content-length": "1"}).status_code == 413
 
 
 def test_list_is_read_by_post_alone(edge: LoggedEdge) -> None:

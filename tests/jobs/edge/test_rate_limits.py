@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from jobs.access import KeyRing
 from jobs.connectors.redis.price_tables import RedisPriceTables
-from jobs.connectors.redis.rate_counts import RateCounts
+from jobs.connectors.redis.rate_counts import RateCounts, Used
 from jobs.edge.admission.rate_limits import WINDOW_S, RateLimits
 from jobs.edge.service import build
 from jobs.runtime.settings import Settings
@@ -28,7 +31,9 @@ class SecondHand:
 
 
 class Gone:
-    async def add(self, counts: Mapping[str, int], limits: Mapping[str, int]) -> dict[str, Any]:
+    async def add(
+        self, counts: Mapping[str, int], limits: Mapping[str, int], window_begins_s: int
+    ) -> dict[str, Any]:
         raise OSError("gone")
 
 
@@ -60,6 +65,54 @@ def test_two_edges_share_a_limit_in_redis(redis_server: Any) -> None:
 
     # A window may end within the test; each edge may be ahead by what it served since it last asked.
     assert 500 <= asyncio.run(scenario()) <= 2 * (500 + 2 * 25)
+
+
+def test_counts_of_a_window_end_with_it_in_redis_too(redis_server: Any) -> None:
+    async def scenario() -> list[int]:
+        wall = SecondHand()
+        edges = [RateLimits(2_000, 10**6, RateCounts(redis_server.url, WINDOW_S), wall) for _ in range(2)]
+        totals = []
+        # The first window is used at its end, where Redis keeps the counts for longest.
+        wall.now_s += WINDOW_S - 1
+        for tries in (18_000, 15_000):
+            totals.append(0)
+            for edge in edges:
+                totals[-1] += served(edge, tries // 2)
+                await edge.synchronise()
+            wall.now_s += WINDOW_S
+        return totals
+
+    assert asyncio.run(scenario()) == [18_000, 15_000]
+
+
+def test_window_that_ends_while_redis_is_asked_leaves_nothing_behind() -> None:
+    wall = SecondHand()
+
+    class Slow:
+        async def add(self, counts: Mapping[str, int], limits: Mapping[str, int], window_begins_s: int) -> Any:
+            assert window_begins_s == wall.now_s
+            wall.now_s += WINDOW_S
+            return {name: Used(0) for name in counts}
+
+    limits = RateLimits(5, 100, Slow(), wall)
+    assert served(limits, 50) == 50
+    asyncio.run(limits.synchronise())
+    assert served(limits, 60) == 50
+
+
+@given(st.lists(st.tuples(st.integers(0, 25), st.integers(0, 60)), max_size=30))
+def test_caller_below_the_limit_of_every_window_is_served(steps: list[tuple[int, int]]) -> None:
+    wall, counts = SecondHand(), dict[int, int]()
+    limits = RateLimits(5, 100, wall_s=wall)
+    for tenths, tries in steps:
+        before = counts.get(int(wall.now_s) // WINDOW_S, 0)
+        allowed = min(tries, 5 * WINDOW_S - before)
+        counts[int(wall.now_s) // WINDOW_S] = before + allowed
+        assert served(limits, allowed) == allowed
+        asyncio.run(limits.synchronise())
+        assert served(limits, 1) == (before + allowed < 5 * WINDOW_S)
+        counts[int(wall.now_s) // WINDOW_S] = min(5 * WINDOW_S, before + allowed + 1)
+        wall.now_s += tenths / 10
 
 
 def test_limit_of_an_address_covers_all_of_its_keys_and_requests_without_one() -> None:

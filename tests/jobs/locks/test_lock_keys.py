@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,17 @@ def test_unusable_file_is_named_without_its_content(tmp_path: Path, content: str
     with pytest.raises(LockKeyError, match=r"keys\.json") as error:
         file.keys(NOW)
     assert "SECRET" not in str(error.value) and error.value.__cause__ is None
+
+
+@pytest.mark.parametrize("use", [lambda file: file.keys(NOW), lambda file: file.rotate(NOW)])
+@pytest.mark.parametrize("broken", ["run", "run/locks"])
+def test_folder_that_cannot_be_used_is_named(
+    tmp_path: Path, broken: str, use: Callable[[KeyFile], object]
+) -> None:
+    (tmp_path / broken).parent.mkdir(exist_ok=True)
+    (tmp_path / broken).write_text("no folder")
+    with pytest.raises(LockKeyError, match=r"run.*expected a file and a folder"):
+        use(KeyFile(tmp_path))
 
 
 def test_file_that_others_may_read_is_refused(tmp_path: Path) -> None:

@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 
+from jobs.access import EVERY_TENANT, KeyRing, Role
+from jobs.access.key_files import ADMIN, local_key
+from jobs.access.signatures import Signer
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.connectors.redis.redemptions import RedemptionStore
+from jobs.edge.service import build
 from jobs.monitoring import health
 from jobs.monitoring.health import check_edge, check_redis
 from jobs.monitoring.minute_progress import KEPT_MS, Sample, read_samples, record_sample
@@ -17,6 +21,7 @@ from jobs.monitoring.minutes import MAX_DELAY_S, NOTABLE_DELAY_S, judge_newest_m
 from jobs.runtime.clock import Clock
 from jobs.runtime.settings import Settings
 from schemas.time_units import MINUTE_MS
+from tests.jobs.edge.test_tls import served
 
 NOON, LATENESS, SPEED = 43_200_000, 60_000, 20
 
@@ -106,8 +111,23 @@ def test_redis_without_redemptions_is_not_well(redis_server: Any, tables: RedisP
 @pytest.mark.parametrize("alive", [{}, {"probing_callers": 0}, {"probing_callers": 2}])
 def test_edge_row_counts_callers_that_are_probing(monkeypatch: pytest.MonkeyPatch, alive: dict[str, int]) -> None:
     reply = {"status": "ok", "quotes_logged": 3, "quotes_dropped": 0} | alive
-    monkeypatch.setattr(health, "get_json", lambda url: reply)
+    monkeypatch.setattr(health, "get_json", lambda url, **more: reply)
     row = check_edge(Settings())
     probing = alive.get("probing_callers", 0) > 0
     assert (row.ok, row.notable) == (True, probing)
     assert ("2 callers are probing" in row.note and "log names them" in row.note) == probing
+
+
+def test_edge_row_has_the_counters_that_the_local_key_may_see(redis_server: Any, tmp_path: Path) -> None:
+    values: dict[str, Any] = {"redis": redis_server.url, "edge_secret": "k" * 20, "home": tmp_path}
+    settings = Settings(kafka="127.0.0.1:1", **values)
+    RedisPriceTables(redis_server.url).mark_ready("e1")
+    admin = local_key(
+        settings.keys_folder / f"{ADMIN}.json", Signer(settings.signing_key_file), ADMIN, Role.ADMIN, EVERY_TENANT
+    )
+    ring = KeyRing([admin.record])
+    with served(build(settings, follow=False, ring=ring), settings) as port:
+        row = check_edge(settings.model_copy(update={"edge_port": port}))
+        assert row.ok and "0 quotes, 0 on disk, 0 dropped" in row.note
+        stranger = settings.model_copy(update={"edge_port": port, "home": tmp_path / "other"})
+        assert check_edge(stranger).ok and "need the key of a reader" in check_edge(stranger).note

@@ -16,8 +16,8 @@ import uvicorn
 from jobs.access.keys import KeyRing, digest_of
 from jobs.access.roles import Role
 from jobs.connectors.kafka.quote_log import QuoteLog
-from jobs.edge.quoting import Receive, Scope, Send
 from jobs.edge.service import build, tune_interpreter
+from jobs.runtime.problems import Receive, Scope, Send
 from jobs.runtime.serving import SERVER
 from jobs.runtime.settings import Settings
 from schemas.records.operator_events import AccessKey
