@@ -142,7 +142,12 @@ class _JointDecision:
         elif lead.strategy.searches and (points := [price for price in grid if price in chosen]):
             plan, shares = self.group.solve(lead.strategy, [each.at(points) for each in situations])
         else:
-            price = StrategyContext(lead.inputs, chosen).rounded(candidate)
+            by_operator = lead.inputs.controls.approved_minor is not None
+            price = (
+                chosen.nearest(candidate)
+                if by_operator
+                else StrategyContext(lead.inputs, chosen).rounded(candidate)
+            )
             shares = Proposal.single(price, policy.segments.names).shares
         shown = intersect_yielding(inside, (*pins[Pin.TABLE_PRICES], *pins[Pin.SHOWN_PRICES]))
         table = self._build(lead, shares, shown, explored=lead.strategy.explores)

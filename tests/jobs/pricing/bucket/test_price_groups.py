@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import orjson
+import pytest
 
 from features.bucket_logic import Batch, Output
 from jobs.audit.recompute import Audit
@@ -123,6 +124,28 @@ def test_manual_price_of_one_member_applies_to_the_group_and_holds_it() -> None:
     assert texts == {"the group is held with acme/web-us-usd/s2: price set by ann"}
 
 
+@pytest.mark.parametrize("price_minor", [2350, 2399])
+def test_manual_price_of_a_group_is_not_rounded(price_minor: int) -> None:
+    logic, tables = a_group()
+    command = a_command("manual_price", sku="s2", price_minor=price_minor)
+    outputs = tables.take(logic.on_fact(a_fact("commands", command, NOON_MS + 1000, 1)))
+    assert {t.default_minor for t in tables.values()} == {price_minor}
+    assert not list(of_stream(outputs, "refused_commands"))
+
+
+def test_manual_price_of_a_group_that_is_held_freezes_nothing_and_is_refused_with_the_reason() -> None:
+    logic, tables = a_group()
+    at_ms = NOON_MS + 1000
+    entry = a_catalog_entry("s1", at_ms, price_group=GROUP, cost_minor=None)
+    tables.take(logic.on_fact(a_fact("catalog", entry, at_ms, 1)))
+    command = a_command("manual_price", sku="s2", price_minor=2399)
+    outputs = tables.take(logic.on_fact(a_fact("commands", command, at_ms + 1000, 2)))
+    [refused] = of_stream(outputs, "refused_commands")
+    assert "the group is held with acme/web-us-usd/s1: cost" in refused["problem"]
+    found = decisions(tables.take(logic.on_fact(a_fact("commands", a_command("settle"), at_ms + 2000, 3))))
+    assert {d["inputs"]["frozen"] for d in found} == {None}
+
+
 def test_approval_of_one_member_applies_to_the_group_and_answers_for_all() -> None:
     logic, tables = a_group()
     at_ms = NOON_MS + HOUR_MS
@@ -130,7 +153,7 @@ def test_approval_of_one_member_applies_to_the_group_and_answers_for_all() -> No
     outputs = tables.take(logic.on_fact(a_fact("catalog", entry, at_ms, 1)))
     waiting = [d for d in decisions(outputs) if d["result"]["approval_until_ms"]]
     if waiting:
-        command = a_command("approve", decision_id=waiting[0]["decision_id"])
+        command = a_command("approve", sku=waiting[0]["sku"], decision_id=waiting[0]["decision_id"])
         tables.take(logic.on_fact(a_fact("commands", command, at_ms + 1000, 2)))
         assert {t.default_minor for t in tables.values()} == {waiting[0]["result"]["candidate_minor"]}
     assert len(tables.kinds) == 1
