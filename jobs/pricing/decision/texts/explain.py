@@ -46,7 +46,7 @@ _NEXT_LINE = "\n" + _INDENT
 _CATALOG = {
     "cost_minor": "cost", "list_minor": "list price", "floor_minor": "floor", "ceiling_minor": "ceiling",
     "active": "for sale", "trusted_cost_minor": "confirmed cost", "price_group": "price group",
-    "tags": "tags",
+    "tags": "tags", "role": "role", "category": "category", "pack_size": "pack size", "currency": "currency",
 }  # fmt: skip
 _SEGMENTS = {
     "all": "customers not yet known (all)",
@@ -153,7 +153,7 @@ def _detail_text(cause: str, detail: Mapping[str, Any], currency: str) -> str:
             return "; ".join(scopes) or "the policy of the deployment applies again"
         case {"command": command, "operator": operator}:
             return _command(command, operator, detail)
-        case _ if cause == Cause.COST_CHANGED:
+        case _ if cause == Cause.COST_CHANGED or "currency" in detail:
             return "; ".join(
                 f"{_CATALOG[name]} {_amount(name, old, currency)} → {_amount(name, new, currency)}"
                 for name, (old, new) in sorted(detail.items())
@@ -187,9 +187,11 @@ def _command(command: str, operator: str, detail: Mapping[str, Any]) -> str:
 def _amount(name: str, value: Any, currency: str) -> str:
     if value is None:
         return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, str):
-        return value
-    return money(value, currency) if name.endswith("_minor") else ("yes" if value else "no")
+        return ROLES.get(value, value) if name == "role" else value
+    return money(value, currency) if name.endswith("_minor") else f"{value:,}"
 
 
 def _demand(inputs: PricingInputs) -> str:
