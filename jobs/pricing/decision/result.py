@@ -35,7 +35,7 @@ class PricingDecision:
 
     ``bands``: in the guardrails' order. ``hard``, ``allowed``: prices within the hard bands, and within all of
     them. ``gain``: per period over the current table. ``continue_at_ms``: when a change that a pace limit cut
-    short goes on. ``alert``: a notification is sent. ``review``: an operator should look at it.
+    short goes on. ``alert``: it needs an operator. ``review``: its confidence is low.
     ``follow_minor``: the highest price that the listing's role allows beside its rivals. ``strategy``: the one in
     force, stated where ``shadows`` were computed beside it or pricing rules held. ``rules``: these rules.
     ``fallback``, ``fallback_reasons``: the stage of the fallback chain, and which inputs could not be used.

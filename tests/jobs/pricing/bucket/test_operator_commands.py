@@ -9,10 +9,13 @@ import pytest
 from features.bucket_logic import Batch, Output
 from jobs.pricing.bucket.listing.listing_state import ROW
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
+from jobs.pricing.decision.texts.explain import explain
+from jobs.pricing.decision.texts.times import time_text
 from jobs.pricing.policy import Policy
 from schemas.codes import OutcomeCode
 from tests.jobs.pricing.bucket_builders import (
     DAY_MS,
+    NOON_MS,
     FactSender,
     a_cell,
     a_command,
@@ -28,6 +31,7 @@ from tests.jobs.pricing.pricing_builders import (
     SmallMarket,
     a_catalog_entry,
     a_fact,
+    catalog_of,
     of_stream,
     restarted,
 )
@@ -194,6 +198,30 @@ def test_approved_change_is_published_whole() -> None:
     sender, decision = a_pending_change()
     outputs = sender.command("approve", decision_id=decision["decision_id"])
     assert price_of(outputs) == decision["result"]["candidate_minor"]
+
+
+def test_explanation_names_an_approval_if_and_only_if_the_bucket_awaits_one() -> None:
+    sender = FactSender(a_running_logic()[0])
+    facts: list[tuple[str, Any]] = [
+        ("estimates", an_estimate(-1.6)),
+        ("catalog", a_catalog_entry(at_ms=NOON_MS, cost_minor=3000)),
+        ("commands", a_command("reject")),
+        ("catalog", a_catalog_entry(at_ms=NOON_MS + 1)),
+        ("estimates", an_estimate(-3.0, at_ms=START_MS + 2 * MINUTE_MS)),
+        ("commands", a_command("settle")),
+    ]
+    seen = set()
+    for kind, value in facts:
+        answered = a_command("reject", decision_id=(state_value(sender.logic, "pending") or {}).get("decision_id"))
+        sender.send("commands", answered)
+        for decision in of_stream(sender.send(kind, value), "decisions"):
+            pending = state_value(sender.logic, "pending")
+            text = " ".join(explain(decision, catalog_of(sender.logic.policy)).split())
+            named = f"`walras approve acme/web-us-usd/s1 {decision['decision_id']}`" in text
+            assert named == (pending is not None), text
+            assert pending is None or f"Until {time_text(pending['until_ms'])} " in text
+            seen.add(pending and pending["what"])
+    assert seen == {None, "cost", "price"}
 
 
 def test_rejected_change_is_not_published() -> None:

@@ -253,7 +253,10 @@ def test_limit_that_changed_the_price_is_marked() -> None:
 
 def test_explanation_of_a_large_change_holds_the_command_that_approves_it() -> None:
     text = one_line(a_record(some_inputs(offers=[], elasticity={"mean": -1.5, "sd": 0.05})))
-    assert "`walras approve acme/web-us-usd/s1 d1` lets the price go to 24.99 USD" in text
+    assert (
+        "Until 2026-01-02 00:00 UTC `walras approve acme/web-us-usd/s1 d1` lets the price go to 24.99 USD." in text
+    )
+    assert "This decision needs an operator; no notification is sent." in text
 
 
 def test_share_of_a_segment_below_one_per_cent_is_not_rounded_to_zero() -> None:
