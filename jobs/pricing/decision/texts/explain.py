@@ -367,8 +367,8 @@ def _next(inputs: PricingInputs, decision: Mapping[str, Any]) -> list[str]:
             f"`walras approve {inputs.listing.key} {decision['decision_id']}` {effect}."
         )
     if result["continue_at_ms"] is not None:
-        again = time_text(result["continue_at_ms"])
-        follows.append(f"The listing is decided again at {again} of the run: its limits may allow more then.")
+        minutes = (result["continue_at_ms"] - inputs.at_ms) / MINUTE_MS
+        follows.append(f"The listing is decided again in {minutes:.0f} minutes: its limits may allow more then.")
     return follows
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from features.bucket_logic import Batch
+from jobs.audit.recompute import Audit
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from tests.jobs.pricing.bucket.test_price_groups import HOUR_MS, Tables, a_group, decisions
 from tests.jobs.pricing.bucket_builders import NOON_MS, a_command
 from tests.jobs.pricing.group_builders import GROUP
-from tests.jobs.pricing.pricing_builders import MINUTE_MS, START_MS, a_catalog_entry, a_fact
+from tests.jobs.pricing.pricing_builders import MINUTE_MS, START_MS, a_catalog_entry, a_fact, catalog_of, restarted
 
 HELD = {"cost_minor": None}
 """A catalog entry that holds its listing."""
@@ -111,3 +114,53 @@ def test_category_by_whose_policy_a_listing_is_priced_alone_leaves_the_others_be
     entry = a_catalog_entry("s1", at_ms, price_group=GROUP, category="sale", cost_minor=1100)
     found = decisions(tables.take(logic.on_fact(a_fact("catalog", entry, at_ms + 1, 2))))
     assert {d["sku"]: d["cause"] for d in found} == {"s1": "COST_CHANGED", "s2": "GROUP_LEFT", "s3": "GROUP_LEFT"}
+
+
+ENTRIES = st.lists(
+    st.fixed_dictionaries(
+        {
+            "sku": st.sampled_from(["s1", "s2", "s3", "s4"]),
+            "price_group": st.sampled_from([GROUP, "own"]),
+            "active": st.booleans(),
+            "currency": st.sampled_from(["USD", "USD", "EUR"]),
+            "cost_minor": st.sampled_from([None, 1100, 1200]),
+            "ceiling_minor": st.sampled_from([None, None, 1500]),
+            "floor_minor": st.sampled_from([None, None, 1800]),
+            "category": st.sampled_from(["shoes", "boots"]),
+        }
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(entries=ENTRIES, restart_at=st.integers(0, 8))
+def test_no_listing_is_left_behind_and_no_record_mixes_currencies(
+    entries: list[dict[str, Any]], restart_at: int
+) -> None:
+    logic, tables = a_group()
+    known = {sku: {"price_group": GROUP, "active": True, "currency": "USD"} for sku in ("s1", "s2", "s3")}
+    for number, changes in enumerate(entries):
+        at_ms, sku = NOON_MS + (number + 1) * HOUR_MS, changes["sku"]
+        if number == restart_at:
+            logic = restarted(logic)
+        before = group_of(known, sku)
+        known[sku] = {name: changes[name] for name in ("price_group", "active", "currency")}
+        entry = a_catalog_entry(at_ms=at_ms - 1, **changes)
+        found = decisions(tables.take(logic.on_batch(Batch(0, at_ms, catalog=(entry,), now_ms=at_ms))))
+        left = before - group_of(known, sku) - {sku}
+        assert left <= {d["sku"] for d in found}
+        for decision in found:
+            of_listing = known[decision["sku"]]
+            current = decision["inputs"]["current"]
+            assert of_listing["active"] and decision["inputs"]["currency"] == of_listing["currency"]
+            assert current is None or tables[decision["sku"]].currency == of_listing["currency"]
+        assert Audit.of(found, catalog_of()).differing == []
+
+
+def group_of(known: dict[str, dict[str, Any]], sku: str) -> set[str]:
+    """Return the active listings that are decided together with a listing; none for one that is not for sale."""
+    if sku not in known or not known[sku]["active"]:
+        return set()
+    return {other for other, entry in known.items() if entry == known[sku]}
