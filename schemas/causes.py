@@ -56,6 +56,12 @@ class Cause(StrEnum):
         "prices were reviewed",
         "{listing}",
     )
+    GROUP_LEFT = (
+        "GROUP_LEFT",
+        "another listing left the price group or is not for sale",
+        "prices were reviewed",
+        "{listing}",
+    )
     RIVAL_MOVED = ("RIVAL_MOVED", "a competitor's price or stock changed", "market prices have changed", "", True)
     STOCK_OUT = (
         "STOCK_OUT",

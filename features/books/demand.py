@@ -217,6 +217,20 @@ class DemandBook:
         rows = [at for (ii, _, _), at in self._points.items() if ii == i]
         self._counts[rows] *= np.float32(keep)
 
+    def forget_prices(self, listing: str) -> None:
+        """Drop a listing's counts per price point and the centre of its offers, after a change of its currency.
+
+        Its requests stay.
+        """
+        i = self._listings.get(listing)
+        if i is None:
+            return
+        kept = [(key, at) for key, at in self._points.items() if key[0] != i]
+        self._counts[: len(kept)] = self._counts[[at for _, at in kept]]
+        self._points = {key: at for at, (key, _) in enumerate(kept)}
+        self._by_price = None
+        self._centre[i] = None
+
     def _age(self, elapsed_ms: int, now_ms: int) -> None:
         s = self.settings
         used = self._counts[: len(self._points)]

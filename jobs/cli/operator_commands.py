@@ -109,7 +109,7 @@ def command_line(handler: CommandHandler) -> Callable[..., None]:
     def run(**given: Any) -> None:
         target = given["scope"] if handler.scope != "listing" else parse_listing(given["scope"]).key
         fields = {key: value for each in handler.arguments for key, value in _fields(each, given).items()}
-        _send(CommandKind(handler.kind), _target(target), given["operator"], reason=given["reason"], **fields)
+        _send(handler, _target(target), given["operator"], reason=given["reason"], **fields)
 
     run.__doc__ = handler.help
     run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
@@ -161,8 +161,8 @@ def _fields(argument: Argument, given: Mapping[str, Any]) -> dict[str, Any]:
         raise wrong(str(error)) from None
 
 
-def _send(kind: CommandKind, target: Target, operator: str, *, reason: str, **fields: Any) -> None:
-    settings = Settings.load()
+def _send(handler: CommandHandler, target: Target, operator: str, *, reason: str, **fields: Any) -> None:
+    settings, kind = Settings.load(), CommandKind(handler.kind)
     now_ms = settings.run_clock.now_ms()
     try:
         command = make_command(
@@ -172,10 +172,11 @@ def _send(kind: CommandKind, target: Target, operator: str, *, reason: str, **fi
     except OperatorError as error:
         raise wrong(str(error)) from None
     listing = target.text if target.sku else "LISTING"
-    typer.echo(
-        f"{kind.value} {target.text}: published as {command.event_id} at {format_time(now_ms)}; after the next "
-        f"market minute `walras explain {listing}` shows the decision and what guardrails changed"
-    )
+    if handler.decides:
+        follows = f"`walras explain {listing}` shows its decision and what guardrails changed, in a few seconds"
+    else:
+        follows = "it takes effect at once and makes no decision"
+    typer.echo(f"{kind.value} {target.text}: published as {command.event_id} at {format_time(now_ms)}; {follows}")
 
 
 def _target(text: str) -> Target:

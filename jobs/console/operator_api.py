@@ -27,6 +27,7 @@ from jobs.connectors.kafka.command_targets import Target
 from jobs.connectors.kafka.commands import OperatorError, make_command, publish_command
 from jobs.connectors.kafka.publisher import PublishError
 from jobs.console.sign_in import ConsoleAccess, required
+from jobs.pricing.commands import HANDLER_OF
 from jobs.runtime.settings import Settings
 from schemas.records.operator_events import AccessKey, CommandKind
 
@@ -39,7 +40,10 @@ Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
 class CommandBody(BaseModel):
-    """A command of an operator; which fields a kind needs is in the contract of the topic `commands`."""
+    """A command of an operator; which fields a kind needs is in the contract of the topic `commands`.
+
+    approve, reject, manual_price, sale_target and rollback are for one listing and need ``market`` and ``sku``.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -115,7 +119,7 @@ def operator_routes(settings: Settings) -> APIRouter:
 
     @routes.post("/commands", status_code=HTTPStatus.ACCEPTED)
     async def send(body: Annotated[CommandBody, Body()], who: Manager) -> CommandSent:
-        """Send a command, with the author and role of the key."""
+        """Send a command, with the key's author and role; 400 where its kind needs one listing and has none."""
         if not who.sees(body.tenant):
             raise HTTPException(HTTPStatus.FORBIDDEN, f"tenant: expected {who.tenant!r}, got {body.tenant!r}")
         given = body.model_dump(exclude={"kind", "tenant", "market", "sku"})
@@ -124,6 +128,8 @@ def operator_routes(settings: Settings) -> APIRouter:
                 body.kind, Target(body.tenant, body.market, body.sku), operator=who.author,
                 now_ms=settings.run_clock.now_ms(), **given,
             )  # fmt: skip
+            if problem := HANDLER_OF[command.kind].problem(command):
+                raise HTTPException(HTTPStatus.BAD_REQUEST, problem)
             await asyncio.to_thread(publish_command, settings, command, who.role)
         except OperatorError as error:
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None

@@ -90,7 +90,7 @@ class PolicyChanged:
 
 @dataclass(frozen=True, slots=True)
 class RefusedCommand:
-    """A command that was not carried out, and why; each bucket writes the same record."""
+    """A command that was not carried out, and why; buckets that refuse the same command write the same record."""
 
     command_id: str
     event_time_ms: int

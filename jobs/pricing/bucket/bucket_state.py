@@ -39,7 +39,8 @@ from schemas.records.results import OWN_PRICE_ELASTICITY
 from schemas.time_units import MINUTE_MS
 
 PARKED_ESTIMATES = 4_096
-_WATCHED = ("cost_minor", "list_minor", "floor_minor", "ceiling_minor", "active", "price_group", "tags")
+_AMOUNTS = ("cost_minor", "list_minor", "floor_minor", "ceiling_minor")
+_ATTRIBUTES = ("active", "price_group", "tags", "role", "category", "pack_size", "currency")
 
 
 class BucketState:
@@ -62,7 +63,10 @@ class BucketState:
         self._ahead: set[str] = set()  # listings with a fact received ahead of its minute
 
     def take_catalog(self, entry: CatalogEntry, requests: RepricingRequests) -> bool:
-        """Take a catalog entry; return whether its listing is new."""
+        """Take a catalog entry; return whether its listing is new.
+
+        A listing whose currency changes starts as at a first price, since its amounts are those of the old one.
+        """
         key = Listing.key_of(entry)
         known = self.catalog.get(key)
         if not self.catalog.observe(entry):
@@ -77,11 +81,19 @@ class BucketState:
         self._means.pop(key, None)
         state.price_group = entry.price_group
         self._join_group(key, entry, known)
+        has_new_currency = known is not None and known.currency != entry.currency
+        if has_new_currency:
+            state.forget_amounts()
+            self.bandits.forget(key)
+        elif known is not None and known.pack_size != entry.pack_size:
+            state.forget_offers()
         was_trusted = state.trusted_cost_minor
         confirmed = trust_cost(state, entry.cost_minor, entry.event_time_ms, self.policy.margin)
         state.needs_start = state.needs_start or not state.has_table
-        if known is not None and state.has_table:
-            changed = {name: [getattr(known, name), getattr(entry, name)] for name in _WATCHED}
+        if known is not None and (state.has_table or has_new_currency):
+            # A record never compares amounts of two currencies.
+            watched = _ATTRIBUTES if has_new_currency else (*_AMOUNTS, *_ATTRIBUTES)
+            changed = {name: [getattr(known, name), getattr(entry, name)] for name in watched}
             changed = {name: pair for name, pair in changed.items() if pair[0] != pair[1]}
             if confirmed:
                 # The price was held for want of a trusted cost; the entry itself may repeat the one before.

@@ -116,6 +116,10 @@ class PriceBandits:
         context = bandit_context(inputs, rivals.mean_minor if rivals and rivals.fresh else None)
         self._pulls[key] = Pull(step, price, baseline, context)
 
+    def forget(self, key: str) -> None:
+        """End a listing's open pull without a reward."""
+        self._pulls.pop(key, None)
+
     def observe(
         self, cells: Iterable[Cell], catalog: Mapping[str, CatalogEntry], out_of_stock: Collection[str]
     ) -> None:

@@ -303,14 +303,31 @@ class RepricingLogic:
         return self._bucket.elasticity(key)[0]
 
     def _take_catalog(self, entry: CatalogEntry, requests: RepricingRequests) -> None:
+        key = Listing.key_of(entry)
+        known = self._bucket.catalog.get(key)
+        former = [] if known is None else self._decider.members_of(key)
         if self._bucket.take_catalog(entry, requests):
             self._watch.grow(entry)
+        if known is not None and self._bucket.catalog[key].currency != known.currency:
+            self._book.forget_prices(key)
+        self._request_of_former_group(key, former, requests)
+
+    def _request_of_former_group(self, key: str, former: Iterable[str], requests: RepricingRequests) -> None:
+        """Request a repricing of the listings that were decided together with a listing and are so no more.
+
+        Without it they may have another price, or a price at all.
+        """
+        members = set(self._decider.members_of(key))
+        for member in former:
+            if member not in members:
+                requests.add(member, Cause.GROUP_LEFT, {"listing": key})
 
     def _advance_policies(self, at_ms: int, requests: RepricingRequests) -> None:
         """Apply the patches that hold from this minute on; request a repricing of the listings they change."""
         if not self._policies.is_due(at_ms):
             return
         before = {key: self._policy_of(key).hash for key in self._bucket.index}
+        groups = {key: self._decider.members_of(key) for key in self._bucket.index}
         self._policies.advance(at_ms)
         for key, known in before.items():
             entry = self._bucket.catalog[key]
@@ -318,6 +335,8 @@ class RepricingLogic:
             if policy.hash != known:
                 detail = {"policy": policy.hash, "before": known, "scopes": self._policies.scopes_of(entry)}
                 requests.add(key, Cause.POLICY_CHANGED, detail)
+        for key, former in groups.items():
+            self._request_of_former_group(key, former, requests)
 
     def _request_on_rules(self, before_ms: int, at_ms: int, requests: RepricingRequests) -> None:
         """Request a repricing of the priced listings for which a pricing rule was turned on or off by time."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from features.bucket_logic import Output
 from jobs.pricing.commands.approval import Approve, Reject
-from jobs.pricing.commands.base import Argument, CommandContext, CommandHandler
+from jobs.pricing.commands.base import Argument, CommandContext, CommandHandler, refusal_of
 from jobs.pricing.commands.freezing import Freeze, KillSwitch, Resume, Unfreeze
 from jobs.pricing.commands.manual_price import ManualPrice
 from jobs.pricing.commands.policy_change import PolicyChange
@@ -39,8 +39,11 @@ HANDLER_OF: Mapping[str, CommandHandler] = {handler.kind: handler for handler in
 
 
 def apply_command(context: CommandContext) -> list[Output]:
-    """Carry a command out; return decisions and tables."""
-    return list(HANDLER_OF[context.command.kind].apply(context))
+    """Carry a command out; return decisions and tables, or the record of a command that is refused."""
+    handler = HANDLER_OF[context.command.kind]
+    if problem := handler.problem(context.command):
+        return [refusal_of(context.command, problem)]
+    return list(handler.apply(context))
 
 
 __all__ = ["COMMANDS", "HANDLER_OF", "Argument", "CommandContext", "CommandHandler", "apply_command"]

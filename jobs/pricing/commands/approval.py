@@ -13,13 +13,14 @@ class Reject(CommandHandler):
 
     kind = "reject"
     text = "rejected the change"
-    help = "Reject a pending decision."
-    arguments = (Argument("decision_id", "The pending decision."),)
+    help = "Reject a decision that waits for approval; the price stays."
+    decides = False
+    arguments = (Argument("decision_id", "The decision that waits."),)
 
     def apply(self, context: CommandContext) -> Iterable[Output]:
-        """Answer every listing of the bucket that awaits this decision."""
+        """Answer the covered listings that await this decision."""
         outputs: list[Output] = []
-        for key in context.bucket.index:
+        for key in context.covered:
             pending = context.state(key).pending
             if pending and pending["decision_id"] == context.command.decision_id:
                 outputs += self._answer(key, context)
@@ -38,7 +39,11 @@ class Approve(Reject):
 
     kind = "approve"
     text = "approved the change"
-    help = "Approve a pending decision: its candidate price may be reached in one step."
+    help = (
+        "Approve a decision that waits: publish its best price in one step, or accept its new cost. "
+        "Without it the price stays."
+    )
+    decides = True
 
     def _answer(self, key: str, context: CommandContext) -> Iterable[Output]:
         state = context.state(key)

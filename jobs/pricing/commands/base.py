@@ -113,7 +113,9 @@ class CommandHandler(ABC):
     kind : its value in the `commands` topic, one of :class:`schemas.records.operator_events.CommandKind`.
     text : what the operator did, in words for pricing managers.
     help : what ``walras <kind>`` does; empty: no such command.
-    scope : what it applies to on the command line: a tenant, any target, or one listing.
+    scope : what it applies to: a tenant, any target, or one listing. A command for one listing without market and
+        SKU is refused.
+    decides : whether it reprices listings at once.
     arguments : further arguments on the command line.
     """
 
@@ -121,8 +123,16 @@ class CommandHandler(ABC):
     text: ClassVar[str]
     help: ClassVar[str] = ""
     scope: ClassVar[Literal["tenant", "target", "listing"]] = "listing"
+    decides: ClassVar[bool] = True
     arguments: ClassVar[tuple[Argument, ...]] = ()
+
+    def problem(self, command: Command) -> str:
+        """Return what is missing for a command of this kind to be carried out; empty: nothing."""
+        if self.scope != "listing" or (command.market and command.sku):
+            return ""
+        given = f"tenant {command.tenant!r}, market {command.market!r}, SKU {command.sku!r}"
+        return f"target: expected one listing, by market and SKU, for {self.kind}; got {given}"
 
     @abstractmethod
     def apply(self, context: CommandContext) -> Iterable[Output]:
-        """Carry the command out; return decisions and tables."""
+        """Carry the command out; return decisions and tables, or why it cannot be carried out."""

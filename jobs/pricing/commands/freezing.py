@@ -15,6 +15,7 @@ class Freeze(CommandHandler):
     text = "froze the price"
     help = "Keep prices as they are."
     scope = "target"
+    decides = False
     arguments = (
         Argument("until_ms", f"{UNTIL_HELP}; default: until unfrozen", "until", option=True, required=False),
     )
@@ -32,6 +33,7 @@ class Unfreeze(CommandHandler):
     text = "unfroze the price"
     help = "Let frozen prices change again."
     scope = "target"
+    decides = False
 
     def apply(self, context: CommandContext) -> Iterable[Output]:
         """Unfreeze; the next cause reprices."""
@@ -40,12 +42,16 @@ class Unfreeze(CommandHandler):
 
 
 class KillSwitch(CommandHandler):
-    """Stop publishing in the scope: neither new tables nor renewals."""
+    """Stop publishing in the scope: neither new tables nor renewals, but for prices that an operator sets."""
 
     kind = "kill_switch"
     text = "stopped publishing"
-    help = "Stop publishing prices for a tenant at once; published tables stay in use until they expire."
+    help = (
+        "Stop automatic prices and renewals of a tenant; an operator's prices are still published. "
+        "Published tables stay in use until they expire."
+    )
     scope = "tenant"
+    decides = False
 
     def apply(self, context: CommandContext) -> Iterable[Output]:
         """Freeze, renewals included."""
@@ -60,6 +66,7 @@ class Resume(CommandHandler):
     text = "resumed publishing"
     help = "Publish prices again after a kill switch."
     scope = "tenant"
+    decides = False
 
     def apply(self, context: CommandContext) -> Iterable[Output]:
         """Unfreeze."""

@@ -18,6 +18,8 @@ class PolicyChange(CommandHandler):
 
     kind = "policy"
     text = "changed the policy"
+    scope = "target"
+    decides = False
 
     def apply(self, context: CommandContext) -> Iterable[Output]:
         """Return the record of the patch; the decisions follow in its minute."""

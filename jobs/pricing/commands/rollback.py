@@ -14,11 +14,14 @@ class Rollback(CommandHandler):
 
     kind = "rollback"
     text = "restored an earlier price"
-    help = "Return to the main price of an earlier table; without a version, of the one before the present."
+    help = (
+        "Return to the main price of an earlier table; without a version, of the one before the present. "
+        "The next cause may change the price again."
+    )
     arguments = (Argument("version", "Version of the table.", "integer", option=True, required=False),)
 
     def apply(self, context: CommandContext) -> Iterable[Output]:
-        """Reprice every covered listing whose earlier price is known."""
+        """Reprice the listing if its earlier price is known."""
         found = {key: _price_before(context.state(key), context.command.version) for key in context.covered}
         prices = {key: price for key, price in found.items() if price is not None}
         return context.reprice(prices, approved=prices)

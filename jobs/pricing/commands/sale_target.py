@@ -21,7 +21,7 @@ class SaleTarget(CommandHandler):
     )
 
     def apply(self, context: CommandContext) -> Iterable[Output]:
-        """Set the target of every covered listing and reprice it."""
+        """Set the listing's target and reprice it."""
         command, at_ms = context.command, context.trigger.at_ms
         target = None
         if command.units is not None and command.until_ms is not None and command.until_ms > at_ms:

@@ -18,6 +18,8 @@ class Settle(CommandHandler):
     scope = "tenant"
 
     def apply(self, context: CommandContext) -> Iterable[Output]:
-        """Reprice every covered listing."""
+        """Reprice every covered listing; without one, nothing is learned afresh either."""
+        if not context.covered:
+            return ()
         context.book.learn_segment_deviations(lambda key: context.bucket.elasticity(key)[0], reset=True)
         return context.reprice(context.covered, Cause.SETTLE)

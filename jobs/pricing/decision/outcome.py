@@ -161,7 +161,7 @@ def unchanged(
 
 
 def held(situation: Situation, bands: Iterable[Band], hard: AllowedPrices) -> PricingDecision:
-    """Return a hold; a price in force outside the hard bands is UNPRICEABLE and sends a notification."""
+    """Return a hold; a price in force outside the hard bands is UNPRICEABLE and needs an operator."""
     outcome = OutcomeCode.HELD if situation.is_legal(hard) and not hard.empty else OutcomeCode.UNPRICEABLE
     result = unchanged(situation, outcome, GuardrailVerdict(tuple(bands), hard, hard), None)
     return replace(result, allowed=None, alert=result.alert or outcome is OutcomeCode.UNPRICEABLE)

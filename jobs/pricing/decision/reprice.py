@@ -8,7 +8,7 @@ Steps (science § 7, § 8):
 3. Bound: all guardrails read the candidate. Hard bands are intersected, and all bands.
 4. Decide: a change that does not pay for itself is NOT_MATERIAL. If only pace limits and hard bands exclude each
    other, the nearest price within the hard bands is published at once (HARD_OVER_PACE). If hard bands exclude each
-   other, the price is held and a notification is sent (UNPRICEABLE).
+   other, the price is held and the decision needs an operator (UNPRICEABLE).
 5. Build the table: the strategy's prices within all bands, and neighbouring prices for exploration.
 
 The fallback chain replaces a strategy whose inputs cannot be used (:mod:`jobs.pricing.strategies.fallback_rule`).

@@ -59,8 +59,8 @@ YIELDING = frozenset({Pin.CHOICE, Pin.TABLE_PRICES, Pin.SHOWN_PRICES})
 class Band:
     """Allowed prices, inclusive, in minor units; an absent end is open.
 
-    ``detail``: a sentence that is part of the decision's record and therefore never reworded. ``alert``: a
-    notification is sent. ``until_ms``: when the band ends, where it is known.
+    ``detail``: a sentence that is part of the decision's record and therefore never reworded. ``alert``: it
+    needs an operator. ``until_ms``: when the band ends, where it is known.
     """
 
     code: str

@@ -31,8 +31,9 @@ class TargetLp(ProfitLp):
     """Quote the prices of highest expected profit among those that sell the target: (B) as an equality.
 
     The target is an operator's sale target where there is one, else ``units``, else ``stock_share`` of the stock
-    on hand. A listing without any is priced as by ``profit_lp``. Where no allowed prices sell as many, those that
-    sell most are quoted, with outcome TARGET_ABOVE_DEMAND; where all of them sell more, those that sell least.
+    on hand. A listing without any of them, or with a share of no stock, is priced as by ``profit_lp``. Where no
+    allowed prices sell as many, those that sell most are quoted, with outcome TARGET_ABOVE_DEMAND; where all of
+    them sell more, those that sell least.
     """
 
     name = "target_lp"
@@ -50,6 +51,6 @@ def target_units(inputs: PricingInputs) -> float | None:
     settings, attributes = inputs.policy.section(TargetLpSettings), inputs.attributes
     if settings.units is not None:
         return settings.units
-    if attributes is None or attributes.on_hand is None:
-        return None
+    if attributes is None or attributes.on_hand is None or attributes.on_hand <= 0:
+        return None  # a share of no stock would be a target of 0, which only the highest prices come near
     return settings.stock_share * attributes.on_hand

@@ -15,11 +15,12 @@ from typer.testing import CliRunner
 from jobs import cli
 from jobs.audit.ledger import balance_ledger
 from jobs.audit.recompute import same_bytes
-from jobs.cli import queries, rules, strategies
+from jobs.cli import operator_commands, queries, rules, strategies
 from jobs.connectors.kafka import catalog
 from jobs.connectors.kafka import policies as kafka_policies
 from jobs.connectors.redis.price_tables import RedisPriceTables
 from jobs.policies import control as policy_control
+from jobs.pricing.commands import COMMANDS, CommandHandler
 from jobs.pricing.policy import Policy
 from schemas.listings import Listing
 from schemas.price_table import PriceList, PriceTable, unit_draw
@@ -105,6 +106,28 @@ def test_unknown_listing_is_not_searched_for_in_unlimited_topics(
 def test_wrong_use_exits_with_2_and_the_expected_form(walras: Any, words: list[str], expected: str) -> None:
     result = walras(*words)
     assert result.exit_code == 2 and expected in result.stderr
+
+
+LISTING = "acme/web-us-usd/s1"
+WORDS = {
+    "approve": [LISTING, "d1"], "reject": [LISTING, "d1"], "freeze": [LISTING], "unfreeze": [LISTING],
+    "manual_price": [LISTING, "19.99", "USD"], "sale_target": [LISTING, "40", "--until", "3d"],
+    "settle": ["acme"], "rollback": [LISTING], "kill_switch": ["acme"], "resume": ["acme"],
+}  # fmt: skip
+"""Kind of a command → the words that follow it."""
+
+
+@pytest.mark.parametrize("handler", [each for each in COMMANDS if each.help], ids=lambda handler: handler.kind)
+def test_command_names_what_follows_it(
+    walras: Any, monkeypatch: pytest.MonkeyPatch, handler: CommandHandler
+) -> None:
+    monkeypatch.setattr(operator_commands, "publish_command", lambda settings, command: None)
+    result = walras(handler.kind.replace("_", "-"), *WORDS[handler.kind])
+    shown = "LISTING" if WORDS[handler.kind] == ["acme"] else LISTING
+    decided = f"`walras explain {shown}` shows its decision and what guardrails changed, in a few seconds"
+    follows = decided if handler.decides else "it takes effect at once and makes no decision"
+    assert result.exit_code == 0 and ": published as cmd-" in result.stdout
+    assert result.stdout.endswith(f"; {follows}\n") and "market minute" not in result.stdout
 
 
 def a_decision(sku: str, at_ms: int) -> dict[str, Any]:

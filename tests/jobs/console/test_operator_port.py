@@ -87,6 +87,21 @@ def test_command_has_the_author_and_role_of_its_key(port: TestClient, sent: list
     assert len(sent) == 1
 
 
+@pytest.mark.parametrize("kind", ["approve", "reject", "manual_price", "sale_target", "rollback"])
+@pytest.mark.parametrize(
+    "target", [{}, {"market": "web-us-usd"}, {"sku": "sku-1"}, {"market": "web-us-usd", "sku": ""}]
+)
+def test_command_for_one_listing_without_market_and_sku_is_refused_with_what_was_expected(
+    port: TestClient, sent: list[Any], kind: str, target: dict[str, str]
+) -> None:
+    body = {"kind": kind, "tenant": TENANT, "price_minor": 2100, "units": 5, "decision_id": "d-1"}
+    refused = port.post("/v1/commands", json=body | target, headers=bearer("manager"))
+    assert refused.status_code == 400 and refused.headers["content-type"] == "application/problem+json"
+    assert f"target: expected one listing, by market and SKU, for {kind}" in refused.json()["detail"] and not sent
+    whole = body | {"market": "web-us-usd", "sku": "sku-1"}
+    assert port.post("/v1/commands", json=whole, headers=bearer("manager")).status_code == 202
+
+
 def test_issued_key_is_shown_once_and_lists_hold_no_hash(port: TestClient) -> None:
     issued = ask(port, "POST", "/v1/keys", bearer("admin")).json()
     assert issued["key"].startswith("walras_") and issued["key_id"] in issued["key"]

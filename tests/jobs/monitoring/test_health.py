@@ -123,7 +123,11 @@ def test_edge_row_has_the_counters_that_the_local_key_may_see(redis_server: Any,
     settings = Settings(kafka="127.0.0.1:1", **values)
     RedisPriceTables(redis_server.url).mark_ready("e1")
     admin = local_key(
-        settings.keys_folder / f"{ADMIN}.json", Signer(settings.signing_key_file), ADMIN, Role.ADMIN, EVERY_TENANT
+        settings.keys_folder / f"{ADMIN}.json",
+        Signer.create(settings.signing_key_file),
+        ADMIN,
+        Role.ADMIN,
+        EVERY_TENANT,
     )
     ring = KeyRing([admin.record])
     with served(build(settings, follow=False, ring=ring), settings) as port:

@@ -7,6 +7,7 @@ from typing import Any
 from features.bucket_logic import Batch, Output
 from jobs.pricing.bucket.listing.listing_state import ROW
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
+from jobs.pricing.commands import HANDLER_OF
 from jobs.pricing.policy import Policy
 from schemas.records.counts import Cell
 from schemas.records.operator_events import Command
@@ -33,8 +34,9 @@ def a_running_logic(policy: Policy | None = None, **entry: Any) -> tuple[Reprici
 
 
 def a_command(kind: str, **more: Any) -> Command:
-    """Return a command of operator ann of tenant acme."""
-    return Command("cmd", NOON_MS + 1000, "acme", kind, "ann", **more)
+    """Return a command of operator ann of tenant acme; of a kind for one listing, for s1 by default."""
+    listing = {"market": "web-us-usd", "sku": "s1"} if HANDLER_OF[kind].scope == "listing" else {}
+    return Command("cmd", NOON_MS + 1000, "acme", kind, "ann", **(listing | more))
 
 
 def an_estimate(

@@ -103,6 +103,15 @@ def test_target_lp_without_a_target_is_profit_lp() -> None:
     assert target == profit
 
 
+@pytest.mark.parametrize("on_hand", [0, -3])
+def test_target_lp_of_a_listing_without_stock_is_profit_lp(on_hand: int) -> None:
+    attributes = KNOWN | {"on_hand": on_hand}
+    target, profit = (
+        reprice(some_inputs(by_strategy(name), attributes=attributes)) for name in ("target_lp", "profit_lp")
+    )
+    assert target == profit
+
+
 def test_target_above_demand_quotes_the_prices_that_sell_most() -> None:
     inputs = some_inputs(by_strategy("target_lp", target_lp={"units": 5000.0}), cause="SETTLE")
     result = reprice(inputs)

@@ -196,6 +196,19 @@ class ListingState:
         """The newest stock level, its minute closed or not."""
         return self.early_stock or self.stock
 
+    def forget_amounts(self) -> None:
+        """Forget all amounts and what follows from them, after a change of currency.
+
+        What is left has no currency: stock, elasticities, a sale target's units, versions.
+        """
+        fresh = ListingState(self.price_group)
+        for name in _OF_CURRENCY:
+            setattr(self, name, getattr(fresh, name))
+
+    def forget_offers(self) -> None:
+        """Forget the rivals' offers, which are not comparable with the listing any more."""
+        self.offers, self.early_offers, self.requested_on = {}, [], {}
+
     def to_row(self) -> list[Any]:
         """Return plain data in the order of ``ROW``."""
         kept = self.kept_table
@@ -212,6 +225,14 @@ class ListingState:
         """Read a row of an older version, given with the names that it was written with."""
         values = {name: _READER_OF[name](row[name]) for name in _PLAIN if name in row}
         return cls(**values, kept_table=row["table"])
+
+
+_OF_CURRENCY = (
+    "offers", "trusted_cost_minor", "odd_cost", "last_change_ms", "day", "changes_today", "history", "needs_start",
+    "continue_at_ms", "pending", "quoted", "decided_on", "early_offers", "continue_after", "usual_log",
+    "requested_on", "experience", "fallback", "kept_table",
+)  # fmt: skip
+"""Values of a listing's state that are amounts, or that follow from decisions on amounts."""
 
 
 def _same(value: Any) -> Any:

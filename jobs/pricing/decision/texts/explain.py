@@ -10,6 +10,7 @@ A reader who changes the text sees the whole of it in one place.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from textwrap import fill
 from typing import Any
 
@@ -20,11 +21,11 @@ from jobs.pricing.decision.serialization import read_inputs
 from jobs.pricing.decision.texts.limit_texts import binds, limit_text, shadow_text
 from jobs.pricing.decision.texts.rule_texts import rule_texts
 from jobs.pricing.decision.texts.times import time_text
-from jobs.pricing.guardrails import money
+from jobs.pricing.guardrails import GUARDRAIL_OF, Pin, money
 from jobs.pricing.policy import Policy
 from jobs.pricing.watcher.signals import signal_text
 from schemas.causes import Cause
-from schemas.codes import Fallback, FallbackReason
+from schemas.codes import Fallback, FallbackReason, OutcomeCode
 from schemas.events import OfferKind
 from schemas.price_table import FULL
 from schemas.public_texts import (
@@ -46,7 +47,7 @@ _NEXT_LINE = "\n" + _INDENT
 _CATALOG = {
     "cost_minor": "cost", "list_minor": "list price", "floor_minor": "floor", "ceiling_minor": "ceiling",
     "active": "for sale", "trusted_cost_minor": "confirmed cost", "price_group": "price group",
-    "tags": "tags",
+    "tags": "tags", "role": "role", "category": "category", "pack_size": "pack size", "currency": "currency",
 }  # fmt: skip
 _SEGMENTS = {
     "all": "customers not yet known (all)",
@@ -98,7 +99,9 @@ def explain(decision: Mapping[str, Any], policies: Mapping[str, Policy]) -> str:
     lines += [_line("shadow", shadow_text(each, inputs.currency)) for each in result.get("shadows", ())]
     lines += [_line("" if i else "next", text) for i, text in enumerate(_next(inputs, decision))]
     lines.append(_line("record", f"policy {inputs.policy.name}, {decision['inputs']['policy_hash']}"))
-    return "\n".join(fill(each, WIDTH, subsequent_indent=_INDENT) for line in lines for each in line.split("\n"))
+    # A command that is broken at the hyphens of a name could not be copied.
+    wrapped = partial(fill, width=WIDTH, subsequent_indent=_INDENT, break_on_hyphens=False)
+    return "\n".join(wrapped(each) for line in lines for each in line.split("\n"))
 
 
 def _line(label: str, text: str) -> str:
@@ -153,7 +156,7 @@ def _detail_text(cause: str, detail: Mapping[str, Any], currency: str) -> str:
             return "; ".join(scopes) or "the policy of the deployment applies again"
         case {"command": command, "operator": operator}:
             return _command(command, operator, detail)
-        case _ if cause == Cause.COST_CHANGED:
+        case _ if cause == Cause.COST_CHANGED or "currency" in detail:
             return "; ".join(
                 f"{_CATALOG[name]} {_amount(name, old, currency)} → {_amount(name, new, currency)}"
                 for name, (old, new) in sorted(detail.items())
@@ -187,9 +190,11 @@ def _command(command: str, operator: str, detail: Mapping[str, Any]) -> str:
 def _amount(name: str, value: Any, currency: str) -> str:
     if value is None:
         return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, str):
-        return value
-    return money(value, currency) if name.endswith("_minor") else ("yes" if value else "no")
+        return ROLES.get(value, value) if name == "role" else value
+    return money(value, currency) if name.endswith("_minor") else f"{value:,}"
 
 
 def _demand(inputs: PricingInputs) -> str:
@@ -258,8 +263,9 @@ def _target(inputs: PricingInputs, result: Mapping[str, Any]) -> str:
 def _group(inputs: PricingInputs, terms: GroupTerms) -> str:
     """Return who shares the listing's price, and what the group's decision rests on."""
     currency = inputs.currency
-    lines = [f"Has one price with {len(terms.members) - 1} other listings; the decision was about "
-             f"{'this one' if terms.requested_by == inputs.listing.key else terms.requested_by}."]  # fmt: skip
+    others, about = len(terms.members) - 1, terms.requested_by
+    lines = [f"Has one price with {others} other listing{'' if others == 1 else 's'}; the decision was about "
+             f"{'this one' if about == inputs.listing.key else about}."]  # fmt: skip
     for member in terms.members:
         if member.listing == inputs.listing.key:
             continue
@@ -353,19 +359,34 @@ def _next(inputs: PricingInputs, decision: Mapping[str, Any]) -> list[str]:
     if advice := ADVICE.get(result["outcome"]):
         follows.append(_sentence(advice))
     if result["alert"]:
-        follows.append("An alert was raised.")
-    if result["review"]:
-        follows.append("The decision waits for a review.")
-    if result["approval_until_ms"] is not None:
-        price = money(result["candidate_minor"], inputs.currency)
+        follows.append("This decision needs an operator; no notification is sent.")
+    marks = (b for b in result["bands"] if GUARDRAIL_OF[b["code"]].requests_review and b["keeps"] == Pin.NOTHING)
+    if result["review"] and any(marks):
+        follows.append("Published with low confidence: check it.")
+    if effect := _effect_of_approval(inputs, result):
+        until_ms = inputs.at_ms + inputs.policy.limits.approval_minutes * MINUTE_MS
         follows.append(
-            f"Until {time_text(result['approval_until_ms'])} `walras approve {inputs.listing.key} "
-            f"{decision['decision_id']}` lets the price go to {price}."
+            f"Until {time_text(until_ms)} "
+            f"`walras approve {inputs.listing.key} {decision['decision_id']}` {effect}."
         )
     if result["continue_at_ms"] is not None:
         minutes = (result["continue_at_ms"] - inputs.at_ms) / MINUTE_MS
         follows.append(f"The listing is decided again in {minutes:.0f} minutes: its limits may allow more then.")
     return follows
+
+
+def _effect_of_approval(inputs: PricingInputs, result: Mapping[str, Any]) -> str:
+    """Return what an approval of the decision does; empty if none is awaited (``Decider`` keeps what is)."""
+    cost, trusted = inputs.product.cost_minor, inputs.product.trusted_cost_minor
+    questioned = any(GUARDRAIL_OF[band["code"]].questions_cost for band in result["bands"])
+    if questioned and cost is not None and trusted is not None and cost != trusted:
+        return f"accepts the cost {money(cost, inputs.currency)}"
+    if result["outcome"] == OutcomeCode.UNPRICEABLE or not (result["review"] or result["alert"]):
+        return ""
+    candidate = result["candidate_minor"]
+    if candidate in (None, result["default_minor"]):
+        return ""
+    return f"lets the price go to {money(candidate, inputs.currency)}"
 
 
 def _sentence(text: str) -> str:

@@ -9,10 +9,13 @@ import pytest
 from features.bucket_logic import Batch, Output
 from jobs.pricing.bucket.listing.listing_state import ROW
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
+from jobs.pricing.decision.texts.explain import explain
+from jobs.pricing.decision.texts.times import time_text
 from jobs.pricing.policy import Policy
 from schemas.codes import OutcomeCode
 from tests.jobs.pricing.bucket_builders import (
     DAY_MS,
+    NOON_MS,
     FactSender,
     a_cell,
     a_command,
@@ -28,6 +31,7 @@ from tests.jobs.pricing.pricing_builders import (
     SmallMarket,
     a_catalog_entry,
     a_fact,
+    catalog_of,
     of_stream,
     restarted,
 )
@@ -53,13 +57,55 @@ def test_manual_price_below_the_margin_is_raised_to_it() -> None:
     assert price_of(FactSender(a_running_logic()[0]).command("manual_price", price_minor=1)) >= 1334
 
 
-def test_manual_price_of_a_market_freezes_each_listing_by_itself() -> None:
+def test_manual_price_moved_into_the_hard_limits_stays_until_it_is_unfrozen() -> None:
+    sender = FactSender(a_running_logic()[0])
+    assert not list(of_stream(sender.command("manual_price", price_minor=1), "refused_commands"))
+    assert decision_of(sender.command("settle"))["inputs"]["frozen"] == "price set by ann"
+
+
+def test_manual_price_freezes_no_other_listing() -> None:
     sender = FactSender(a_running_logic()[0])
     sender.send("catalog", a_catalog_entry("s2", at_ms=sender.at_ms))
     sender.command("manual_price", price_minor=2100)
-    sender.command("unfreeze", market="web-us-usd", sku="s1")
     settled = list(of_stream(sender.command("settle"), "decisions"))
-    assert {d["sku"]: d["inputs"]["frozen"] for d in settled} == {"s1": None, "s2": "price set by ann"}
+    assert {d["sku"]: d["inputs"]["frozen"] for d in settled} == {"s1": "price set by ann", "s2": None}
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ({"cost_minor": None}, "the current price is kept: cost: expected an amount above 0, got None"),
+        ({"floor_minor": 3000, "ceiling_minor": 2000}, "no price satisfies all hard limits"),
+        ({"active": False}, "the listing is not for sale"),
+    ],
+)
+def test_manual_price_that_is_not_published_freezes_nothing_and_is_refused_with_the_reason(
+    entry: dict[str, Any], why: str
+) -> None:
+    sender = FactSender(a_running_logic()[0])
+    sender.send("catalog", a_catalog_entry(at_ms=sender.at_ms, **entry))
+    outputs = sender.command("manual_price", price_minor=2500)
+    [refused] = of_stream(outputs, "refused_commands")
+    assert refused["kind"] == "manual_price" and refused["operator"] == "ann"
+    assert refused["problem"].startswith("acme/web-us-usd/s1: ") and why in refused["problem"]
+    assert {table["default_minor"] for table in of_stream(outputs, "tables")} <= {"1999"}
+    sender.send("catalog", a_catalog_entry(at_ms=sender.at_ms + 1))
+    assert decision_of(sender.command("settle"))["inputs"]["frozen"] is None
+
+
+def test_manual_price_again_while_the_price_is_held_stays_frozen() -> None:
+    sender = FactSender(a_running_logic()[0])
+    sender.command("manual_price", price_minor=2500)
+    sender.send("catalog", a_catalog_entry(at_ms=sender.at_ms, cost_minor=None))
+    assert not list(of_stream(sender.command("manual_price", price_minor=2500), "refused_commands"))
+    assert decision_of(sender.command("settle"))["inputs"]["frozen"] == "price set by ann"
+
+
+def test_decision_of_another_listing_is_neither_approved_nor_rejected() -> None:
+    sender, decision = a_pending_change()
+    for kind in ("approve", "reject"):
+        assert not sender.command(kind, sku="s2", decision_id=decision["decision_id"])
+    assert state_value(sender.logic, "pending")["decision_id"] == decision["decision_id"]
 
 
 def test_rollback_returns_to_the_price_before() -> None:
@@ -152,6 +198,30 @@ def test_approved_change_is_published_whole() -> None:
     sender, decision = a_pending_change()
     outputs = sender.command("approve", decision_id=decision["decision_id"])
     assert price_of(outputs) == decision["result"]["candidate_minor"]
+
+
+def test_explanation_names_an_approval_if_and_only_if_the_bucket_awaits_one() -> None:
+    sender = FactSender(a_running_logic()[0])
+    facts: list[tuple[str, Any]] = [
+        ("estimates", an_estimate(-1.6)),
+        ("catalog", a_catalog_entry(at_ms=NOON_MS, cost_minor=3000)),
+        ("commands", a_command("reject")),
+        ("catalog", a_catalog_entry(at_ms=NOON_MS + 1)),
+        ("estimates", an_estimate(-3.0, at_ms=START_MS + 2 * MINUTE_MS)),
+        ("commands", a_command("settle")),
+    ]
+    seen = set()
+    for kind, value in facts:
+        answered = a_command("reject", decision_id=(state_value(sender.logic, "pending") or {}).get("decision_id"))
+        sender.send("commands", answered)
+        for decision in of_stream(sender.send(kind, value), "decisions"):
+            pending = state_value(sender.logic, "pending")
+            text = " ".join(explain(decision, catalog_of(sender.logic.policy)).split())
+            named = f"`walras approve acme/web-us-usd/s1 {decision['decision_id']}`" in text
+            assert named == (pending is not None), text
+            assert pending is None or f"Until {time_text(pending['until_ms'])} " in text
+            seen.add(pending and pending["what"])
+    assert seen == {None, "cost", "price"}
 
 
 def test_rejected_change_is_not_published() -> None:

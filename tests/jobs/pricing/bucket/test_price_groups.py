@@ -134,6 +134,19 @@ def test_manual_price_off_the_grid_and_the_rollback_to_it_keep_their_amount_in_t
     assert {t.default_minor for t in tables.values()} == {2100} and len(tables.kinds) == 1
 
 
+def test_manual_price_of_a_group_that_is_held_freezes_nothing_and_is_refused_with_the_reason() -> None:
+    logic, tables = a_group()
+    at_ms = NOON_MS + 1000
+    entry = a_catalog_entry("s1", at_ms, price_group=GROUP, cost_minor=None)
+    tables.take(logic.on_fact(a_fact("catalog", entry, at_ms, 1)))
+    command = a_command("manual_price", sku="s2", price_minor=2399)
+    outputs = tables.take(logic.on_fact(a_fact("commands", command, at_ms + 1000, 2)))
+    [refused] = of_stream(outputs, "refused_commands")
+    assert "the group is held with acme/web-us-usd/s1: cost" in refused["problem"]
+    found = decisions(tables.take(logic.on_fact(a_fact("commands", a_command("settle"), at_ms + 2000, 3))))
+    assert {d["inputs"]["frozen"] for d in found} == {None}
+
+
 def test_approval_of_one_member_applies_to_the_group_and_answers_for_all() -> None:
     logic, tables = a_group()
     at_ms = NOON_MS + HOUR_MS
@@ -141,7 +154,7 @@ def test_approval_of_one_member_applies_to_the_group_and_answers_for_all() -> No
     outputs = tables.take(logic.on_fact(a_fact("catalog", entry, at_ms, 1)))
     waiting = [d for d in decisions(outputs) if d["result"]["approval_until_ms"]]
     if waiting:
-        command = a_command("approve", decision_id=waiting[0]["decision_id"])
+        command = a_command("approve", sku=waiting[0]["sku"], decision_id=waiting[0]["decision_id"])
         tables.take(logic.on_fact(a_fact("commands", command, at_ms + 1000, 2)))
         assert {t.default_minor for t in tables.values()} == {waiting[0]["result"]["candidate_minor"]}
     assert len(tables.kinds) == 1
@@ -193,7 +206,9 @@ def test_listing_that_leaves_a_group_is_priced_alone() -> None:
     at_ms = NOON_MS + 3 * HOUR_MS
     moved = a_catalog_entry("s1", at_ms, price_group="own", cost_minor=1900)
     found = decisions(tables.take(logic.on_fact(a_fact("catalog", moved, at_ms, 1))))
-    assert [d["sku"] for d in found] == ["s1"] and found[0]["inputs"]["group"] is None
+    alone, *others = found
+    assert alone["sku"] == "s1" and alone["inputs"]["group"] is None
+    assert [d["cause"] for d in others] == ["GROUP_LEFT", "GROUP_LEFT"]
     found = decisions(tables.take(logic.on_fact(a_fact("commands", a_command("settle"), at_ms + 1000, 2))))
     sizes = {d["sku"]: len((d["inputs"]["group"] or {"members": [1]})["members"]) for d in found}
     assert sizes == {"s1": 1, "s2": 2, "s3": 2}

@@ -21,6 +21,7 @@ from features.bucket_logic import Batch, Output, SnapshotError
 from jobs.pricing.bucket.listing.listing_state import ROW, HeldEstimate, ListingState
 from jobs.pricing.bucket.repricing_logic import RepricingLogic
 from jobs.pricing.policy import Policy
+from schemas.listings import Listing
 from schemas.price_table import PriceTable
 from tests.jobs.pricing.bucket_builders import (
     DAY_MS,
@@ -82,7 +83,10 @@ def go_on(logic: RepricingLogic) -> list[list[Any]]:
     """
     snapshot = logic.snapshot()
     states = [dict(zip(ROW, row, strict=True)) for row in snapshot["bucket"]["states"]]
-    pending = [state["pending"]["decision_id"] for state in states if state["pending"]]
+    skus = [Listing.parse(key).sku for key in snapshot["bucket"]["index"]]
+    pending = [
+        (sku, state["pending"]["decision_id"]) for sku, state in zip(skus, states, strict=True) if state["pending"]
+    ]
     start_ms, outputs, offset = snapshot["time_ms"], [], 2000
 
     def send(kind: str, value: Any, at_ms: int) -> None:
@@ -100,9 +104,15 @@ def go_on(logic: RepricingLogic) -> list[list[Any]]:
     cells = (a_cell(1999, 50, 3, 3), a_cell(2099, 40, 1, 1, sku="s2"))
     offer = an_offer(1780, start_ms + 900)
     batch(at_ms, cells=tuple(replace(cell, price_group="g") for cell in cells), offers=(offer,))
-    for decision_id in pending:
-        command("approve", at_ms, at_ms + 1000, decision_id=decision_id)
-    command("rollback", at_ms, at_ms + 2000)
+    for sku, decision_id in pending:
+        command("approve", at_ms, at_ms + 1000, sku=sku, decision_id=decision_id)
+    address = dict(logic.snapshot()["seen"])
+    for sku in skus:
+        # All have the address of one fact: the version that wrote the outputs had one command for all listings.
+        logic.restore(plain(logic.snapshot() | {"seen": address}))
+        command("rollback", at_ms, at_ms + 2000, sku=sku)
+        offset -= 1
+    offset += 1
     at_ms += 61 * MINUTE_MS
     send("catalog", a_catalog_entry("s3", at_ms=at_ms, cost_minor=410), at_ms)
     batch(at_ms, cells=(replace(a_cell(1999, 900, 40, 40), price_group="g"),))
@@ -134,7 +144,7 @@ def with_estimates_of_now(snapshot: dict[str, Any]) -> dict[str, Any]:
 
     states = [[*row[:at], of_now(row[at]), *row[at + 1 : -1], None, [], row[-1]] for row in bucket["states"]]
     parked = {key: of_now(row) for key, row in bucket["parked"].items()}
-    policies = {"documents": {}, "pending": [], "published": []}
+    policies = {"documents": {}, "pending": [], "known": [], "published": []}
     now = bucket | {"states": states, "parked": parked, "state_row": list(ROW)}
     return snapshot | {"bucket": now, "policies": policies, "commands": {}}
 

@@ -39,6 +39,8 @@ CAUSE_TEXTS: tuple[tuple[Cause, dict[str, Any], str], ...] = (
     (Cause.GROUP_EVIDENCE, EVIDENCE, "Demand changed across the price group: orders"),
     (Cause.GROUP_JOINED, {"listing": "acme/web-us-usd/s2"},
      "Another listing of the price group got its first price: acme/web-us-usd/s2."),
+    (Cause.GROUP_LEFT, {"listing": "acme/web-us-usd/s2"},
+     "Another listing left the price group or is not for sale: acme/web-us-usd/s2."),
     (Cause.RIVAL_MOVED, {"competitor": "r", "price_minor": 900, "before_minor": 950, "in_stock": True},
      "A competitor's price or stock changed: r at 9.00 USD (9.50 USD at its last repricing)."),
     (Cause.RIVAL_MOVED, {"competitor": "r", "price_minor": 900, "before_minor": None, "in_stock": False},
@@ -53,6 +55,10 @@ CAUSE_TEXTS: tuple[tuple[Cause, dict[str, Any], str], ...] = (
     (Cause.RESTOCKED, {"on_hand": 40, "inbound": 0}, "The item is back in stock: 40 units"),
     (Cause.COST_CHANGED, OF_CATALOG,
      "for sale no → yes; ceiling 20.00 USD → none; cost none → 12.50 USD; confirmed cost 6.00 USD → 12.50 USD."),
+    (Cause.COST_CHANGED, {"role": ["kvi", "margin"], "category": ["shoes", "boots"], "pack_size": [1, 1200]},
+     "category shoes → boots; pack size 1 → 1,200; role known value item → margin item."),
+    (Cause.COLD_START, {"currency": ["USD", "JPY"], "active": [False, True]},
+     "First price of the listing: for sale no → yes; currency USD → JPY."),
     (Cause.BELIEFS_MOVED, {"requests": 168.36, "before": 0.0},
      "The demand estimate changed: 168 price requests counted, 0 at the last decision."),
     (Cause.BELIEFS_MOVED, {"before": -2.0, "now": -1.61, "sd": 0.2},
@@ -247,7 +253,10 @@ def test_limit_that_changed_the_price_is_marked() -> None:
 
 def test_explanation_of_a_large_change_holds_the_command_that_approves_it() -> None:
     text = one_line(a_record(some_inputs(offers=[], elasticity={"mean": -1.5, "sd": 0.05})))
-    assert "`walras approve acme/web-us-usd/s1 d1` lets the price go to 24.99 USD" in text
+    assert (
+        "Until 2026-01-02 00:00 UTC `walras approve acme/web-us-usd/s1 d1` lets the price go to 24.99 USD." in text
+    )
+    assert "This decision needs an operator; no notification is sent." in text
 
 
 def test_share_of_a_segment_below_one_per_cent_is_not_rounded_to_zero() -> None:
