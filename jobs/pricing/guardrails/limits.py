@@ -12,8 +12,9 @@ from schemas.money import ceil_minor, floor_minor
 class FloorCeiling(Guardrail):
     """The catalog's minimum and maximum; without a maximum, a multiple of the list price, else of the first price.
 
-    Both ends always: a check of one end alone let prices run away at the other (2010), and two sellers who
-    multiply each other's price are stopped by nothing else (2011: 23.7 million).
+    Both ends: a check of one end alone let prices run away at the other (2010), and two sellers who multiply each
+    other's price are stopped by nothing else (2011: 23.7 million). Only a first price without list price and
+    maximum has the minimum alone.
     """
 
     code = "FLOOR_CEILING"
@@ -33,6 +34,8 @@ class FloorCeiling(Guardrail):
             where = (
                 f"{policy.limits.ceiling_over_list:g} × {'first' if product.list_minor is None else 'list'} price"
             )
+        elif low is not None:
+            return Band(self.code, self.kind, f"floor {money(low, currency)}, no ceiling", low=low)
         else:
             return None
         detail = f"floor {money(low, currency)}, ceiling {money(high, currency)} ({where})"
@@ -40,6 +43,8 @@ class FloorCeiling(Guardrail):
 
     def text(self, limit: LimitRecord) -> str:
         """Name the prices and where the ceiling comes from."""
+        if limit.band["high"] is None:
+            return f"{limit.prices} (from the catalog)"
         own = _amount(limit.inputs.product.ceiling_minor)
         multiple = limit.policy.limits.ceiling_over_list
         base = "first" if limit.inputs.product.list_minor is None else "list"

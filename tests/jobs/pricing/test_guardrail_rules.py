@@ -74,6 +74,15 @@ def test_catalogs_band_has_both_ends() -> None:
     assert (band.low, band.high) == (900, 1100)
 
 
+def test_first_price_without_list_price_keeps_the_floor() -> None:
+    first = a_context(
+        floor_minor=2500, ceiling_minor=None, list_minor=None, current_minor=None, cause=Cause.COLD_START,
+        experience=Experience(),
+    )  # fmt: skip
+    band = bands_of(first)["FLOOR_CEILING"]
+    assert (band.low, band.high) == (2500, None)
+
+
 def test_emergency_bans_increases() -> None:
     assert bands_of(a_context(surge_ban="storm"))["SURGE_BAN"].high == 1000
 

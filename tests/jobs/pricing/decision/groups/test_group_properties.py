@@ -68,7 +68,7 @@ def mixed_groups(draw: st.DrawFn) -> list[PricingInputs]:
     for i in range(draw(st.integers(2, 4))):
         table = draw(st.sampled_from([common, common, None, draw(st.integers(900, 3000))]))
         known = draw(st.sampled_from([None, 2000, draw(st.integers(900, 3000))]))
-        listed = draw(st.sampled_from([1999, 2500, None if known else 1999]))
+        listed = draw(st.sampled_from([1999, 2500, None]))
         cost = draw(st.sampled_from([1200, 900, 1700, None]))
         start = table is None and approved is None and cause != "SETTLE"
         members.append(
