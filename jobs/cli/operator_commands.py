@@ -109,7 +109,8 @@ def command_line(handler: CommandHandler) -> Callable[..., None]:
     def run(**given: Any) -> None:
         target = given["scope"] if handler.scope != "listing" else parse_listing(given["scope"]).key
         fields = {key: value for each in handler.arguments for key, value in _fields(each, given).items()}
-        _send(handler, _target(target), given["operator"], reason=given["reason"], **fields)
+        names = {name: given[name] for name in ("operator", "reason")}
+        _send(handler, _target(target), currency=given.get("currency"), **names, **fields)
 
     run.__doc__ = handler.help
     run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
@@ -161,14 +162,16 @@ def _fields(argument: Argument, given: Mapping[str, Any]) -> dict[str, Any]:
         raise wrong(str(error)) from None
 
 
-def _send(handler: CommandHandler, target: Target, operator: str, *, reason: str, **fields: Any) -> None:
+def _send(
+    handler: CommandHandler, target: Target, *, operator: str, reason: str, currency: str | None, **fields: Any
+) -> None:
     settings, kind = Settings.load(), CommandKind(handler.kind)
     now_ms = settings.run_clock.now_ms()
     try:
         command = make_command(
             kind, target, operator=operator or getpass.getuser(), now_ms=now_ms, reason=reason or None, **fields
         )
-        publish_command(settings, command)
+        publish_command(settings, command, currency=currency)
     except OperatorError as error:
         raise wrong(str(error)) from None
     listing = target.text if target.sku else "LISTING"

@@ -6,10 +6,11 @@ A command for a name that does not exist would be published, and nothing would c
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from jobs.connectors.kafka.catalog import read_catalog
+from schemas.events import CatalogEntry
 
 
 class Target(NamedTuple):
@@ -47,12 +48,31 @@ def unknown_target(target: Target, listings: Iterable[str]) -> str | None:
     return f"expected a {kind} of the catalog, got {target.text!r}; {hint}"
 
 
-def check_target(bootstrap: str, target: Target) -> str | None:
+def other_currency(target: Target, currency: str, catalog: Mapping[str, CatalogEntry]) -> str | None:
+    """Return why an amount in a currency cannot be a price of a listing; None where it can.
+
+    >>> entry = CatalogEntry("e", 1, "acme", "web", "s1", "s1", "shoes", "margin", "USD", 1, True)
+    >>> other_currency(Target("acme", "web", "s1"), "EUR", {"acme/web/s1": entry})
+    'expected an amount in USD, the currency of acme/web/s1, got EUR'
+    """
+    entry = catalog.get(target.text)
+    if entry is None or entry.currency == currency:
+        return None
+    return f"expected an amount in {entry.currency}, the currency of {target.text}, got {currency}"
+
+
+def check_target(bootstrap: str, target: Target, currency: str | None = None) -> str | None:
     """Return why a target cannot be commanded, by the catalog topic; None where it can.
+
+    Parameters
+    ----------
+    currency : of the command's amount, where its sender stated one.
 
     Raises
     ------
     confluent_kafka.KafkaException
         If the broker does not answer.
     """
-    return unknown_target(target, read_catalog(bootstrap))
+    catalog = read_catalog(bootstrap)
+    unknown = unknown_target(target, catalog)
+    return unknown if unknown or currency is None else other_currency(target, currency, catalog)

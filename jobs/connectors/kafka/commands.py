@@ -129,17 +129,20 @@ def make_command(kind: CommandKind, target: Target, *, operator: str, now_ms: in
     return command
 
 
-def publish_command(settings: Settings, command: Command, role: str = Role.ADMIN) -> None:
+def publish_command(
+    settings: Settings, command: Command, role: str = Role.ADMIN, currency: str | None = None
+) -> None:
     """Check the target of a command, sign the command, publish it, and wait until the broker has it.
 
     Parameters
     ----------
     role : of the author. Who can read the deployment's signing key is an administrator.
+    currency : of the command's amount, where its sender stated one.
 
     Raises
     ------
     OperatorError
-        If the catalog has no listing of the target.
+        If the catalog has no listing of the target, or the listing another currency.
     jobs.access.signatures.CommandKeyError
         If the deployment's private key cannot be read; nothing is sent.
     jobs.connectors.kafka.publisher.PublishError
@@ -148,7 +151,7 @@ def publish_command(settings: Settings, command: Command, role: str = Role.ADMIN
     if verification_key(settings) is not None:
         command = deployment_signer(settings).command(command, role)
     try:
-        unknown = check_target(settings.kafka, Target(command.tenant, command.market, command.sku))
+        unknown = check_target(settings.kafka, Target(command.tenant, command.market, command.sku), currency)
     except KAFKA_UNREACHABLE as error:
         raise PublishError(f"the catalog cannot be read, nothing was sent: {error_text(error)}") from error
     if unknown is not None:

@@ -121,7 +121,7 @@ WORDS = {
 def test_command_names_what_follows_it(
     walras: Any, monkeypatch: pytest.MonkeyPatch, handler: CommandHandler
 ) -> None:
-    monkeypatch.setattr(operator_commands, "publish_command", lambda settings, command: None)
+    monkeypatch.setattr(operator_commands, "publish_command", lambda *_, **__: None)
     result = walras(handler.kind.replace("_", "-"), *WORDS[handler.kind])
     shown = "LISTING" if WORDS[handler.kind] == ["acme"] else LISTING
     decided = f"`walras explain {shown}` shows its decision and what guardrails changed, in a few seconds"
