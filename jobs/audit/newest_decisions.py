@@ -53,7 +53,9 @@ class WaitingDecision:
     decided_at_ms : run time of the decision, epoch ms.
     published : whether its price is in force; else the former price holds.
     why : its result and reason in words.
-    until_ms : end of the wait for an approval, epoch ms; None where no approval is asked for.
+    price_minor : main price after the decision; None where the listing has none.
+    best_minor : price that an approval publishes, or steps towards; None where there is nothing to approve.
+    until_ms : end of the wait for an approval of the market cap or of a large change, epoch ms.
     """
 
     listing: str
@@ -61,6 +63,9 @@ class WaitingDecision:
     decided_at_ms: int
     published: bool
     why: str
+    currency: str
+    price_minor: int | None
+    best_minor: int | None
     until_ms: int | None
 
 
@@ -114,7 +119,7 @@ def waiting_decisions(
 
     >>> result = {"outcome": "UNPRICEABLE", "reason": "OFFER_CHANGED", "alert": True}
     >>> decision = {"tenant": "acme", "decision_id": "d1", "decided_at_ms": 0, "published": False}
-    >>> newest = {"acme/web/s1": decision | {"result": result}}
+    >>> newest = {"acme/web/s1": decision | {"inputs": {"currency": "USD"}, "result": result}}
     >>> [(each.listing, each.decision_id) for each in waiting_decisions(newest, now_ms=60_000)]
     [('acme/web/s1', 'd1')]
     """
@@ -125,10 +130,12 @@ def waiting_decisions(
         needs = result.get("alert") or result.get("review")
         if not needs or tenant not in ("", decision["tenant"]) or (until_ms is not None and until_ms <= now_ms):
             continue
+        price, best = result.get("default_minor"), result.get("candidate_minor")
         found.append(
             WaitingDecision(
                 listing, decision["decision_id"], decision["decided_at_ms"], bool(decision["published"]),
-                reason_text(result["reason"]), until_ms,
+                reason_text(result["reason"]), decision["inputs"]["currency"], price,
+                None if best == price else best, until_ms,
             )
         )  # fmt: skip
     return sorted(found, key=lambda each: (each.decided_at_ms, each.listing))

@@ -12,7 +12,7 @@ import typer
 from features.registry import EVENT_TIMESTAMP
 from jobs.audit.explanation import explain_price, explanation_text, format_time, learned_state
 from jobs.audit.ledger import balance_ledger
-from jobs.audit.newest_decisions import fallback_use, newest_decisions, waiting_decisions
+from jobs.audit.newest_decisions import WaitingDecision, fallback_use, newest_decisions, waiting_decisions
 from jobs.cli.base import NO, AsJson, ListingKey, columns, commands, open_tables, out, parse_listing, wrong
 from jobs.connectors.kafka.offsets import TopicEnds
 from jobs.connectors.kafka.policies import PolicyTopic
@@ -234,15 +234,26 @@ def waiting(
     found = waiting_decisions(newest_decisions(settings.kafka), settings.run_clock.now_ms(), tenant)
     lines = []
     for each in found:
-        state = "published" if each.published else "the price stays"
-        lines.append(f"{format_time(each.decided_at_ms)}  {each.listing}  {each.why} ({state})")
-        if each.until_ms is not None:
-            lines.append(f"  until {format_time(each.until_ms)}: walras approve {each.listing} {each.decision_id}")
-        else:
-            lines.append(f"  walras explain {each.listing}")
+        lines.append(f"{format_time(each.decided_at_ms)}  {each.listing}  {_waiting_price(each)}: {each.why}")
+        until = "" if each.until_ms is None else f" until {format_time(each.until_ms)}"
+        lines.append(
+            f"  walras explain {each.listing}"
+            if each.best_minor is None
+            else f"  walras approve {each.listing} {each.decision_id}{until}"
+        )
     out([asdict(each) for each in found], lines or ["no decision needs an operator"], as_json)
     if found:
         raise typer.Exit(NO)
+
+
+def _waiting_price(decision: WaitingDecision) -> str:
+    """Return the price of a waiting decision and the best one in words."""
+    if decision.price_minor is None:
+        return "without a price"
+    price = str(Money(decision.price_minor, decision.currency))
+    if decision.best_minor is None:
+        return price
+    return f"{price}, best price {Money(decision.best_minor, decision.currency)}"
 
 
 @commands.command(name="data-check")
