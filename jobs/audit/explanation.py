@@ -15,6 +15,7 @@ from features.registry import EVENT_TIMESTAMP, FEATURES
 from jobs.pricing.decision.texts.explain import explain as explain_decision
 from jobs.pricing.decision.texts.limit_texts import reason_text
 from jobs.pricing.policy import Policy
+from schemas.codes import InsufficientReason
 from schemas.money import Money
 from schemas.public_texts import INSUFFICIENT, SUFFICIENCY, WARNINGS
 
@@ -124,7 +125,7 @@ def _sufficiency(learned: Mapping[str, Any]) -> list[str]:
         missing = learned[what].get("missing", 0)
         more = f"; {missing:,} more price requests make it sufficient" if missing else ""
         reason, warning = learned[what].get("reason"), learned[what].get("warning")
-        why = f" ({INSUFFICIENT[reason]})" if reason else ""
+        why = f" ({INSUFFICIENT[reason]})" if reason not in (None, "", InsufficientReason.NO_DATA) else ""
         lines.append(f"{what}: {SUFFICIENCY[learned[what]['state']]}{why}{more}")
         if warning:
             lines.append(f"{what}: warning: {WARNINGS[warning]}")
