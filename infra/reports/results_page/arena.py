@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from infra.reports.results_page.formatting import LINK, load, percent, table, undated
+from infra.reports.results_page.formatting import LINK, load, origin, percent, table, undated
 
 NOT_JUDGED = "shown, not judged"
 """Limit of a line of the arena that has none."""
@@ -52,6 +52,26 @@ def arena(folder: Path) -> Iterator[str]:
     yield ""
     yield f"![Profit beside simple strategies and a clairvoyant]({LINK}/arena.png)"
     yield ""
+    yield from _strategies(folder)
+
+
+def _strategies(folder: Path) -> Iterator[str]:
+    """Yield the table of a run with every strategy and every family of demand, on few seeds."""
+    report = load("arena_strategies.json", folder)
+    seeds = sorted({seed for each in report["seeds"].values() for seed in each})
+    date, machine, commit = origin(report)
+    yield "### Every strategy in every family"
+    yield ""
+    yield (
+        f'`make arena ARGS="--seeds {",".join(map(str, seeds))}"`; [data]({LINK}/arena_strategies.json); '
+        f"date: {date}; machine: {machine}; commit: {commit}. "
+        "All methods but walras, the rules and the clairvoyant run on the fixed hourly schedule with the same "
+        "beliefs and guardrails. Not every one aims at profit: revenue_lp maximizes revenue, and target_lp sells "
+        "a quantity. With so few seeds, differences of a few "
+        "hundredths mean little."
+    )
+    yield ""
+    yield from _shares(report)
 
 
 def _shares(report: Mapping[str, Any]) -> Iterator[str]:
