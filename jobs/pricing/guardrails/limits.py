@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 from jobs.pricing.guardrails.base import Band, Guardrail, GuardrailContext, Kind, LimitRecord, money
+from jobs.pricing.guardrails.inputs import is_usable_amount
 from jobs.pricing.policy import Policy
 from schemas.money import ceil_minor, floor_minor
 
@@ -25,11 +24,11 @@ class FloorCeiling(Guardrail):
     def band(self, context: GuardrailContext, policy: Policy) -> Band | None:
         """Return the catalog's band; an end that is missing or not above 0 counts as absent, not as zero."""
         product, currency, base_minor = context.inputs.product, context.inputs.currency, context.inputs.base_minor
-        low = ceil_minor(product.floor_minor or 0) if _amount(product.floor_minor) else None
-        if _amount(product.ceiling_minor):
+        low = ceil_minor(product.floor_minor or 0) if is_usable_amount(product.floor_minor) else None
+        if is_usable_amount(product.ceiling_minor):
             high = floor_minor(product.ceiling_minor or 0)
             where = "catalog"
-        elif _amount(base_minor):
+        elif is_usable_amount(base_minor):
             high = floor_minor((base_minor or 0) * policy.limits.ceiling_over_list)
             where = (
                 f"{policy.limits.ceiling_over_list:g} × {'first' if product.list_minor is None else 'list'} price"
@@ -45,7 +44,7 @@ class FloorCeiling(Guardrail):
         """Name the prices and where the ceiling comes from."""
         if limit.band["high"] is None:
             return f"{limit.prices} (from the catalog)"
-        own = _amount(limit.inputs.product.ceiling_minor)
+        own = is_usable_amount(limit.inputs.product.ceiling_minor)
         multiple = limit.policy.limits.ceiling_over_list
         base = "first" if limit.inputs.product.list_minor is None else "list"
         where = "from the catalog" if own else f"{multiple:g} times the {base} price at most"
@@ -70,7 +69,3 @@ class SurgeBan(Guardrail):
     def text(self, limit: LimitRecord) -> str:
         """Name the emergency."""
         return f"no increase during {limit.inputs.controls.surge_ban}: {limit.prices}"
-
-
-def _amount(value: float | None) -> bool:
-    return value is not None and math.isfinite(value) and value > 0
